@@ -1,0 +1,1 @@
+"""The vocabulary: bits, bitmap words, units, errors."""

@@ -1,0 +1,151 @@
+"""What a caller of the simulated KVM can be refused with.
+
+Every refusal that userspace would see is a `KvmError`. A leaf is named for its cause and carries the
+kernel's errno where the operation stands for an ioctl (docs/errors.md lists them; domain.md A has
+the order of the checks). A broken invariant is an `AssertionError` instead: a bug, never caught.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Errno(StrEnum):
+    """The errno values that this simulator can answer, by the kernel's names."""
+
+    EPERM = "EPERM"
+    ENOENT = "ENOENT"
+    ENXIO = "ENXIO"
+    EAGAIN = "EAGAIN"
+    ENOMEM = "ENOMEM"
+    EFAULT = "EFAULT"
+    EBUSY = "EBUSY"
+    EEXIST = "EEXIST"
+    EINVAL = "EINVAL"
+
+
+class KvmError(Exception):
+    """A refusal that leaves the machine as it was (but for the two cases in design.md 3.2).
+
+    Args:
+        detail: One sentence of the form "first_page must be a multiple of 64, not 33".
+        field: The public name of the argument at fault, where one argument is.
+        bound: The limit that it broke.
+        value: What was given.
+    """
+
+    code: ClassVar[str]
+    errno: ClassVar[Errno | None] = None
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        field: str | None = None,
+        bound: int | str | None = None,
+        value: int | str | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.bound = bound
+        self.value = value
+
+
+class InvalidArgumentError(KvmError):
+    """An argument that the ioctl refuses by itself: alignment, range, unknown flag (EINVAL)."""
+
+    code = "invalid_argument"
+    errno = Errno.EINVAL
+
+
+class MemslotChangedError(KvmError):
+    """A present slot keeps its size, address in userspace, backing and READONLY flag (EINVAL)."""
+
+    code = "memslot_changed"
+    errno = Errno.EINVAL
+
+
+class MemslotOverlapError(KvmError):
+    """The slot would cover guest frames of another one (EEXIST)."""
+
+    code = "memslot_overlap"
+    errno = Errno.EEXIST
+
+
+class BeyondIpaSpaceError(KvmError):
+    """The slot would end beyond the VM's intermediate physical address space (EFAULT)."""
+
+    code = "beyond_ipa_space"
+    errno = Errno.EFAULT
+
+
+class NoSuchMemslotError(KvmError):
+    """Delete of a slot that is absent (EINVAL, domain.md A.1 check 9), or a look at one."""
+
+    code = "no_such_memslot"
+    errno = Errno.EINVAL
+
+
+class NoDirtyLogError(KvmError):
+    """The slot is absent or does not log dirty pages (ENOENT)."""
+
+    code = "no_dirty_log"
+    errno = Errno.ENOENT
+
+
+class WindowOutsideMemslotError(KvmError):
+    """The window of a clear leaves the slot, or ends unaligned before its end (EINVAL)."""
+
+    code = "window_outside_memslot"
+    errno = Errno.EINVAL
+
+
+class CopyToUserError(KvmError):
+    """The copy of the dirty bitmap to userspace failed (EFAULT, an injected fault)."""
+
+    code = "copy_to_user_failed"
+    errno = Errno.EFAULT
+
+
+class MemslotsPresentError(KvmError):
+    """The eager-split chunk size cannot change once a slot exists (EINVAL, domain.md A.6)."""
+
+    code = "memslots_present"
+    errno = Errno.EINVAL
+
+
+class LastCpuError(KvmError):
+    """The last online CPU cannot be unplugged (EBUSY)."""
+
+    code = "last_online_cpu"
+    errno = Errno.EBUSY
+
+
+class NoSuchCpuError(KvmError):
+    """The host has no CPU of that number."""
+
+    code = "no_such_cpu"
+
+
+class NoSuchVcpuError(KvmError):
+    """The VM has no vCPU of that number."""
+
+    code = "no_such_vcpu"
+
+
+class NoSuchFaultError(KvmError):
+    """No fault of that id is armed on the VM."""
+
+    code = "no_such_fault"
+
+
+class GfnBeyondIpaSpaceError(KvmError):
+    """An access named a guest frame beyond the VM's intermediate physical address space."""
+
+    code = "gfn_beyond_ipa_space"
+
+
+class SenselessFaultError(KvmError):
+    """A fault that could never fire on this machine, or names a place that its type has not."""
+
+    code = "senseless_fault"
