@@ -1,0 +1,1 @@
+"""The generic side: memslots, accesses, the dirty log, software cleaning."""

@@ -1,0 +1,162 @@
+"""KVM_GET_DIRTY_LOG and KVM_CLEAR_DIRTY_LOG: the generic code (virt/kvm/kvm_main.c, domain.md A.2-3).
+
+A call takes the accelerated path first. Whatever the hook leaves in the log (it answers an errno)
+the software loop takes. The TLB of the slot is flushed iff anything was cleaned, whichever path.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.sim.base.errors import InvalidArgumentError, WindowOutsideMemslotError
+from app.sim.base.pages import PageRanges
+from app.sim.base.units import PAGES_PER_WORD
+from app.sim.base.words import Words, mask_of, words_for
+from app.sim.kvm.dirty_bitmap import DirtyBitmap, LogWindow
+from app.sim.kvm.hook import AcceleratorOutcome, AcceleratorReport, DirtyCleaner
+from app.sim.kvm.software import SoftwareReport, clean_by_software
+
+
+@dataclass(frozen=True, slots=True)
+class CleanedLog:
+    """What a call that cleans did; `pages` left the log."""
+
+    pages: int
+    accelerator: AcceleratorReport
+    software: SoftwareReport
+
+    @property
+    def flush_tlb(self) -> bool:
+        """Whether the slot's TLB entries must go (domain.md B.6)."""
+        return self.pages > 0
+
+
+def get_dirty_log(log: DirtyBitmap, cleaner: DirtyCleaner) -> tuple[Words, CleanedLog]:
+    """Take the whole log without manual protect (kvm_get_dirty_log_protect).
+
+    Returns:
+        The snapshot, uint64[ALIGN(npages, 64) / 64], and what was done.
+    """
+    window = LogWindow(log, 0, len(log.words), user=None)
+    cleaned = _clean(log, window, cleaner)
+    assert window.snapshot is not None, "a window without user bits has a snapshot"
+    return window.snapshot, cleaned
+
+
+def clear_dirty_log(
+    log: DirtyBitmap, first_page: int, user: Words, cleaner: DirtyCleaner
+) -> CleanedLog:
+    """Clean the pages whose bits are set both in the log and in the user's bitmap.
+
+    Args:
+        log: The slot's bitmap.
+        first_page: Start of the window in the slot, a multiple of 64.
+        user: uint64[k], bit 0 is `first_page`.
+        cleaner: The architecture, for this call.
+    """
+    window = LogWindow(log, first_page // PAGES_PER_WORD, len(user), user)
+    return _clean(log, window, cleaner)
+
+
+def _clean(log: DirtyBitmap, window: LogWindow, cleaner: DirtyCleaner) -> CleanedLog:
+    before = log.count
+    accelerator = cleaner.dirty_log_clear(window)
+    # Any errno sends generic code to its own loop over whatever is still set (domain.md C.3).
+    software = (
+        SoftwareReport()
+        if accelerator.outcome is AcceleratorOutcome.CLEANED
+        else clean_by_software(window, cleaner)
+    )
+    return CleanedLog(before - log.count, accelerator, software)
+
+
+def check_first_page(first_page: int) -> None:
+    """Refuse an unaligned start; the kernel does so before it looks the slot up.
+
+    Raises:
+        InvalidArgumentError: EINVAL.
+    """
+    if first_page % PAGES_PER_WORD:
+        raise InvalidArgumentError(
+            f"first_page must be a multiple of 64, not {first_page}",
+            field="first_page",
+            bound=PAGES_PER_WORD,
+            value=first_page,
+        )
+
+
+def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
+    """Check the window of a clear against the slot; give its num_pages.
+
+    Raises:
+        WindowOutsideMemslotError: EINVAL, in the kernel's order (domain.md A.3 check 5).
+    """
+    if first_page > npages:
+        raise WindowOutsideMemslotError(
+            f"first_page must be at most {npages}, the slot's npages, not {first_page}",
+            field="first_page",
+            bound=npages,
+            value=first_page,
+        )
+    left = npages - first_page
+    if num_pages is None:
+        return left
+    if num_pages > left:
+        raise WindowOutsideMemslotError(
+            f"num_pages must be at most {left}, up to the slot's end, not {num_pages}",
+            field="num_pages",
+            bound=left,
+            value=num_pages,
+        )
+    if num_pages % PAGES_PER_WORD and num_pages < left:
+        raise WindowOutsideMemslotError(
+            f"num_pages must be a multiple of 64, or {left} to reach the slot's end, "
+            f"not {num_pages}",
+            field="num_pages",
+            bound=PAGES_PER_WORD,
+            value=num_pages,
+        )
+    return num_pages
+
+
+def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Words:
+    """Give the user's bitmap of a window: uint64[ALIGN(num_pages, 64) / 64], bit 0 is first_page.
+
+    Args:
+        pages: Such words, or ranges of pages counted from the slot's start.
+        first_page: Start of the window.
+        num_pages: Its length.
+
+    Raises:
+        InvalidArgumentError: words of another length, or a range outside the window.
+    """
+    expected = words_for(num_pages)
+    if not isinstance(pages, PageRanges):
+        if len(pages) != expected:
+            raise InvalidArgumentError(
+                f"bitmap must be {expected * 8} bytes for {num_pages} pages, not {len(pages) * 8}",
+                field="bitmap",
+                bound=expected * 8,
+                value=len(pages) * 8,
+            )
+        return pages
+    end = first_page + num_pages
+    # Written so that first + count cannot wrap.
+    outside = (
+        (pages.first < np.uint64(first_page))
+        | (pages.first > np.uint64(end))
+        | (pages.count > np.uint64(end) - np.minimum(pages.first, np.uint64(end)))
+    )
+    if bool(outside.any()):
+        worst = int(np.argmax(outside))
+        raise InvalidArgumentError(
+            f"page_ranges must lie in pages {first_page} to {end} of the slot, "
+            f"not [{pages.first[worst]}, {pages.count[worst]}]",
+            field="page_ranges",
+            bound=f"{first_page}..{end}",
+            value=f"[{pages.first[worst]}, {pages.count[worst]}]",
+        )
+    words = np.zeros(expected, np.uint64)
+    wanted = mask_of(PageRanges(pages.first - np.uint64(first_page), pages.count))
+    words[wanted.at] = wanted.bits
+    return words

@@ -1,0 +1,64 @@
+"""Software cleaning of the dirty log: the loop of the generic get and clear.
+
+Per word, kvm_arch_mmu_enable_log_dirty_pt_masked() write-protects the whole interval from the first
+to the last masked page and then, in init-set mode, splits the blocks it touches (domain.md B.3).
+Words are independent but for a block that two of them share, which the first one write-protects
+whole, so doing all words at once gives the same leaves and the same counts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.sim.base.words import WordMask, mask_words, popcount, spans
+from app.sim.kvm.dirty_bitmap import LogWindow
+from app.sim.kvm.hook import DirtyCleaner
+
+
+@dataclass(frozen=True, slots=True)
+class SoftwareReport:
+    """What the software loop did (design.md 3.2, 4).
+
+    Attributes:
+        ran: Whether the loop ran at all (the hook answered an errno).
+        words: Words of the bitmap with something left to clean.
+        pages: Pages that it took from the log.
+        write_protected: Leaf descriptors whose S2AP[1] went from 1 to 0; a block is one.
+        blocks_split: Block leaves that became tables.
+    """
+
+    ran: bool = False
+    words: int = 0
+    pages: int = 0
+    write_protected: int = 0
+    blocks_split: int = 0
+
+
+def clean_by_software(window: LogWindow, cleaner: DirtyCleaner) -> SoftwareReport:
+    """Take what is left in the window, write-protect it, split its blocks."""
+    masked = mask_words(window.masked(), window.first_word)
+    count = popcount(masked.bits)
+    window.take(masked, count)
+    write_protected = cleaner.write_protect(_intervals(masked, window))
+    return SoftwareReport(
+        ran=True,
+        words=int(np.count_nonzero(masked.bits)),
+        pages=count,
+        write_protected=write_protected,
+        blocks_split=cleaner.split_blocks(masked),
+    )
+
+
+def _intervals(masked: WordMask, window: LogWindow) -> WordMask:
+    """Widen each word to its interval where that can matter.
+
+    While a slot logs, every page under a writable leaf has its bit set; so between the masked pages
+    only a page that stays dirty can still lose its write permission.
+    """
+    stays = window.still_dirty(masked)
+    behind = np.flatnonzero(stays)
+    if not len(behind):
+        return masked
+    bits = masked.bits.copy()
+    bits[behind] = spans(bits[behind])
+    return masked.with_bits(bits)

@@ -1,0 +1,317 @@
+"""Guest and host accesses: faults by kind, MMIO exits, what enters the log."""
+
+import numpy as np
+import pytest
+
+from app.sim.actions import (
+    AccessOutcome,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    PageRanges,
+    PageSet,
+    SetManualProtect,
+    SetMemoryRegion,
+)
+from app.sim.base.errors import GfnBeyondIpaSpaceError, NoSuchVcpuError
+from tests.support.building import (
+    GIB,
+    LOG,
+    MIB,
+    READONLY,
+    clear,
+    get,
+    gfns,
+    machine,
+    pages_of,
+    ranges,
+    read,
+    set_log,
+    states,
+    write,
+)
+
+
+def outcome(**counts: int) -> AccessOutcome:
+    return AccessOutcome(**counts)
+
+
+def test_a_first_write_takes_a_translation_fault_and_a_second_none() -> None:
+    made = machine(128)
+
+    first = made.perform(GuestWrite(gfns(5, 9, 5)))
+    second = made.perform(GuestWrite(gfns(9, 5)))
+
+    assert first == outcome(pages=3, newly_dirty=2, translation_faults=2)
+    assert second == outcome(pages=2)
+
+
+def test_a_read_maps_read_only_and_unlogged_then_a_write_takes_a_permission_fault() -> None:
+    made = machine(128)
+
+    assert made.perform(GuestRead(gfns(5))) == outcome(pages=1, translation_faults=1)
+    assert states(made, 5, 1) == [(5, 1, 3, "read_only")]
+    assert made.perform(GuestWrite(gfns(5))) == outcome(pages=1, newly_dirty=1, permission_faults=1)
+    assert states(made, 5, 1) == [(5, 1, 3, "writable_dirty")]
+    assert made.perform(GuestRead(gfns(5))) == outcome(pages=1)
+
+
+@pytest.mark.parametrize(("dbm", "cleaned"), [(True, "writable_clean"), (False, "read_only")])
+def test_a_cleaned_page_faults_on_its_next_write(dbm: bool, cleaned: str) -> None:
+    made = machine(128, dbm=dbm)
+    write(made, (5, 1))
+    get(made)
+
+    assert states(made, 5, 1) == [(5, 1, 3, cleaned)]
+    assert made.perform(GuestWrite(gfns(5))) == outcome(pages=1, newly_dirty=1, permission_faults=1)
+
+
+def test_without_dbm_a_written_page_is_plain_read_write() -> None:
+    made = machine(64, dbm=False)
+
+    write(made, (5, 1))
+
+    assert states(made, 5, 1) == [(5, 1, 3, "read_write")]
+
+
+def test_accesses_that_no_slot_takes_are_mmio_exits_with_repeats() -> None:
+    made = machine(64, base_gfn=64)
+    made.perform(SetMemoryRegion(1, 256 * 4096, 64 * 4096, flags=READONLY))
+
+    assert made.perform(GuestWrite(gfns(1, 1, 70, 300, 130))).mmio_exits == 4
+    assert made.perform(GuestRead(gfns(1, 1, 70, 300, 130))).mmio_exits == 3
+    assert made.perform(GuestWrite(ranges((60, 8), (62, 4)))).mmio_exits == 6
+    assert made.perform(HostWrite(ranges((60, 8), (300, 2)))).mmio_exits == 6
+    assert made.perform(HostUnmap(ranges((60, 8)))).mmio_exits == 0
+
+
+def test_one_batch_reaches_all_slots_it_names() -> None:
+    made = machine(64, base_gfn=0)
+    made.perform(SetMemoryRegion(1, 64 * 4096, 64 * 4096, flags=LOG))
+    made.perform(SetMemoryRegion(2, 1000 * 4096, 64 * 4096, flags=LOG))
+
+    made.perform(GuestWrite(ranges((60, 8), (1000, 2))))
+    made.perform(GuestWrite(gfns(1063, 64, 3)))
+
+    assert pages_of(made.peek_dirty_log(0).bitmap) == {60, 61, 62, 63, 3}
+    assert pages_of(made.peek_dirty_log(1).bitmap) == {0, 1, 2, 3}
+    assert pages_of(made.peek_dirty_log(2).bitmap) == {0, 1, 63}
+
+
+def test_a_batch_may_pass_over_a_slot_without_naming_it() -> None:
+    made = machine(64)
+    for slot in (1, 2):
+        made.perform(SetMemoryRegion(slot, slot * 64 * 4096, 64 * 4096, flags=LOG))
+
+    made.perform(GuestWrite(gfns(3, 130)))
+    made.perform(GuestWrite(ranges((5, 1), (140, 1))))
+
+    assert [view.dirty_count for view in made.memslots()] == [2, 0, 2]
+
+
+def test_a_host_write_marks_the_log_and_leaves_stage_2_alone() -> None:
+    made = machine(64)
+
+    assert made.perform(HostWrite(gfns(3, 3, 4))) == outcome(pages=3, newly_dirty=2)
+    assert made.perform(HostWrite(gfns(3))) == outcome(pages=1)
+    assert states(made, 0, 64) == [(0, 64, None, "unmapped")]
+    assert pages_of(get(made).bitmap) == {3, 4}
+
+
+def test_a_host_write_to_a_slot_without_a_log_only_counts() -> None:
+    assert machine(64, flags=0).perform(HostWrite(gfns(3))) == outcome(pages=1)
+
+
+def test_a_host_unmap_unmaps_and_leaves_the_log() -> None:
+    made = machine(64)
+    write(made, (3, 4))
+
+    assert made.perform(HostUnmap(gfns(4, 5))) == outcome(pages=2)
+
+    assert [state for *_, state in states(made, 3, 4)] == [
+        "writable_dirty",
+        "unmapped",
+        "writable_dirty",
+    ]
+    assert pages_of(made.peek_dirty_log(0).bitmap) == {3, 4, 5, 6}
+    assert made.perform(GuestWrite(gfns(4))) == outcome(pages=1, translation_faults=1)
+
+
+def test_a_host_unmap_takes_a_whole_block() -> None:
+    made = machine(1024, flags=0, backing=2 * MIB)
+    write(made, (0, 1), (512, 1))
+
+    made.perform(HostUnmap(gfns(100)))
+
+    assert states(made, 0, 1024) == [(0, 512, None, "unmapped"), (512, 512, 2, "writable_dirty")]
+
+
+def test_without_logging_a_fault_maps_the_largest_block_inside_the_slot() -> None:
+    """A 1 GiB block, 2 MiB blocks before and after it, pages at the ragged ends."""
+    gib = GIB >> 12
+    made = machine(2 * gib, base_gfn=gib - 512 - 3, flags=0, backing=GIB)
+
+    done = made.perform(
+        GuestWrite(gfns(gib - 515, gib - 512, gib - 1, gib, 2 * gib - 1, 2 * gib, 3 * gib - 516))
+    )
+
+    assert done == outcome(pages=7, translation_faults=5, blocks_mapped=3)
+    assert states(made, gib - 515, 2 * gib) == [
+        (gib - 515, 1, 3, "writable_dirty"),
+        (gib - 514, 2, None, "unmapped"),
+        (gib - 512, 512, 2, "writable_dirty"),
+        (gib, gib, 1, "writable_dirty"),
+        (2 * gib, 512, 2, "writable_dirty"),
+        (2 * gib + 512, gib - 1028, None, "unmapped"),
+        (3 * gib - 516, 1, 3, "writable_dirty"),
+    ]
+
+
+@pytest.mark.parametrize(("page_size", "block_pages"), [(4096, 512), (16384, 2048), (65536, 8192)])
+def test_each_granule_has_its_block(page_size: int, block_pages: int) -> None:
+    backing = block_pages * page_size
+    made = machine(2 * block_pages, page_size=page_size, flags=0, backing=backing)
+
+    assert made.perform(GuestRead(gfns(block_pages))).blocks_mapped == 1
+    assert states(made, 0, 2 * block_pages) == [
+        (0, block_pages, None, "unmapped"),
+        (block_pages, block_pages, 2, "writable_dirty"),
+    ]
+
+
+def test_a_block_needs_both_addresses_to_agree() -> None:
+    made = machine()
+    made.perform(SetMemoryRegion(0, 0, 4 * MIB, 0x1000, backing=2 * MIB))
+
+    assert made.perform(GuestWrite(gfns(5))) == outcome(pages=1, translation_faults=1)
+    assert states(made, 5, 1) == [(5, 1, 3, "writable_dirty")]
+
+
+def test_a_write_to_a_clean_block_while_logging_breaks_it_for_the_faulting_pages() -> None:
+    made = machine(1536, flags=0, backing=2 * MIB)
+    write(made, (0, 1), (600, 1))
+    set_log(made, on=True)  # chunk 0: write-protected, not split
+
+    done = made.perform(GuestWrite(gfns(7, 3, 3, 700, 1400)))
+
+    assert done == outcome(
+        pages=5, newly_dirty=4, translation_faults=2, permission_faults=2, block_splits=2
+    )
+    assert states(made, 0, 1536) == [
+        (0, 3, None, "unmapped"),
+        (3, 1, 3, "writable_dirty"),
+        (4, 3, None, "unmapped"),
+        (7, 1, 3, "writable_dirty"),
+        (8, 692, None, "unmapped"),
+        (700, 1, 3, "writable_dirty"),
+        (701, 699, None, "unmapped"),
+        (1400, 1, 3, "writable_dirty"),
+        (1401, 135, None, "unmapped"),
+    ]
+
+
+def test_a_write_through_a_writable_block_while_logging_takes_no_fault() -> None:
+    made = machine(512, flags=0, backing=2 * MIB, manual_dirty_log_protect2=3)
+    write(made, (0, 1))
+    set_log(made, on=True)
+
+    assert made.perform(GuestWrite(gfns(9))) == outcome(pages=1)
+    assert made.perform(GuestRead(gfns(9, 10))) == outcome(pages=2)
+    assert states(made, 0, 512) == [(0, 512, 2, "writable_dirty")]
+
+
+def test_blocks_come_back_by_faults_after_logging_ends() -> None:
+    made = machine(1024, flags=0, backing=2 * MIB, eager_split_chunk_size=4096)
+    write(made, (0, 1), (512, 1))
+    set_log(made, on=True)
+    assert states(made, 0, 1024) == [(0, 1024, 3, "writable_clean")]
+    assert made.counters()["eager_blocks_split"] == 2
+    write(made, (3, 1))
+    set_log(made, on=False)
+
+    assert made.perform(GuestWrite(gfns(3))) == outcome(pages=1)  # still writable: no fault
+    done = made.perform(GuestWrite(gfns(9, 4, 4)))
+
+    assert done == outcome(pages=3, permission_faults=1, blocks_mapped=1)
+    assert states(made, 0, 1024) == [(0, 512, 2, "writable_dirty"), (512, 512, 3, "writable_clean")]
+
+
+def test_without_logging_a_permission_fault_on_a_block_keeps_the_block() -> None:
+    made = machine(1024, flags=0, backing=2 * MIB)
+    write(made, (0, 1))
+    set_log(made, on=True)
+    set_log(made, on=False)
+
+    done = made.perform(GuestWrite(gfns(5, 6)))
+
+    assert done == outcome(pages=2, permission_faults=1)
+    assert states(made, 0, 512) == [(0, 512, 2, "writable_dirty")]
+
+
+def test_the_lowest_page_of_a_batch_tells_the_kind_of_the_fault_that_maps_a_block() -> None:
+    made = machine(1024, flags=LOG, backing=2 * MIB)
+    read(made, (3, 1), (600, 1))
+    set_log(made, on=False)
+
+    done = made.perform(GuestWrite(gfns(700, 600, 3, 2)))
+
+    # Page 2 is unmapped (translation); page 600, read-only, comes before 700.
+    assert done == outcome(pages=4, translation_faults=1, permission_faults=1, blocks_mapped=2)
+
+
+def test_clean_small_blocks_are_written_before_a_fault_maps_a_large_one_over_them() -> None:
+    gib = GIB >> 12
+    made = machine(
+        gib, flags=0, backing=GIB, eager_split_chunk_size=2 * MIB, manual_dirty_log_protect2=3
+    )
+    write(made, (0, 1))
+    set_log(made, on=True)
+    clear(made, (512 * 5, 1))  # 512 blocks of 2 MiB, the sixth of them pages
+    made.perform(SetManualProtect(1))
+    clear(made, (512 * 4, 1), (512 * 20, 1))  # software write-protects these two blocks whole
+    made.perform(HostUnmap(gfns(512 * 7)))
+    set_log(made, on=False)
+
+    done = made.perform(GuestWrite(gfns(512 * 20 + 1, 512 * 7 + 3, 512 * 4 + 1)))
+
+    # In ascending order: the clean block 4, then the hole, whose fault maps 1 GiB over block 20.
+    assert done == outcome(pages=3, permission_faults=1, translation_faults=1, blocks_mapped=1)
+    assert states(made, 0, gib) == [(0, gib, 1, "writable_dirty")]
+
+
+def test_a_batch_beyond_the_ipa_space_is_refused_whole() -> None:
+    made = machine(64, ipa_bits=32)
+    end = 1 << 20
+    wrong: list[tuple[PageSet, int, str]] = [
+        (gfns(3, end), end, "gfns"),
+        (gfns(2**64 - 1), 2**64 - 1, "gfns"),
+        (ranges((3, 1), (end - 1, 2)), end, "gfn_ranges"),
+        (ranges((end, 1)), end, "gfn_ranges"),
+        (ranges((1, 2**64 - 1)), 2**64 - 1, "gfn_ranges"),
+    ]
+    for batch, value, field in wrong:
+        for action in (GuestWrite(batch), GuestRead(batch), HostWrite(batch), HostUnmap(batch)):
+            with pytest.raises(GfnBeyondIpaSpaceError) as caught:
+                made.perform(action)
+            assert (caught.value.field, caught.value.bound) == (field, end - 1)
+            assert caught.value.value == value
+    assert made.memslot(0).dirty_count == 0
+
+
+def test_a_vcpu_that_does_not_exist_is_refused_first() -> None:
+    made = machine(64, vcpus=2)
+
+    for action in (GuestWrite(gfns(1 << 40), vcpu=2), GuestRead(gfns(1), vcpu=-1)):
+        with pytest.raises(NoSuchVcpuError) as caught:
+            made.perform(action)
+        assert caught.value.bound == 1
+
+
+def test_an_empty_batch_does_nothing() -> None:
+    made = machine(64)
+    none = PageRanges(np.empty(0, np.uint64), np.empty(0, np.uint64))
+
+    for batch in (gfns(), none):
+        assert made.perform(GuestWrite(batch)) == outcome()
+        assert made.perform(HostUnmap(batch)) == outcome()
