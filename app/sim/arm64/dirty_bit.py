@@ -1,0 +1,371 @@
+"""The accelerated clear: what the patch does entry by entry, in closed form (design.md 3.1).
+
+Theory of operation. The routine turns the masked bits of a window into entries in ascending order
+and runs the unit at every n-th entry and once for the rest. So with T masked pages, an entry is its
+*rank*: run rank // n, INDEX rank % n. As long as every entry can be cleaned there are ceil(T / n) runs
+and all T are cleaned. If the entry of rank r cannot:
+
+    b = r // n is the run that stops, at INDEX r % n; r entries are cleaned, in b + 1 runs of
+    min(n(b + 1), T) entries. The word that holds the last of those is the frontier F. Entries from
+    r on, and the masked bits of F past its last entry, go back to the bitmap; words beyond F
+    were never taken, nor were their blocks split.
+
+An entry is judged at its run, after every split asked for up to F; but the split that decides is its
+own word's, so all entries can be judged at once before anything is touched. Then the call acts on
+whole words: split up to F, clean below r, take up to F.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+
+from app.sim.arm64.entries import Entries
+from app.sim.arm64.faults import ENTRY_FAULTS, ArmedFault, FaultCall, FaultType
+from app.sim.arm64.hacdbs import Unit, UnitStatus, Walk, end_of_array
+from app.sim.arm64.stage2 import Splitting, Stage2
+from app.sim.arm64.sysregs import ErrReason, Hacdbscons
+from app.sim.base.errors import Errno
+from app.sim.base.units import BLOCK_SIZES_BYTES, PAGE_LEVEL, entries_per_array
+from app.sim.base.words import WordMask, mask_words
+from app.sim.kvm.dirty_bitmap import LogWindow
+from app.sim.kvm.hook import (
+    AcceleratorOutcome,
+    AcceleratorReport,
+    EntryError,
+    ErrorReason,
+    RunTrace,
+)
+
+MAX_TRACED_RUNS: Final = 4096
+
+
+class KernelProfile(StrEnum):
+    """Which kernel the hook behaves like: corrected, or the posted patch with its defects."""
+
+    FIXED = "fixed"
+    V1 = "v1"
+
+
+@dataclass(frozen=True, slots=True)
+class ClearConfig:
+    """What the hook knows of the VM."""
+
+    page_size: int
+    dbm: bool
+    hacdbs: bool
+    kernel: KernelProfile
+
+    @property
+    def array_entries(self) -> int:
+        """Value of n."""
+        return entries_per_array(self.page_size)
+
+    @property
+    def array_sz(self) -> int:
+        """Value of HACDBSBR_EL2.SZ for an array of one page."""
+        return self.page_size.bit_length() - 13
+
+    def ttwl(self, chunk_size_bytes: int) -> int:
+        """Give the level of every entry; v1 takes it from the chunk size (domain.md C.2)."""
+        if self.kernel is KernelProfile.V1:
+            for level, size in BLOCK_SIZES_BYTES[self.page_size].items():
+                if chunk_size_bytes == size:
+                    return level
+        return PAGE_LEVEL
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why, and at which rank, the unit stops before it is done."""
+
+    rank: int
+    reason: ErrReason
+    fault: ArmedFault | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClearPlan:
+    """All that follows from T, n and the first entry that cannot be cleaned.
+
+    Attributes:
+        total: T.
+        capacity: n.
+        runs, entries, cleaned: design.md 3.1.
+        stop: The entry that failed, if one did.
+        lost: The lost interrupt that ended the call, if one did.
+    """
+
+    total: int
+    capacity: int
+    runs: int
+    entries: int
+    cleaned: int
+    stop: Stop | None
+    lost: ArmedFault | None
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the call stopped before its last run had ended well."""
+        return self.stop is not None or self.lost is not None
+
+    @property
+    def last_size(self) -> int:
+        """Value of the last array's entries."""
+        return self.entries - self.capacity * (self.runs - 1)
+
+    @property
+    def last_index(self) -> int:
+        """Value of INDEX after the last run."""
+        return self.cleaned - self.capacity * (self.runs - 1)
+
+    @property
+    def ends_full(self) -> bool:
+        """Whether the last array was full and the last entry was in it."""
+        return self.total > 0 and self.total % self.capacity == 0
+
+    def walk(self) -> Walk:
+        """Give what the unit makes of it."""
+        if self.stop is not None:
+            end = Hacdbscons(self.stop.reason, self.last_index)
+        else:
+            end = end_of_array(self.last_size, self.capacity)
+        return Walk(
+            self.runs, self.entries, self.cleaned, end, self.last_size, self.lost is not None
+        )
+
+
+def plan_clear(
+    total: int, capacity: int, stop: Stop | None, lost: tuple[int, ArmedFault] | None
+) -> ClearPlan:
+    """Work a call out from T, n, the entry that fails and the run whose interrupt is lost.
+
+    Args:
+        total: T, masked pages.
+        capacity: n, entries of an array.
+        stop: The failing entry of lowest rank; below T.
+        lost: A run, counted from 0, and the fault that loses its interrupt.
+    """
+    runs = -(-total // capacity) if stop is None else stop.rank // capacity + 1
+    if lost is not None and lost[0] >= runs:
+        lost = None  # that run never comes
+    if lost is not None:
+        runs = lost[0] + 1
+        if stop is not None and stop.rank // capacity > lost[0]:
+            stop = None  # the call is over before that entry's run
+    entries = min(capacity * runs, total)
+    return ClearPlan(
+        total=total,
+        capacity=capacity,
+        runs=runs,
+        entries=entries,
+        cleaned=entries if stop is None else stop.rank,
+        stop=stop,
+        lost=lost[1] if lost else None,
+    )
+
+
+class AcceleratedClear:
+    """The arm64 side of one get or clear of one slot: the hook, and what the software loop needs.
+
+    Implements `app.sim.kvm.hook.DirtyCleaner`.
+
+    Args:
+        config: What the VM is.
+        stage2: The slot's leaves.
+        base_gfn: The slot's first guest frame.
+        unit: The CPU that the call runs on.
+        faults: The faults that are for this call.
+        chunk_size_bytes: The VM's eager-split chunk size.
+        splits_lazily: Whether gets and clears split blocks (manual protect and initially set).
+        trace: Whether to report the runs one by one.
+    """
+
+    def __init__(
+        self,
+        config: ClearConfig,
+        stage2: Stage2,
+        base_gfn: int,
+        unit: Unit,
+        faults: FaultCall,
+        *,
+        chunk_size_bytes: int,
+        splits_lazily: bool,
+        trace: bool,
+    ) -> None:
+        self._config = config
+        self._stage2 = stage2
+        self._base_gfn = base_gfn
+        self._unit = unit
+        self._faults = faults
+        self._ttwl = config.ttwl(chunk_size_bytes)
+        self._trace = trace
+        self._split_faults: list[ArmedFault] = []
+        self._splitting: Splitting | None = None
+        if splits_lazily and chunk_size_bytes:
+            self._split_faults = faults.firing(FaultType.SPLIT_ENOMEM)
+            gfns = [fault.spec.when.gfn for fault in self._split_faults]
+            self._splitting = Splitting(
+                chunk_size_bytes,
+                all_fail=None in gfns,
+                failing_pages=tuple(gfn - base_gfn for gfn in gfns if gfn is not None),
+            )
+
+    def dirty_log_clear(self, window: LogWindow) -> AcceleratorReport:
+        """Clean the window by this CPU's unit (kvm_arch_dirty_log_clear); see `DirtyCleaner`."""
+        cpu = self._unit.cpu
+        errno = self._declines()
+        if errno is not None:
+            return AcceleratorReport(
+                cpu, AcceleratorOutcome.DECLINED, errno, trace=() if self._trace else None
+            )
+        entries = Entries(mask_words(window.masked(), window.first_word))
+        plan = self._plan(entries)
+        taken = entries.words_of_first(plan.entries)
+        blocks_split = self.split_blocks(taken.mask)
+        cleaned = entries.first(plan.cleaned)
+        self._stage2.clean(cleaned.mask, self._ttwl)
+        window.take(taken.mask, taken.total)
+        if plan.gave_up:
+            window.put_back(taken.but_first(cleaned))
+        if plan.runs:
+            self._unit.account(plan.walk(), self._config.array_sz)
+        error = self._error(plan, entries)
+        # A short count of the last array is what the routine tests, so v1 takes a last array that
+        # was full for a failure (domain.md C.5 a).
+        spurious = self._config.kernel is KernelProfile.V1 and plan.ends_full
+        partial = plan.gave_up or spurious
+        trace, omitted = self._traced(plan, entries) if self._trace else (None, 0)
+        return AcceleratorReport(
+            cpu,
+            AcceleratorOutcome.PARTIAL if partial else AcceleratorOutcome.CLEANED,
+            Errno.EAGAIN if partial else None,
+            batches=plan.runs,
+            entries=plan.entries,
+            cleaned=plan.cleaned,
+            requeued=taken.total - plan.cleaned,
+            blocks_split=blocks_split,
+            error=error,
+            trace=trace,
+            trace_omitted=omitted,
+        )
+
+    def write_protect(self, pages: WordMask) -> int:
+        """Clear S2AP[1] of the leaves over pages; see `DirtyCleaner`."""
+        return self._stage2.write_protect(pages)
+
+    def split_blocks(self, pages: WordMask) -> int:
+        """Split the blocks over pages where gets and clears do so; see `DirtyCleaner`."""
+        if self._splitting is None:
+            return 0
+        return self._stage2.split(pages, self._splitting)
+
+    def finish(self) -> None:
+        """End the call: a split fault hits iff a split that it covers was asked for."""
+        if self._splitting is None or not self._splitting.any_failed:
+            return
+        for fault in self._split_faults:
+            gfn = fault.spec.when.gfn
+            if gfn is None or gfn - self._base_gfn in self._splitting.failed_pages:
+                fault.hit(self._faults, None, None, gfn)
+
+    def _declines(self) -> Errno | None:
+        """Tell why the hook does nothing at all, in its order; nothing is taken before."""
+        if not self._config.hacdbs:
+            return Errno.ENXIO
+        if self._unit.status is not UnitStatus.IDLE or self._faults.strikes(FaultType.UNIT_BUSY):
+            return Errno.EPERM
+        if not self._config.dbm:
+            return Errno.EPERM
+        if self._faults.strikes(FaultType.ENTRIES_ENOMEM):
+            return Errno.ENOMEM
+        return None
+
+    def _plan(self, entries: Entries) -> ClearPlan:
+        stops = self._armed_stops(entries)
+        natural = self._natural_stop(entries)
+        if natural is not None:
+            stops.append(natural)
+        # At one entry a natural failure comes first, then by reason, then the oldest fault, which
+        # is where min() finds it first.
+        first = min(
+            stops,
+            key=lambda stop: (stop.rank, stop.fault is not None, stop.reason),
+            default=None,
+        )
+        lost = min(
+            (
+                (fault.spec.when.batch or 0, fault)
+                for fault in self._faults.firing(FaultType.LOST_INTERRUPT)
+            ),
+            key=lambda each: each[0],
+            default=None,
+        )
+        return plan_clear(entries.total, self._config.array_entries, first, lost)
+
+    def _natural_stop(self, entries: Entries) -> Stop | None:
+        """Find the first entry that stage 2 does not let the unit clean."""
+        good = self._stage2.cleanable(entries.mask, self._ttwl, self._splitting)
+        found = entries.first_of(np.bitwise_xor(entries.mask.bits, good, out=good))
+        if found is None:
+            return None
+        rank, page = found
+        level, _ = self._stage2.leaf(page)
+        return Stop(rank, ErrReason.IPAF if level is None else ErrReason.IPAHACF, None)
+
+    def _armed_stops(self, entries: Entries) -> list[Stop]:
+        """Find the entries at which armed faults would stop the unit."""
+        stops = []
+        for fault in self._faults.firing(*ENTRY_FAULTS):
+            when = fault.spec.when
+            rank: int | None
+            if when.gfn is None:
+                rank = (when.batch or 0) * self._config.array_entries + (when.index or 0)
+            else:
+                rank = entries.rank_of_page(when.gfn - self._base_gfn)
+            if rank is not None and rank < entries.total:
+                stops.append(Stop(rank, _REASONS[fault.spec.type], fault))
+        return stops
+
+    def _error(self, plan: ClearPlan, entries: Entries) -> EntryError | None:
+        """Say where and why the call stopped, and count the hits of the faults that did it."""
+        if not plan.gave_up:
+            return None
+        batch, index = plan.runs - 1, plan.last_index
+        gfn = self._base_gfn + entries.pages([plan.cleaned])[0] if plan.stop else None
+        for fault in (plan.stop.fault if plan.stop else None, plan.lost):
+            if fault is not None:
+                fault.hit(self._faults, batch, index, gfn)
+        reason = plan.stop.reason.name if plan.stop and not plan.lost else "LOST_INTERRUPT"
+        return EntryError(ErrorReason(reason), batch, index, gfn)
+
+    def _traced(self, plan: ClearPlan, entries: Entries) -> tuple[tuple[RunTrace, ...], int]:
+        """Tell the first runs one by one, and how many more there were."""
+        shown = min(plan.runs, MAX_TRACED_RUNS)
+        starts = [run * plan.capacity for run in range(shown)]
+        ends = [min(start + plan.capacity, plan.entries) for start in starts]
+        runs = tuple(
+            RunTrace(
+                size=end - start,
+                cleaned=max(min(end, plan.cleaned) - start, 0),
+                first_gfn=self._base_gfn + first,
+                last_gfn=self._base_gfn + last,
+                ttwl=self._ttwl,
+            )
+            for start, end, first, last in zip(
+                starts,
+                ends,
+                entries.pages(starts),
+                entries.pages([end - 1 for end in ends]),
+                strict=True,
+            )
+        )
+        return runs, plan.runs - shown
+
+
+_REASONS: Final[dict[FaultType, ErrReason]] = {
+    FaultType.STRUCTF: ErrReason.STRUCTF,
+    FaultType.IPAF: ErrReason.IPAF,
+    FaultType.IPAHACF: ErrReason.IPAHACF,
+}

@@ -1,0 +1,416 @@
+"""The stage-2 leaves of one memslot: faults, write-protect, splits (arch/arm64/kvm/mmu.c).
+
+Page leaves are three packed planes of one bit a page (`mapped`, `writable`: S2AP[1], `dbm`), named
+for what a 1 means; block leaves are one byte a block (`blocks.py`). A page under a block leaf is 0
+in every plane, so "is there a clean-or-dirty page leaf" is one AND with `dbm`. A leaf is WD, WC and
+so on by descriptor.py. Rules: design.md 3.2, domain.md B.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.sim.arm64.blocks import BlockLevel, Blocks, Pieces
+from app.sim.arm64.descriptor import (
+    READ_ONLY,
+    READ_WRITE,
+    WRITABLE_DIRTY,
+    Leaf,
+    LeafState,
+    leaf_descriptor,
+)
+from app.sim.base.units import BLOCK_SIZES_BYTES, PAGE_LEVEL
+from app.sim.base.words import WORD_BITS, WordMask, Words, lowest, popcount, words_for
+from app.sim.kvm.memslots import MemslotFlags, Region
+from app.sim.kvm.mmu import Faults
+
+PLANES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Stage2Run:
+    """Neighbouring pages equal in level and state.
+
+    `level` is None and `descriptor` 0 where nothing is mapped; else `descriptor` is the 64-bit leaf
+    descriptor that translates the run's first page.
+    """
+
+    gfn: int
+    count: int
+    level: int | None
+    state: LeafState
+    descriptor: int
+
+
+@dataclass(slots=True, eq=False)
+class Splitting:
+    """How splits go during one call, and which were asked for in vain.
+
+    Attributes:
+        chunk_size_bytes: The VM's eager-split chunk size, not 0.
+        all_fail: No page table can be had at all.
+        failing_pages: Pages whose leaf does not split (from the slot's start).
+        any_failed: Whether a split was asked for that failed.
+        failed_pages: Those of `failing_pages` whose leaf was asked to split.
+    """
+
+    chunk_size_bytes: int
+    all_fail: bool = False
+    failing_pages: tuple[int, ...] = ()
+    any_failed: bool = False
+    failed_pages: set[int] = field(default_factory=set)
+
+    def fails(self, level: BlockLevel, blocks: Blocks) -> NDArray[np.bool_]:
+        """Tell which blocks will not split in this call: bool[k]."""
+        if self.all_fail:
+            return np.ones(len(blocks), np.bool_)
+        failing = [level.block_of(page) for page in self.failing_pages]
+        return np.isin(blocks, np.array([b for b in failing if b is not None], np.intp))
+
+    def note_failed(self, level: BlockLevel, blocks: Blocks) -> None:
+        """Remember blocks that were asked to split and did not."""
+        self.any_failed |= len(blocks) > 0
+        self.failed_pages.update(
+            page for page in self.failing_pages if level.block_of(page) in blocks
+        )
+
+
+class Stage2:
+    """Stage 2 of one memslot.
+
+    Attributes:
+        mapped, writable, dbm: uint64[ALIGN(npages, 64) / 64] each, page leaves only.
+        levels: Block leaves, largest block first; only levels that the backing allows.
+    """
+
+    __slots__ = ("_region", "_writable_leaf", "dbm", "levels", "mapped", "writable")
+
+    def __init__(self, region: Region, *, dbm: bool) -> None:
+        self._region = region
+        if region.has(MemslotFlags.READONLY):
+            self._writable_leaf = READ_ONLY
+        else:
+            self._writable_leaf = WRITABLE_DIRTY if dbm else READ_WRITE
+        self.unmap_all()
+
+    def unmap_all(self) -> None:
+        """Start over with nothing mapped (kvm_arch_flush_shadow_memslot)."""
+        region = self._region
+        words = words_for(region.npages)
+        # Zeroed lazily by the system, so that a slot of 1 TiB costs nothing before it is used.
+        self.mapped: Words = np.zeros(words, np.uint64)
+        self.writable: Words = np.zeros(words, np.uint64)
+        self.dbm: Words = np.zeros(words, np.uint64)
+        self.levels = tuple(
+            BlockLevel(level, size // region.page_size, region.base_gfn, region.npages)
+            for level, size in BLOCK_SIZES_BYTES[region.page_size].items()
+            if size <= region.backing
+            and (region.guest_phys_addr - region.userspace_addr) % size == 0
+        )
+
+    @staticmethod
+    def state_bytes(npages: int, page_size: int) -> int:
+        """Give the bytes of the planes and block leaves of a slot, at most."""
+        blocks = sum(npages * page_size // size for size in BLOCK_SIZES_BYTES[page_size].values())
+        return PLANES * words_for(npages) * 8 + blocks
+
+    # What guest accesses do: user_mem_abort()
+
+    def write_fault(self, pages: WordMask, *, is_logging: bool) -> Faults:
+        """Write to pages as a guest does; see `Mappings`."""
+        if is_logging:
+            return self._write_while_logging(pages)
+        return self._write_freely(pages)
+
+    def read_fault(self, pages: WordMask, *, is_logging: bool) -> Faults:
+        """Read pages as a guest does: only an unmapped page faults (domain.md B.4)."""
+        bits = pages.bits
+        for level in self._used_levels():
+            bits = level.mapped_pieces(pages).without(bits)
+        missing = pages.with_bits(bits & ~self.mapped[pages.at])
+        if not is_logging:
+            return self._map_largest(missing)
+        self.mapped[pages.at] |= missing.bits
+        return Faults(popcount(missing.bits), 0, 0, 0)
+
+    def _write_while_logging(self, pages: WordMask) -> Faults:
+        """Map single pages; a block that is not writable is broken for its faulting page."""
+        bits = pages.bits
+        broken = 0
+        for level in self._used_levels():
+            pieces = level.mapped_pieces(pages)
+            writable = (level.leaves[pieces.block] & Leaf.WRITABLE) != 0
+            lost = pieces.where(~writable).blocks()
+            level.set(lost, Leaf.NONE)
+            broken += len(lost)
+            bits = pieces.where(writable).without(bits)
+        faulting = bits & ~self.writable[pages.at]
+        met = popcount(faulting & self.mapped[pages.at])
+        unmapped = popcount(faulting) - met
+        self._set_pages(pages.with_bits(faulting), self._writable_leaf)
+        return Faults(
+            # The first page written in a broken block met the block, the others found it gone.
+            translation=unmapped - broken,
+            permission=met + broken,
+            block_splits=broken,
+            blocks_mapped=0,
+            written=pages.with_bits(faulting),
+        )
+
+    def _write_freely(self, pages: WordMask) -> Faults:
+        """Map the largest blocks; a block that is not writable becomes so as it is."""
+        bits = pages.bits
+        clean: list[tuple[BlockLevel, Pieces]] = []
+        for level in self._used_levels():
+            pieces = level.mapped_pieces(pages)
+            bits = pieces.without(bits)
+            read_only = (level.leaves[pieces.block] & Leaf.WRITABLE) == 0
+            clean.append((level, pieces.where(read_only)))
+        faulting = pages.with_bits(bits & ~self.writable[pages.at])
+        relaxed = 0
+        for level, pieces in clean:
+            reached = self._blocks_before_faults(level, pieces, faulting)
+            level.set(reached, self._writable_leaf)
+            relaxed += len(reached)
+        faults = self._map_largest(faulting)
+        return Faults(
+            faults.translation, faults.permission + relaxed, 0, faults.blocks_mapped, None
+        )
+
+    def _blocks_before_faults(
+        self, level: BlockLevel, pieces: Pieces, faulting: WordMask
+    ) -> Blocks:
+        """Keep the blocks written before a fault maps a larger block over them."""
+        reached = pieces.blocks()
+        for larger in self.levels:
+            if larger.pages <= level.pages or not len(reached):
+                continue
+            faults = larger.pieces(faulting)
+            firsts = faults.firsts()
+            over = np.full(len(larger.leaves), np.iinfo(np.int64).max)
+            over[faults.block[firsts]] = faulting.indices()[faults.word[firsts]] * WORD_BITS
+            # Both are multiples of a word apart from a block's own edge, so compare by word start:
+            # a faulting page never lies in the smaller block itself.
+            starts = level.first_page(0) + reached * level.pages
+            holder = (starts - larger.first_page(0)) // larger.pages
+            inside = (holder >= 0) & (holder < len(larger.leaves))
+            limit = np.where(
+                inside, over[np.clip(holder, 0, len(larger.leaves) - 1)], np.iinfo(np.int64).max
+            )
+            reached = reached[starts < limit]
+        return reached
+
+    def _map_largest(self, faulting: WordMask) -> Faults:
+        """Map, for each faulting page, the largest allowed block that holds it, else the page.
+
+        The block replaces whatever table was there. One fault maps it: that of its lowest page.
+        """
+        translation = permission = mapped_blocks = 0
+        bits = faulting.bits
+        mapped = self.mapped[faulting.at]
+        for number, level in enumerate(self.levels):
+            pieces = level.pieces(faulting.with_bits(bits))
+            firsts = pieces.firsts()
+            blocks = pieces.block[firsts]
+            if not len(blocks):
+                continue
+            met = mapped[pieces.word[firsts]] & lowest(pieces.bits[firsts])
+            permission += int(np.count_nonzero(met))
+            translation += int(np.count_nonzero(met == 0))
+            mapped_blocks += len(blocks)
+            bits = pieces.without(bits)
+            self._replace_table(level, self.levels[number + 1 :], blocks)
+        permission += popcount(bits & mapped)
+        translation += popcount(bits & ~mapped)
+        self._set_pages(faulting.with_bits(bits), self._writable_leaf)
+        return Faults(translation, permission, 0, mapped_blocks)
+
+    def _replace_table(
+        self, level: BlockLevel, smaller: Iterable[BlockLevel], blocks: Blocks
+    ) -> None:
+        under = level.pages_of(blocks)
+        self._clear_pages(under)
+        for inner in smaller:
+            inner.set(inner.mapped_pieces(under).blocks(), Leaf.NONE)
+        level.set(blocks, self._writable_leaf)
+
+    # Cleaning and unmapping
+
+    def unmap(self, pages: WordMask) -> None:
+        """Unmap pages, whole blocks included (an MMU notifier)."""
+        for level in self._used_levels():
+            level.set(level.mapped_pieces(pages).blocks(), Leaf.NONE)
+        self._clear_pages(pages)
+
+    def write_protect(self, pages: WordMask) -> int:
+        """Clear S2AP[1] of the leaves over some pages; count those that had it."""
+        protected = 0
+        for level in self._used_levels():
+            blocks = level.mapped_pieces(pages).blocks()
+            writable = blocks[(level.leaves[blocks] & Leaf.WRITABLE) != 0]
+            level.leaves[writable] &= ~np.uint8(Leaf.WRITABLE)
+            protected += len(writable)
+        writable_pages = self.writable[pages.at]
+        protected += popcount(writable_pages & pages.bits)
+        self.writable[pages.at] = writable_pages & ~pages.bits
+        return protected
+
+    def write_protect_all(self) -> None:
+        """Clear S2AP[1] everywhere (kvm_mmu_wp_memory_region)."""
+        self.writable[:] = 0
+        for level in self.levels:
+            level.leaves &= ~np.uint8(Leaf.WRITABLE)
+
+    def split_all(self) -> int:
+        """Split every block into pages (kvm_mmu_split_memory_region); count the blocks."""
+        split = 0
+        for level in self._used_levels():
+            split += self._split_to_pages(level, level.mapped())
+        return split
+
+    def split(self, pages: WordMask, splitting: Splitting) -> int:
+        """Split the blocks over some pages (kvm_mmu_split_huge_pages); count those that did.
+
+        A chunk below 1 GiB turns a 1 GiB block into 512 blocks of 2 MiB first, of which only those
+        in range become pages (domain.md B.2).
+        """
+        split = 0
+        for number, level in enumerate(self.levels):
+            if not level.present:
+                continue
+            asked = level.mapped_pieces(pages).blocks()
+            fails = splitting.fails(level, asked)
+            splitting.note_failed(level, asked[fails])
+            blocks = asked[~fails]
+            smaller = self.levels[number + 1 :]
+            if smaller and splitting.chunk_size_bytes < level.pages * self._region.page_size:
+                self._split_to_blocks(level, smaller[0], blocks)
+                split += len(blocks)
+            else:
+                split += self._split_to_pages(level, blocks)
+        return split
+
+    def clean(self, pages: WordMask, ttwl: int) -> None:
+        """Turn WD leaves of a level into WC, as the HACDBS unit does (domain.md D)."""
+        if ttwl == PAGE_LEVEL:
+            self.writable[pages.at] &= ~pages.bits
+            return
+        for level in self.levels:
+            if level.level == ttwl:
+                blocks = level.mapped_pieces(pages).blocks()
+                level.leaves[blocks] &= ~np.uint8(Leaf.WRITABLE)
+
+    def cleanable(self, pages: WordMask, ttwl: int, splitting: Splitting | None) -> Words:
+        """Tell which pages an entry of a TTWL can clean once the call's splits are done.
+
+        That is: their leaf is at that level and is WC or WD. A leaf depends only on the split that
+        its own word asks for, so this can be told before any split is done.
+
+        Returns:
+            uint64[k], a subset of `pages.bits`.
+        """
+        good = pages.bits & self.dbm[pages.at] if ttwl == PAGE_LEVEL else np.zeros_like(pages.bits)
+        for level in self._used_levels():
+            pieces = level.mapped_pieces(pages)
+            pieces = pieces.where((level.leaves[pieces.block] & Leaf.DBM) != 0)
+            stays = (
+                np.ones(len(pieces.block), np.bool_)
+                if splitting is None
+                else splitting.fails(level, pieces.block)
+            )
+            if ttwl == PAGE_LEVEL:
+                good |= pieces.where(~stays).within(pages.bits)
+            elif ttwl == level.level:
+                good |= pieces.where(stays).within(pages.bits)
+        return good
+
+    # Looks
+
+    def leaf(self, page: int) -> tuple[int | None, int]:
+        """Give the level (None: no leaf) and the `Leaf` bits of a page."""
+        for level in self.levels:
+            leaf = level.leaf_at(page)
+            if leaf:
+                return level.level, leaf
+        word, bit = divmod(page, WORD_BITS)
+        leaf = sum(flag for flag, plane in self._planes() if int(plane[word]) >> bit & 1)
+        return (PAGE_LEVEL if leaf else None), leaf
+
+    def leaves(self, first_page: int, count: int) -> tuple[NDArray[np.int8], NDArray[np.uint8]]:
+        """Give the level (0 where unmapped) and `Leaf` bits of pages: int8[count], uint8[count]."""
+        word, skip = divmod(first_page, WORD_BITS)
+        words = slice(word, words_for(first_page + count))
+        leaf = np.zeros(count, np.uint8)
+        for flag, plane in self._planes():
+            bits = np.unpackbits(plane[words].astype("<u8").view(np.uint8), bitorder="little")
+            leaf |= bits[skip : skip + count] * np.uint8(flag)
+        level_of = np.where(leaf, PAGE_LEVEL, 0).astype(np.int8)
+        pages = np.arange(first_page, first_page + count)
+        for level in self._used_levels():
+            block = (pages - level.first_page(0)) // level.pages
+            inside = np.flatnonzero((block >= 0) & (block < len(level.leaves)))
+            over = level.leaves[block[inside]]
+            covered = inside[over != 0]
+            leaf[covered] = over[over != 0]
+            level_of[covered] = level.level
+        return level_of, leaf
+
+    def descriptor(self, page: int) -> int:
+        """Give the 64-bit leaf descriptor that translates a page, 0 where none does."""
+        level, leaf = self.leaf(page)
+        if level is None:
+            return 0
+        size = self._region.page_size
+        if level != PAGE_LEVEL:
+            size = BLOCK_SIZES_BYTES[size][level]
+        ipa = self._region.guest_phys_addr + page * self._region.page_size
+        return leaf_descriptor(leaf, level, ipa - ipa % size)
+
+    # Pieces of the above
+
+    def _used_levels(self) -> list[BlockLevel]:
+        return [level for level in self.levels if level.present]
+
+    def _planes(self) -> tuple[tuple[int, Words], ...]:
+        return (
+            (Leaf.MAPPED, self.mapped),
+            (Leaf.WRITABLE, self.writable),
+            (Leaf.DBM, self.dbm),
+        )
+
+    def _set_pages(self, pages: WordMask, leaf: int) -> None:
+        for flag, plane in self._planes():
+            if leaf & flag:
+                plane[pages.at] |= pages.bits
+
+    def _clear_pages(self, pages: WordMask) -> None:
+        for _, plane in self._planes():
+            plane[pages.at] &= ~pages.bits
+
+    def _split_to_pages(self, level: BlockLevel, blocks: Blocks) -> int:
+        """Give the children exactly the block's state (design.md 3.2)."""
+        leaves = level.leaves[blocks]
+        for flag, plane in self._planes():
+            under = level.pages_of(blocks[(leaves & flag) != 0])
+            plane[under.at] |= under.bits
+        level.set(blocks, Leaf.NONE)
+        return len(blocks)
+
+    @staticmethod
+    def _split_to_blocks(level: BlockLevel, smaller: BlockLevel, blocks: Blocks) -> None:
+        ratio = level.pages // smaller.pages
+        first = (level.first_page(0) - smaller.first_page(0)) // smaller.pages
+        children = (first + blocks[:, None] * ratio + np.arange(ratio)).ravel()
+        smaller.set(children, np.repeat(level.leaves[blocks], ratio))
+        level.set(blocks, Leaf.NONE)
+
+
+def runs_of(level: NDArray[np.int8], leaf: NDArray[np.uint8]) -> list[tuple[int, int]]:
+    """Cut pages, at least one, into runs equal in level and leaf: [(first, count), ...]."""
+    starts = np.flatnonzero(
+        np.concatenate(([True], (level[1:] != level[:-1]) | (leaf[1:] != leaf[:-1])))
+    )
+    counts = np.diff(np.concatenate((starts, [len(level)])))
+    return list(zip(starts.tolist(), counts.tolist(), strict=True))
