@@ -1,0 +1,559 @@
+"""One simulated VM: joins generic KVM to the arm64 hook and performs actions.
+
+`Machine.perform` is the only way to change a machine; everything else here is a look, without side
+effect. A machine has no thread, clock or lock: one caller at a time performs actions, but arming
+and disarming faults, and every look but `peek_dirty_log` and `stage2`, may come in between, because a
+call in flight read the fault board when it began and slots are replaced, never half changed.
+"""
+
+from dataclasses import replace
+from typing import Final, assert_never, overload
+
+import numpy as np
+
+from app.sim import actions as a
+from app.sim.arm64.descriptor import STATES
+from app.sim.arm64.dirty_bit import AcceleratedClear, ClearConfig
+from app.sim.arm64.faults import FaultBoard, FaultBounds, FaultCall
+from app.sim.arm64.hacdbs import Unit
+from app.sim.arm64.regions import Stage2Regions, stage2_of
+from app.sim.arm64.stage2 import Stage2, runs_of
+from app.sim.base.errors import (
+    CopyToUserError,
+    InvalidArgumentError,
+    LastCpuError,
+    MemslotsPresentError,
+    NoSuchCpuError,
+    NoSuchVcpuError,
+)
+from app.sim.base.units import (
+    MAX_CPUS,
+    MAX_IPA_BITS,
+    MAX_VCPUS,
+    MIN_IPA_BITS,
+    PAGE_SIZES_BYTES,
+    entries_per_array,
+    leaf_sizes_bytes,
+)
+from app.sim.base.words import words_for
+from app.sim.kvm import accesses, dirty_log
+from app.sim.kvm.dirty_bitmap import DirtyBitmap
+from app.sim.kvm.memslots import (
+    Memslot,
+    MemslotChange,
+    MemslotFlags,
+    Memslots,
+    RegionPlan,
+    view_of,
+)
+
+MANUAL_PROTECT_ENABLE: Final = 1
+MANUAL_PROTECT_AND_INIT_SET: Final = 3
+
+_STAGE2_CHUNK_PAGES: Final = 1 << 20
+"""Pages that one step of a look at stage 2 expands."""
+
+
+class Machine:
+    """One simulated KVM/arm64 virtual machine.
+
+    Raises:
+        InvalidArgumentError: a figure of the configuration that no VM can have (EINVAL).
+    """
+
+    def __init__(self, config: a.MachineConfig) -> None:
+        _check_config(config)
+        self._config = config
+        self._slots = Memslots(config.page_size)
+        self._units = tuple(Unit(cpu, built=config.hacdbs) for cpu in range(config.cpus))
+        self._turn = 0
+        self._clear_config = ClearConfig(config.page_size, config.dbm, config.hacdbs, config.kernel)
+        self._faults = FaultBoard(
+            config.seed,
+            FaultBounds(config.cpus, self._end_gfn, entries_per_array(config.page_size)),
+        )
+        self._counters = dict.fromkeys(COUNTERS, 0)
+
+    @overload
+    def perform(self, action: a.SetMemoryRegion) -> a.MemslotOutcome: ...
+    @overload
+    def perform(
+        self, action: a.GuestWrite | a.GuestRead | a.HostWrite | a.HostUnmap
+    ) -> a.AccessOutcome: ...
+    @overload
+    def perform(self, action: a.GetDirtyLog | a.ClearDirtyLog) -> a.DirtyLogOutcome: ...
+    @overload
+    def perform(self, action: a.SetCpuOnline) -> a.UnitView: ...
+    @overload
+    def perform(self, action: a.ArmFault | a.DisarmFault) -> a.FaultView: ...
+    @overload
+    def perform(self, action: a.SetManualProtect | a.SetEagerSplitChunkSize) -> None: ...
+    def perform(self, action: a.Action) -> object:  # noqa: PLR0911 - one return an action
+        """Do what an action says, whole or not at all.
+
+        Raises:
+            KvmError: what userspace would see; nothing changed but for the two cases that the kernel
+                has (design.md 3.2): a MOVE refused by the architecture, and a failed copy to the
+                user.
+        """
+        match action:
+            case a.SetMemoryRegion():
+                return self._set_memory_region(action)
+            case a.GuestWrite() | a.GuestRead() | a.HostWrite() | a.HostUnmap():
+                return self._access(action)
+            case a.GetDirtyLog():
+                return self._get_dirty_log(action)
+            case a.ClearDirtyLog():
+                return self._clear_dirty_log(action)
+            case a.SetCpuOnline():
+                return self._set_cpu_online(action)
+            case a.ArmFault():
+                return self._faults.arm(action.spec)
+            case a.DisarmFault():
+                return self._faults.disarm(action.fault_id)
+            case a.SetManualProtect():
+                _check_manual_protect(action.flags)
+                self._config = replace(self._config, manual_dirty_log_protect2=action.flags)
+                return None
+            case a.SetEagerSplitChunkSize():
+                self._set_chunk_size(action.chunk_size_bytes)
+                return None
+            case _:
+                assert_never(action)
+
+    # Looks
+
+    @property
+    def config(self) -> a.MachineConfig:
+        """Value of the configuration, with the two capabilities as they are now."""
+        return self._config
+
+    @property
+    def footprint(self) -> a.Footprint:
+        """Value of what the machine's slots hold."""
+        return self._footprint({slot.region.slot: slot for slot in self._slots.by_id()})
+
+    def footprint_after(self, action: a.SetMemoryRegion) -> a.Footprint:
+        """Tell what the slots would hold after a change; raises as `perform` would, but EFAULT."""
+        plan = self._plan(action)
+        return self._footprint({slot.region.slot: slot for slot in self._slots.by_id()}, plan)
+
+    def memslot(self, slot: int) -> a.MemslotView:
+        """Look at a slot.
+
+        Raises:
+            NoSuchMemslotError: it is absent.
+        """
+        return self._slots.get(slot).view()
+
+    def memslots(self) -> tuple[a.MemslotView, ...]:
+        """Look at all slots, ascending by id."""
+        return tuple(slot.view() for slot in self._slots.by_id())
+
+    def cpu(self, cpu: int) -> a.UnitView:
+        """Look at a host CPU and its unit.
+
+        Raises:
+            NoSuchCpuError: the host has no such CPU.
+        """
+        return self._unit(cpu).view()
+
+    def cpus(self) -> tuple[a.UnitView, ...]:
+        """Look at all host CPUs."""
+        return tuple(unit.view() for unit in self._units)
+
+    def fault(self, fault_id: str) -> a.FaultView:
+        """Look at an armed fault.
+
+        Raises:
+            NoSuchFaultError: none has that id.
+        """
+        return self._faults.view(fault_id)
+
+    def faults(self) -> tuple[a.FaultView, ...]:
+        """Look at all armed faults, oldest first."""
+        return self._faults.views()
+
+    def counters(self) -> dict[str, int]:
+        """Give what has been counted since the VM was made (`COUNTERS`)."""
+        return dict(self._counters)
+
+    def peek_dirty_log(self, slot: int) -> a.DirtyLogOutcome:
+        """Copy a slot's dirty bitmap without any side effect.
+
+        Raises:
+            InvalidArgumentError: no slot can have that id (EINVAL).
+            NoDirtyLogError: the slot is absent or does not log (ENOENT).
+        """
+        _, log = self._slots.logging(slot)
+        return _copied(slot, log)
+
+    def stage2(self, gfn: int, count: int, limit: int) -> a.Stage2Page:
+        """Look at the leaves of a range of guest frames, as runs equal in level and state.
+
+        Args:
+            gfn: First frame.
+            count: Frames; the range is cut at the end of the IPA space.
+            limit: At most so many runs.
+
+        Raises:
+            GfnBeyondIpaSpaceError: `gfn` is not in the IPA space.
+        """
+        end = min(gfn + count, self._end_gfn)
+        accesses.check_gfns(a.Gfns(np.array([gfn], np.uint64)), self._end_gfn)
+        runs: list[a.Stage2Run] = []
+        while gfn < end:
+            for run in self._stage2_step(gfn, end):
+                last = runs[-1] if runs else None
+                if last and (last.level, last.state) == (run.level, run.state):
+                    runs[-1] = replace(last, count=last.count + run.count)
+                elif len(runs) == limit:
+                    return a.Stage2Page(tuple(runs), run.gfn)
+                else:
+                    runs.append(run)
+                gfn = run.gfn + run.count
+        return a.Stage2Page(tuple(runs), None)
+
+    # Actions
+
+    def _set_memory_region(self, action: a.SetMemoryRegion) -> a.MemslotOutcome:
+        plan = self._plan(action)
+        hooks = Stage2Regions(
+            end_gfn=self._end_gfn,
+            dbm=self._config.dbm,
+            initially_set=self._splits_lazily,
+            chunk_size_bytes=self._config.eager_split_chunk_size,
+        )
+        slot = self._slots.set_region(plan, hooks)
+        self._count({"eager_blocks_split": hooks.blocks_split, "tlb_flushes": hooks.tlb_flushes})
+        view = view_of(plan.new, None) if slot is None else slot.view()
+        return a.MemslotOutcome(plan.change, view)
+
+    def _plan(self, action: a.SetMemoryRegion) -> RegionPlan:
+        page_size = self._config.page_size
+        return self._slots.plan(
+            action.slot,
+            flags=action.flags,
+            guest_phys_addr=action.guest_phys_addr,
+            memory_size=action.memory_size,
+            userspace_addr=(
+                action.guest_phys_addr if action.userspace_addr is None else action.userspace_addr
+            ),
+            backing=page_size if action.backing is None else action.backing,
+        )
+
+    def _access(
+        self, action: a.GuestWrite | a.GuestRead | a.HostWrite | a.HostUnmap
+    ) -> a.AccessOutcome:
+        if isinstance(action, a.GuestWrite | a.GuestRead):
+            self._check_vcpu(action.vcpu)
+        accesses.check_gfns(action.pages, self._end_gfn)
+        match action:
+            case a.GuestWrite():
+                kind, outcome = "guest_writes", accesses.guest_write(self._slots, action.pages)
+            case a.GuestRead():
+                kind, outcome = "guest_reads", accesses.guest_read(self._slots, action.pages)
+            case a.HostWrite():
+                kind, outcome = "host_writes", accesses.host_write(self._slots, action.pages)
+            case a.HostUnmap():
+                kind, outcome = "host_unmaps", accesses.host_unmap(self._slots, action.pages)
+            case _:
+                assert_never(action)
+        self._count(
+            {
+                kind: outcome.pages,
+                "newly_dirty": outcome.newly_dirty,
+                "translation_faults": outcome.translation_faults,
+                "permission_faults": outcome.permission_faults,
+                "mmio_exits": outcome.mmio_exits,
+                "block_splits": outcome.block_splits,
+                "blocks_mapped": outcome.blocks_mapped,
+            }
+        )
+        return outcome
+
+    def _get_dirty_log(self, action: a.GetDirtyLog) -> a.DirtyLogOutcome:
+        self._check_named_cpu(action.cpu)
+        slot, log = self._slots.logging(action.slot)
+        if self._config.manual_dirty_log_protect2 & MANUAL_PROTECT_ENABLE:
+            # A pure copy: no hook, no turn, no fault but that of the copy itself.
+            faults = self._faults.call(a.LogOp.GET, action.slot, action.cpu)
+            self._copy_to_user(faults)
+            self._count({"dirty_log_gets": 1})
+            return _copied(action.slot, log)
+        cleaner, faults = self._cleaner(a.LogOp.GET, slot, action)
+        snapshot, cleaned = dirty_log.get_dirty_log(log, cleaner)
+        cleaner.finish()
+        self._count_cleaning("dirty_log_gets", cleaned)
+        self._copy_to_user(faults)
+        return a.DirtyLogOutcome(
+            slot=action.slot,
+            first_page=0,
+            num_pages=log.npages,
+            bitmap=snapshot,
+            dirty_count=cleaned.pages,
+            remaining_count=log.count,
+            accelerator=cleaned.accelerator,
+            software=cleaned.software,
+            flush_tlb=cleaned.flush_tlb,
+        )
+
+    def _clear_dirty_log(self, action: a.ClearDirtyLog) -> a.DirtyLogOutcome:
+        self._check_named_cpu(action.cpu)
+        self._slots.check_id(action.slot)
+        dirty_log.check_first_page(action.first_page)
+        slot, log = self._slots.logging(action.slot)
+        num_pages = dirty_log.check_window(action.first_page, action.num_pages, log.npages)
+        pages = action.pages.words if isinstance(action.pages, a.Bitmap) else action.pages
+        user = dirty_log.user_words(pages, action.first_page, num_pages)
+        cleaner, _ = self._cleaner(a.LogOp.CLEAR, slot, action)
+        cleaned = dirty_log.clear_dirty_log(log, action.first_page, user, cleaner)
+        cleaner.finish()
+        self._count_cleaning("dirty_log_clears", cleaned)
+        return a.DirtyLogOutcome(
+            slot=action.slot,
+            first_page=action.first_page,
+            num_pages=num_pages,
+            bitmap=None,
+            dirty_count=cleaned.pages,
+            remaining_count=log.count,
+            accelerator=cleaned.accelerator,
+            software=cleaned.software,
+            flush_tlb=cleaned.flush_tlb,
+        )
+
+    def _cleaner(
+        self, op: a.LogOp, slot: Memslot, action: a.GetDirtyLog | a.ClearDirtyLog
+    ) -> tuple[AcceleratedClear, FaultCall]:
+        """Begin a call of the hook: a CPU, the faults for it, the architecture's side."""
+        unit = self._units[self._take_turn() if action.cpu is None else action.cpu]
+        faults = self._faults.call(op, action.slot, unit.cpu)
+        config = self._config
+        cleaner = AcceleratedClear(
+            self._clear_config,
+            stage2_of(slot),
+            slot.region.base_gfn,
+            unit,
+            faults,
+            chunk_size_bytes=config.eager_split_chunk_size,
+            splits_lazily=self._splits_lazily,
+            trace=action.trace,
+        )
+        return cleaner, faults
+
+    def _take_turn(self) -> int:
+        """Give the first online CPU at or after the turn, and move the turn past it."""
+        cpus = len(self._units)
+        order = [(self._turn + step) % cpus for step in range(cpus)]
+        cpu = next(cpu for cpu in order if self._units[cpu].online)
+        self._turn = (cpu + 1) % cpus
+        return cpu
+
+    @staticmethod
+    def _copy_to_user(faults: FaultCall) -> None:
+        if faults.strikes(a.FaultType.COPY_TO_USER):
+            raise CopyToUserError(
+                "the copy of the dirty bitmap to userspace failed, as an armed copy_to_user fault "
+                "asked; without manual protect its bits are gone"
+            )
+
+    def _set_cpu_online(self, action: a.SetCpuOnline) -> a.UnitView:
+        unit = self._unit(action.cpu)
+        others = any(other.online for other in self._units if other is not unit)
+        if not action.online and not others:
+            raise LastCpuError(
+                f"cpu {action.cpu} must stay online: it is the last one",
+                field="online",
+                value=action.cpu,
+            )
+        unit.set_online(online=action.online)
+        return unit.view()
+
+    def _set_chunk_size(self, chunk_size_bytes: int) -> None:
+        if len(self._slots):
+            raise MemslotsPresentError(
+                "eager_split_chunk_size must be set before the first memslot is made: "
+                f"there are {len(self._slots)}",
+                field="eager_split_chunk_size",
+                bound=0,
+                value=len(self._slots),
+            )
+        _check_chunk_size(chunk_size_bytes, self._config.page_size)
+        self._config = replace(self._config, eager_split_chunk_size=chunk_size_bytes)
+
+    # Pieces of the above
+
+    @property
+    def _end_gfn(self) -> int:
+        return (1 << self._config.ipa_bits) // self._config.page_size
+
+    @property
+    def _splits_lazily(self) -> bool:
+        """kvm_dirty_log_manual_protect_and_init_set()."""
+        return self._config.manual_dirty_log_protect2 == MANUAL_PROTECT_AND_INIT_SET
+
+    def _unit(self, cpu: int) -> Unit:
+        self._check_named_cpu(cpu)
+        return self._units[cpu]
+
+    def _check_named_cpu(self, cpu: int | None) -> None:
+        if cpu is not None and not 0 <= cpu < len(self._units):
+            raise NoSuchCpuError(
+                f"cpu must be 0..{len(self._units) - 1}, not {cpu}",
+                field="cpu",
+                bound=len(self._units) - 1,
+                value=cpu,
+            )
+
+    def _check_vcpu(self, vcpu: int) -> None:
+        if not 0 <= vcpu < self._config.vcpus:
+            raise NoSuchVcpuError(
+                f"vcpu must be 0..{self._config.vcpus - 1}, not {vcpu}",
+                field="vcpu",
+                bound=self._config.vcpus - 1,
+                value=vcpu,
+            )
+
+    def _footprint(self, slots: dict[int, Memslot], plan: RegionPlan | None = None) -> a.Footprint:
+        regions = {number: (slot.region, slot.log is not None) for number, slot in slots.items()}
+        if plan is not None:
+            regions.pop(plan.new.slot, None)
+            if plan.change is not MemslotChange.DELETE:
+                logs = plan.new.has(MemslotFlags.LOG_DIRTY_PAGES)
+                regions[plan.new.slot] = (plan.new, logs)
+        return a.Footprint(
+            pages=sum(region.npages for region, _ in regions.values()),
+            state_bytes=sum(
+                Stage2.state_bytes(region.npages, region.page_size)
+                + logs * 8 * words_for(region.npages)
+                for region, logs in regions.values()
+            ),
+        )
+
+    def _stage2_step(self, gfn: int, end: int) -> list[a.Stage2Run]:
+        """Give the runs of one slot's pages, or of a gap between slots, from a frame on."""
+        near = self._slots.around(gfn, end)
+        if not near or near[0].region.base_gfn > gfn:
+            gap_end = near[0].region.base_gfn if near else end
+            return [a.Stage2Run(gfn, gap_end - gfn, None, a.LeafState.UNMAPPED, 0)]
+        region, stage2 = near[0].region, stage2_of(near[0])
+        first = gfn - region.base_gfn
+        count = min(end, region.end_gfn, gfn + _STAGE2_CHUNK_PAGES) - gfn
+        levels, leaves = stage2.leaves(first, count)
+        return [
+            a.Stage2Run(
+                gfn + start,
+                length,
+                int(levels[start]) or None,
+                STATES[int(leaves[start])],
+                stage2.descriptor(first + start),
+            )
+            for start, length in runs_of(levels, leaves)
+        ]
+
+    def _count(self, counted: dict[str, int]) -> None:
+        for name, number in counted.items():
+            self._counters[name] += number
+
+    def _count_cleaning(self, call: str, cleaned: dirty_log.CleanedLog) -> None:
+        hook, software = cleaned.accelerator, cleaned.software
+        self._count(
+            {
+                call: 1,
+                f"accelerator_{hook.outcome.value}": 1,
+                "accelerator_runs": hook.batches,
+                "accelerator_entries": hook.entries,
+                "accelerator_cleaned_pages": hook.cleaned,
+                "accelerator_requeued_pages": hook.requeued,
+                "software_words": software.words,
+                "software_pages": software.pages,
+                "write_protected": software.write_protected,
+                "blocks_split": hook.blocks_split + software.blocks_split,
+                "tlb_flushes": int(cleaned.flush_tlb),
+            }
+        )
+
+
+COUNTERS: Final = (
+    "guest_writes",
+    "guest_reads",
+    "host_writes",
+    "host_unmaps",
+    "newly_dirty",
+    "translation_faults",
+    "permission_faults",
+    "mmio_exits",
+    "block_splits",
+    "blocks_mapped",
+    "dirty_log_gets",
+    "dirty_log_clears",
+    "accelerator_cleaned",
+    "accelerator_declined",
+    "accelerator_partial",
+    "accelerator_runs",
+    "accelerator_entries",
+    "accelerator_cleaned_pages",
+    "accelerator_requeued_pages",
+    "software_words",
+    "software_pages",
+    "write_protected",
+    "blocks_split",
+    "eager_blocks_split",
+    "tlb_flushes",
+)
+"""Names of a machine's counters. Accesses count pages, repeats included; `accelerator_cleaned`,
+`_declined` and `_partial` count calls of the hook by outcome; `eager_blocks_split` the blocks that
+went when a slot began to log."""
+
+
+def _copied(slot: int, log: DirtyBitmap) -> a.DirtyLogOutcome:
+    return a.DirtyLogOutcome(
+        slot=slot,
+        first_page=0,
+        num_pages=log.npages,
+        bitmap=log.words.copy(),
+        dirty_count=log.count,
+        remaining_count=log.count,
+    )
+
+
+def _check_config(config: a.MachineConfig) -> None:
+    _check_one_of("page_size", config.page_size, PAGE_SIZES_BYTES)
+    _check_range("ipa_bits", config.ipa_bits, MIN_IPA_BITS, MAX_IPA_BITS)
+    _check_range("vcpus", config.vcpus, 1, MAX_VCPUS)
+    _check_range("cpus", config.cpus, 1, MAX_CPUS)
+    _check_range("seed", config.seed, 0, (1 << 64) - 1)
+    _check_manual_protect(config.manual_dirty_log_protect2)
+    _check_chunk_size(config.eager_split_chunk_size, config.page_size)
+
+
+def _check_manual_protect(flags: int) -> None:
+    """KVM_ENABLE_CAP: initially-set alone and unknown bits are EINVAL (domain.md A.4)."""
+    _check_one_of(
+        "manual_dirty_log_protect2",
+        flags,
+        (0, MANUAL_PROTECT_ENABLE, MANUAL_PROTECT_AND_INIT_SET),
+    )
+
+
+def _check_chunk_size(chunk_size_bytes: int, page_size: int) -> None:
+    """KVM_ENABLE_CAP: 0 or a leaf size of the granule, else EINVAL (domain.md A.6)."""
+    _check_one_of("eager_split_chunk_size", chunk_size_bytes, (0, *leaf_sizes_bytes(page_size)))
+
+
+def _check_one_of(field: str, value: int, allowed: tuple[int, ...]) -> None:
+    if value not in allowed:
+        listed = ", ".join(map(str, allowed))
+        raise InvalidArgumentError(
+            f"{field} must be one of {listed}, not {value}", field=field, bound=listed, value=value
+        )
+
+
+def _check_range(field: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise InvalidArgumentError(
+            f"{field} must be {low}..{high}, not {value}",
+            field=field,
+            bound=f"{low}..{high}",
+            value=value,
+        )
