@@ -1,0 +1,143 @@
+"""Armed faults, one object each (design.md 3.3)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from app.sim.actions import FaultSpec, FaultType, FaultView, LastHit, LogOp, MachineConfig
+from tests.support.scalar_refusal import Refused
+
+ENTRY_FAULTS: Final = (FaultType.STRUCTF, FaultType.IPAF, FaultType.IPAHACF)
+"""Faults of one entry, in the order in which they win at the same entry."""
+
+PLACES: Final[dict[FaultType, set[str]]] = {
+    FaultType.STRUCTF: {"batch", "index", "gfn"},
+    FaultType.IPAF: {"batch", "index", "gfn"},
+    FaultType.IPAHACF: {"batch", "index", "gfn"},
+    FaultType.LOST_INTERRUPT: {"batch"},
+    FaultType.SPLIT_ENOMEM: {"gfn"},
+}
+"""What a fault of a type may name as its place; a type that is not in here has none."""
+
+UINT64: Final = (1 << 64) - 1
+
+
+def mix(z: int) -> int:
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & UINT64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & UINT64
+    return z ^ z >> 31
+
+
+def step(h: int, x: int) -> int:
+    return mix(h + 0x9E3779B97F4A7C15 * (x + 1) & UINT64)
+
+
+def draw(seed: int, ordinal: int, opportunity: int) -> float:
+    """Give the number in [0, 1) that an opportunity is decided by."""
+    h = step(step(mix(seed & UINT64), ordinal), opportunity)
+    return float(h >> 11) / 2.0**53
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One get or clear, as a fault's `when` sees it."""
+
+    op: LogOp
+    slot: int
+    cpu: int | None
+
+
+@dataclass(slots=True, eq=False)
+class ScalarFault:
+    """One armed fault."""
+
+    ordinal: int
+    spec: FaultSpec
+    opportunities: int = 0
+    hits: int = 0
+    last_hit: LastHit | None = None
+
+    @property
+    def fault_id(self) -> str:
+        return f"f{self.ordinal}"
+
+    def matches(self, call: Call) -> bool:
+        when = self.spec.when
+        return (
+            self.spec.enabled
+            and when.op in {None, call.op}
+            and when.slot in {None, call.slot}
+            and when.cpu in {None, call.cpu}
+        )
+
+    def fires(self, seed: int) -> bool:
+        """Use one opportunity."""
+        self.opportunities += 1
+        past = self.opportunities - self.spec.after - 1
+        if past < 0 or past % self.spec.every:
+            return False
+        if self.spec.times is not None and self.hits >= self.spec.times:
+            return False
+        return draw(seed, self.ordinal, self.opportunities) < self.spec.probability
+
+    def hit(
+        self,
+        call: Call,
+        *,
+        batch: int | None = None,
+        index: int | None = None,
+        gfn: int | None = None,
+    ) -> None:
+        self.hits += 1
+        self.last_hit = LastHit(self.opportunities, call.op, call.slot, call.cpu, batch, index, gfn)
+
+    def view(self) -> FaultView:
+        return FaultView(self.fault_id, self.spec, self.opportunities, self.hits, self.last_hit)
+
+
+class ScalarFaults:
+    """The faults of one VM, in the order of their arming."""
+
+    def __init__(self, config: MachineConfig) -> None:
+        self.seed = config.seed
+        self.entries_per_array = config.page_size // 8
+        self.cpus = config.cpus
+        self.end_gfn = (1 << config.ipa_bits) // config.page_size
+        self.armed: dict[str, ScalarFault] = {}
+        self.ordinal = 0
+
+    def arm(self, spec: FaultSpec) -> FaultView:
+        when = spec.when
+        if _is_senseless(spec) or (when.index or 0) >= self.entries_per_array:
+            raise Refused("senseless_fault")
+        if when.cpu is not None and not 0 <= when.cpu < self.cpus:
+            raise Refused("no_such_cpu")
+        if when.gfn is not None and when.gfn >= self.end_gfn:
+            raise Refused("gfn_beyond_ipa_space")
+        self.ordinal += 1
+        fault = ScalarFault(self.ordinal, spec)
+        self.armed[fault.fault_id] = fault
+        return fault.view()
+
+    def disarm(self, fault_id: str) -> FaultView:
+        if fault_id not in self.armed:
+            raise Refused("no_such_fault")
+        return self.armed.pop(fault_id).view()
+
+    def firing(self, types: tuple[FaultType, ...], call: Call) -> list[ScalarFault]:
+        """Offer a call to every armed fault of these types; give those that fire, oldest first."""
+        offered = [f for f in self.armed.values() if f.spec.type in types and f.matches(call)]
+        return [fault for fault in offered if fault.fires(self.seed)]
+
+
+def _is_senseless(spec: FaultSpec) -> bool:
+    when = spec.when
+    places = {place for place in ("batch", "index", "gfn") if getattr(when, place) is not None}
+    return (
+        bool(places - PLACES.get(spec.type, set()))
+        or places > {"gfn"}
+        or (spec.type is FaultType.COPY_TO_USER and when.op is LogOp.CLEAR)
+        or not 0 <= spec.probability <= 1
+        or spec.after < 0
+        or spec.every < 1
+        or (spec.times is not None and spec.times < 1)
+    )

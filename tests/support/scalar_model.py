@@ -1,0 +1,227 @@
+"""A whole VM in plain Python: the independent oracle of the core.
+
+`ScalarMachine` performs the same actions as `app.sim.machine.Machine` and answers the same values,
+from dicts, sets and loops over single pages and entries. It imports nothing of `app` but the
+actions. Where a figure in the core follows from a closed form, here it is counted step by step.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from app.sim.actions import (
+    Action,
+    ArmFault,
+    Bitmap,
+    ClearDirtyLog,
+    DirtyLogOutcome,
+    DisarmFault,
+    FaultType,
+    FaultView,
+    GetDirtyLog,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    LogOp,
+    MachineConfig,
+    MemslotView,
+    PageRanges,
+    SetCpuOnline,
+    SetEagerSplitChunkSize,
+    SetManualProtect,
+    SetMemoryRegion,
+    UnitView,
+)
+from tests.support.scalar_accesses import ScalarAccesses, each_page
+from tests.support.scalar_dirty_log import LogCall, ScalarDirtyLog, Window, to_words
+from tests.support.scalar_faults import Call, ScalarFaults
+from tests.support.scalar_memslots import SLOT_IDS, ScalarMemslot, ScalarMemslots
+from tests.support.scalar_refusal import Refused
+from tests.support.scalar_stage2 import ScalarStage2
+from tests.support.scalar_unit import ScalarUnit
+
+__all__ = ["Refused", "ScalarMachine"]
+
+
+class ScalarMachine:
+    """One simulated VM; a refused action raises `Refused`."""
+
+    def __init__(self, config: MachineConfig) -> None:
+        self.config = config
+        self.stage2 = ScalarStage2(config.page_size, dbm=config.dbm)
+        self.slots = ScalarMemslots(config, self.stage2)
+        self.accesses = ScalarAccesses(config, self.slots, self.stage2)
+        self.armed = ScalarFaults(config)
+        self.log = ScalarDirtyLog(config, self.stage2, self.armed)
+        self.units = [ScalarUnit(cpu, built=config.hacdbs) for cpu in range(config.cpus)]
+        self.turn = 0
+
+    def perform(self, action: Action) -> object:
+        """Do one action and answer as the core does."""
+        outcome: object = None
+        match action:
+            case SetMemoryRegion():
+                outcome = self.slots.set_region(action, *self._capabilities())
+            case SetManualProtect():
+                self._set_manual_protect(action.flags)
+            case SetEagerSplitChunkSize():
+                self._set_chunk(action.chunk_size_bytes)
+            case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
+                outcome = self.accesses.perform(action)
+            case GetDirtyLog():
+                outcome = self._get(action)
+            case ClearDirtyLog():
+                outcome = self._clear(action)
+            case SetCpuOnline():
+                outcome = self._set_online(action)
+            case ArmFault():
+                outcome = self.armed.arm(action.spec)
+            case DisarmFault():
+                outcome = self.armed.disarm(action.fault_id)
+        return outcome
+
+    def memslots(self) -> tuple[MemslotView, ...]:
+        return tuple(self.slots.by_id[slot].view() for slot in sorted(self.slots.by_id))
+
+    def cpus(self) -> tuple[UnitView, ...]:
+        return tuple(unit.view() for unit in self.units)
+
+    def faults(self) -> tuple[FaultView, ...]:
+        return tuple(fault.view() for fault in self.armed.armed.values())
+
+    def peek_dirty_log(self, slot_id: int) -> DirtyLogOutcome:
+        slot = self.slots.with_log(slot_id)
+        return _copy_of(slot)
+
+    def _capabilities(self) -> tuple[int, int]:
+        return self.config.manual_dirty_log_protect2, self.config.eager_split_chunk_size
+
+    def _set_manual_protect(self, flags: int) -> None:
+        if flags not in {0, 1, 3}:
+            raise Refused("invalid_argument")
+        self.config = replace(self.config, manual_dirty_log_protect2=flags)
+
+    def _set_chunk(self, chunk: int) -> None:
+        if self.slots.by_id:
+            raise Refused("memslots_present")
+        sizes = [pages * self.config.page_size for pages in self.stage2.pages_at.values()]
+        if chunk not in {0, *sizes}:
+            raise Refused("invalid_argument")
+        self.config = replace(self.config, eager_split_chunk_size=chunk)
+
+    def _set_online(self, action: SetCpuOnline) -> UnitView:
+        self._refuse_absent_cpu(action.cpu)
+        online = [unit.cpu for unit in self.units if unit.online]
+        if not action.online and online == [action.cpu]:
+            raise Refused("last_online_cpu")
+        self.units[action.cpu].online = action.online
+        return self.units[action.cpu].view()
+
+    def _refuse_absent_cpu(self, cpu: int | None) -> None:
+        if cpu is not None and not 0 <= cpu < len(self.units):
+            raise Refused("no_such_cpu")
+
+    def _get(self, action: GetDirtyLog) -> DirtyLogOutcome:
+        self._refuse_absent_cpu(action.cpu)
+        if not 0 <= action.slot < SLOT_IDS:
+            raise Refused("invalid_argument")
+        slot = self.slots.with_log(action.slot)
+        manual, _chunk = self._capabilities()
+        if manual & 1:
+            self._copy_to_user(Call(LogOp.GET, action.slot, action.cpu))
+            return _copy_of(slot)
+        window = Window(start=0, count=-(-slot.npages // 64))
+        log = self._log_call(LogOp.GET, slot, window, action.cpu)
+        accelerator, software, flush = self.log.clean(log, trace=action.trace)
+        self._copy_to_user(log.call)
+        bitmap = np.array([log.snapshot[word] for word in range(window.count)], dtype=np.uint64)
+        return DirtyLogOutcome(
+            slot=slot.slot,
+            first_page=0,
+            num_pages=slot.npages,
+            bitmap=bitmap,
+            dirty_count=sum(mask.bit_count() for mask in log.snapshot.values()),
+            remaining_count=len(slot.dirty or ()),
+            accelerator=accelerator,
+            software=software,
+            flush_tlb=flush,
+        )
+
+    def _clear(self, action: ClearDirtyLog) -> DirtyLogOutcome:
+        self._refuse_absent_cpu(action.cpu)
+        if not 0 <= action.slot < SLOT_IDS or action.first_page % 64:
+            raise Refused("invalid_argument")
+        slot = self.slots.with_log(action.slot)
+        first = action.first_page
+        num = slot.npages - first if action.num_pages is None else action.num_pages
+        reaches_end = first + num == slot.npages
+        if first > slot.npages or num > slot.npages - first or (num % 64 and not reaches_end):
+            raise Refused("window_outside_memslot")
+        window = Window(first // 64, -(-num // 64), _user_words(action.pages, first, num))
+        log = self._log_call(LogOp.CLEAR, slot, window, action.cpu)
+        before = len(slot.dirty or ())
+        accelerator, software, flush = self.log.clean(log, trace=action.trace)
+        after = len(slot.dirty or ())
+        return DirtyLogOutcome(
+            slot=slot.slot,
+            first_page=first,
+            num_pages=num,
+            bitmap=None,
+            dirty_count=before - after,
+            remaining_count=after,
+            accelerator=accelerator,
+            software=software,
+            flush_tlb=flush,
+        )
+
+    def _log_call(self, op: LogOp, slot: ScalarMemslot, window: Window, cpu: int | None) -> LogCall:
+        unit = self._next_unit() if cpu is None else self.units[cpu]
+        manual, chunk = self._capabilities()
+        return LogCall(
+            call=Call(op, slot.slot, unit.cpu),
+            slot=slot,
+            window=window,
+            in_init_set_mode=manual == 3 and chunk != 0,
+            chunk=chunk,
+            unit=unit,
+        )
+
+    def _next_unit(self) -> ScalarUnit:
+        """Give the online CPU whose turn it is, and pass the turn on."""
+        while not self.units[self.turn].online:
+            self.turn = (self.turn + 1) % len(self.units)
+        unit = self.units[self.turn]
+        self.turn = (self.turn + 1) % len(self.units)
+        return unit
+
+    def _copy_to_user(self, call: Call) -> None:
+        firing = self.armed.firing((FaultType.COPY_TO_USER,), call)
+        if firing:
+            firing[0].hit(call)
+            raise Refused("copy_to_user_failed")
+
+
+def _copy_of(slot: ScalarMemslot) -> DirtyLogOutcome:
+    dirty = slot.dirty or set()
+    return DirtyLogOutcome(
+        slot=slot.slot,
+        first_page=0,
+        num_pages=slot.npages,
+        bitmap=to_words(dirty, slot.npages),
+        dirty_count=len(dirty),
+        remaining_count=len(dirty),
+    )
+
+
+def _user_words(pages: Bitmap | PageRanges, first: int, num: int) -> list[int]:
+    words = -(-num // 64)
+    if isinstance(pages, Bitmap):
+        if len(pages.words) != words:
+            raise Refused("invalid_argument")
+        return [int(word) for word in pages.words]
+    pairs = zip(pages.first.tolist(), pages.count.tolist(), strict=True)
+    if any(start < first or start + count > first + num for start, count in pairs):
+        raise Refused("invalid_argument")
+    offsets = {page - first for page in each_page(pages)}
+    return [int(word) for word in to_words(offsets, num)]
