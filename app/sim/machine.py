@@ -134,8 +134,10 @@ class Machine:
         return self._footprint({slot.region.slot: slot for slot in self._slots.by_id()})
 
     def footprint_after(self, action: a.SetMemoryRegion) -> a.Footprint:
-        """Tell what the slots would hold after a change; raises as `perform` would, but EFAULT."""
+        """Tell what the slots would hold after a change; raises as `perform` would."""
         plan = self._plan(action)
+        if plan.change not in (MemslotChange.NONE, MemslotChange.DELETE):
+            self._region_hooks().prepare(plan.new)
         return self._footprint({slot.region.slot: slot for slot in self._slots.by_id()}, plan)
 
     def memslot(self, slot: int) -> a.MemslotView:
@@ -218,16 +220,19 @@ class Machine:
 
     def _set_memory_region(self, action: a.SetMemoryRegion) -> a.MemslotOutcome:
         plan = self._plan(action)
-        hooks = Stage2Regions(
+        hooks = self._region_hooks()
+        slot = self._slots.set_region(plan, hooks)
+        self._count({"eager_blocks_split": hooks.blocks_split, "tlb_flushes": hooks.tlb_flushes})
+        view = view_of(plan.new, None) if slot is None else slot.view()
+        return a.MemslotOutcome(plan.change, view)
+
+    def _region_hooks(self) -> Stage2Regions:
+        return Stage2Regions(
             end_gfn=self._end_gfn,
             dbm=self._config.dbm,
             initially_set=self._splits_lazily,
             chunk_size_bytes=self._config.eager_split_chunk_size,
         )
-        slot = self._slots.set_region(plan, hooks)
-        self._count({"eager_blocks_split": hooks.blocks_split, "tlb_flushes": hooks.tlb_flushes})
-        view = view_of(plan.new, None) if slot is None else slot.view()
-        return a.MemslotOutcome(plan.change, view)
 
     def _plan(self, action: a.SetMemoryRegion) -> RegionPlan:
         page_size = self._config.page_size

@@ -40,6 +40,10 @@ GIB = 1 << 30
 GIB_PAGES = GIB // 4096
 
 
+SHARE = {4096: 5, 16384: 15, 65536: 50}
+"""By page size, what part of a profile's examples each aim gets: n is 512, 2048, 8192."""
+
+
 class Aim(StrEnum):
     """What a story is drawn for."""
 
@@ -52,6 +56,7 @@ class Aim(StrEnum):
     FRONTIER = "frontier in the middle of a word"
     STRADDLE = "word over two blocks"
     LOST = "lost interrupt past batch 0"
+    SCHEDULE = "armed fault that waits for its turn"
 
 
 INIT_SET = (Aim.BLOCKS, Aim.FAILING_SPLIT, Aim.STRADDLE)
@@ -87,7 +92,9 @@ def stories(draw: st.DrawFn, aim: Aim, page_size: int, kernel: KernelProfile) ->
     apart = {Aim.STRADDLE: [37, 5], Aim.FRONTIER: [0]}.get(aim, [0, 64, 37])
     base_gfn = 8 * block + draw(st.sampled_from(apart))
     npages = 4 * n + draw(st.sampled_from(tails))
-    manual = 3 if needs_blocks else draw(st.sampled_from([0, 1, 3]))
+    manual = (
+        3 if needs_blocks else draw(st.sampled_from([0, 1] if aim is Aim.SCHEDULE else [0, 1, 3]))
+    )
     backing = page_size * draw(st.sampled_from([block] if needs_blocks else [1, block]))
     chunks = [page_size, block * page_size]
     if aim is Aim.WHOLE_BLOCK:
@@ -145,9 +152,19 @@ def _faults(aim: Aim, n: int, base_gfn: int) -> st.SearchStrategy[tuple[FaultSpe
     split = st.builds(
         FaultSpec, type=st.just(FaultType.SPLIT_ENOMEM), when=st.one_of(whole, in_block)
     )
-    free = st.one_of(any_entry, of_gfn, lost, split)
+    waiting = st.builds(
+        FaultSpec,
+        type=kinds,
+        after=st.integers(0, 2),
+        every=st.integers(1, 2),
+        times=st.sampled_from([None, 1]),
+        when=far,
+    )
+    waits_one = st.builds(FaultSpec, type=kinds, after=st.just(1), when=place)
+    free = st.one_of(any_entry, waiting, of_gfn, lost, split)
     aimed: dict[Aim, tuple[int, st.SearchStrategy[FaultSpec]]] = {
         Aim.LATE_FAULT: (1, entry),
+        Aim.SCHEDULE: (1, waits_one),
         Aim.LOST: (1, lost),
         Aim.FAILING_SPLIT: (1, split),
         Aim.STRADDLE: (0, entry),
@@ -178,6 +195,8 @@ def _cleanings(
     whole: list[st.SearchStrategy[GetDirtyLog | ClearDirtyLog]] = [to_end, to_end, window]
     if manual == 0:
         whole.append(get)
+    if aim is Aim.SCHEDULE:
+        return st.tuples(to_end, to_end, to_end)
     first = exact if aim is Aim.EXACT else to_end if aim is Aim.FRONTIER else st.one_of(*whole)
     return st.tuples(first, st.one_of(mask, exact, get, to_end))
 
@@ -241,7 +260,7 @@ def failures(story: Story, report: AcceleratorReport, error: EntryError) -> Iter
     if error.reason == "LOST_INTERRUPT" and error.batch:
         yield Aim.LOST
     elif error.batch and story.faults:
-        yield Aim.LATE_FAULT
+        yield Aim.SCHEDULE if story.faults[0].after else Aim.LATE_FAULT
     if report.requeued > report.entries - report.cleaned:
         yield Aim.FRONTIER
 
@@ -250,7 +269,7 @@ def failures(story: Story, report: AcceleratorReport, error: EntryError) -> Iter
 @pytest.mark.parametrize("page_size", [4096, 16384, 65536])
 def test_every_hard_case_agrees_with_the_model(page_size: int, kernel: KernelProfile) -> None:
     tally: Counter[str] = Counter()
-    examples = max(1, settings().max_examples * 1024 // page_size)
+    examples = max(1, settings().max_examples // SHARE[page_size])
 
     for aim in Aim:
 

@@ -49,8 +49,8 @@ def configs(draw: st.DrawFn) -> MachineConfig:
         ipa_bits=draw(st.sampled_from([34, 40])),
         vcpus=draw(st.integers(1, 3)),
         cpus=draw(st.integers(1, 4)),
-        dbm=draw(st.sampled_from([True, True, True, False])),
-        hacdbs=draw(st.sampled_from([True, True, True, False])),
+        dbm=draw(st.sampled_from([True] * 7 + [False])),
+        hacdbs=draw(st.sampled_from([True] * 7 + [False])),
         manual_dirty_log_protect2=manual,
         eager_split_chunk_size=draw(st.sampled_from([0, *leaf_sizes(page_size)])),
         kernel=draw(st.sampled_from(KernelProfile)),
@@ -153,6 +153,6 @@ def _specs(
         probability=st.sampled_from([1.0, 1.0, 1.0, 0.5, 0.1, 0.0]),
         after=st.sampled_from([0, 0, 0, 1, 2]),
         every=st.sampled_from([1, 1, 2, 3]),
-        times=st.sampled_from([None, None, 1, 2]),
+        times=st.sampled_from([None, 1, 1, 2]),
         when=when,
     )

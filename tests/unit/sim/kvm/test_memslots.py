@@ -241,6 +241,22 @@ def test_the_footprint_counts_planes_and_bitmap_within_six_bits_a_page() -> None
     assert made.footprint.state_bytes == 0
 
 
+def test_the_footprint_after_a_refused_change_is_the_refusal_and_changes_nothing() -> None:
+    made = machine(ipa_bits=32)
+    set_region(made, flags=LOG, userspace_addr=A)
+    write(made, (A >> 12, 10))
+
+    for wrong in (
+        SetMemoryRegion(0, (1 << 32) - 4096, MIB, A, LOG),
+        SetMemoryRegion(0, A, MIB, A, 8),
+        SetMemoryRegion(5),
+    ):
+        with pytest.raises(KvmError):
+            made.footprint_after(wrong)
+
+    assert states(made, A >> 12, 10) == [(A >> 12, 10, 3, "writable_dirty")]
+
+
 def test_a_slot_of_a_tebibyte_takes_no_memory_before_it_is_used() -> None:
     made = Machine(MachineConfig(ipa_bits=41))
 
