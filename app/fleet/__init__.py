@@ -1,0 +1,1 @@
+"""The live machines: sessions, ids, locks and limits. The imperative shell around the core."""

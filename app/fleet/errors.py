@@ -1,0 +1,77 @@
+"""What the fleet refuses by itself, beside what the simulated KVM refuses."""
+
+from app.sim.base.errors import KvmError
+
+
+class FleetError(KvmError):
+    """A refusal of the fleet: no ioctl stands behind it, so it has no errno."""
+
+
+class NoSuchVmError(FleetError):
+    """No VM of that id lives; it may have been deleted, or reset with its session."""
+
+    code = "no_such_vm"
+
+
+class NoSuchSessionError(FleetError):
+    """No session of that id exists."""
+
+    code = "no_such_session"
+
+
+class SessionExistsError(FleetError):
+    """A session of that id exists already."""
+
+    code = "session_exists"
+
+
+class DefaultSessionError(FleetError):
+    """The session `default` always exists; it can be reset, not deleted."""
+
+    code = "default_session"
+
+
+class SessionLimitError(FleetError):
+    """The service holds as many sessions as it takes."""
+
+    code = "session_limit"
+
+
+class VmLimitError(FleetError):
+    """The service holds as many VMs as HACDBS_MAX_VMS allows."""
+
+    code = "vm_limit"
+
+
+class PageLimitError(FleetError):
+    """The VM's slots would hold more pages than HACDBS_MAX_PAGES_PER_VM allows."""
+
+    code = "page_limit"
+
+
+class StateBytesLimitError(FleetError):
+    """The planes and bitmaps of all VMs would exceed HACDBS_MAX_STATE_BYTES."""
+
+    code = "state_bytes_limit"
+
+
+class FaultLimitError(FleetError):
+    """The VM has as many armed faults as one VM takes."""
+
+    code = "fault_limit"
+
+
+class SetupRefusedError(Exception):
+    """A part of a VM to be made was refused; the cause is the refusal.
+
+    Args:
+        part: `memslots` or `faults`.
+        index: Which of them, from 0.
+        cause: Why.
+    """
+
+    def __init__(self, part: str, index: int, cause: KvmError) -> None:
+        super().__init__(f"{part}[{index}]: {cause.detail}")
+        self.part = part
+        self.index = index
+        self.cause = cause

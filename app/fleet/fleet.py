@@ -1,0 +1,213 @@
+"""The fleet: sessions and the VMs in them.
+
+Everything here but the making of a machine happens at once on the event loop, so lookups, lists
+and resets never wait for a VM. A VM that is deleted or reset is unlinked; a call in flight
+finishes on the machine that it holds.
+"""
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.fleet.budget import StateBudget
+from app.fleet.errors import (
+    DefaultSessionError,
+    FleetError,
+    NoSuchSessionError,
+    NoSuchVmError,
+    SessionExistsError,
+    SessionLimitError,
+    SetupRefusedError,
+    VmLimitError,
+)
+from app.fleet.limits import MAX_SESSIONS, Limits
+from app.fleet.live import LiveMachine
+from app.fleet.tally import Tally
+from app.fleet.work import INLINE_WORK
+from app.sim.actions import ArmFault, MachineConfig, SetMemoryRegion
+from app.sim.base.errors import KvmError
+from app.sim.base.units import PAGES_PER_WORD
+from app.sim.machine import Machine
+
+DEFAULT_SESSION: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class VmSpec:
+    """A VM to be made: all of it, or nothing."""
+
+    session_id: str
+    name: str
+    config: MachineConfig
+    memslots: tuple[SetMemoryRegion, ...] = ()
+    faults: tuple[ArmFault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vm:
+    """A VM by its id, `{session_id}-{number}`."""
+
+    session_id: str
+    number: int
+    name: str
+    live: LiveMachine
+
+    @property
+    def vm_id(self) -> str:
+        """Value of the id under which the VM is known."""
+        return f"{self.session_id}-{self.number}"
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """VMs that belong together; numbers are never used again before a reset."""
+
+    session_id: str
+    vms: dict[int, Vm] = field(default_factory=dict)
+    last_number: int = 0
+
+
+@contextmanager
+def _named(part: str, index: int) -> Generator[None]:
+    """Say which part of a VM to be made was refused."""
+    try:
+        yield
+    except KvmError as cause:
+        raise SetupRefusedError(part, index, cause) from cause
+
+
+class Fleet:
+    """All sessions and VMs of one service."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.tally = Tally()
+        self.budget = StateBudget(limits.max_state_bytes)
+        self._sessions = {DEFAULT_SESSION: Session(DEFAULT_SESSION)}
+        self._vms: dict[str, Vm] = {}
+        self._last_generated = 0
+
+    @property
+    def vm_count(self) -> int:
+        """Value of how many VMs live, over all sessions."""
+        return len(self._vms)
+
+    def sessions(self) -> list[Session]:
+        """List the sessions, by id."""
+        return [self._sessions[session_id] for session_id in sorted(self._sessions)]
+
+    def session(self, session_id: str) -> Session:
+        """Find a session."""
+        try:
+            return self._sessions[session_id]
+        except KeyError:
+            raise NoSuchSessionError(
+                "there is no such session", field="session_id", value=session_id
+            ) from None
+
+    def create_session(self, session_id: str | None = None) -> Session:
+        """Make a session; without an id it gets the next free one of s1, s2, ..."""
+        if len(self._sessions) >= MAX_SESSIONS:
+            raise SessionLimitError(
+                f"there are {MAX_SESSIONS} sessions, as many as the service takes",
+                bound=MAX_SESSIONS,
+            )
+        session_id = session_id or self._next_session_id()
+        if session_id in self._sessions:
+            raise SessionExistsError(
+                "session_id must be new, this one exists", field="session_id", value=session_id
+            )
+        self._sessions[session_id] = session = Session(session_id)
+        return session
+
+    def _next_session_id(self) -> str:
+        while True:
+            self._last_generated += 1
+            if (session_id := f"s{self._last_generated}") not in self._sessions:
+                return session_id
+
+    def delete_session(self, session_id: str) -> None:
+        """Delete a session with its VMs."""
+        if session_id == DEFAULT_SESSION:
+            raise DefaultSessionError(
+                "the session default always exists; reset it instead",
+                field="session_id",
+                value=session_id,
+            )
+        self.reset_session(session_id)
+        del self._sessions[session_id]
+
+    def reset_session(self, session_id: str) -> None:
+        """Delete a session's VMs and number the next ones from 1 again."""
+        session = self.session(session_id)
+        for vm in list(session.vms.values()):
+            self._unlink(vm)
+        session.last_number = 0
+
+    def vms(self, session_id: str | None) -> list[Vm]:
+        """List the VMs of a session by number; of all sessions (None) by session, then number."""
+        sessions = self.sessions() if session_id is None else [self.session(session_id)]
+        return [vm for session in sessions for vm in session.vms.values()]
+
+    def vm(self, vm_id: str) -> Vm:
+        """Find a VM."""
+        try:
+            return self._vms[vm_id]
+        except KeyError:
+            raise NoSuchVmError("there is no such VM", field="vm_id", value=vm_id) from None
+
+    async def create_vm(self, spec: VmSpec) -> Vm:
+        """Make a VM with its slots and faults; a refusal on the way leaves nothing behind."""
+        self.session(spec.session_id)
+        size_bytes = sum(memslot.memory_size for memslot in spec.memslots)
+        if size_bytes // spec.config.page_size // PAGES_PER_WORD <= INLINE_WORK:
+            return self._publish(spec, self._build(spec))
+        # Shielded: were the request cancelled, nobody would give back what the thread still takes.
+        return await asyncio.shield(asyncio.ensure_future(self._create_in_thread(spec)))
+
+    async def _create_in_thread(self, spec: VmSpec) -> Vm:
+        return self._publish(spec, await asyncio.to_thread(self._build, spec))
+
+    def _build(self, spec: VmSpec) -> LiveMachine:
+        live = LiveMachine(Machine(spec.config), self.limits, self.budget, self.tally)
+        try:
+            for index, memslot in enumerate(spec.memslots):
+                with _named("memslots", index):
+                    live.perform(memslot)
+            for index, fault in enumerate(spec.faults):
+                with _named("faults", index):
+                    live.perform(fault)
+        except BaseException:
+            live.close()
+            raise
+        return live
+
+    def _publish(self, spec: VmSpec, live: LiveMachine) -> Vm:
+        try:
+            session = self.session(spec.session_id)
+            self._check_vm_limit()
+        except FleetError:
+            live.close()
+            raise
+        session.last_number += 1
+        vm = Vm(spec.session_id, session.last_number, spec.name, live)
+        session.vms[vm.number] = self._vms[vm.vm_id] = vm
+        return vm
+
+    def _check_vm_limit(self) -> None:
+        if self.vm_count >= self.limits.max_vms:
+            raise VmLimitError(
+                f"there are {self.vm_count} VMs, HACDBS_MAX_VMS allows {self.limits.max_vms}",
+                bound=self.limits.max_vms,
+            )
+
+    def delete_vm(self, vm_id: str) -> None:
+        """Delete a VM."""
+        self._unlink(self.vm(vm_id))
+
+    def _unlink(self, vm: Vm) -> None:
+        del self._sessions[vm.session_id].vms[vm.number]
+        del self._vms[vm.vm_id]
+        vm.live.close()

@@ -1,0 +1,16 @@
+"""How much the fleet takes on: what a setting allows, and what is fixed."""
+
+from dataclasses import dataclass
+from typing import Final
+
+MAX_FAULTS_PER_VM: Final = 1_000
+MAX_SESSIONS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The configured limits of a fleet."""
+
+    max_vms: int = 10_000
+    max_pages_per_vm: int = 1 << 29
+    max_state_bytes: int = 4 << 30

@@ -1,0 +1,33 @@
+"""What all machines did together since the start, for /metrics."""
+
+from collections import Counter
+from threading import Lock
+
+from app.sim.actions import DirtyLogOutcome, FaultView
+
+
+class Tally:
+    """Monotonic sums over all get and clear calls; machines report from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self.cleaned_pages: Counter[str] = Counter(hardware=0, software=0)
+        self.requeued_pages = 0
+        self.hook_calls: Counter[str] = Counter(cleaned=0, declined=0, partial=0)
+        self.fault_hits: Counter[str] = Counter()
+
+    def record(
+        self, outcome: DirtyLogOutcome, before: tuple[FaultView, ...], after: tuple[FaultView, ...]
+    ) -> None:
+        """Add one call of the dirty log, and the hits that its faults made in it."""
+        hits_before = {fault.fault_id: fault.hits for fault in before}
+        with self._lock:
+            self.cleaned_pages["software"] += outcome.software.pages
+            if outcome.accelerator is not None:
+                self.cleaned_pages["hardware"] += outcome.accelerator.cleaned
+                self.requeued_pages += outcome.accelerator.requeued
+                self.hook_calls[outcome.accelerator.outcome] += 1
+            for fault in after:
+                hits = fault.hits - hits_before.get(fault.fault_id, 0)
+                if hits:
+                    self.fault_hits[fault.spec.type] += hits

@@ -1,0 +1,51 @@
+"""How long an action will take, roughly, so that long ones leave the event loop.
+
+The unit is one word of a dirty bitmap gone through (some 20 ns here); a single gfn costs about as
+much as four words, being sorted and looked up.
+"""
+
+from typing import Final
+
+from app.sim.actions import (
+    Action,
+    ClearDirtyLog,
+    GetDirtyLog,
+    Gfns,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    PageSet,
+    SetMemoryRegion,
+)
+from app.sim.base.units import PAGES_PER_WORD
+from app.sim.machine import Machine
+
+INLINE_WORK: Final = 1 << 16
+"""Work done on the event loop itself: about a millisecond. More goes to a worker thread."""
+
+WORK_PER_GFN: Final = 4
+WORK_PER_ACTION: Final = 1 << 10
+"""What any action costs beside its pages, decoding and answer included."""
+
+
+def work_of(machine: Machine, action: Action) -> int:
+    """Estimate the work of an action on a machine as it is now."""
+    match action:
+        case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
+            return WORK_PER_ACTION + _work_of_pages(machine, action.pages)
+        case GetDirtyLog() | ClearDirtyLog():
+            return WORK_PER_ACTION + machine.footprint.pages // PAGES_PER_WORD
+        case SetMemoryRegion():
+            new_pages = action.memory_size // machine.config.page_size
+            return WORK_PER_ACTION + max(machine.footprint.pages, new_pages) // PAGES_PER_WORD
+        case _:
+            return WORK_PER_ACTION
+
+
+def _work_of_pages(machine: Machine, pages: PageSet) -> int:
+    if isinstance(pages, Gfns):
+        return WORK_PER_GFN * pages.gfns.size
+    # A range cannot touch more pages than there are, however long it says it is.
+    covered = min(float(pages.count.sum(dtype=float)), float(machine.footprint.pages))
+    return WORK_PER_GFN * pages.first.size + int(covered) // PAGES_PER_WORD

@@ -1,0 +1,85 @@
+"""Settings: the HACDBS_* environment, read once at start; an unknown HACDBS_* name is refused."""
+
+import os
+from enum import StrEnum
+from typing import Annotated, Final, Self
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX: Final = "HACDBS_"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """From which severity on log lines are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class UnknownSettingError(ValueError):
+    """The environment holds a HACDBS_* name that is not a setting: a typing error, most likely."""
+
+
+class Settings(BaseSettings):
+    """The service's settings; each is the environment variable HACDBS_{NAME}."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0: any.")
+    token: SecretStr | None = Field(
+        default=None, description="Bearer token that calls must carry; none: no token asked."
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("localhost", "127.0.0.1", "[::1]"),
+        min_length=1,
+        description="Names the Host header may hold, comma separated; `*`: any.",
+    )
+    log_format: LogFormat = LogFormat.CONSOLE
+    log_level: LogLevel = LogLevel.INFO
+    max_vms: int = Field(default=10_000, ge=1, description="VMs at a time, over all sessions.")
+    max_pages_per_vm: int = Field(
+        default=1 << 29,
+        ge=1,
+        description="Guest pages in all slots of one VM; 2^29 is 2 TiB of 4 KiB pages.",
+    )
+    max_state_bytes: int = Field(
+        default=4 << 30, ge=1, description="Bytes of planes and bitmaps, over all VMs."
+    )
+    max_body_bytes: int = Field(default=64 << 20, ge=1, description="Bytes of one request body.")
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(host.strip().lower() for host in value.split(",") if host.strip())
+        return value
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the settings, refusing HACDBS_* names that are none."""
+        known = {PREFIX + name.upper() for name in cls.model_fields}
+        given = (name for name in os.environ if name.upper().startswith(PREFIX))
+        unknown = sorted(name for name in given if name.upper() not in known)
+        if unknown:
+            raise UnknownSettingError(
+                f"unknown setting {', '.join(unknown)}; the settings are {', '.join(sorted(known))}"
+            )
+        return cls()

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from app.fleet.work import INLINE_WORK, work_of
+from app.sim.actions import (
+    Action,
+    GetDirtyLog,
+    Gfns,
+    GuestWrite,
+    HostWrite,
+    MachineConfig,
+    PageRanges,
+    SetCpuOnline,
+    SetMemoryRegion,
+)
+from app.sim.machine import Machine
+
+GIB = 1 << 30
+
+
+def machine(size_bytes: int) -> Machine:
+    made = Machine(MachineConfig(ipa_bits=42))
+    made.perform(SetMemoryRegion(0, 0, size_bytes, flags=1))
+    return made
+
+
+def gfns(count: int) -> Gfns:
+    return Gfns(np.zeros(count, dtype=np.uint64))
+
+
+def ranges(first: int, count: int) -> PageRanges:
+    return PageRanges(np.array([first], dtype=np.uint64), np.array([count], dtype=np.uint64))
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "action", "is_short"),
+    [
+        (GIB, GetDirtyLog(0), True),
+        (128 * GIB, GetDirtyLog(0), False),
+        (GIB, GuestWrite(gfns(1000)), True),
+        (GIB, GuestWrite(gfns(1_000_000)), False),
+        (GIB, HostWrite(ranges(0, 1 << 53)), True),
+        (128 * GIB, HostWrite(ranges(0, 1 << 53)), False),
+        (128 * GIB, HostWrite(ranges(0, 64)), True),
+        (GIB, SetMemoryRegion(1, 1 << 40, 128 * GIB, flags=1), False),
+        (128 * GIB, SetCpuOnline(0, online=False), True),
+    ],
+)
+def test_what_takes_milliseconds_leaves_the_event_loop(
+    size_bytes: int, action: Action, *, is_short: bool
+) -> None:
+    assert (work_of(machine(size_bytes), action) <= INLINE_WORK) is is_short
