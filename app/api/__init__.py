@@ -1,0 +1,1 @@
+"""HTTP only: routes by resource, schemas, problem documents, codecs for bitmaps."""

@@ -1,0 +1,141 @@
+"""The batch: actions on one machine in order, up to the first refusal."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from app.api import operations as do
+from app.api.codec import BatchAnswerLimitError
+from app.api.problems import Site, kvm_document
+from app.api.responses import Answer
+from app.api.schemas import batch as b
+from app.fleet.fleet import Vm
+from app.fleet.work import WORK_PER_ACTION, WORK_PER_GFN
+from app.sim.actions import (
+    ArmFault,
+    ClearDirtyLog,
+    GetDirtyLog,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    SetCpuOnline,
+)
+from app.sim.base.errors import KvmError
+from app.sim.base.units import PAGES_PER_WORD
+
+MAX_ANSWER_BYTES: Final = 64 << 20
+"""Pages and traces that a batch may answer with; the action after is refused."""
+
+RANGE_BYTES: Final = 16
+RUN_BYTES: Final = 96
+
+
+def perform(vm: Vm, action: b.BatchAction) -> Answer:
+    """Perform one action as its own call would."""
+    match action:
+        case b.GuestAccess() | b.HostAccess():
+            return do.access(vm, _access(action))
+        case b.GetLog():
+            get = GetDirtyLog(action.slot, action.cpu, action.trace)
+            return do.get_dirty_log(vm, get, action.format)
+        case b.ClearLog():
+            return do.clear_dirty_log(vm, _clear(action))
+        case b.SetMemslot() | b.DeleteMemslot():
+            return _set_or_delete(vm, action)
+        case b.SetCpu():
+            return do.set_cpu(vm, SetCpuOnline(action.cpu, action.online))
+        case _:
+            return _arm_or_disarm(vm, action)
+
+
+def _access(
+    action: b.GuestAccess | b.HostAccess,
+) -> GuestWrite | GuestRead | HostWrite | HostUnmap:
+    pages = action.to_domain()
+    match action:
+        case b.GuestAccess(op="guest_write"):
+            return GuestWrite(pages, action.vcpu)
+        case b.GuestAccess():
+            return GuestRead(pages, action.vcpu)
+        case b.HostAccess(op="host_write"):
+            return HostWrite(pages)
+        case _:
+            return HostUnmap(pages)
+
+
+def _clear(action: b.ClearLog) -> ClearDirtyLog:
+    return ClearDirtyLog(
+        slot=action.slot,
+        pages=action.to_domain(),
+        first_page=action.first_page,
+        num_pages=action.num_pages,
+        cpu=action.cpu,
+        trace=action.trace,
+    )
+
+
+def _set_or_delete(vm: Vm, action: b.SetMemslot | b.DeleteMemslot) -> Answer:
+    if isinstance(action, b.DeleteMemslot):
+        return do.delete_memslot(vm, action.slot)
+    return do.set_memslot(vm, action.to_domain(action.slot))
+
+
+def _arm_or_disarm(vm: Vm, action: b.AddFault | b.DeleteFault) -> Answer:
+    if isinstance(action, b.DeleteFault):
+        return do.delete_fault(vm, action.fault_id)
+    return do.add_fault(vm, ArmFault(action.to_domain()))
+
+
+def _weight(body: Mapping[str, Any] | None) -> int:
+    """Estimate the bytes of an answer's pages and trace; the rest of it is small."""
+    if body is None:
+        return 0
+    trace = (body.get("accelerator") or {}).get("trace", ())
+    pages = len(body.get("page_ranges", ())) * RANGE_BYTES + len(body.get("bitmap", ""))
+    return pages + len(trace) * RUN_BYTES
+
+
+def _check_answer(answer_bytes: int) -> None:
+    if answer_bytes > MAX_ANSWER_BYTES:
+        raise BatchAnswerLimitError(
+            f"the batch has answered {answer_bytes} bytes of pages and traces,"
+            f" it may answer {MAX_ANSWER_BYTES}",
+            bound=MAX_ANSWER_BYTES,
+            value=answer_bytes,
+        )
+
+
+def perform_all(vm: Vm, actions: list[b.BatchAction], path: str) -> Answer:
+    """Perform actions until one is refused; that one's problem is the last result."""
+    results: list[dict[str, Any]] = []
+    answer_bytes = 0
+    for index, action in enumerate(actions):
+        try:
+            _check_answer(answer_bytes)
+            answer = perform(vm, action)
+        except KvmError as refused:
+            site = Site(path, operation_id=action.op, body_pointer=f"/actions/{index}")
+            problem = kvm_document(refused, site)
+            results.append({"status": problem["status"], "body": problem})
+            break
+        answer_bytes += _weight(answer.body)
+        results.append({"status": answer.status, "body": answer.body})
+    return Answer({"results": results})
+
+
+def work_of_batch(vm: Vm, actions: list[b.BatchAction]) -> int:
+    """Estimate the work of a batch."""
+    words = vm.live.machine.footprint.pages // PAGES_PER_WORD
+    return sum(WORK_PER_ACTION + _work(action, words) for action in actions)
+
+
+def _work(action: b.BatchAction, words: int) -> int:
+    match action:
+        case b.GuestAccess() | b.HostAccess():
+            return (
+                words if "gfns" not in action.model_fields_set else WORK_PER_GFN * len(action.gfns)
+            )
+        case b.GetLog() | b.ClearLog() | b.SetMemslot():
+            return words
+        case _:
+            return 0

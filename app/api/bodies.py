@@ -1,0 +1,191 @@
+"""Reading request bodies: media type, size, JSON, schema, in this order.
+
+Bodies are read raw and validated by the schema in one pass (jiter inside pydantic), so that text
+which is no JSON is told from JSON that the schema refuses, and nothing is decoded twice.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import Depends
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import from_json
+from starlette.requests import Request
+
+from app.api.codec import words_from_octets
+from app.api.context import context_of
+from app.api.gfn_lists import gfns_of
+from app.api.problems import (
+    BODY_TOO_LARGE,
+    MALFORMED_BODY,
+    UNSUPPORTED_MEDIA_TYPE,
+    Refusal,
+)
+from app.api.responses import OCTETS_MEDIA_TYPE
+from app.api.schemas.accesses import PagesIn
+from app.api.schemas.dirty_log import ClearIn
+from app.api.schemas.faults import FaultIn
+from app.api.validation import body_errors, invalid_request
+from app.sim.actions import Bitmap, FaultType, Gfns, PageRanges, PageSet
+
+JSON_MEDIA_TYPE: Final = "application/json"
+
+THREAD_BYTES: Final = 1 << 18
+"""Bodies longer than this are decoded in a worker thread."""
+
+BATCH_OPS: Final = (
+    "guest_write",
+    "guest_read",
+    "host_write",
+    "host_unmap",
+    "get_dirty_log",
+    "clear_dirty_log",
+    "set_memslot",
+    "delete_memslot",
+    "set_cpu",
+    "add_fault",
+    "delete_fault",
+)
+_TAGS: Final = frozenset((*BATCH_OPS, *FaultType))
+"""Tags of the unions in bodies; no field is named like one."""
+
+_FAULT: Final[TypeAdapter[FaultIn]] = TypeAdapter(FaultIn)
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+
+def media_type_of(request: Request, *accepted: str) -> str:
+    """Give the body's media type, which must be one of those that the operation reads."""
+    given = request.headers.get("content-type", "")
+    media_type = given.partition(";")[0].strip().lower()
+    if media_type not in accepted:
+        names = " or ".join(accepted)
+        told = f"not {given[:64]!r}" if given else "and it is missing"
+        raise Refusal(
+            UNSUPPORTED_MEDIA_TYPE,
+            f"Content-Type must be {names}, {told}",
+            headers={"Accept-Post": ", ".join(accepted)},
+        )
+    return media_type
+
+
+async def read_body(request: Request) -> bytes:
+    """Read the whole body, up to the limit; a body in chunks is counted as it comes."""
+    limit = context_of(request).max_body_bytes
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and len(length) < 20 and int(length) > limit:
+        raise _too_large(limit)
+    chunks = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(
+        BODY_TOO_LARGE, f"the body must have at most {limit} bytes (HACDBS_MAX_BODY_BYTES)"
+    )
+
+
+def validate(model: type[M], body: bytes) -> M:
+    """Validate a JSON body."""
+    return _validated(model.model_validate_json, body)
+
+
+def _validated(schema: Callable[[bytes], T], body: bytes) -> T:
+    try:
+        return schema(body)
+    except ValidationError as refused:
+        # No schema lets NaN through, but pydantic reads it; it is no JSON, so say so instead.
+        try:
+            from_json(body, allow_inf_nan=False)
+        except ValueError as malformed:
+            raise Refusal(MALFORMED_BODY, f"the body is not JSON: {malformed}") from None
+        errors = refused.errors(include_url=False)
+        raise invalid_request(body_errors(errors, _TAGS)) from None
+
+
+def validate_fault(body: bytes) -> FaultIn:
+    """Validate the JSON body of a fault."""
+    return _validated(_FAULT.validate_json, body)
+
+
+async def decode(function: Callable[..., T], *args: Any) -> T:  # noqa: ANN401 - as the function's
+    """Decode a body (the last argument) here if it is short, else in a worker thread."""
+    if len(args[-1]) <= THREAD_BYTES:
+        return function(*args)
+    return await asyncio.to_thread(function, *args)
+
+
+def json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
+    """Make the dependency that reads a JSON body."""
+
+    async def read(request: Request) -> M:
+        media_type_of(request, JSON_MEDIA_TYPE)
+        return await decode(validate, model, await read_body(request))
+
+    return read
+
+
+async def read_fault(request: Request) -> FaultIn:
+    """Read a fault, whichever its type."""
+    media_type_of(request, JSON_MEDIA_TYPE)
+    return await decode(validate_fault, await read_body(request))
+
+
+def optional_json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
+    """Make the dependency that reads a JSON body, or none: then every field has its default."""
+
+    async def read(request: Request) -> M:
+        body = await read_body(request)
+        if not body and "content-type" not in request.headers:
+            return model()
+        media_type_of(request, JSON_MEDIA_TYPE)
+        return await decode(validate, model, body)
+
+    return read
+
+
+def _pages_from_json(body: bytes) -> PageSet:
+    gfns = gfns_of(body) if len(body) > THREAD_BYTES else None
+    return validate(PagesIn, body).to_domain() if gfns is None else gfns
+
+
+def _pages_from_octets(body: bytes) -> PageSet:
+    return Gfns(words_from_octets(body, "gfns"))
+
+
+async def read_pages(request: Request) -> PageSet:
+    """Read the pages of a batch of accesses."""
+    media_type = media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE)
+    body = await read_body(request)
+    return await decode(
+        _pages_from_json if media_type == JSON_MEDIA_TYPE else _pages_from_octets, body
+    )
+
+
+def _clear_from_json(body: bytes) -> Bitmap | PageRanges:
+    return validate(ClearIn, body).to_domain()
+
+
+def _clear_from_octets(body: bytes) -> Bitmap | PageRanges:
+    return Bitmap(words_from_octets(body, "bitmap"))
+
+
+async def read_clear_pages(request: Request) -> Bitmap | PageRanges:
+    """Read the pages of a clear."""
+    media_type = media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE)
+    body = await read_body(request)
+    return await decode(
+        _clear_from_json if media_type == JSON_MEDIA_TYPE else _clear_from_octets, body
+    )
+
+
+PagesBody = Annotated[PageSet, Depends(read_pages)]
+ClearBody = Annotated[Bitmap | PageRanges, Depends(read_clear_pages)]

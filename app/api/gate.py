@@ -1,0 +1,145 @@
+"""What stands before the routes: request id, log line, metrics, Host and token.
+
+Plain ASGI, one class, because every request passes here; the figure that matters is how little
+it adds.
+"""
+
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
+
+from app.api.metrics import Metrics
+from app.api.problems import (
+    HOST_NOT_ALLOWED,
+    INTERNAL_ERROR,
+    UNAUTHORIZED,
+    ProblemType,
+    document,
+)
+from app.api.responses import ProblemResponse
+
+REQUEST_ID_HEADER: Final = "X-Request-Id"
+TOKEN_FREE_PATHS: Final = frozenset({"/", "/livez", "/readyz"})
+KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+NO_ROUTE: Final = "none"
+"""The metrics' label of requests that matched no route: paths must not become labels."""
+
+_SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z", re.ASCII)
+
+
+class Gate:
+    """Guards an application and accounts for each request.
+
+    Args:
+        app: What to guard.
+        metrics: Where requests are counted.
+        logger: Where each request leaves a line.
+        allowed_hosts: Names that the Host header may hold, lowercase; `*` allows all.
+        token: What callers must carry, if anything.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        logger: FilteringBoundLogger,
+        allowed_hosts: tuple[str, ...],
+        token: str | None,
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._logger = logger
+        self._allowed_hosts = frozenset(allowed_hosts)
+        self._token = None if token is None else token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        headers = Headers(scope=scope)
+        request_id = headers.get(REQUEST_ID_HEADER, "")
+        if not _SANE_REQUEST_ID.match(request_id):
+            request_id = secrets.token_hex(8)
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        try:
+            refusal = self._refusal(scope, headers)
+            if refusal is None:
+                await self._app(scope, receive, send_with_id)
+            else:
+                await refusal(scope, receive, send_with_id)
+        except Exception:
+            self._logger.exception("unhandled", request_id=request_id, path=scope["path"])
+            if status:  # the answer has begun; only the server can still break it off
+                raise
+            await _problem(scope, INTERNAL_ERROR, "a defect of the service; see its log")(
+                scope, receive, send_with_id
+            )
+        finally:
+            self._account(scope, request_id, status, time.perf_counter() - started)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> ProblemResponse | None:
+        if "*" not in self._allowed_hosts and _host_name(headers) not in self._allowed_hosts:
+            return _problem(
+                scope, HOST_NOT_ALLOWED, "the Host header must name one of HACDBS_ALLOWED_HOSTS"
+            )
+        if self._token is None or scope["path"] in TOKEN_FREE_PATHS:
+            return None
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        # Compared in constant time, so that answers do not tell how much of a guess was right.
+        if (
+            hmac.compare_digest(given.strip().encode("latin-1"), self._token)
+            and scheme.lower() == "bearer"
+        ):
+            return None
+        return _problem(
+            scope,
+            UNAUTHORIZED,
+            "Authorization must be: Bearer, and the service's token",
+            {"WWW-Authenticate": 'Bearer realm="hacdbs-sim"'},
+        )
+
+    def _account(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", NO_ROUTE)
+        method = scope["method"] if scope["method"] in KNOWN_METHODS else "other"
+        self._metrics.observe(method, route, status, seconds)
+        self._logger.info(
+            "request",
+            request_id=request_id,
+            method=method,
+            route=route,
+            status=status,
+            duration_seconds=round(seconds, 6),
+        )
+
+
+def _host_name(headers: Headers) -> str:
+    host = headers.get("host", "").lower()
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]
+
+
+def _problem(
+    scope: Scope, problem: ProblemType, detail: str, headers: Mapping[str, str] | None = None
+) -> ProblemResponse:
+    return ProblemResponse(
+        document(problem, detail, scope["path"]), problem.status, dict(headers or {})
+    )

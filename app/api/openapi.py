@@ -1,0 +1,121 @@
+"""The OpenAPI document: FastAPI's, with the bodies that are read raw and with whole integers.
+
+Bodies are validated by our own readers, so the document is told of them here: a route names its
+model in `openapi_extra`, and the models' schemas join the components.
+"""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, TypeAdapter
+from typing_extensions import override
+
+from app.api.responses import OCTETS_MEDIA_TYPE
+from app.api.schemas.accesses import PagesIn
+from app.api.schemas.batch import BatchIn
+from app.api.schemas.cpus import CpuIn
+from app.api.schemas.dirty_log import ClearIn
+from app.api.schemas.faults import FaultIn
+from app.api.schemas.memslots import MemslotIn
+from app.api.schemas.problem import ProblemOut
+from app.api.schemas.sessions import SessionIn
+from app.api.schemas.vms import VmIn, VmPatch
+
+REF_TEMPLATE: Final = "#/components/schemas/{model}"
+
+_BODIES: Final[tuple[type[BaseModel], ...]] = (
+    BatchIn,
+    ClearIn,
+    CpuIn,
+    MemslotIn,
+    PagesIn,
+    SessionIn,
+    VmIn,
+    VmPatch,
+)
+_OCTETS: Final = {"schema": {"type": "string", "format": "binary"}}
+
+
+def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
+    """Print whole numbers as integers, and drop discriminators that OpenAPI cannot express.
+
+    FastAPI's own model holds bounds as floats. pydantic nests the mapping of a union inside a
+    union; OpenAPI wants names there, and the members tell themselves apart by constants anyway.
+    """
+    if isinstance(node, list):
+        for value in node:
+            _tidy(value)
+    if not isinstance(node, dict):
+        return
+    mapping = node.get("discriminator", {}).get("mapping", {})
+    if not all(isinstance(name, str) for name in mapping.values()):
+        del node["discriminator"]
+    for key, value in node.items():
+        if isinstance(value, float) and value.is_integer():
+            node[key] = int(value)
+        else:
+            _tidy(value)
+
+
+def _components() -> dict[str, Any]:
+    adapters: dict[str, TypeAdapter[Any]] = {
+        "ProblemOut": TypeAdapter(ProblemOut),
+        "FaultIn": TypeAdapter(FaultIn),
+        **{model.__name__: TypeAdapter(model) for model in _BODIES},
+    }
+    schemas, shared = TypeAdapter.json_schemas(
+        [(name, "validation", adapter) for name, adapter in adapters.items()],
+        ref_template=REF_TEMPLATE,
+    )
+    # A union has no name of its own in the shared definitions.
+    return {**shared["$defs"], "FaultIn": schemas["FaultIn", "validation"]}
+
+
+def json_request(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """Describe a JSON body, for `openapi_extra`."""
+    return _request({"$ref": REF_TEMPLATE.format(model=model.__name__)}, required=required)
+
+
+def fault_request() -> dict[str, Any]:
+    """Describe a fault's body, for `openapi_extra`."""
+    return _request({"$ref": REF_TEMPLATE.format(model="FaultIn")})
+
+
+def pages_request(model: type[BaseModel], octets: str) -> dict[str, Any]:
+    """Describe a body of pages, as JSON or as octets, for `openapi_extra`."""
+    extra = _request({"$ref": REF_TEMPLATE.format(model=model.__name__)})
+    extra["requestBody"]["description"] = octets
+    extra["requestBody"]["content"][OCTETS_MEDIA_TYPE] = _OCTETS
+    return extra
+
+
+def _request(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
+    content = {"application/json": {"schema": schema}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+class Application(FastAPI):
+    """A FastAPI application whose document knows of bodies that are read raw."""
+
+    @override
+    def openapi(self) -> dict[str, Any]:
+        """Make the OpenAPI document, once: the routes are complete when it is first asked for."""
+        if self.openapi_schema is None:
+            self.openapi_schema = _document(self)
+        return self.openapi_schema
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update(_components())
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+    _tidy(document)
+    return document

@@ -1,0 +1,153 @@
+"""What the calls on one machine do, apart from HTTP: a route runs one, a batch many.
+
+Each takes the VM and the core's action and gives an `Answer`. Those that need the machine to
+themselves are run by `run_alone`.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from starlette.responses import Response
+
+from app.api.codec import check_ranges, octets_from_words
+from app.api.responses import Answer, OctetsAnswer
+from app.api.schemas.accesses import access_out
+from app.api.schemas.cpus import cpu_out
+from app.api.schemas.dirty_log import LogForm, dirty_log_out
+from app.api.schemas.faults import fault_out
+from app.api.schemas.memslots import memslot_change_out
+from app.api.schemas.stage2 import Stage2Out, Window, stage2_run_out
+from app.fleet.fleet import Vm
+from app.fleet.work import work_of
+from app.sim.actions import (
+    Action,
+    ArmFault,
+    ClearDirtyLog,
+    DirtyLogOutcome,
+    DisarmFault,
+    GetDirtyLog,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    MemslotChange,
+    SetCpuOnline,
+    SetMemoryRegion,
+)
+from app.sim.base.errors import KvmError
+from app.sim.base.units import PAGES_PER_WORD
+
+REPORT_HEADER = "Dirty-Log-Report"
+
+
+async def run_alone(
+    vm: Vm, action: Action, operation: Callable[[], Answer | OctetsAnswer]
+) -> Response:
+    """Run an operation while no other has the machine, and make its response there."""
+    work = work_of(vm.live.machine, action)
+    return await vm.live.run(lambda: operation().response(), work=work)
+
+
+async def run_look(vm: Vm, look: Callable[[], Answer | OctetsAnswer]) -> Response:
+    """Run a look that wants the machine at rest, and make its response there."""
+    work = vm.live.machine.footprint.pages // PAGES_PER_WORD
+    return await vm.live.run(lambda: look().response(), work=work)
+
+
+def access(vm: Vm, action: GuestWrite | GuestRead | HostWrite | HostUnmap) -> Answer:
+    """Perform a batch of accesses."""
+    return Answer(access_out(vm.live.perform(action)))
+
+
+def set_memslot(vm: Vm, action: SetMemoryRegion) -> Answer:
+    """Create, change or delete a memslot."""
+    outcome = vm.live.perform(action)
+    body = memslot_change_out(outcome)
+    if outcome.change is MemslotChange.CREATE:
+        return Answer(body, 201, f"/v1/vms/{vm.vm_id}/memslots/{action.slot}")
+    return Answer(body)
+
+
+def delete_memslot(vm: Vm, slot: int) -> Answer:
+    """Delete a memslot."""
+    vm.live.perform(SetMemoryRegion(slot))
+    return Answer(None, 204)
+
+
+def take_dirty_log(vm: Vm, action: GetDirtyLog, form: LogForm) -> DirtyLogOutcome:
+    """Perform a get; one whose pages the answer could not carry is refused before it begins."""
+    if form is LogForm.RANGES and (bitmap := _look(vm, action)) is not None:
+        check_ranges(bitmap)
+    return vm.live.perform(action)
+
+
+def _look(vm: Vm, action: GetDirtyLog) -> NDArray[np.uint64] | None:
+    """Peek at the log that a get will take; nothing where the get itself will be refused."""
+    machine = vm.live.machine
+    try:
+        if action.cpu is not None:
+            machine.cpu(action.cpu)
+        return machine.peek_dirty_log(action.slot).bitmap
+    except KvmError:
+        return None
+
+
+def get_dirty_log(vm: Vm, action: GetDirtyLog, form: LogForm) -> Answer:
+    """Take the dirty log, answering its pages in JSON."""
+    return Answer(dirty_log_out(take_dirty_log(vm, action, form), form))
+
+
+def clear_dirty_log(vm: Vm, action: ClearDirtyLog) -> Answer:
+    """Clear pages of the dirty log."""
+    return Answer(dirty_log_out(vm.live.perform(action)))
+
+
+def peek_dirty_log(vm: Vm, slot: int, form: LogForm) -> Answer:
+    """Look at the dirty log, answering its pages in JSON."""
+    outcome = vm.live.machine.peek_dirty_log(slot)
+    if form is LogForm.RANGES and outcome.bitmap is not None:
+        check_ranges(outcome.bitmap)
+    return Answer(dirty_log_out(outcome, form))
+
+
+def get_as_octets(vm: Vm, action: GetDirtyLog) -> OctetsAnswer:
+    """Take the dirty log, answering the ioctl's own bytes."""
+    return _octets(vm.live.perform(action))
+
+
+def peek_as_octets(vm: Vm, slot: int) -> OctetsAnswer:
+    """Look at the dirty log, answering the ioctl's own bytes."""
+    return _octets(vm.live.machine.peek_dirty_log(slot))
+
+
+def _octets(outcome: DirtyLogOutcome) -> OctetsAnswer:
+    assert outcome.bitmap is not None, "a get or a peek has a bitmap"
+    report = orjson.dumps(dirty_log_out(outcome, with_trace=False)).decode("ascii")
+    return OctetsAnswer(octets_from_words(outcome.bitmap), {REPORT_HEADER: report})
+
+
+def look_at_stage2(vm: Vm, window: Window) -> Answer:
+    """Show runs of pages equal in level and state."""
+    page = vm.live.machine.stage2(window.start, window.remaining, window.limit)
+    token = "" if page.next_gfn is None else f"{page.next_gfn:016x}"
+    body: Stage2Out = {"runs": [stage2_run_out(run) for run in page.runs], "next_page_token": token}
+    return Answer(body)
+
+
+def set_cpu(vm: Vm, action: SetCpuOnline) -> Answer:
+    """Plug a CPU in or out."""
+    return Answer(cpu_out(vm.live.perform(action)))
+
+
+def add_fault(vm: Vm, action: ArmFault) -> Answer:
+    """Arm a fault."""
+    view = vm.live.perform(action)
+    return Answer(fault_out(view), 201, f"/v1/vms/{vm.vm_id}/faults/{view.fault_id}")
+
+
+def delete_fault(vm: Vm, fault_id: str) -> Answer:
+    """Disarm a fault."""
+    vm.live.perform(DisarmFault(fault_id))
+    return Answer(None, 204)

@@ -1,0 +1,54 @@
+"""Answers: made once into bytes by orjson, never validated again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from starlette.responses import JSONResponse, Response
+from typing_extensions import override
+
+PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
+OCTETS_MEDIA_TYPE: Final = "application/octet-stream"
+
+
+class JsonResponse(JSONResponse):
+    """A JSON answer."""
+
+    @override
+    def render(self, content: object) -> bytes:
+        return orjson.dumps(content)
+
+
+class ProblemResponse(JsonResponse):
+    """A problem document."""
+
+    media_type = PROBLEM_MEDIA_TYPE
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an operation answers, by itself or as a part of a batch."""
+
+    body: Mapping[str, Any] | None
+    status: int = 200
+    location: str | None = None
+
+    def response(self) -> Response:
+        """Make the HTTP response."""
+        headers = {} if self.location is None else {"Location": self.location}
+        if self.body is None:
+            return Response(status_code=self.status, headers=headers)
+        return JsonResponse(self.body, self.status, headers)
+
+
+@dataclass(frozen=True, slots=True)
+class OctetsAnswer:
+    """Bytes as the ioctl hands them over, and headers that describe them."""
+
+    octets: bytes
+    headers: Mapping[str, str]
+
+    def response(self) -> Response:
+        """Make the HTTP response."""
+        return Response(self.octets, headers=self.headers, media_type=OCTETS_MEDIA_TYPE)

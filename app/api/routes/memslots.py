@@ -1,0 +1,61 @@
+"""Memslots: KVM_SET_USER_MEMORY_REGION."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.responses import Response
+
+from app.api import operations as do
+from app.api.bodies import json_body
+from app.api.deps import PageDep, SlotPath, VmDep
+from app.api.openapi import json_request
+from app.api.paging import number_key
+from app.api.responses import JsonResponse
+from app.api.routing import resource_router
+from app.api.schemas.memslots import (
+    MemslotChangeOut,
+    MemslotIn,
+    MemslotListOut,
+    MemslotOut,
+    memslot_out,
+)
+from app.sim.actions import SetMemoryRegion
+
+router = resource_router("memslots")
+
+
+@router.put(
+    "/v1/vms/{vm_id}/memslots/{slot}",
+    operation_id="set_memslot",
+    response_model=MemslotChangeOut,
+    responses={201: {"model": MemslotChangeOut, "description": "Created."}},
+    openapi_extra=json_request(MemslotIn),
+)
+async def set_memslot(
+    vm: VmDep, slot: SlotPath, body: Annotated[MemslotIn, Depends(json_body(MemslotIn))]
+) -> Response:
+    """Create, move, re-flag or (size 0) delete a memslot."""
+    action = body.to_domain(slot)
+    return await do.run_alone(vm, action, partial(do.set_memslot, vm, action))
+
+
+@router.get("/v1/vms/{vm_id}/memslots", operation_id="list_memslots", response_model=MemslotListOut)
+async def list_memslots(vm: VmDep, page: PageDep) -> Response:
+    """List the memslots, by number."""
+    views, token = page.of(vm.live.machine.memslots(), key=lambda view: number_key(view.slot))
+    return JsonResponse({"memslots": [memslot_out(v) for v in views], "next_page_token": token})
+
+
+@router.get(
+    "/v1/vms/{vm_id}/memslots/{slot}", operation_id="get_memslot", response_model=MemslotOut
+)
+async def get_memslot(vm: VmDep, slot: SlotPath) -> Response:
+    """Show a memslot."""
+    return JsonResponse(memslot_out(vm.live.machine.memslot(slot)))
+
+
+@router.delete("/v1/vms/{vm_id}/memslots/{slot}", operation_id="delete_memslot", status_code=204)
+async def delete_memslot(vm: VmDep, slot: SlotPath) -> Response:
+    """Delete a memslot: the ioctl with a size of 0."""
+    return await do.run_alone(vm, SetMemoryRegion(slot), partial(do.delete_memslot, vm, slot))

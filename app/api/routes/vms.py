@@ -1,0 +1,76 @@
+"""Virtual machines."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query
+from starlette.responses import Response
+
+from app.api.bodies import json_body, optional_json_body
+from app.api.deps import FleetDep, PageDep, VmDep
+from app.api.openapi import json_request
+from app.api.paging import number_key
+from app.api.responses import Answer, JsonResponse
+from app.api.routing import resource_router
+from app.api.schemas.vms import VmIn, VmListOut, VmOut, VmPatch, vm_out
+from app.fleet.fleet import DEFAULT_SESSION, Vm
+
+router = resource_router("vms")
+
+ALL_SESSIONS = "-"
+
+SessionQuery = Annotated[str, Query(description="Which session's; `-`: all sessions'.")]
+
+
+def _key(vm: Vm) -> bytes:
+    # NUL sorts before every character of a session id, so sessions keep their order.
+    return vm.session_id.encode() + b"\0" + number_key(vm.number)
+
+
+@router.post(
+    "/v1/vms",
+    operation_id="create_vm",
+    status_code=201,
+    response_model=VmOut,
+    openapi_extra=json_request(VmIn, required=False),
+)
+async def create_vm(
+    fleet: FleetDep, body: Annotated[VmIn, Depends(optional_json_body(VmIn))]
+) -> Response:
+    """Make a VM with its slots and faults: all of it, or nothing."""
+    vm = await fleet.create_vm(body.to_domain())
+    return Answer(vm_out(vm), 201, f"/v1/vms/{vm.vm_id}").response()
+
+
+@router.get("/v1/vms", operation_id="list_vms", response_model=VmListOut)
+async def list_vms(
+    fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
+) -> Response:
+    """List the VMs of a session, by number."""
+    vms = fleet.vms(None if session_id == ALL_SESSIONS else session_id)
+    listed, token = page.of(vms, key=_key)
+    return JsonResponse({"vms": [vm_out(vm) for vm in listed], "next_page_token": token})
+
+
+@router.get("/v1/vms/{vm_id}", operation_id="get_vm", response_model=VmOut)
+async def get_vm(vm: VmDep) -> Response:
+    """Show a VM."""
+    return JsonResponse(vm_out(vm))
+
+
+@router.patch(
+    "/v1/vms/{vm_id}",
+    operation_id="update_vm",
+    response_model=VmOut,
+    openapi_extra=json_request(VmPatch),
+)
+async def update_vm(vm: VmDep, body: Annotated[VmPatch, Depends(json_body(VmPatch))]) -> Response:
+    """Set a capability (KVM_ENABLE_CAP)."""
+    await vm.live.run(lambda: vm.live.perform(body.to_domain()), work=0)
+    return JsonResponse(vm_out(vm))
+
+
+@router.delete("/v1/vms/{vm_id}", operation_id="delete_vm", status_code=204)
+async def delete_vm(fleet: FleetDep, vm_id: str) -> Response:
+    """Delete a VM; a call in flight finishes on what it holds."""
+    fleet.delete_vm(vm_id)
+    return Response(status_code=204)

@@ -1,0 +1,57 @@
+"""What all schemas share: strictness, and the rule of exactly one field of several."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator, with_config
+from pydantic_core import PydanticCustomError
+
+answer: Final = with_config(ConfigDict(extra="forbid"))
+"""Decorator of the typed dicts that answers are made of: no field but the declared ones."""
+
+
+def omittable(**constraints: Any) -> Any:  # noqa: ANN401 - the type is that of the field
+    """Declare a field that may be left out, but not be null: None stands for its absence."""
+    return Field(default=None, json_schema_extra=_drop_default, **constraints)
+
+
+def example(**fields: JsonValue) -> ConfigDict:
+    """Show one in the schema."""
+    examples: list[JsonValue] = [fields]
+    return ConfigDict(json_schema_extra={"examples": examples})
+
+
+def _drop_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+class Request(BaseModel):
+    """A request body: strict types, unknown fields refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _require_one(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    if issubclass(model, OneOf):
+        schema["oneOf"] = [{"required": [name]} for name in model.one_of]
+        schema["examples"] = [dict(model.shown)]
+
+
+class OneOf(Request):
+    """A request that has exactly one of the fields that `one_of` names."""
+
+    model_config = ConfigDict(json_schema_extra=_require_one)
+
+    one_of: ClassVar[tuple[str, ...]]
+    shown: ClassVar[Mapping[str, Any]]
+    """An example, for the schema."""
+
+    @model_validator(mode="after")
+    def _has_exactly_one(self) -> Self:
+        if len(self.model_fields_set.intersection(self.one_of)) != 1:
+            raise PydanticCustomError(
+                "exactly_one",
+                "exactly one of {bound} must be given",
+                {"bound": ", ".join(self.one_of)},
+            )
+        return self

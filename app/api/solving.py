@@ -1,0 +1,149 @@
+"""The parameters of a route, solved by a plan that is made once.
+
+FastAPI's own solver classifies each parameter again on every call, which costs more than taking a
+clean dirty log. Ours knows only what the routes use: path and query parameters of single values,
+the request itself, and `async def` dependencies. What it refuses, it refuses all at once and before
+any dependency runs.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from fastapi.dependencies.models import Dependant
+from starlette.requests import Request
+
+from app.api.problems import error_at
+from app.api.schemas.problem import Place
+from app.api.validation import invalid_request, parameter_errors
+
+Validate = Callable[..., tuple[Any, list[dict[str, Any]]]]
+
+_ABSENT: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """A path or query parameter."""
+
+    place: Place
+    alias: str
+    name: str
+    default: Any
+    validate: Validate
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A function to call, and where its arguments come from."""
+
+    function: Callable[..., Awaitable[Any]]
+    name: str
+    parameters: tuple[_Parameter, ...]
+    inner: tuple["_Call", ...]
+    request_name: str | None
+
+
+def _parameters(dependant: Dependant) -> Iterator[_Parameter]:
+    places: tuple[tuple[Place, Any], ...] = (
+        ("path", dependant.path_params),
+        ("query", dependant.query_params),
+    )
+    for place, fields in places:
+        for field in fields:
+            is_optional = place == "path" or not field.field_info.is_required()
+            assert is_optional, f"{field.name} has a default"
+            yield _Parameter(place, field.alias, field.name, field.get_default(), field.validate)
+
+
+def plan(dependant: Dependant) -> _Call:
+    """Make the plan of a route or of a dependency."""
+    assert dependant.call is not None, "a dependency is a function"
+    return _Call(
+        function=dependant.call,
+        name=dependant.name or "",
+        parameters=tuple(_parameters(dependant)),
+        inner=tuple(plan(inner) for inner in dependant.dependencies),
+        request_name=dependant.request_param_name,
+    )
+
+
+def query_names(call: _Call) -> frozenset[str]:
+    """Give the names of the query parameters that a route or its dependencies have."""
+    own = {p.alias for p in call.parameters if p.place == "query"}
+    return frozenset(own.union(*(query_names(inner) for inner in call.inner)))
+
+
+def read_query(request: Request, known: frozenset[str]) -> Mapping[str, str]:
+    """Read the query, in which each known parameter stands once at most, and no other."""
+    if not request.scope["query_string"]:
+        return {}
+    text = request.scope["query_string"].decode("latin-1")
+    given = parse_qsl(text, keep_blank_values=True, errors="replace")
+    if known.issuperset(name for name, _ in given) and len(dict(given)) == len(given):
+        return dict(given)
+    unknown = [
+        error_at(
+            "query",
+            name[:64],
+            "the operation has no such parameter",
+            bound=", ".join(sorted(known)) or "no parameters",
+            value=value,
+        )
+        for name, value in given
+        if name not in known
+    ]
+    repeated = [
+        error_at("query", name, "a parameter may be given once", bound=1, value=count)
+        for name, count in Counter(name for name, _ in given).items()
+        if count > 1 and name in known
+    ]
+    raise invalid_request((*unknown, *repeated))
+
+
+class Solver:
+    """Calls a route with the arguments that its parameters ask for."""
+
+    def __init__(self, dependant: Dependant) -> None:
+        self._route = plan(dependant)
+        self._query_names = query_names(self._route)
+
+    async def __call__(self, request: Request) -> Any:  # noqa: ANN401 - what the route answers
+        """Solve the parameters and call the route."""
+        query = read_query(request, self._query_names)
+        errors: list[dict[str, Any]] = []
+        values = _values(self._route, request, query, errors)
+        if errors:
+            raise invalid_request(parameter_errors(errors))
+        return await _run(self._route, request, values)
+
+
+def _values(
+    call: _Call, request: Request, query: Mapping[str, str], errors: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Validate the parameters of a call; those of an inner call are nested under its name."""
+    path: Mapping[str, str] = request.scope["path_params"]
+    values: dict[str, Any] = {}
+    for parameter in call.parameters:
+        given = (path if parameter.place == "path" else query).get(parameter.alias, _ABSENT)
+        if given is _ABSENT:
+            # No query parameter is required, and a path that matched has all of its own.
+            values[parameter.name] = parameter.default
+            continue
+        values[parameter.name], refused = parameter.validate(
+            given, loc=(parameter.place, parameter.alias)
+        )
+        errors += refused
+    for inner in call.inner:
+        values[inner.name] = _values(inner, request, query, errors)
+    return values
+
+
+async def _run(call: _Call, request: Request, values: dict[str, Any]) -> Any:  # noqa: ANN401
+    for inner in call.inner:
+        values[inner.name] = await _run(inner, request, values[inner.name])
+    if call.request_name is not None:
+        values[call.request_name] = request
+    return await call.function(**values)

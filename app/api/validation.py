@@ -1,0 +1,62 @@
+"""What pydantic refuses, as problems: place, bound and value of each fault."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic_core import ErrorDetails
+
+from app.api.problems import INVALID_REQUEST, MAX_ERRORS, Refusal, error_at
+from app.api.schemas.problem import Place, ProblemErrorOut
+
+_BOUNDS: Final = (
+    "ge",
+    "gt",
+    "le",
+    "lt",
+    "multiple_of",
+    "max_length",
+    "min_length",
+    "pattern",
+    "expected",
+    "expected_tags",
+    "bound",
+)
+"""Keys under which pydantic, and our own validators, name the bound that was broken."""
+
+
+def _pointer(loc: Sequence[int | str], tags: frozenset[str]) -> str:
+    """Write a JSON pointer; the tag of a union is in pydantic's path, not in the document."""
+    steps = [str(step) for step in loc if not (isinstance(step, str) and step in tags)]
+    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+def _error_at(place: Place, pointer: str, error: Mapping[str, Any]) -> ProblemErrorOut:
+    context = error.get("ctx", {})
+    bound = next((context[name] for name in _BOUNDS if name in context), None)
+    absent = error["type"] == "missing"
+    return error_at(
+        place, pointer, error["msg"], bound=bound, value=None if absent else error["input"]
+    )
+
+
+def body_errors(
+    errors: Sequence[ErrorDetails], tags: frozenset[str]
+) -> tuple[ProblemErrorOut, ...]:
+    """Describe what pydantic refused in a body."""
+    return tuple(
+        _error_at("body", _pointer(error["loc"], tags), error) for error in errors[:MAX_ERRORS]
+    )
+
+
+def parameter_errors(errors: Sequence[Mapping[str, Any]]) -> tuple[ProblemErrorOut, ...]:
+    """Describe what was refused in path and query; their paths begin with the place."""
+    return tuple(
+        _error_at(error["loc"][0], str(error["loc"][1]), error) for error in errors[:MAX_ERRORS]
+    )
+
+
+def invalid_request(errors: tuple[ProblemErrorOut, ...]) -> Refusal:
+    """Refuse what the schema refuses."""
+    first = errors[0]
+    where = first["pointer"] or "the body"
+    return Refusal(INVALID_REQUEST, f"{where}: {first['detail']}", errors)
