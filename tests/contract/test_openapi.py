@@ -1,0 +1,74 @@
+"""The published document: committed, valid, and usable by generated clients."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.main import create_app
+from app.settings import Settings
+
+COMMITTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(Settings()).openapi()
+
+
+def walk(node: Any) -> Iterator[Any]:
+    yield node
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for value in inner:
+        yield from walk(value)
+
+
+def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        yield from path.values()
+
+
+def test_the_committed_document_is_what_the_application_says(document: dict[str, Any]) -> None:
+    assert json.loads(COMMITTED.read_text()) == document, "run scripts/openapi"
+
+
+def test_operation_ids_are_explicit_and_unique(document: dict[str, Any]) -> None:
+    names = [operation["operationId"] for operation in operations(document)]
+
+    assert len(set(names)) == len(names)
+    assert all("__" not in name and "{" not in name and "_v1_" not in name for name in names)
+
+
+def test_bounds_stay_within_what_json_clients_hold_exactly(document: dict[str, Any]) -> None:
+    numbers = [n for n in walk(document) if isinstance(n, int) and not isinstance(n, bool)]
+
+    assert max(numbers) == 2**53 - 1
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    named = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    references = {
+        node["$ref"] for node in walk(document) if isinstance(node, dict) and "$ref" in node
+    }
+
+    assert references <= named
+
+
+def test_every_operation_documents_its_refusals(document: dict[str, Any]) -> None:
+    for operation in operations(document):
+        content = operation["responses"]["4XX"]["content"]
+
+        assert list(content) == ["application/problem+json"]
+
+
+def test_json_comes_before_octets(document: dict[str, Any]) -> None:
+    both = 0
+    for node in walk(document):
+        if isinstance(node, dict) and "application/octet-stream" in node:
+            assert list(node) == ["application/json", "application/octet-stream"]
+            assert node["application/json"]["schema"]
+            both += 1
+
+    assert both == 7

@@ -1,0 +1,213 @@
+"""Refusals: each kind has its row, its section and its document, and changes nothing."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from app.api.problems import KVM_PROBLEMS, PROBLEMS
+from app.main import create_app
+from app.settings import LogFormat, Settings
+from app.sim.base.errors import KvmError
+
+pytestmark = pytest.mark.anyio
+
+ERRORS = Path(__file__).parents[2] / "docs" / "errors.md"
+Connect = Callable[[FastAPI], httpx.AsyncClient]
+JSON = {"content-type": "application/json"}
+
+
+def leaves(error: type[KvmError]) -> Iterator[type[KvmError]]:
+    inner = error.__subclasses__()
+    if not inner:
+        yield error
+    for kind in inner:
+        yield from leaves(kind)
+
+
+def test_every_refusal_of_the_core_and_fleet_has_its_row() -> None:
+    assert set(leaves(KvmError)) == set(KVM_PROBLEMS)
+
+
+def test_codes_name_one_problem_each() -> None:
+    assert len({problem.code for problem in KVM_PROBLEMS.values()}) == len(KVM_PROBLEMS)
+
+
+def test_every_problem_has_its_section_in_the_documentation() -> None:
+    sections = re.findall(r"^## (\w+)\n\nStatus (\d+)", ERRORS.read_text(), re.MULTILINE)
+
+    assert {code: int(status) for code, status in sections} == {
+        code: problem.status for code, problem in PROBLEMS.items()
+    }
+
+
+async def test_every_problem_tells_its_meaning(client: httpx.AsyncClient) -> None:
+    for code, problem in PROBLEMS.items():
+        answer = await client.get(f"/problems/{code}")
+
+        assert answer.json()["status"] == problem.status
+        assert answer.json()["meaning"]
+
+
+MALFORMED = [
+    b"",
+    b"{",
+    b"nope",
+    b'{"gfns": [NaN]}',
+    b'{"gfns": [Infinity]}',
+    b"\xff\xfe{}",
+    b'{"x": "\\ud800"}',
+    b"[" * 100_000,
+    b'{"gfns": ' + b"9" * 5000 + b"}",
+]
+
+
+@pytest.mark.parametrize("body", MALFORMED)
+async def test_what_is_no_json_is_told_from_what_the_schema_refuses(
+    client: httpx.AsyncClient, vm: str, body: bytes
+) -> None:
+    answer = await client.post(f"{vm}/guest/write", content=body, headers=JSON)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_body")
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/jsonx", ""])
+async def test_a_wrong_or_missing_media_type_is_415_with_those_accepted(
+    client: httpx.AsyncClient, vm: str, content_type: str | None
+) -> None:
+    headers = {} if content_type is None else {"content-type": content_type}
+
+    answer = await client.post(f"{vm}/guest/write", content=b"{}", headers=headers)
+
+    assert answer.status_code == 415
+    assert answer.headers["accept-post"] == "application/json, application/octet-stream"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_over_the_limit_is_413_also_in_chunks(
+    connect: Connect, *, chunked: bool
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(11):
+            yield b" " * 10
+
+    async with connect(create_app(Settings(max_body_bytes=100))) as client:
+        body = chunks() if chunked else b" " * 110
+
+        answer = await client.post("/v1/vms", content=body, headers=JSON)
+
+        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/v1/vms", "GET, POST"),
+        ("/v1/vms/x", "DELETE, GET, PATCH"),
+        ("/v1/vms/x/memslots/0", "DELETE, GET, PUT"),
+        ("/v1/vms/x/faults", "DELETE, GET, POST"),
+        ("/docs", "GET"),
+    ],
+)
+async def test_a_wrong_method_is_405_with_every_method_of_the_path(
+    client: httpx.AsyncClient, path: str, allow: str
+) -> None:
+    answer = await client.request("TRACE", path)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, allow)
+    assert answer.json()["code"] == "method_not_allowed"
+
+
+async def test_values_are_shown_short_and_never_break_the_answer(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/vms?limit=" + "%ED%A0%80" * 100)
+
+    (error,) = answer.json()["errors"]
+    assert answer.status_code == 422
+    assert len(error["value"]) == 64
+
+
+async def test_many_wrong_elements_are_refused_by_the_first(
+    client: httpx.AsyncClient, vm: str
+) -> None:
+    answer = await client.post(f"{vm}/guest/write", json={"gfns": [-1] * 100_000})
+
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/gfns/0"]
+
+
+async def test_a_vm_is_made_whole_or_not_at_all(client: httpx.AsyncClient) -> None:
+    slots = [{"slot": n, "guest_phys_addr": 0, "memory_size": 4096} for n in range(2)]
+
+    answer = await client.post("/v1/vms", json={"memslots": slots})
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "memslot_overlap")
+    assert answer.json()["errors"][0]["pointer"] == "/memslots/1/guest_phys_addr"
+    assert (await client.get("/v1/vms")).json()["vms"] == []
+    assert "hacdbs_state_bytes 0.0" in (await client.get("/metrics")).text
+
+
+class TestToken:
+    settings = Settings(token=SecretStr("s3cret"), log_format=LogFormat.JSON)
+
+    @pytest.mark.parametrize("given", [None, "Bearer wrong", "Basic s3cret", "s3cret", "Bearer é"])
+    async def test_is_asked_for(self, connect: Connect, given: str | None) -> None:
+        headers = {} if given is None else {"authorization": given.encode()}
+        async with connect(create_app(self.settings)) as client:
+            answer = await client.get("/v1/vms", headers=headers)  # type: ignore[arg-type]
+
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+    async def test_lets_in_and_is_never_logged(
+        self, connect: Connect, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        async with connect(create_app(self.settings)) as client:
+            answer = await client.get("/v1/vms", headers={"authorization": "Bearer s3cret"})
+
+        assert answer.status_code == 200
+        assert "s3cret" not in "".join(capsys.readouterr())
+
+    @pytest.mark.parametrize("path", ["/", "/livez", "/readyz"])
+    async def test_is_not_asked_for_health(self, connect: Connect, path: str) -> None:
+        async with connect(create_app(self.settings)) as client:
+            assert (await client.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:80", 200),
+        ("LOCALHOST", 200),
+        ("evil.example", 400),
+        ("", 400),
+    ],
+)
+async def test_only_allowed_hosts_are_answered(
+    client: httpx.AsyncClient, host: str, status: int
+) -> None:
+    answer = await client.get("/livez", headers={"host": host})
+
+    assert answer.status_code == status
+
+
+async def test_a_defect_answers_a_problem_and_leaves_a_traceback(
+    connect: Connect,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    app = create_app(Settings(log_format=LogFormat.JSON))
+
+    @app.get("/defect")
+    async def defect() -> None:
+        raise AssertionError("a broken invariant")
+
+    async with connect(app) as client:
+        answer = await client.get("/defect", headers={"x-request-id": "abc"})
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert answer.headers["x-request-id"] == "abc"
+    assert "a broken invariant" in capsys.readouterr().err
