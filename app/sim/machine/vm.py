@@ -7,33 +7,22 @@ call in flight read the fault board when it began and slots are replaced, never 
 """
 
 from dataclasses import replace
-from typing import Final, assert_never, overload
+from typing import assert_never, overload
 
 import numpy as np
 
 from app.sim import actions as a
-from app.sim.arm64.descriptor import STATES
 from app.sim.arm64.dirty_bit import AcceleratedClear, ClearConfig
 from app.sim.arm64.faults import FaultBoard, FaultBounds, FaultCall
-from app.sim.arm64.hacdbs import Unit
 from app.sim.arm64.regions import Stage2Regions, stage2_of
-from app.sim.arm64.stage2 import Stage2, runs_of
+from app.sim.arm64.stage2 import Stage2
 from app.sim.base.errors import (
     CopyToUserError,
-    InvalidArgumentError,
-    LastCpuError,
     MemslotsPresentError,
-    NoSuchCpuError,
     NoSuchVcpuError,
 )
 from app.sim.base.units import (
-    MAX_CPUS,
-    MAX_IPA_BITS,
-    MAX_VCPUS,
-    MIN_IPA_BITS,
-    PAGE_SIZES_BYTES,
     entries_per_array,
-    leaf_sizes_bytes,
 )
 from app.sim.base.words import words_for
 from app.sim.kvm import accesses, dirty_log
@@ -46,12 +35,16 @@ from app.sim.kvm.memslots import (
     RegionPlan,
     view_of,
 )
-
-MANUAL_PROTECT_ENABLE: Final = 1
-MANUAL_PROTECT_AND_INIT_SET: Final = 3
-
-_STAGE2_CHUNK_PAGES: Final = 1 << 20
-"""Pages that one step of a look at stage 2 expands."""
+from app.sim.machine.checks import (
+    MANUAL_PROTECT_AND_INIT_SET,
+    MANUAL_PROTECT_ENABLE,
+    check_chunk_size,
+    check_config,
+    check_manual_protect,
+)
+from app.sim.machine.counters import Counters
+from app.sim.machine.host_cpus import HostCpus
+from app.sim.machine.stage2_look import look_at_stage2
 
 
 class Machine:
@@ -62,17 +55,16 @@ class Machine:
     """
 
     def __init__(self, config: a.MachineConfig) -> None:
-        _check_config(config)
+        check_config(config)
         self._config = config
         self._slots = Memslots(config.page_size)
-        self._units = tuple(Unit(cpu, built=config.hacdbs) for cpu in range(config.cpus))
-        self._turn = 0
+        self._cpus = HostCpus(config.cpus, built=config.hacdbs)
         self._clear_config = ClearConfig(config.page_size, config.dbm, config.hacdbs, config.kernel)
         self._faults = FaultBoard(
             config.seed,
             FaultBounds(config.cpus, self._end_gfn, entries_per_array(config.page_size)),
         )
-        self._counters = dict.fromkeys(COUNTERS, 0)
+        self._counters = Counters()
 
     @overload
     def perform(self, action: a.SetMemoryRegion) -> a.MemslotOutcome: ...
@@ -106,13 +98,13 @@ class Machine:
             case a.ClearDirtyLog():
                 return self._clear_dirty_log(action)
             case a.SetCpuOnline():
-                return self._set_cpu_online(action)
+                return self._cpus.set_online(action.cpu, online=action.online)
             case a.ArmFault():
                 return self._faults.arm(action.spec)
             case a.DisarmFault():
                 return self._faults.disarm(action.fault_id)
             case a.SetManualProtect():
-                _check_manual_protect(action.flags)
+                check_manual_protect(action.flags)
                 self._config = replace(self._config, manual_dirty_log_protect2=action.flags)
                 return None
             case a.SetEagerSplitChunkSize():
@@ -158,11 +150,11 @@ class Machine:
         Raises:
             NoSuchCpuError: the host has no such CPU.
         """
-        return self._unit(cpu).view()
+        return self._cpus.unit(cpu).view()
 
     def cpus(self) -> tuple[a.UnitView, ...]:
         """Look at all host CPUs."""
-        return tuple(unit.view() for unit in self._units)
+        return self._cpus.views()
 
     def fault(self, fault_id: str) -> a.FaultView:
         """Look at an armed fault.
@@ -178,7 +170,7 @@ class Machine:
 
     def counters(self) -> dict[str, int]:
         """Give what has been counted since the VM was made (`COUNTERS`)."""
-        return dict(self._counters)
+        return self._counters.read()
 
     def peek_dirty_log(self, slot: int) -> a.DirtyLogOutcome:
         """Copy a slot's dirty bitmap without any side effect.
@@ -201,20 +193,8 @@ class Machine:
         Raises:
             GfnBeyondIpaSpaceError: `gfn` is not in the IPA space.
         """
-        end = min(gfn + count, self._end_gfn)
         accesses.check_gfns(a.Gfns(np.array([gfn], np.uint64)), self._end_gfn)
-        runs: list[a.Stage2Run] = []
-        while gfn < end:
-            for run in self._stage2_step(gfn, end):
-                last = runs[-1] if runs else None
-                if last and (last.level, last.state) == (run.level, run.state):
-                    runs[-1] = replace(last, count=last.count + run.count)
-                elif len(runs) == limit:
-                    return a.Stage2Page(tuple(runs), run.gfn)
-                else:
-                    runs.append(run)
-                gfn = run.gfn + run.count
-        return a.Stage2Page(tuple(runs), None)
+        return look_at_stage2(self._slots, gfn, min(gfn + count, self._end_gfn), limit)
 
     # Actions
 
@@ -222,7 +202,7 @@ class Machine:
         plan = self._plan(action)
         hooks = self._region_hooks()
         slot = self._slots.set_region(plan, hooks)
-        self._count({"eager_blocks_split": hooks.blocks_split, "tlb_flushes": hooks.tlb_flushes})
+        self._counters.add_region(hooks)
         view = view_of(plan.new, None) if slot is None else slot.view()
         return a.MemslotOutcome(plan.change, view)
 
@@ -264,32 +244,22 @@ class Machine:
                 kind, outcome = "host_unmaps", accesses.host_unmap(self._slots, action.pages)
             case _:
                 assert_never(action)
-        self._count(
-            {
-                kind: outcome.pages,
-                "newly_dirty": outcome.newly_dirty,
-                "translation_faults": outcome.translation_faults,
-                "permission_faults": outcome.permission_faults,
-                "mmio_exits": outcome.mmio_exits,
-                "block_splits": outcome.block_splits,
-                "blocks_mapped": outcome.blocks_mapped,
-            }
-        )
+        self._counters.add_access(kind, outcome)
         return outcome
 
     def _get_dirty_log(self, action: a.GetDirtyLog) -> a.DirtyLogOutcome:
-        self._check_named_cpu(action.cpu)
+        self._cpus.check(action.cpu)
         slot, log = self._slots.logging(action.slot)
         if self._config.manual_dirty_log_protect2 & MANUAL_PROTECT_ENABLE:
             # A pure copy: no hook, no turn, no fault but that of the copy itself.
             faults = self._faults.call(a.LogOp.GET, action.slot, action.cpu)
             self._copy_to_user(faults)
-            self._count({"dirty_log_gets": 1})
+            self._counters.add_copy()
             return _copied(action.slot, log)
         cleaner, faults = self._cleaner(a.LogOp.GET, slot, action)
         snapshot, cleaned = dirty_log.get_dirty_log(log, cleaner)
         cleaner.finish()
-        self._count_cleaning("dirty_log_gets", cleaned)
+        self._counters.add_cleaning("dirty_log_gets", cleaned)
         self._copy_to_user(faults)
         return a.DirtyLogOutcome(
             slot=action.slot,
@@ -304,7 +274,7 @@ class Machine:
         )
 
     def _clear_dirty_log(self, action: a.ClearDirtyLog) -> a.DirtyLogOutcome:
-        self._check_named_cpu(action.cpu)
+        self._cpus.check(action.cpu)
         self._slots.check_id(action.slot)
         dirty_log.check_first_page(action.first_page)
         slot, log = self._slots.logging(action.slot)
@@ -314,7 +284,7 @@ class Machine:
         cleaner, _ = self._cleaner(a.LogOp.CLEAR, slot, action)
         cleaned = dirty_log.clear_dirty_log(log, action.first_page, user, cleaner)
         cleaner.finish()
-        self._count_cleaning("dirty_log_clears", cleaned)
+        self._counters.add_cleaning("dirty_log_clears", cleaned)
         return a.DirtyLogOutcome(
             slot=action.slot,
             first_page=action.first_page,
@@ -331,7 +301,7 @@ class Machine:
         self, op: a.LogOp, slot: Memslot, action: a.GetDirtyLog | a.ClearDirtyLog
     ) -> tuple[AcceleratedClear, FaultCall]:
         """Begin a call of the hook: a CPU, the faults for it, the architecture's side."""
-        unit = self._units[self._take_turn() if action.cpu is None else action.cpu]
+        unit = self._cpus.for_hook(action.cpu)
         faults = self._faults.call(op, action.slot, unit.cpu)
         config = self._config
         cleaner = AcceleratedClear(
@@ -346,14 +316,6 @@ class Machine:
         )
         return cleaner, faults
 
-    def _take_turn(self) -> int:
-        """Give the first online CPU at or after the turn, and move the turn past it."""
-        cpus = len(self._units)
-        order = [(self._turn + step) % cpus for step in range(cpus)]
-        cpu = next(cpu for cpu in order if self._units[cpu].online)
-        self._turn = (cpu + 1) % cpus
-        return cpu
-
     @staticmethod
     def _copy_to_user(faults: FaultCall) -> None:
         if faults.strikes(a.FaultType.COPY_TO_USER):
@@ -361,18 +323,6 @@ class Machine:
                 "the copy of the dirty bitmap to userspace failed, as an armed copy_to_user fault "
                 "asked; without manual protect its bits are gone"
             )
-
-    def _set_cpu_online(self, action: a.SetCpuOnline) -> a.UnitView:
-        unit = self._unit(action.cpu)
-        others = any(other.online for other in self._units if other is not unit)
-        if not action.online and not others:
-            raise LastCpuError(
-                f"cpu {action.cpu} must stay online: it is the last one",
-                field="online",
-                value=action.cpu,
-            )
-        unit.set_online(online=action.online)
-        return unit.view()
 
     def _set_chunk_size(self, chunk_size_bytes: int) -> None:
         if len(self._slots):
@@ -383,7 +333,7 @@ class Machine:
                 bound=0,
                 value=len(self._slots),
             )
-        _check_chunk_size(chunk_size_bytes, self._config.page_size)
+        check_chunk_size(chunk_size_bytes, self._config.page_size)
         self._config = replace(self._config, eager_split_chunk_size=chunk_size_bytes)
 
     # Pieces of the above
@@ -396,19 +346,6 @@ class Machine:
     def _splits_lazily(self) -> bool:
         """kvm_dirty_log_manual_protect_and_init_set()."""
         return self._config.manual_dirty_log_protect2 == MANUAL_PROTECT_AND_INIT_SET
-
-    def _unit(self, cpu: int) -> Unit:
-        self._check_named_cpu(cpu)
-        return self._units[cpu]
-
-    def _check_named_cpu(self, cpu: int | None) -> None:
-        if cpu is not None and not 0 <= cpu < len(self._units):
-            raise NoSuchCpuError(
-                f"cpu must be 0..{len(self._units) - 1}, not {cpu}",
-                field="cpu",
-                bound=len(self._units) - 1,
-                value=cpu,
-            )
 
     def _check_vcpu(self, vcpu: int) -> None:
         if not 0 <= vcpu < self._config.vcpus:
@@ -435,81 +372,6 @@ class Machine:
             ),
         )
 
-    def _stage2_step(self, gfn: int, end: int) -> list[a.Stage2Run]:
-        """Give the runs of one slot's pages, or of a gap between slots, from a frame on."""
-        near = self._slots.around(gfn, end)
-        if not near or near[0].region.base_gfn > gfn:
-            gap_end = near[0].region.base_gfn if near else end
-            return [a.Stage2Run(gfn, gap_end - gfn, None, a.LeafState.UNMAPPED, 0)]
-        region, stage2 = near[0].region, stage2_of(near[0])
-        first = gfn - region.base_gfn
-        count = min(end, region.end_gfn, gfn + _STAGE2_CHUNK_PAGES) - gfn
-        levels, leaves = stage2.leaves(first, count)
-        return [
-            a.Stage2Run(
-                gfn + start,
-                length,
-                int(levels[start]) or None,
-                STATES[int(leaves[start])],
-                stage2.descriptor(first + start),
-            )
-            for start, length in runs_of(levels, leaves)
-        ]
-
-    def _count(self, counted: dict[str, int]) -> None:
-        for name, number in counted.items():
-            self._counters[name] += number
-
-    def _count_cleaning(self, call: str, cleaned: dirty_log.CleanedLog) -> None:
-        hook, software = cleaned.accelerator, cleaned.software
-        self._count(
-            {
-                call: 1,
-                f"accelerator_{hook.outcome.value}": 1,
-                "accelerator_runs": hook.batches,
-                "accelerator_entries": hook.entries,
-                "accelerator_cleaned_pages": hook.cleaned,
-                "accelerator_requeued_pages": hook.requeued,
-                "software_words": software.words,
-                "software_pages": software.pages,
-                "write_protected": software.write_protected,
-                "blocks_split": hook.blocks_split + software.blocks_split,
-                "tlb_flushes": int(cleaned.flush_tlb),
-            }
-        )
-
-
-COUNTERS: Final = (
-    "guest_writes",
-    "guest_reads",
-    "host_writes",
-    "host_unmaps",
-    "newly_dirty",
-    "translation_faults",
-    "permission_faults",
-    "mmio_exits",
-    "block_splits",
-    "blocks_mapped",
-    "dirty_log_gets",
-    "dirty_log_clears",
-    "accelerator_cleaned",
-    "accelerator_declined",
-    "accelerator_partial",
-    "accelerator_runs",
-    "accelerator_entries",
-    "accelerator_cleaned_pages",
-    "accelerator_requeued_pages",
-    "software_words",
-    "software_pages",
-    "write_protected",
-    "blocks_split",
-    "eager_blocks_split",
-    "tlb_flushes",
-)
-"""Names of a machine's counters. Accesses count pages, repeats included; `accelerator_cleaned`,
-`_declined` and `_partial` count calls of the hook by outcome; `eager_blocks_split` the blocks that
-went when a slot began to log."""
-
 
 def _copied(slot: int, log: DirtyBitmap) -> a.DirtyLogOutcome:
     return a.DirtyLogOutcome(
@@ -520,45 +382,3 @@ def _copied(slot: int, log: DirtyBitmap) -> a.DirtyLogOutcome:
         dirty_count=log.count,
         remaining_count=log.count,
     )
-
-
-def _check_config(config: a.MachineConfig) -> None:
-    _check_one_of("page_size", config.page_size, PAGE_SIZES_BYTES)
-    _check_range("ipa_bits", config.ipa_bits, MIN_IPA_BITS, MAX_IPA_BITS)
-    _check_range("vcpus", config.vcpus, 1, MAX_VCPUS)
-    _check_range("cpus", config.cpus, 1, MAX_CPUS)
-    _check_range("seed", config.seed, 0, (1 << 64) - 1)
-    _check_manual_protect(config.manual_dirty_log_protect2)
-    _check_chunk_size(config.eager_split_chunk_size, config.page_size)
-
-
-def _check_manual_protect(flags: int) -> None:
-    """KVM_ENABLE_CAP: initially-set alone and unknown bits are EINVAL (domain.md A.4)."""
-    _check_one_of(
-        "manual_dirty_log_protect2",
-        flags,
-        (0, MANUAL_PROTECT_ENABLE, MANUAL_PROTECT_AND_INIT_SET),
-    )
-
-
-def _check_chunk_size(chunk_size_bytes: int, page_size: int) -> None:
-    """KVM_ENABLE_CAP: 0 or a leaf size of the granule, else EINVAL (domain.md A.6)."""
-    _check_one_of("eager_split_chunk_size", chunk_size_bytes, (0, *leaf_sizes_bytes(page_size)))
-
-
-def _check_one_of(field: str, value: int, allowed: tuple[int, ...]) -> None:
-    if value not in allowed:
-        listed = ", ".join(map(str, allowed))
-        raise InvalidArgumentError(
-            f"{field} must be one of {listed}, not {value}", field=field, bound=listed, value=value
-        )
-
-
-def _check_range(field: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise InvalidArgumentError(
-            f"{field} must be {low}..{high}, not {value}",
-            field=field,
-            bound=f"{low}..{high}",
-            value=value,
-        )

@@ -1,0 +1,64 @@
+"""What a VM may be made of: the checks of its configuration and of KVM_ENABLE_CAP."""
+
+from typing import Final
+
+from app.sim.actions import MachineConfig
+from app.sim.base.errors import InvalidArgumentError
+from app.sim.base.units import (
+    MAX_CPUS,
+    MAX_IPA_BITS,
+    MAX_VCPUS,
+    MIN_IPA_BITS,
+    PAGE_SIZES_BYTES,
+    leaf_sizes_bytes,
+)
+
+MANUAL_PROTECT_ENABLE: Final = 1
+MANUAL_PROTECT_AND_INIT_SET: Final = 3
+
+
+def check_config(config: MachineConfig) -> None:
+    """Refuse figures that no VM can have.
+
+    Raises:
+        InvalidArgumentError: EINVAL.
+    """
+    _check_one_of("page_size", config.page_size, PAGE_SIZES_BYTES)
+    _check_range("ipa_bits", config.ipa_bits, MIN_IPA_BITS, MAX_IPA_BITS)
+    _check_range("vcpus", config.vcpus, 1, MAX_VCPUS)
+    _check_range("cpus", config.cpus, 1, MAX_CPUS)
+    _check_range("seed", config.seed, 0, (1 << 64) - 1)
+    check_manual_protect(config.manual_dirty_log_protect2)
+    check_chunk_size(config.eager_split_chunk_size, config.page_size)
+
+
+def check_manual_protect(flags: int) -> None:
+    """KVM_ENABLE_CAP: initially-set alone and unknown bits are EINVAL (domain.md A.4)."""
+    _check_one_of(
+        "manual_dirty_log_protect2",
+        flags,
+        (0, MANUAL_PROTECT_ENABLE, MANUAL_PROTECT_AND_INIT_SET),
+    )
+
+
+def check_chunk_size(chunk_size_bytes: int, page_size: int) -> None:
+    """KVM_ENABLE_CAP: 0 or a leaf size of the granule, else EINVAL (domain.md A.6)."""
+    _check_one_of("eager_split_chunk_size", chunk_size_bytes, (0, *leaf_sizes_bytes(page_size)))
+
+
+def _check_one_of(field: str, value: int, allowed: tuple[int, ...]) -> None:
+    if value not in allowed:
+        listed = ", ".join(map(str, allowed))
+        raise InvalidArgumentError(
+            f"{field} must be one of {listed}, not {value}", field=field, bound=listed, value=value
+        )
+
+
+def _check_range(field: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise InvalidArgumentError(
+            f"{field} must be {low}..{high}, not {value}",
+            field=field,
+            bound=f"{low}..{high}",
+            value=value,
+        )

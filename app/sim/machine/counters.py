@@ -1,0 +1,94 @@
+"""What a machine counts, from the outcomes of its actions."""
+
+from typing import Final
+
+from app.sim.actions import AccessOutcome
+from app.sim.arm64.regions import Stage2Regions
+from app.sim.kvm.dirty_log import CleanedLog
+
+COUNTERS: Final = (
+    "guest_writes",
+    "guest_reads",
+    "host_writes",
+    "host_unmaps",
+    "newly_dirty",
+    "translation_faults",
+    "permission_faults",
+    "mmio_exits",
+    "block_splits",
+    "blocks_mapped",
+    "dirty_log_gets",
+    "dirty_log_clears",
+    "accelerator_cleaned",
+    "accelerator_declined",
+    "accelerator_partial",
+    "accelerator_runs",
+    "accelerator_entries",
+    "accelerator_cleaned_pages",
+    "accelerator_requeued_pages",
+    "software_words",
+    "software_pages",
+    "write_protected",
+    "blocks_split",
+    "eager_blocks_split",
+    "tlb_flushes",
+)
+"""Names of a machine's counters. Accesses count pages, repeats included; `accelerator_cleaned`,
+`_declined` and `_partial` count calls of the hook by outcome; `eager_blocks_split` the blocks that
+went when a slot began to log."""
+
+
+class Counters:
+    """A machine's counters since it was made."""
+
+    def __init__(self) -> None:
+        self._counts = dict.fromkeys(COUNTERS, 0)
+
+    def read(self) -> dict[str, int]:
+        """Give all counters, by name."""
+        return dict(self._counts)
+
+    def add_access(self, kind: str, outcome: AccessOutcome) -> None:
+        """Count a batch of accesses under its kind."""
+        self._add(
+            {
+                kind: outcome.pages,
+                "newly_dirty": outcome.newly_dirty,
+                "translation_faults": outcome.translation_faults,
+                "permission_faults": outcome.permission_faults,
+                "mmio_exits": outcome.mmio_exits,
+                "block_splits": outcome.block_splits,
+                "blocks_mapped": outcome.blocks_mapped,
+            }
+        )
+
+    def add_region(self, done: Stage2Regions) -> None:
+        """Count what a change of memslots did to stage 2."""
+        self._add({"eager_blocks_split": done.blocks_split, "tlb_flushes": done.tlb_flushes})
+
+    def add_copy(self) -> None:
+        """Count a get that only copied."""
+        self._add({"dirty_log_gets": 1})
+
+    def add_cleaning(self, call: str, cleaned: CleanedLog) -> None:
+        """Count a get or clear that cleaned."""
+        hook, software = cleaned.accelerator, cleaned.software
+        self._add(
+            {
+                call: 1,
+                f"accelerator_{hook.outcome.value}": 1,
+                "accelerator_runs": hook.batches,
+                "accelerator_entries": hook.entries,
+                "accelerator_cleaned_pages": hook.cleaned,
+                "accelerator_requeued_pages": hook.requeued,
+                "software_words": software.words,
+                "software_pages": software.pages,
+                "write_protected": software.write_protected,
+                "blocks_split": hook.blocks_split + software.blocks_split,
+                "tlb_flushes": int(cleaned.flush_tlb),
+            }
+        )
+
+    def _add(self, counts: dict[str, int]) -> None:
+        for name, count in counts.items():
+            self._counts[name] += count
