@@ -18,38 +18,44 @@ from app.sim.base.words import (
 
 
 class Entries:
-    """Masked pages as entries.
+    """Masked pages as entries, from some rank on.
 
     Attributes:
         mask: The pages, counted from the slot's start.
-        total: T, how many.
+        before: The rank of the first of them: entries that are done with already.
+        total: T, those among them.
     """
 
-    __slots__ = ("_counts", "mask", "total")
+    __slots__ = ("_counts", "before", "mask", "total")
 
-    def __init__(self, mask: WordMask, counts: NDArray[np.uint8] | None = None) -> None:
+    def __init__(
+        self, mask: WordMask, before: int = 0, counts: NDArray[np.uint8] | None = None
+    ) -> None:
         self.mask = mask
+        self.before = before
         self._counts = np.bitwise_count(mask.bits) if counts is None else counts
-        self.total = int(self._counts.sum(dtype=np.int64))
+        self.total = before + int(self._counts.sum(dtype=np.int64))
 
     def first(self, count: int) -> "Entries":
-        """Give the first entries, as many as `count`."""
+        """Give the entries of ranks below `count`, which is at least `before`."""
         if count == self.total:
             return self
-        if not count:
-            return Entries(self.mask.head(0), self._counts[:0])
-        last, before = word_of_rank(self._counts, count - 1)
-        head = self.mask.head(last + 1)
-        bits = head.bits.copy()
-        bits[last] = first_bits(int(bits[last]), count - before)
-        return Entries(head.with_bits(bits))
+        head = self.words_of_first(count)
+        if head.total == count:
+            return head
+        bits = head.mask.bits.copy()
+        kept = int(bits[-1]).bit_count() - (head.total - count)
+        bits[-1] = first_bits(int(bits[-1]), kept)
+        return Entries(head.mask.with_bits(bits), self.before)
 
     def words_of_first(self, count: int) -> "Entries":
-        """Give all entries of the words that hold the first `count`: up to the frontier."""
+        """Give all entries of the words that hold ranks below `count`: up to the frontier."""
         if count == self.total:
             return self
-        last, _ = word_of_rank(self._counts, count - 1)
-        return Entries(self.mask.head(last + 1), self._counts[: last + 1])
+        words = 0
+        if count > self.before:
+            words = word_of_rank(self._counts, count - 1 - self.before)[0] + 1
+        return Entries(self.mask.head(words), self.before, self._counts[:words])
 
     def but_first(self, first: "Entries") -> WordMask:
         """Give the entries that are not among some first ones of the same words."""
@@ -78,11 +84,12 @@ class Entries:
         """Give the pages of the entries of some ranks, ascending."""
         if not ranks:
             return []
-        position = positions_of_ranks(self.mask.bits, np.array(ranks, np.int64))
+        own = np.array(ranks, np.int64) - self.before
+        position = positions_of_ranks(self.mask.bits, own)
         page = self.mask.indices()[position // WORD_BITS] * WORD_BITS + position % WORD_BITS
         return [int(each) for each in page]
 
     def _rank(self, word: int, bit: int) -> int:
         """Count the entries before one: those of the words before, the lower bits of its own."""
-        before = int(self._counts[:word].sum(dtype=np.int64))
+        before = self.before + int(self._counts[:word].sum(dtype=np.int64))
         return before + (int(self.mask.bits[word]) & ((1 << bit) - 1)).bit_count()

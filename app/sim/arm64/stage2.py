@@ -116,6 +116,11 @@ class Stage2:
         blocks = sum(npages * page_size // size for size in BLOCK_SIZES_BYTES[page_size].values())
         return PLANES * words_for(npages) * 8 + blocks
 
+    @property
+    def has_blocks(self) -> bool:
+        """Whether any leaf is a block."""
+        return any(level.present for level in self.levels)
+
     # What guest accesses do: user_mem_abort()
 
     def write_fault(self, pages: WordMask, *, is_logging: bool) -> Faults:

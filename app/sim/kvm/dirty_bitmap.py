@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.sim.base.words import WordMask, Words, fill_first, popcount, words_for
+from app.sim.base.words import WordMask, Words, fill_first, mask_words, popcount, words_for
 
 
 class DirtyBitmap:
@@ -57,10 +57,12 @@ class LogWindow:
         self.user = user
         self.snapshot: Words | None = np.zeros(num_words, np.uint64) if user is None else None
 
-    def masked(self) -> Words:
-        """Give the bits that are dirty and asked for: a new uint64[num_words]."""
-        live = self._log.words[self.first_word : self.first_word + self.num_words]
-        return live.copy() if self.user is None else live & self.user
+    def masked(self, start: int = 0, count: int | None = None) -> WordMask:
+        """Give the bits that are dirty and asked for, in `count` words from a word of the window."""
+        end = self.num_words if count is None else min(start + count, self.num_words)
+        live = self._log.words[self.first_word + start : self.first_word + end]
+        asked = live.copy() if self.user is None else live & self.user[start:end]
+        return mask_words(asked, self.first_word + start)
 
     def take(self, pages: WordMask, count: int) -> None:
         """Move bits, `count` in all, out of the log; a get ORs them into its snapshot.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.sim.base.words import WordMask, mask_words, popcount, spans
+from app.sim.base.words import WordMask, popcount, spans
 from app.sim.kvm.dirty_bitmap import LogWindow
 from app.sim.kvm.hook import DirtyCleaner
 
@@ -36,7 +36,7 @@ class SoftwareReport:
 
 def clean_by_software(window: LogWindow, cleaner: DirtyCleaner) -> SoftwareReport:
     """Take what is left in the window, write-protect it, split its blocks."""
-    masked = mask_words(window.masked(), window.first_word)
+    masked = window.masked()
     count = popcount(masked.bits)
     window.take(masked, count)
     write_protected = cleaner.write_protect(_intervals(masked, window))

@@ -20,6 +20,7 @@ from app.sim.actions import (
     SetManualProtect,
     SoftwareReport,
 )
+from app.sim.arm64 import dirty_bit
 from app.sim.arm64.dirty_bit import plan_clear
 from app.sim.arm64.sysregs import ErrReason, Hacdbscons
 from app.sim.machine import Machine
@@ -38,6 +39,12 @@ from tests.support.building import (
     states,
     write,
 )
+
+
+@pytest.fixture(params=[1, 3, dirty_bit.TILE_WORDS], autouse=True)
+def tile_words(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every figure holds whatever the size of a tile."""
+    monkeypatch.setattr(dirty_bit, "TILE_WORDS", request.param)
 
 
 def report(outcome: DirtyLogOutcome) -> AcceleratorReport:
