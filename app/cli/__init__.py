@@ -1,0 +1,22 @@
+"""The command line: `hacdbs-sim serve | healthcheck | demo`."""
+
+import typer
+
+from app.cli.demo import demo
+from app.cli.healthcheck import healthcheck
+from app.cli.serve import serve
+
+cli = typer.Typer(
+    name="hacdbs-sim",
+    help="Simulated KVM/arm64 virtual machines with an accelerated dirty log, over REST.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (serve, healthcheck, demo):
+    cli.command()(command)
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    cli(prog_name="hacdbs-sim")

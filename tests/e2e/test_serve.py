@@ -1,0 +1,177 @@
+"""`hacdbs-sim serve` and `healthcheck` as processes: where it listens, and how it stops."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.cli.serve import STOP_SECONDS
+
+CLEAN_ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if not name.startswith("HACDBS_")
+}
+
+
+def hacdbs_sim(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - this program itself
+        [sys.executable, "-m", "app.cli", *arguments],
+        env={**CLEAN_ENVIRONMENT, **environ},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    process: subprocess.Popen[str]
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def end(self, number: signal.Signals) -> tuple[int, str]:
+        self.process.send_signal(number)
+        said = self.process.communicate(timeout=STOP_SECONDS + 5)[1]
+        return self.process.returncode, said
+
+
+@contextmanager
+def serving(directory: Path, *arguments: str, **environ: str) -> Generator[Serving]:
+    port_file = directory / "port"
+    process = subprocess.Popen(  # noqa: S603 - this program itself
+        [
+            *(sys.executable, "-m", "app.cli", "serve"),
+            *("--port", "0", "--port-file", str(port_file), *arguments),
+        ],
+        env={**CLEAN_ENVIRONMENT, **environ},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            give_up_at = time.monotonic() + 20
+            while not port_file.exists() and time.monotonic() < give_up_at:
+                assert process.poll() is None, process.communicate()[1]
+                time.sleep(0.02)
+            yield Serving(process, int(port_file.read_text()))
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serves_on_the_port_it_wrote_until_told_to_stop(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with serving(tmp_path) as service:
+        answer = httpx.get(f"{service.url}/readyz", trust_env=False)
+
+        status, said = service.end(number)
+
+    assert answer.status_code == 200
+    assert status == 0
+    assert f"listens on {service.url}" in said
+    assert "Traceback" not in said
+
+
+def test_json_logs_are_json_from_the_first_line(tmp_path: Path) -> None:
+    with serving(tmp_path, "--log-format", "json") as service:
+        httpx.get(f"{service.url}/v1/vms", trust_env=False)
+
+        said = service.end(signal.SIGTERM)[1]
+
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert lines[0] == {"event": "listening", "url": service.url}
+    assert [line["route"] for line in lines if line["event"] == "request"] == ["/v1/vms"]
+
+
+def test_options_come_before_the_environment(tmp_path: Path) -> None:
+    with serving(tmp_path, "--log-level", "error", HACDBS_LOG_LEVEL="info") as service:
+        httpx.get(f"{service.url}/v1/vms", trust_env=False)
+
+        said = service.end(signal.SIGTERM)[1]
+
+    assert '"/v1/vms"' not in said
+
+
+def test_a_call_in_flight_is_answered_after_the_signal(tmp_path: Path) -> None:
+    body = b'{"session_id": "in-flight"}'
+    head = (
+        "POST /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with (
+        serving(tmp_path) as service,
+        socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection,
+    ):
+        connection.sendall(head + body[:10])
+        time.sleep(0.3)
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        connection.sendall(body[10:])
+        answer = connection.recv(65_536)
+
+        status = service.process.wait(STOP_SECONDS + 5)
+
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert status == 0
+
+
+def test_a_client_that_never_ends_its_call_cannot_hold_the_stop(tmp_path: Path) -> None:
+    head = (
+        b"POST /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 100\r\n\r\n"
+    )
+    with (
+        serving(tmp_path) as service,
+        socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection,
+    ):
+        connection.sendall(head)
+        time.sleep(0.3)
+        began_at = time.monotonic()
+
+        status, _ = service.end(signal.SIGTERM)
+
+    assert status == 0
+    assert time.monotonic() - began_at < STOP_SECONDS + 3
+
+
+def test_healthcheck_follows_the_service(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        port = str(service.port)
+        healthy = hacdbs_sim("healthcheck", HACDBS_PORT=port)
+        # As in the image, where the service listens everywhere
+        everywhere = hacdbs_sim("healthcheck", HACDBS_HOST="0.0.0.0", HACDBS_PORT=port)  # noqa: S104
+        service.end(signal.SIGTERM)
+    stopped = hacdbs_sim("healthcheck", HACDBS_PORT=port)
+
+    assert (healthy.returncode, everywhere.returncode, stopped.returncode) == (0, 0, 1)
+    assert "no answer" in stopped.stderr
+
+
+def test_a_host_that_is_not_allowed_is_not_healthy(tmp_path: Path) -> None:
+    with serving(tmp_path, HACDBS_ALLOWED_HOSTS="vm.example") as service:
+        result = hacdbs_sim("healthcheck", "--port", str(service.port))
+
+    assert result.returncode == 1
+    assert "answers 4" in result.stderr
+
+
+def test_a_bad_setting_ends_the_start_with_2() -> None:
+    result = hacdbs_sim("serve", HACDBS_PORT="eighty")
+
+    assert result.returncode == 2
+    assert "HACDBS_PORT" in result.stderr
+    assert "Traceback" not in result.stderr
