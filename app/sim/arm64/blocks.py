@@ -98,6 +98,12 @@ class BlockLevel:
         """Give the blocks that are leaves."""
         return np.flatnonzero(self.leaves)
 
+    def edges(self) -> NDArray[np.int64]:
+        """Give the pages at which the leaf over a page changes, none counted as a leaf: int64[k]."""
+        around = np.concatenate(([0], self.leaves, [0]))
+        changed = np.flatnonzero(around[1:] != around[:-1])
+        return self._first + changed.astype(np.int64) * self.pages
+
     def pages_of(self, blocks: Blocks) -> WordMask:
         """Give the pages of some blocks as words of the slot's planes."""
         first = self._first + blocks.astype(np.int64) * self.pages

@@ -22,7 +22,7 @@ from app.sim.arm64.descriptor import (
     leaf_descriptor,
 )
 from app.sim.base.units import BLOCK_SIZES_BYTES, PAGE_LEVEL
-from app.sim.base.words import WORD_BITS, WordMask, Words, lowest, popcount, words_for
+from app.sim.base.words import ALL_ONES, WORD_BITS, WordMask, Words, lowest, popcount, words_for
 from app.sim.kvm.memslots import MemslotFlags, Region
 from app.sim.kvm.mmu import Faults
 
@@ -343,24 +343,37 @@ class Stage2:
         leaf = sum(flag for flag, plane in self._planes() if int(plane[word]) >> bit & 1)
         return (PAGE_LEVEL if leaf else None), leaf
 
-    def leaves(self, first_page: int, count: int) -> tuple[NDArray[np.int8], NDArray[np.uint8]]:
-        """Give the level (0 where unmapped) and `Leaf` bits of pages: int8[count], uint8[count]."""
-        word, skip = divmod(first_page, WORD_BITS)
-        words = slice(word, words_for(first_page + count))
-        leaf = np.zeros(count, np.uint8)
-        for flag, plane in self._planes():
-            bits = np.unpackbits(plane[words].astype("<u8").view(np.uint8), bitorder="little")
-            leaf |= bits[skip : skip + count] * np.uint8(flag)
-        level_of = np.where(leaf, PAGE_LEVEL, 0).astype(np.int8)
-        pages = np.arange(first_page, first_page + count)
+    def run_starts(self, first_page: int, end_page: int, most: int) -> NDArray[np.int64]:
+        """Find where runs of pages equal in level and state begin, from `first_page` on.
+
+        Returns:
+            int64[k], ascending, `first_page` itself first; at most `most` of them.
+        """
+        start = first_page // WORD_BITS
+        words = slice(start, words_for(end_page))
+        changes = np.zeros(words.stop - start, np.uint64)
+        for _, plane in self._planes():
+            here = plane[words]
+            before = here << np.uint64(1)
+            before[1:] |= here[:-1] >> np.uint64(WORD_BITS - 1)
+            changes |= here ^ before
         for level in self._used_levels():
-            block = (pages - level.first_page(0)) // level.pages
-            inside = np.flatnonzero((block >= 0) & (block < len(level.leaves)))
-            over = level.leaves[block[inside]]
-            covered = inside[over != 0]
-            leaf[covered] = over[over != 0]
-            level_of[covered] = level.level
-        return level_of, leaf
+            edges = level.edges()
+            edges = edges[(edges > first_page) & (edges < end_page)]
+            bits = np.uint64(1) << (edges % WORD_BITS).astype(np.uint64)
+            np.bitwise_or.at(changes, edges // WORD_BITS - start, bits)
+        skipped = np.uint64(first_page % WORD_BITS)
+        changes[0] = (changes[0] >> skipped | np.uint64(1)) << skipped
+        changes[-1] &= ALL_ONES >> np.uint64(-end_page % WORD_BITS)
+        found = np.flatnonzero(changes)[:most]
+        row, bit = np.nonzero(
+            np.unpackbits(
+                changes[found].astype("<u8").view(np.uint8).reshape(-1, 8),
+                axis=1,
+                bitorder="little",
+            )
+        )
+        return ((start + found[row]) * WORD_BITS + bit)[:most]
 
     def descriptor(self, page: int) -> int:
         """Give the 64-bit leaf descriptor that translates a page, 0 where none does."""
@@ -410,12 +423,3 @@ class Stage2:
         children = (first + blocks[:, None] * ratio + np.arange(ratio)).ravel()
         smaller.set(children, np.repeat(level.leaves[blocks], ratio))
         level.set(blocks, Leaf.NONE)
-
-
-def runs_of(level: NDArray[np.int8], leaf: NDArray[np.uint8]) -> list[tuple[int, int]]:
-    """Cut pages, at least one, into runs equal in level and leaf: [(first, count), ...]."""
-    starts = np.flatnonzero(
-        np.concatenate(([True], (level[1:] != level[:-1]) | (leaf[1:] != leaf[:-1])))
-    )
-    counts = np.diff(np.concatenate((starts, [len(level)])))
-    return list(zip(starts.tolist(), counts.tolist(), strict=True))

@@ -234,13 +234,17 @@ class Memslots:
     def around(self, first_gfn: int, end_gfn: int) -> tuple[Memslot, ...]:
         """Give the slots that meet [first_gfn, end_gfn), ascending by guest frame number."""
         start = max(bisect_left(self._by_gfn, (first_gfn, 0)) - 1, 0)
-        found = []
-        for base_gfn, slot in self._by_gfn[start:]:
-            if base_gfn >= end_gfn:
-                break
-            if self._by_id[slot].region.end_gfn > first_gfn:
-                found.append(self._by_id[slot])
-        return tuple(found)
+        end = bisect_left(self._by_gfn, (end_gfn, 0))
+        near = (self._by_id[slot] for _, slot in self._by_gfn[start:end])
+        return tuple(slot for slot in near if slot.region.end_gfn > first_gfn)
+
+    def at_or_after(self, gfn: int) -> Memslot | None:
+        """Give the slot that holds a frame, else the next one; None where there is none."""
+        after = bisect_left(self._by_gfn, (gfn + 1, 0))
+        for _, slot in self._by_gfn[max(after - 1, 0) : after + 1]:
+            if self._by_id[slot].region.end_gfn > gfn:
+                return self._by_id[slot]
+        return None
 
     def plan(
         self,
@@ -295,8 +299,9 @@ class Memslots:
             return old
         if old and plan.change in (MemslotChange.MOVE, MemslotChange.DELETE):
             hooks.flush_shadow(old)
-        if plan.change is MemslotChange.DELETE:
-            self._remove(new.slot)
+        if old and plan.change is MemslotChange.DELETE:
+            del self._by_id[new.slot]
+            self._unlist(old)
             return None
         hooks.prepare(new)
         log = old.log if old else None
@@ -308,17 +313,18 @@ class Memslots:
             slot = replace(old, region=new, log=log)
         else:
             slot = Memslot(new, log, hooks.new_mappings(new))
-        self._remove(new.slot)
+        # Replaced in one step: a look without the VM's lock finds the old slot or the new one.
         self._by_id[new.slot] = slot
-        insort(self._by_gfn, (new.base_gfn, new.slot))
+        if plan.change is not MemslotChange.FLAGS_ONLY:
+            if old:
+                self._unlist(old)
+            insort(self._by_gfn, (new.base_gfn, new.slot))
         if log is not None and plan.change is MemslotChange.FLAGS_ONLY:
             hooks.commit(slot)  # the kernel calls it after CREATE and MOVE too: nothing is mapped
         return slot
 
-    def _remove(self, slot: int) -> None:
-        old = self._by_id.pop(slot, None)
-        if old is not None:
-            self._by_gfn.remove((old.region.base_gfn, slot))
+    def _unlist(self, old: Memslot) -> None:
+        del self._by_gfn[bisect_left(self._by_gfn, (old.region.base_gfn, old.region.slot))]
 
     def _check_overlap(self, new: Region) -> None:
         for other in self.around(new.base_gfn, new.end_gfn):

@@ -6,18 +6,18 @@ from typing import Final
 from app.sim.actions import LeafState, Stage2Page, Stage2Run
 from app.sim.arm64.descriptor import STATES
 from app.sim.arm64.regions import stage2_of
-from app.sim.arm64.stage2 import runs_of
-from app.sim.kvm.memslots import Memslots
+from app.sim.kvm.memslots import Memslot, Memslots
 
-CHUNK_PAGES: Final = 1 << 20
-"""Pages that one step expands."""
+STEP_PAGES: Final = 1 << 22
+"""Pages looked through in one go."""
 
 
 def look_at_stage2(slots: Memslots, gfn: int, end_gfn: int, limit: int) -> Stage2Page:
     """Tell the leaves of the frames from `gfn` to `end_gfn`, as at most `limit` runs."""
     runs: list[Stage2Run] = []
     while gfn < end_gfn:
-        for run in _step(slots, gfn, end_gfn):
+        # One run of a step may join the last one, and one more shows where the answer ends.
+        for run in _step(slots, gfn, end_gfn, limit - len(runs) + 2):
             last = runs[-1] if runs else None
             if last and (last.level, last.state) == (run.level, run.state):
                 runs[-1] = replace(last, count=last.count + run.count)
@@ -29,23 +29,22 @@ def look_at_stage2(slots: Memslots, gfn: int, end_gfn: int, limit: int) -> Stage
     return Stage2Page(tuple(runs), None)
 
 
-def _step(slots: Memslots, gfn: int, end_gfn: int) -> list[Stage2Run]:
-    """Give the runs of some pages of one slot, or of a gap between slots, from a frame on."""
-    near = slots.around(gfn, end_gfn)
-    if not near or near[0].region.base_gfn > gfn:
-        gap_end = near[0].region.base_gfn if near else end_gfn
+def _step(slots: Memslots, gfn: int, end_gfn: int, most: int) -> list[Stage2Run]:
+    """Give the first runs, at most so many, of one slot or of a gap between slots."""
+    slot = slots.at_or_after(gfn)
+    if slot is None or slot.region.base_gfn > gfn:
+        gap_end = end_gfn if slot is None else min(slot.region.base_gfn, end_gfn)
         return [Stage2Run(gfn, gap_end - gfn, None, LeafState.UNMAPPED, 0)]
-    region, stage2 = near[0].region, stage2_of(near[0])
-    first = gfn - region.base_gfn
-    count = min(end_gfn, region.end_gfn, gfn + CHUNK_PAGES) - gfn
-    levels, leaves = stage2.leaves(first, count)
-    return [
-        Stage2Run(
-            gfn + start,
-            length,
-            int(levels[start]) or None,
-            STATES[int(leaves[start])],
-            stage2.descriptor(first + start),
-        )
-        for start, length in runs_of(levels, leaves)
-    ]
+    return _runs_of_slot(slot, gfn, min(end_gfn, slot.region.end_gfn, gfn + STEP_PAGES), most)
+
+
+def _runs_of_slot(slot: Memslot, gfn: int, end_gfn: int, most: int) -> list[Stage2Run]:
+    stage2, base_gfn = stage2_of(slot), slot.region.base_gfn
+    starts = stage2.run_starts(gfn - base_gfn, end_gfn - base_gfn, most + 1).tolist()
+    ends = [*starts[1:], end_gfn - base_gfn]
+    runs = []
+    for start, end in list(zip(starts, ends, strict=True))[:most]:
+        level, leaf = stage2.leaf(start)
+        descriptor = stage2.descriptor(start)
+        runs.append(Stage2Run(base_gfn + start, end - start, level, STATES[leaf], descriptor))
+    return runs

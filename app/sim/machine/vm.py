@@ -9,8 +9,6 @@ call in flight read the fault board when it began and slots are replaced, never 
 from dataclasses import replace
 from typing import assert_never, overload
 
-import numpy as np
-
 from app.sim import actions as a
 from app.sim.arm64.dirty_bit import AcceleratedClear, ClearConfig
 from app.sim.arm64.faults import FaultBoard, FaultBounds, FaultCall
@@ -18,6 +16,7 @@ from app.sim.arm64.regions import Stage2Regions, stage2_of
 from app.sim.arm64.stage2 import Stage2
 from app.sim.base.errors import (
     CopyToUserError,
+    GfnBeyondIpaSpaceError,
     MemslotsPresentError,
     NoSuchVcpuError,
 )
@@ -32,6 +31,7 @@ from app.sim.kvm.memslots import (
     MemslotChange,
     MemslotFlags,
     Memslots,
+    Region,
     RegionPlan,
     view_of,
 )
@@ -65,6 +65,7 @@ class Machine:
             FaultBounds(config.cpus, self._end_gfn, entries_per_array(config.page_size)),
         )
         self._counters = Counters()
+        self._footprint = a.Footprint(pages=0, state_bytes=0)
 
     @overload
     def perform(self, action: a.SetMemoryRegion) -> a.MemslotOutcome: ...
@@ -123,14 +124,14 @@ class Machine:
     @property
     def footprint(self) -> a.Footprint:
         """Value of what the machine's slots hold."""
-        return self._footprint({slot.region.slot: slot for slot in self._slots.by_id()})
+        return self._footprint
 
     def footprint_after(self, action: a.SetMemoryRegion) -> a.Footprint:
         """Tell what the slots would hold after a change; raises as `perform` would."""
         plan = self._plan(action)
         if plan.change not in (MemslotChange.NONE, MemslotChange.DELETE):
             self._region_hooks().prepare(plan.new)
-        return self._footprint({slot.region.slot: slot for slot in self._slots.by_id()}, plan)
+        return self._footprint_after(plan)
 
     def memslot(self, slot: int) -> a.MemslotView:
         """Look at a slot.
@@ -193,15 +194,23 @@ class Machine:
         Raises:
             GfnBeyondIpaSpaceError: `gfn` is not in the IPA space.
         """
-        accesses.check_gfns(a.Gfns(np.array([gfn], np.uint64)), self._end_gfn)
+        if not 0 <= gfn < self._end_gfn:
+            raise GfnBeyondIpaSpaceError(
+                f"gfn must be 0..{self._end_gfn - 1}, inside the IPA space, not {gfn}",
+                field="gfn",
+                bound=self._end_gfn - 1,
+                value=gfn,
+            )
         return look_at_stage2(self._slots, gfn, min(gfn + count, self._end_gfn), limit)
 
     # Actions
 
     def _set_memory_region(self, action: a.SetMemoryRegion) -> a.MemslotOutcome:
         plan = self._plan(action)
+        after = self._footprint_after(plan)
         hooks = self._region_hooks()
         slot = self._slots.set_region(plan, hooks)
+        self._footprint = after
         self._counters.add_region(hooks)
         view = view_of(plan.new, None) if slot is None else slot.view()
         return a.MemslotOutcome(plan.change, view)
@@ -356,21 +365,21 @@ class Machine:
                 value=vcpu,
             )
 
-    def _footprint(self, slots: dict[int, Memslot], plan: RegionPlan | None = None) -> a.Footprint:
-        regions = {number: (slot.region, slot.log is not None) for number, slot in slots.items()}
-        if plan is not None:
-            regions.pop(plan.new.slot, None)
-            if plan.change is not MemslotChange.DELETE:
-                logs = plan.new.has(MemslotFlags.LOG_DIRTY_PAGES)
-                regions[plan.new.slot] = (plan.new, logs)
+    def _footprint_after(self, plan: RegionPlan) -> a.Footprint:
+        was, will = a.Footprint(0, 0), a.Footprint(0, 0)
+        if plan.old is not None:
+            was = _footprint_of(plan.old.region, logs=plan.old.log is not None)
+        if plan.change is not MemslotChange.DELETE:
+            will = _footprint_of(plan.new, logs=plan.new.has(MemslotFlags.LOG_DIRTY_PAGES))
         return a.Footprint(
-            pages=sum(region.npages for region, _ in regions.values()),
-            state_bytes=sum(
-                Stage2.state_bytes(region.npages, region.page_size)
-                + logs * 8 * words_for(region.npages)
-                for region, logs in regions.values()
-            ),
+            self._footprint.pages - was.pages + will.pages,
+            self._footprint.state_bytes - was.state_bytes + will.state_bytes,
         )
+
+
+def _footprint_of(region: Region, *, logs: bool) -> a.Footprint:
+    state_bytes = Stage2.state_bytes(region.npages, region.page_size)
+    return a.Footprint(region.npages, state_bytes + logs * 8 * words_for(region.npages))
 
 
 def _copied(slot: int, log: DirtyBitmap) -> a.DirtyLogOutcome:

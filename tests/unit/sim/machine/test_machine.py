@@ -1,5 +1,7 @@
 """The machine's public face: configuration, CPUs, looks, counters."""
 
+import sys
+import threading
 from typing import Any
 
 import pytest
@@ -139,7 +141,7 @@ def test_stage_2_is_cut_at_the_end_of_the_ipa_space_and_pages_by_runs() -> None:
     rest = made.stage2(5, 1 << 40, 3)
     assert [(run.gfn, run.count) for run in rest.runs] == [(5, 1), (6, end - 6)]
     assert rest.next_gfn is None
-    with pytest.raises(KvmError, match="must stay below gfn"):
+    with pytest.raises(KvmError, match="gfn must be 0"):
         made.stage2(end, 1, 1)
 
 
@@ -262,3 +264,43 @@ def test_ranges_may_overlap_and_repeat() -> None:
     made.perform(GuestWrite(ranges((0, 200), (100, 150), (120, 1))))
 
     assert made.memslot(0).dirty_count == 250
+
+
+def test_a_look_without_a_lock_never_misses_a_slot_that_is_being_changed() -> None:
+    made = machine(64)
+    missed: list[int] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            if [view.slot for view in made.memslots()] != [0]:
+                missed.append(1)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        for _ in range(300):
+            set_log(made, on=False)
+            set_log(made, on=True)
+    finally:
+        stop.set()
+        looker.join()
+        sys.setswitchinterval(interval)
+
+    assert not missed
+
+
+def test_a_look_at_scattered_pages_stops_at_its_limit() -> None:
+    made = machine(1 << 16)
+    made.perform(GuestWrite(gfns(*range(0, 1 << 16, 2))))
+
+    look = made.stage2(1, 1 << 20, 3)
+
+    assert [(run.gfn, run.count, run.level) for run in look.runs] == [
+        (1, 1, None),
+        (2, 1, 3),
+        (3, 1, None),
+    ]
+    assert look.next_gfn == 4
