@@ -1,0 +1,23 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.oracle.kvm import why_unusable
+from tests.oracle.sides import HttpService, RealHost
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[RealHost]:
+    """Real KVM; without it every test that asks for it is skipped, and says why."""
+    if (why := why_unusable()) is not None:
+        pytest.skip(f"NOT COMPARED WITH REAL KVM: {why}")
+    opened = RealHost()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[HttpService]:
+    opened = HttpService()
+    yield opened
+    opened.close()

@@ -1,0 +1,118 @@
+"""Real KVM as the oracle: the same random sequences there, on the core and on the service.
+
+A bounded run; scripts/oracle makes the long one. What x86-64 and arm64 need not answer alike is
+named, rule by rule, in ground.py.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.sim.actions import GetDirtyLog, GuestWrite, SetManualProtect, SetMemoryRegion
+from tests.oracle import kvm
+from tests.oracle.answers import Answer
+from tests.oracle.comparing import Comparison, Difference, Start
+from tests.oracle.ground import LOG, USER_BASE, gfns_of
+from tests.oracle.scripts import bits_in, gfns, reproduce, script_of
+from tests.oracle.setups import BACKINGS, Setup
+from tests.oracle.shrinking import shrink
+from tests.oracle.sides import CoreSide, HttpService, RealHost
+from tests.oracle.wrong import FORGOTTEN_PAGE, Forgetful
+
+CORE_OPS = 10_000
+HTTP_OPS = 1_200
+ROOT = Path(__file__).parents[2]
+
+
+def compare(host: RealHost, subject: Start, ops: int) -> Comparison:
+    comparison = Comparison(host.facts, host.start, subject)
+    while comparison.tally.compared < ops:
+        difference = comparison.random_run(f"test/{comparison.tally.sequences}")
+        if difference is not None:
+            pytest.fail(script_of(shrink(comparison, difference)))
+    return comparison
+
+
+def first_difference(comparison: Comparison) -> Difference:
+    for number in range(100):
+        difference = comparison.random_run(f"test/{number}")
+        if difference is not None:
+            return difference
+    pytest.fail("a hundred sequences do not show the wrong bit")
+
+
+def test_core_answers_as_real_kvm(host: RealHost) -> None:
+    tally = compare(host, CoreSide, CORE_OPS).tally
+
+    kinds = {kind for kind, _ in tally.kinds}
+    refusals = {errno for _, errno in tally.kinds} - {"ok"}
+    assert len(kinds) == 8, "every kind of operation was compared"
+    assert refusals == {"EINVAL", "ENOENT", "EEXIST"}
+    assert tally.left_out.total() < tally.compared // 50
+
+
+def test_service_answers_as_real_kvm_over_http(host: RealHost, service: HttpService) -> None:
+    comparison = compare(host, service.start, HTTP_OPS)
+
+    assert comparison.tally.compared >= HTTP_OPS
+
+
+def test_a_page_lost_against_real_kvm_shrinks_to_three_actions(host: RealHost) -> None:
+    comparison = Comparison(host.facts, host.start, Forgetful)
+
+    shortest = shrink(comparison, first_difference(comparison))
+
+    assert_shortest(shortest)
+
+
+@pytest.mark.parametrize("backing", BACKINGS)
+def test_a_faithful_guest_dirties_exactly_what_it_writes(host: RealHost, backing: int) -> None:
+    """Real KVM without any simulator: what the driver itself promises."""
+    side = host.start(Setup(backing))
+    region = SetMemoryRegion(3, 16 << 20, 130 * kvm.PAGE_SIZE, USER_BASE, LOG)
+    end = (16 << 20) // kvm.PAGE_SIZE + 130
+
+    assert side.perform(region) == Answer()
+    assert side.perform(GuestWrite(gfns(end - 1, end - 66, end))) == Answer(mmio_exits=1)
+    assert side.perform(GetDirtyLog(3)) == Answer(bitmap=bits_in(3, 129, 64).words.tobytes())
+    assert side.perform(GetDirtyLog(3)) == Answer(bitmap=bytes(24))
+    assert side.perform(GetDirtyLog(4)) == Answer("ENOENT")
+    assert side.perform(SetManualProtect(2)) == Answer("EINVAL")
+    side.close()
+
+
+def test_the_printed_script_runs_and_finds_the_core_right(host: RealHost) -> None:
+    # The core is right, so the script of a wrong side finds nothing when it runs on the core.
+    comparison = Comparison(host.facts, host.start, Forgetful)
+    script = script_of(shrink(comparison, first_difference(comparison)))
+
+    ran = subprocess.run(
+        [sys.executable, "-"], input=script, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert ran.stdout == "no difference\n", script
+
+
+@pytest.mark.usefixtures("host")  # to be skipped where there is none
+def test_reproducing_tells_where_real_kvm_and_a_wrong_core_part() -> None:
+    region = SetMemoryRegion(0, 0, 128 * kvm.PAGE_SIZE, USER_BASE, LOG)
+    actions = (region, GuestWrite(gfns(FORGOTTEN_PAGE)), GetDirtyLog(0))
+
+    told = reproduce(Setup(), *actions, subject=Forgetful)
+
+    assert told == (
+        "at action 3, GetDirtyLog(slot=0)\n"
+        "real KVM: 16 bytes, 1 pages: [65]\n"
+        "here:     16 bytes, 0 pages: []"
+    )
+
+
+def assert_shortest(difference: Difference) -> None:
+    *_, get = difference.sequence.actions
+    assert len(difference.sequence.actions) == 3
+    assert isinstance(get, GetDirtyLog)
+    writes = [each for each in difference.sequence.actions if isinstance(each, GuestWrite)]
+    assert all(len(gfns_of(write)) == 1 for write in writes)
+    assert difference.reference.bitmap != difference.subject.bitmap
