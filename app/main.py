@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from app.api import handlers
 from app.api.context import Context
 from app.api.gate import Gate
-from app.api.logs import make_logger
+from app.api.logs import make_logger, silence_server
 from app.api.metrics import Metrics
 from app.api.openapi import Application
 from app.api.routes import ROUTERS
@@ -24,6 +24,7 @@ what its code means."""
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
+    silence_server()  # here, for a server configures its loggers after it has loaded us
     app.state.context.is_stopping = False
     yield
     app.state.context.is_stopping = True

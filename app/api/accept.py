@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from app.api.responses import OCTETS_MEDIA_TYPE
+from app.api.responses import JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
 
 
 def _qualities(accept: str) -> dict[str, float]:
@@ -19,12 +19,16 @@ def _qualities(accept: str) -> dict[str, float]:
 
 
 async def accepts_octets(request: Request) -> bool:
-    """Tell whether octets are asked for: by name, and no less than JSON is by its name."""
-    accept = request.headers.get("accept", "")
+    """Tell whether octets are asked for by name, more than JSON by its own, no less than by `*`."""
+    accept = ", ".join(request.headers.getlist("accept"))
     if OCTETS_MEDIA_TYPE not in accept.lower():
         return False
     qualities = _qualities(accept)
-    return qualities.get(OCTETS_MEDIA_TYPE, 0.0) > qualities.get("application/json", 0.0)
+    octets = qualities.get(OCTETS_MEDIA_TYPE, 0.0)
+    if JSON_MEDIA_TYPE in qualities:
+        return octets > qualities[JSON_MEDIA_TYPE]
+    any_type = qualities.get("application/*", qualities.get("*/*", 0.0))
+    return octets > 0.0 and octets >= any_type
 
 
 AcceptsOctets = Annotated[bool, Depends(accepts_octets)]

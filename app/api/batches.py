@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from app.api import operations as do
-from app.api.codec import BatchAnswerLimitError
+from app.api.codec import MAX_RANGES, BatchAnswerLimitError
 from app.api.problems import Site, kvm_document
 from app.api.responses import Answer
 from app.api.schemas import batch as b
+from app.api.schemas.dirty_log import LogForm
 from app.fleet.fleet import Vm
-from app.fleet.work import WORK_PER_ACTION, WORK_PER_GFN
+from app.fleet.work import WORK_PER_ACTION, WORK_PER_GFN, WORK_PER_RANGE
 from app.sim.actions import (
     ArmFault,
     ClearDirtyLog,
@@ -23,7 +24,7 @@ from app.sim.actions import (
 from app.sim.base.errors import KvmError
 from app.sim.base.units import PAGES_PER_WORD
 
-MAX_ANSWER_BYTES: Final = 64 << 20
+MAX_ANSWER_BYTES: Final = 8 << 20
 """Pages and traces that a batch may answer with; the action after is refused."""
 
 RANGE_BYTES: Final = 16
@@ -124,17 +125,32 @@ def perform_all(vm: Vm, actions: list[b.BatchAction], path: str) -> Answer:
 
 
 def work_of_batch(vm: Vm, actions: list[b.BatchAction]) -> int:
-    """Estimate the work of a batch."""
-    words = vm.live.machine.footprint.pages // PAGES_PER_WORD
-    return sum(WORK_PER_ACTION + _work(action, words) for action in actions)
+    """Estimate the work of a batch, each action on the slots as they may be by then."""
+    machine = vm.live.machine
+    pages = machine.footprint.pages
+    grown: dict[int, int] = {}
+    work = 0
+    for action in actions:
+        if isinstance(action, b.SetMemslot):
+            npages = action.memory_size // machine.config.page_size
+            pages += max(npages - grown.get(action.slot, 0), 0)
+            grown[action.slot] = max(npages, grown.get(action.slot, 0))
+        work += WORK_PER_ACTION + _work(action, pages)
+    return work
 
 
-def _work(action: b.BatchAction, words: int) -> int:
+def _work(action: b.BatchAction, pages: int) -> int:
+    words = pages // PAGES_PER_WORD
     match action:
+        case b.GuestAccess() | b.HostAccess() if action.gfns is not None:
+            return WORK_PER_GFN * len(action.gfns)
         case b.GuestAccess() | b.HostAccess():
-            return (
-                words if "gfns" not in action.model_fields_set else WORK_PER_GFN * len(action.gfns)
-            )
+            return words + WORK_PER_GFN * len(action.gfn_ranges)
+        case b.ClearLog() if action.page_ranges is not None:
+            return words + WORK_PER_GFN * len(action.page_ranges)
+        case b.GetLog(format=LogForm.RANGES):
+            # No more ranges than every other page.
+            return words + WORK_PER_RANGE * min(pages // 2, MAX_RANGES)
         case b.GetLog() | b.ClearLog() | b.SetMemslot():
             return words
         case _:

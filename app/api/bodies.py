@@ -9,30 +9,33 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 from starlette.requests import Request
 
 from app.api.codec import words_from_octets
 from app.api.context import context_of
-from app.api.gfn_lists import gfns_of
+from app.api.gfn_lists import gfns_of, ranges_of
 from app.api.problems import (
     BODY_TOO_LARGE,
     MALFORMED_BODY,
     UNSUPPORTED_MEDIA_TYPE,
     Refusal,
+    error_at,
 )
-from app.api.responses import OCTETS_MEDIA_TYPE
+from app.api.responses import JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
 from app.api.schemas.accesses import PagesIn
+from app.api.schemas.base import Request as Schema
 from app.api.schemas.dirty_log import ClearIn
 from app.api.schemas.faults import FaultIn
 from app.api.validation import body_errors, invalid_request
 from app.sim.actions import Bitmap, FaultType, Gfns, PageRanges, PageSet
 
-JSON_MEDIA_TYPE: Final = "application/json"
-
 THREAD_BYTES: Final = 1 << 18
 """Bodies longer than this are decoded in a worker thread."""
+
+UNCOUNTED_BYTES: Final = 1 << 16
+"""Bodies longer than this are refused unread where they have too many fields."""
 
 BATCH_OPS: Final = (
     "guest_write",
@@ -52,7 +55,7 @@ _TAGS: Final = frozenset((*BATCH_OPS, *FaultType))
 
 _FAULT: Final[TypeAdapter[FaultIn]] = TypeAdapter(FaultIn)
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=Schema)
 T = TypeVar("T")
 
 
@@ -71,9 +74,11 @@ def media_type_of(request: Request, *accepted: str) -> str:
     return media_type
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
     """Read the whole body, up to the limit; a body in chunks is counted as it comes."""
     limit = context_of(request).max_body_bytes
+    if max_bytes is not None:
+        limit = min(limit, max_bytes)
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and len(length) < 20 and int(length) > limit:
         raise _too_large(limit)
@@ -89,16 +94,22 @@ async def read_body(request: Request) -> bytes:
 
 def _too_large(limit: int) -> Refusal:
     return Refusal(
-        BODY_TOO_LARGE, f"the body must have at most {limit} bytes (HACDBS_MAX_BODY_BYTES)"
+        BODY_TOO_LARGE,
+        f"the body must have at most {limit} bytes",
+        (error_at("body", "", "the body is too long", bound=limit),),
     )
 
 
 def validate(model: type[M], body: bytes) -> M:
     """Validate a JSON body."""
-    return _validated(model.model_validate_json, body)
+    return _validated(model.model_validate_json, body, model.max_colons)
 
 
-def _validated(schema: Callable[[bytes], T], body: bytes) -> T:
+def _validated(schema: Callable[[bytes], T], body: bytes, max_colons: int) -> T:
+    # A short body cannot hold many unknown fields, so only a long one is counted.
+    if len(body) > UNCOUNTED_BYTES and (colons := body.count(b":")) > max_colons:
+        detail = "the body has more fields than the schema could take"
+        raise invalid_request((error_at("body", "", detail, bound=max_colons, value=colons),))
     try:
         return schema(body)
     except ValidationError as refused:
@@ -107,13 +118,12 @@ def _validated(schema: Callable[[bytes], T], body: bytes) -> T:
             from_json(body, allow_inf_nan=False)
         except ValueError as malformed:
             raise Refusal(MALFORMED_BODY, f"the body is not JSON: {malformed}") from None
-        errors = refused.errors(include_url=False)
-        raise invalid_request(body_errors(errors, _TAGS)) from None
+        raise invalid_request(body_errors(refused, _TAGS)) from None
 
 
 def validate_fault(body: bytes) -> FaultIn:
     """Validate the JSON body of a fault."""
-    return _validated(_FAULT.validate_json, body)
+    return _validated(_FAULT.validate_json, body, Schema.max_colons)
 
 
 async def decode(function: Callable[..., T], *args: Any) -> T:  # noqa: ANN401 - as the function's
@@ -128,7 +138,7 @@ def json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
 
     async def read(request: Request) -> M:
         media_type_of(request, JSON_MEDIA_TYPE)
-        return await decode(validate, model, await read_body(request))
+        return await decode(validate, model, await read_body(request, model.max_bytes))
 
     return read
 
@@ -136,14 +146,14 @@ def json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
 async def read_fault(request: Request) -> FaultIn:
     """Read a fault, whichever its type."""
     media_type_of(request, JSON_MEDIA_TYPE)
-    return await decode(validate_fault, await read_body(request))
+    return await decode(validate_fault, await read_body(request, Schema.max_bytes))
 
 
 def optional_json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
     """Make the dependency that reads a JSON body, or none: then every field has its default."""
 
     async def read(request: Request) -> M:
-        body = await read_body(request)
+        body = await read_body(request, model.max_bytes)
         if not body and "content-type" not in request.headers:
             return model()
         media_type_of(request, JSON_MEDIA_TYPE)
@@ -153,8 +163,10 @@ def optional_json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
 
 
 def _pages_from_json(body: bytes) -> PageSet:
-    gfns = gfns_of(body) if len(body) > THREAD_BYTES else None
-    return validate(PagesIn, body).to_domain() if gfns is None else gfns
+    pages: PageSet | None = None
+    if len(body) > THREAD_BYTES:
+        pages = gfns_of(body) or ranges_of(body, b"gfn_ranges")
+    return pages or validate(PagesIn, body).to_domain()
 
 
 def _pages_from_octets(body: bytes) -> PageSet:
@@ -171,7 +183,8 @@ async def read_pages(request: Request) -> PageSet:
 
 
 def _clear_from_json(body: bytes) -> Bitmap | PageRanges:
-    return validate(ClearIn, body).to_domain()
+    ranges = ranges_of(body, b"page_ranges") if len(body) > THREAD_BYTES else None
+    return ranges or validate(ClearIn, body).to_domain()
 
 
 def _clear_from_octets(body: bytes) -> Bitmap | PageRanges:

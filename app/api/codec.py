@@ -61,9 +61,9 @@ def base64_from_words(words: Words) -> str:
     return base64.b64encode(octets_from_words(words)).decode("ascii")
 
 
-def range_columns(ranges: Sequence[tuple[int, int]]) -> tuple[Words, Words]:
+def range_columns(ranges: Sequence[tuple[int, int]] | Words) -> tuple[Words, Words]:
     """Split [first, count] pairs into two arrays."""
-    table = np.array(ranges, dtype=np.uint64).reshape(-1, 2)
+    table = np.asarray(ranges, dtype=np.uint64).reshape(-1, 2)
     return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
 
 

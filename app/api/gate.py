@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
@@ -30,6 +31,9 @@ TOKEN_FREE_PATHS: Final = frozenset({"/", "/livez", "/readyz"})
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_ROUTE: Final = "none"
 """The metrics' label of requests that matched no route: paths must not become labels."""
+
+CLIENT_GONE: Final = 499
+"""The status under which a request is accounted whose caller left before it was all there."""
 
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z", re.ASCII)
 
@@ -85,6 +89,8 @@ class Gate:
                 await self._app(scope, receive, send_with_id)
             else:
                 await refusal(scope, receive, send_with_id)
+        except ClientDisconnect:
+            status = status or CLIENT_GONE  # nobody is left to answer
         except Exception:
             self._logger.exception("unhandled", request_id=request_id, path=scope["path"])
             if status:  # the answer has begun; only the server can still break it off

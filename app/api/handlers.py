@@ -22,6 +22,7 @@ from app.api.problems import (
     refusal_document,
 )
 from app.api.responses import ProblemResponse
+from app.api.routing import takes_body
 from app.fleet.errors import SetupRefusedError
 from app.sim.base.errors import KvmError
 
@@ -37,6 +38,7 @@ def site_of(request: Request) -> Site:
         operation_id=getattr(scope.get("route"), "operation_id", None),
         path_names=frozenset(request.path_params),
         query_names=frozenset(request.query_params),
+        takes_body=takes_body(scope.get("route")),
     )
 
 

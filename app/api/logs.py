@@ -2,10 +2,20 @@
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
+
+# Locals would show the caller's token, and take a second to print where a body is among them.
+_TRACEBACKS: Final = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
+
+def silence_server() -> None:
+    """Keep the server's own access lines out: each request leaves a line of ours."""
+    logging.getLogger("uvicorn.access").disabled = True
 
 
 def make_logger(log_format: str, level: str) -> FilteringBoundLogger:
@@ -15,9 +25,12 @@ def make_logger(log_format: str, level: str) -> FilteringBoundLogger:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if log_format == "json":
-        processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        processors += [_TRACEBACKS, structlog.processors.JSONRenderer()]
     else:
-        processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+        console = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        processors.append(console)
     logger: Any = structlog.wrap_logger(
         structlog.PrintLogger(sys.stderr),
         processors=processors,

@@ -20,7 +20,7 @@ from app.api.schemas.faults import fault_out
 from app.api.schemas.memslots import memslot_change_out
 from app.api.schemas.stage2 import Stage2Out, Window, stage2_run_out
 from app.fleet.fleet import Vm
-from app.fleet.work import work_of
+from app.fleet.work import work_of, work_of_listing, work_of_look
 from app.sim.actions import (
     Action,
     ArmFault,
@@ -37,23 +37,42 @@ from app.sim.actions import (
     SetMemoryRegion,
 )
 from app.sim.base.errors import KvmError
-from app.sim.base.units import PAGES_PER_WORD
+from app.sim.machine import Machine
 
 REPORT_HEADER = "Dirty-Log-Report"
 
 
 async def run_alone(
-    vm: Vm, action: Action, operation: Callable[[], Answer | OctetsAnswer]
+    vm: Vm,
+    action: Action,
+    operation: Callable[[], Answer | OctetsAnswer],
+    *,
+    lists_slot: int | None = None,
 ) -> Response:
-    """Run an operation while no other has the machine, and make its response there."""
-    work = work_of(vm.live.machine, action)
-    return await vm.live.run(lambda: operation().response(), work=work)
+    """Run an operation while no other has the machine, and make its response there.
+
+    Its answer may list the ranges of a slot's dirty pages, which is work as well.
+    """
+    machine = vm.live.machine
+    return await vm.live.run(
+        lambda: operation().response(),
+        work=lambda: work_of(machine, action) + _work_of_answer(machine, lists_slot),
+    )
 
 
-async def run_look(vm: Vm, look: Callable[[], Answer | OctetsAnswer]) -> Response:
+async def run_look(
+    vm: Vm, look: Callable[[], Answer | OctetsAnswer], *, lists_slot: int | None = None
+) -> Response:
     """Run a look that wants the machine at rest, and make its response there."""
-    work = vm.live.machine.footprint.pages // PAGES_PER_WORD
-    return await vm.live.run(lambda: look().response(), work=work)
+    machine = vm.live.machine
+    return await vm.live.run(
+        lambda: look().response(),
+        work=lambda: work_of_look(machine) + _work_of_answer(machine, lists_slot),
+    )
+
+
+def _work_of_answer(machine: Machine, lists_slot: int | None) -> int:
+    return 0 if lists_slot is None else work_of_listing(machine, lists_slot)
 
 
 def access(vm: Vm, action: GuestWrite | GuestRead | HostWrite | HostUnmap) -> Answer:

@@ -118,7 +118,7 @@ BODY_TOO_LARGE: Final = ProblemType(
     "body_too_large",
     413,
     "The body is too large",
-    "The request's body is larger than HACDBS_MAX_BODY_BYTES.",
+    "The request's body is larger than HACDBS_MAX_BODY_BYTES, or than its operation could need.",
 )
 UNSUPPORTED_MEDIA_TYPE: Final = ProblemType(
     "unsupported_media_type",
@@ -179,21 +179,25 @@ class Site:
     operation_id: str | None = None
     path_names: frozenset[str] = frozenset()
     query_names: frozenset[str] = frozenset()
+    takes_body: bool = True
     body_pointer: str = ""
     """Pointer of the body's part that stands for the operation: `/actions/3` in a batch."""
 
     def place(self, name: str) -> tuple[Place, str]:
         """Find where an argument of this name was given."""
+        pointer = f"{self.body_pointer}/{name.replace('.', '/')}"
         if self.body_pointer:
-            return "body", f"{self.body_pointer}/{name}"
+            return "body", pointer
         if name in self.path_names:
             return "path", name
-        if name in self.query_names:
+        if name in self.query_names or not self.takes_body:
             return "query", name
-        return "body", f"/{name}"
+        return "body", pointer
 
 
-def shown(value: object) -> int | float | bool | str | None:
+def shown(
+    value: object, max_chars: int | None = MAX_VALUE_CHARS
+) -> int | float | bool | str | None:
     """Give a value as a problem shows it: short, exact, and always valid JSON."""
     match value:
         case bool() | None:
@@ -204,7 +208,7 @@ def shown(value: object) -> int | float | bool | str | None:
             return value
         case _:
             # A lone surrogate (of a URL) cannot be encoded.
-            return _text_of(value)[:MAX_VALUE_CHARS].encode("utf-8", "replace").decode("utf-8")
+            return _text_of(value)[:max_chars].encode("utf-8", "replace").decode("utf-8")
 
 
 def _text_of(value: object) -> str:
@@ -223,12 +227,11 @@ def error_at(
     place: Place, pointer: str, detail: str, *, bound: object = None, value: object = None
 ) -> ProblemErrorOut:
     """Describe one part of the request at fault."""
-    limit = shown(bound)
     return {
         "in": place,
         "pointer": pointer,
         "detail": detail,
-        "bound": limit,
+        "bound": shown(bound, None),
         "value": shown(value),
     }
 

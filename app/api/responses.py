@@ -8,6 +8,7 @@ import orjson
 from starlette.responses import JSONResponse, Response
 from typing_extensions import override
 
+JSON_MEDIA_TYPE: Final = "application/json"
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 OCTETS_MEDIA_TYPE: Final = "application/octet-stream"
 

@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, ValidationError
 
 from app.api.problems import INVALID_REQUEST, MAX_ERRORS, Refusal, error_at
 from app.api.schemas.problem import Place, ProblemErrorOut
+
+MAX_DETAILED: Final = 1_000
+"""The most faults of a body that are looked at one by one: pydantic details all or none."""
 
 _BOUNDS: Final = (
     "ge",
@@ -24,9 +27,12 @@ _BOUNDS: Final = (
 """Keys under which pydantic, and our own validators, name the bound that was broken."""
 
 
-def _pointer(loc: Sequence[int | str], tags: frozenset[str]) -> str:
+def _pointer(error: ErrorDetails, tags: frozenset[str]) -> str:
     """Write a JSON pointer; the tag of a union is in pydantic's path, not in the document."""
+    loc = error["loc"]
     steps = [str(step) for step in loc if not (isinstance(step, str) and step in tags)]
+    if error["type"] == "extra_forbidden" and loc[-1] in tags:
+        steps.append(str(loc[-1]))  # a field that should not be there, named like a tag
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
@@ -39,13 +45,14 @@ def _error_at(place: Place, pointer: str, error: Mapping[str, Any]) -> ProblemEr
     )
 
 
-def body_errors(
-    errors: Sequence[ErrorDetails], tags: frozenset[str]
-) -> tuple[ProblemErrorOut, ...]:
+def body_errors(refused: ValidationError, tags: frozenset[str]) -> tuple[ProblemErrorOut, ...]:
     """Describe what pydantic refused in a body."""
-    return tuple(
-        _error_at("body", _pointer(error["loc"], tags), error) for error in errors[:MAX_ERRORS]
-    )
+    count = refused.error_count()
+    if count > MAX_DETAILED:
+        detail = f"the body breaks the schema in {count} places"
+        return (error_at("body", "", detail, bound=0, value=count),)
+    errors = refused.errors(include_url=False)
+    return tuple(_error_at("body", _pointer(error, tags), error) for error in errors[:MAX_ERRORS])
 
 
 def parameter_errors(errors: Sequence[Mapping[str, Any]]) -> tuple[ProblemErrorOut, ...]:

@@ -21,11 +21,17 @@ class StateBudget:
         """Value of the bytes that all open accounts hold."""
         return self._used_bytes
 
-    def move(self, held_bytes: int, wanted_bytes: int) -> None:
-        """Replace a holding by another; growing past the limit is refused and changes nothing."""
+    def move(self, account: "Account", wanted_bytes: int, *, closes: bool = False) -> None:
+        """Replace what an open account holds; growing past the limit is refused, changing nothing.
+
+        An account may be closed by one thread while another is about to charge it, so whether it is
+        open is asked under the lock.
+        """
         with self._lock:
-            used_bytes = self._used_bytes - held_bytes + wanted_bytes
-            if wanted_bytes > held_bytes and used_bytes > self._limit_bytes:
+            if not account.is_open:
+                return
+            used_bytes = self._used_bytes - account.held_bytes + wanted_bytes
+            if wanted_bytes > account.held_bytes and used_bytes > self._limit_bytes:
                 raise StateBytesLimitError(
                     f"the planes of all VMs would take {used_bytes} bytes,"
                     f" HACDBS_MAX_STATE_BYTES allows {self._limit_bytes}",
@@ -33,23 +39,22 @@ class StateBudget:
                     value=used_bytes,
                 )
             self._used_bytes = used_bytes
+            account.held_bytes = wanted_bytes
+            account.is_open = not closes
 
 
 class Account:
-    """What one machine holds of the budget, until it is closed."""
+    """What one machine holds of the budget, until it is closed; only the budget writes it."""
 
     def __init__(self, budget: StateBudget) -> None:
         self._budget = budget
-        self._held_bytes = 0
-        self._is_open = True
+        self.held_bytes = 0
+        self.is_open = True
 
     def hold(self, state_bytes: int) -> None:
         """Hold this many bytes from now on; more than before may be refused."""
-        if self._is_open:
-            self._budget.move(self._held_bytes, state_bytes)
-            self._held_bytes = state_bytes
+        self._budget.move(self, state_bytes)
 
     def close(self) -> None:
         """Give everything back; a machine that finishes a call after this is not charged."""
-        self.hold(0)
-        self._is_open = False
+        self._budget.move(self, 0, closes=True)

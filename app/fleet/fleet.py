@@ -25,10 +25,9 @@ from app.fleet.errors import (
 from app.fleet.limits import MAX_SESSIONS, Limits
 from app.fleet.live import LiveMachine
 from app.fleet.tally import Tally
-from app.fleet.work import INLINE_WORK
+from app.fleet.work import INLINE_WORK, work_of_making
 from app.sim.actions import ArmFault, MachineConfig, SetMemoryRegion
 from app.sim.base.errors import KvmError
-from app.sim.base.units import PAGES_PER_WORD
 from app.sim.machine import Machine
 
 DEFAULT_SESSION: Final = "default"
@@ -161,8 +160,7 @@ class Fleet:
     async def create_vm(self, spec: VmSpec) -> Vm:
         """Make a VM with its slots and faults; a refusal on the way leaves nothing behind."""
         self.session(spec.session_id)
-        size_bytes = sum(memslot.memory_size for memslot in spec.memslots)
-        if size_bytes // spec.config.page_size // PAGES_PER_WORD <= INLINE_WORK:
+        if work_of_making(spec.config, spec.memslots, spec.faults) <= INLINE_WORK:
             return self._publish(spec, self._build(spec))
         # Shielded: were the request cancelled, nobody would give back what the thread still takes.
         return await asyncio.shield(asyncio.ensure_future(self._create_in_thread(spec)))

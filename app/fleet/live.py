@@ -29,21 +29,26 @@ class LiveMachine:
         self._account = Account(budget)
         self._tally = tally
         self._lock = asyncio.Lock()
+        self._hits: dict[str, int] = {}
         self._account.hold(machine.footprint.state_bytes)
 
-    async def run(self, call: Callable[[], T], *, work: int) -> T:
+    async def run(self, call: Callable[[], T], *, work: Callable[[], int]) -> T:
         """Run `call` while holding the lock: here if it is short, else in a worker thread.
 
+        `work` estimates it once the lock is held: the calls before may have grown the machine.
         A request that is cancelled while its thread works leaves the lock with the thread, so
         that nobody else enters a machine that is still being changed.
         """
         await self._lock.acquire()
-        if work <= INLINE_WORK:
-            try:
+        thread = None
+        try:
+            if work() <= INLINE_WORK:
                 return call()
-            finally:
+            thread = asyncio.ensure_future(self._run_in_thread(call))
+        finally:
+            if thread is None:
                 self._lock.release()
-        return await asyncio.shield(asyncio.ensure_future(self._run_in_thread(call)))
+        return await asyncio.shield(thread)
 
     async def _run_in_thread(self, call: Callable[[], T]) -> T:
         try:
@@ -104,10 +109,19 @@ class LiveMachine:
             raise
 
     def _dirty_log(self, action: a.GetDirtyLog | a.ClearDirtyLog) -> a.DirtyLogOutcome:
-        before = self.machine.faults()
-        outcome = self.machine.perform(action)
-        self._tally.record(outcome, before, self.machine.faults() if before else ())
+        try:
+            outcome = self.machine.perform(action)
+        finally:
+            # A call that is refused may have been so by a fault.
+            self._tally_hits()
+        self._tally.record(outcome)
         return outcome
+
+    def _tally_hits(self) -> None:
+        """Compare the faults' hits with those after the call before: one look, not two."""
+        struck = [fault for fault in self.machine.faults() if fault.hits]
+        self._tally.record_hits(struck, self._hits)
+        self._hits = {fault.fault_id: fault.hits for fault in struck}
 
     def _arm_fault(self, action: a.ArmFault) -> a.FaultView:
         if len(self.machine.faults()) >= MAX_FAULTS_PER_VM:

@@ -1,6 +1,7 @@
 """What all machines did together since the start, for /metrics."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from threading import Lock
 
 from app.sim.actions import DirtyLogOutcome, FaultView
@@ -16,18 +17,18 @@ class Tally:
         self.hook_calls: Counter[str] = Counter(cleaned=0, declined=0, partial=0)
         self.fault_hits: Counter[str] = Counter()
 
-    def record(
-        self, outcome: DirtyLogOutcome, before: tuple[FaultView, ...], after: tuple[FaultView, ...]
-    ) -> None:
-        """Add one call of the dirty log, and the hits that its faults made in it."""
-        hits_before = {fault.fault_id: fault.hits for fault in before}
+    def record(self, outcome: DirtyLogOutcome) -> None:
+        """Add one call of the dirty log."""
         with self._lock:
             self.cleaned_pages["software"] += outcome.software.pages
             if outcome.accelerator is not None:
                 self.cleaned_pages["hardware"] += outcome.accelerator.cleaned
                 self.requeued_pages += outcome.accelerator.requeued
                 self.hook_calls[outcome.accelerator.outcome] += 1
-            for fault in after:
-                hits = fault.hits - hits_before.get(fault.fault_id, 0)
-                if hits:
+
+    def record_hits(self, struck: Iterable[FaultView], before: Mapping[str, int]) -> None:
+        """Add what faults have hit beyond the hits that they had before, by id."""
+        with self._lock:
+            for fault in struck:
+                if hits := fault.hits - before.get(fault.fault_id, 0):
                     self.fault_hits[fault.spec.type] += hits

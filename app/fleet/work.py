@@ -4,10 +4,12 @@ The unit is one word of a dirty bitmap gone through (some 20 ns here); a single 
 much as four words, being sorted and looked up.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from app.sim.actions import (
     Action,
+    ArmFault,
     ClearDirtyLog,
     GetDirtyLog,
     Gfns,
@@ -15,9 +17,12 @@ from app.sim.actions import (
     GuestWrite,
     HostUnmap,
     HostWrite,
+    MachineConfig,
+    PageRanges,
     PageSet,
     SetMemoryRegion,
 )
+from app.sim.base.errors import NoSuchMemslotError
 from app.sim.base.units import PAGES_PER_WORD
 from app.sim.machine import Machine
 
@@ -25,6 +30,9 @@ INLINE_WORK: Final = 1 << 16
 """Work done on the event loop itself: about a millisecond. More goes to a worker thread."""
 
 WORK_PER_GFN: Final = 4
+WORK_PER_RANGE: Final = 8
+"""What an answer costs for each range that it may list."""
+
 WORK_PER_ACTION: Final = 1 << 10
 """What any action costs beside its pages, decoding and answer included."""
 
@@ -34,13 +42,37 @@ def work_of(machine: Machine, action: Action) -> int:
     match action:
         case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
             return WORK_PER_ACTION + _work_of_pages(machine, action.pages)
-        case GetDirtyLog() | ClearDirtyLog():
-            return WORK_PER_ACTION + machine.footprint.pages // PAGES_PER_WORD
+        case GetDirtyLog():
+            return work_of_look(machine)
+        case ClearDirtyLog():
+            ranges = action.pages.first.size if isinstance(action.pages, PageRanges) else 0
+            return work_of_look(machine) + WORK_PER_GFN * ranges
         case SetMemoryRegion():
             new_pages = action.memory_size // machine.config.page_size
             return WORK_PER_ACTION + max(machine.footprint.pages, new_pages) // PAGES_PER_WORD
         case _:
             return WORK_PER_ACTION
+
+
+def work_of_look(machine: Machine) -> int:
+    """Estimate the work of a sweep over a machine's planes."""
+    return WORK_PER_ACTION + machine.footprint.pages // PAGES_PER_WORD
+
+
+def work_of_listing(machine: Machine, slot: int) -> int:
+    """Estimate the work of listing a slot's dirty pages as ranges; none where it keeps no log."""
+    try:
+        return WORK_PER_RANGE * (machine.memslot(slot).dirty_count or 0)
+    except NoSuchMemslotError:
+        return 0
+
+
+def work_of_making(
+    config: MachineConfig, memslots: Sequence[SetMemoryRegion], faults: Sequence[ArmFault]
+) -> int:
+    """Estimate the work of making a machine with its slots and faults."""
+    pages = sum(memslot.memory_size for memslot in memslots) // config.page_size
+    return pages // PAGES_PER_WORD + WORK_PER_ACTION * (len(memslots) + len(faults))
 
 
 def _work_of_pages(machine: Machine, pages: PageSet) -> int:

@@ -84,6 +84,10 @@ async def test_the_report_beside_octets_stays_small_and_has_no_trace(
         ("application/json, application/octet-stream", False),
         ("application/octet-stream;q=0", False),
         ("application/octet-stream;q=no", False),
+        ("application/octet-stream, */*", True),
+        ("application/octet-stream;q=0.5, */*", False),
+        ("application/octet-stream;q=0.5, application/*", False),
+        ("application/octet-stream;q=0.5, application/json;q=0.4, */*", True),
         ("*/*", False),
         ("text/html", False),
     ],
@@ -94,6 +98,14 @@ async def test_octets_are_sent_when_asked_for_by_name(
     answer = await client.get(log, headers={"accept": accept})
 
     assert (answer.headers["content-type"] == "application/octet-stream") is is_octets
+
+
+async def test_an_accept_header_on_two_lines_is_one(client: httpx.AsyncClient, log: str) -> None:
+    lines = [("accept", "text/html"), ("accept", "application/octet-stream")]
+
+    answer = await client.send(client.build_request("GET", log, headers=httpx.Headers(lines)))
+
+    assert answer.headers["content-type"] == "application/octet-stream"
 
 
 @pytest.mark.parametrize("form", ["page_ranges", "bitmap", "octets"])
@@ -137,6 +149,7 @@ async def test_too_many_ranges_are_refused_before_anything_changes(
     assert written.json()["newly_dirty"] == pages // 2
     assert (refused.status_code, refused.json()["code"]) == (409, "too_many_ranges")
     assert (peeked.status_code, peeked.json()["code"]) == (409, "too_many_ranges")
+    assert [(e["in"], e["pointer"]) for e in refused.json()["errors"]] == [("query", "format")]
     assert taken.json()["dirty_count"] == pages // 2
 
 

@@ -1,15 +1,23 @@
 """Refusals: each kind has its row, its section and its document, and changes nothing."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
+from starlette.types import Message, Scope
 
+from app.api.bodies import validate
 from app.api.problems import KVM_PROBLEMS, PROBLEMS
+from app.api.schemas.accesses import PagesIn
+from app.api.schemas.base import Request
+from app.api.schemas.batch import BatchIn
+from app.api.schemas.vms import VmIn
 from app.main import create_app
 from app.settings import LogFormat, Settings
 from app.sim.base.errors import KvmError
@@ -138,6 +146,94 @@ async def test_many_wrong_elements_are_refused_by_the_first(
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/gfns/0"]
 
 
+MANY = 100_000
+FEW = 5_000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "pointer"),
+    [
+        ("POST", "/v1/vms", {"memslots": [1] * MANY}, "/memslots/0"),
+        ("POST", "/v1/vms", {"faults": [1] * MANY}, "/faults/0"),
+        ("PUT", "/v1/vms/default-1/memslots/1", {"flags": [1] * MANY}, "/flags/0"),
+        ("POST", "/v1/vms/default-1/batch", {"actions": [1] * MANY}, "/actions/0"),
+        ("POST", "/v1/vms/default-1/host/write", {"gfn_ranges": [1] * MANY}, "/gfn_ranges/0"),
+    ],
+)
+async def test_lists_of_junk_are_refused_by_their_first_element(
+    client: httpx.AsyncClient, *, vm: str, method: str, path: str, body: object, pointer: str
+) -> None:
+    assert vm == "/v1/vms/default-1"
+    fields = {"guest_phys_addr": 0, "memory_size": 4096} if method == "PUT" else {}
+
+    answer = await client.request(method, path, json=fields | cast("dict[str, object]", body))
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("path", "count", "bound"),
+    [
+        ("/v1/vms", FEW, 0),
+        ("/v1/vms/default-1/batch", FEW, 0),
+        ("/v1/vms/default-1/guest/write", MANY, PagesIn.max_colons),
+        ("/v1/vms", 4 * MANY, VmIn.max_colons),
+        ("/v1/vms/default-1/batch", 4 * MANY, BatchIn.max_colons),
+        ("/v1/vms/default-1/faults", MANY, Request.max_colons),
+    ],
+)
+async def test_many_unknown_fields_are_counted_and_not_described_one_by_one(
+    client: httpx.AsyncClient, vm: str, path: str, count: int, bound: int
+) -> None:
+    assert vm == "/v1/vms/default-1"
+
+    answer = await client.post(path, json={f"{n:x}": 1 for n in range(count)})
+
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["pointer"], error["bound"]) == (422, "", bound)
+    assert error["value"] in {count, count + 1}  # the batch's own field is missing as well
+
+
+@pytest.mark.parametrize(
+    ("path", "bound"),
+    [("/v1/sessions", 1 << 20), ("/v1/vms/default-1/faults", 1 << 20), ("/v1/vms", 8 << 20)],
+)
+async def test_a_body_without_pages_is_as_long_as_it_could_need_to_be(
+    client: httpx.AsyncClient, vm: str, path: str, bound: int
+) -> None:
+    assert vm == "/v1/vms/default-1"
+
+    answer = await client.post(path, content=b" " * (bound + 1), headers=JSON)
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert answer.json()["errors"][0]["bound"] == bound
+
+
+def test_a_vm_with_every_slot_there_may_be_fits_its_bounds() -> None:
+    slot = {
+        "slot": 32_766,
+        "guest_phys_addr": "0xffffffffff000",
+        "memory_size": 1 << 52,
+        "userspace_addr": "0xffffffffff000",
+        "flags": ["LOG_DIRTY_PAGES", "READONLY"],
+        "backing": 1 << 30,
+    }
+    when = {"op": "get", "slot": 32_766, "cpu": 511, "batch": 1 << 50, "index": 1 << 50}
+    fault = {"type": "ipaf", "enabled": True, "probability": 0.1, "after": 1, "every": 1}
+    whole = {
+        "name": ":" * 128,
+        "memslots": [slot] * 32_767,
+        "faults": [fault | {"when": when}] * 1000,
+    }
+    body = json.dumps(whole).encode()
+
+    read = validate(VmIn, body)
+
+    assert len(body) <= VmIn.max_bytes
+    assert (len(read.memslots), len(read.faults)) == (32_767, 1_000)
+
+
 async def test_a_vm_is_made_whole_or_not_at_all(client: httpx.AsyncClient) -> None:
     slots = [{"slot": n, "guest_phys_addr": 0, "memory_size": 4096} for n in range(2)]
 
@@ -193,6 +289,61 @@ async def test_only_allowed_hosts_are_answered(
     answer = await client.get("/livez", headers={"host": host})
 
     assert answer.status_code == status
+
+
+async def test_a_caller_who_leaves_is_no_defect(
+    connect: Connect, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = create_app(Settings(log_format=LogFormat.JSON))
+    messages: list[Message] = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Message] = []
+    scope: Scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/vms",
+        "raw_path": b"/v1/vms",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+    }
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert sent == []
+    assert (json.loads(line)["event"], json.loads(line)["status"]) == ("request", 499)
+    async with connect(app) as client:
+        metrics = (await client.get("/metrics")).text
+    assert 'route="/v1/vms",status="499"} 1.0' in metrics
+    assert 'status="500"' not in metrics
+
+
+@pytest.mark.parametrize("log_format", LogFormat)
+async def test_a_traceback_shows_no_locals(
+    connect: Connect, capsys: pytest.CaptureFixture[str], log_format: LogFormat
+) -> None:
+    app = create_app(Settings(token=SecretStr("s3cret"), log_format=log_format))
+
+    @app.get("/defect")
+    async def defect() -> None:
+        kept = "a local"
+        raise AssertionError(f"a broken invariant, {len(kept)}")
+
+    async with connect(app) as client:
+        answer = await client.get("/defect", headers={"authorization": "Bearer s3cret"})
+
+    logged = capsys.readouterr().err
+    assert answer.status_code == 500
+    assert "a broken invariant, 7" in logged
+    assert "s3cret" not in logged
 
 
 async def test_a_defect_answers_a_problem_and_leaves_a_traceback(

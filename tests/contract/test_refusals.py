@@ -27,6 +27,11 @@ CLEAR = f"{SLOT}/dirty-log/clear"
 GET = f"{SLOT}/dirty-log/get"
 REGION = {"guest_phys_addr": "0x80000000", "memory_size": 4096}
 
+ALL_TYPES = (
+    "'structf', 'ipaf', 'ipahacf', 'lost_interrupt', 'split_enomem', 'entries_enomem',"
+    " 'unit_busy', 'copy_to_user'"
+)
+
 REFUSED: list[Refused] = [
     Refused("PUT", "memslots/1", {"json": {**REGION, "x": 1}}, 422, "invalid_request", "EINVAL", "body:/x"),
     Refused("PUT", "memslots/1", {"json": {"memory_size": 4096}}, 422, "invalid_request", "EINVAL",
@@ -101,7 +106,12 @@ REFUSED: list[Refused] = [
     Refused("PATCH", "", {"json": {"eager_split_chunk_size": None}}, 422, "invalid_request", "EINVAL",
      "body:/eager_split_chunk_size"),
     Refused("PATCH", "cpus/4", {"json": {"online": False}}, 404, "no_such_cpu", "", "path:cpu"),
-    Refused("GET", "stage2?gfn=268435456", {}, 409, "gfn_beyond_ipa_space", "", ""),
+    Refused("GET", "stage2?gfn=268435456", {}, 409, "gfn_beyond_ipa_space", "", "query:gfn"),
+    Refused("POST", GET, {"json": {}}, 422, "invalid_request", "EINVAL", "body:"),
+    Refused("POST", f"{GET}?cpu=0", {"content": b"x"}, 422, "invalid_request", "EINVAL", "body:"),
+    Refused("DELETE", SLOT, {"json": {}}, 422, "invalid_request", "EINVAL", "body:"),
+    Refused("DELETE", "", {"content": b" "}, 422, "invalid_request", "", "body:"),
+    Refused("DELETE", "faults", {"json": {}}, 422, "invalid_request", "", "body:"),
     Refused("GET", "stage2?page_token=xyz", {}, 422, "invalid_request", "", "query:page_token"),
     Refused("GET", "memslots?limit=0", {}, 422, "invalid_request", "", "query:limit"),
     Refused("GET", "memslots?page_token=abc", {}, 422, "invalid_request", "", "query:page_token"),
@@ -117,8 +127,15 @@ REFUSED: list[Refused] = [
     Refused("POST", "faults", {"json": {"type": "ipaf", "every": 0}}, 422, "invalid_request", "",
      "body:/every"),
     Refused("POST", "faults", {"json": {"type": "ipaf", "when": {"index": 512}}}, 409, "senseless_fault",
-     "", ""),
-    Refused("POST", "faults", {"json": {"type": "ipaf", "when": {"cpu": 4}}}, 404, "no_such_cpu", "", ""),
+     "", "body:/when/index"),
+    Refused("POST", "faults", {"json": {"type": "ipaf", "when": {"cpu": 4}}}, 404, "no_such_cpu", "",
+     "body:/when/cpu"),
+    Refused("POST", "faults", {"json": {"type": "ipaf", "ipaf": 3}}, 422, "invalid_request", "",
+     "body:/ipaf"),
+    Refused("POST", "faults", {"json": {"type": "ipaf", "when": {"ipaf": 3}}}, 422, "invalid_request",
+     "", "body:/when/ipaf"),
+    Refused("POST", "batch", {"json": {"actions": [{"op": "set_cpu", "cpu": 0, "online": True, "ipaf": 1}]}},
+     422, "invalid_request", "", "body:/actions/0/ipaf"),
     Refused("GET", "faults/f9", {}, 404, "no_such_fault", "", "path:fault_id"),
     Refused("DELETE", "faults/f9", {}, 404, "no_such_fault", "", "path:fault_id"),
     Refused("POST", "batch", {"json": {"actions": [{"op": "sing"}]}}, 422, "invalid_request", "",
@@ -156,3 +173,27 @@ async def test_a_refusal_names_what_to_change_and_changes_nothing(
         assert (error["in"], error["pointer"]) == (place, pointer)
         assert error["detail"]
     assert await looks() == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "bound"),
+    [
+        ("POST", "guest/write", {"gfns": [-1]}, "0..9007199254740991"),
+        ("POST", "guest/write", {"gfn_ranges": [[1, 0]]}, "1..9007199254740991"),
+        ("POST", "guest/write?vcpu=x", {"gfns": [1]}, "0..9007199254740991"),
+        ("POST", f"{CLEAR}?first_page=3", {"page_ranges": []}, 64),
+        ("PUT", "memslots/32767", REGION, "0..32766"),
+        ("PATCH", "", {"manual_dirty_log_protect2": None}, "0, 1, 3"),
+        ("PATCH", "", {"manual_dirty_log_protect2": True}, "0, 1, 3"),
+        ("POST", "batch", {"actions": [{"op": "clear_dirty_log", "slot": 0, "first_page": 3,
+         "page_ranges": []}]}, "0..9007199254740991, multiples of 64"),
+        ("POST", "faults", {"type": "smoke"}, ALL_TYPES),
+    ],
+)  # fmt: skip
+async def test_a_refusal_gives_the_whole_bound(
+    client: httpx.AsyncClient, *, vm: str, method: str, path: str, body: object, bound: object
+) -> None:
+    answer = await client.request(method, f"{vm}/{path}".rstrip("/"), json=body)
+
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["bound"]) == (422, bound)

@@ -1,5 +1,6 @@
 """Sessions, VMs, slots, CPUs, stage 2, faults and batches over HTTP."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -79,6 +80,20 @@ async def test_numbers_are_not_used_again_before_a_reset(client: httpx.AsyncClie
 
     assert [vm.json()["vm_id"] for vm in (second, third)] == ["default-2", "default-1"]
     assert (await client.get("/v1/vms/default-2")).status_code == 404
+
+
+async def test_a_reset_takes_no_body(client: httpx.AsyncClient) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b""
+        yield b"{}"
+
+    await make(client)
+
+    refused = await client.post("/v1/sessions/default/reset", content=chunks())
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+    assert (await client.get("/v1/vms/default-1")).status_code == 200
+    assert (await client.post("/v1/sessions/default/reset", content=b"")).status_code == 204
 
 
 async def test_sessions_keep_their_vms_apart(client: httpx.AsyncClient) -> None:

@@ -1,6 +1,7 @@
 """The service about itself: health, documents, metrics, logs."""
 
 import json
+import logging
 import re
 from collections.abc import Callable
 from typing import Any
@@ -99,6 +100,15 @@ async def test_applications_count_apart(connect: Connect) -> None:
         await one.post("/v1/vms")
 
         assert "hacdbs_vms 0.0" in (await other.get("/metrics")).text
+
+
+async def test_the_server_leaves_no_lines_beside_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    access = logging.getLogger("uvicorn.access")
+    monkeypatch.setattr(access, "disabled", False)
+    app = create_app(Settings())
+
+    async with app.router.lifespan_context(app):
+        assert access.disabled
 
 
 async def test_a_request_leaves_one_line_of_json(

@@ -28,5 +28,5 @@ async def run_batch(
     path = request.scope["path"]
     return await vm.live.run(
         lambda: perform_all(vm, body.actions, path).response(),
-        work=work_of_batch(vm, body.actions),
+        work=lambda: work_of_batch(vm, body.actions),
     )

@@ -44,6 +44,10 @@ FormQuery = Annotated[
 ]
 
 
+def _listed(slot: int, form: LogForm, as_octets: bool) -> int | None:  # noqa: FBT001 - a route's
+    return slot if form is LogForm.RANGES and not as_octets else None
+
+
 @router.post(
     _PATH + "/get",
     operation_id="get_dirty_log",
@@ -62,7 +66,9 @@ async def get_dirty_log(
     """Take the dirty log (KVM_GET_DIRTY_LOG); without manual protect this clears it."""
     action = GetDirtyLog(slot, cpu, trace)
     operation = do.get_as_octets if as_octets else partial(do.get_dirty_log, form=form)
-    return await do.run_alone(vm, action, partial(operation, vm, action))
+    return await do.run_alone(
+        vm, action, partial(operation, vm, action), lists_slot=_listed(slot, form, as_octets)
+    )
 
 
 @router.get(
@@ -77,7 +83,9 @@ async def peek_dirty_log(
 ) -> Response:
     """Look at the dirty log without any side effect."""
     operation = do.peek_as_octets if as_octets else partial(do.peek_dirty_log, form=form)
-    return await do.run_look(vm, partial(operation, vm, slot))
+    return await do.run_look(
+        vm, partial(operation, vm, slot), lists_slot=_listed(slot, form, as_octets)
+    )
 
 
 @router.post(

@@ -65,7 +65,7 @@ async def get_vm(vm: VmDep) -> Response:
 )
 async def update_vm(vm: VmDep, body: Annotated[VmPatch, Depends(json_body(VmPatch))]) -> Response:
     """Set a capability (KVM_ENABLE_CAP)."""
-    await vm.live.run(lambda: vm.live.perform(body.to_domain()), work=0)
+    await vm.live.run(lambda: vm.live.perform(body.to_domain()), work=lambda: 0)
     return JsonResponse(vm_out(vm))
 
 

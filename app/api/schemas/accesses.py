@@ -19,6 +19,7 @@ class PagesIn(OneOf):
 
     one_of: ClassVar = ("gfns", "gfn_ranges")
     shown: ClassVar = {"gfn_ranges": [[262144, 512], [263000, 1]]}
+    max_bytes: ClassVar = None
 
     gfns: Annotated[list[Count], FailFast()] = omittable()
     gfn_ranges: Ranges = omittable()

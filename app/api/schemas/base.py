@@ -30,6 +30,11 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    max_bytes: ClassVar[int | None] = 1 << 20
+    """The longest body; None: as long as the service takes, for it carries pages."""
+    max_colons: ClassVar[int] = 256
+    """More colons than any body the schema takes has: each unknown field costs an error."""
+
 
 def _require_one(schema: dict[str, Any], model: type[BaseModel]) -> None:
     if issubclass(model, OneOf):

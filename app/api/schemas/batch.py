@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import FailFast, Field
 from typing_extensions import TypedDict
 
 from app.api.schemas.accesses import PagesIn
@@ -126,7 +126,7 @@ class DeleteFault(Request):
     """Disarm a fault."""
 
     op: Literal["delete_fault"]
-    fault_id: str
+    fault_id: Annotated[str, Field(max_length=20)]
 
 
 BatchAction: TypeAlias = Annotated[
@@ -153,7 +153,11 @@ class BatchIn(Request):
         ]
     )
 
-    actions: Annotated[list[BatchAction], Field(max_length=MAX_ACTIONS)]
+    max_bytes: ClassVar = None
+    # At most 14 fields an action, `when` included, or a fault_id that is all colons.
+    max_colons: ClassVar = 32 * MAX_ACTIONS
+
+    actions: Annotated[list[BatchAction], FailFast(), Field(max_length=MAX_ACTIONS)]
 
 
 @answer

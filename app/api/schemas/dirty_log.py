@@ -36,6 +36,7 @@ class ClearIn(OneOf):
 
     one_of: ClassVar = ("page_ranges", "bitmap")
     shown: ClassVar = {"page_ranges": [[0, 512], [856, 1]]}
+    max_bytes: ClassVar = None
 
     page_ranges: Ranges = omittable()
     bitmap: Annotated[str, Field(pattern=BASE64_PATTERN)] = omittable(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Le, MultipleOf
-from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from app.sim.base.units import GIB, KIB, MIB
@@ -45,8 +45,11 @@ class Whole:
         text = f"must be an integer of {self.ge}..{self.le}"
         if self.multiple_of is not None:
             text += f" and a multiple of {self.multiple_of}"
+        bound = f"{self.ge}..{self.le}"
+        if self.multiple_of is not None:
+            bound += f", multiples of {self.multiple_of}"
         return core_schema.custom_error_schema(
-            either, "integer", custom_error_message=text, custom_error_context={"bound": self.le}
+            either, "integer", custom_error_message=text, custom_error_context={"bound": bound}
         )
 
     def __get_pydantic_json_schema__(self, schema: object, handler: object) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def _bounded(value: int) -> int:
         raise PydanticCustomError(
             "integer_out_of_range",
             "an integer here must lie in 0..2^53 - 1; larger ones are written as strings",
-            {"bound": MAX_JSON_INTEGER},
+            {"bound": f"0..{MAX_JSON_INTEGER}"},
         )
     return value
 
@@ -148,38 +151,40 @@ PageSize = Annotated[
 ]
 
 
-def one_of_integers(*allowed: int) -> AfterValidator:
+def one_of_integers(*allowed: int) -> PlainValidator:
     """Allow these integers only; an enum in the schema, but never equal to a boolean."""
 
-    def check(value: int) -> int:
-        if value not in allowed:
+    def check(value: object) -> int:
+        if (integer := _integer(value)) not in allowed:
             names = ", ".join(map(str, allowed))
             raise PydanticCustomError("one_of", "must be one of {bound}", {"bound": names})
-        return value
+        return integer
 
-    return AfterValidator(check)
+    return PlainValidator(check)
 
 
 ManualProtect = Annotated[
     int,
-    Whole(),
     one_of_integers(0, 1, 3),
     WithJsonSchema({"enum": [0, 1, 3], "type": "integer"}),
 ]
 """KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: off, ENABLE, ENABLE | INITIALLY_SET (domain.md A.4)."""
 
 
-def _parse_digits(value: object) -> object:
-    # Only text comes from a URL; a default arrives as the integer that it is.
-    if isinstance(value, str):
-        if not _DIGITS.match(value):
-            raise PydanticCustomError(
-                "integer_text",
-                "must be an integer of 0..2^53 - 1 in decimal digits",
-                {"bound": MAX_JSON_INTEGER},
-            )
-        return int(value)
-    return value
+def _digits(ge: int = 0, le: int = MAX_JSON_INTEGER) -> BeforeValidator:
+    def parse(value: object) -> object:
+        # Only text comes from a URL; a default arrives as the integer that it is.
+        if not isinstance(value, str):
+            return value
+        if _DIGITS.match(value) and ge <= int(value) <= le:
+            return int(value)
+        raise PydanticCustomError(
+            "integer_text",
+            "must be an integer of {bound} in decimal digits",
+            {"bound": f"{ge}..{le}"},
+        )
+
+    return BeforeValidator(parse)
 
 
 def _parse_truth(value: object) -> object:
@@ -192,14 +197,12 @@ def _parse_truth(value: object) -> object:
     return value
 
 
-_from_digits: Final = BeforeValidator(_parse_digits)
-
-CountText = Annotated[int, Ge(0), Le(MAX_JSON_INTEGER), _from_digits]
+CountText = Annotated[int, Ge(0), Le(MAX_JSON_INTEGER), _digits()]
 """An integer of a path or query: digits and nothing else (no sign, space or underscore)."""
 
-PositiveCountText = Annotated[int, Ge(1), Le(MAX_JSON_INTEGER), _from_digits]
-SlotText = Annotated[int, Ge(0), Le(MAX_SLOT), _from_digits]
-FirstPageText = Annotated[int, Ge(0), Le(MAX_JSON_INTEGER), MultipleOf(64), _from_digits]
+PositiveCountText = Annotated[int, Ge(1), Le(MAX_JSON_INTEGER), _digits(ge=1)]
+SlotText = Annotated[int, Ge(0), Le(MAX_SLOT), _digits(le=MAX_SLOT)]
+FirstPageText = Annotated[int, Ge(0), Le(MAX_JSON_INTEGER), MultipleOf(64), _digits()]
 
 TruthText = Annotated[bool, BeforeValidator(_parse_truth)]
 """A boolean of a query: `true` or `false`, no other word."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import FailFast, Field
 from typing_extensions import TypedDict
 
 from app.api.schemas.base import Request, answer, example, omittable
@@ -37,7 +37,9 @@ class MemslotIn(Request):
     userspace_addr: Address = omittable(
         description="Where it is backed; guest_phys_addr if absent."
     )
-    flags: list[FlagName] = Field(default=[])
+    flags: Annotated[list[FlagName], FailFast(), Field(max_length=len(FlagName))] = Field(
+        default=[]
+    )
     backing: SizeBytes = omittable(description="Size of the backing's pages; page_size if absent.")
 
     def to_domain(self, slot: int) -> SetMemoryRegion:

@@ -2,15 +2,16 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import FailFast, Field
 from typing_extensions import TypedDict
 
 from app.api.schemas.base import OneOf, Request, answer, example, omittable
 from app.api.schemas.faults import FaultIn, FaultOut, fault_out
-from app.api.schemas.fields import Count, ManualProtect, PageSize, SizeBytes, Whole
+from app.api.schemas.fields import MAX_SLOT, Count, ManualProtect, PageSize, SizeBytes, Whole
 from app.api.schemas.memslots import MEMSLOT_EXAMPLE, MemslotOut, NumberedMemslotIn, memslot_out
 from app.api.schemas.sessions import SessionId
 from app.fleet.fleet import DEFAULT_SESSION, Vm, VmSpec
+from app.fleet.limits import MAX_FAULTS_PER_VM
 from app.sim.actions import (
     ArmFault,
     KernelProfile,
@@ -40,6 +41,10 @@ class VmIn(Request):
         faults=[{"type": "ipaf", "after": 1, "times": 1, "when": {"op": "clear", "batch": 2}}],
     )
 
+    # Some 200 bytes and 7 fields for each of the most slots there may be.
+    max_bytes: ClassVar = 8 << 20
+    max_colons: ClassVar = 8 * (MAX_SLOT + 1) + 16 * MAX_FAULTS_PER_VM
+
     name: Annotated[str, Field(max_length=128)] = ""
     session_id: SessionId = DEFAULT_SESSION
     page_size: PageSize = 4 * KIB
@@ -51,8 +56,12 @@ class VmIn(Request):
     eager_split_chunk_size: SizeBytes = 0
     kernel: KernelProfile = KernelProfile.FIXED
     seed: Count = 0
-    memslots: list[NumberedMemslotIn] = Field(default=[])
-    faults: list[FaultIn] = Field(default=[])
+    memslots: Annotated[list[NumberedMemslotIn], FailFast(), Field(max_length=MAX_SLOT + 1)] = (
+        Field(default=[])
+    )
+    faults: Annotated[list[FaultIn], FailFast(), Field(max_length=MAX_FAULTS_PER_VM)] = Field(
+        default=[]
+    )
 
     def to_domain(self) -> VmSpec:
         """Give what the fleet makes."""

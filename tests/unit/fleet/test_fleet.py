@@ -43,6 +43,20 @@ async def test_a_large_vm_is_built_beside_the_event_loop() -> None:
     assert fleet.vm("default-1") is vm
 
 
+async def test_a_vm_of_many_parts_is_built_beside_the_event_loop() -> None:
+    fleet = Fleet(Limits())
+    config = MachineConfig()
+    slots = tuple(SetMemoryRegion(n, n << 12, 4096) for n in range(40))
+    faults = (ArmFault(FaultSpec(FaultType.IPAF)),) * 40
+    making = asyncio.create_task(fleet.create_vm(VmSpec("default", "", config, slots, faults)))
+    await asyncio.sleep(0)
+    assert not making.done()
+
+    vm = await making
+
+    assert len(vm.live.machine.memslots()) == 40
+
+
 @pytest.mark.parametrize("size_bytes", [4096, 256 * GIB])
 async def test_a_session_deleted_meanwhile_takes_no_vm_and_keeps_no_bytes(size_bytes: int) -> None:
     fleet = Fleet(Limits())

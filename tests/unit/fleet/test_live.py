@@ -11,18 +11,19 @@ from app.fleet.errors import FaultLimitError, PageLimitError, StateBytesLimitErr
 from app.fleet.limits import MAX_FAULTS_PER_VM, Limits
 from app.fleet.live import LiveMachine
 from app.fleet.tally import Tally
-from app.fleet.work import INLINE_WORK
+from app.fleet.work import INLINE_WORK, work_of
 from app.sim.actions import (
     ArmFault,
     FaultSpec,
     FaultType,
+    FaultView,
     GetDirtyLog,
     GuestWrite,
     MachineConfig,
     PageRanges,
     SetMemoryRegion,
 )
-from app.sim.base.errors import BeyondIpaSpaceError, MemslotChangedError
+from app.sim.base.errors import BeyondIpaSpaceError, CopyToUserError, MemslotChangedError
 from app.sim.machine import Machine
 
 pytestmark = pytest.mark.anyio
@@ -41,13 +42,13 @@ def make(limits: Limits | None = None, budget: StateBudget | None = None) -> Liv
 async def test_short_work_stays_on_the_event_loop() -> None:
     here = threading.get_ident()
 
-    assert await make().run(threading.get_ident, work=INLINE_WORK) == here
+    assert await make().run(threading.get_ident, work=lambda: INLINE_WORK) == here
 
 
 async def test_long_work_leaves_the_event_loop() -> None:
     here = threading.get_ident()
 
-    assert await make().run(threading.get_ident, work=LONG) != here
+    assert await make().run(threading.get_ident, work=lambda: LONG) != here
 
 
 async def test_the_loop_goes_on_while_a_machine_works_and_its_lock_is_held() -> None:
@@ -60,9 +61,9 @@ async def test_the_loop_goes_on_while_a_machine_works_and_its_lock_is_held() -> 
         may_end.wait(5)
         order.append("long")
 
-    first = asyncio.create_task(live.run(long_call, work=LONG))
+    first = asyncio.create_task(live.run(long_call, work=lambda: LONG))
     await asyncio.to_thread(begun.wait, 5)
-    second = asyncio.create_task(live.run(lambda: order.append("short"), work=0))
+    second = asyncio.create_task(live.run(lambda: order.append("short"), work=lambda: 0))
     await asyncio.sleep(0.02)
     armed = live.perform(ArmFault(FaultSpec(FaultType.IPAF)))  # does not wait
     order.append("fault")
@@ -83,12 +84,12 @@ async def test_a_cancelled_request_leaves_the_lock_with_its_thread() -> None:
         may_end.wait(5)
         order.append("long")
 
-    cancelled = asyncio.create_task(live.run(long_call, work=LONG))
+    cancelled = asyncio.create_task(live.run(long_call, work=lambda: LONG))
     await asyncio.to_thread(begun.wait, 5)
     cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cancelled
-    next_one = asyncio.create_task(live.run(lambda: order.append("next"), work=0))
+    next_one = asyncio.create_task(live.run(lambda: order.append("next"), work=lambda: 0))
     await asyncio.sleep(0.02)
     assert not next_one.done()
     may_end.set()
@@ -105,9 +106,36 @@ async def test_a_call_that_fails_gives_the_lock_back(work: int) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await live.run(fail, work=work)
+        await live.run(fail, work=lambda: work)
 
-    assert await live.run(lambda: "free", work=0) == "free"
+    assert await live.run(lambda: "free", work=lambda: 0) == "free"
+
+
+async def test_a_queued_call_is_estimated_when_its_turn_comes() -> None:
+    live = make()
+    here = threading.get_ident()
+
+    def grow() -> None:
+        live.perform(SetMemoryRegion(0, 0, 128 << 30))
+
+    first = asyncio.create_task(live.run(grow, work=lambda: LONG))
+    await asyncio.sleep(0)
+    second = live.run(threading.get_ident, work=lambda: work_of(live.machine, GetDirtyLog(0)))
+    (_, thread) = await asyncio.gather(first, second)
+
+    assert thread != here
+
+
+async def test_an_estimate_that_fails_gives_the_lock_back() -> None:
+    live = make()
+
+    def fail() -> int:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await live.run(lambda: None, work=fail)
+
+    assert await live.run(lambda: "free", work=lambda: 0) == "free"
 
 
 def test_slots_stay_within_the_pages_of_a_vm() -> None:
@@ -182,3 +210,29 @@ def test_gets_are_tallied() -> None:
     assert tally.cleaned_pages == {"hardware": 0, "software": 4}
     assert tally.hook_calls["declined"] == 1
     assert tally.fault_hits == {"unit_busy": 1}
+
+
+def test_hits_are_tallied_once_each_also_those_that_refuse_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tally = Tally()
+    live = LiveMachine(Machine(MachineConfig()), Limits(), StateBudget(1 << 20), tally)
+    live.perform(SetMemoryRegion(0, 0, 64 * PAGE, flags=LOGGING))
+    live.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY, times=2)))
+    live.perform(ArmFault(FaultSpec(FaultType.COPY_TO_USER, after=2)))
+    looks: list[int] = []
+    faults = live.machine.faults
+
+    def look() -> tuple[FaultView, ...]:
+        looks.append(1)
+        return faults()
+
+    monkeypatch.setattr(live.machine, "faults", look)
+
+    live.perform(GetDirtyLog(0))
+    live.perform(GetDirtyLog(0))
+    with pytest.raises(CopyToUserError):
+        live.perform(GetDirtyLog(0))
+
+    assert tally.fault_hits == {"unit_busy": 2, "copy_to_user": 1}
+    assert len(looks) == 3
