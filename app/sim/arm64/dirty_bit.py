@@ -228,6 +228,10 @@ class AcceleratedClear:
             )
         armed = self._faults.firing(*ENTRY_FAULTS)
         lost = self._lost_run()
+        if window.is_clean:
+            return AcceleratorReport(
+                cpu, AcceleratorOutcome.CLEANED, trace=() if self._trace else None
+            )
         words, cleaned_before = self._clean_tiles(window, self._horizon(armed, lost))
         entries = Entries(window.masked(words), cleaned_before)
         plan = self._plan(entries, armed, lost)

@@ -57,6 +57,11 @@ class LogWindow:
         self.user = user
         self.snapshot: Words | None = np.zeros(num_words, np.uint64) if user is None else None
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing in the whole log is dirty, known without looking at a word."""
+        return not self._log.count
+
     def masked(self, start: int = 0, count: int | None = None) -> WordMask:
         """Give the bits that are dirty and asked for, in `count` words from a word of the window."""
         end = self.num_words if count is None else min(start + count, self.num_words)
