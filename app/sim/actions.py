@@ -33,7 +33,8 @@ from app.sim.kvm.hook import (
     ErrorReason,
     RunTrace,
 )
-from app.sim.kvm.memslots import MemslotChange, MemslotFlags, MemslotView
+from app.sim.kvm.memslots import MemslotChange
+from app.sim.kvm.region import MemslotFlags, MemslotView
 from app.sim.kvm.software import SoftwareReport
 
 __all__ = [

@@ -2,7 +2,8 @@
 
 from app.sim.arm64.stage2 import Stage2
 from app.sim.base.errors import BeyondIpaSpaceError
-from app.sim.kvm.memslots import Memslot, Region
+from app.sim.kvm.memslots import Memslot
+from app.sim.kvm.region import Region
 
 
 def stage2_of(slot: Memslot) -> Stage2:

@@ -23,8 +23,8 @@ from app.sim.arm64.descriptor import (
 )
 from app.sim.base.units import BLOCK_SIZES_BYTES, PAGE_LEVEL
 from app.sim.base.words import ALL_ONES, WORD_BITS, WordMask, Words, lowest, popcount, words_for
-from app.sim.kvm.memslots import MemslotFlags, Region
 from app.sim.kvm.mmu import Faults
+from app.sim.kvm.region import MemslotFlags, Region
 
 PLANES = 3
 

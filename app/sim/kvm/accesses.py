@@ -12,8 +12,9 @@ import numpy as np
 from app.sim.base.errors import GfnBeyondIpaSpaceError
 from app.sim.base.pages import Gfns, PageRanges, PageSet
 from app.sim.base.words import mask_of
-from app.sim.kvm.memslots import Memslot, MemslotFlags, Memslots
+from app.sim.kvm.memslots import Memslot, Memslots
 from app.sim.kvm.mmu import Faults
+from app.sim.kvm.region import MemslotFlags
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,13 +26,12 @@ from app.sim.base.units import (
 from app.sim.base.words import words_for
 from app.sim.kvm import accesses, dirty_log
 from app.sim.kvm.dirty_bitmap import DirtyBitmap
-from app.sim.kvm.memslots import (
-    Memslot,
-    MemslotChange,
+from app.sim.kvm.memslots import Memslot, MemslotChange, Memslots, RegionPlan
+from app.sim.kvm.region import (
     MemslotFlags,
-    Memslots,
     Region,
-    RegionPlan,
+    check_slot_id,
+    checked_region,
     view_of,
 )
 from app.sim.machine.checks import (
@@ -57,7 +56,7 @@ class Machine:
     def __init__(self, config: a.MachineConfig) -> None:
         check_config(config)
         self._config = config
-        self._slots = Memslots(config.page_size)
+        self._slots = Memslots()
         self._cpus = HostCpus(config.cpus, built=config.hacdbs)
         self._clear_config = ClearConfig(config.page_size, config.dbm, config.hacdbs, config.kernel)
         self._faults = FaultBoard(
@@ -225,7 +224,7 @@ class Machine:
 
     def _plan(self, action: a.SetMemoryRegion) -> RegionPlan:
         page_size = self._config.page_size
-        return self._slots.plan(
+        region = checked_region(
             action.slot,
             flags=action.flags,
             guest_phys_addr=action.guest_phys_addr,
@@ -234,7 +233,9 @@ class Machine:
                 action.guest_phys_addr if action.userspace_addr is None else action.userspace_addr
             ),
             backing=page_size if action.backing is None else action.backing,
+            page_size=page_size,
         )
+        return self._slots.plan(region)
 
     def _access(
         self, action: a.GuestWrite | a.GuestRead | a.HostWrite | a.HostUnmap
@@ -284,7 +285,7 @@ class Machine:
 
     def _clear_dirty_log(self, action: a.ClearDirtyLog) -> a.DirtyLogOutcome:
         self._cpus.check(action.cpu)
-        self._slots.check_id(action.slot)
+        check_slot_id(action.slot)
         dirty_log.check_first_page(action.first_page)
         slot, log = self._slots.logging(action.slot)
         num_pages = dirty_log.check_window(action.first_page, action.num_pages, log.npages)

@@ -587,6 +587,16 @@ def test_the_trace_tells_each_run() -> None:
     assert report(get(made)).trace is None
 
 
+def test_a_window_without_dirty_pages_has_no_run_to_trace() -> None:
+    made = machine(256)
+    write(made, (0, 3))
+
+    got = report(clear(made, (64, 64), first_page=64, num_pages=64, trace=True))
+
+    assert (got.outcome, got.batches, got.trace) == (AcceleratorOutcome.CLEANED, 0, ())
+    assert made.memslot(0).dirty_count == 3
+
+
 def test_the_trace_keeps_the_first_4096_runs() -> None:
     pages = 4100 * 512
     made = machine(pages)
