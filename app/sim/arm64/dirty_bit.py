@@ -1,14 +1,7 @@
 """The accelerated clear: what the patch does entry by entry, in closed form (design.md 3.1).
 
-Theory of operation. The routine turns the masked bits of a window into entries in ascending order
-and runs the unit at every n-th entry and once for the rest. So with T masked pages, an entry is its
-*rank*: run rank // n, INDEX rank % n. As long as every entry can be cleaned there are ceil(T / n) runs
-and all T are cleaned. If the entry of rank r cannot:
-
-    b = r // n is the run that stops, at INDEX r % n; r entries are cleaned, in b + 1 runs of
-    min(n(b + 1), T) entries. The word that holds the last of those is the frontier F. Entries from
-    r on, and the masked bits of F past its last entry, go back to the bitmap; words beyond F
-    were never taken, nor were their blocks split.
+Theory of operation. What a call comes to follows from the rank of the first entry that cannot be
+cleaned; clear_plan.py works that out, with the words used here (T, n, rank, run, frontier F).
 
 An entry is judged at its run, after every split asked for up to F; but the split that decides is its
 own word's, so all entries can be judged at once before anything is touched. Then the call acts on
@@ -21,11 +14,12 @@ from typing import Final
 
 import numpy as np
 
+from app.sim.arm64.clear_plan import ClearPlan, Stop, plan_clear
 from app.sim.arm64.entries import Entries
 from app.sim.arm64.faults import ENTRY_FAULTS, ArmedFault, FaultCall, FaultType
-from app.sim.arm64.hacdbs import Unit, UnitStatus, Walk, end_of_array
+from app.sim.arm64.hacdbs import Unit, UnitStatus
 from app.sim.arm64.stage2 import Splitting, Stage2
-from app.sim.arm64.sysregs import ErrReason, Hacdbscons
+from app.sim.arm64.sysregs import ErrReason
 from app.sim.base.errors import Errno
 from app.sim.base.units import BLOCK_SIZES_BYTES, PAGE_LEVEL, entries_per_array
 from app.sim.base.words import WordMask
@@ -80,96 +74,6 @@ class ClearConfig:
                 if chunk_size_bytes == size:
                     return level
         return PAGE_LEVEL
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Why, and at which rank, the unit stops before it is done."""
-
-    rank: int
-    reason: ErrReason
-    fault: ArmedFault | None
-
-
-@dataclass(frozen=True, slots=True)
-class ClearPlan:
-    """All that follows from T, n and the first entry that cannot be cleaned.
-
-    Attributes:
-        total: T.
-        capacity: n.
-        runs, entries, cleaned: design.md 3.1.
-        stop: The entry that failed, if one did.
-        lost: The lost interrupt that ended the call, if one did.
-    """
-
-    total: int
-    capacity: int
-    runs: int
-    entries: int
-    cleaned: int
-    stop: Stop | None
-    lost: ArmedFault | None
-
-    @property
-    def gave_up(self) -> bool:
-        """Whether the call stopped before its last run had ended well."""
-        return self.stop is not None or self.lost is not None
-
-    @property
-    def last_size(self) -> int:
-        """Value of the last array's entries."""
-        return self.entries - self.capacity * (self.runs - 1)
-
-    @property
-    def last_index(self) -> int:
-        """Value of INDEX after the last run."""
-        return self.cleaned - self.capacity * (self.runs - 1)
-
-    @property
-    def ends_full(self) -> bool:
-        """Whether the last array was full and the last entry was in it."""
-        return self.total > 0 and self.total % self.capacity == 0
-
-    def walk(self) -> Walk:
-        """Give what the unit makes of it."""
-        if self.stop is not None:
-            end = Hacdbscons(self.stop.reason, self.last_index)
-        else:
-            end = end_of_array(self.last_size, self.capacity)
-        return Walk(
-            self.runs, self.entries, self.cleaned, end, self.last_size, self.lost is not None
-        )
-
-
-def plan_clear(
-    total: int, capacity: int, stop: Stop | None, lost: tuple[int, ArmedFault] | None
-) -> ClearPlan:
-    """Work a call out from T, n, the entry that fails and the run whose interrupt is lost.
-
-    Args:
-        total: T, masked pages.
-        capacity: n, entries of an array.
-        stop: The failing entry of lowest rank; below T.
-        lost: A run, counted from 0, and the fault that loses its interrupt.
-    """
-    runs = -(-total // capacity) if stop is None else stop.rank // capacity + 1
-    if lost is not None and lost[0] >= runs:
-        lost = None  # that run never comes
-    if lost is not None:
-        runs = lost[0] + 1
-        if stop is not None and stop.rank // capacity > lost[0]:
-            stop = None  # the call is over before that entry's run
-    entries = min(capacity * runs, total)
-    return ClearPlan(
-        total=total,
-        capacity=capacity,
-        runs=runs,
-        entries=entries,
-        cleaned=entries if stop is None else stop.rank,
-        stop=stop,
-        lost=lost[1] if lost else None,
-    )
 
 
 class AcceleratedClear:

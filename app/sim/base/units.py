@@ -1,17 +1,11 @@
-"""Sizes and kinds of number: pages, blocks, addresses.
+"""Sizes of pages, blocks and arrays, and the bounds of a VM.
 
 Stage-2 leaves of a granule, with 8-byte descriptors and 9, 11 or 13 bits resolved per level (Arm
 ARM DDI 0487, D8.2; domain.md A.6): 4 KiB pages have blocks of 2 MiB (level 2) and 1 GiB (level 1),
 16 KiB pages 32 MiB, 64 KiB pages 512 MiB (both level 2). Pages are leaves of level 3.
 """
 
-from typing import Final, NewType
-
-Gfn = NewType("Gfn", int)
-"""A guest frame number: guest-physical address / page size."""
-
-Ipa = NewType("Ipa", int)
-"""An intermediate physical address in bytes: what stage 2 translates."""
+from typing import Final
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20

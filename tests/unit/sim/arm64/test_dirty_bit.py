@@ -21,7 +21,7 @@ from app.sim.actions import (
     SoftwareReport,
 )
 from app.sim.arm64 import dirty_bit
-from app.sim.arm64.dirty_bit import plan_clear
+from app.sim.arm64.clear_plan import plan_clear
 from app.sim.arm64.sysregs import ErrReason, Hacdbscons
 from app.sim.machine import Machine
 from tests.support.building import (
