@@ -42,6 +42,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             max_vms=settings.max_vms,
             max_pages_per_vm=settings.max_pages_per_vm,
             max_state_bytes=settings.max_state_bytes,
+            max_idempotency_bytes=settings.max_idempotency_bytes,
+            idempotency_seconds=settings.idempotency_seconds,
         )
     )
     metrics = Metrics(fleet)

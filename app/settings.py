@@ -59,6 +59,14 @@ class Settings(BaseSettings):
         default=4 << 30, ge=1, description="Bytes of planes and bitmaps, over all VMs."
     )
     max_body_bytes: int = Field(default=64 << 20, ge=1, description="Bytes of one request body.")
+    max_idempotency_bytes: int = Field(
+        default=512 << 20,
+        ge=1 << 16,
+        description="Bytes of answers kept for retries, over all sessions; one may hold an eighth.",
+    )
+    idempotency_seconds: int = Field(
+        default=3600, ge=1, description="How long an answer is kept for retries."
+    )
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod

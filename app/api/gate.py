@@ -1,4 +1,4 @@
-"""What stands before the routes: request id, log line, metrics, Host and token.
+"""What stands before the routes: request id, log line, metrics, Host, Origin and token.
 
 Plain ASGI, one class, because every request passes here; the figure that matters is how little
 it adds.
@@ -20,6 +20,7 @@ from app.api.metrics import Metrics
 from app.api.problems import (
     HOST_NOT_ALLOWED,
     INTERNAL_ERROR,
+    ORIGIN_NOT_ALLOWED,
     UNAUTHORIZED,
     ProblemType,
     document,
@@ -106,6 +107,10 @@ class Gate:
             return _problem(
                 scope, HOST_NOT_ALLOWED, "the Host header must name one of HACDBS_ALLOWED_HOSTS"
             )
+        if "origin" in headers and not _is_same_origin(headers):
+            return _problem(
+                scope, ORIGIN_NOT_ALLOWED, "a browser may call from the service's own pages only"
+            )
         if self._token is None or scope["path"] in TOKEN_FREE_PATHS:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
@@ -141,6 +146,17 @@ def _host_name(headers: Headers) -> str:
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0]
+
+
+def _is_same_origin(headers: Headers) -> bool:
+    """Tell whether a page of this service sent the request: browsers say where it comes from.
+
+    Without this any web site could post to a service on its visitor's loopback: it would not see
+    the answer, but a reset or a get needs none.
+    """
+    origins = headers.getlist("origin")
+    authority = origins[0].lower().partition("://")[2]
+    return len(origins) == 1 and authority == headers.get("host", "").lower()
 
 
 def _problem(

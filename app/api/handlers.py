@@ -1,7 +1,6 @@
 """Refusals on their way out: each exception becomes its problem document."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from fastapi import FastAPI
@@ -15,52 +14,18 @@ from app.api.problems import (
     BAD_REQUEST,
     METHOD_NOT_ALLOWED,
     NO_SUCH_PATH,
-    Refusal,
-    Site,
     document,
-    kvm_document,
-    refusal_document,
 )
+from app.api.rendering import REFUSALS, AnyRefusal, refusal_response
 from app.api.responses import ProblemResponse
-from app.api.routing import takes_body
-from app.fleet.errors import SetupRefusedError
-from app.sim.base.errors import KvmError
 
 if TYPE_CHECKING:
     from re import Pattern
 
 
-def site_of(request: Request) -> Site:
-    """Tell where in the API a request is."""
-    scope = request.scope
-    return Site(
-        path=scope["path"],
-        operation_id=getattr(scope.get("route"), "operation_id", None),
-        path_names=frozenset(request.path_params),
-        query_names=frozenset(request.query_params),
-        takes_body=takes_body(scope.get("route")),
-    )
-
-
-async def refuse_kvm(request: Request, error: Exception) -> Response:
-    """Answer a refusal of the core or the fleet."""
-    out = kvm_document(cast("KvmError", error), site_of(request))
-    return ProblemResponse(out, out["status"])
-
-
-async def refuse_setup(request: Request, error: Exception) -> Response:
-    """Answer a refusal of a part of a VM to be made."""
-    refused = cast("SetupRefusedError", error)
-    site = replace(site_of(request), body_pointer=f"/{refused.part}/{refused.index}")
-    out = kvm_document(refused.cause, site)
-    return ProblemResponse(out, out["status"])
-
-
-async def refuse_http(request: Request, error: Exception) -> Response:
-    """Answer a refusal of HTTP itself."""
-    refusal = cast("Refusal", error)
-    out = refusal_document(refusal, site_of(request))
-    return ProblemResponse(out, out["status"], dict(refusal.headers))
+async def refuse(request: Request, error: Exception) -> Response:
+    """Answer a refusal of ours."""
+    return refusal_response(request, cast("AnyRefusal", error))
 
 
 class RoutingRefusals:
@@ -94,7 +59,6 @@ class RoutingRefusals:
 
 def install(app: FastAPI) -> None:
     """Hand every refusal of an application, its routes being complete, to its renderer."""
-    app.add_exception_handler(KvmError, refuse_kvm)
-    app.add_exception_handler(SetupRefusedError, refuse_setup)
-    app.add_exception_handler(Refusal, refuse_http)
+    for kind in REFUSALS:
+        app.add_exception_handler(kind, refuse)
     app.add_exception_handler(HTTPException, RoutingRefusals(app))

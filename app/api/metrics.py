@@ -30,6 +30,11 @@ class FleetCollector(Collector):
         yield GaugeMetricFamily(
             "hacdbs_state_bytes", "Bytes of planes and bitmaps of all VMs.", fleet.budget.used_bytes
         )
+        yield GaugeMetricFamily(
+            "hacdbs_idempotency_bytes",
+            "Bytes of answers kept for retries.",
+            fleet.replays.held_bytes,
+        )
         yield _labelled(
             "hacdbs_cleaned_pages", "Pages cleaned in the dirty log.", "by", tally.cleaned_pages
         )

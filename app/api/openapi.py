@@ -1,7 +1,8 @@
-"""The OpenAPI document: FastAPI's, with the bodies that are read raw and with whole integers.
+"""The OpenAPI document: FastAPI's, with raw bodies, exact refusals and whole integers.
 
 Bodies are validated by our own readers, so the document is told of them here: a route names its
-model in `openapi_extra`, and the models' schemas join the components.
+model in `openapi_extra`, and the models' schemas join the components. The refusals of all
+operations come from one table; what a router says of them only keeps FastAPI from adding its own.
 """
 
 from typing import Any, Final
@@ -11,6 +12,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 from typing_extensions import override
 
+from app.api.gate import TOKEN_FREE_PATHS
+from app.api.headers import describe_headers
+from app.api.refusals import responses_of
 from app.api.responses import OCTETS_MEDIA_TYPE
 from app.api.schemas.accesses import PagesIn
 from app.api.schemas.batch import BatchIn
@@ -35,6 +39,23 @@ _BODIES: Final[tuple[type[BaseModel], ...]] = (
     VmPatch,
 )
 _OCTETS: Final = {"schema": {"type": "string", "format": "binary"}}
+_LOCATION: Final = {
+    "Location": {
+        "description": "Where the new one is.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference"},
+    }
+}
+_TOKEN_SCHEME: Final = "token"
+_SECURITY_SCHEMES: Final = {
+    _TOKEN_SCHEME: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The token of HACDBS_TOKEN, where the service has one.",
+    }
+}
+_SECURITY: Final[list[dict[str, list[str]]]] = [{}, {_TOKEN_SCHEME: []}]
+"""None, or the token: which of them depends on a setting, and the document on none."""
 
 
 def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
@@ -106,6 +127,20 @@ class Application(FastAPI):
         return self.openapi_schema
 
 
+def _with_location(answer: dict[str, Any]) -> dict[str, Any]:
+    return {**answer, "headers": {**_LOCATION, **answer.get("headers", {})}}
+
+
+def _responses(path: str, operation: dict[str, Any]) -> dict[str, Any]:
+    """Give an operation's answers and every refusal that it can give, by status."""
+    answers = {
+        status: _with_location(answer) if status == "201" else answer
+        for status, answer in operation["responses"].items()
+        if status.startswith("2")
+    }
+    return dict(sorted((answers | responses_of(path, operation)).items()))
+
+
 def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
@@ -114,8 +149,15 @@ def _document(app: FastAPI) -> dict[str, Any]:
         description=app.description,
         routes=app.routes,
     )
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            describe_headers(method, operation)
+            operation["responses"] = _responses(path, operation)
+            if path not in TOKEN_FREE_PATHS:
+                operation["security"] = _SECURITY
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(_components())
     document["components"]["schemas"] = dict(sorted(schemas.items()))
+    document["components"]["securitySchemes"] = _SECURITY_SCHEMES
     _tidy(document)
     return document

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from app.api.codec import check_ranges, octets_from_words
+from app.api.preconditions import NONE as NO_PRECONDITIONS
+from app.api.preconditions import Preconditions, memslot_etag, vm_etag
 from app.api.responses import Answer, OctetsAnswer
 from app.api.schemas.accesses import access_out
 from app.api.schemas.cpus import cpu_out
@@ -19,6 +21,7 @@ from app.api.schemas.dirty_log import LogForm, dirty_log_out
 from app.api.schemas.faults import fault_out
 from app.api.schemas.memslots import memslot_change_out
 from app.api.schemas.stage2 import Stage2Out, Window, stage2_run_out
+from app.api.schemas.vms import vm_out
 from app.fleet.fleet import Vm
 from app.fleet.work import work_of, work_of_listing, work_of_look
 from app.sim.actions import (
@@ -34,6 +37,8 @@ from app.sim.actions import (
     HostWrite,
     MemslotChange,
     SetCpuOnline,
+    SetEagerSplitChunkSize,
+    SetManualProtect,
     SetMemoryRegion,
 )
 from app.sim.base.errors import KvmError
@@ -80,19 +85,41 @@ def access(vm: Vm, action: GuestWrite | GuestRead | HostWrite | HostUnmap) -> An
     return Answer(access_out(vm.live.perform(action)))
 
 
-def set_memslot(vm: Vm, action: SetMemoryRegion) -> Answer:
+def set_memslot(
+    vm: Vm, action: SetMemoryRegion, preconditions: Preconditions = NO_PRECONDITIONS
+) -> Answer:
     """Create, change or delete a memslot."""
+    preconditions.check(memslot_etag(vm, action.slot))
     outcome = vm.live.perform(action)
     body = memslot_change_out(outcome)
+    etag = memslot_etag(vm, action.slot)
     if outcome.change is MemslotChange.CREATE:
-        return Answer(body, 201, f"/v1/vms/{vm.vm_id}/memslots/{action.slot}")
-    return Answer(body)
+        return Answer(body, 201, f"/v1/vms/{vm.vm_id}/memslots/{action.slot}", etag)
+    return Answer(body, etag=etag)
 
 
-def delete_memslot(vm: Vm, slot: int) -> Answer:
+def delete_memslot(vm: Vm, slot: int, preconditions: Preconditions = NO_PRECONDITIONS) -> Answer:
     """Delete a memslot."""
+    preconditions.check(memslot_etag(vm, slot))
     vm.live.perform(SetMemoryRegion(slot))
     return Answer(None, 204)
+
+
+def show_vm(vm: Vm, status: int = 200, location: str | None = None) -> Answer:
+    """Show a VM."""
+    etag = vm_etag(vm)  # first: were the VM changed meanwhile, the tag must be the older of the two
+    return Answer(vm_out(vm), status, location, etag)
+
+
+def set_capability(
+    vm: Vm,
+    action: SetManualProtect | SetEagerSplitChunkSize,
+    preconditions: Preconditions = NO_PRECONDITIONS,
+) -> Answer:
+    """Set a capability of a VM."""
+    preconditions.check(vm_etag(vm))
+    vm.live.perform(action)
+    return show_vm(vm)
 
 
 def take_dirty_log(vm: Vm, action: GetDirtyLog, form: LogForm) -> DirtyLogOutcome:

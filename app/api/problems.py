@@ -14,6 +14,7 @@ from urllib.parse import quote
 from app.api.codec import BatchAnswerLimitError, TooManyRangesError
 from app.api.schemas.problem import Place, ProblemErrorOut, ProblemOut
 from app.fleet import errors as fleet
+from app.fleet.replays import IDEMPOTENCY_KEY
 from app.sim.base import errors as kvm
 from app.sim.base.errors import Errno, KvmError
 
@@ -75,6 +76,10 @@ _KVM_STATUS: Final[Mapping[type[KvmError], tuple[int, str]]] = {
     fleet.PageLimitError: (409, "Too many pages"),
     fleet.StateBytesLimitError: (409, "Too many bytes of state"),
     fleet.FaultLimitError: (409, "Too many faults"),
+    fleet.IdempotencyKeyReusedError: (422, "The idempotency key has served another request"),
+    fleet.IdempotencyKeyInFlightError: (409, "The first request is in flight"),
+    fleet.IdempotencyKeyLimitError: (409, "Too many answers to keep"),
+    fleet.AnswerNotKeptError: (409, "The answer was not kept"),
     BatchAnswerLimitError: (409, "The batch's answer is too large"),
     TooManyRangesError: (409, "Too many ranges"),
 }
@@ -96,6 +101,12 @@ HOST_NOT_ALLOWED: Final = ProblemType(
     "Host not allowed",
     "The Host header names a host that HACDBS_ALLOWED_HOSTS does not list.",
 )
+ORIGIN_NOT_ALLOWED: Final = ProblemType(
+    "origin_not_allowed",
+    403,
+    "Origin not allowed",
+    "A browser sent the request from a page of another origin.",
+)
 UNAUTHORIZED: Final = ProblemType(
     "unauthorized",
     401,
@@ -113,6 +124,12 @@ METHOD_NOT_ALLOWED: Final = ProblemType(
 )
 NOT_READY: Final = ProblemType(
     "not_ready", 409, "Not ready", "The service is stopping and takes no new work."
+)
+PRECONDITION_FAILED: Final = ProblemType(
+    "precondition_failed",
+    412,
+    "Precondition failed",
+    "If-Match or If-None-Match does not hold: somebody else has changed the VM or the slot.",
 )
 BODY_TOO_LARGE: Final = ProblemType(
     "body_too_large",
@@ -149,10 +166,12 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         MALFORMED_BODY,
         BAD_REQUEST,
         HOST_NOT_ALLOWED,
+        ORIGIN_NOT_ALLOWED,
         UNAUTHORIZED,
         NO_SUCH_PATH,
         METHOD_NOT_ALLOWED,
         NOT_READY,
+        PRECONDITION_FAILED,
         BODY_TOO_LARGE,
         UNSUPPORTED_MEDIA_TYPE,
         INVALID_REQUEST,
@@ -171,6 +190,10 @@ class Refusal(Exception):  # noqa: N818 - named for what it is; it is no error o
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+_HEADERS: Final = frozenset({IDEMPOTENCY_KEY})
+"""Headers that a refusal of the fleet can be about."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """Where a refusal happened: the path, the operation, and the names its URL carried."""
@@ -185,6 +208,8 @@ class Site:
 
     def place(self, name: str) -> tuple[Place, str]:
         """Find where an argument of this name was given."""
+        if name in _HEADERS:
+            return "header", name
         pointer = f"{self.body_pointer}/{name.replace('.', '/')}"
         if self.body_pointer:
             return "body", pointer

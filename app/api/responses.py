@@ -34,10 +34,13 @@ class Answer:
     body: Mapping[str, Any] | None
     status: int = 200
     location: str | None = None
+    etag: str | None = None
 
     def response(self) -> Response:
         """Make the HTTP response."""
         headers = {} if self.location is None else {"Location": self.location}
+        if self.etag is not None:
+            headers["ETag"] = self.etag
         if self.body is None:
             return Response(status_code=self.status, headers=headers)
         return JsonResponse(self.body, self.status, headers)

@@ -1,7 +1,7 @@
 """Routes that solve their own parameters, and their routers."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
@@ -9,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import override
 
+from app.api.idempotency import answer_once, has_key
 from app.api.problems import error_at
+from app.api.rendering import takes_body
 from app.api.responses import PROBLEM_MEDIA_TYPE, JsonResponse
 from app.api.solving import Solver
 from app.api.validation import invalid_request
@@ -25,11 +27,6 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def takes_body(route: object) -> bool:
-    """Tell whether a route reads a body."""
-    return "requestBody" in (getattr(route, "openapi_extra", None) or {})
-
-
 async def refuse_body(request: Request) -> None:
     """Refuse a body where the operation reads none: it would be acted on as if it had been read."""
     if not any(name in _BODY_HEADERS for name, _ in request.scope["headers"]):
@@ -40,21 +37,36 @@ async def refuse_body(request: Request) -> None:
             raise invalid_request((error,))
 
 
+Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def _bodiless(handle: Handler) -> Handler:
+    async def handle_without_body(request: Request) -> Response:
+        await refuse_body(request)
+        return await handle(request)
+
+    return handle_without_body
+
+
+def _answering_once(handle: Handler) -> Handler:
+    async def handle_once(request: Request) -> Response:
+        if has_key(request):
+            return await answer_once(request, handle)
+        return await handle(request)
+
+    return handle_once
+
+
 class StrictRoute(APIRoute):
     """A route that refuses unknown and repeated parameters and answers a response as it is."""
 
     @override
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         solver = Solver(self.dependant)
-        if takes_body(self) or "GET" in (self.methods or ()):
-            return solver.__call__
-
-        async def handle(request: Request) -> Response:
-            await refuse_body(request)
-            response: Response = await solver(request)
-            return response
-
-        return handle
+        methods = self.methods or ()
+        reads_body = takes_body(self) or "GET" in methods
+        handle: Handler = solver if reads_body else _bodiless(solver)
+        return _answering_once(handle) if "POST" in methods else handle
 
 
 def resource_router(tag: str) -> APIRouter:

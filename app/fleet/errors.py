@@ -61,6 +61,30 @@ class FaultLimitError(FleetError):
     code = "fault_limit"
 
 
+class IdempotencyKeyReusedError(FleetError):
+    """The Idempotency-Key has served another request."""
+
+    code = "idempotency_key_reused"
+
+
+class IdempotencyKeyInFlightError(FleetError):
+    """The first request with this Idempotency-Key is still being served."""
+
+    code = "idempotency_key_in_flight"
+
+
+class IdempotencyKeyLimitError(FleetError):
+    """There is no room to keep one more answer for retries."""
+
+    code = "idempotency_key_limit"
+
+
+class AnswerNotKeptError(FleetError):
+    """The first request with this Idempotency-Key was served; its answer was too large to keep."""
+
+    code = "answer_not_kept"
+
+
 class SetupRefusedError(Exception):
     """A part of a VM to be made was refused; the cause is the refusal.
 

@@ -6,6 +6,7 @@ finishes on the machine that it holds.
 """
 
 import asyncio
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from app.fleet.errors import (
 )
 from app.fleet.limits import MAX_SESSIONS, Limits
 from app.fleet.live import LiveMachine
+from app.fleet.replays import Replays
 from app.fleet.tally import Tally
 from app.fleet.work import INLINE_WORK, work_of_making
 from app.sim.actions import ArmFault, MachineConfig, SetMemoryRegion
@@ -31,6 +33,14 @@ from app.sim.base.errors import KvmError
 from app.sim.machine import Machine
 
 DEFAULT_SESSION: Final = "default"
+
+SESSIONS_SCOPE: Final = "/sessions"
+"""Where the keys are known of requests for new sessions; no session is called so."""
+
+
+def resets_scope(session_id: str) -> str:
+    """Name where the keys of a session's resets are known: a reset must not forget its own."""
+    return f"/resets/{session_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,7 @@ class Fleet:
         self.limits = limits
         self.tally = Tally()
         self.budget = StateBudget(limits.max_state_bytes)
+        self.replays = Replays(limits, time.monotonic)
         self._sessions = {DEFAULT_SESSION: Session(DEFAULT_SESSION)}
         self._vms: dict[str, Vm] = {}
         self._last_generated = 0
@@ -136,14 +147,24 @@ class Fleet:
                 value=session_id,
             )
         self.reset_session(session_id)
+        self.replays.clear(resets_scope(session_id))
         del self._sessions[session_id]
 
     def reset_session(self, session_id: str) -> None:
-        """Delete a session's VMs and number the next ones from 1 again."""
+        """Delete a session's VMs, number the next ones from 1 again, forget its retries."""
         session = self.session(session_id)
+        self.replays.clear(session_id)
         for vm in list(session.vms.values()):
             self._unlink(vm)
         session.last_number = 0
+
+    def session_id_of(self, vm_id: str) -> str:
+        """Tell to which session a VM belongs, or belonged: its id says it.
+
+        Raises:
+            NoSuchSessionError: there is no such session.
+        """
+        return self.session(vm_id.rpartition("-")[0]).session_id
 
     def vms(self, session_id: str | None) -> list[Vm]:
         """List the VMs of a session by number; of all sessions (None) by session, then number."""

@@ -5,6 +5,7 @@ from typing import Final
 
 MAX_FAULTS_PER_VM: Final = 1_000
 MAX_SESSIONS: Final = 10_000
+MAX_IDEMPOTENCY_KEYS_PER_SCOPE: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +15,5 @@ class Limits:
     max_vms: int = 10_000
     max_pages_per_vm: int = 1 << 29
     max_state_bytes: int = 4 << 30
+    max_idempotency_bytes: int = 512 << 20
+    idempotency_seconds: int = 3600

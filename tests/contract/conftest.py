@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Callable
+from functools import cache
 
 import httpx
 import pytest
@@ -6,6 +7,7 @@ from fastapi import FastAPI
 
 from app.main import create_app
 from app.settings import Settings
+from tests.contract.documented import Contract
 
 MEMSLOT = {"guest_phys_addr": "0x40000000", "memory_size": "4MiB", "flags": ["LOG_DIRTY_PAGES"]}
 
@@ -15,12 +17,33 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@cache
+def contract() -> Contract:
+    """The document is the same whatever the settings, and takes longer than most tests to make."""
+    return Contract(create_app(Settings()).openapi())
+
+
 @pytest.fixture
 def connect() -> Callable[[FastAPI], httpx.AsyncClient]:
-    """How a test opens a client that talks to an application in this process."""
+    """How a test opens a client that talks to an application in this process.
+
+    Whatever a test is about, an answer that the document does not promise fails it.
+    """
 
     def open_client(app: FastAPI) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+        async def judge(answer: httpx.Response) -> None:
+            request = answer.request
+            path = request.url.raw_path.partition(b"?")[0].decode("ascii")
+            await answer.aread()
+            contract().judge(
+                request.method, path, answer.status_code, answer.headers, answer.content
+            )
+
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            base_url="http://localhost",
+            event_hooks={"response": [judge]},
+        )
 
     return open_client
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from app.api.problems import PROBLEMS
+from app.api.refusals import CODES
 from app.main import create_app
 from app.settings import Settings
 
@@ -56,11 +58,46 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     assert references <= named
 
 
-def test_every_operation_documents_its_refusals(document: dict[str, Any]) -> None:
+def test_refusals_are_documented_by_status_and_code(document: dict[str, Any]) -> None:
     for operation in operations(document):
-        content = operation["responses"]["4XX"]["content"]
+        refusals = {s: r for s, r in operation["responses"].items() if not s.startswith("2")}
 
-        assert list(content) == ["application/problem+json"]
+        assert refusals.keys() >= {"400", "422"}
+        for status, refusal in refusals.items():
+            assert list(refusal["content"]) == ["application/problem+json"]
+            assert {PROBLEMS[code].status for code in refusal[CODES]} == {int(status)}
+
+
+def test_what_is_made_has_a_place(document: dict[str, Any]) -> None:
+    made = [o["responses"]["201"] for o in operations(document) if "201" in o["responses"]]
+
+    assert len(made) == 4
+    assert all(answer["headers"]["Location"]["required"] for answer in made)
+
+
+def test_no_enumeration_mixes_types(document: dict[str, Any]) -> None:
+    """Most generators of clients cannot name such a type."""
+    mixed = [
+        node["enum"]
+        for node in walk(document)
+        if isinstance(node, dict)
+        and isinstance(node.get("enum"), list)
+        and len({type(value) for value in node["enum"]}) > 1
+    ]
+
+    assert mixed == []
+
+
+def test_every_form_of_a_choice_is_an_object_of_its_own(document: dict[str, Any]) -> None:
+    """Generators take `oneOf` of bare `required` lists for objects without fields."""
+    forms = [
+        form
+        for schema in document["components"]["schemas"].values()
+        for form in schema.get("oneOf", ())
+    ]
+
+    assert forms
+    assert all("$ref" in form or form["properties"] for form in forms)
 
 
 def test_json_comes_before_octets(document: dict[str, Any]) -> None:

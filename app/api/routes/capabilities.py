@@ -11,7 +11,7 @@ from app.api.routing import resource_router
 from app.api.schemas.batch import MAX_ACTIONS
 from app.api.schemas.fields import MAX_SLOT
 from app.api.schemas.service import CapabilitiesOut
-from app.fleet.limits import MAX_FAULTS_PER_VM, MAX_SESSIONS
+from app.fleet.limits import MAX_FAULTS_PER_VM, MAX_IDEMPOTENCY_KEYS_PER_SCOPE, MAX_SESSIONS
 from app.sim.base.units import MAX_IPA_BITS, MAX_VCPUS, PAGE_SIZES_BYTES, leaf_sizes_bytes
 
 router = resource_router("service")
@@ -48,6 +48,9 @@ async def get_capabilities(context: ContextDep) -> Response:
             "max_sessions": MAX_SESSIONS,
             "max_batch_actions": MAX_ACTIONS,
             "max_ranges": MAX_RANGES,
+            "max_idempotency_bytes": limits.max_idempotency_bytes,
+            "max_idempotency_keys_per_session": MAX_IDEMPOTENCY_KEYS_PER_SCOPE,
+            "idempotency_seconds": limits.idempotency_seconds,
         },
     }
     return JsonResponse(body)

@@ -11,7 +11,8 @@ from app.api.bodies import json_body
 from app.api.deps import PageDep, SlotPath, VmDep
 from app.api.openapi import json_request
 from app.api.paging import number_key
-from app.api.responses import JsonResponse
+from app.api.preconditions import PreconditionsDep, memslot_etag
+from app.api.responses import Answer, JsonResponse
 from app.api.routing import resource_router
 from app.api.schemas.memslots import (
     MemslotChangeOut,
@@ -33,11 +34,14 @@ router = resource_router("memslots")
     openapi_extra=json_request(MemslotIn),
 )
 async def set_memslot(
-    vm: VmDep, slot: SlotPath, body: Annotated[MemslotIn, Depends(json_body(MemslotIn))]
+    vm: VmDep,
+    slot: SlotPath,
+    preconditions: PreconditionsDep,
+    body: Annotated[MemslotIn, Depends(json_body(MemslotIn))],
 ) -> Response:
     """Create, move, re-flag or (size 0) delete a memslot."""
     action = body.to_domain(slot)
-    return await do.run_alone(vm, action, partial(do.set_memslot, vm, action))
+    return await do.run_alone(vm, action, partial(do.set_memslot, vm, action, preconditions))
 
 
 @router.get("/v1/vms/{vm_id}/memslots", operation_id="list_memslots", response_model=MemslotListOut)
@@ -52,10 +56,12 @@ async def list_memslots(vm: VmDep, page: PageDep) -> Response:
 )
 async def get_memslot(vm: VmDep, slot: SlotPath) -> Response:
     """Show a memslot."""
-    return JsonResponse(memslot_out(vm.live.machine.memslot(slot)))
+    etag = memslot_etag(vm, slot)
+    return Answer(memslot_out(vm.live.machine.memslot(slot)), etag=etag).response()
 
 
 @router.delete("/v1/vms/{vm_id}/memslots/{slot}", operation_id="delete_memslot", status_code=204)
-async def delete_memslot(vm: VmDep, slot: SlotPath) -> Response:
+async def delete_memslot(vm: VmDep, slot: SlotPath, preconditions: PreconditionsDep) -> Response:
     """Delete a memslot: the ioctl with a size of 0."""
-    return await do.run_alone(vm, SetMemoryRegion(slot), partial(do.delete_memslot, vm, slot))
+    operation = partial(do.delete_memslot, vm, slot, preconditions)
+    return await do.run_alone(vm, SetMemoryRegion(slot), operation)

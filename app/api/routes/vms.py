@@ -1,15 +1,18 @@
 """Virtual machines."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Query
 from starlette.responses import Response
 
+from app.api import operations as do
 from app.api.bodies import json_body, optional_json_body
 from app.api.deps import FleetDep, PageDep, VmDep
 from app.api.openapi import json_request
 from app.api.paging import number_key
-from app.api.responses import Answer, JsonResponse
+from app.api.preconditions import PreconditionsDep, vm_etag
+from app.api.responses import JsonResponse
 from app.api.routing import resource_router
 from app.api.schemas.vms import VmIn, VmListOut, VmOut, VmPatch, vm_out
 from app.fleet.fleet import DEFAULT_SESSION, Vm
@@ -38,7 +41,7 @@ async def create_vm(
 ) -> Response:
     """Make a VM with its slots and faults: all of it, or nothing."""
     vm = await fleet.create_vm(body.to_domain())
-    return Answer(vm_out(vm), 201, f"/v1/vms/{vm.vm_id}").response()
+    return do.show_vm(vm, 201, f"/v1/vms/{vm.vm_id}").response()
 
 
 @router.get("/v1/vms", operation_id="list_vms", response_model=VmListOut)
@@ -54,7 +57,7 @@ async def list_vms(
 @router.get("/v1/vms/{vm_id}", operation_id="get_vm", response_model=VmOut)
 async def get_vm(vm: VmDep) -> Response:
     """Show a VM."""
-    return JsonResponse(vm_out(vm))
+    return do.show_vm(vm).response()
 
 
 @router.patch(
@@ -63,14 +66,19 @@ async def get_vm(vm: VmDep) -> Response:
     response_model=VmOut,
     openapi_extra=json_request(VmPatch),
 )
-async def update_vm(vm: VmDep, body: Annotated[VmPatch, Depends(json_body(VmPatch))]) -> Response:
+async def update_vm(
+    vm: VmDep,
+    preconditions: PreconditionsDep,
+    body: Annotated[VmPatch, Depends(json_body(VmPatch))],
+) -> Response:
     """Set a capability (KVM_ENABLE_CAP)."""
-    await vm.live.run(lambda: vm.live.perform(body.to_domain()), work=lambda: 0)
-    return JsonResponse(vm_out(vm))
+    action = body.to_domain()
+    return await do.run_alone(vm, action, partial(do.set_capability, vm, action, preconditions))
 
 
 @router.delete("/v1/vms/{vm_id}", operation_id="delete_vm", status_code=204)
-async def delete_vm(fleet: FleetDep, vm_id: str) -> Response:
+async def delete_vm(fleet: FleetDep, vm: VmDep, preconditions: PreconditionsDep) -> Response:
     """Delete a VM; a call in flight finishes on what it holds."""
-    fleet.delete_vm(vm_id)
+    preconditions.check(vm_etag(vm))
+    fleet.delete_vm(vm.vm_id)
     return Response(status_code=204)

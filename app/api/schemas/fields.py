@@ -147,7 +147,16 @@ def _parse_page_size(value: object) -> int:
 PageSize = Annotated[
     int,
     PlainValidator(_parse_page_size),
-    WithJsonSchema({"enum": [*_BLOCKS, *_BLOCKS.values()], "description": "The granule, bytes."}),
+    WithJsonSchema(
+        {
+            # Not one enum: many generators of clients want its values to be of one type.
+            "anyOf": [
+                {"type": "integer", "enum": [*_BLOCKS]},
+                {"type": "string", "enum": [*_BLOCKS.values()]},
+            ],
+            "description": "The granule, bytes.",
+        }
+    ),
 ]
 
 

@@ -44,6 +44,9 @@ class LimitsOut(TypedDict):
     max_sessions: int
     max_batch_actions: int
     max_ranges: int
+    max_idempotency_bytes: int
+    max_idempotency_keys_per_session: int
+    idempotency_seconds: int
 
 
 @answer

@@ -33,11 +33,15 @@ class MemslotChange(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Memslot:
-    """One memslot: its region, its dirty bitmap if it has one, its stage-2 leaves."""
+    """One memslot: its region, its dirty bitmap if it has one, its stage-2 leaves.
+
+    `generation` is that of the memslots when the slot became what it is (kvm_memslots.generation).
+    """
 
     region: Region
     log: DirtyBitmap | None
     mappings: Mappings
+    generation: int
 
     @property
     def is_logging(self) -> bool:
@@ -98,9 +102,19 @@ class Memslots:
     def __init__(self) -> None:
         self._by_id: dict[int, Memslot] = {}
         self._by_gfn: list[tuple[int, int]] = []  # (base_gfn, slot id), ascending
+        self._generation = 0
+
+    @property
+    def generation(self) -> int:
+        """Value of how often the memslots have changed."""
+        return self._generation
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def __contains__(self, slot: int) -> bool:
+        """Tell whether a slot is present."""
+        return slot in self._by_id
 
     def get(self, slot: int) -> Memslot:
         """Look a slot up.
@@ -188,6 +202,7 @@ class Memslots:
         if old and plan.change is MemslotChange.DELETE:
             del self._by_id[new.slot]
             self._unlist(old)
+            self._generation += 1
             return None
         hooks.prepare(new)
         log = old.log if old else None
@@ -195,12 +210,14 @@ class Memslots:
             log = None
         elif plan.allocates_log:
             log = DirtyBitmap(new.npages, initially_set=hooks.initially_set)
+        generation = self._generation + 1
         if old and plan.change is MemslotChange.FLAGS_ONLY:
-            slot = replace(old, region=new, log=log)
+            slot = replace(old, region=new, log=log, generation=generation)
         else:
-            slot = Memslot(new, log, hooks.new_mappings(new))
+            slot = Memslot(new, log, hooks.new_mappings(new), generation)
         # Replaced in one step: a look without the VM's lock finds the old slot or the new one.
         self._by_id[new.slot] = slot
+        self._generation = generation
         if plan.change is not MemslotChange.FLAGS_ONLY:
             if old:
                 self._unlist(old)

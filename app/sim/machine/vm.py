@@ -65,6 +65,7 @@ class Machine:
         )
         self._counters = Counters()
         self._footprint = a.Footprint(pages=0, state_bytes=0)
+        self._capabilities_set = 0
 
     @overload
     def perform(self, action: a.SetMemoryRegion) -> a.MemslotOutcome: ...
@@ -105,7 +106,7 @@ class Machine:
                 return self._faults.disarm(action.fault_id)
             case a.SetManualProtect():
                 check_manual_protect(action.flags)
-                self._config = replace(self._config, manual_dirty_log_protect2=action.flags)
+                self._enable(manual_dirty_log_protect2=action.flags)
                 return None
             case a.SetEagerSplitChunkSize():
                 self._set_chunk_size(action.chunk_size_bytes)
@@ -131,6 +132,15 @@ class Machine:
         if plan.change not in (MemslotChange.NONE, MemslotChange.DELETE):
             self._region_hooks().prepare(plan.new)
         return self._footprint_after(plan)
+
+    @property
+    def generation(self) -> tuple[int, int]:
+        """Value of how often capabilities were set and memslots changed: equal, nothing has."""
+        return self._capabilities_set, self._slots.generation
+
+    def memslot_generation(self, slot: int) -> int | None:
+        """Give the memslots' generation in which a slot became what it is; None if absent."""
+        return self._slots.get(slot).generation if slot in self._slots else None
 
     def memslot(self, slot: int) -> a.MemslotView:
         """Look at a slot.
@@ -344,7 +354,11 @@ class Machine:
                 value=len(self._slots),
             )
         check_chunk_size(chunk_size_bytes, self._config.page_size)
-        self._config = replace(self._config, eager_split_chunk_size=chunk_size_bytes)
+        self._enable(eager_split_chunk_size=chunk_size_bytes)
+
+    def _enable(self, **capability: int) -> None:
+        self._config = replace(self._config, **capability)  # type: ignore[arg-type]
+        self._capabilities_set += 1
 
     # Pieces of the above
 

@@ -1,0 +1,58 @@
+"""The headers that operations read and answer with, as the OpenAPI document tells them."""
+
+from typing import Any, Final
+
+from app.api.idempotency import KEY_PATTERN, REPLAYED_HEADER
+from app.api.preconditions import IF_MATCH, IF_NONE_MATCH, TAGS_PATTERN
+from app.fleet.replays import IDEMPOTENCY_KEY
+
+_CONDITIONAL: Final = {
+    "update_vm": (IF_MATCH,),
+    "delete_vm": (IF_MATCH,),
+    "set_memslot": (IF_MATCH, IF_NONE_MATCH),
+    "delete_memslot": (IF_MATCH,),
+}
+"""The operations that heed preconditions, and which are of use there."""
+
+_TAGGED: Final = frozenset({"create_vm", "get_vm", "update_vm", "get_memslot", "set_memslot"})
+"""The operations whose answers have an ETag."""
+
+_TOLD: Final = {
+    IDEMPOTENCY_KEY: "Names this request: sent again with the same key, it is answered as the first "
+    "time and not done again. Known in its session, for as long as the limits say.",
+    IF_MATCH: "Only if the settings are still those of this ETag; `*`: only if it exists.",
+    IF_NONE_MATCH: "`*`: only if it does not exist.",
+}
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    pattern = KEY_PATTERN if name == IDEMPOTENCY_KEY else TAGS_PATTERN
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": _TOLD[name],
+        "schema": {"type": "string", "pattern": pattern},
+    }
+
+
+def _header(told: str, pattern: str) -> dict[str, Any]:
+    schema = {"type": "string", "pattern": pattern}
+    return {"description": told, "required": False, "schema": schema}
+
+
+def describe_headers(method: str, operation: dict[str, Any]) -> None:
+    """Add the headers that an operation reads, and those of its answers."""
+    operation_id = operation["operationId"]
+    names = [IDEMPOTENCY_KEY] if method == "post" else []
+    names += _CONDITIONAL.get(operation_id, ())
+    if names:
+        operation.setdefault("parameters", []).extend(map(_parameter, names))
+    answered = {}
+    if method == "post":
+        answered[REPLAYED_HEADER] = _header("The answer to the key's first request.", "^true$")
+    if operation_id in _TAGGED:
+        answered["ETag"] = _header("Stands for the settings as they are now.", '^"[0-9.]+"$')
+    for status, answer in operation["responses"].items():
+        if answered and status.startswith("2"):
+            answer["headers"] = {**answer.get("headers", {}), **answered}

@@ -1,0 +1,263 @@
+"""One request for each operation that answers well, and what turns it into each refusal.
+
+The world in which they are made: a VM `default-1` with a logging slot 0 of 1,024 pages at gfn
+262144, two CPUs and an armed fault `f1` that never fires; and a session `other`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+from urllib.parse import quote
+
+import numpy as np
+
+BASE_GFN: Final = 262_144
+WORLD: Final[Mapping[str, Any]] = {
+    "cpus": 2,
+    "memslots": [
+        {
+            "slot": 0,
+            "guest_phys_addr": "0x40000000",
+            "memory_size": "4MiB",
+            "flags": ["LOG_DIRTY_PAGES"],
+        }
+    ],
+    "faults": [{"type": "ipaf", "probability": 0}],
+}
+NAMES: Final[Mapping[str, str]] = {
+    "vm_id": "default-1",
+    "slot": "0",
+    "cpu": "0",
+    "fault_id": "f1",
+    "session_id": "other",
+    "code": "no_such_vm",
+}
+OCTETS: Final = {"content-type": "application/octet-stream"}
+JSON: Final = {"content-type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request of an operation: the names in its path, and the rest as httpx takes it."""
+
+    operation_id: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict)
+    before: tuple["Call", ...] = ()
+    """Calls that make the state in which this one is made."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def path(self, template: str) -> str:
+        named = {**NAMES, **self.names}
+        return template.format_map({name: quote(value, safe="") for name, value in named.items()})
+
+    def but(self, *, names: Mapping[str, str] | None = None, **request: Any) -> "Call":
+        """Give the same call with other names, or another part of the request."""
+        kept = {
+            name: value
+            for name, value in self.request.items()
+            # A body replaces a body, of whichever kind.
+            if not (name in {"json", "content"} and {"json", "content"} & request.keys())
+        }
+        return replace(self, names={**self.names, **(names or {})}, request={**kept, **request})
+
+
+def _json(operation_id: str, body: Any, **rest: Any) -> Call:
+    return Call(operation_id, request={"json": body, **rest})
+
+
+_SLOT_1: Final = {"guest_phys_addr": "0x80000000", "memory_size": 4096}
+_GFNS: Final = {"gfns": [BASE_GFN, BASE_GFN + 70]}
+
+_BODIES: Final[Mapping[str, Any]] = {
+    "guest_write": _GFNS,
+    "guest_read": _GFNS,
+    "host_write": _GFNS,
+    "host_unmap": _GFNS,
+    "clear_dirty_log": {"page_ranges": [[0, 128]]},
+    "create_session": {"session_id": "made"},
+    "create_vm": WORLD,
+    "update_vm": {"manual_dirty_log_protect2": 3},
+    "set_memslot": {
+        "guest_phys_addr": "0x40000000",
+        "memory_size": "4MiB",
+        "flags": [],
+    },
+    "set_cpu": {"online": False},
+    "add_fault": {"type": "ipaf"},
+    "run_batch": {"actions": [{"op": "guest_write", **_GFNS}, {"op": "get_dirty_log", "slot": 0}]},
+}
+
+
+def good(operation_id: str) -> Call:
+    """Give a call of an operation that answers with its first documented success."""
+    body = _BODIES.get(operation_id)
+    return Call(operation_id) if body is None else _json(operation_id, body)
+
+
+CREATED: Final = (Call("set_memslot", {"slot": "1"}, {"json": _SLOT_1}),)
+"""Calls that answer 201 where the good call answers 200."""
+
+
+def _vm_with(**fields: Any) -> Call:
+    return _json("create_vm", {**WORLD, **fields})
+
+
+def _region(slot: int, base: str, size: object) -> dict[str, Any]:
+    return {"slot": slot, "guest_phys_addr": base, "memory_size": size}
+
+
+def _slot(number: int, **fields: Any) -> Call:
+    return Call("set_memslot", {"slot": str(number)}, {"json": {**_SLOT_1, **fields}})
+
+
+def _query(operation_id: str, **query: Any) -> Call:
+    return good(operation_id).but(params=query)
+
+
+def _octets(operation_id: str, content: bytes) -> Call:
+    return good(operation_id).but(content=content, headers=OCTETS)
+
+
+_RAGGED: Final = np.arange(1 << 20, (1 << 20) + 2 * 65_537, 2, dtype="<u8").tobytes()
+"""Every other page: one range more than an answer carries."""
+
+_RAGGED_LOG: Final = (
+    _slot(2, guest_phys_addr="0x100000000", memory_size="1GiB", flags=["LOG_DIRTY_PAGES"]),
+    _octets("guest_write", _RAGGED),
+)
+
+
+def _after(before: tuple[Call, ...], call: Call, **settings: Any) -> Call:
+    return replace(call, before=before, settings=settings)
+
+
+_ALL_FAULTS: Final = _json(
+    "run_batch", {"actions": [{"op": "add_fault", "type": "ipaf", "probability": 0}] * 999}
+)
+_BEYOND: Final = {"gfns": [1 << 28]}
+_NO_CPU: Final = {"type": "ipaf", "when": {"cpu": 9}}
+_NO_GFN: Final = {"type": "ipaf", "when": {"gfn": 1 << 40}}
+_SENSELESS: Final = {"type": "ipaf", "when": {"index": 512}}
+_ODD: Final = b"1234567"
+
+REFUSED: Final[Mapping[tuple[str, str], Call]] = {
+    ("get_dirty_log", "no_dirty_log"): good("get_dirty_log").but(names={"slot": "7"}),
+    ("get_dirty_log", "no_such_cpu"): _query("get_dirty_log", cpu=9),
+    ("get_dirty_log", "copy_to_user_failed"): _after(
+        (_json("add_fault", {"type": "copy_to_user"}),), good("get_dirty_log")
+    ),
+    ("get_dirty_log", "too_many_ranges"): _after(
+        _RAGGED_LOG, good("get_dirty_log").but(names={"slot": "2"})
+    ),
+    ("peek_dirty_log", "no_dirty_log"): good("peek_dirty_log").but(names={"slot": "7"}),
+    ("peek_dirty_log", "too_many_ranges"): _after(
+        _RAGGED_LOG, good("peek_dirty_log").but(names={"slot": "2"})
+    ),
+    ("clear_dirty_log", "no_dirty_log"): good("clear_dirty_log").but(names={"slot": "7"}),
+    ("clear_dirty_log", "no_such_cpu"): _query("clear_dirty_log", cpu=9),
+    ("clear_dirty_log", "window_outside_memslot"): _query("clear_dirty_log", num_pages=3),
+    ("clear_dirty_log", "invalid_argument"): _octets("clear_dirty_log", bytes(8)),
+    ("guest_write", "no_such_vcpu"): _query("guest_write", vcpu=9),
+    ("guest_read", "no_such_vcpu"): _query("guest_read", vcpu=9),
+    **{
+        (access, code): call
+        for access in ("guest_write", "guest_read", "host_write", "host_unmap")
+        for code, call in (
+            ("gfn_beyond_ipa_space", _json(access, _BEYOND)),
+            ("invalid_argument", _octets(access, _ODD)),
+        )
+    },
+    ("create_session", "session_exists"): _json("create_session", {"session_id": "other"}),
+    ("create_session", "session_limit"): good("create_session"),
+    ("delete_session", "default_session"): Call("delete_session", {"session_id": "default"}),
+    ("create_vm", "no_such_session"): _vm_with(session_id="none"),
+    ("create_vm", "vm_limit"): _after((), good("create_vm"), max_vms=1),
+    ("create_vm", "invalid_argument"): _vm_with(memslots=[_region(0, "0x1", 4096)]),
+    ("create_vm", "memslot_changed"): _vm_with(
+        memslots=[_region(0, "0x0", 4096), _region(0, "0x0", 8192)]
+    ),
+    ("create_vm", "memslot_overlap"): _vm_with(
+        memslots=[_region(0, "0x0", 4096), _region(1, "0x0", 4096)]
+    ),
+    ("create_vm", "beyond_ipa_space"): _vm_with(memslots=[_region(0, "0x10000000000", 4096)]),
+    ("create_vm", "no_such_memslot"): _vm_with(memslots=[_region(0, "0x0", 0)]),
+    ("create_vm", "page_limit"): _after(
+        (), _vm_with(memslots=[_region(0, "0x0", "8MiB")]), max_pages_per_vm=1024
+    ),
+    ("create_vm", "state_bytes_limit"): _after(
+        (), _vm_with(memslots=[_region(0, "0x0", "1TiB")]), max_state_bytes=1 << 20
+    ),
+    ("create_vm", "senseless_fault"): _vm_with(faults=[_SENSELESS]),
+    ("create_vm", "no_such_cpu"): _vm_with(faults=[_NO_CPU]),
+    ("create_vm", "gfn_beyond_ipa_space"): _vm_with(faults=[_NO_GFN]),
+    ("list_vms", "no_such_session"): _query("list_vms", session_id="none"),
+    ("update_vm", "memslots_present"): _json("update_vm", {"eager_split_chunk_size": "2MiB"}),
+    ("update_vm", "invalid_argument"): _after(
+        (good("delete_memslot"),), _json("update_vm", {"eager_split_chunk_size": 3})
+    ),
+    ("set_memslot", "invalid_argument"): _slot(1, guest_phys_addr="0x1"),
+    ("set_memslot", "memslot_changed"): _slot(0),
+    ("set_memslot", "memslot_overlap"): _slot(1, guest_phys_addr="0x40001000"),
+    ("set_memslot", "beyond_ipa_space"): _slot(1, guest_phys_addr="0x10000000000"),
+    ("set_memslot", "no_such_memslot"): _slot(1, memory_size=0),
+    ("set_memslot", "page_limit"): _after((), _slot(1), max_pages_per_vm=1024),
+    ("set_memslot", "state_bytes_limit"): _after(
+        (), _slot(1, memory_size="512GiB"), max_state_bytes=1 << 20
+    ),
+    ("get_memslot", "no_such_memslot"): Call("get_memslot", {"slot": "7"}),
+    ("delete_memslot", "no_such_memslot"): Call("delete_memslot", {"slot": "7"}),
+    ("get_stage2", "gfn_beyond_ipa_space"): _query("get_stage2", gfn=1 << 28),
+    ("get_cpu", "no_such_cpu"): Call("get_cpu", {"cpu": "9"}),
+    ("set_cpu", "no_such_cpu"): good("set_cpu").but(names={"cpu": "9"}),
+    ("set_cpu", "last_online_cpu"): _after(
+        (good("set_cpu"),), good("set_cpu").but(names={"cpu": "1"})
+    ),
+    ("add_fault", "senseless_fault"): _json("add_fault", _SENSELESS),
+    ("add_fault", "no_such_cpu"): _json("add_fault", _NO_CPU),
+    ("add_fault", "gfn_beyond_ipa_space"): _json("add_fault", _NO_GFN),
+    ("add_fault", "fault_limit"): _after((_ALL_FAULTS,), good("add_fault")),
+    ("get_fault", "no_such_fault"): Call("get_fault", {"fault_id": "f9"}),
+    ("delete_fault", "no_such_fault"): Call("delete_fault", {"fault_id": "f9"}),
+    ("get_problem", "no_such_path"): Call("get_problem", {"code": "none"}),
+    ("get_readyz", "not_ready"): good("get_readyz"),
+}
+"""What refuses, by operation and code, beside what refuses everywhere."""
+
+KEY: Final = "a-key"
+_KEYED: Final = {"idempotency-key": KEY}
+_HUGE: Final = {**JSON, **_KEYED, "content-length": str(1 << 40)}
+
+
+_EVERYWHERE: Final[Mapping[str, Mapping[str, Any]]] = {
+    "host_not_allowed": {"headers": {"host": "elsewhere.example"}},
+    "origin_not_allowed": {"headers": {"origin": "http://elsewhere.example"}},
+    "unauthorized": {},
+    "invalid_request": {"params": {"no_such_parameter": 1}},
+    "malformed_body": {"content": b"{", "headers": JSON},
+    "body_too_large": {"content": b"{}", "headers": _HUGE},
+    "unsupported_media_type": {"content": b"{}", "headers": {"content-type": "text/plain"}},
+    "no_such_vm": {"names": {"vm_id": "default-99"}},
+    "no_such_session": {"names": {"session_id": "none"}},
+    "precondition_failed": {"headers": {"if-match": '"none"'}},
+    "idempotency_key_reused": {"headers": _KEYED, "params": {"another": 1}},
+    "idempotency_key_in_flight": {"headers": _KEYED},
+    "idempotency_key_limit": {"headers": _KEYED},
+    "answer_not_kept": {"headers": _KEYED},
+}
+"""What makes the good call of any operation one that is refused, by code."""
+
+_SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "unauthorized": {"token": "secret"},
+    "idempotency_key_limit": {"max_idempotency_bytes": 1 << 16},
+}
+
+
+def refused(operation_id: str, code: str) -> Call:
+    """Give a call that an operation refuses with a code."""
+    if (call := REFUSED.get((operation_id, code))) is not None:
+        return call
+    call = good(operation_id)
+    before = (call.but(headers=_KEYED),) if code == "idempotency_key_reused" else ()
+    bad = call.but(**_EVERYWHERE[code])
+    return replace(bad, before=before, settings=_SETTINGS.get(code, {}))

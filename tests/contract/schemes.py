@@ -1,0 +1,132 @@
+"""What the schemathesis tests share: the world that path parameters name, hooks, how far to look.
+
+CONTRACT_EXAMPLES says how many examples each operation gets (`scripts/fuzz --examples` sets it);
+without it the examples are few, and the same every time.
+"""
+
+import asyncio
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final
+
+import httpx
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+
+from app.api.idempotency import KEY_PATTERN
+from app.api.preconditions import TAGS_PATTERN
+from app.api.schemas.vms import VmIn
+from app.fleet.fleet import DEFAULT_SESSION, Fleet
+from tests.contract.calls import NAMES, WORLD
+
+Schema = schemathesis.BaseSchema
+Case = schemathesis.Case[Any]
+Send = Callable[[str, str, Any], httpx.Response]
+"""Sends a request by method, path and JSON body."""
+
+_GIVEN: Final = os.environ.get("CONTRACT_EXAMPLES")
+EXAMPLES: Final = int(_GIVEN or 12)
+
+_WORLD: Final = {
+    **WORLD,
+    "memslots": [
+        # Slot 0 is the one of the schema's examples.
+        {
+            "slot": 0,
+            "guest_phys_addr": 1 << 30,
+            "memory_size": "2GiB",
+            "flags": ["LOG_DIRTY_PAGES"],
+        },
+        {"slot": 1, "guest_phys_addr": 0, "memory_size": "2MiB", "flags": ["LOG_DIRTY_PAGES"]},
+    ],
+}
+_SPEC: Final = VmIn.model_validate_json(json.dumps(_WORLD)).to_domain()
+
+
+def looking(examples: int, **more: Any) -> settings:
+    """Say how far a test looks."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=_GIVEN is None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        **more,
+    )
+
+
+def make_world(fleet: Fleet) -> None:
+    """Have the VM, fault and session that path parameters name, whatever the calls before did.
+
+    Before every single call, so it goes past HTTP.
+    """
+    if NAMES["session_id"] not in {session.session_id for session in fleet.sessions()}:
+        fleet.create_session(NAMES["session_id"])
+    fleet.reset_session(DEFAULT_SESSION)
+    asyncio.run(fleet.create_vm(_SPEC))
+
+
+def forget_everything(send: Send) -> None:
+    """Leave the default session, empty: the same calls then meet the same answers."""
+    listed = send("GET", "/v1/sessions?limit=1000", None).json()["sessions"]
+    for session in listed:
+        if session["session_id"] != "default":
+            send("DELETE", f"/v1/sessions/{session['session_id']}", None)
+    assert send("POST", "/v1/sessions/default/reset", None).status_code == 204
+
+
+_keys: Final = count()
+
+
+def freshen(case: Case) -> None:
+    """Keep a request from meeting what another has left.
+
+    The same key with another body is refused, and so is a tag of an older state: rightly, but no
+    schema can tell. So a valid key becomes a new one, and a valid condition is left out.
+    """
+    for name, value in list((case.headers or {}).items()):
+        if name == "Idempotency-Key" and _fits(KEY_PATTERN, value):
+            case.headers[name] = f"key-{next(_keys)}"
+        elif name in {"If-Match", "If-None-Match"} and _fits(TAGS_PATTERN, value):
+            del case.headers[name]
+
+
+def map_path_parameters(
+    context: Any,  # noqa: ARG001 - the hook is given it
+    path_parameters: dict[str, Any] | None,
+) -> dict[str, Any] | None:
+    """Name what `make_world` has made."""
+    if path_parameters is None:
+        return None
+    named = {
+        name: value if name in {"slot", "cpu"} else NAMES.get(name, value)
+        for name, value in path_parameters.items()
+    }
+    # Numbers that the schema allows are folded onto those that exist, and a few beyond.
+    for name in ("slot", "cpu"):
+        if isinstance(named.get(name), int) and named[name] >= 0:
+            named[name] %= 3
+    return named
+
+
+def _fits(pattern: str, value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+class Statuses:
+    """The statuses that each operation has answered."""
+
+    def __init__(self) -> None:
+        self.seen: defaultdict[str, set[int]] = defaultdict(set)
+
+    def add(self, case: Case, response: Any) -> None:
+        self.seen[case.operation.label].add(response.status_code)
+
+    def never_well(self) -> list[str]:
+        """List the operations that were called and never answered 2xx."""
+        return [label for label, seen in self.seen.items() if not any(s < 300 for s in seen)]

@@ -1,0 +1,116 @@
+"""Every documented answer can be got, and what was got is documented: walked from the document."""
+
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.fleet.limits import MAX_SESSIONS
+from app.fleet.replays import RECORD_BYTES, SCOPE_SHARE
+from app.main import create_app
+from app.settings import Settings
+from tests.contract.calls import CREATED, KEY, REFUSED, WORLD, Call, good, refused
+from tests.contract.documented import Contract
+
+pytestmark = pytest.mark.anyio
+
+Connect = Callable[[FastAPI], httpx.AsyncClient]
+
+CONTRACT = Contract(create_app(Settings()).openapi())
+OPERATIONS = {operation.operation_id: operation for operation in CONTRACT.operations}
+DOCUMENTED = [
+    (operation_id, status, code)
+    for operation_id, operation in OPERATIONS.items()
+    for status, code in operation.refusals()
+]
+
+
+async def send(client: httpx.AsyncClient, call: Call) -> httpx.Response:
+    operation = OPERATIONS[call.operation_id]
+    return await client.request(operation.method, call.path(operation.path), **call.request)
+
+
+def make_world(call: Call, code: str) -> FastAPI:
+    app = create_app(Settings(**call.settings))
+    fleet = app.state.context.fleet
+    fleet.create_session("other")
+    if code == "session_limit":
+        while len(fleet.sessions()) < MAX_SESSIONS:
+            fleet.create_session()
+    return app
+
+
+async def claim_keys(client: httpx.AsyncClient, app: FastAPI, call: Call, code: str) -> None:
+    """Leave the key as a first request leaves it that has not ended, or was lost, or has company.
+
+    The claims are real; only the requests that hold them are not there, for they would have to be
+    caught in the middle of what takes no time.
+    """
+    replays = app.state.context.fleet.replays
+    assert (await send(client, call)).is_success
+    ((name, scope),) = replays._scopes.items()
+    fingerprint = scope.settled[KEY].fingerprint
+    replays.clear(name)
+    if code == "idempotency_key_limit":
+        for number in range(call.settings["max_idempotency_bytes"] // SCOPE_SHARE // RECORD_BYTES):
+            replays.begin(name, f"other-{number}", fingerprint)
+        return
+    claim = replays.begin(name, KEY, fingerprint)
+    if code == "answer_not_kept":
+        claim.settle(None)
+
+
+async def prepare(client: httpx.AsyncClient, app: FastAPI, call: Call, code: str) -> None:
+    token = call.settings.get("token", "")
+    client.headers["authorization"] = f"Bearer {token}"
+    assert (await client.post("/v1/vms", json=WORLD)).status_code == 201
+    for earlier in call.before:
+        assert (await send(client, earlier)).is_success
+    if code in {"idempotency_key_in_flight", "idempotency_key_limit", "answer_not_kept"}:
+        await claim_keys(client, app, call, code)
+    del client.headers["authorization"]
+    app.state.context.is_stopping = code == "not_ready"
+
+
+@pytest.fixture
+async def world(connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
+    call = Call("get_index")
+    app = make_world(call, "")
+    async with connect(app) as client:
+        await prepare(client, app, call, "")
+        yield client
+
+
+@pytest.mark.parametrize("operation_id", OPERATIONS)
+async def test_each_operation_answers_each_success_that_it_documents(
+    world: httpx.AsyncClient, operation_id: str
+) -> None:
+    calls = [good(operation_id), *(call for call in CREATED if call.operation_id == operation_id)]
+
+    answers = [await send(world, call) for call in calls]
+
+    assert {answer.status_code for answer in answers} == set(OPERATIONS[operation_id].successes())
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "status", "code"), DOCUMENTED, ids=["-".join(map(str, d)) for d in DOCUMENTED]
+)
+async def test_each_documented_refusal_can_be_met(
+    connect: Connect, operation_id: str, status: int, code: str
+) -> None:
+    call = refused(operation_id, code)
+    app = make_world(call, code)
+    async with connect(app) as client:
+        await prepare(client, app, call, code)
+
+        answer = await send(client, call)
+
+    problem = answer.json()
+    assert (answer.status_code, problem["status"], problem["code"]) == (status, status, code)
+
+
+def test_no_call_of_the_table_is_left_out() -> None:
+    documented = {(operation_id, code) for operation_id, _, code in DOCUMENTED}
+
+    assert documented >= REFUSED.keys()

@@ -1,0 +1,71 @@
+"""The pin policy of docs/security.md holds for what is installed by scripts, CI and image."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
+CALENDAR_VERSIONED = {"structlog"}
+
+
+def entries(lock: str) -> dict[NormalizedName, Requirement]:
+    """The requirements of a lock by name; each with all its continuation lines."""
+    text = (ROOT / lock).read_text()
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    found = {}
+    for line in lines:
+        wanted = line.partition(" --hash")[0].strip()
+        if wanted and not wanted.startswith("#"):
+            requirement = Requirement(wanted)
+            found[canonicalize_name(requirement.name)] = requirement
+            assert re.search(r"--hash=sha256:[0-9a-f]{64}", line), f"{wanted} has no hash"
+    return found
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_locked_package_is_pinned_and_hashed(lock: str) -> None:
+    locked = entries(lock)
+
+    assert len(locked) > 1
+    for requirement in locked.values():
+        (pin,) = requirement.specifier
+        assert pin.operator == "==", requirement
+        assert requirement.url is None
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_no_lock_has_an_address(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+
+    assert "://" not in text
+    assert "--index" not in text
+    assert "--find-links" not in text
+
+
+def test_what_is_tested_is_what_is_shipped() -> None:
+    shipped, tested = entries("requirements.txt"), entries("requirements-dev.txt")
+
+    assert {name: tested.get(name) for name in shipped} == shipped
+
+
+@pytest.mark.parametrize("group", ["dependencies", "dev"])
+def test_every_range_is_bounded_and_the_lock_is_within(group: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = (
+        project["dependencies"]
+        if group == "dependencies"
+        else (project["optional-dependencies"][group])
+    )
+    locked = entries("requirements-dev.txt")
+
+    for requirement in map(Requirement, wanted):
+        operators = {specifier.operator for specifier in requirement.specifier}
+        assert ">=" in operators, requirement
+        assert "<" in operators or requirement.name in CALENDAR_VERSIONED, requirement
+        (pin,) = locked[canonicalize_name(requirement.name)].specifier
+        assert requirement.specifier.contains(pin.version), (requirement, pin)
