@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from app.api.idempotency import KEY_PATTERN, REPLAYED_HEADER
-from app.api.preconditions import IF_MATCH, IF_NONE_MATCH, TAGS_PATTERN
+from app.api.preconditions import IF_MATCH, IF_NONE_MATCH, MAX_TAGS_CHARS, TAGS_PATTERN
 from app.fleet.replays import IDEMPOTENCY_KEY
 
 _CONDITIONAL: Final = {
@@ -26,13 +26,15 @@ _TOLD: Final = {
 
 
 def _parameter(name: str) -> dict[str, Any]:
-    pattern = KEY_PATTERN if name == IDEMPOTENCY_KEY else TAGS_PATTERN
+    schema: dict[str, Any] = {"type": "string", "pattern": KEY_PATTERN}
+    if name != IDEMPOTENCY_KEY:
+        schema = {"type": "string", "pattern": TAGS_PATTERN, "maxLength": MAX_TAGS_CHARS}
     return {
         "name": name,
         "in": "header",
         "required": False,
         "description": _TOLD[name],
-        "schema": {"type": "string", "pattern": pattern},
+        "schema": schema,
     }
 
 

@@ -46,15 +46,15 @@ _LOCATION: Final = {
         "schema": {"type": "string", "format": "uri-reference"},
     }
 }
-_TOKEN_SCHEME: Final = "token"
+_SCHEME: Final = "token"
 _SECURITY_SCHEMES: Final = {
-    _TOKEN_SCHEME: {
+    _SCHEME: {
         "type": "http",
         "scheme": "bearer",
         "description": "The token of HACDBS_TOKEN, where the service has one.",
     }
 }
-_SECURITY: Final[list[dict[str, list[str]]]] = [{}, {_TOKEN_SCHEME: []}]
+_SECURITY: Final[list[dict[str, list[str]]]] = [{}, {_SCHEME: []}]
 """None, or the token: which of them depends on a setting, and the document on none."""
 
 

@@ -21,7 +21,7 @@ IF_NONE_MATCH: Final = "If-None-Match"
 _TAG: Final = r'(W/)?"[!#-~]*"'
 TAGS_PATTERN: Final = rf"^(\*|{_TAG}( *, *{_TAG})*)$"
 _TAGS: Final = re.compile(TAGS_PATTERN.removesuffix("$") + r"\Z")
-_MAX_CHARS: Final = 1_000
+MAX_TAGS_CHARS: Final = 1_000
 _ANY: Final = "*"
 
 
@@ -78,7 +78,7 @@ def _tags(request: Request, name: str) -> frozenset[str] | None:
     if name not in request.headers:
         return None
     given = ", ".join(request.headers.getlist(name))
-    if len(given) > _MAX_CHARS or _TAGS.match(given) is None:
+    if len(given) > MAX_TAGS_CHARS or _TAGS.match(given) is None:
         detail = f'{name} must be * or entity tags, as in "3"'
         raise invalid_request((error_at("header", name, detail, bound=TAGS_PATTERN, value=given),))
     return frozenset(tag.strip(" ") for tag in given.split(","))

@@ -11,6 +11,7 @@ import typer
 import uvicorn
 from typing_extensions import override
 
+from app.cli.connection import BoundedHttp
 from app.cli.environment import BadSettingsError, override_settings, read_settings
 from app.settings import LogFormat, LogLevel
 
@@ -74,6 +75,9 @@ class Server(uvicorn.Server):
                 log_config=None,  # requests are logged by the application
                 access_log=False,
                 server_header=False,
+                http=BoundedHttp,
+                ws="none",  # nothing here speaks it, and it would come in past the gate
+                proxy_headers=False,
                 timeout_graceful_shutdown=STOP_SECONDS,
             )
         )

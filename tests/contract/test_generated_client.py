@@ -1,0 +1,136 @@
+"""A client that a generator made of the published document: it compiles, and each operation works.
+
+The generator runs without a network, for it is given the document as a file and no hooks to run.
+"""
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Generator
+from compileall import compile_dir
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.cli.client import open_http
+from app.cli.service import running_service
+from tests.contract.calls import NAMES, WORLD, good
+from tests.contract.documented import Contract, Operation
+from tests.contract.test_openapi import COMMITTED
+
+GENERATOR = "openapi_python_client"
+PACKAGE = "hacdbs_sim_client"
+
+pytestmark = pytest.mark.skipif(
+    find_spec(GENERATOR) is None, reason=f"{GENERATOR} is not installed (extra dev)"
+)
+
+CONTRACT = Contract(json.loads(COMMITTED.read_text()))
+OPERATIONS = {operation.operation_id: operation for operation in CONTRACT.operations}
+
+MODELS = {
+    "add_fault": "EntryFaultIn",
+    "clear_dirty_log": "ClearInPageRanges",
+    "create_session": "SessionIn",
+    "create_vm": "VmIn",
+    "guest_read": "PagesInGfns",
+    "guest_write": "PagesInGfns",
+    "host_unmap": "PagesInGfns",
+    "host_write": "PagesInGfns",
+    "run_batch": "BatchIn",
+    "set_cpu": "CpuIn",
+    "set_memslot": "MemslotIn",
+    "update_vm": "VmPatchManualDirtyLogProtect2",
+}
+"""The generated class of each body; one of several where the document has a choice."""
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+    directory = tmp_path_factory.mktemp("client")
+    config = directory / "config.yml"
+    config.write_text("post_hooks: []\n")
+    made = directory / PACKAGE
+    source = ["--path", str(COMMITTED), "--config", str(config)]
+    output = ["--meta", "none", "--output-path", str(made), "--fail-on-warning"]
+    subprocess.run(  # noqa: S603 - the generator
+        [sys.executable, "-m", GENERATOR, "generate", *source, *output], check=True, timeout=120
+    )
+    sys.path.insert(0, str(directory))
+    yield made
+
+    sys.path.remove(str(directory))
+
+
+@pytest.fixture(scope="module")
+def http() -> Generator[httpx.Client]:
+    with running_service({"HACDBS_LOG_LEVEL": "error"}) as url, open_http(url) as client:
+        yield client
+
+
+@pytest.fixture
+def world(http: httpx.Client) -> httpx.Client:
+    http.delete("/v1/sessions/made")
+    http.post("/v1/sessions", json={"session_id": NAMES["session_id"]})
+    http.post("/v1/sessions/default/reset")
+    assert http.post("/v1/vms", json=WORLD).status_code == 201
+    return http
+
+
+def call(url: str, operation: Operation, **names: str) -> Any:
+    """Call an operation through the client; give the generated response, parsed."""
+    client = importlib.import_module(f"{PACKAGE}.client").Client(
+        base_url=url, httpx_args={"trust_env": False}
+    )
+    tag = operation.described["tags"][0].replace(" ", "_")
+    module = importlib.import_module(f"{PACKAGE}.api.{tag}.{operation.operation_id}")
+    given = {**NAMES, **names}
+    arguments: dict[str, Any] = {
+        parameter["name"]: (int if parameter["schema"]["type"] == "integer" else str)(
+            given[parameter["name"]]
+        )
+        for parameter in operation.described.get("parameters", ())
+        if parameter["in"] == "path"
+    }
+    if (name := MODELS.get(operation.operation_id)) is not None:
+        models = importlib.import_module(f"{PACKAGE}.models")
+        body = good(operation.operation_id).request["json"]
+        arguments["body"] = getattr(models, name).from_dict(body)
+    with client:
+        return module.sync_detailed(client=client, **arguments)
+
+
+def test_the_client_compiles_and_imports_whole(package: Path) -> None:
+    assert compile_dir(package, quiet=2)
+
+    modules = [path.relative_to(package.parent) for path in package.rglob("*.py")]
+    for module in modules:
+        importlib.import_module(".".join(module.with_suffix("").parts))
+    assert len(modules) > len(OPERATIONS)
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize("operation_id", OPERATIONS)
+def test_each_operation_can_be_called(world: httpx.Client, operation_id: str) -> None:
+    operation = OPERATIONS[operation_id]
+
+    answer = call(str(world.base_url), operation)
+
+    assert answer.status_code in operation.successes()
+    assert bool(answer.content) == (answer.parsed is not None)
+    if hasattr(answer.parsed, "to_dict"):
+        assert type(answer.parsed).__name__ != "ProblemOut"
+        assert answer.parsed.to_dict() == httpx.Response(200, content=answer.content).json()
+        assert getattr(answer.parsed, "additional_properties", {}) == {}
+
+
+@pytest.mark.usefixtures("package")
+def test_a_refusal_is_parsed_as_a_problem(world: httpx.Client) -> None:
+    answer = call(str(world.base_url), OPERATIONS["get_vm"], vm_id="default-9")
+
+    assert (answer.status_code, type(answer.parsed).__name__) == (404, "ProblemOut")
+    assert answer.parsed.code == "no_such_vm"

@@ -1,0 +1,400 @@
+"""Requests that make sense, one after the other, over all operations; and the same, damaged.
+
+The author keeps in mind what the answers have told: which VMs, slots, faults and sessions there
+are. What it keeps is bounded by resets, so that a service under its hand does not grow.
+"""
+
+import json
+import random
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from tests.fuzz.wire import Answer, Request
+
+MAX_VMS: Final = 8
+MAX_SESSIONS: Final = 4
+RESET_EVERY: Final = 500
+"""Requests; what grows with each of them (faults, kept answers) is forgotten then."""
+
+PAGE_SIZES: Final = (4_096, 16_384, 65_536)
+FAULT_TYPES: Final = ("structf", "ipaf", "ipahacf", "lost_interrupt", "split_enomem", "unit_busy")
+JSON: Final = {"Content-Type": "application/json"}
+_LOGS: Final = ("LOG_DIRTY_PAGES",)
+OCTETS: Final = {"Content-Type": "application/octet-stream"}
+
+
+@dataclass(slots=True)
+class KnownVm:
+    """What the author remembers of a VM."""
+
+    page_size: int
+    slots: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By number: the first gfn, and how many pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A request, and by which operation it is meant."""
+
+    operation_id: str
+    request: Request
+
+
+class Author:
+    """Writes requests, by chance, and learns from the answers."""
+
+    def __init__(self, seed: str) -> None:
+        self._rng = random.Random(seed)
+        self._vms: dict[str, KnownVm] = {}
+        self._sessions: list[str] = []
+        self._told = 0
+        self._keys = 0
+        self._pending: list[Told] = []
+        self._is_resetting = False
+        self._writers: tuple[tuple[Callable[[], Told], int], ...] = (
+            (self._create_vm, 3),
+            (self._access, 12),
+            (self._get_log, 8),
+            (self._clear_log, 8),
+            (self._set_memslot, 5),
+            (self._batch, 4),
+            (self._fault, 4),
+            (self._change, 5),
+            (self._look, 12),
+            (self._session, 3),
+            (self._service, 4),
+        )
+
+    def next(self) -> Told:
+        """Write a request."""
+        self._told += 1
+        if self._told % RESET_EVERY == 0:
+            self._is_resetting = True
+            return self._plain("list_sessions", "GET", "/v1/sessions", limit=1_000)
+        if self._pending:
+            return self._pending.pop(0)
+        if len(self._vms) < MAX_VMS // 2 and self._rng.random() < 0.3:
+            return self._create_vm()
+        writers, weights = zip(*self._writers, strict=True)
+        told: Told = self._rng.choices(writers, weights)[0]()
+        return told
+
+    def learn(self, told: Told, answer: Answer) -> None:
+        """Remember what an answer says there is."""
+        if answer.status >= 300:
+            return
+        parts = told.request.path.split("/")
+        match told.operation_id:
+            case "create_session":
+                self._sessions.append(json.loads(answer.body)["session_id"])
+            case "list_sessions" if self._is_resetting:
+                # Attacks may have made some that nobody was told of.
+                self._is_resetting = False
+                self._reset([each["session_id"] for each in json.loads(answer.body)["sessions"]])
+            case "delete_session":
+                self._sessions = [session for session in self._sessions if session != parts[3]]
+                self._forget_vms(parts[3])
+            case "reset_session":
+                self._forget_vms(parts[3])
+            case _:
+                self._learn_of_vms(told.operation_id, parts, answer.body)
+
+    def _learn_of_vms(self, operation_id: str, parts: list[str], body: bytes) -> None:
+        match operation_id:
+            case "create_vm":
+                made = json.loads(body)
+                slots = {s["slot"]: (s["base_gfn"], s["npages"]) for s in made["memslots"]}
+                self._vms[made["vm_id"]] = KnownVm(made["page_size"], slots)
+            case "set_memslot" if (vm := self._vms.get(parts[3])) is not None:
+                now = json.loads(body)
+                vm.slots.pop(now["slot"], None)
+                if now["change"] != "delete":
+                    vm.slots[now["slot"]] = (now["base_gfn"], now["npages"])
+            case "delete_memslot" if (vm := self._vms.get(parts[3])) is not None:
+                vm.slots.pop(int(parts[5]), None)
+            case "delete_vm":
+                self._vms.pop(parts[3], None)
+            case _:
+                pass
+
+    def _reset(self, sessions: list[str]) -> None:
+        self._pending = [
+            *(
+                self._plain("delete_session", "DELETE", f"/v1/sessions/{session}")
+                for session in sessions
+                if session != "default"
+            ),
+            self._plain("reset_session", "POST", "/v1/sessions/default/reset"),
+        ]
+
+    def _forget_vms(self, session_id: str) -> None:
+        for vm_id in [vm_id for vm_id in self._vms if vm_id.rpartition("-")[0] == session_id]:
+            del self._vms[vm_id]
+
+    def damaged(self, told: Told) -> Told:
+        """Damage a request so that it stays HTTP: its query, headers, names or body."""
+        rng, request = self._rng, told.request
+        match rng.randrange(6):
+            case 0:
+                odd = rng.choice(
+                    ("x=1", "limit=0", "cpu=-1", "format=xml", "%ff=%00", "cpu=1&cpu=1")
+                )
+                joint = "&" if "?" in request.target else "?"
+                request = replace(request, target=f"{request.target}{joint}{odd}")
+            case 1:
+                parts = request.target.split("/")
+                parts[rng.randrange(len(parts))] = rng.choice(
+                    ("", "-", "99999", "%00", "..", "x" * 99)
+                )
+                request = replace(request, target="/" + "/".join(parts).lstrip("/"))
+            case 2:
+                name = rng.choice(("Host", "Content-Type", "Accept", "If-Match", "Idempotency-Key"))
+                value = rng.choice(
+                    ("", "x", "*/*;q=x", "\xff", "a" * 2_000, "application/octet-stream")
+                )
+                request = replace(request, headers={**request.headers, name: value})
+            case 3:
+                request = replace(
+                    request, method=rng.choice(("GET", "PUT", "PATCH", "DELETE", "HEAD"))
+                )
+            case _ if request.body:
+                request = replace(request, body=self._damaged_body(request.body))
+            case _:
+                request = replace(request, body=b"{}", headers={**request.headers, **JSON})
+        return Told(told.operation_id, request)
+
+    def _damaged_body(self, body: bytes) -> bytes:
+        rng = self._rng
+        try:
+            document = json.loads(body)
+        except ValueError:
+            return body[: rng.randrange(len(body) + 1)]
+        if not isinstance(document, dict) or not document or rng.random() < 0.3:
+            damaged = bytearray(body)
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+            return bytes(damaged)
+        odd: list[Any] = [None, -1, 1.5, "", "x", True, [], {}, 1 << 63, [[0, 0]], "0x" + "f" * 16]
+        name = rng.choice((*document, "unknown"))
+        return json.dumps({**document, name: rng.choice(odd)}).encode()
+
+    def _plain(self, operation_id: str, method: str, path: str, **query: object) -> Told:
+        target = f"{path}?{urlencode(query)}" if query else path
+        return Told(operation_id, Request(method, target, self._headers(method)))
+
+    def _with(
+        self, operation_id: str, method: str, path: str, body: object, **query: object
+    ) -> Told:
+        told = self._plain(operation_id, method, path, **query)
+        is_octets = isinstance(body, bytes)
+        octets = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {**told.request.headers, **(OCTETS if is_octets else JSON)}
+        return Told(operation_id, replace(told.request, headers=headers, body=octets))
+
+    def _headers(self, method: str) -> Mapping[str, str]:
+        if method != "POST" or self._rng.random() < 0.7:
+            return {}
+        # Now and then a key comes again, with what is most likely another request.
+        self._keys += self._rng.random() < 0.9
+        return {"Idempotency-Key": f"key-{self._keys}"}
+
+    def _vm(self) -> tuple[str, KnownVm]:
+        if not self._vms:
+            return "default-1", KnownVm(4_096)
+        return self._rng.choice(list(self._vms.items()))
+
+    def _slot(self, vm: KnownVm) -> int:
+        return self._rng.choice([*vm.slots, *vm.slots, self._rng.randrange(4)])
+
+    def _path(self) -> tuple[str, KnownVm]:
+        vm_id, vm = self._vm()
+        return f"/v1/vms/{vm_id}", vm
+
+    def _region(self, slot: int, page_size: int) -> dict[str, Any]:
+        rng = self._rng
+        region = {
+            "guest_phys_addr": hex((slot << 32) + (rng.randrange(4) << 28)),
+            "memory_size": rng.choice(("2MiB", "4MiB", "64MiB", page_size * 100)),
+            "flags": rng.choice(([*_LOGS], [*_LOGS], [*_LOGS], [], ["READONLY"])),
+        }
+        if rng.random() < 0.3:
+            region["backing"] = rng.choice(("2MiB", "1GiB", page_size))
+        return region
+
+    def _create_vm(self) -> Told:
+        rng = self._rng
+        if len(self._vms) >= MAX_VMS:
+            return self._plain("delete_vm", "DELETE", self._path()[0])
+        page_size = rng.choice(PAGE_SIZES)
+        body = {
+            "name": rng.choice(("", "src", "\u00e4" * 10)),
+            "session_id": rng.choice(["default", *self._sessions]),
+            "page_size": page_size,
+            "vcpus": rng.randint(1, 4),
+            "cpus": rng.randint(1, 4),
+            "features": {"dbm": rng.random() < 0.8, "hacdbs": rng.random() < 0.9},
+            "manual_dirty_log_protect2": rng.choice((0, 1, 3)),
+            "eager_split_chunk_size": rng.choice((0, page_size)),
+            "kernel": rng.choice(("fixed", "v1")),
+            "seed": rng.randrange(1 << 53),
+            "memslots": [
+                {"slot": slot, **self._region(slot, page_size)}
+                for slot in range(rng.choice((0, 1, 2, 2, 3)))
+            ],
+        }
+        return self._with("create_vm", "POST", "/v1/vms", body)
+
+    def _gfn(self, vm: KnownVm) -> int:
+        if not vm.slots or self._rng.random() < 0.02:
+            return self._rng.randrange(1 << 24)
+        base, npages = self._rng.choice(list(vm.slots.values()))
+        return base + self._rng.randrange(npages)
+
+    def _pages(self, vm: KnownVm) -> Any:
+        rng = self._rng
+        gfns = [self._gfn(vm) for _ in range(rng.choice((0, 1, 5, 200)))]
+        match rng.randrange(3):
+            case 0:
+                return {"gfns": gfns}
+            case 1:
+                return {"gfn_ranges": [[gfn, rng.randint(1, 100)] for gfn in gfns[:20]]}
+            case _:
+                return struct.pack(f"<{len(gfns)}Q", *gfns)
+
+    def _access(self) -> Told:
+        path, vm = self._path()
+        kind = self._rng.choice(
+            ("guest/write", "guest/write", "guest/read", "host/write", "host/unmap")
+        )
+        query = {"vcpu": 0} if kind.startswith("guest") and self._rng.random() < 0.3 else {}
+        return self._with(
+            kind.replace("/", "_"), "POST", f"{path}/{kind}", self._pages(vm), **query
+        )
+
+    def _get_log(self) -> Told:
+        path, vm = self._path()
+        log = f"{path}/memslots/{self._slot(vm)}/dirty-log"
+        query: dict[str, Any] = {}
+        if self._rng.random() < 0.6:
+            query["format"] = self._rng.choice(("ranges", "base64", "summary"))
+        if self._rng.random() < 0.3:
+            return self._plain("peek_dirty_log", "GET", log, **query)
+        if self._rng.random() < 0.3:
+            query["trace"] = "true"
+        told = self._plain("get_dirty_log", "POST", f"{log}/get", **query)
+        if self._rng.random() < 0.2:
+            headers = {**told.request.headers, "Accept": "application/octet-stream"}
+            return Told(told.operation_id, replace(told.request, headers=headers))
+        return told
+
+    def _clear_log(self) -> Told:
+        rng = self._rng
+        path, vm = self._path()
+        slot = self._slot(vm)
+        npages = vm.slots.get(slot, (0, 100))[1]
+        query = {}
+        if rng.random() < 0.4:
+            query["first_page"] = first = 64 * rng.randrange(max(npages // 64, 1))
+            query["num_pages"] = min(64 * rng.randint(1, 8), npages - first)
+        firsts = [rng.randrange(npages) for _ in range(rng.randint(0, 20))]
+        ranges = [[first, rng.randint(1, npages - first)] for first in firsts]
+        body: Any = {"page_ranges": ranges}
+        if rng.random() < 0.3:
+            body = rng.randbytes(-(-query.get("num_pages", npages) // 64) * 8)
+        return self._with(
+            "clear_dirty_log", "POST", f"{path}/memslots/{slot}/dirty-log/clear", body, **query
+        )
+
+    def _set_memslot(self) -> Told:
+        path, vm = self._path()
+        slot = self._slot(vm)
+        if self._rng.random() < 0.2:
+            return self._plain("delete_memslot", "DELETE", f"{path}/memslots/{slot}")
+        body = self._region(slot, vm.page_size)
+        return self._with("set_memslot", "PUT", f"{path}/memslots/{slot}", body)
+
+    def _batch(self) -> Told:
+        path, vm = self._path()
+        slot = self._slot(vm)
+        actions: list[dict[str, Any]] = [
+            {"op": "guest_write", "gfns": [self._gfn(vm) for _ in range(20)]},
+            {"op": "host_write", "gfn_ranges": [[self._gfn(vm), 5]]},
+            {"op": "get_dirty_log", "slot": slot, "format": "summary"},
+            {"op": "clear_dirty_log", "slot": slot, "page_ranges": [[0, 10]]},
+            {"op": "set_cpu", "cpu": 0, "online": True},
+            {"op": "add_fault", "type": "ipaf", "times": 1},
+        ]
+        chosen = self._rng.choices(actions, k=self._rng.randint(0, 10))
+        return self._with("run_batch", "POST", f"{path}/batch", {"actions": chosen})
+
+    def _fault(self) -> Told:
+        rng = self._rng
+        path = f"{self._path()[0]}/faults"
+        match rng.randrange(6):
+            case 0:
+                return self._plain("delete_faults", "DELETE", path)
+            case 1:
+                return self._plain("delete_fault", "DELETE", f"{path}/f{rng.randint(1, 9)}")
+            case 2:
+                return self._plain("get_fault", "GET", f"{path}/f{rng.randint(1, 9)}")
+            case 3:
+                return self._plain("list_faults", "GET", path)
+            case _:
+                body = {"type": rng.choice(FAULT_TYPES), "probability": 0.5, "times": 3}
+                return self._with("add_fault", "POST", path, body)
+
+    def _change(self) -> Told:
+        rng = self._rng
+        path, vm = self._path()
+        if rng.random() < 0.5:
+            body = {"online": rng.random() < 0.7}
+            return self._with("set_cpu", "PATCH", f"{path}/cpus/{rng.randrange(4)}", body)
+        given = {"manual_dirty_log_protect2": rng.choice((0, 1, 3))}
+        split = {"eager_split_chunk_size": vm.page_size}
+        return self._with("update_vm", "PATCH", path, rng.choice((given, given, split)))
+
+    def _look(self) -> Told:
+        path, vm = self._path()
+        return self._rng.choice(
+            (
+                self._plain("get_vm", "GET", path),
+                self._plain("get_memslot", "GET", f"{path}/memslots/{self._slot(vm)}"),
+                self._plain("list_memslots", "GET", f"{path}/memslots", limit=2),
+                self._plain("get_stage2", "GET", f"{path}/stage2", gfn=self._gfn(vm), count=1000),
+                self._plain("list_cpus", "GET", f"{path}/cpus"),
+                self._plain("get_cpu", "GET", f"{path}/cpus/{self._rng.randrange(4)}"),
+                self._plain("list_vms", "GET", "/v1/vms", session_id="-"),
+            )
+        )
+
+    def _session(self) -> Told:
+        rng = self._rng
+        session = rng.choice(["default", *self._sessions])
+        match rng.randrange(5):
+            case 0 if len(self._sessions) < MAX_SESSIONS:
+                body = {"session_id": f"f{rng.randrange(9)}"} if rng.random() < 0.5 else {}
+                return self._with("create_session", "POST", "/v1/sessions", body)
+            case 1:
+                return self._plain("delete_session", "DELETE", f"/v1/sessions/{session}")
+            case 2:
+                return self._plain("list_sessions", "GET", "/v1/sessions")
+            case 3 if rng.random() < 0.2:
+                return self._plain("reset_session", "POST", f"/v1/sessions/{session}/reset")
+            case _:
+                return self._plain("get_session", "GET", f"/v1/sessions/{session}")
+
+    def _service(self) -> Told:
+        return self._rng.choice(
+            (
+                self._plain("get_index", "GET", "/"),
+                self._plain("get_livez", "GET", "/livez"),
+                self._plain("get_readyz", "GET", "/readyz"),
+                self._plain("get_version", "GET", "/version"),
+                self._plain("get_metrics", "GET", "/metrics"),
+                self._plain("get_capabilities", "GET", "/v1/capabilities"),
+                self._plain("list_fault_types", "GET", "/v1/fault-types"),
+                self._plain("get_problem", "GET", "/problems/no_such_vm"),
+            )
+        )

@@ -1,0 +1,21 @@
+"""A short campaign; `scripts/fuzz` runs long ones and looks at the memory as well."""
+
+import json
+
+from tests.contract.test_openapi import COMMITTED
+from tests.fuzz.campaign import run
+from tests.fuzz.service import watched_service
+
+REQUESTS = 4_000
+
+
+def test_a_campaign_finds_nothing_and_reaches_every_operation() -> None:
+    document = json.loads(COMMITTED.read_text())
+
+    with watched_service() as service:
+        outcome = run(service, document, REQUESTS, "ci")
+
+    kinds = {kind for kind, _ in outcome.statuses}
+    assert kinds == {"good", "damaged", "elsewhere", "raw"}
+    assert outcome.requests == REQUESTS
+    assert outcome.never_good() == []
