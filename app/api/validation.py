@@ -45,13 +45,30 @@ def _error_at(place: Place, pointer: str, error: Mapping[str, Any]) -> ProblemEr
     )
 
 
-def body_errors(refused: ValidationError, tags: frozenset[str]) -> tuple[ProblemErrorOut, ...]:
-    """Describe what pydantic refused in a body."""
+def body_errors(
+    refused: ValidationError,
+    tags: frozenset[str] = frozenset(),
+    *,
+    within: tuple[str, int] | None = None,
+) -> tuple[ProblemErrorOut, ...]:
+    """Describe what pydantic refused in a body.
+
+    Args:
+        refused: What it refused.
+        tags: Tags of the body's unions.
+        within: The field whose list was refused, if only a piece of it was validated, and how many
+            elements came before that piece.
+    """
     count = refused.error_count()
     if count > MAX_DETAILED:
         detail = f"the body breaks the schema in {count} places"
         return (error_at("body", "", detail, bound=0, value=count),)
     errors = refused.errors(include_url=False)
+    if within is not None:
+        name, before = within
+        for error in errors:
+            first, *rest = error["loc"]
+            error["loc"] = (name, before + int(first), *rest)
     return tuple(_error_at("body", _pointer(error, tags), error) for error in errors[:MAX_ERRORS])
 
 

@@ -29,7 +29,7 @@ class LiveMachine:
         self._account = Account(budget)
         self._tally = tally
         self._lock = asyncio.Lock()
-        self._hits: dict[str, int] = {}
+        self._hits: dict[a.FaultType, int] = {}
         self._account.hold(machine.footprint.state_bytes)
 
     async def run(self, call: Callable[[], T], *, work: Callable[[], int]) -> T:
@@ -118,10 +118,10 @@ class LiveMachine:
         return outcome
 
     def _tally_hits(self) -> None:
-        """Compare the faults' hits with those after the call before: one look, not two."""
-        struck = [fault for fault in self.machine.faults() if fault.hits]
-        self._tally.record_hits(struck, self._hits)
-        self._hits = {fault.fault_id: fault.hits for fault in struck}
+        hits = self.machine.fault_hits()
+        if hits != self._hits:
+            self._tally.record_hits(hits, self._hits)
+            self._hits = hits
 
     def _arm_fault(self, action: a.ArmFault) -> a.FaultView:
         if len(self.machine.faults()) >= MAX_FAULTS_PER_VM:

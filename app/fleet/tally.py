@@ -1,10 +1,10 @@
 """What all machines did together since the start, for /metrics."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from threading import Lock
 
-from app.sim.actions import DirtyLogOutcome, FaultView
+from app.sim.actions import DirtyLogOutcome, FaultType
 
 
 class Tally:
@@ -26,9 +26,9 @@ class Tally:
                 self.requeued_pages += outcome.accelerator.requeued
                 self.hook_calls[outcome.accelerator.outcome] += 1
 
-    def record_hits(self, struck: Iterable[FaultView], before: Mapping[str, int]) -> None:
-        """Add what faults have hit beyond the hits that they had before, by id."""
+    def record_hits(self, hits: Mapping[FaultType, int], before: Mapping[FaultType, int]) -> None:
+        """Add what a machine's faults have hit beyond the hits that they had before."""
         with self._lock:
-            for fault in struck:
-                if hits := fault.hits - before.get(fault.fault_id, 0):
-                    self.fault_hits[fault.spec.type] += hits
+            for kind, count in hits.items():
+                if new := count - before.get(kind, 0):
+                    self.fault_hits[kind] += new

@@ -108,6 +108,8 @@ def test_a_stop_in_a_body_that_was_refused_already_is_closed(port: int) -> None:
 
 def test_answers_that_nobody_takes_are_thrown_away(port: int, server: uvicorn.Server) -> None:
     with Connection(port) as connection:
+        connection.send(LARGE)
+        assert connection.read().status == 200
         for _ in range(200):
             connection.send(LARGE)
         deadline = time.monotonic() + PATIENCE_SECONDS

@@ -12,6 +12,7 @@ splitmix64 finaliser over uint64 (all arithmetic modulo 2**64):
 It fires iff draw < p. `ordinal` is the n of the fault id "f{n}" (from 1), opportunities count from 1.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -209,13 +210,23 @@ def draw(seed: int, ordinal: int, opportunity: int) -> float:
 
 
 class ArmedFault:
-    """A fault on a machine, with its count of opportunities and hits."""
+    """A fault on a machine, with its count of opportunities and hits.
 
-    __slots__ = ("_last_hit", "_ordinal", "_seed", "hits", "opportunities", "spec")
+    Args:
+        ordinal: The n of its id.
+        spec: What was armed.
+        seed: The machine's.
+        all_hits: Where the machine counts the hits of all its faults.
+    """
 
-    def __init__(self, ordinal: int, spec: FaultSpec, seed: int) -> None:
+    __slots__ = ("_all_hits", "_last_hit", "_ordinal", "_seed", "hits", "opportunities", "spec")
+
+    def __init__(
+        self, ordinal: int, spec: FaultSpec, seed: int, all_hits: Counter[FaultType]
+    ) -> None:
         self._ordinal = ordinal
         self._seed = seed
+        self._all_hits = all_hits
         self.spec = spec
         self.opportunities = 0
         self.hits = 0
@@ -238,6 +249,7 @@ class ArmedFault:
     def hit(self, call: "FaultCall", batch: int | None, index: int | None, gfn: int | None) -> None:
         """Count a hit and remember where."""
         self.hits += 1
+        self._all_hits[self.spec.type] += 1
         self._last_hit = LastHit(
             self.opportunities, call.op, call.slot, call.cpu, batch, index, gfn
         )
@@ -279,11 +291,16 @@ class FaultBoard:
         self._bounds = bounds
         self._next = 1
         self._armed: dict[str, ArmedFault] = {}
+        self._hits: Counter[FaultType] = Counter()
+
+    def hits(self) -> dict[FaultType, int]:
+        """Give the hits so far by type, those of faults since disarmed included."""
+        return dict(self._hits)
 
     def arm(self, spec: FaultSpec) -> FaultView:
         """Arm a fault; see `check_fault` for what is refused."""
         check_fault(spec, self._bounds)
-        fault = ArmedFault(self._next, spec, self._seed)
+        fault = ArmedFault(self._next, spec, self._seed, self._hits)
         self._next += 1
         self._armed[fault.fault_id] = fault
         return fault.view()

@@ -22,7 +22,16 @@ from app.sim.arm64.descriptor import (
     leaf_descriptor,
 )
 from app.sim.base.units import BLOCK_SIZES_BYTES, PAGE_LEVEL
-from app.sim.base.words import ALL_ONES, WORD_BITS, WordMask, Words, lowest, popcount, words_for
+from app.sim.base.words import (
+    ALL_ONES,
+    WORD_BITS,
+    WordMask,
+    Words,
+    lowest,
+    popcount,
+    unset_words,
+    words_for,
+)
 from app.sim.kvm.mmu import Faults
 from app.sim.kvm.region import MemslotFlags, Region
 
@@ -81,11 +90,12 @@ class Stage2:
     """Stage 2 of one memslot.
 
     Attributes:
-        mapped, writable, dbm: uint64[ALIGN(npages, 64) / 64] each, page leaves only.
+        mapped, writable, dbm: uint64[ALIGN(npages, 64) / 64] each, page leaves only; shared zeros
+            (`unset_words`) until the first page leaf is made.
         levels: Block leaves, largest block first; only levels that the backing allows.
     """
 
-    __slots__ = ("_region", "_writable_leaf", "dbm", "levels", "mapped", "writable")
+    __slots__ = ("_has_pages", "_region", "_writable_leaf", "dbm", "levels", "mapped", "writable")
 
     def __init__(self, region: Region, *, dbm: bool) -> None:
         self._region = region
@@ -99,10 +109,10 @@ class Stage2:
         """Start over with nothing mapped (kvm_arch_flush_shadow_memslot)."""
         region = self._region
         words = words_for(region.npages)
-        # Zeroed lazily by the system, so that a slot of 1 TiB costs nothing before it is used.
-        self.mapped: Words = np.zeros(words, np.uint64)
-        self.writable: Words = np.zeros(words, np.uint64)
-        self.dbm: Words = np.zeros(words, np.uint64)
+        self._has_pages = False
+        self.mapped: Words = unset_words(words)
+        self.writable: Words = unset_words(words)
+        self.dbm: Words = unset_words(words)
         self.levels = tuple(
             BlockLevel(level, size // region.page_size, region.base_gfn, region.npages)
             for level, size in BLOCK_SIZES_BYTES[region.page_size].items()
@@ -137,7 +147,7 @@ class Stage2:
         missing = pages.with_bits(bits & ~self.mapped[pages.at])
         if not is_logging:
             return self._map_largest(missing)
-        self.mapped[pages.at] |= missing.bits
+        self._set_pages(missing, Leaf.MAPPED)
         return Faults(popcount(missing.bits), 0, 0, 0)
 
     def _write_while_logging(self, pages: WordMask) -> Faults:
@@ -190,7 +200,7 @@ class Stage2:
         """Keep the blocks written before a fault maps a larger block over them."""
         reached = pieces.blocks()
         for larger in self.levels:
-            if larger.pages <= level.pages or not len(reached):
+            if larger.pages <= level.pages or not len(larger.leaves) or not len(reached):
                 continue
             faults = larger.pieces(faulting)
             firsts = faults.firsts()
@@ -259,12 +269,14 @@ class Stage2:
             protected += len(writable)
         writable_pages = self.writable[pages.at]
         protected += popcount(writable_pages & pages.bits)
-        self.writable[pages.at] = writable_pages & ~pages.bits
+        if self._has_pages:
+            self.writable[pages.at] = writable_pages & ~pages.bits
         return protected
 
     def write_protect_all(self) -> None:
         """Clear S2AP[1] everywhere (kvm_mmu_wp_memory_region)."""
-        self.writable[:] = 0
+        if self._has_pages:
+            self.writable[:] = 0
         for level in self.levels:
             level.leaves &= ~np.uint8(Leaf.WRITABLE)
 
@@ -300,7 +312,8 @@ class Stage2:
     def clean(self, pages: WordMask, ttwl: int) -> None:
         """Turn WD leaves of a level into WC, as the HACDBS unit does (domain.md D)."""
         if ttwl == PAGE_LEVEL:
-            self.writable[pages.at] &= ~pages.bits
+            if self._has_pages:
+                self.writable[pages.at] &= ~pages.bits
             return
         for level in self.levels:
             if level.level == ttwl:
@@ -398,17 +411,36 @@ class Stage2:
             (Leaf.DBM, self.dbm),
         )
 
+    def _own_planes(self) -> None:
+        """Have planes that can be written, before the first bit is set in one."""
+        if self._has_pages:
+            return
+        words = len(self.mapped)
+        # Zeroed lazily by the system where they are large: 1 TiB costs what is touched of it.
+        self.mapped = np.zeros(words, np.uint64)
+        self.writable = np.zeros(words, np.uint64)
+        self.dbm = np.zeros(words, np.uint64)
+        self._has_pages = True
+
     def _set_pages(self, pages: WordMask, leaf: int) -> None:
+        if not pages.bits.any():
+            return
+        self._own_planes()
         for flag, plane in self._planes():
             if leaf & flag:
                 plane[pages.at] |= pages.bits
 
     def _clear_pages(self, pages: WordMask) -> None:
+        if not self._has_pages:
+            return
         for _, plane in self._planes():
             plane[pages.at] &= ~pages.bits
 
     def _split_to_pages(self, level: BlockLevel, blocks: Blocks) -> int:
         """Give the children exactly the block's state (design.md 3.2)."""
+        if not len(blocks):
+            return 0
+        self._own_planes()
         leaves = level.leaves[blocks]
         for flag, plane in self._planes():
             under = level.pages_of(blocks[(leaves & flag) != 0])

@@ -31,9 +31,20 @@ _TILE_WORDS: Final = 1 << 14
 """Words summed as one in the search for a rank: 128 KiB, well inside an L2 cache."""
 
 
+_ZERO_OCTETS: Final = bytes(8)
+
+
 def words_for(npages: int) -> int:
     """Give how many words hold `npages` bits: ALIGN(npages, 64) / 64."""
     return -(-npages // WORD_BITS)
+
+
+def unset_words(count: int) -> Words:
+    """Give a plane of zeros that takes no memory: read-only, all its words are one and the same.
+
+    It stands for a plane until the first bit is set, so that an idle slot costs nothing.
+    """
+    return np.ndarray(count, np.uint64, _ZERO_OCTETS, strides=(0,))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,14 +2,23 @@
 
 import numpy as np
 
-from app.sim.base.words import WordMask, Words, fill_first, mask_words, popcount, words_for
+from app.sim.base.words import (
+    WordMask,
+    Words,
+    fill_first,
+    mask_words,
+    popcount,
+    unset_words,
+    words_for,
+)
 
 
 class DirtyBitmap:
     """One bit a page of the slot; bits past the last page stay 0.
 
     Attributes:
-        words: uint64[ALIGN(npages, 64) / 64], bit 0 of word 0 is the slot's first page.
+        words: uint64[ALIGN(npages, 64) / 64], bit 0 of word 0 is the slot's first page; shared
+            zeros (`unset_words`) until the first bit is set.
         count: Set bits, kept up to date so that nobody sweeps the plane to know it.
     """
 
@@ -17,9 +26,10 @@ class DirtyBitmap:
 
     def __init__(self, npages: int, *, initially_set: bool) -> None:
         self.npages = npages
-        self.words: Words = np.zeros(words_for(npages), np.uint64)
+        self.words: Words = unset_words(words_for(npages))
         self.count = 0
         if initially_set:
+            self._own()
             fill_first(self.words, npages)
             self.count = npages
 
@@ -27,14 +37,21 @@ class DirtyBitmap:
         """Set bits; give how many were 0 (mark_page_dirty_in_slot)."""
         old = self.words[pages.at]
         new = popcount(pages.bits & ~old)
-        self.words[pages.at] |= pages.bits
-        self.count += new
+        if new:
+            self._own()
+            self.words[pages.at] |= pages.bits
+            self.count += new
         return new
 
     def take(self, pages: WordMask, count: int) -> None:
         """Clear bits, all of which are set, `count` in all."""
-        self.words[pages.at] ^= pages.bits
-        self.count -= count
+        if count:
+            self.words[pages.at] ^= pages.bits
+            self.count -= count
+
+    def _own(self) -> None:
+        if not self.words.flags.writeable:
+            self.words = np.zeros(len(self.words), np.uint64)
 
 
 class LogWindow:

@@ -178,6 +178,10 @@ class Machine:
         """Look at all armed faults, oldest first."""
         return self._faults.views()
 
+    def fault_hits(self) -> dict[a.FaultType, int]:
+        """Give the hits of faults so far by type, those of faults since disarmed included."""
+        return self._faults.hits()
+
     def counters(self) -> dict[str, int]:
         """Give what has been counted since the VM was made (`COUNTERS`)."""
         return self._counters.read()
