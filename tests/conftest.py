@@ -1,7 +1,13 @@
-"""Hypothesis profiles: `dev` is quick, `ci` looks further and is the same every time."""
+"""Hypothesis profiles: `dev` is quick, `ci` looks further and is the same every time, `long` is long.
+
+HYPOTHESIS_PROFILE names the profile; it says how many steps the walks of tests/property take, too.
+"""
 
 import os
+from collections import Counter
+from typing import Final
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The first draws of a machine may be large and numpy's first call slow: time is no promise here.
@@ -18,4 +24,32 @@ settings.register_profile(
     derandomize=True,
     suppress_health_check=_SLOW,
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+settings.register_profile(
+    "long",
+    max_examples=2_000,
+    stateful_step_count=60,
+    deadline=None,
+    suppress_health_check=_SLOW,
+)
+
+PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE", "dev")
+settings.load_profile(PROFILE)
+
+WALK_STEPS: Final = {"dev": 10_000, "ci": 100_000, "long": 2_000_000}[PROFILE]
+"""Steps that the seeded walks against the scalar model take in all."""
+
+
+COUNTED: Final = {
+    "walked_steps": "steps of machines walked against the scalar model",
+    "verified_pages": "pages verified as the kernel's dirty_log_test does",
+}
+"""What tests count by record_property, and how it is told."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was really done, added up over all workers."""
+    told: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        told.update({name: value for name, value in report.user_properties if name in COUNTED})
+    for name, count in told.items():
+        terminalreporter.write_line(f"{count:,} {COUNTED[name]}")

@@ -56,11 +56,15 @@ class ScalarAccesses:
         named = Counter(each_page(action.pages))
         self.counts = Counter(asdict(AccessOutcome()))
         self.counts["pages"] = named.total()
-        for gfn in sorted(named):
-            slot = self.memslots.at(gfn)
-            if isinstance(action, HostUnmap):
+        if isinstance(action, HostUnmap):
+            for gfn in named:
                 self.stage2.unmap(gfn, gfn + 1)
-            elif slot is None or (slot.is_readonly and not isinstance(action, GuestRead)):
+            return AccessOutcome(**self.counts)
+        slot: ScalarMemslot | None = None
+        for gfn in sorted(named):
+            if slot is None or not slot.base_gfn <= gfn < slot.end_gfn:
+                slot = self.memslots.at(gfn)
+            if slot is None or (slot.is_readonly and not isinstance(action, GuestRead)):
                 self.counts["mmio_exits"] += named[gfn]
             elif isinstance(action, HostWrite):
                 self.counts["newly_dirty"] += slot.mark(gfn)

@@ -107,11 +107,11 @@ class ScalarFaults:
 
     def arm(self, spec: FaultSpec) -> FaultView:
         when = spec.when
-        if _is_senseless(spec) or (when.index or 0) >= self.entries_per_array:
+        if _is_senseless(spec) or not 0 <= (when.index or 0) < self.entries_per_array:
             raise Refused("senseless_fault")
         if when.cpu is not None and not 0 <= when.cpu < self.cpus:
             raise Refused("no_such_cpu")
-        if when.gfn is not None and when.gfn >= self.end_gfn:
+        if when.gfn is not None and not 0 <= when.gfn < self.end_gfn:
             raise Refused("gfn_beyond_ipa_space")
         self.ordinal += 1
         fault = ScalarFault(self.ordinal, spec)
@@ -140,4 +140,6 @@ def _is_senseless(spec: FaultSpec) -> bool:
         or spec.after < 0
         or spec.every < 1
         or (spec.times is not None and spec.times < 1)
+        or (when.batch is not None and when.batch < 0)
+        or (when.slot is not None and when.slot < 0)
     )

@@ -14,6 +14,7 @@ from app.sim.actions import (
     MemslotView,
     SetMemoryRegion,
 )
+from tests.support.scalar_counters import ScalarCounters
 from tests.support.scalar_refusal import Refused
 from tests.support.scalar_stage2 import Leaf, ScalarStage2
 
@@ -84,9 +85,12 @@ class ScalarMemslot:
 class ScalarMemslots:
     """The slots of one VM, by id."""
 
-    def __init__(self, config: MachineConfig, stage2: ScalarStage2) -> None:
+    def __init__(
+        self, config: MachineConfig, stage2: ScalarStage2, counted: ScalarCounters
+    ) -> None:
         self.config = config
         self.stage2 = stage2
+        self.counted = counted
         self.by_id: dict[int, ScalarMemslot] = {}
 
     def at(self, gfn: int) -> ScalarMemslot | None:
@@ -121,8 +125,9 @@ class ScalarMemslots:
         self.by_id[action.slot] = asked
         if asked.dirty is not None and manual != 3:
             self.stage2.write_protect(asked.base_gfn, asked.end_gfn)
-            if chunk:
-                self._split_all(asked)
+            split = self._split_all(asked) if chunk else 0
+            if change is MemslotChange.FLAGS_ONLY:  # nothing is mapped after the other changes
+                self.counted.log_enabled(split)
         return MemslotOutcome(change, asked.view())
 
     def _checked(self, action: SetMemoryRegion) -> ScalarMemslot:
@@ -166,10 +171,10 @@ class ScalarMemslots:
             if slot.slot != asked.slot and not apart:
                 raise Refused("memslot_overlap")
 
-    def _split_all(self, slot: ScalarMemslot) -> None:
+    def _split_all(self, slot: ScalarMemslot) -> int:
         """Eager split of a whole slot: every block in it is in range, so all become pages."""
         page_size = self.config.page_size
-        self.stage2.split(slot.base_gfn, slot.end_gfn, page_size, lambda _first, _end: False)
+        return self.stage2.split(slot.base_gfn, slot.end_gfn, page_size, lambda _first, _end: False)
 
 
 def _change(asked: ScalarMemslot, old: ScalarMemslot | None) -> MemslotChange:

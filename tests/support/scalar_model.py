@@ -18,6 +18,7 @@ from app.sim.actions import (
     DisarmFault,
     FaultType,
     FaultView,
+    Footprint,
     GetDirtyLog,
     GuestRead,
     GuestWrite,
@@ -34,6 +35,7 @@ from app.sim.actions import (
     UnitView,
 )
 from tests.support.scalar_accesses import ScalarAccesses, each_page
+from tests.support.scalar_counters import ScalarCounters
 from tests.support.scalar_dirty_log import LogCall, ScalarDirtyLog, Window, to_words
 from tests.support.scalar_faults import Call, ScalarFaults
 from tests.support.scalar_memslots import SLOT_IDS, ScalarMemslot, ScalarMemslots
@@ -50,7 +52,8 @@ class ScalarMachine:
     def __init__(self, config: MachineConfig) -> None:
         self.config = config
         self.stage2 = ScalarStage2(config.page_size, dbm=config.dbm)
-        self.slots = ScalarMemslots(config, self.stage2)
+        self.counted = ScalarCounters()
+        self.slots = ScalarMemslots(config, self.stage2, self.counted)
         self.accesses = ScalarAccesses(config, self.slots, self.stage2)
         self.armed = ScalarFaults(config)
         self.log = ScalarDirtyLog(config, self.stage2, self.armed)
@@ -68,7 +71,9 @@ class ScalarMachine:
             case SetEagerSplitChunkSize():
                 self._set_chunk(action.chunk_size_bytes)
             case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
-                outcome = self.accesses.perform(action)
+                accessed = self.accesses.perform(action)
+                self.counted.access(action, accessed)
+                outcome = accessed
             case GetDirtyLog():
                 outcome = self._get(action)
             case ClearDirtyLog():
@@ -89,6 +94,21 @@ class ScalarMachine:
 
     def faults(self) -> tuple[FaultView, ...]:
         return tuple(fault.view() for fault in self.armed.armed.values())
+
+    def counters(self) -> dict[str, int]:
+        """Give the counts that are not 0."""
+        return self.counted.read()
+
+    def footprint(self) -> Footprint:
+        """Give what the slots take: 3 planes and a log of words, and a byte for each block."""
+        pages = state_bytes = 0
+        for slot in self.slots.by_id.values():
+            words = -(-slot.npages // 64)
+            planes = 3 if slot.dirty is None else 4
+            blocks = sum(slot.npages // each for each in self.stage2.pages_at.values() if each > 1)
+            pages += slot.npages
+            state_bytes += planes * 8 * words + blocks
+        return Footprint(pages, state_bytes)
 
     def peek_dirty_log(self, slot_id: int) -> DirtyLogOutcome:
         slot = self.slots.with_log(slot_id)
@@ -130,10 +150,12 @@ class ScalarMachine:
         manual, _chunk = self._capabilities()
         if manual & 1:
             self._copy_to_user(Call(LogOp.GET, action.slot, action.cpu))
+            self.counted.copied()
             return _copy_of(slot)
         window = Window(start=0, count=-(-slot.npages // 64))
         log = self._log_call(LogOp.GET, slot, window, action.cpu)
         accelerator, software, flush = self.log.clean(log, trace=action.trace)
+        self.counted.cleaning(LogOp.GET, accelerator, software, flush=flush)
         self._copy_to_user(log.call)
         bitmap = np.array([log.snapshot[word] for word in range(window.count)], dtype=np.uint64)
         return DirtyLogOutcome(
@@ -162,6 +184,7 @@ class ScalarMachine:
         log = self._log_call(LogOp.CLEAR, slot, window, action.cpu)
         before = len(slot.dirty or ())
         accelerator, software, flush = self.log.clean(log, trace=action.trace)
+        self.counted.cleaning(LogOp.CLEAR, accelerator, software, flush=flush)
         after = len(slot.dirty or ())
         return DirtyLogOutcome(
             slot=slot.slot,

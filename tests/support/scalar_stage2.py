@@ -38,6 +38,8 @@ class ScalarStage2:
         self.leaves: dict[Leaf, LeafState] = {}
 
     def leaf_of(self, gfn: int) -> Leaf | None:
+        if (3, gfn) in self.leaves:  # leaves do not overlap, so the commonest may be asked first
+            return 3, gfn
         for level, pages in self.pages_at.items():
             leaf = (level, gfn - gfn % pages)
             if leaf in self.leaves:
@@ -119,19 +121,18 @@ class ScalarStage2:
     def runs(self, first: int, end: int) -> list[Stage2Run]:
         """Give the pages of [first, end) as runs equal in level and state, unmapped ones too."""
         starts: list[tuple[int, int | None, LeafState]] = []
-        last: tuple[int | None, LeafState] | None = None
+        last: tuple[int | None, LeafState] = (0, LeafState.UNMAPPED)  # like no page
         at = first
-        for start, level in sorted((start, level) for level, start in self.leaves):
+        for start, level, state in sorted((s, lv, state) for (lv, s), state in self.leaves.items()):
             stop = start + self.pages_at[level]
             if stop <= first or start >= end:
                 continue
             if start > at:
                 last = (None, LeafState.UNMAPPED)
                 starts.append((at, *last))
-            here = (level, self.leaves[level, start])
-            if here != last:
-                starts.append((max(start, first), *here))
-            last = here
+            if level != last[0] or state is not last[1]:
+                last = (level, state)
+                starts.append((max(start, first), *last))
             at = stop
         if at < end:
             starts.append((at, None, LeafState.UNMAPPED))

@@ -1,0 +1,62 @@
+"""Actions that are refused whatever a machine holds."""
+
+from typing import Final
+
+from app.sim.actions import (
+    Action,
+    ArmFault,
+    ClearDirtyLog,
+    DisarmFault,
+    FaultSpec,
+    FaultType,
+    FaultWhen,
+    GetDirtyLog,
+    LogOp,
+    SetCpuOnline,
+    SetEagerSplitChunkSize,
+    SetManualProtect,
+    SetMemoryRegion,
+)
+from tests.support.strategies import page_ranges
+
+IMPOSSIBLE: Final[tuple[Action, ...]] = (
+    SetMemoryRegion(32767, 0, 1 << 20),
+    SetMemoryRegion(-1, 0, 1 << 20),
+    SetMemoryRegion(5, 0, 1 << 20, flags=4),
+    SetMemoryRegion(5, 0, 100),
+    SetMemoryRegion(5, 0, 1 << 64),
+    SetMemoryRegion(5, 100, 1 << 20),
+    SetMemoryRegion(5, 0, 1 << 20, userspace_addr=7),
+    SetMemoryRegion(5, 0, 1 << 20, userspace_addr=(1 << 52) - (1 << 16)),
+    SetMemoryRegion(5, (1 << 64) - (1 << 20), 1 << 20, userspace_addr=0),
+    SetMemoryRegion(5, 0, 1 << 50, userspace_addr=0),
+    SetMemoryRegion(5, 0, 1 << 20, backing=12345),
+    SetMemoryRegion(5, 0, 0, backing=12345),
+    SetMemoryRegion(5, 1 << 40, 1 << 20),
+    SetManualProtect(2),
+    SetManualProtect(4),
+    SetEagerSplitChunkSize(8192),
+    GetDirtyLog(40000),
+    GetDirtyLog(9),
+    GetDirtyLog(9, cpu=-1),
+    ClearDirtyLog(40000, page_ranges()),
+    ClearDirtyLog(9, page_ranges(), first_page=63),
+    ClearDirtyLog(9, page_ranges()),
+    SetCpuOnline(4, online=False),
+    DisarmFault("f0"),
+    ArmFault(FaultSpec(FaultType.UNIT_BUSY, when=FaultWhen(batch=0))),
+    ArmFault(FaultSpec(FaultType.LOST_INTERRUPT, when=FaultWhen(index=0))),
+    ArmFault(FaultSpec(FaultType.COPY_TO_USER, when=FaultWhen(op=LogOp.CLEAR))),
+    ArmFault(FaultSpec(FaultType.IPAF, when=FaultWhen(index=1 << 20))),
+    ArmFault(FaultSpec(FaultType.IPAF, when=FaultWhen(index=-1))),
+    ArmFault(FaultSpec(FaultType.IPAF, when=FaultWhen(batch=-1))),
+    ArmFault(FaultSpec(FaultType.IPAF, when=FaultWhen(gfn=5, batch=0))),
+    ArmFault(FaultSpec(FaultType.IPAF, when=FaultWhen(gfn=1 << 40))),
+    ArmFault(FaultSpec(FaultType.IPAF, when=FaultWhen(cpu=512))),
+    ArmFault(FaultSpec(FaultType.IPAF, when=FaultWhen(slot=-1))),
+    ArmFault(FaultSpec(FaultType.IPAF, times=0)),
+    ArmFault(FaultSpec(FaultType.IPAF, every=0)),
+    ArmFault(FaultSpec(FaultType.IPAF, after=-1)),
+    ArmFault(FaultSpec(FaultType.IPAF, probability=1.5)),
+)
+"""What is refused whatever the machine holds."""

@@ -1,0 +1,57 @@
+"""A story told again over HTTP, to an application of its own, through the API's own encoder."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from app.main import create_app
+from app.settings import LogLevel, Settings
+from app.sim.actions import Action
+from tests.property.stories import Story
+from tests.support.scalar_model import Refused
+from tests.vectors.calls import answers_to
+from tests.vectors.wire import body_of, op_of
+
+IN_THE_SCHEMA = ("invalid_argument", "senseless_fault")
+"""Codes of refusals that the schema of a request may refuse first; such actions are left out."""
+
+LAST_SLOT = 32766
+
+
+@dataclass
+class Replay:
+    """Every answer's bytes, and the machine as it is shown at the end."""
+
+    answers: list[bytes] = field(default_factory=list)
+    vm: dict[str, Any] = field(default_factory=dict)
+
+
+def is_on_the_wire(action: Action, answer: object) -> bool:
+    """Tell whether an action can be asked for over HTTP as it is."""
+    if isinstance(answer, Refused) and answer.code in IN_THE_SCHEMA:
+        return False
+    slot, cpu = getattr(action, "slot", 0), getattr(action, "cpu", None)
+    return 0 <= slot <= LAST_SLOT and (cpu is None or cpu >= 0)
+
+
+async def replay(story: Story) -> Replay:
+    """Make the story's machine in a new application, do its actions, look at what there is."""
+    told = Replay()
+    transport = httpx.ASGITransport(create_app(Settings(log_level=LogLevel.WARNING)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        made = await client.post("/v1/vms", json=body_of(story.config))
+        assert made.status_code == 201, made.text
+        path = made.headers["location"]
+        told.answers.append(made.content)
+        ops = [
+            op_of(action)
+            for action, answer in zip(story.actions, story.answers, strict=True)
+            if is_on_the_wire(action, answer)
+        ]
+        async for answer in answers_to(client, path, ops):
+            told.answers.append(answer.content)
+        for look in ("", "/stage2?limit=1000", "/cpus", "/faults"):
+            told.answers.append((await client.get(path + look)).content)
+        told.vm = (await client.get(path)).json()
+    return told

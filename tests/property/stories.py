@@ -1,0 +1,129 @@
+"""A story: one machine, its scalar model beside it, many actions, every invariant after each.
+
+What happened in a story is tallied from its outcomes, so that a test can insist that each case came up.
+A story that fails is told again with ever fewer actions, and the shortest one that fails is what is
+reported.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from app.sim.actions import (
+    Action,
+    DirtyLogOutcome,
+    KernelProfile,
+    MachineConfig,
+    SetCpuOnline,
+)
+from app.sim.machine import Machine
+from tests.oracle.shrinking import shorten
+from tests.property.dice import Dice
+from tests.property.invariants import STEPWISE
+from tests.property.sights import Sight, Step, stage2_state, whole_state
+from tests.property.walking import Walk, draw_config
+from tests.support.lockstep import Lockstep
+from tests.support.scalar_model import Refused
+
+
+class Story:
+    """Performs actions on a machine and on its model, and judges each."""
+
+    def __init__(self, config: MachineConfig, core: Machine | None = None) -> None:
+        self._state = b""
+        self._stage2 = b""
+        self.both = Lockstep(config, core, self._stage2_state)
+        self.config = config
+        self.actions: list[Action] = []
+        self.answers: list[object] = []
+        self.tally: Counter[str] = Counter()
+        self.invariants = [each() for each in STEPWISE]
+        self.sight = Sight.of(self.both.core)
+
+    def perform(self, action: Action) -> object:
+        """Perform one action; an AssertionError says which rule it broke."""
+        self.actions.append(action)
+        answer = self.both.perform(action, at_once=self._see)
+        self.answers.append(answer)
+        before = self.sight
+        self.sight = Sight.of(self.both.core, self._state, self.both.runs)
+        step = Step(action, answer, before, self.sight, self.both.core)
+        for invariant in self.invariants:
+            invariant.after(step)
+        self._count(step)
+        return answer
+
+    def _see(self, core: Machine) -> None:
+        """Write the machine down before anything looks at it."""
+        was, self._state = self._state, whole_state(core)
+        if was != self._state:
+            self._stage2 = stage2_state(core)
+
+    def _stage2_state(self, _core: Machine) -> bytes:
+        return self._stage2
+
+    def _count(self, step: Step) -> None:
+        name = type(step.action).__name__
+        refused = isinstance(step.answer, Refused)
+        self.tally[f"{name} {'refused' if refused else 'done'}"] += 1
+        if isinstance(step.answer, Refused):
+            self.tally[f"refused: {step.answer.code}"] += 1
+        if isinstance(step.action, SetCpuOnline) and not refused:
+            self.tally["cpu plugged" if step.action.online else "cpu unplugged"] += 1
+        hits = {fault.fault_id: fault.hits for fault in step.before.faults}
+        for fault in step.after.faults:
+            if fault.hits > hits.get(fault.fault_id, 0):
+                self.tally[f"hit: {fault.spec.type.value}"] += 1
+        if isinstance(step.answer, DirtyLogOutcome) and step.answer.accelerator is not None:
+            report = step.answer.accelerator
+            self.tally[f"hook: {report.outcome.value}"] += 1
+            self.tally[f"errno: {report.errno}"] += 1
+            self.tally["several runs"] += report.batches > 1
+            self.tally["hook split blocks"] += report.blocks_split > 0
+            self.tally["software split blocks"] += step.answer.software.blocks_split > 0
+            self.tally["frontier in mid word"] += report.requeued > report.entries - report.cleaned
+            if report.error is not None:
+                self.tally[f"stopped: {report.error.reason.value}"] += 1
+
+
+def tell(dice: Dice, page_size: int, kernel: KernelProfile, scale: str, steps: int) -> Story:
+    """Draw a machine and a story of so many steps; raise its shortest form if it fails."""
+    config = draw_config(dice, page_size, kernel)
+    story = Story(config)
+    walk = Walk(dice, story.both.model, scale)
+    try:
+        story.perform(walk.create())
+        while len(story.actions) < steps:
+            for action in walk.next(walk.kind()):
+                story.perform(action)
+    except Exception as error:
+        actions = shortest(config, story.actions)
+        raise AssertionError(transcript(config, actions)) from error
+    return story
+
+
+def shortest(config: MachineConfig, actions: Sequence[Action]) -> tuple[Action, ...]:
+    """Take actions away as long as what is left still fails, whichever rule it breaks."""
+    return shorten(tuple(actions), lambda some: failure_of(config, some) is not None)
+
+
+def failure_of(
+    config: MachineConfig,
+    actions: Sequence[Action],
+    make: Callable[[MachineConfig], Machine] = Machine,
+) -> Exception | None:
+    """Tell a story again; give what it fails with, or None."""
+    try:
+        story = Story(config, make(config))
+        for action in actions:
+            story.perform(action)
+    except Exception as error:  # noqa: BLE001 - whatever the core raises is a failure
+        return error
+    return None
+
+
+def transcript(config: MachineConfig, actions: Sequence[Action]) -> str:
+    """Write a story down as the values that repeat it."""
+    with np.printoptions(threshold=10_000):
+        return "\n".join(["a story fails:", repr(config), *map(repr, actions)])

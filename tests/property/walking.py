@@ -1,0 +1,423 @@
+"""A walk: actions of every kind, drawn from what a machine holds at the moment.
+
+Sizes are picked, not drawn freely: slots that straddle blocks and fill arrays must come up often.
+Illegal actions are drawn as well, seldom enough that they do not take the walk over.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from app.sim.actions import (
+    Action,
+    ArmFault,
+    Bitmap,
+    ClearDirtyLog,
+    DisarmFault,
+    FaultSpec,
+    FaultType,
+    FaultWhen,
+    GetDirtyLog,
+    Gfns,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    KernelProfile,
+    LogOp,
+    MachineConfig,
+    MemslotView,
+    PageRanges,
+    PageSet,
+    SetCpuOnline,
+    SetEagerSplitChunkSize,
+    SetManualProtect,
+    SetMemoryRegion,
+)
+from tests.property.dice import Dice
+from tests.property.impossible import IMPOSSIBLE
+from tests.support.scalar_model import ScalarMachine
+from tests.support.scalar_stage2 import PAGES_PER_LEAF
+from tests.support.strategies import BASE_GFNS, page_ranges
+
+SLOTS: Final = 3
+
+SIZES: Final[dict[int, dict[str, tuple[int, ...]]]] = {
+    4096: {"words": (64, 65, 130, 1), "blocks": (1100, 700, 1030), "arrays": (1536, 1600, 2112)},
+    16384: {"words": (64, 65, 200, 1), "blocks": (2112, 2048), "arrays": (4200, 2200)},
+    65536: {"words": (65, 128, 200, 1), "blocks": (1000, 300), "arrays": (8300, 8192)},
+}
+"""Pages of slots by page size and scale: some words, some blocks where they are small, full arrays."""
+
+
+BLOCK_GFNS: Final = (0x10000, 0x12000)
+"""First frames that begin a block of level 2 in every granule."""
+
+
+def leaf_sizes(page_size: int) -> tuple[int, ...]:
+    """Give the sizes of a granule's leaves in bytes, the page first."""
+    return tuple(sorted(pages * page_size for pages in PAGES_PER_LEAF[page_size].values()))
+
+
+def draw_config(dice: Dice, page_size: int, kernel: KernelProfile) -> MachineConfig:
+    """Draw the rest of a configuration; the usual ones more often."""
+    sizes = leaf_sizes(page_size)
+    return MachineConfig(
+        page_size=page_size,
+        ipa_bits=dice.pick((40, 34)),
+        vcpus=dice.between(1, 3),
+        cpus=dice.between(1, 4),
+        dbm=dice.pick((True,) * 7 + (False,)),
+        hacdbs=dice.pick((True,) * 7 + (False,)),
+        manual_dirty_log_protect2=dice.pick((0, 0, 1, 3, 3)),
+        eager_split_chunk_size=dice.pick((0, sizes[0], sizes[0], *sizes)),
+        kernel=kernel,
+        seed=dice.pick((0, 7, (1 << 53) - 1)),
+    )
+
+
+FAULTS: Final = (
+    *(kind for kind in FaultType for _ in range(2)),
+    *(FaultType.STRUCTF, FaultType.IPAF, FaultType.IPAHACF, FaultType.SPLIT_ENOMEM) * 2,
+)
+"""Faults as often as they are to be armed: those that need a place seldom meet an entry there."""
+
+WHOLE_CALL: Final = (FaultType.UNIT_BUSY, FaultType.ENTRIES_ENOMEM, FaultType.COPY_TO_USER)
+
+Draw: TypeAlias = Callable[["Walk"], Action | tuple[Action, ...]]
+"""Draws an action, or some that belong together."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """Draws the next action for the machine that a model stands for.
+
+    Attributes:
+        dice: Where choices come from.
+        model: What the machine holds now.
+        scale: Which sizes new slots have (`SIZES`).
+    """
+
+    dice: Dice
+    model: ScalarMachine
+    scale: str
+
+    @property
+    def config(self) -> MachineConfig:
+        return self.model.config
+
+    def slots(self) -> tuple[MemslotView, ...]:
+        return self.model.memslots()
+
+    def logged(self) -> tuple[MemslotView, ...]:
+        return tuple(slot for slot in self.slots() if slot.dirty_count is not None)
+
+    def kind(self) -> str:
+        """Draw the kind of the next action; where blocks fit, they are what it is about."""
+        some = KINDS if self.scale == "words" else (*KINDS, *("clean_blocks",) * 15)
+        return self.dice.pick(some)
+
+    def next(self, kind: str) -> tuple[Action, ...]:
+        """Draw what comes next of a kind of `KINDS`; where it needs a slot or a log, make that."""
+        draw, needs = DRAWS[kind]
+        if needs and not self.slots():
+            return (self.create(),)
+        if needs == "log" and not self.logged():
+            slot = self.dice.pick(self.slots())
+            return (_region(slot, slot.guest_phys_addr, int(slot.flags) | 1),)
+        drawn = draw(self)
+        return drawn if isinstance(drawn, tuple) else (drawn,)
+
+    # Memslots
+
+    def create(self) -> Action:
+        page_size = self.config.page_size
+        used = {slot.slot for slot in self.slots()}
+        free = [slot for slot in range(SLOTS) if slot not in used] or [0]
+        npages = self.dice.pick(SIZES[page_size][self.scale])
+        bases = BASE_GFNS if self.scale == "words" else (*BLOCK_GFNS * 3, *BASE_GFNS)
+        clear = [
+            base
+            for base in bases
+            if all(
+                base + npages <= slot.base_gfn or slot.base_gfn + slot.npages <= base
+                for slot in self.slots()
+            )
+        ]
+        gpa = self.dice.pick((clear or BASE_GFNS) if self.dice.between(0, 9) else BASE_GFNS)
+        gpa *= page_size
+        apart = self.dice.pick((0, 0, 0, 0x2000 * page_size, page_size))
+        size = npages * page_size
+        flags = self.dice.pick((1, 1, 1, 1, 0, 0, 2, 3))
+        sizes = leaf_sizes(page_size)
+        backing = self.dice.pick(sizes if self.scale == "words" else (*sizes[1:] * 3, *sizes))
+        return SetMemoryRegion(free[0], gpa, size, gpa + apart, flags, backing)
+
+    def change_flags(self) -> Action:
+        """Toggle the log mostly; READONLY never may change."""
+        slot = self.dice.pick(self.slots())
+        flags = int(slot.flags) ^ self.dice.pick((1, 1, 1, 1, 1, 0, 2, 3))
+        return _region(slot, slot.guest_phys_addr, flags)
+
+    def move(self) -> Action:
+        slot = self.dice.pick(self.slots())
+        page_size, end = self.config.page_size, 1 << self.config.ipa_bits
+        gfn = self.dice.pick((*BASE_GFNS, *BASE_GFNS, end // page_size - 1))
+        return _region(slot, gfn * page_size, int(slot.flags) ^ self.dice.pick((0, 0, 0, 1)))
+
+    def change_shape(self) -> Action:
+        slot = self.dice.pick(self.slots())
+        page = self.config.page_size
+        size = slot.memory_size + self.dice.pick((page, 0))
+        return SetMemoryRegion(
+            slot.slot,
+            slot.guest_phys_addr,
+            size,
+            slot.userspace_addr + self.dice.pick((0, page)),
+            int(slot.flags),
+            slot.backing,
+        )
+
+    def delete(self) -> Action:
+        return SetMemoryRegion(self.dice.between(0, SLOTS - 1))
+
+    # Accesses
+
+    def _batch(self) -> PageSet:
+        """A batch of frames: within a slot mostly, now and then around or outside every one."""
+        slots = self.slots()
+        if slots and self.dice.between(0, 9):
+            slot = self.dice.pick(slots)
+            first, npages = slot.base_gfn, slot.npages
+        else:
+            first, npages = self.dice.pick(((0x0FF00, 0x800), (0x30000, 64)))
+        match self.dice.pick(("few", "span", "all", "stride", "spans")):
+            case "few":
+                some = [self.dice.between(first, first + npages - 1) for _ in range(6)]
+                return Gfns(np.array(some[: self.dice.between(0, 6)], np.uint64))
+            case "span":
+                return page_ranges(self._span(first, npages))
+            case "stride":
+                step = self.dice.pick((64, 7, 3, 129))
+                return Gfns(np.arange(first, first + npages, step).astype(np.uint64))
+            case "spans":
+                return page_ranges(*(self._span(first, npages) for _ in range(3)))
+            case _:
+                return page_ranges((first, npages))
+
+    def _span(self, first: int, npages: int) -> tuple[int, int]:
+        skip = self.dice.between(0, npages - 1)
+        return first + skip, self.dice.between(1, npages - skip)
+
+    def _vcpu(self) -> int:
+        return self.dice.pick((0,) * 19 + (self.config.vcpus,))
+
+    def guest_write(self) -> Action:
+        return GuestWrite(self._batch(), self._vcpu())
+
+    def guest_read(self) -> Action:
+        return GuestRead(self._batch(), self._vcpu())
+
+    def host_write(self) -> Action:
+        return HostWrite(self._batch())
+
+    def host_unmap(self) -> Action:
+        return HostUnmap(self._batch())
+
+    def fill(self) -> Action:
+        """Write a whole logging slot, so that the unit can clean whole arrays."""
+        slot = self.dice.pick(self.logged())
+        start = self.dice.between(0, min(70, slot.npages - 1))
+        return GuestWrite(page_ranges((slot.base_gfn + start, slot.npages - start)))
+
+    def fill_and_clean(self) -> tuple[Action, ...]:
+        """Write a whole logging slot and clean it, in one way or the other."""
+        slot = self.dice.pick(self.logged())
+        start = self.dice.between(0, min(70, slot.npages - 1))
+        count = slot.npages - start
+        write = GuestWrite(page_ranges((slot.base_gfn + start, count)))
+        if self.dice.pick((True, False)):
+            return write, GetDirtyLog(slot.slot, trace=self._trace())
+        return write, ClearDirtyLog(slot.slot, page_ranges((start, count)), trace=self._trace())
+
+    def clean_blocks(self) -> tuple[Action, ...]:
+        """Map a slot freely, so by blocks where it may; then log it with all bits set, and clear."""
+        slot = self.dice.pick(self.slots())
+        gpa = slot.guest_phys_addr
+        faults: tuple[Action, ...] = ()
+        if len(self.model.faults()) < 4 and self.dice.pick((True, False)):
+            # Whatever keeps the hook from its end leaves blocks for the software to split.
+            kinds = (FaultType.UNIT_BUSY, FaultType.SPLIT_ENOMEM, FaultType.IPAHACF)
+            faults = (ArmFault(FaultSpec(self.dice.pick(kinds), times=1)),)
+        return (
+            *faults,
+            SetManualProtect(3),
+            _region(slot, gpa, int(slot.flags) & ~1),
+            GuestWrite(page_ranges((slot.base_gfn, slot.npages))),
+            _region(slot, gpa, int(slot.flags) | 1),
+            ClearDirtyLog(slot.slot, page_ranges(self._span(0, slot.npages)), trace=self._trace()),
+        )
+
+    def access_beyond(self) -> Action:
+        end = (1 << self.config.ipa_bits) // self.config.page_size
+        pages = page_ranges((end - 1, self.dice.between(1, 2)))
+        accesses: tuple[Action, ...] = (
+            GuestWrite(pages),
+            GuestRead(pages),
+            HostWrite(pages),
+            HostUnmap(pages),
+        )
+        return self.dice.pick(accesses)
+
+    # The dirty log
+
+    def _cpu(self) -> int | None:
+        if self.dice.between(0, 2):
+            return None
+        return self.dice.between(0, self.config.cpus - 1 + (self.dice.between(0, 9) == 9))
+
+    def _trace(self) -> bool:
+        return self.dice.pick((False, False, False, True))
+
+    def get(self) -> Action:
+        slot = self.dice.pick(self.logged() if self.dice.between(0, 15) else self.slots())
+        return GetDirtyLog(slot.slot, self._cpu(), self._trace())
+
+    def clear_all(self) -> Action:
+        slot = self.dice.pick(self.logged() if self.dice.between(0, 15) else self.slots())
+        pages = page_ranges((0, slot.npages))
+        return ClearDirtyLog(slot.slot, pages, cpu=self._cpu(), trace=self._trace())
+
+    def clear_some(self) -> Action:
+        slot = self.dice.pick(self.logged())
+        first = 64 * self.dice.between(0, slot.npages // 64)
+        left = slot.npages - first
+        num = left if self.dice.pick((True, False)) else 64 * self.dice.between(0, left // 64)
+        pages: Bitmap | PageRanges
+        if self.dice.pick((True, False)):
+            pages = Bitmap(self._user_words(-(-num // 64)))
+        else:
+            pages = page_ranges(self._span(first, max(num, 1)))
+        return ClearDirtyLog(slot.slot, pages, first, num, self._cpu(), self._trace())
+
+    def _user_words(self, words: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+        patterns = ((1 << 64) - 1, 0x5555_5555_5555_5555, 0xFFFF_FFFF_0000_0000, 1 << 63 | 1, 0)
+        some = [self.dice.pick(patterns) for _ in range(self.dice.between(1, 4))]
+        if self.dice.pick((True, False)):
+            some[0] = self.dice.between(0, (1 << 64) - 1)
+        return np.array((some * words)[:words], np.uint64)
+
+    def odd_clear(self) -> Action:
+        slot = self.dice.pick([each.slot for each in self.logged()] or [0])
+        words = self._user_words(self.dice.between(0, 2))
+        first = self.dice.pick((0, 1, 64, 3008, 1 << 20))
+        return ClearDirtyLog(
+            slot, Bitmap(words), first, self.dice.pick((None, 0, 1, 63, 64, 1 << 20))
+        )
+
+    # The host, the capabilities, the faults
+
+    def plug(self) -> Action:
+        cpu = self.dice.between(0, self.config.cpus - 1 + (self.dice.between(0, 9) == 9))
+        return SetCpuOnline(cpu, self.dice.pick((True, False)))
+
+    def set_manual_protect(self) -> Action:
+        return SetManualProtect(self.dice.pick((0, 0, 1, 3)))
+
+    def set_chunk(self) -> Action:
+        return SetEagerSplitChunkSize(self.dice.pick((0, *leaf_sizes(self.config.page_size))))
+
+    def disarm(self) -> Action:
+        armed = [fault.fault_id for fault in self.model.faults()]
+        return DisarmFault(self.dice.pick(armed or ["f1"]))
+
+    def arm(self) -> Action:
+        """Arm a fault; where four are armed, take one off, lest no unit ever runs to its end."""
+        if len(self.model.faults()) >= 4:
+            return self.disarm()
+        return ArmFault(
+            FaultSpec(
+                kind := self.dice.pick(FAULTS),
+                enabled=self.dice.pick((True,) * 15 + (False,)),
+                probability=self.dice.pick((1.0,) * 6 + (0.5, 0.1, 0.0)),
+                after=self.dice.pick((0, 0, 0, 0, 0, 0, 1, 2)),
+                every=self.dice.pick((1, 1, 1, 2, 3)),
+                # What declines every call would leave nothing for the others.
+                times=self.dice.pick((1, 1, 2) if kind in WHOLE_CALL else (None, None, 1, 2)),
+                when=self._when(kind),
+            )
+        )
+
+    def _when(self, kind: FaultType) -> FaultWhen:
+        dice = self.dice
+        calls: dict[str, LogOp | int | None] = {
+            "op": dice.pick((None, None, None, LogOp.GET, LogOp.CLEAR)),
+            "slot": dice.pick((None, None, None, 0, 1)),
+            "cpu": dice.pick((None, None, None, None, dice.between(0, self.config.cpus - 1))),
+        }
+        n = self.config.page_size // 8
+        match kind:
+            case FaultType.STRUCTF | FaultType.IPAF | FaultType.IPAHACF if dice.between(0, 2):
+                # Arrays are seldom full: most places lie near the front of the first one.
+                calls["batch"] = dice.pick((None, None, None, 0, 0, 1, 2))
+                calls["index"] = dice.pick((None, 0, 1, 5, 31, 63, 100, n // 2 + 1, n - 1))
+            case FaultType.STRUCTF | FaultType.IPAF | FaultType.IPAHACF | FaultType.SPLIT_ENOMEM:
+                calls["gfn"] = self._gfn() if dice.between(0, 2) else None
+            case FaultType.LOST_INTERRUPT:
+                calls["batch"] = dice.pick((None, 0, 1, 2))
+            case FaultType.COPY_TO_USER:
+                calls["op"] = dice.pick((None, LogOp.GET))
+            case _:
+                pass
+        return FaultWhen(**calls)  # type: ignore[arg-type]  # fields by name
+
+    def _gfn(self) -> int:
+        slots = self.slots()
+        if not slots:
+            return self.dice.pick(BASE_GFNS)
+        slot = self.dice.pick(slots)
+        return slot.base_gfn + self.dice.between(0, slot.npages - 1)
+
+    def impossible(self) -> Action:
+        return self.dice.pick(IMPOSSIBLE)
+
+
+def _region(slot: MemslotView, gpa: int, flags: int) -> SetMemoryRegion:
+    return SetMemoryRegion(
+        slot.slot, gpa, slot.memory_size, slot.userspace_addr, flags, slot.backing
+    )
+
+
+_DRAWS: Final[tuple[tuple[int, Draw, str], ...]] = (
+    (4, Walk.create, ""),
+    (6, Walk.change_flags, "slot"),
+    (2, Walk.move, "slot"),
+    (1, Walk.change_shape, "slot"),
+    (1, Walk.delete, ""),
+    (12, Walk.guest_write, ""),
+    (6, Walk.guest_read, ""),
+    (4, Walk.host_write, ""),
+    (4, Walk.host_unmap, ""),
+    (3, Walk.fill, "log"),
+    (10, Walk.fill_and_clean, "log"),
+    (2, Walk.clean_blocks, "slot"),
+    (1, Walk.access_beyond, ""),
+    (10, Walk.get, "log"),
+    (7, Walk.clear_all, "log"),
+    (9, Walk.clear_some, "log"),
+    (2, Walk.odd_clear, ""),
+    (4, Walk.plug, ""),
+    (4, Walk.set_manual_protect, ""),
+    (1, Walk.set_chunk, ""),
+    (8, Walk.arm, ""),
+    (3, Walk.disarm, ""),
+    (2, Walk.impossible, ""),
+)
+"""How often each kind is drawn, and whether it needs a slot, or one with a log."""
+
+DRAWS: Final = {draw.__name__: (draw, needs) for _, draw, needs in _DRAWS}
+
+KINDS: Final = tuple(draw.__name__ for weight, draw, _ in _DRAWS for _ in range(weight))
+"""Names of the kinds, each as often as it is to be drawn."""
