@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app.api import handlers
+from app.api.application import Application
 from app.api.context import Context
+from app.api.dispatch import Dispatch
 from app.api.gate import Gate
 from app.api.logs import make_logger, silence_server
 from app.api.metrics import Metrics
-from app.api.openapi import Application
 from app.api.routes import ROUTERS
 from app.fleet.fleet import Fleet
 from app.fleet.limits import Limits
@@ -59,12 +60,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.context = Context(fleet, metrics, settings.max_body_bytes)
-    for router in ROUTERS:
-        # Not include_router(): its nesting would match every path twice, a third of a request.
-        app.router.routes.extend(router.routes)
+    routes = [route for router in ROUTERS for route in router.routes]
+    # Not include_router(): its nesting would match every path twice, a third of a request.
+    app.router.routes.extend(routes)
     handlers.install(app)
-    app.add_middleware(
-        Gate,
+    app.front = Gate(
+        Dispatch(app.serve_rest, routes=routes),
         metrics=metrics,
         logger=make_logger(settings.log_format, settings.log_level),
         allowed_hosts=settings.allowed_hosts,

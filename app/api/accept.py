@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from app.api.raw_headers import every
 from app.api.responses import JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
 
 
@@ -18,9 +19,9 @@ def _qualities(accept: str) -> dict[str, float]:
     return qualities
 
 
-async def accepts_octets(request: Request) -> bool:
+def accepts_octets(request: Request) -> bool:
     """Tell whether octets are asked for by name, more than JSON by its own, no less than by `*`."""
-    accept = ", ".join(request.headers.getlist("accept"))
+    accept = ", ".join(every(request, b"accept"))
     if OCTETS_MEDIA_TYPE not in accept.lower():
         return False
     qualities = _qualities(accept)

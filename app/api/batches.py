@@ -89,9 +89,9 @@ def _arm_or_disarm(vm: Vm, action: b.AddFault | b.DeleteFault) -> Answer:
 
 def _weight(body: Mapping[str, Any] | None) -> int:
     """Estimate the bytes of an answer's pages and trace; the rest of it is small."""
-    if body is None:
+    if body is None or "accelerator" not in body:  # what else there is has neither
         return 0
-    trace = (body.get("accelerator") or {}).get("trace", ())
+    trace = (body["accelerator"] or {}).get("trace", ())
     pages = len(body.get("page_ranges", ())) * RANGE_BYTES + len(body.get("bitmap", ""))
     return pages + len(trace) * RUN_BYTES
 

@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, TypeVar
 
+import numpy as np
 from fastapi import Depends
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from app.api.codec import words_from_octets
 from app.api.context import context_of
@@ -23,6 +24,7 @@ from app.api.problems import (
     Refusal,
     error_at,
 )
+from app.api.raw_headers import first
 from app.api.responses import JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
 from app.api.schemas.accesses import PagesIn
 from app.api.schemas.base import Request as Schema
@@ -61,7 +63,9 @@ T = TypeVar("T")
 
 def media_type_of(request: Request, *accepted: str) -> str:
     """Give the body's media type, which must be one of those that the operation reads."""
-    given = request.headers.get("content-type", "")
+    given = first(request, b"content-type") or ""
+    if given in accepted:
+        return given
     media_type = given.partition(";")[0].strip().lower()
     if media_type not in accepted:
         names = " or ".join(accepted)
@@ -74,24 +78,66 @@ def media_type_of(request: Request, *accepted: str) -> str:
     return media_type
 
 
-async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
-    """Read the whole body, up to the limit; a body in chunks is counted as it comes."""
+def _bounds(request: Request, max_bytes: int | None = None) -> tuple[int, int | None]:
+    """Give the longest body that is taken, and the length that the request gives, if it does."""
     limit = context_of(request).max_body_bytes
     if max_bytes is not None:
         limit = min(limit, max_bytes)
-    length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and len(length) < 20 and int(length) > limit:
+    length = first(request, b"content-length") or ""
+    if not (length.isascii() and length.isdigit() and len(length) < 20):
+        return limit, None
+    if int(length) > limit:
         raise _too_large(limit)
+    return limit, int(length)
+
+
+async def receive_chunk(request: Request) -> tuple[bytes, bool]:
+    """Receive the next part of a body; tell whether more is to come."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
+    """Read the whole body, up to the limit; a body in chunks is counted as it comes."""
+    limit, _ = _bounds(request, max_bytes)
     chunks = []
     size = 0
-    async for chunk in request.stream():
+    more = True
+    while more:
+        chunk, more = await receive_chunk(request)
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
         chunks.append(chunk)
+    if len(chunks) == 1:
+        return chunks[0]
     if size > THREAD_BYTES:  # a copy of 64 MiB takes longer than others may wait
         return await asyncio.to_thread(b"".join, chunks)
     return b"".join(chunks)
+
+
+async def read_octets(request: Request) -> bytes | memoryview:
+    """Read a whole body of octets. If its length is given, each chunk goes to its place at once.
+
+    So there is nothing to be joined in the end, and no thread to wait for.
+    """
+    _, length = _bounds(request)
+    if length is None or length <= THREAD_BYTES:
+        return await read_body(request)
+    octets = np.empty(length, np.uint8).data  # which takes no memory before it is written
+    size = 0
+    more = True
+    while more:
+        chunk, more = await receive_chunk(request)
+        if size + len(chunk) > length:
+            raise _too_large(length)
+        if len(chunk) == length:  # it came whole, as it does when a retry's key was looked at first
+            return chunk
+        octets[size : size + len(chunk)] = chunk
+        size += len(chunk)
+    return octets[:size].toreadonly()
 
 
 def _too_large(limit: int) -> Refusal:
@@ -156,7 +202,7 @@ def optional_json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
 
     async def read(request: Request) -> M:
         body = await read_body(request, model.max_bytes)
-        if not body and "content-type" not in request.headers:
+        if not body and first(request, b"content-type") is None:
             return model()
         media_type_of(request, JSON_MEDIA_TYPE)
         return await decode(validate, model, body)
@@ -171,17 +217,11 @@ def _pages_from_json(body: bytes) -> PageSet:
     return pages or validate(PagesIn, body).to_domain()
 
 
-def _pages_from_octets(body: bytes) -> PageSet:
-    return Gfns(words_from_octets(body, "gfns"))
-
-
 async def read_pages(request: Request) -> PageSet:
     """Read the pages of a batch of accesses."""
-    media_type = media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE)
-    body = await read_body(request)
-    return await decode(
-        _pages_from_json if media_type == JSON_MEDIA_TYPE else _pages_from_octets, body
-    )
+    if media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE) == OCTETS_MEDIA_TYPE:
+        return Gfns(words_from_octets(await read_octets(request), "gfns"))
+    return await decode(_pages_from_json, await read_body(request))
 
 
 def _clear_from_json(body: bytes) -> Bitmap | PageRanges:
@@ -191,17 +231,11 @@ def _clear_from_json(body: bytes) -> Bitmap | PageRanges:
     return pages or validate(ClearIn, body).to_domain()
 
 
-def _clear_from_octets(body: bytes) -> Bitmap | PageRanges:
-    return Bitmap(words_from_octets(body, "bitmap"))
-
-
 async def read_clear_pages(request: Request) -> Bitmap | PageRanges:
     """Read the pages of a clear."""
-    media_type = media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE)
-    body = await read_body(request)
-    return await decode(
-        _clear_from_json if media_type == JSON_MEDIA_TYPE else _clear_from_octets, body
-    )
+    if media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE) == OCTETS_MEDIA_TYPE:
+        return Bitmap(words_from_octets(await read_octets(request), "bitmap"))
+    return await decode(_clear_from_json, await read_body(request))
 
 
 PagesBody = Annotated[PageSet, Depends(read_pages)]

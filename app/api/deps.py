@@ -12,19 +12,17 @@ from app.api.schemas.fields import CountText, FirstPageText, SlotText, TruthText
 from app.fleet.fleet import Fleet, Vm
 
 
-async def find_context(request: Request) -> Context:
+def find_context(request: Request) -> Context:
     """Find what main has joined."""
     return context_of(request)
 
 
-async def find_fleet(request: Request) -> Fleet:
+def find_fleet(request: Request) -> Fleet:
     """Find the fleet."""
     return context_of(request).fleet
 
 
-async def find_vm(
-    request: Request, vm_id: Annotated[str, Path(description="As in `default-1`.")]
-) -> Vm:
+def find_vm(request: Request, vm_id: Annotated[str, Path(description="As in `default-1`.")]) -> Vm:
     """Find the VM of the path."""
     return context_of(request).fleet.vm(vm_id)
 

@@ -5,13 +5,14 @@ it adds.
 """
 
 import hmac
+import itertools
+import logging
 import re
 import secrets
 import time
 from collections.abc import Mapping
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
@@ -36,7 +37,8 @@ NO_ROUTE: Final = "none"
 CLIENT_GONE: Final = 499
 """The status under which a request is accounted whose caller left before it was all there."""
 
-_SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z", re.ASCII)
+_REQUEST_ID_NAME: Final = REQUEST_ID_HEADER.lower().encode("ascii")
+_SANE_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}\Z")
 
 
 class Gate:
@@ -61,7 +63,12 @@ class Gate:
     ) -> None:
         self._app = app
         self._metrics = metrics
-        self._logger = logger
+        # Bound once: the lazy logger that structlog makes is looked into at each use.
+        self._logger = logger.bind()
+        self._logs_requests = self._logger.is_enabled_for(logging.INFO)
+        # An id has to be told from others, not to be kept from guessing.
+        self._id_prefix = secrets.token_hex(4).encode("ascii")
+        self._ids = itertools.count(1)
         self._allowed_hosts = frozenset(allowed_hosts)
         self._token = None if token is None else token.encode()
 
@@ -71,17 +78,19 @@ class Gate:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        headers = Headers(scope=scope)
-        request_id = headers.get(REQUEST_ID_HEADER, "")
+        # By name; of several alike the first. In C, where a look for each would be five loops.
+        headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        request_id = headers.get(_REQUEST_ID_NAME, b"")
         if not _SANE_REQUEST_ID.match(request_id):
-            request_id = secrets.token_hex(8)
+            request_id = b"%s%08x" % (self._id_prefix, next(self._ids))
         status = 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+                # A new list: that of the response may be kept for a retry.
+                message["headers"] = [*message["headers"], (_REQUEST_ID_NAME, request_id)]
             await send(message)
 
         try:
@@ -93,7 +102,7 @@ class Gate:
         except ClientDisconnect:
             status = status or CLIENT_GONE  # nobody is left to answer
         except Exception:
-            self._logger.exception("unhandled", request_id=request_id, path=scope["path"])
+            self._logger.exception("unhandled", request_id=request_id.decode(), path=scope["path"])
             if status:  # the answer has begun; only the server can still break it off
                 raise
             await _problem(scope, INTERNAL_ERROR, "a defect of the service; see its log")(
@@ -102,23 +111,20 @@ class Gate:
         finally:
             self._account(scope, request_id, status, time.perf_counter() - started)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> ProblemResponse | None:
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> ProblemResponse | None:
         if "*" not in self._allowed_hosts and _host_name(headers) not in self._allowed_hosts:
             return _problem(
                 scope, HOST_NOT_ALLOWED, "the Host header must name one of HACDBS_ALLOWED_HOSTS"
             )
-        if "origin" in headers and not _is_same_origin(headers):
+        if b"origin" in headers and not _is_same_origin(scope, headers):
             return _problem(
                 scope, ORIGIN_NOT_ALLOWED, "a browser may call from the service's own pages only"
             )
         if self._token is None or scope["path"] in TOKEN_FREE_PATHS:
             return None
-        scheme, _, given = headers.get("authorization", "").partition(" ")
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
         # Compared in constant time, so that answers do not tell how much of a guess was right.
-        if (
-            hmac.compare_digest(given.strip().encode("latin-1"), self._token)
-            and scheme.lower() == "bearer"
-        ):
+        if hmac.compare_digest(given.strip(), self._token) and scheme.lower() == b"bearer":
             return None
         return _problem(
             scope,
@@ -127,36 +133,37 @@ class Gate:
             {"WWW-Authenticate": 'Bearer realm="hacdbs-sim"'},
         )
 
-    def _account(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+    def _account(self, scope: Scope, request_id: bytes, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", NO_ROUTE)
         method = scope["method"] if scope["method"] in KNOWN_METHODS else "other"
         self._metrics.observe(method, route, status, seconds)
-        self._logger.info(
-            "request",
-            request_id=request_id,
-            method=method,
-            route=route,
-            status=status,
-            duration_seconds=round(seconds, 6),
-        )
+        if self._logs_requests:
+            self._logger.info(
+                "request",
+                request_id=request_id.decode("ascii"),
+                method=method,
+                route=route,
+                status=status,
+                duration_seconds=round(seconds, 6),
+            )
 
 
-def _host_name(headers: Headers) -> str:
-    host = headers.get("host", "").lower()
+def _host_name(headers: Mapping[bytes, bytes]) -> str:
+    host = str(headers.get(b"host", b""), "latin-1").lower()
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0]
 
 
-def _is_same_origin(headers: Headers) -> bool:
+def _is_same_origin(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
     """Tell whether a page of this service sent the request: browsers say where it comes from.
 
     Without this any web site could post to a service on its visitor's loopback: it would not see
     the answer, but a reset or a get needs none.
     """
-    origins = headers.getlist("origin")
-    authority = origins[0].lower().partition("://")[2]
-    return len(origins) == 1 and authority == headers.get("host", "").lower()
+    origins = [value for name, value in scope["headers"] if name == b"origin"]
+    authority = origins[0].lower().partition(b"://")[2]
+    return len(origins) == 1 and authority == headers.get(b"host", b"").lower()
 
 
 def _problem(

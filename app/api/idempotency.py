@@ -20,6 +20,7 @@ from app.api.accept import accepts_octets
 from app.api.bodies import THREAD_BYTES, decode, read_body
 from app.api.context import context_of
 from app.api.problems import error_at
+from app.api.raw_headers import every, first
 from app.api.rendering import REFUSALS, refusal_response
 from app.api.validation import invalid_request
 from app.fleet.errors import NoSuchSessionError
@@ -30,6 +31,7 @@ REPLAYED_HEADER: Final = "Idempotent-Replayed"
 """Marks an answer that was kept from the key's first request."""
 
 KEY_PATTERN: Final = r"^[!-~]{1,255}$"
+_KEY_NAME: Final = IDEMPOTENCY_KEY.lower().encode("ascii")
 _KEY: Final = re.compile(KEY_PATTERN.removesuffix("$") + r"\Z")
 
 
@@ -66,11 +68,11 @@ async def answer_once(
 
 def has_key(request: Request) -> bool:
     """Tell whether a request has a key."""
-    return IDEMPOTENCY_KEY in request.headers
+    return first(request, _KEY_NAME) is not None
 
 
 def _key_of(request: Request) -> str:
-    given = request.headers.getlist(IDEMPOTENCY_KEY)
+    given = every(request, _KEY_NAME)
     if len(given) > 1:
         detail = "a request has one key"
         raise invalid_request(
@@ -114,8 +116,8 @@ async def _fingerprint(request: Request, body: bytes) -> bytes:
     head = (
         request.scope["path"],
         request.scope["query_string"].decode("latin-1"),
-        request.headers.get("content-type", ""),
-        await accepts_octets(request),  # not the header's text: it is the answer's form that counts
+        first(request, b"content-type") or "",
+        accepts_octets(request),  # not the header's text: it is the answer's form that counts
     )
     digest = hashlib.sha256(orjson.dumps(head))
     if len(body) > THREAD_BYTES:

@@ -32,7 +32,7 @@ def make_logger(log_format: str, level: str) -> FilteringBoundLogger:
         )
         processors.append(console)
     logger: Any = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
+        structlog.WriteLogger(sys.stderr),
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]

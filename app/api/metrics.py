@@ -71,11 +71,21 @@ class Metrics:
             buckets=_BUCKETS_SECONDS,
             registry=self._registry,
         )
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._duration.labels(method, route).observe(seconds)
+        labels = (method, route, status)
+        # Kept, for to find them by their labels takes 3 us, and to count 1.5.
+        if (series := self._series.get(labels)) is None:
+            series = (
+                self._requests.labels(method, route, str(status)),
+                self._duration.labels(method, route),
+            )
+            self._series[labels] = series
+        requests, duration = series
+        requests.inc()
+        duration.observe(seconds)
 
     def exposition(self) -> bytes:
         """Write the registry in Prometheus' text format."""

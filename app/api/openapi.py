@@ -10,7 +10,6 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
-from typing_extensions import override
 
 from app.api.gate import TOKEN_FREE_PATHS
 from app.api.headers import describe_headers
@@ -116,17 +115,6 @@ def _request(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]
     return {"requestBody": {"required": required, "content": content}}
 
 
-class Application(FastAPI):
-    """A FastAPI application whose document knows of bodies that are read raw."""
-
-    @override
-    def openapi(self) -> dict[str, Any]:
-        """Make the OpenAPI document, once: the routes are complete when it is first asked for."""
-        if self.openapi_schema is None:
-            self.openapi_schema = _document(self)
-        return self.openapi_schema
-
-
 def _with_location(answer: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "headers": {**_LOCATION, **answer.get("headers", {})}}
 
@@ -141,7 +129,8 @@ def _responses(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted((answers | responses_of(path, operation)).items()))
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def document_of(app: FastAPI) -> dict[str, Any]:
+    """Make the OpenAPI document of an application whose routes are complete."""
     document = get_openapi(
         title=app.title,
         version=app.version,

@@ -47,7 +47,7 @@ class Page:
         return page, key(page[-1]).hex() if has_more else ""
 
 
-async def read_page(limit: Limit = DEFAULT_LIMIT, page_token: PageToken = "") -> Page:
+def read_page(limit: Limit = DEFAULT_LIMIT, page_token: PageToken = "") -> Page:
     """Read which part of a list is asked for."""
     return Page(min(limit, MAX_LIMIT), bytes.fromhex(page_token))
 

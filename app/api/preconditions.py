@@ -12,6 +12,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from app.api.problems import PRECONDITION_FAILED, Refusal, error_at
+from app.api.raw_headers import every
 from app.api.validation import invalid_request
 from app.fleet.fleet import Vm
 
@@ -66,7 +67,7 @@ class Preconditions:
 NONE: Final = Preconditions()
 
 
-async def read_preconditions(request: Request) -> Preconditions:
+def read_preconditions(request: Request) -> Preconditions:
     """Read the preconditions of a change."""
     return Preconditions(_tags(request, IF_MATCH), _tags(request, IF_NONE_MATCH))
 
@@ -75,9 +76,9 @@ PreconditionsDep = Annotated[Preconditions, Depends(read_preconditions)]
 
 
 def _tags(request: Request, name: str) -> frozenset[str] | None:
-    if name not in request.headers:
+    if not (lines := every(request, name.lower().encode("ascii"))):
         return None
-    given = ", ".join(request.headers.getlist(name))
+    given = ", ".join(lines)
     if len(given) > MAX_TAGS_CHARS or _TAGS.match(given) is None:
         detail = f'{name} must be * or entity tags, as in "3"'
         raise invalid_request((error_at("header", name, detail, bound=TAGS_PATTERN, value=given),))

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import override
 
+from app.api.bodies import receive_chunk
 from app.api.idempotency import answer_once, has_key
 from app.api.problems import error_at
 from app.api.rendering import takes_body
@@ -16,8 +17,9 @@ from app.api.responses import PROBLEM_MEDIA_TYPE, JsonResponse
 from app.api.solving import Solver
 from app.api.validation import invalid_request
 
-# A request without either has no body (RFC 9112, 6.3).
+_NO_BODY: Final = (b"content-length", b"0")
 _BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
+"""A request without either has no body (RFC 9112, 6.3)."""
 
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {
@@ -27,11 +29,18 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+def _announces_body(request: Request) -> bool:
+    for header in request.scope["headers"]:
+        if header[0] in _BODY_HEADERS and header != _NO_BODY:
+            return True
+    return False
+
+
 async def refuse_body(request: Request) -> None:
     """Refuse a body where the operation reads none: it would be acted on as if it had been read."""
-    if not any(name in _BODY_HEADERS for name, _ in request.scope["headers"]):
-        return
-    async for chunk in request.stream():
+    more = True
+    while more:
+        chunk, more = await receive_chunk(request)
         if chunk:
             error = error_at("body", "", "the operation takes no body", bound=0)
             raise invalid_request((error,))
@@ -42,7 +51,8 @@ Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
 def _bodiless(handle: Handler) -> Handler:
     async def handle_without_body(request: Request) -> Response:
-        await refuse_body(request)
+        if _announces_body(request):
+            await refuse_body(request)
         return await handle(request)
 
     return handle_without_body

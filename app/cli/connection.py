@@ -6,6 +6,7 @@ still would take all file descriptors.
 """
 
 import asyncio
+from functools import partial
 from typing import ClassVar, Final
 
 import httptools
@@ -26,6 +27,39 @@ _HEADS: Final = {
 }
 _TOO_LARGE: Final = "the head of a request may have 64 KiB"
 _UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
+
+ONE_WRITE: Final = "hacdbs.one_write"
+"""Extension of ASGI: a function to be called before an answer is sent that is whole.
+
+uvicorn writes its head as soon as it has it, as a stream wants it, and the body behind it: two calls of
+the system, of some 10 us each.
+"""
+
+
+class OneWrite:
+    """The way of one answer to a transport: its head waits for what comes next."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+        self._is_begun = False
+        self.close = transport.close
+        self.is_closing = transport.is_closing
+
+    def write(self, content: bytes) -> None:
+        """Keep the head, write it with the first part of the body, and any other part by itself."""
+        if self._is_begun:
+            self._transport.write(content)
+        elif self._head:
+            self._is_begun = True
+            self._transport.writelines((self._head, content))
+        else:
+            self._head = content
+
+
+def _write_once(cycle: RequestResponseCycle) -> None:
+    cycle.transport = OneWrite(cycle.transport)  # type: ignore[assignment]
 
 
 class HeadTooLargeError(Exception):
@@ -154,6 +188,7 @@ class BoundedHttp(HttpToolsProtocol):
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
+        cycle.scope["extensions"] = {ONE_WRITE: partial(_write_once, cycle)}  # type: ignore[dict-item]
         super()._start_asgi_task(cycle, app)
 
     @override

@@ -1,0 +1,60 @@
+"""What a figure ought to be, and what is made of one that is not."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from typing_extensions import override
+
+WILD_FACTOR: Final = 3.0
+"""So many times worse than its goal, and a figure is no noise of the machine any more."""
+
+
+class Verdict(StrEnum):
+    """What a figure is, beside its goal."""
+
+    MET = "met"
+    MISSED = "missed"
+    WILDLY_OFF = "wildly off"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A bound for a figure.
+
+    Attributes:
+        bound: The figure itself may be this.
+        is_floor: At least the bound, or at most.
+        unit: Of the figure; none for a ratio.
+    """
+
+    bound: float
+    is_floor: bool
+    unit: str = ""
+
+    def ratio(self, ours: float, theirs: float) -> float:
+        """Give the ratio of two times that the goal is about: times faster, or times as long."""
+        return theirs / ours if self.is_floor else ours / theirs
+
+    def judge(self, figure: float) -> Verdict:
+        """Compare a figure with the goal."""
+        shortfall = self.bound / figure if self.is_floor else figure / self.bound
+        if shortfall <= 1:
+            return Verdict.MET
+        return Verdict.MISSED if shortfall <= WILD_FACTOR else Verdict.WILDLY_OFF
+
+    @override
+    def __str__(self) -> str:
+        """Show the goal as the table does."""
+        word = "at least" if self.is_floor else "at most"
+        return f"{word} {self.bound:g}{f' {self.unit}' if self.unit else ''}"
+
+
+def at_least(bound: float) -> Goal:
+    """Ask for a ratio: so many times faster, or so much of the other's requests a second."""
+    return Goal(bound, is_floor=True)
+
+
+def at_most(bound: float, unit: str = "") -> Goal:
+    """Ask for a ratio of times, or a figure with a unit, no larger than this."""
+    return Goal(bound, is_floor=False, unit=unit)

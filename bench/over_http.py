@@ -1,0 +1,165 @@
+"""Small requests: calls of the service against an endpoint that does nothing, in the same process."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from app.sim.base.units import GIB
+from bench.core import PAGE_SIZE
+from bench.goals import Goal, at_least
+from bench.rounds import Effort, Side, nothing, waiting
+from bench.rows import Figures, Row, compare, rate
+from bench.service import Service, slot_of
+from bench.wire import Crowd, as_json, request
+
+CONNECTIONS: Final = 16
+BURST: Final = 256
+"""Requests of one round; each goes to a VM of its own, so that every one finds its slot dirty."""
+
+EMPTY: Final = "empty endpoint, same process"
+EMPTY_GET: Final = request("GET", "/empty/x")
+
+GET: Final = "/memslots/0/dirty-log/get"
+CLEAR: Final = "/memslots/0/dirty-log/clear"
+WRITE: Final = "/guest/write"
+
+_PAGES: Final = GIB // PAGE_SIZE
+_EVERY_GFN: Final = as_json({"gfn_ranges": [[0, _PAGES]]})
+_EVERY_PAGE: Final = as_json({"page_ranges": [[0, _PAGES]]})
+
+GiveService = Callable[[], Service]
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Requests to measure, and those that restore the state before each round of them."""
+
+    measured: list[bytes]
+    restoring: list[bytes]
+
+    def side(self, crowd: Crowd) -> Side:
+        """Give the requests as a side."""
+        restore = (lambda: crowd.serve(self.restoring)) if self.restoring else nothing
+        return waiting(lambda: crowd.serve(self.measured), restore)
+
+
+@contextmanager
+def gets(service: Service, *, dirty: bool) -> Iterator[Requests]:
+    """Make VMs, and requests that take their whole log, summed up."""
+    with service.vms(BURST, GIB) as vms:
+        yield Requests(
+            [request("POST", f"{vm}{GET}?format=summary") for vm in vms],
+            [request("POST", vm + WRITE, _EVERY_GFN) for vm in vms] if dirty else [],
+        )
+
+
+@contextmanager
+def clears(service: Service) -> Iterator[Requests]:
+    """Make VMs, and requests that clear their whole log."""
+    with service.vms(BURST, GIB, manual_protect=1) as vms:
+        yield Requests(
+            [request("POST", vm + CLEAR, _EVERY_PAGE) for vm in vms],
+            [request("POST", vm + WRITE, _EVERY_GFN) for vm in vms],
+        )
+
+
+def empty_side(crowd: Crowd, count: int) -> Side:
+    """Give so many requests to the empty endpoint as a side."""
+    requests = [EMPTY_GET] * count
+    return waiting(lambda: crowd.serve(requests))
+
+
+def _against_empty(service: Service, effort: Effort, goal: Goal, requests: Requests) -> Figures:
+    count = len(requests.measured)
+    with service.crowd(CONNECTIONS) as crowd:
+        return compare(
+            goal,
+            requests.side(crowd),
+            empty_side(crowd, count),
+            effort,
+            show=rate(count),
+        )
+
+
+def _get(service: Service, effort: Effort, goal: Goal, *, dirty: bool) -> Figures:
+    with gets(service, dirty=dirty) as requests:
+        return _against_empty(service, effort, goal, requests)
+
+
+def _clear(service: Service, effort: Effort, goal: Goal) -> Figures:
+    with clears(service) as requests:
+        return _against_empty(service, effort, goal, requests)
+
+
+class _Lives:
+    """VMs made and deleted. Their ids are known beforehand: a session counts them."""
+
+    def __init__(self, service: Service, crowd: Crowd) -> None:
+        self._service = service
+        self._crowd = crowd
+        self._creates = [request("POST", "/v1/vms", as_json({"memslots": [slot_of(GIB)]}))] * BURST
+        self._deletes: list[bytes] = []
+
+    def look_ahead(self) -> None:
+        """Find out which ids come next."""
+        path = self._service.make_vm(GIB)
+        self._service.connection.exchange(request("DELETE", path))
+        stem, _, number = path.rpartition("-")
+        self._deletes = [
+            request("DELETE", f"{stem}-{int(number) + n}") for n in range(1, BURST + 1)
+        ]
+
+    def run(self) -> None:
+        """Make VMs, then delete them."""
+        self._crowd.serve(self._creates)
+        self._crowd.serve(self._deletes)
+
+
+def _create_delete(service: Service, effort: Effort, goal: Goal) -> Figures:
+    with service.crowd(CONNECTIONS) as crowd:
+        lives = _Lives(service, crowd)
+        return compare(
+            goal,
+            waiting(lives.run, lives.look_ahead),
+            empty_side(crowd, 2 * BURST),
+            effort,
+            show=rate(2 * BURST),
+        )
+
+
+def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
+    """Give the rows of small requests."""
+    many = f"{CONNECTIONS} connections"
+    yield Row(
+        "http-get",
+        f"POST get, summary, 1 GiB, {many}",
+        "logging, warmed, all dirty; each request its own VM",
+        EMPTY,
+        at_least(1.0),
+        lambda goal: _get(give(), effort, goal, dirty=True),
+    )
+    yield Row(
+        "http-get-clean",
+        "the same",
+        "logging, never written",
+        EMPTY,
+        at_least(1.0),
+        lambda goal: _get(give(), effort, goal, dirty=False),
+    )
+    yield Row(
+        "http-clear",
+        f"POST clear, one range, 1 GiB, {many}",
+        "manual protect, warmed, all dirty; each request its own VM",
+        EMPTY,
+        at_least(1.0),
+        lambda goal: _clear(give(), effort, goal),
+    )
+    yield Row(
+        "http-create-delete",
+        f"POST and DELETE a VM with a 1 GiB slot, {many}",
+        "no VM; each of the two counts as one request",
+        EMPTY,
+        at_least(0.5),
+        lambda goal: _create_delete(give(), effort, goal),
+    )

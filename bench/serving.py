@@ -1,0 +1,59 @@
+"""The service as `hacdbs-sim serve` runs it, with empty endpoints added: run as a program, `PORT_FILE`.
+
+The empty ones are plain FastAPI, found before every other route, and answer a response made by hand: no
+endpoint of FastAPI does less.
+"""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.cli.serve import Server, listen
+from app.settings import LogFormat
+from bench.wire import OCTETS
+
+BITMAP_BYTES: Final = 4 << 20
+KEEP_ALIVE_SECONDS: Final = 3600
+"""A real guest needs longer between two requests than the service is patient."""
+
+_BITMAP: Final = bytes(range(256)) * (BITMAP_BYTES // 256)
+
+router = APIRouter()
+
+
+@router.get("/empty/{name}")
+async def empty(name: str) -> Response:  # noqa: ARG001 - one path parameter, which is all it has
+    """Do nothing."""
+    return Response(b"{}", media_type="application/json")
+
+
+@router.get("/empty-out/{name}")
+async def empty_out(name: str) -> Response:  # noqa: ARG001
+    """Answer as many bytes as the largest bitmap has."""
+    return Response(_BITMAP, media_type=OCTETS)
+
+
+@router.post("/empty-in/{name}")
+async def empty_in(name: str, request: Request) -> Response:  # noqa: ARG001
+    """Read a body, and do nothing with it."""
+    await request.body()
+    return Response(b"{}", media_type="application/json")
+
+
+def add_to(app: FastAPI) -> None:
+    """Add the empty endpoints to an application, before its own."""
+    app.router.routes[:0] = router.routes
+
+
+if __name__ == "__main__":
+    from app.main import app as served  # what the server below loads by its name
+
+    add_to(served)
+    with listen("127.0.0.1", 0) as listener:
+        server = Server(listener, LogFormat.CONSOLE, Path(sys.argv[1]))
+        server.config.timeout_keep_alive = KEEP_ALIVE_SECONDS
+        server.run(sockets=[listener])
