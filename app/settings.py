@@ -8,6 +8,8 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "HACDBS_"
+URL_VARIABLE: Final = "HACDBS_URL"
+"""Where clients find the service: no setting of it, but it may stand beside them."""
 
 
 class LogFormat(StrEnum):
@@ -85,7 +87,7 @@ class Settings(BaseSettings):
         """Read the settings, refusing HACDBS_* names that are none."""
         known = {PREFIX + name.upper() for name in cls.model_fields}
         given = (name for name in os.environ if name.upper().startswith(PREFIX))
-        unknown = sorted(name for name in given if name.upper() not in known)
+        unknown = sorted(name for name in given if name.upper() not in {*known, URL_VARIABLE})
         if unknown:
             raise UnknownSettingError(
                 f"unknown setting {', '.join(unknown)}; the settings are {', '.join(sorted(known))}"

@@ -10,6 +10,8 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["pytester"]  # for tests/plugin; only here may a conftest name plugins
+
 # The first draws of a machine may be large and numpy's first call slow: time is no promise here.
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 

@@ -13,9 +13,10 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from app.cli.client import TIMEOUT_SECONDS, Cleaning, RefusedError, Vm
 from app.cli.ledger import Ledger, PageMask, Pages
 from app.cli.traces import Guest
+from app.client import CleaningReport, ConflictError, Slot, Vm
+from app.client.connecting import TIMEOUT_SECONDS
 
 CHUNK_PAGES: Final = 65_536
 """Pages of one clear: 256 MiB, a chunk such as VMMs use."""
@@ -79,6 +80,11 @@ class Migration:
     _threads: ExitStack = field(default_factory=ExitStack)
     _vcpus: ThreadPoolExecutor = field(init=False)
 
+    @property
+    def slot(self) -> Slot:
+        """Value of the VM's only memslot."""
+        return self.vm.slot(0)
+
     def __enter__(self) -> Self:
         """Start the vCPUs' threads."""
         self._vcpus = self._threads.enter_context(ThreadPoolExecutor(len(self.guest.vcpus)))
@@ -98,7 +104,7 @@ class Migration:
 
     def set_manual_protect(self, flags: int) -> None:
         """Switch how the log is collected."""
-        self.vm.set_manual_protect(flags)
+        self.vm.update(manual_dirty_log_protect2=flags)
         self.is_manual = bool(flags)
 
     @contextmanager
@@ -138,30 +144,29 @@ class Migration:
 
     def collect_under(self, fault: dict[str, Any]) -> None:
         """Collect with a fault armed, and note how often it hit."""
-        fault_id = self.vm.arm_fault(fault)
-        self.collect()
-        hits = self.vm.disarm_fault(fault_id)
-        self.faults.append(FaultOutcome(fault["type"], fault["when"]["op"], hits))
-        self._phase.note(f"{fault['type']} x{hits}")
+        with self.vm.fault(fault["type"], times=fault["times"], when=fault["when"]) as armed:
+            self.collect()
+        self.faults.append(FaultOutcome(fault["type"], fault["when"]["op"], armed.hits))
+        self._phase.note(f"{fault['type']} x{armed.hits}")
         self.tell(self._phase)
 
-    def collect(self, *, cpu: int | None = None) -> list[Cleaning]:
+    def collect(self, *, cpu: int | None = None) -> list[CleaningReport]:
         """Collect the whole log once; with manual protect, clear in chunks what was reported."""
         before = self.ledger.totals.reported
         cleanings = self._get_and_clear(cpu) if self.is_manual else [self._get(cpu)]
         for cleaning in cleanings:
-            self._phase.hardware += cleaning.hardware
-            self._phase.software += cleaning.software
+            self._phase.hardware += cleaning.cleaned_by_hardware
+            self._phase.software += cleaning.cleaned_by_software
             self._phase.requeued += cleaning.requeued
         self._phase.reported += self.ledger.totals.reported - before
         return cleanings
 
-    def _get(self, cpu: int | None = None) -> Cleaning:
+    def _get(self, cpu: int | None = None) -> CleaningReport:
         with self._lock:
             self.ledger.collection_began()
         try:
-            bitmap, cleaning = self.vm.get_dirty_log(self.ledger.npages, cpu=cpu)
-        except RefusedError as refusal:
+            log = self.slot.get_dirty_log(cpu=cpu)
+        except ConflictError as refusal:
             # A get with manual protect is a copy: where the copy failed, nothing happened
             if not (self.is_manual and refusal.errno == "EFAULT"):
                 raise
@@ -170,10 +175,10 @@ class Migration:
             self._phase.note("get answered EFAULT, asked again")
             return self._get(cpu)
         with self._lock:
-            self.ledger.reported(bitmap, taken=not self.is_manual)
-        return cleaning
+            self.ledger.reported(log.mask(), taken=not self.is_manual)
+        return log.report
 
-    def _get_and_clear(self, cpu: int | None) -> list[Cleaning]:
+    def _get_and_clear(self, cpu: int | None) -> list[CleaningReport]:
         self._get(cpu)
         with self._lock:
             reported = self.ledger.seen
@@ -182,12 +187,12 @@ class Migration:
             for first in range(0, self.ledger.npages, CHUNK_PAGES)
         ]
 
-    def _clear(self, chunk: PageMask, first_page: int, cpu: int | None) -> Cleaning:
+    def _clear(self, chunk: PageMask, first_page: int, cpu: int | None) -> CleaningReport:
         bitmap = np.zeros(self.ledger.npages, dtype=np.bool_)
         bitmap[first_page : first_page + len(chunk)] = chunk
         with self._lock:
             self.ledger.collection_began()
-        cleaning = self.vm.clear_dirty_log(chunk, first_page=first_page, cpu=cpu)
+        cleaning = self.slot.clear(bitmap=chunk, first_page=first_page, cpu=cpu)
         with self._lock:
             self.ledger.cleared(bitmap)
         return cleaning

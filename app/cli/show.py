@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 
 from app.cli import report
-from app.cli.client import RefusedError, Session, open_http
 from app.cli.migration import Phase
 from app.cli.service import ServiceNotStartedError, running_service
 from app.cli.story import FULL, QUICK, tell_story
+from app.client import Client, ClientError
 
 # What the demo's own service needs, whatever the environment says for others
 _OWN_SERVICE: Final = {"HACDBS_ALLOWED_HOSTS": "127.0.0.1", "HACDBS_LOG_LEVEL": "warning"}
@@ -31,13 +31,13 @@ def show(url: str | None, token: str | None, *, quick: bool, seed: int, as_json:
         with ExitStack() as stack:
             if url is None:
                 url = stack.enter_context(running_service(_OWN_SERVICE))
-            http = stack.enter_context(open_http(url, token))
-            return _show_on(http, quick=quick, seed=seed, as_json=as_json)
-    except (httpx.HTTPError, httpx.InvalidURL, RefusedError, ServiceNotStartedError) as error:
+            client = stack.enter_context(Client(url, token=token or ""))
+            return _show_on(client, quick=quick, seed=seed, as_json=as_json)
+    except (httpx.InvalidURL, ClientError, ServiceNotStartedError) as error:
         raise CannotGoOnError(str(error)) from error
 
 
-def _show_on(http: httpx.Client, *, quick: bool, seed: int, as_json: bool) -> bool:
+def _show_on(client: Client, *, quick: bool, seed: int, as_json: bool) -> bool:
     length = QUICK if quick else FULL
     console = Console(highlight=False)
     began_at = time.monotonic()
@@ -48,12 +48,14 @@ def _show_on(http: httpx.Client, *, quick: bool, seed: int, as_json: bool) -> bo
         showing = report.live_table(console, length.rounds)
     else:
         showing = report.plain_lines(console)
-    with Session(http, f"demo-{secrets.token_hex(4)}") as session, showing as tell:
+    with client.create_session(f"demo-{secrets.token_hex(4)}") as session, showing as tell:
         verdict = tell_story(session, length, seed, tell)
     if as_json:
         seconds = time.monotonic() - began_at
         typer.echo(
-            json.dumps(report.as_json(verdict, url=str(http.base_url), seed=seed, seconds=seconds))
+            json.dumps(
+                report.as_json(verdict, url=str(client.http.base_url), seed=seed, seconds=seconds)
+            )
         )
     else:
         report.print_verdict(console, verdict)

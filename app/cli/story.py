@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from app.cli.client import Session
 from app.cli.ledger import Ledger, Pages, Totals
 from app.cli.migration import FaultOutcome, Migration, Phase
 from app.cli.traces import longest, populate
+from app.client import Session
 
 VCPUS: Final = 4
 CPUS: Final = 4
@@ -128,7 +128,7 @@ def tell_story(
 
 def _boot(migration: Migration) -> None:
     with migration.phase("boot", 0) as phase:
-        migration.vm.set_memslot(
+        migration.slot.set(
             guest_phys_addr=GUEST_PHYS_ADDR, memory_size=MEMORY_SIZE, backing=BLOCK_SIZE
         )
         for vcpu, pages in enumerate(np.array_split(np.arange(NPAGES), VCPUS)):
@@ -139,7 +139,7 @@ def _boot(migration: Migration) -> None:
 def _begin_logging(migration: Migration) -> None:
     with migration.phase("initially all set", 0):
         migration.set_manual_protect(3)
-        migration.vm.set_memslot(
+        migration.slot.set(
             guest_phys_addr=GUEST_PHYS_ADDR,
             memory_size=MEMORY_SIZE,
             backing=BLOCK_SIZE,
@@ -177,17 +177,18 @@ def _pre_copy(migration: Migration, live_rounds: int) -> None:
 def _unplug(migration: Migration) -> list[str]:
     unmet = []
     with migration.phase(f"CPU {UNPLUGGED_CPU} unplugged", 1) as phase:
-        migration.vm.set_cpu_online(UNPLUGGED_CPU, online=False)
+        migration.vm.cpu(UNPLUGGED_CPU).unplug()
         migration.guest_round()
         (cleaning,) = migration.collect(cpu=UNPLUGGED_CPU)
-        phase.note(f"its unit declined with {cleaning.errno}")
-        if cleaning.errno != "EPERM" or cleaning.hardware:
+        errno = None if cleaning.accelerator is None else cleaning.accelerator.errno
+        phase.note(f"its unit declined with {errno}")
+        if errno != "EPERM" or cleaning.cleaned_by_hardware:
             unmet.append(f"the unit of the unplugged CPU {UNPLUGGED_CPU} did not decline")
     with migration.phase(f"CPU {UNPLUGGED_CPU} plugged in", 1):
-        migration.vm.set_cpu_online(UNPLUGGED_CPU, online=True)
+        migration.vm.cpu(UNPLUGGED_CPU).plug()
         migration.guest_round()
         (cleaning,) = migration.collect(cpu=UNPLUGGED_CPU)
-        if not cleaning.hardware:
+        if not cleaning.cleaned_by_hardware:
             unmet.append(f"the unit of CPU {UNPLUGGED_CPU} cleaned nothing once plugged in")
     return unmet
 

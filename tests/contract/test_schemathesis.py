@@ -16,8 +16,8 @@ import pytest
 import schemathesis
 from pydantic import SecretStr
 
-from app.cli.client import open_http
 from app.cli.service import running_service
+from app.client import open_http
 from app.main import create_app
 from app.settings import LogLevel, Settings
 from tests.contract.schemes import (

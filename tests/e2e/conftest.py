@@ -6,8 +6,8 @@ from collections.abc import Generator
 import httpx
 import pytest
 
-from app.cli.client import Session, open_http
 from app.cli.service import running_service
+from app.client import Client, Session
 
 
 @pytest.fixture(scope="session")
@@ -17,18 +17,23 @@ def service_url() -> Generator[str]:
 
 
 @pytest.fixture
-def http(service_url: str) -> Generator[httpx.Client]:
-    with open_http(service_url) as client:
-        yield client
+def client(service_url: str) -> Generator[Client]:
+    with Client(service_url) as opened:
+        yield opened
 
 
 @pytest.fixture
-def session(http: httpx.Client) -> Generator[Session]:
-    with Session(http, f"e2e-{secrets.token_hex(4)}") as made:
+def http(client: Client) -> httpx.Client:
+    return client.http
+
+
+@pytest.fixture
+def session(client: Client) -> Generator[Session]:
+    with client.create_session(f"e2e-{secrets.token_hex(4)}") as made:
         yield made
 
 
 @pytest.fixture
-def other_session(http: httpx.Client) -> Generator[Session]:
-    with Session(http, f"e2e-{secrets.token_hex(4)}") as made:
+def other_session(client: Client) -> Generator[Session]:
+    with client.create_session(f"e2e-{secrets.token_hex(4)}") as made:
         yield made

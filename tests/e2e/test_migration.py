@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.cli.client import RefusedError, Session, checked
 from app.cli.traces import TRACES, Trace
+from app.client import Client, NotFoundError, Session
 
 SLOT = {"guest_phys_addr": "0x40000000", "memory_size": "64MiB", "flags": ["LOG_DIRTY_PAGES"]}
 BASE_GFN = 0x4000_0000 // 4096
@@ -21,12 +21,12 @@ class Source:
     def __init__(self, http: httpx.Client, session: Session, **fields: object) -> None:
         self.http = http
         body = {"session_id": session.session_id, "memslots": [{"slot": 0, **SLOT}], **fields}
-        self.vm_id = checked(http.post("/v1/vms", json=body)).json()["vm_id"]
+        self.vm_id = http.post("/v1/vms", json=body).raise_for_status().json()["vm_id"]
 
     def post(self, path: str, body: object = None, **params: Any) -> dict[str, Any]:
         url = f"/v1/vms/{self.vm_id}/{path}"
         answer = self.http.post(url, params=params, json=body)
-        found: dict[str, Any] = checked(answer).json()
+        found: dict[str, Any] = answer.raise_for_status().json()
         return found
 
     def write(self, pages: Iterable[int], vcpu: int = 0) -> None:
@@ -49,8 +49,8 @@ class Source:
         return str(self.post("faults", {"type": kind, "when": when})["fault_id"])
 
     def hits(self, fault_id: str) -> int:
-        answer = checked(self.http.get(f"/v1/vms/{self.vm_id}/faults/{fault_id}"))
-        return int(answer.json()["hits"])
+        answer = self.http.get(f"/v1/vms/{self.vm_id}/faults/{fault_id}")
+        return int(answer.raise_for_status().json()["hits"])
 
 
 def pages_of(ranges: list[list[int]]) -> set[int]:
@@ -159,7 +159,7 @@ def test_two_sessions_side_by_side_do_not_touch_each_other(
         assert other.get() == other_pages
 
     assert other.hits(fault_id) == 3
-    counters = checked(http.get(f"/v1/vms/{one.vm_id}")).json()["faults"]
+    counters = http.get(f"/v1/vms/{one.vm_id}").raise_for_status().json()["faults"]
     assert counters == []
 
 
@@ -178,18 +178,18 @@ def test_a_reset_ends_one_session_and_leaves_the_other(
 
 
 def test_a_session_deleted_by_someone_else_is_told_unless_something_worse_was(
-    http: httpx.Client,
+    client: Client,
 ) -> None:
     def delete() -> None:
-        checked(http.delete("/v1/sessions/short-lived"))
+        client.session("short-lived").delete()
 
     def delete_and_fail() -> None:
         delete()
         raise ZeroDivisionError
 
-    with pytest.raises(RefusedError) as refusal, Session(http, "short-lived"):
+    with pytest.raises(NotFoundError) as refusal, client.create_session("short-lived"):
         delete()
-    with pytest.raises(ZeroDivisionError), Session(http, "short-lived"):
+    with pytest.raises(ZeroDivisionError), client.create_session("short-lived"):
         delete_and_fail()
 
     assert refusal.value.code == "no_such_session"

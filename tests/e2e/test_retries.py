@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.cli.client import Session
+from app.client import Session
 
 ROUNDS = 64
 NPAGES = 4096

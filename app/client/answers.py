@@ -1,0 +1,335 @@
+"""What the service answers, as frozen values. Addresses and registers are integers here.
+
+Fields that a newer service adds are left out, so an older client goes on reading its answers.
+"""
+
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+T = TypeVar("T")
+
+
+def _from_hex(value: object) -> object:
+    return int(value, 16) if isinstance(value, str) else value
+
+
+Hex = Annotated[int, BeforeValidator(_from_hex)]
+"""An integer that the wire writes as "0x..."."""
+
+
+class Answer(BaseModel):
+    """Part of an answer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Page(Answer, Generic[T]):
+    """Part of a list; the token of the part after it, empty at the end."""
+
+    items: tuple[T, ...]
+    next_page_token: str
+
+
+class Index(Answer):
+    """Where to go from here."""
+
+    name: str
+    links: dict[str, str]
+
+
+class Health(Answer):
+    """Health of the service."""
+
+    status: str
+
+
+class Version(Answer):
+    """Which build serves."""
+
+    name: str
+    version: str
+    api: str
+    python: str
+
+
+class Limits(Answer):
+    """How much the service takes on."""
+
+    max_vms: int
+    max_pages_per_vm: int
+    max_state_bytes: int
+    max_body_bytes: int
+    max_faults_per_vm: int
+    max_sessions: int
+    max_batch_actions: int
+    max_ranges: int
+    max_idempotency_bytes: int
+    max_idempotency_keys_per_session: int
+    idempotency_seconds: int
+
+
+class Capabilities(Answer):
+    """What KVM_CHECK_EXTENSION would say, by capability; block sizes by granule; the limits."""
+
+    extensions: dict[str, int]
+    supported_block_sizes: dict[str, list[int]]
+    limits: Limits
+
+
+class ProblemMeaning(Answer):
+    """What a problem's code means."""
+
+    type: str
+    code: str
+    title: str
+    status: int
+    meaning: str
+
+
+class SessionInfo(Answer):
+    """A session."""
+
+    session_id: str
+    vm_count: int
+
+
+class FaultWhen(Answer):
+    """Which calls a fault is for, and where in them; None where all match."""
+
+    op: str | None = None
+    slot: int | None = None
+    cpu: int | None = None
+    batch: int | None = None
+    index: int | None = None
+    gfn: int | None = None
+
+
+class LastHit(Answer):
+    """Where a fault last struck."""
+
+    opportunity: int
+    op: str
+    slot: int
+    cpu: int | None
+    batch: int | None
+    index: int | None
+    gfn: int | None
+
+
+class FaultInfo(Answer):
+    """An armed fault."""
+
+    fault_id: str
+    type: str
+    enabled: bool
+    probability: float
+    after: int
+    every: int
+    times: int | None
+    when: FaultWhen
+    opportunities: int
+    hits: int
+    last_hit: LastHit | None
+
+
+class FaultType(Answer):
+    """A type of fault: what it does, in which calls, and which fields `when` may have."""
+
+    type: str
+    description: str
+    ops: list[str]
+    when: list[str]
+
+
+class MemslotInfo(Answer):
+    """A memslot; `dirty_count` is None where no log is kept. The ETag stands for its settings."""
+
+    slot: int
+    guest_phys_addr: Hex
+    memory_size: int
+    userspace_addr: Hex
+    flags: list[str]
+    backing: int
+    base_gfn: int
+    npages: int
+    dirty_count: int | None
+    etag: str | None = None
+
+
+class MemslotChange(MemslotInfo):
+    """A memslot, and what the call did to it: create, move, flags_only, none or delete."""
+
+    change: str
+
+
+class Features(Answer):
+    """What the simulated hardware and kernel have."""
+
+    dbm: bool
+    hacdbs: bool
+
+
+class VmInfo(Answer):
+    """A VM. `counters` are sums over its life, by name. The ETag stands for its settings."""
+
+    vm_id: str
+    name: str
+    session_id: str
+    page_size: int
+    ipa_bits: int
+    vcpus: int
+    cpus: int
+    features: Features
+    manual_dirty_log_protect2: int
+    eager_split_chunk_size: int
+    kernel: str
+    seed: int
+    memslots: list[MemslotInfo]
+    faults: list[FaultInfo]
+    counters: dict[str, int]
+    etag: str | None = None
+
+
+class Hacdbsbr(Answer):
+    """HACDBSBR_EL2: where the unit's array is, and whether it runs."""
+
+    raw: Hex
+    baddr: Hex
+    en: bool
+    sz: int
+
+
+class Hacdbscons(Answer):
+    """HACDBSCONS_EL2: why the unit stopped, and at which entry."""
+
+    raw: Hex
+    err_reason: str
+    index: int
+
+
+class CpuInfo(Answer):
+    """A host CPU and its unit."""
+
+    cpu: int
+    online: bool
+    status: str
+    hacdbsbr_el2: Hacdbsbr
+    hacdbscons_el2: Hacdbscons
+    interrupts: int
+    runs: int
+    entries: int
+    cleaned: int
+
+
+class Stage2Run(Answer):
+    """Neighbouring pages equal in level and state; the descriptor is that of the first."""
+
+    gfn: int
+    count: int
+    level: int | None
+    state: str
+    descriptor: Hex
+
+
+class Access(Answer):
+    """What a batch of accesses did."""
+
+    pages: int
+    newly_dirty: int
+    translation_faults: int
+    permission_faults: int
+    mmio_exits: int
+    block_splits: int
+    blocks_mapped: int
+
+
+class EntryError(Answer):
+    """Where the unit stopped, and why."""
+
+    reason: str
+    batch: int
+    index: int
+    gfn: int | None
+
+
+class Run(Answer):
+    """One run of the unit."""
+
+    size: int
+    cleaned: int
+    first_gfn: int
+    last_gfn: int
+    ttwl: int
+
+
+class Accelerator(Answer):
+    """What the architecture's hook did before the software; `trace` only where asked for."""
+
+    cpu: int
+    outcome: str
+    errno: str | None
+    batches: int
+    entries: int
+    cleaned: int
+    requeued: int
+    blocks_split: int
+    error: EntryError | None
+    trace: list[Run] | None = None
+    trace_omitted: int | None = None
+
+
+class Software(Answer):
+    """What software cleaning did."""
+
+    ran: bool
+    words: int
+    pages: int
+    write_protected: int
+    blocks_split: int
+
+
+class CleaningReport(Answer):
+    """How the pages of a get or a clear were cleaned; a look or a copy has no accelerator."""
+
+    slot: int
+    first_page: int
+    num_pages: int
+    dirty_count: int
+    remaining_count: int
+    accelerator: Accelerator | None
+    software: Software
+    flush_tlb: bool
+
+    @property
+    def cleaned_by_hardware(self) -> int:
+        """Value of how many pages the unit cleaned."""
+        return 0 if self.accelerator is None else self.accelerator.cleaned
+
+    @property
+    def cleaned_by_software(self) -> int:
+        """Value of how many pages software cleaned."""
+        return self.software.pages
+
+    @property
+    def requeued(self) -> int:
+        """Value of how many pages went back to the bitmap when the unit stopped early."""
+        return 0 if self.accelerator is None else self.accelerator.requeued
+
+
+class BatchResult(Answer):
+    """What an action's own call would have answered: its status, and its body or problem."""
+
+    status: int
+    body: dict[str, Any] | None
+
+    @property
+    def is_refusal(self) -> bool:
+        """Tell whether the action was refused."""
+        return self.status >= 400
+
+
+class BatchResults(Answer):
+    """Results, up to and including the first refusal."""
+
+    results: list[BatchResult] = Field(default=[])

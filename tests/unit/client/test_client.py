@@ -1,0 +1,330 @@
+"""What a harness does with the client: logs, faults, sessions, ETags, refusals, batches."""
+
+import asyncio
+from collections.abc import Callable
+from typing import assert_type
+
+import numpy as np
+import pytest
+
+from app.client import (
+    Access,
+    AsyncClient,
+    BadRequestError,
+    Client,
+    ConflictError,
+    DirtyLog,
+    InvalidRequestError,
+    NotAllowedError,
+    NotFoundError,
+    PreconditionFailedError,
+    ProblemError,
+    TransportError,
+    Vm,
+    serve_in_thread,
+)
+from tests.unit.client.conftest import BASE_GFN, MEMSLOT, NPAGES
+
+
+def test_a_log_is_the_pages_that_were_written(vm: Vm) -> None:
+    pages = np.random.default_rng(5).choice(NPAGES, 300, replace=False)
+
+    outcome = assert_type(vm.guest_write(pages + BASE_GFN, vcpu=1), Access)
+    log = assert_type(vm.slot(0).get_dirty_log(), DirtyLog)
+
+    assert outcome.newly_dirty == 300
+    assert log.pages().tolist() == sorted(pages.tolist())
+    assert np.flatnonzero(log.mask()).tolist() == log.pages().tolist()
+    assert log.bitmap.dtype == np.uint64
+    assert (log.dirty_count, log.remaining_count, log.num_pages) == (300, 0, NPAGES)
+    assert log.accelerator is not None
+    assert log.report.cleaned_by_hardware == 300
+    assert log.software.ran is False
+
+
+def test_gfns_go_as_a_list_a_range_ranges_or_nothing(vm: Vm) -> None:
+    assert vm.guest_write([BASE_GFN, BASE_GFN]).pages == 2
+    assert vm.guest_write(range(BASE_GFN, BASE_GFN + 6)).pages == 6
+    assert vm.guest_write(range(BASE_GFN, BASE_GFN + 6, 2)).pages == 3
+    assert vm.guest_write(gfn_ranges=[(BASE_GFN, 2), (BASE_GFN + 9, 2)]).pages == 4
+    assert vm.guest_write([]).pages == 0
+    assert vm.guest_write(range(BASE_GFN, BASE_GFN)).pages == 0
+    assert vm.guest_write([1 << 27]).mmio_exits == 1
+    with pytest.raises(TypeError, match="exactly one"):
+        vm.guest_write([1], gfn_ranges=[(1, 1)])
+    with pytest.raises(TypeError, match="exactly one"):
+        vm.guest_write()
+
+
+GOOD = "a-token"
+
+CLEARS: dict[str, Callable[[Vm, DirtyLog], object]] = {
+    "the log itself": lambda vm, log: vm.slot(0).clear(log),
+    "windows of it": lambda vm, log: [vm.slot(0).clear(each) for each in log.windows(192)],
+    "pages": lambda vm, log: vm.slot(0).clear(log.pages()),
+    "pages and their window": lambda vm, log: vm.slot(0).clear(log.pages(), num_pages=NPAGES),
+    "words": lambda vm, log: vm.slot(0).clear(bitmap=log.bitmap),
+    "a mask": lambda vm, log: vm.slot(0).clear(bitmap=log.mask()),
+}
+
+
+@pytest.mark.parametrize("clear", CLEARS.values(), ids=CLEARS)
+def test_a_clear_names_its_pages_in_any_form(
+    client: Client, clear: Callable[[Vm, DirtyLog], object]
+) -> None:
+    vm = client.create_vm(memslots=[MEMSLOT], manual_dirty_log_protect2=1)
+    vm.guest_write(np.arange(0, NPAGES, 3) + BASE_GFN)
+    log = vm.slot(0).get_dirty_log()
+    vm.guest_write([BASE_GFN + 1])
+
+    clear(vm, log)
+
+    assert vm.slot(0).peek().pages().tolist() == [1]
+
+
+def test_a_clear_of_a_window_leaves_the_rest(client: Client) -> None:
+    vm = client.create_vm(memslots=[MEMSLOT], manual_dirty_log_protect2=1)
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 256))
+    window = np.zeros(64, dtype=np.bool_)
+    window[[0, 3]] = True
+
+    report = vm.slot(0).clear(bitmap=window, first_page=64, trace=True)
+
+    assert (report.dirty_count, report.remaining_count) == (2, 254)
+    assert {64, 67}.isdisjoint(vm.slot(0).peek().pages().tolist())
+    assert report.accelerator is not None
+    assert report.accelerator.trace is not None
+    with pytest.raises(TypeError, match="exactly one"):
+        vm.slot(0).clear()
+    with pytest.raises(ConflictError, match="bitmap must be 8 bytes") as refusal:
+        vm.slot(0).clear(bitmap=np.zeros(3, dtype=np.uint64), num_pages=64)
+    assert refusal.value.errno == "EINVAL"
+
+
+def test_a_fault_is_armed_inside_its_block_only(vm: Vm) -> None:
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 600))
+
+    with vm.fault("ipaf", times=1, when={"op": "get", "batch": 1, "index": 7}) as fault:
+        assert fault.hits == 0
+        log = vm.slot(0).get_dirty_log(trace=True)
+        assert fault.hits == 0
+        assert fault.refresh().hits == 1
+
+    assert fault.hits == 1
+    assert fault.info.last_hit is not None
+    assert fault.info.last_hit.index == 7
+    assert list(vm.faults()) == []
+    assert log.accelerator is not None
+    assert log.accelerator.error is not None
+    assert log.accelerator.error.reason == "IPAF"
+    assert len(log.accelerator.trace or ()) == 2
+
+
+def test_a_fault_is_disarmed_whatever_happens(vm: Vm) -> None:
+    with pytest.raises(ZeroDivisionError), vm.fault("unit_busy"):
+        raise ZeroDivisionError
+    assert list(vm.faults()) == []
+
+    with vm.fault("unit_busy") as fault:
+        vm.delete_faults()
+    assert fault.hits == 0
+
+    with vm.fault("unit_busy"):
+        vm.delete()
+
+
+def test_a_fault_that_cannot_be_disarmed_is_told_unless_something_worse_was() -> None:
+    serving = serve_in_thread()
+    with serving as service, Client(service.url, retries=0) as client:
+        vm = client.create_vm()
+
+        def stop_and_fail() -> None:
+            serving.__exit__(None, None, None)
+            raise ZeroDivisionError
+
+        with pytest.raises(TransportError), vm.fault("unit_busy"):  # noqa: SIM117 - both are met
+            with pytest.raises(ZeroDivisionError), vm.fault("unit_busy"):
+                stop_and_fail()
+
+
+def test_faults_for_coroutines() -> None:
+    async def arm() -> tuple[int, int]:
+        async with AsyncClient.in_process() as client:
+            vm = await client.create_vm(memslots=[MEMSLOT])
+            await vm.guest_write(range(BASE_GFN, BASE_GFN + 5))
+            async with vm.fault("unit_busy") as fault:
+                await vm.slot(0).get_dirty_log()
+            return fault.hits, len([each async for each in vm.faults()])
+
+    assert asyncio.run(arm()) == (1, 0)
+
+
+def test_a_session_goes_with_its_block(client: Client) -> None:
+    with client.create_session("mine") as session:
+        vm = session.create_vm(name="one", seed=7)
+        assert vm.vm_id == "mine-1"
+        assert vm.info is not None
+        assert (vm.info.name, vm.info.seed) == ("one", 7)
+        assert [info.vm_id for info in session.vms()] == ["mine-1"]
+        session.reset()
+        assert session.get().vm_count == 0
+
+    with pytest.raises(NotFoundError) as refusal:
+        session.get()
+    assert refusal.value.code == "no_such_session"
+
+
+def test_what_has_gone_meanwhile_for_coroutines() -> None:
+    async def use() -> None:
+        async with AsyncClient.in_process() as client:
+            vm = await client.create_vm()
+            async with vm.fault("unit_busy") as fault:
+                assert fault.hits == 0
+                await client.vm(vm.vm_id).delete()
+            with pytest.raises(NotFoundError):
+                async with await client.create_session("mine") as session:
+                    await client.session(session.session_id).delete()
+            with pytest.raises(ZeroDivisionError):  # noqa: PT012 - what is left of the block
+                async with await client.create_session("mine") as session:
+                    await session.delete()
+                    raise ZeroDivisionError
+
+    asyncio.run(use())
+
+
+def test_sessions_for_coroutines() -> None:
+    async def use() -> list[str]:
+        async with AsyncClient.in_process() as client:
+            async with await client.create_session("mine") as session:
+                await session.create_vm()
+                inside = [info.vm_id async for info in session.vms()]
+            return inside + [info.session_id async for info in client.sessions()]
+
+    assert asyncio.run(use()) == ["mine-1", "default"]
+
+
+def test_lists_go_through_all_pages(client: Client) -> None:
+    for _ in range(7):
+        client.create_vm()
+    client.history.clear()
+
+    ids = [info.vm_id for info in client.vms(limit=3)]
+
+    assert ids == [f"default-{number}" for number in range(1, 8)]
+    assert len(client.history) == 3
+
+
+def test_stage2_goes_through_all_runs(vm: Vm) -> None:
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 20, 2))
+
+    runs = list(vm.stage2(BASE_GFN, 20, limit=3))
+
+    assert [(run.gfn - BASE_GFN, run.count) for run in runs] == [(page, 1) for page in range(20)]
+    assert {run.state for run in runs[::2]} == {"writable_dirty"}
+    assert {run.descriptor for run in runs[1::2]} == {0}
+
+
+def test_an_etag_guards_a_change(vm: Vm) -> None:
+    slot = vm.slot(0)
+    etag, vm_etag = slot.get().etag, vm.get().etag
+    assert etag is not None
+    assert vm.info is not None
+    assert vm.info.etag == vm_etag
+
+    place = {"guest_phys_addr": BASE_GFN * 4096, "memory_size": NPAGES * 4096}
+    changed = slot.set(**place, if_match=etag)  # type: ignore[arg-type]
+
+    assert changed.change == "flags_only"
+    assert changed.etag not in {None, etag}
+    with pytest.raises(PreconditionFailedError):
+        slot.set(**place, if_match=etag)  # type: ignore[arg-type]
+    with pytest.raises(PreconditionFailedError):
+        slot.set(**place, if_none_match="*")  # type: ignore[arg-type]
+    with pytest.raises(PreconditionFailedError):
+        slot.delete(if_match=etag)
+    with pytest.raises(PreconditionFailedError):
+        vm.delete(if_match=vm_etag)
+    slot.delete(if_match=changed.etag)
+    vm.delete(if_match=vm.get().etag)
+
+
+def test_addresses_of_64_bits_reach_the_ioctl(vm: Vm) -> None:
+    """JSON's integers end at 2^53: a number beyond would be refused as none."""
+    high = (1 << 64) - (1 << 20)
+
+    with pytest.raises(ConflictError, match="not 0xfffffffffff01000") as refusal:
+        vm.slot(1).set(guest_phys_addr=1 << 32, memory_size=4096, userspace_addr=high)
+    vm.slot(1).set(guest_phys_addr=1 << 32, memory_size=4096, userspace_addr=1 << 40)
+
+    assert refusal.value.errno == "EINVAL"
+    assert vm.slot(1).get().userspace_addr == 1 << 40
+
+
+def test_a_batch_gives_results_or_raises_the_refusal_in_it(vm: Vm) -> None:
+    write = {"op": "guest_write", "gfns": np.array([BASE_GFN, BASE_GFN + 1])}
+    bad = {"op": "get_dirty_log", "slot": 9}
+
+    done, log = vm.batch([write, {"op": "get_dirty_log", "slot": 0, "format": "summary"}])
+    with pytest.raises(NotFoundError, match="action 1: 404 no_dirty_log") as refusal:
+        vm.batch([write, bad, write])
+    results = vm.batch([write, bad, write], check=False)
+
+    assert done.body is not None
+    assert done.body["newly_dirty"] == 2
+    assert log.body is not None
+    assert log.body["dirty_count"] == 2
+    assert refusal.value.errno == "ENOENT"
+    assert [each.status for each in refusal.value.earlier] == [200]
+    assert [each.is_refusal for each in results] == [False, True]
+
+
+def test_a_refusal_carries_its_problem_document(vm: Vm) -> None:
+    with pytest.raises(InvalidRequestError) as refusal:
+        vm.add_fault("ipaf", when={"gfn": 3, "index": 1})
+
+    error = refusal.value
+    assert isinstance(error, ProblemError)
+    assert (error.status, error.code) == (422, "invalid_request")
+    assert error.title is not None
+    assert error.errors[0]["pointer"].startswith("/when")
+    assert error.problem["instance"] == "/v1/vms/default-1/faults"
+    assert error.request_id
+    assert "named by batch and index or by gfn" in str(error)
+
+
+def test_refusals_have_classes() -> None:
+    with serve_in_thread(token=GOOD) as service:
+        with service.client() as client:
+            assert client.capabilities().limits.max_vms > 0
+            with pytest.raises(NotFoundError):
+                client.problem("no-such-code")
+        with Client(service.url, token=GOOD + "not") as stranger, pytest.raises(NotAllowedError):
+            stranger.capabilities()
+    with (
+        serve_in_thread(allowed_hosts=("elsewhere",)) as hidden,
+        hidden.client() as stranger,
+        pytest.raises(BadRequestError, match="host_not_allowed"),
+    ):
+        stranger.capabilities()
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_name_that_leads_elsewhere_is_refused_before_it_is_sent(vm: Vm, name: str) -> None:
+    """`DELETE .../faults/..` would delete the VM."""
+    with pytest.raises(ValueError, match="is no name"):
+        vm.delete_fault(name)
+
+    assert vm.get().vm_id == vm.vm_id
+
+
+def test_a_name_with_a_slash_stays_a_name(client: Client, vm: Vm) -> None:
+    with pytest.raises(NotFoundError):
+        client.vm(f"x/../{vm.vm_id}").delete()
+
+    assert vm.get().vm_id == vm.vm_id
+
+
+def test_objects_tell_what_they_stand_for(vm: Vm) -> None:
+    assert repr(vm) == "<Vm default-1>"
+    assert repr(vm.slot(3)) == "<Slot SlotRef(vm_id='default-1', slot=3)>"
+    assert vm.slot(3).number == 3

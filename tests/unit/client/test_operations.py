@@ -1,0 +1,253 @@
+"""Both clients make every operation of the document, and read all that it answers."""
+
+import asyncio
+import inspect
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.client import (
+    AsyncClient,
+    AsyncSession,
+    AsyncSlot,
+    AsyncVm,
+    Client,
+    Session,
+    Slot,
+    Vm,
+    answers,
+    blocking,
+    coroutines,
+)
+from app.client.answers import Answer
+from app.client.binding import AsyncHandle, Handle
+from tests.unit.client.conftest import BASE_GFN, MEMSLOT
+
+DOCUMENT = json.loads((Path(__file__).parents[3] / "openapi/openapi.json").read_bytes())
+SCHEMAS = DOCUMENT["components"]["schemas"]
+OPERATIONS: dict[str, tuple[str, str]] = {
+    operation["operationId"]: (method.upper(), path)
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+}
+
+# `client` and `vm` are those of either kind: their methods have the same names and arguments.
+CALLS: dict[str, Callable[[Any, Any], Any]] = {
+    "get_index": lambda client, _: client.index(),
+    "get_livez": lambda client, _: client.livez(),
+    "get_readyz": lambda client, _: client.readyz(),
+    "get_version": lambda client, _: client.version(),
+    "get_metrics": lambda client, _: client.metrics(),
+    "get_capabilities": lambda client, _: client.capabilities(),
+    "list_fault_types": lambda client, _: client.fault_types(),
+    "get_problem": lambda client, _: client.problem("no_dirty_log"),
+    "create_session": lambda client, _: client.create_session("other"),
+    "list_sessions": lambda client, _: client.sessions(),
+    "get_session": lambda client, _: client.session("other").get(),
+    "reset_session": lambda client, _: client.session("other").reset(),
+    "delete_session": lambda client, _: client.session("other").delete(),
+    "create_vm": lambda client, _: client.session().create_vm(name="second"),
+    "list_vms": lambda client, _: client.vms("-"),
+    "get_vm": lambda _, vm: vm.get(),
+    "update_vm": lambda _, vm: vm.update(manual_dirty_log_protect2=1),
+    "set_memslot": lambda _, vm: vm.slot(1).set(guest_phys_addr=1 << 32, memory_size="1MiB"),
+    "list_memslots": lambda _, vm: vm.memslots(),
+    "get_memslot": lambda _, vm: vm.slot(1).get(),
+    "delete_memslot": lambda _, vm: vm.slot(1).delete(),
+    "guest_write": lambda _, vm: vm.guest_write([BASE_GFN], vcpu=1),
+    "guest_read": lambda _, vm: vm.guest_read([BASE_GFN]),
+    "host_write": lambda _, vm: vm.host_write(range(BASE_GFN, BASE_GFN + 3)),
+    "host_unmap": lambda _, vm: vm.host_unmap(gfn_ranges=[(BASE_GFN, 2)]),
+    "peek_dirty_log": lambda _, vm: vm.slot(0).peek(),
+    "get_dirty_log": lambda _, vm: vm.slot(0).get_dirty_log(cpu=0, trace=True),
+    "clear_dirty_log": lambda _, vm: vm.slot(0).clear([1, 2]),
+    "get_stage2": lambda _, vm: vm.stage2(BASE_GFN, 10),
+    "list_cpus": lambda _, vm: vm.cpus(),
+    "get_cpu": lambda _, vm: vm.cpu(0).get(),
+    "set_cpu": lambda _, vm: vm.cpu(0).unplug(),
+    "add_fault": lambda _, vm: vm.add_fault("ipaf", times=1, when={"batch": 1}),
+    "list_faults": lambda _, vm: vm.faults(),
+    "get_fault": lambda _, vm: vm.get_fault("f1"),
+    "delete_fault": lambda _, vm: vm.delete_fault("f1"),
+    "delete_faults": lambda _, vm: vm.delete_faults(),
+    "run_batch": lambda _, vm: vm.batch([{"op": "get_dirty_log", "slot": 0}], check=False),
+    "delete_vm": lambda _, vm: vm.delete(),
+}
+
+
+def operation_of(method: str, target: str) -> str:
+    path = target.partition("?")[0]
+    for name, (its_method, template) in OPERATIONS.items():
+        pattern = re.sub(r"\{\w+\}", "[^/]+", template)
+        if its_method == method and re.fullmatch(pattern, path):
+            return name
+    raise LookupError(f"{method} {target}")
+
+
+async def settled(result: Any) -> Any:
+    if isinstance(result, Awaitable):
+        return await result
+    if isinstance(result, AsyncIterator):
+        return [item async for item in result]
+    return result
+
+
+def check_made(client: Client | AsyncClient, number: int, operation_id: str) -> None:
+    sent = list(client.history)[number:]
+    assert [operation_of(each.method, each.target) for each in sent] == [operation_id]
+    assert sent[0].status < 300
+
+
+def test_there_is_a_call_of_each_operation() -> None:
+    assert CALLS.keys() == OPERATIONS.keys()
+
+
+def test_the_client_makes_each_operation() -> None:
+    results: dict[str, Any] = {}
+    with Client.in_process() as client:
+        vm = client.create_vm(vcpus=2, memslots=[MEMSLOT], manual_dirty_log_protect2=1)
+        for operation_id, call in CALLS.items():
+            client.history.clear()
+            made = call(client, vm)
+            results[operation_id] = list(made) if isinstance(made, Iterator) else made
+            check_made(client, 0, operation_id)
+
+    assert results["list_vms"][0].vm_id == vm.vm_id
+    assert results["get_dirty_log"].pages().tolist() == [0, 1, 2]
+    assert results["list_faults"] == [results["add_fault"]]
+
+
+def test_the_client_for_coroutines_makes_each_operation_and_reads_the_same() -> None:
+    async def make_all() -> dict[str, Any]:
+        results: dict[str, Any] = {}
+        async with AsyncClient.in_process() as client:
+            vm = await client.create_vm(vcpus=2, memslots=[MEMSLOT], manual_dirty_log_protect2=1)
+            for operation_id, call in CALLS.items():
+                client.history.clear()
+                results[operation_id] = await settled(call(client, vm))
+                check_made(client, 0, operation_id)
+        return results
+
+    results = asyncio.run(make_all())
+
+    assert [info.name for info in results["list_vms"]] == ["", "second"]
+    assert results["get_dirty_log"].pages().tolist() == [0, 1, 2]
+    assert results["list_faults"] == [results["add_fault"]]
+
+
+TWINS: list[tuple[type, type]] = [
+    (Client, AsyncClient),
+    (Session, AsyncSession),
+    (Vm, AsyncVm),
+    (Slot, AsyncSlot),
+    (blocking.Cpu, coroutines.AsyncCpu),
+    (blocking.ArmedFault, coroutines.AsyncArmedFault),
+]
+RENAMED = {"close": "aclose", "__enter__": "__aenter__", "__exit__": "__aexit__"}
+OF_ITS_KIND = {"transport", "predicate", "client", "call"}
+
+
+def public(owner: type, base: type) -> dict[str, Any]:
+    inherited = dir(base)
+    return {
+        name: getattr(owner, name)
+        for name in dir(owner)
+        if name in {"__enter__", "__exit__", "__aenter__", "__aexit__", "__init__"}
+        or not (name.startswith("_") or name in inherited)
+    }
+
+
+@pytest.mark.parametrize(("one", "other"), TWINS)
+def test_both_kinds_have_the_same_methods_with_the_same_arguments(one: type, other: type) -> None:
+    methods, twins = public(one, Handle), public(other, AsyncHandle)
+
+    assert {RENAMED.get(name, name) for name in methods} == twins.keys()
+    for name, method in methods.items():
+        twin = twins[RENAMED.get(name, name)]
+        if not callable(method):
+            continue
+        mine, its = inspect.signature(method).parameters, inspect.signature(twin).parameters
+        assert list(mine) == list(its), name
+        for parameter in mine.keys() - OF_ITS_KIND:
+            assert mine[parameter] == its[parameter], name
+
+
+def test_methods_are_documented_as_their_operations_are() -> None:
+    assert "KVM_GET_DIRTY_LOG" in (inspect.getdoc(Slot.get_dirty_log) or "")
+    assert list(inspect.signature(Slot.get_dirty_log).parameters)[:2] == ["self", "cpu"]
+    assert inspect.getdoc(Vm.fault) == inspect.getdoc(Vm.add_fault)
+
+
+ANSWERED: dict[str, type[Answer]] = {
+    "AcceleratorOut": answers.Accelerator,
+    "AccessOut": answers.Access,
+    "BatchOut": answers.BatchResults,
+    "BatchResultOut": answers.BatchResult,
+    "BrOut": answers.Hacdbsbr,
+    "CapabilitiesOut": answers.Capabilities,
+    "ConsOut": answers.Hacdbscons,
+    "CpuOut": answers.CpuInfo,
+    "EntryErrorOut": answers.EntryError,
+    "FaultOut": answers.FaultInfo,
+    "FaultTypeOut": answers.FaultType,
+    "FeaturesOut": answers.Features,
+    "HealthOut": answers.Health,
+    "IndexOut": answers.Index,
+    "LastHitOut": answers.LastHit,
+    "LimitsOut": answers.Limits,
+    "MemslotChangeOut": answers.MemslotChange,
+    "MemslotOut": answers.MemslotInfo,
+    "ProblemTypeOut": answers.ProblemMeaning,
+    "RunOut": answers.Run,
+    "SessionOut": answers.SessionInfo,
+    "SoftwareOut": answers.Software,
+    "Stage2RunOut": answers.Stage2Run,
+    "VersionOut": answers.Version,
+    "VmOut": answers.VmInfo,
+    "WhenOut": answers.FaultWhen,
+    "DirtyLogOut": answers.CleaningReport,
+}
+
+
+# Read otherwise: the parts of lists, refusals, and the parts of those
+NO_ANSWERS = re.compile(r"(\w+In|\w+ListOut|Problem(Error)?Out|Stage2Out)")
+PAGES = {"page_ranges", "bitmap"}
+NOT_IN_THE_BODY = {"etag"}
+
+
+def kinds(schema: dict[str, Any]) -> set[str]:
+    """The JSON types that a schema lets through, of addresses the integer that they stand for."""
+    if "$ref" in schema:
+        return {"object"}
+    if "anyOf" in schema:
+        return {kind for each in schema["anyOf"] for kind in kinds(each)}
+    if "enum" in schema or "const" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        return {"string" if isinstance(value, str) else "integer" for value in values}
+    return {schema["type"]}
+
+
+def test_each_answer_of_the_document_is_read() -> None:
+    answered = {name for name in SCHEMAS if name.endswith("Out") and not NO_ANSWERS.fullmatch(name)}
+
+    assert answered == ANSWERED.keys()
+
+
+@pytest.mark.parametrize(("name", "model"), ANSWERED.items())
+def test_an_answer_has_the_fields_of_the_document(name: str, model: type[Answer]) -> None:
+    documented = SCHEMAS[name]["properties"]
+    fields = model.model_json_schema()["properties"]
+    optional = set(documented) - set(SCHEMAS[name].get("required", ()))
+
+    assert fields.keys() - NOT_IN_THE_BODY == documented.keys() - PAGES
+    for field, schema in documented.items():
+        if field in PAGES:
+            continue
+        expected = kinds(schema) | ({"null"} if field in optional else set())
+        if fields[field].get("type") == "integer" and expected == {"string"}:
+            continue  # an address
+        assert kinds(fields[field]) == expected, field

@@ -1,0 +1,199 @@
+"""Lost answers, over real connections: what is sent again, what is not, and what is then true."""
+
+import asyncio
+import threading
+from collections.abc import Generator
+
+import httpx
+import pytest
+
+from app.client import (
+    AsyncClient,
+    Client,
+    ConflictError,
+    NotFoundError,
+    PreconditionFailedError,
+    Service,
+    TransportError,
+    Vm,
+    serve_in_thread,
+)
+from app.client.call import Call, nothing, post
+from app.client.retrying import Exchange, Retrying
+from tests.unit.client.conftest import BASE_GFN, MEMSLOT
+from tests.unit.client.lossy_proxy import LossyProxy, lossy_proxy
+
+
+@pytest.fixture(scope="module")
+def service() -> Generator[Service]:
+    with serve_in_thread() as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(service: Service) -> Generator[LossyProxy]:
+    with lossy_proxy(service.url) as standing:
+        yield standing
+
+
+@pytest.fixture
+def client(proxy: LossyProxy) -> Generator[Client]:
+    with Client(proxy.url) as opened:
+        opened.session().reset()
+        yield opened
+
+
+@pytest.fixture
+def vm(client: Client, proxy: LossyProxy) -> Vm:
+    made = client.create_vm(memslots=[MEMSLOT])
+    proxy.passed.clear()
+    client.history.clear()
+    return made
+
+
+def test_a_get_whose_answer_is_lost_is_answered_by_its_retry(
+    client: Client, vm: Vm, proxy: LossyProxy
+) -> None:
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 500))
+    proxy.lose("POST", 2)
+
+    log = vm.slot(0).get_dirty_log()
+
+    assert log.pages().tolist() == list(range(500))
+    assert log.is_replayed
+    (key,) = {key for _, key in proxy.passed[1:]}
+    assert key is not None
+    assert [str(each) for each in client.history][1:] == [
+        "--- POST /v1/vms/default-1/memslots/0/dirty-log/get RemoteProtocolError",
+        "--- POST /v1/vms/default-1/memslots/0/dirty-log/get RemoteProtocolError",
+        "200 POST /v1/vms/default-1/memslots/0/dirty-log/get replayed",
+    ]
+    assert vm.slot(0).get_dirty_log().dirty_count == 0
+
+
+def test_coroutines_retry_as_well(proxy: LossyProxy, vm: Vm) -> None:
+    async def write_and_get() -> list[int]:
+        async with AsyncClient(proxy.url) as client:
+            twin = client.vm(vm.vm_id)
+            await twin.guest_write([BASE_GFN, BASE_GFN + 9])
+            proxy.lose("POST", 1)
+            pages: list[int] = (await twin.slot(0).get_dirty_log()).pages().tolist()
+            return pages
+
+    assert asyncio.run(write_and_get()) == [0, 9]
+
+
+def test_each_call_has_a_key_of_its_own_unless_it_is_given(vm: Vm, proxy: LossyProxy) -> None:
+    vm.guest_write([BASE_GFN])
+    vm.guest_write([BASE_GFN])
+    vm.guest_write([BASE_GFN], key="mine")
+
+    first, second, third = (key for _, key in proxy.passed)
+    assert first != second
+    assert third == "mine"
+
+
+def test_the_last_loss_is_raised_and_says_that_the_call_may_have_been_served(
+    vm: Vm, proxy: LossyProxy
+) -> None:
+    proxy.lose("POST", 4)
+
+    with pytest.raises(TransportError, match=r"POST .*/guest/write") as lost:
+        vm.guest_write([BASE_GFN])
+
+    assert lost.value.may_be_done
+    assert len(proxy.passed) == 4
+    assert vm.slot(0).peek().dirty_count == 1
+
+
+def test_no_connection_is_retried_too_and_nothing_was_done() -> None:
+    with Client("http://127.0.0.1:9", retries=1) as client:
+        with pytest.raises(TransportError) as lost:
+            client.create_vm()
+
+        assert len(client.history) == 2
+    assert not lost.value.may_be_done
+
+
+def test_what_cannot_be_sent_is_not_retried(client: Client) -> None:
+    client.history.clear()
+
+    with pytest.raises(TransportError):
+        client.run(post("get_index", "ftp://127.0.0.1/", nothing))
+
+    assert len(client.history) == 1
+
+
+def test_a_delete_whose_answer_is_lost_is_done(vm: Vm, proxy: LossyProxy) -> None:
+    proxy.lose("DELETE", 1)
+
+    vm.delete()
+
+    assert [method for method, _ in proxy.passed] == ["DELETE", "DELETE"]
+    with pytest.raises(NotFoundError):
+        vm.delete()
+
+
+def test_a_put_and_a_patch_are_retried(vm: Vm, proxy: LossyProxy) -> None:
+    proxy.lose("PUT", 1)
+    proxy.lose("PATCH", 1)
+
+    vm.slot(1).set(guest_phys_addr=1 << 32, memory_size="1MiB")
+    assert not vm.cpu(0).unplug().online
+
+    assert vm.slot(1).get().npages == 256
+
+
+def test_a_change_with_a_precondition_is_not_repeated_by_itself(vm: Vm, proxy: LossyProxy) -> None:
+    """Its own first try would make the second fail, as if somebody else had changed the VM."""
+    etag = vm.get().etag
+    proxy.lose("PATCH", 1)
+
+    with pytest.raises(TransportError) as lost:
+        vm.update(manual_dirty_log_protect2=1, if_match=etag)
+    with pytest.raises(PreconditionFailedError):
+        vm.update(manual_dirty_log_protect2=3, if_match=etag)
+
+    assert lost.value.may_be_done
+    assert vm.get().manual_dirty_log_protect2 == 1
+
+
+def test_a_request_in_flight_is_waited_for(vm: Vm) -> None:
+    """Many clients with one key: one is served, the others get its answer."""
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 100))
+    counts: list[int] = []
+
+    def get() -> None:
+        counts.append(vm.slot(0).get_dirty_log(key="one").dirty_count)
+
+    threads = [threading.Thread(target=get) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert counts == [100] * 8
+
+
+IN_FLIGHT = httpx.Response(409, json={"code": "idempotency_key_in_flight", "detail": "busy"})
+CALL: Call[None] = post("guest_write", "/v1/vms/v/guest/write", nothing)
+
+
+def test_pauses_grow_to_a_bound_and_their_sum_too() -> None:
+    retrying = Retrying(in_flight_seconds=2, first_pause_seconds=0.1, longest_pause_seconds=0.5)
+    exchange = Exchange(CALL, retrying)
+
+    pauses = [exchange.answered(IN_FLIGHT) for _ in range(6)]
+
+    assert pauses == [0.1, 0.2, 0.4, 0.5, 0.5, 0.5]
+    with pytest.raises(ConflictError, match="idempotency_key_in_flight"):
+        exchange.answered(IN_FLIGHT)
+
+
+def test_other_refusals_are_not_retried(client: Client, vm: Vm) -> None:
+    client.history.clear()
+
+    with pytest.raises(NotFoundError):
+        vm.slot(7).get_dirty_log()
+
+    assert len(client.history) == 1
