@@ -32,7 +32,7 @@ from app.sim.actions import (
     MachineConfig,
     SetMemoryRegion,
 )
-from app.sim.arm64 import dirty_bit
+from app.sim.base import words
 from tests.support.lockstep import Lockstep
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
 from tests.support.strategies import page_ranges, user_bitmaps
@@ -45,11 +45,11 @@ SHARE = {4096: 5, 16384: 15, 65536: 50}
 """By page size, what part of a profile's examples each aim gets: n is 512, 2048, 8192."""
 
 
-@pytest.fixture(params=[5, dirty_bit.TILE_WORDS], autouse=True, scope="module")
+@pytest.fixture(params=[5, words.TILE_WORDS], autouse=True, scope="module")
 def tile_words(request: pytest.FixtureRequest) -> Iterator[None]:
     """A slot of the core's own tiles would take the scalar model minutes, so tiles shrink."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dirty_bit, "TILE_WORDS", request.param)
+        patch.setattr(words, "TILE_WORDS", request.param)
         yield
 
 

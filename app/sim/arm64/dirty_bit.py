@@ -4,8 +4,11 @@ Theory of operation. What a call comes to follows from the rank of the first ent
 cleaned; clear_plan.py works that out, with the words used here (T, n, rank, run, frontier F).
 
 An entry is judged at its run, after every split asked for up to F; but the split that decides is its
-own word's, so all entries can be judged at once before anything is touched. Then the call acts on
-whole words: split up to F, clean below r, take up to F.
+own word's, so entries can be judged before anything is touched. Then the call acts on whole words:
+split up to F, clean below r, take up to F, put back from r on.
+
+It does so tile by tile, in ascending order, which comes to the same: until r is known every entry is
+below it, and F is at most n entries behind. What is behind F is never looked at.
 """
 
 from dataclasses import dataclass
@@ -34,11 +37,10 @@ from app.sim.kvm.hook import (
 
 MAX_TRACED_RUNS: Final = 4096
 
-TILE_WORDS: Final = 1 << 14
-"""Words cleaned in one go: 128 KiB of each plane, so that a tile's planes share an L2 cache."""
-
 NEVER: Final = 1 << 63
 """A rank that no entry has."""
+
+NO_ENTRIES: Final = Entries(WordMask(slice(0, 0), np.empty(0, np.uint64)))
 
 
 class KernelProfile(StrEnum):
@@ -74,6 +76,23 @@ class ClearConfig:
                 if chunk_size_bytes == size:
                     return level
         return PAGE_LEVEL
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What a call did to the words that it came to.
+
+    Attributes:
+        taken: Entries in all words up to F.
+        stop: The entry that cannot be cleaned, if there is one among them.
+        tile: The tile of that entry; without one the last tile.
+        blocks_split: Blocks split on the way.
+    """
+
+    taken: int
+    stop: Stop | None
+    tile: Entries
+    blocks_split: int
 
 
 class AcceleratedClear:
@@ -136,24 +155,16 @@ class AcceleratedClear:
             return AcceleratorReport(
                 cpu, AcceleratorOutcome.CLEANED, trace=() if self._trace else None
             )
-        words, cleaned_before = self._clean_tiles(window, self._horizon(armed, lost))
-        entries = Entries(window.masked(words), cleaned_before)
-        plan = self._plan(entries, armed, lost)
-        taken = entries.words_of_first(plan.entries)
-        blocks_split = self.split_blocks(taken.mask)
-        cleaned = entries.first(plan.cleaned)
-        self._stage2.clean(cleaned.mask, self._ttwl)
-        window.take(taken.mask, taken.total - taken.before)
-        if plan.gave_up:
-            window.put_back(taken.but_first(cleaned))
+        done = self._clean(window, armed, lost)
+        plan = plan_clear(done.taken, self._config.array_entries, done.stop, lost)
         if plan.runs:
             self._unit.account(plan.walk(), self._config.array_sz)
-        error = self._error(plan, entries)
+        error = self._error(plan, done.tile)
         # A short count of the last array is what the routine tests, so v1 takes a last array that
         # was full for a failure (domain.md C.5 a).
         spurious = self._config.kernel is KernelProfile.V1 and plan.ends_full
         partial = plan.gave_up or spurious
-        trace, omitted = self._traced(plan, entries) if self._trace else (None, 0)
+        trace, omitted = self._traced(plan, done.tile) if self._trace else (None, 0)
         return AcceleratorReport(
             cpu,
             AcceleratorOutcome.PARTIAL if partial else AcceleratorOutcome.CLEANED,
@@ -161,8 +172,8 @@ class AcceleratedClear:
             batches=plan.runs,
             entries=plan.entries,
             cleaned=plan.cleaned,
-            requeued=taken.total - plan.cleaned,
-            blocks_split=blocks_split,
+            requeued=done.taken - plan.cleaned,
+            blocks_split=done.blocks_split,
             error=error,
             trace=trace,
             trace_omitted=omitted,
@@ -201,68 +212,68 @@ class AcceleratedClear:
 
     def _lost_run(self) -> tuple[int, ArmedFault] | None:
         """Give the first run whose interrupt will be lost, and the oldest fault that does it."""
-        return min(
-            (
-                (fault.spec.when.batch or 0, fault)
-                for fault in self._faults.firing(FaultType.LOST_INTERRUPT)
-            ),
-            key=lambda each: each[0],
-            default=None,
-        )
+        losing = self._faults.firing(FaultType.LOST_INTERRUPT)
+        if not losing:
+            return None
+        oldest = min(losing, key=lambda fault: fault.spec.when.batch or 0)
+        return oldest.spec.when.batch or 0, oldest
 
-    def _horizon(self, armed: list[ArmedFault], lost: tuple[int, ArmedFault] | None) -> int:
-        """Give the rank from which on more than stage 2 must be asked; 0 where that is at once."""
-        splits = self._splitting is not None and self._stage2.has_blocks
-        if splits or self._trace or any(fault.spec.when.gfn is not None for fault in armed):
-            return 0
-        ranks = [self._armed_rank(fault) for fault in armed]
-        if lost is not None:
-            ranks.append((lost[0] + 1) * self._config.array_entries)
-        return min(ranks, default=NEVER)
+    def _clean(
+        self, window: LogWindow, armed: list[ArmedFault], lost: tuple[int, ArmedFault] | None
+    ) -> Cleaned:
+        """Split up to F, clean below r, take up to F, put back from r on: tile by tile.
 
-    def _clean_tiles(self, window: LogWindow, horizon: int) -> tuple[int, int]:
-        """Clean tile by tile while every entry can be cleaned and has a rank below the horizon.
-
-        Nothing is scratch of a plane's size then, and a tile stays in the cache: a clear of
-        128 GiB takes a third of the time.
-
-        Returns:
-            Words of the window that are done, and their entries.
+        A trace shows entries of every tile, so it makes the whole window one.
         """
-        cleaned = 0
-        for word in range(0, window.num_words if horizon else 0, TILE_WORDS):
-            tile = Entries(window.masked(word, TILE_WORDS), cleaned)
-            good = self._stage2.cleanable(tile.mask, self._ttwl, None)
-            if tile.total > horizon or not np.array_equal(good, tile.mask.bits):
-                return word, cleaned
-            self._stage2.clean(tile.mask, self._ttwl)
-            window.take(tile.mask, tile.total - cleaned)
-            cleaned = tile.total
-        return (window.num_words if horizon else 0), cleaned
+        n = self._config.array_entries
+        end = NEVER if lost is None else n * (lost[0] + 1)  # ranks from here on have no run
+        r = NEVER
+        stop: Stop | None = None
+        tile = taken = NO_ENTRIES
+        blocks_split = 0
+        for masked in window.masked(at_once=self._trace):
+            entries = Entries(masked.mask, taken.total, masked.counts, masked.total)
+            if stop is None:
+                tile = entries
+                stop = self._first_stop(entries, armed)
+            if stop is not None:
+                r = stop.rank
+                end = min(end, n * (r // n + 1))
+            taken = entries.words_of_first(end)
+            cleaned = taken.first(min(r, end))
+            blocks_split += self.split_blocks(taken.mask)
+            self._stage2.clean(cleaned.mask, self._ttwl)
+            window.take(taken.mask, taken.total - taken.before)
+            if cleaned.total < taken.total:
+                window.put_back(taken.but_first(cleaned))
+            if taken.total >= end:
+                break
+        if tile is not NO_ENTRIES:
+            window.begin_at(tile.mask.word_at(0))  # what is left is in that tile or behind it
+        return Cleaned(taken.total, stop, tile, blocks_split)
 
-    def _plan(
-        self,
-        entries: Entries,
-        armed: list[ArmedFault],
-        lost: tuple[int, ArmedFault] | None,
-    ) -> ClearPlan:
-        stops = self._armed_stops(entries, armed)
+    def _first_stop(self, entries: Entries, armed: list[ArmedFault]) -> Stop | None:
+        """Find the first of some entries that cannot be cleaned.
+
+        At one entry a natural failure comes first, then by reason, then the oldest fault, which is
+        where min() finds it first.
+        """
         natural = self._natural_stop(entries)
+        if not armed:
+            return natural
+        stops = self._armed_stops(entries, armed)
         if natural is not None:
             stops.append(natural)
-        # At one entry a natural failure comes first, then by reason, then the oldest fault, which
-        # is where min() finds it first.
-        first = min(
+        return min(
             stops,
             key=lambda stop: (stop.rank, stop.fault is not None, stop.reason),
             default=None,
         )
-        return plan_clear(entries.total, self._config.array_entries, first, lost)
 
     def _natural_stop(self, entries: Entries) -> Stop | None:
         """Find the first entry that stage 2 does not let the unit clean."""
-        good = self._stage2.cleanable(entries.mask, self._ttwl, self._splitting)
-        found = entries.first_of(np.bitwise_xor(entries.mask.bits, good, out=good))
+        bad = self._stage2.uncleanable(entries.mask, self._ttwl, self._splitting)
+        found = None if bad is None else entries.first_of(bad)
         if found is None:
             return None
         rank, page = found

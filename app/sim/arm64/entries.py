@@ -13,12 +13,13 @@ from app.sim.base.words import (
     Words,
     first_bits,
     positions_of_ranks,
+    sum_counts,
     word_of_rank,
 )
 
 
 class Entries:
-    """Masked pages as entries, from some rank on.
+    """Masked pages of some words as entries, from some rank on.
 
     Attributes:
         mask: The pages, counted from the slot's start.
@@ -29,17 +30,22 @@ class Entries:
     __slots__ = ("_counts", "before", "mask", "total")
 
     def __init__(
-        self, mask: WordMask, before: int = 0, counts: NDArray[np.uint8] | None = None
+        self,
+        mask: WordMask,
+        before: int = 0,
+        counts: NDArray[np.uint8] | None = None,
+        count: int | None = None,
     ) -> None:
         self.mask = mask
         self.before = before
         self._counts = np.bitwise_count(mask.bits) if counts is None else counts
-        self.total = before + int(self._counts.sum(dtype=np.int64))
+        self.total = before + (sum_counts(self._counts) if count is None else count)
 
     def first(self, count: int) -> "Entries":
-        """Give the entries of ranks below `count`, which is at least `before`."""
-        if count == self.total:
+        """Give the entries of ranks below `count`."""
+        if count >= self.total:
             return self
+        count = max(count, self.before)
         head = self.words_of_first(count)
         if head.total == count:
             return head
@@ -50,7 +56,7 @@ class Entries:
 
     def words_of_first(self, count: int) -> "Entries":
         """Give all entries of the words that hold ranks below `count`: up to the frontier."""
-        if count == self.total:
+        if count >= self.total:
             return self
         words = 0
         if count > self.before:

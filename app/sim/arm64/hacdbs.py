@@ -9,7 +9,7 @@ the interrupt and leaves IDLE (domain.md C.4, D). RUNNING and ERROR never outliv
 """
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
+from enum import IntEnum, StrEnum, auto
 from typing import Final
 
 from app.sim.arm64.sysregs import ErrReason, Hacdbsbr, Hacdbscons
@@ -24,7 +24,7 @@ class UnitStatus(StrEnum):
     ERROR = "ERROR"
 
 
-class UnitEvent(Enum):
+class UnitEvent(IntEnum):
     """What moves a unit from one status to the next."""
 
     CPU_UP = auto()
@@ -44,6 +44,10 @@ TRANSITIONS: Final[dict[tuple[UnitStatus, UnitEvent], UnitStatus]] = {
     (UnitStatus.IDLE, UnitEvent.STOP): UnitStatus.IDLE,
     (UnitStatus.ERROR, UnitEvent.STOP): UnitStatus.IDLE,
 }
+
+
+DISABLED: Final = Hacdbsbr()
+"""HACDBSBR_EL2 between runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ class Unit:
         self._built = built
         self.online = False
         self.status = UnitStatus.OFF
-        self.base = Hacdbsbr()
+        self.base = DISABLED
         self.cons = Hacdbscons()
         self.interrupts = self.runs = self.entries = self.cleaned = 0
         self.set_online(online=True)
@@ -150,7 +154,7 @@ class Unit:
         assert interrupt_asserted(self.base, self.cons), "a run ends by its interrupt"
         failed = is_failure(self.cons, walk.last_size)
         self._on(UnitEvent.FAILED if failed else UnitEvent.FINISHED)
-        self.base = Hacdbsbr()
+        self.base = DISABLED
         self._on(UnitEvent.STOP)
         self.interrupts += walk.runs - walk.interrupt_lost
         self.runs += walk.runs

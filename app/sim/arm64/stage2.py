@@ -27,12 +27,13 @@ from app.sim.base.words import (
     WORD_BITS,
     WordMask,
     Words,
+    drop_bits,
     lowest,
     popcount,
     unset_words,
     words_for,
 )
-from app.sim.kvm.mmu import Faults
+from app.sim.kvm.mmu import NO_FAULTS, Faults
 from app.sim.kvm.region import MemslotFlags, Region
 
 PLANES = 3
@@ -95,7 +96,16 @@ class Stage2:
         levels: Block leaves, largest block first; only levels that the backing allows.
     """
 
-    __slots__ = ("_has_pages", "_region", "_writable_leaf", "dbm", "levels", "mapped", "writable")
+    __slots__ = (
+        "_all_dbm_words",
+        "_has_pages",
+        "_region",
+        "_writable_leaf",
+        "dbm",
+        "levels",
+        "mapped",
+        "writable",
+    )
 
     def __init__(self, region: Region, *, dbm: bool) -> None:
         self._region = region
@@ -110,6 +120,7 @@ class Stage2:
         region = self._region
         words = words_for(region.npages)
         self._has_pages = False
+        self._all_dbm_words = 0
         self.mapped: Words = unset_words(words)
         self.writable: Words = unset_words(words)
         self.dbm: Words = unset_words(words)
@@ -126,29 +137,30 @@ class Stage2:
         blocks = sum(npages * page_size // size for size in BLOCK_SIZES_BYTES[page_size].values())
         return PLANES * words_for(npages) * 8 + blocks
 
-    @property
-    def has_blocks(self) -> bool:
-        """Whether any leaf is a block."""
-        return any(level.present for level in self.levels)
-
     # What guest accesses do: user_mem_abort()
 
     def write_fault(self, pages: WordMask, *, is_logging: bool) -> Faults:
         """Write to pages as a guest does; see `Mappings`."""
+        if self.levels:
+            pages = pages.spread()
         if is_logging:
             return self._write_while_logging(pages)
         return self._write_freely(pages)
 
     def read_fault(self, pages: WordMask, *, is_logging: bool) -> Faults:
         """Read pages as a guest does: only an unmapped page faults (domain.md B.4)."""
+        if self.levels:
+            pages = pages.spread()
         bits = pages.bits
         for level in self._used_levels():
             bits = level.mapped_pieces(pages).without(bits)
         missing = pages.with_bits(bits & ~self.mapped[pages.at])
         if not is_logging:
             return self._map_largest(missing)
-        self._set_pages(missing, Leaf.MAPPED)
-        return Faults(popcount(missing.bits), 0, 0, 0)
+        count = popcount(missing.bits)
+        if count:
+            self._set_pages(missing, Leaf.MAPPED)
+        return Faults(count, 0, 0, 0)
 
     def _write_while_logging(self, pages: WordMask) -> Faults:
         """Map single pages; a block that is not writable is broken for its faulting page."""
@@ -162,16 +174,19 @@ class Stage2:
             broken += len(lost)
             bits = pieces.where(writable).without(bits)
         faulting = bits & ~self.writable[pages.at]
+        count = popcount(faulting)
+        if not count:
+            return NO_FAULTS
         met = popcount(faulting & self.mapped[pages.at])
-        unmapped = popcount(faulting) - met
-        self._set_pages(pages.with_bits(faulting), self._writable_leaf)
+        written = pages.with_bits(faulting)
+        self._set_pages(written, self._writable_leaf)
         return Faults(
             # The first page written in a broken block met the block, the others found it gone.
-            translation=unmapped - broken,
+            translation=count - met - broken,
             permission=met + broken,
             block_splits=broken,
             blocks_mapped=0,
-            written=pages.with_bits(faulting),
+            written=written,
         )
 
     def _write_freely(self, pages: WordMask) -> Faults:
@@ -237,9 +252,11 @@ class Stage2:
             mapped_blocks += len(blocks)
             bits = pieces.without(bits)
             self._replace_table(level, self.levels[number + 1 :], blocks)
-        permission += popcount(bits & mapped)
-        translation += popcount(bits & ~mapped)
-        self._set_pages(faulting.with_bits(bits), self._writable_leaf)
+        count, known = popcount(bits), popcount(bits & mapped)
+        if count:
+            self._set_pages(faulting.with_bits(bits), self._writable_leaf)
+        permission += known
+        translation += count - known
         return Faults(translation, permission, 0, mapped_blocks)
 
     def _replace_table(
@@ -255,6 +272,8 @@ class Stage2:
 
     def unmap(self, pages: WordMask) -> None:
         """Unmap pages, whole blocks included (an MMU notifier)."""
+        if self.levels:
+            pages = pages.spread()
         for level in self._used_levels():
             level.set(level.mapped_pieces(pages).blocks(), Leaf.NONE)
         self._clear_pages(pages)
@@ -267,10 +286,10 @@ class Stage2:
             writable = blocks[(level.leaves[blocks] & Leaf.WRITABLE) != 0]
             level.leaves[writable] &= ~np.uint8(Leaf.WRITABLE)
             protected += len(writable)
-        writable_pages = self.writable[pages.at]
-        protected += popcount(writable_pages & pages.bits)
         if self._has_pages:
-            self.writable[pages.at] = writable_pages & ~pages.bits
+            lose = self.writable[pages.at] & pages.bits
+            self.writable[pages.at] ^= lose
+            protected += popcount(lose)
         return protected
 
     def write_protect_all(self) -> None:
@@ -313,14 +332,41 @@ class Stage2:
         """Turn WD leaves of a level into WC, as the HACDBS unit does (domain.md D)."""
         if ttwl == PAGE_LEVEL:
             if self._has_pages:
-                self.writable[pages.at] &= ~pages.bits
+                drop_bits(self.writable, pages)
             return
         for level in self.levels:
             if level.level == ttwl:
                 blocks = level.mapped_pieces(pages).blocks()
                 level.leaves[blocks] &= ~np.uint8(Leaf.WRITABLE)
 
-    def cleanable(self, pages: WordMask, ttwl: int, splitting: Splitting | None) -> Words:
+    def uncleanable(self, pages: WordMask, ttwl: int, splitting: Splitting | None) -> Words | None:
+        """Tell which pages an entry of a TTWL cannot clean once the call's splits are done.
+
+        Returns:
+            uint64[k], a subset of `pages.bits`; None where it is known that there are none.
+        """
+        if ttwl == PAGE_LEVEL and self._all_have_dbm(pages):
+            return None
+        bad = self._cleanable(pages, ttwl, splitting)
+        bad ^= pages.bits
+        return bad
+
+    def _all_have_dbm(self, pages: WordMask) -> bool:
+        """Tell from what is remembered, or can be learnt next, that no page of some words lacks DBM.
+
+        DBM comes with the first write and goes only with the page, so a slot in use soon has it
+        everywhere and its entries need no look: without it a clear of 128 GiB takes 1.3 ms, with it 1.9.
+        What is remembered is how many words, from the first on, are known to have no page without.
+        """
+        known, end = self._all_dbm_words, pages.word_at(len(pages.bits) - 1) + 1
+        if end <= known:
+            return True
+        if pages.word_at(0) > known or not (self.dbm[known:end] == ALL_ONES).all():
+            return False
+        self._all_dbm_words = end
+        return True
+
+    def _cleanable(self, pages: WordMask, ttwl: int, splitting: Splitting | None) -> Words:
         """Tell which pages an entry of a TTWL can clean once the call's splits are done.
 
         That is: their leaf is at that level and is WC or WD. A leaf depends only on the split that
@@ -423,8 +469,6 @@ class Stage2:
         self._has_pages = True
 
     def _set_pages(self, pages: WordMask, leaf: int) -> None:
-        if not pages.bits.any():
-            return
         self._own_planes()
         for flag, plane in self._planes():
             if leaf & flag:
@@ -433,8 +477,9 @@ class Stage2:
     def _clear_pages(self, pages: WordMask) -> None:
         if not self._has_pages:
             return
+        self._all_dbm_words = min(self._all_dbm_words, pages.word_at(0))
         for _, plane in self._planes():
-            plane[pages.at] &= ~pages.bits
+            drop_bits(plane, pages)
 
     def _split_to_pages(self, level: BlockLevel, blocks: Blocks) -> int:
         """Give the children exactly the block's state (design.md 3.2)."""

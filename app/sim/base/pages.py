@@ -13,6 +13,13 @@ class Gfns:
 
     gfns: NDArray[np.uint64]
 
+    def __len__(self) -> int:
+        return len(self.gfns)
+
+    def moved_down(self, by: int) -> "Gfns":
+        """Count the frames from another one."""
+        return Gfns(self.gfns - np.uint64(by))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PageRanges:
@@ -23,6 +30,13 @@ class PageRanges:
 
     first: NDArray[np.uint64]
     count: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def moved_down(self, by: int) -> "PageRanges":
+        """Count the frames from another one."""
+        return PageRanges(self.first - np.uint64(by), self.count)
 
 
 PageSet: TypeAlias = Gfns | PageRanges

@@ -1,17 +1,18 @@
 """Bitmaps as 64-bit words: one bit a page, bit 0 of word 0 the first page.
 
 All functions are vectorised over words. Sparse work is a `WordMask`: some words of a plane and the
-bits meant in each, so that a few pages in a large slot cost a few words and a dense range costs a
-slice of the plane.
+bits meant in each, so that a few pages in a large slot cost a few words, a dense range costs a
+slice of the plane, and pages of one word cost scalars.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.sim.base.pages import Gfns, PageSet
+from app.sim.base.pages import Gfns, PageRanges, PageSet
 
 Words = NDArray[np.uint64]
 
@@ -25,11 +26,11 @@ _BYTE_SCATTER_PAGES: Final = 32
 random gfns in 2 Mi pages 9 ms against 29 ms, in 32 Mi pages 24 ms against 35 ms)."""
 
 _DENSE_SHARE: Final = 8
-"""Above one word in so many set, a slice of the plane beats gathering the words."""
+"""Above one bit in so many words set, a slice of the plane beats gathering the words."""
 
-_TILE_WORDS: Final = 1 << 14
-"""Words summed as one in the search for a rank: 128 KiB, well inside an L2 cache."""
-
+TILE_WORDS: Final = 1 << 15
+"""Words worked on in one go: 256 KiB of each plane, so that a tile's planes share an L2 cache, and
+nothing beside the planes is of their size. A clear of 128 GiB takes 1.4 ms so, and 3.5 at once."""
 
 _ZERO_OCTETS: Final = bytes(8)
 
@@ -51,22 +52,42 @@ def unset_words(count: int) -> Words:
 class WordMask:
     """Bits in some words of a plane.
 
+    `plane[at]`, and `&`, `|`, `^`, `~` of it with `bits`, read the same for all three kinds of `at`.
+
     Attributes:
-        at: Which words: a slice with step 1, or intp[k] ascending without repeats.
+        at: Which words: a slice with step 1; intp[k] ascending without repeats; or one word's
+            index, which makes `bits` a scalar. Scalars take a fifth of the time of arrays of one
+            element: a guest write of one page 12 us instead of 37.
         bits: uint64[k], the bits meant in each.
     """
 
-    at: slice | NDArray[np.intp]
+    at: slice | NDArray[np.intp] | int
     bits: Words
+
+    def spread(self) -> "WordMask":
+        """Mean the same with arrays, also where it is one word."""
+        if isinstance(self.at, int):
+            return WordMask(slice(self.at, self.at + 1), np.atleast_1d(self.bits))
+        return self
+
+    def tiles(self) -> Iterable["WordMask"]:
+        """Cut the mask into tiles, ascending."""
+        if isinstance(self.at, int) or len(self.bits) <= TILE_WORDS:
+            return (self,)
+        return (
+            self._part(start, start + TILE_WORDS) for start in range(0, len(self.bits), TILE_WORDS)
+        )
 
     def indices(self) -> NDArray[np.intp]:
         """Give the words' indices: intp[k], ascending."""
         if isinstance(self.at, slice):
             return np.arange(self.at.start, self.at.stop, dtype=np.intp)
-        return self.at
+        return np.atleast_1d(self.at)
 
     def word_at(self, position: int) -> int:
-        """Give one word's index."""
+        """Give one word's index; of the only word where it is one."""
+        if isinstance(self.at, int):
+            return self.at
         return int(self.at.start + position if isinstance(self.at, slice) else self.at[position])
 
     def find(self, page: int) -> tuple[int, int] | None:
@@ -76,6 +97,7 @@ class WordMask:
             position = word - int(self.at.start)
             known = 0 <= position < len(self.bits)
         else:
+            assert not isinstance(self.at, int), "only tiles are searched"
             position = int(np.searchsorted(self.at, word))
             known = position < len(self.at) and int(self.at[position]) == word
         if known and int(self.bits[position]) >> bit & 1:
@@ -84,18 +106,40 @@ class WordMask:
 
     def head(self, count: int) -> "WordMask":
         """Keep the first `count` words."""
+        return self._part(0, count)
+
+    def _part(self, start: int, end: int) -> "WordMask":
+        bits = self.bits[start:end]
         if isinstance(self.at, slice):
-            return WordMask(slice(self.at.start, self.at.start + count), self.bits[:count])
-        return WordMask(self.at[:count], self.bits[:count])
+            return WordMask(slice(self.at.start + start, self.at.start + start + len(bits)), bits)
+        assert not isinstance(self.at, int), "one word has no parts"
+        return WordMask(self.at[start:end], bits)
 
     def with_bits(self, bits: Words) -> "WordMask":
         """Mean other bits of the same words."""
         return WordMask(self.at, bits)
 
 
+def sum_counts(counts: NDArray[np.uint8]) -> int:
+    """Add up the set bits of words: below 2**32, as a slot has fewer pages."""
+    # In 32 bits it takes half the time that it takes in 64: 3.4 us a tile against 5.9.
+    return int(np.add.reduce(counts, dtype=np.uint32))
+
+
 def popcount(words: Words) -> int:
     """Count the set bits of all words."""
-    return int(np.bitwise_count(words).sum(dtype=np.int64))
+    if isinstance(words, np.uint64):  # of a mask of one word
+        return int(words).bit_count()
+    return sum_counts(np.bitwise_count(words))
+
+
+def drop_bits(plane: Words, pages: WordMask) -> None:
+    """Clear bits of a plane: in place, as `&= ~bits` would make an array of its own."""
+    left = plane[pages.at]
+    left |= pages.bits
+    left ^= pages.bits
+    if not isinstance(pages.at, slice):  # else `left` is the plane itself
+        plane[pages.at] = left
 
 
 def fill_first(words: Words, npages: int) -> None:
@@ -106,15 +150,32 @@ def fill_first(words: Words, npages: int) -> None:
         words[whole] |= np.uint64((1 << tail) - 1)
 
 
-def mask_words(words: Words, start: int) -> WordMask:
-    """Mean some words of a plane, of which `words[0]` stands at `start`.
+@dataclass(frozen=True, slots=True, eq=False)
+class CountedMask:
+    """A mask of some words, with how many bits are set.
+
+    Attributes:
+        mask: The words.
+        counts: uint8[k], in each of them.
+        total: In all of them.
+    """
+
+    mask: WordMask
+    counts: NDArray[np.uint8]
+    total: int
+
+
+def counted(words: Words, start: int) -> CountedMask:
+    """Mean some words of a plane, of which `words[0]` stands at `start`, and count their bits.
 
     Where few of them are set only those are kept, so that what follows costs what it touches.
     """
-    if np.count_nonzero(words) * _DENSE_SHARE >= len(words):
-        return WordMask(slice(start, start + len(words)), words)
-    found = np.flatnonzero(words)
-    return WordMask(found + start, words[found])
+    counts = np.bitwise_count(words)
+    total = sum_counts(counts)
+    if total * _DENSE_SHARE >= len(words):
+        return CountedMask(WordMask(slice(start, start + len(words)), words), counts, total)
+    found = counts.nonzero()[0]
+    return CountedMask(WordMask(found + start, words[found]), counts[found], total)
 
 
 def below(bit: Words) -> Words:
@@ -145,12 +206,12 @@ def word_of_rank(counts: NDArray[np.uint8], rank: int) -> tuple[int, int]:
     Returns:
         The word's index, and the set bits in the words before it.
     """
-    starts = np.arange(0, len(counts), _TILE_WORDS)
+    starts = np.arange(0, len(counts), TILE_WORDS)
     tiles = np.add.reduceat(counts, starts, dtype=np.int64).cumsum()
     tile = int(np.searchsorted(tiles, rank, side="right"))
     before = int(tiles[tile - 1]) if tile else 0
-    first = tile * _TILE_WORDS
-    inside = counts[first : first + _TILE_WORDS].cumsum(dtype=np.int64)
+    first = tile * TILE_WORDS
+    inside = counts[first : first + TILE_WORDS].cumsum(dtype=np.int64)
     word = int(np.searchsorted(inside, rank - before, side="right"))
     return first + word, before + (int(inside[word - 1]) if word else 0)
 
@@ -191,9 +252,39 @@ def positions_of_ranks(words: Words, ranks: NDArray[np.int64]) -> NDArray[np.int
 def mask_of(pages: PageSet) -> WordMask:
     """Turn pages (of a plane, each below 2**62) into words and bits; repeats and overlaps merge."""
     if isinstance(pages, Gfns):
+        if len(pages.gfns) == 1:
+            return _mask_of_range(int(pages.gfns[0]), int(pages.gfns[0]) + 1)
         return mask_of_pages(pages.gfns)
+    if len(pages.first) == 1:
+        return _mask_of_range(int(pages.first[0]), int(pages.first[0] + pages.count[0]))
     first = pages.first.astype(np.int64)
     return mask_of_ranges(*_merged(first, first + pages.count.astype(np.int64)))
+
+
+def tiles_of(pages: PageSet) -> Iterable[WordMask]:
+    """Turn pages into words and bits as `mask_of` does, tile by tile, ascending."""
+    if isinstance(pages, PageRanges) and len(pages.first) == 1:
+        return _tiles_of_range(int(pages.first[0]), int(pages.first[0] + pages.count[0]))
+    return mask_of(pages).tiles()
+
+
+def _tiles_of_range(first: int, end: int) -> Iterator[WordMask]:
+    tile_pages = TILE_WORDS * WORD_BITS
+    for start in range(first - first % tile_pages, end, tile_pages):
+        yield _mask_of_range(max(first, start), min(end, start + tile_pages))
+
+
+def _mask_of_range(first: int, end: int) -> WordMask:
+    """Turn one range [first, end) into words and bits, without what it takes to join many."""
+    word, bit = divmod(first, WORD_BITS)
+    end_word = words_for(end)
+    if end_word - word == 1:
+        bits: Any = np.uint64((1 << end - first) - 1 << bit)
+        return WordMask(word, bits)
+    bits = np.full(end_word - word, ALL_ONES)
+    bits[0] <<= np.uint64(bit)
+    bits[-1] >>= np.uint64(-end % WORD_BITS)
+    return WordMask(slice(word, end_word), bits)
 
 
 def mask_of_pages(pages: Words) -> WordMask:

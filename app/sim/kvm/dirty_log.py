@@ -14,7 +14,7 @@ from app.sim.base.units import PAGES_PER_WORD
 from app.sim.base.words import Words, mask_of, words_for
 from app.sim.kvm.dirty_bitmap import DirtyBitmap, LogWindow
 from app.sim.kvm.hook import AcceleratorOutcome, AcceleratorReport, DirtyCleaner
-from app.sim.kvm.software import SoftwareReport, clean_by_software
+from app.sim.kvm.software import NOT_RUN, SoftwareReport, clean_by_software
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +37,30 @@ def get_dirty_log(log: DirtyBitmap, cleaner: DirtyCleaner) -> tuple[Words, Clean
     Returns:
         The snapshot, uint64[ALIGN(npages, 64) / 64], and what was done.
     """
-    window = LogWindow(log, 0, len(log.words), user=None)
-    cleaned = _clean(log, window, cleaner)
-    assert window.snapshot is not None, "a window without user bits has a snapshot"
-    return window.snapshot, cleaned
+    words = len(log.words)
+    snapshot = np.zeros(words, np.uint64)
+    window = LogWindow(log, 0, words, user=None, snapshot=snapshot)
+    return snapshot, _clean(log, window, cleaner)
 
 
 def clear_dirty_log(
-    log: DirtyBitmap, first_page: int, user: Words, cleaner: DirtyCleaner
+    log: DirtyBitmap,
+    first_page: int,
+    num_pages: int,
+    user: Words | None,
+    cleaner: DirtyCleaner,
 ) -> CleanedLog:
     """Clean the pages whose bits are set both in the log and in the user's bitmap.
 
     Args:
         log: The slot's bitmap.
         first_page: Start of the window in the slot, a multiple of 64.
-        user: uint64[k], bit 0 is `first_page`.
+        num_pages: Its length.
+        user: uint64[k], bit 0 is `first_page`; None asks for every page.
         cleaner: The architecture, for this call.
     """
-    window = LogWindow(log, first_page // PAGES_PER_WORD, len(user), user)
+    first_word, num_words = first_page // PAGES_PER_WORD, words_for(num_pages)
+    window = LogWindow(log, first_word, num_words, user=user, snapshot=None)
     return _clean(log, window, cleaner)
 
 
@@ -63,7 +69,7 @@ def _clean(log: DirtyBitmap, window: LogWindow, cleaner: DirtyCleaner) -> Cleane
     accelerator = cleaner.dirty_log_clear(window)
     # Any errno sends generic code to its own loop over whatever is still set (domain.md C.3).
     software = (
-        SoftwareReport()
+        NOT_RUN
         if accelerator.outcome is AcceleratorOutcome.CLEANED
         else clean_by_software(window, cleaner)
     )
@@ -119,8 +125,10 @@ def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
     return num_pages
 
 
-def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Words:
+def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Words | None:
     """Give the user's bitmap of a window: uint64[ALIGN(num_pages, 64) / 64], bit 0 is first_page.
+
+    None stands for every page of it, which one range says without a bitmap being made.
 
     Args:
         pages: Such words, or ranges of pages counted from the slot's start.
@@ -141,6 +149,12 @@ def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Wo
             )
         return pages
     end = first_page + num_pages
+    if len(pages) == 1:  # numbers cost a tenth of arrays of one
+        first, count = int(pages.first[0]), int(pages.count[0])
+        if (first, count) == (first_page, num_pages):
+            return None
+        if first_page <= first and first + count <= end:
+            return _words_of(pages.moved_down(first_page), expected)
     # Written so that first + count cannot wrap.
     outside = (
         (pages.first < np.uint64(first_page))
@@ -156,7 +170,11 @@ def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Wo
             bound=f"{first_page}..{end}",
             value=f"[{pages.first[worst]}, {pages.count[worst]}]",
         )
-    words = np.zeros(expected, np.uint64)
-    wanted = mask_of(PageRanges(pages.first - np.uint64(first_page), pages.count))
+    return _words_of(pages.moved_down(first_page), expected)
+
+
+def _words_of(pages: PageRanges, num_words: int) -> Words:
+    words = np.zeros(num_words, np.uint64)
+    wanted = mask_of(pages)
     words[wanted.at] = wanted.bits
     return words

@@ -46,7 +46,7 @@ class Memslot:
     @property
     def is_logging(self) -> bool:
         """Whether stage 2 must track writes: a bitmap and not READONLY (memslot_is_logging)."""
-        return self.log is not None and not self.region.has(MemslotFlags.READONLY)
+        return self.log is not None and not self.region.is_readonly
 
     def view(self) -> MemslotView:
         """Look at the slot."""

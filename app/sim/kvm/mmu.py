@@ -1,7 +1,7 @@
 """What generic KVM asks of an architecture's page tables for one memslot."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from app.sim.base.words import WordMask
 
@@ -23,6 +23,9 @@ class Faults:
     block_splits: int
     blocks_mapped: int
     written: WordMask | None = None
+
+
+NO_FAULTS: Final = Faults(0, 0, 0, 0)
 
 
 class Mappings(Protocol):

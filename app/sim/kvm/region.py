@@ -70,6 +70,11 @@ class Region:
         """Value of the first guest frame number past the slot."""
         return self.base_gfn + self.npages
 
+    @property
+    def is_readonly(self) -> bool:
+        """Whether guest and host may not write."""
+        return MemslotFlags.READONLY in self.flags
+
     def has(self, flag: MemslotFlags) -> bool:
         """Tell whether a flag is set."""
         return flag in self.flags

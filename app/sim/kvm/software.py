@@ -3,14 +3,15 @@
 Per word, kvm_arch_mmu_enable_log_dirty_pt_masked() write-protects the whole interval from the first
 to the last masked page and then, in init-set mode, splits the blocks it touches (domain.md B.3).
 Words are independent but for a block that two of them share, which the first one write-protects
-whole, so doing all words at once gives the same leaves and the same counts.
+whole, so doing a tile of words at once gives the same leaves and the same counts.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from app.sim.base.words import WordMask, popcount, spans
+from app.sim.base.words import WordMask, spans
 from app.sim.kvm.dirty_bitmap import LogWindow
 from app.sim.kvm.hook import DirtyCleaner
 
@@ -34,19 +35,19 @@ class SoftwareReport:
     blocks_split: int = 0
 
 
+NOT_RUN: Final = SoftwareReport()
+
+
 def clean_by_software(window: LogWindow, cleaner: DirtyCleaner) -> SoftwareReport:
     """Take what is left in the window, write-protect it, split its blocks."""
-    masked = window.masked()
-    count = popcount(masked.bits)
-    window.take(masked, count)
-    write_protected = cleaner.write_protect(_intervals(masked, window))
-    return SoftwareReport(
-        ran=True,
-        words=int(np.count_nonzero(masked.bits)),
-        pages=count,
-        write_protected=write_protected,
-        blocks_split=cleaner.split_blocks(masked),
-    )
+    words = pages = write_protected = blocks_split = 0
+    for masked in window.masked():
+        window.take(masked.mask, masked.total)
+        words += int(np.count_nonzero(masked.counts))
+        pages += masked.total
+        write_protected += cleaner.write_protect(_intervals(masked.mask, window))
+        blocks_split += cleaner.split_blocks(masked.mask)
+    return SoftwareReport(True, words, pages, write_protected, blocks_split)  # noqa: FBT003
 
 
 def _intervals(masked: WordMask, window: LogWindow) -> WordMask:
@@ -56,9 +57,9 @@ def _intervals(masked: WordMask, window: LogWindow) -> WordMask:
     only a page that stays dirty can still lose its write permission.
     """
     stays = window.still_dirty(masked)
-    behind = np.flatnonzero(stays)
-    if not len(behind):
+    if not stays.any():  # a tenth of what it takes to find none
         return masked
+    behind = np.flatnonzero(stays)
     bits = masked.bits.copy()
     bits[behind] = spans(bits[behind])
     return masked.with_bits(bits)

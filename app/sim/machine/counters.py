@@ -50,17 +50,14 @@ class Counters:
 
     def add_access(self, kind: str, outcome: AccessOutcome) -> None:
         """Count a batch of accesses under its kind."""
-        self._add(
-            {
-                kind: outcome.pages,
-                "newly_dirty": outcome.newly_dirty,
-                "translation_faults": outcome.translation_faults,
-                "permission_faults": outcome.permission_faults,
-                "mmio_exits": outcome.mmio_exits,
-                "block_splits": outcome.block_splits,
-                "blocks_mapped": outcome.blocks_mapped,
-            }
-        )
+        counts = self._counts
+        counts[kind] += outcome.pages
+        counts["newly_dirty"] += outcome.newly_dirty
+        counts["translation_faults"] += outcome.translation_faults
+        counts["permission_faults"] += outcome.permission_faults
+        counts["mmio_exits"] += outcome.mmio_exits
+        counts["block_splits"] += outcome.block_splits
+        counts["blocks_mapped"] += outcome.blocks_mapped
 
     def add_region(self, done: Stage2Regions) -> None:
         """Count what a change of memslots did to stage 2."""
@@ -72,22 +69,18 @@ class Counters:
 
     def add_cleaning(self, call: str, cleaned: CleanedLog) -> None:
         """Count a get or clear that cleaned."""
-        hook, software = cleaned.accelerator, cleaned.software
-        self._add(
-            {
-                call: 1,
-                f"accelerator_{hook.outcome.value}": 1,
-                "accelerator_runs": hook.batches,
-                "accelerator_entries": hook.entries,
-                "accelerator_cleaned_pages": hook.cleaned,
-                "accelerator_requeued_pages": hook.requeued,
-                "software_words": software.words,
-                "software_pages": software.pages,
-                "write_protected": software.write_protected,
-                "blocks_split": hook.blocks_split + software.blocks_split,
-                "tlb_flushes": int(cleaned.flush_tlb),
-            }
-        )
+        counts, hook, software = self._counts, cleaned.accelerator, cleaned.software
+        counts[call] += 1
+        counts[f"accelerator_{hook.outcome.value}"] += 1
+        counts["accelerator_runs"] += hook.batches
+        counts["accelerator_entries"] += hook.entries
+        counts["accelerator_cleaned_pages"] += hook.cleaned
+        counts["accelerator_requeued_pages"] += hook.requeued
+        counts["software_words"] += software.words
+        counts["software_pages"] += software.pages
+        counts["write_protected"] += software.write_protected
+        counts["blocks_split"] += hook.blocks_split + software.blocks_split
+        counts["tlb_flushes"] += cleaned.flush_tlb
 
     def _add(self, counts: dict[str, int]) -> None:
         for name, count in counts.items():

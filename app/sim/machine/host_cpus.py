@@ -60,8 +60,8 @@ class HostCpus:
 
     def _take_turn(self) -> int:
         """Give the first online CPU at or after the turn, and move the turn past it."""
-        cpus = len(self._units)
-        order = [(self._turn + step) % cpus for step in range(cpus)]
-        cpu = next(cpu for cpu in order if self._units[cpu].online)
-        self._turn = (cpu + 1) % cpus
+        cpu = self._turn
+        while not self._units[cpu].online:  # at least one is
+            cpu = (cpu + 1) % len(self._units)
+        self._turn = (cpu + 1) % len(self._units)
         return cpu

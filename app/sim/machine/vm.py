@@ -306,7 +306,7 @@ class Machine:
         pages = action.pages.words if isinstance(action.pages, a.Bitmap) else action.pages
         user = dirty_log.user_words(pages, action.first_page, num_pages)
         cleaner, _ = self._cleaner(a.LogOp.CLEAR, slot, action)
-        cleaned = dirty_log.clear_dirty_log(log, action.first_page, user, cleaner)
+        cleaned = dirty_log.clear_dirty_log(log, action.first_page, num_pages, user, cleaner)
         cleaner.finish()
         self._counters.add_cleaning("dirty_log_clears", cleaned)
         return a.DirtyLogOutcome(

@@ -20,9 +20,9 @@ from app.sim.actions import (
     SetManualProtect,
     SoftwareReport,
 )
-from app.sim.arm64 import dirty_bit
 from app.sim.arm64.clear_plan import plan_clear
 from app.sim.arm64.sysregs import ErrReason, Hacdbscons
+from app.sim.base import words
 from app.sim.machine import Machine
 from tests.support.building import (
     GIB,
@@ -41,10 +41,10 @@ from tests.support.building import (
 )
 
 
-@pytest.fixture(params=[1, 3, dirty_bit.TILE_WORDS], autouse=True)
+@pytest.fixture(params=[1, 3, words.TILE_WORDS], autouse=True)
 def tile_words(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every figure holds whatever the size of a tile."""
-    monkeypatch.setattr(dirty_bit, "TILE_WORDS", request.param)
+    monkeypatch.setattr(words, "TILE_WORDS", request.param)
 
 
 def report(outcome: DirtyLogOutcome) -> AcceleratorReport:

@@ -145,6 +145,21 @@ def test_a_hit_is_remembered_by_its_call_and_its_place() -> None:
     assert made.fault(entry).last_hit == LastHit(1, LogOp.CLEAR, 6, 3, 0, 6, 9)
 
 
+def test_hits_are_counted_by_type_and_outlive_their_fault() -> None:
+    made = machine(64)
+    assert made.fault_hits() == {}
+    busy, other = arm(made, FaultType.UNIT_BUSY, times=2), arm(made, FaultType.UNIT_BUSY, after=2)
+    arm(made, FaultType.ENTRIES_ENOMEM, after=0, times=1)
+
+    for _ in range(3):
+        get(made)  # the third: the first fault is spent, the second one begins
+    made.perform(DisarmFault(busy))
+    made.perform(DisarmFault(other))
+    get(made)
+
+    assert made.fault_hits() == {FaultType.UNIT_BUSY: 3, FaultType.ENTRIES_ENOMEM: 1}
+
+
 def test_a_disarmed_fault_strikes_no_more() -> None:
     made = machine(64)
     fault = arm(made, FaultType.IPAF)

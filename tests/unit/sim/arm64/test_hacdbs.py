@@ -1,4 +1,5 @@
 import pytest
+from typing_extensions import override
 
 from app.sim.arm64.hacdbs import (
     TRANSITIONS,
@@ -64,16 +65,66 @@ def test_a_run_leaves_the_unit_idle_with_the_base_register_zero() -> None:
     assert (view.interrupts, view.runs, view.entries, view.cleaned) == (3, 3, 1100, 1100)
 
 
+def test_a_unit_that_never_ran_has_registers_and_counters_of_zero() -> None:
+    view = Unit(1, built=True).view()
+
+    assert (view.online, view.status) == (True, UnitStatus.IDLE)
+    assert (view.hacdbsbr_el2, view.hacdbscons_el2) == (0, 0)
+    assert (view.interrupts, view.runs, view.entries, view.cleaned) == (0, 0, 0, 0)
+
+
+class Watched(Unit):
+    """A unit that remembers the statuses it went through."""
+
+    def __init__(self) -> None:
+        self.seen: list[UnitStatus] = []
+        super().__init__(0, built=True)
+        self.seen.clear()
+
+    @override
+    def _on(self, event: UnitEvent) -> None:
+        super()._on(event)
+        self.seen.append(self.status)
+
+
+def test_a_run_that_ends_well_never_shows_an_error() -> None:
+    unit = Watched()
+
+    unit.account(walk(), array_sz=0)
+
+    assert unit.seen == [UnitStatus.RUNNING, UnitStatus.IDLE, UnitStatus.IDLE]
+
+
 def test_a_failure_passes_through_error_and_a_lost_interrupt_is_not_counted() -> None:
-    unit = Unit(0, built=True)
+    unit = Watched()
 
     unit.account(
         walk(cleaned=1030, end=Hacdbscons(ErrReason.IPAF, 6), interrupt_lost=True), array_sz=0
     )
 
+    assert unit.seen == [UnitStatus.RUNNING, UnitStatus.ERROR, UnitStatus.IDLE]
     view = unit.view()
-    assert view.status is UnitStatus.IDLE
     assert (view.interrupts, view.runs, view.cleaned) == (2, 3, 1030)
+
+
+def test_calls_on_one_cpu_add_up() -> None:
+    unit = Unit(3, built=True)
+
+    unit.account(walk(), array_sz=0)
+    unit.account(walk(runs=1, entries=76, cleaned=70, interrupt_lost=True), array_sz=0)
+
+    view = unit.view()
+    assert (view.cpu, view.interrupts, view.runs) == (3, 3, 4)
+    assert (view.entries, view.cleaned) == (1176, 1170)
+
+
+@pytest.mark.parametrize("array_sz", [0, 2, 4])
+def test_a_run_that_raises_no_interrupt_is_a_bug(array_sz: int) -> None:
+    """An array of 4, 16 or 64 KiB of which the last entry was not read, without an error."""
+    short = Hacdbscons(ErrReason.NOF, (512 << array_sz) - 1)
+
+    with pytest.raises(AssertionError, match=r"^a run ends by its interrupt"):
+        Unit(0, built=True).account(walk(end=short), array_sz=array_sz)
 
 
 def test_unplugging_turns_the_unit_off_and_keeps_its_last_end_and_counters() -> None:

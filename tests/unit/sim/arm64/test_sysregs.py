@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.sim.arm64 import sysregs
 from app.sim.arm64.sysregs import ErrReason, Hacdbsbr, Hacdbscons
 
 
@@ -22,6 +23,16 @@ def test_hacdbscons_decode_undoes_encode(reason: ErrReason, index: int) -> None:
 def test_fields_are_where_the_manual_has_them() -> None:
     assert Hacdbsbr(baddr=0x8000_0000, en=True, sz=2).encode() == 0x8000_0000 | 1 << 11 | 2
     assert Hacdbscons(ErrReason.IPAHACF, 7).encode() == 3 << 62 | 7
+
+
+def test_each_field_reaches_from_its_lowest_bit_to_its_highest() -> None:
+    """[55:12] BADDR, [11] EN, [3:0] SZ; [63:62] ERR_REASON, [18:0] INDEX."""
+    assert (sysregs.EN.mask, sysregs.ERR_REASON.mask) == (1 << 11, 3 << 62)
+    assert Hacdbsbr(baddr=1 << 12).encode() == 1 << 12
+    assert Hacdbsbr(baddr=1 << 55).encode() == 1 << 55
+    assert Hacdbsbr.decode(2**64 - 1) == Hacdbsbr(baddr=2**56 - 2**12, en=True, sz=15)
+    assert Hacdbscons(index=2**19 - 1).encode() == 2**19 - 1
+    assert Hacdbscons.decode(2**64 - 1) == Hacdbscons(ErrReason.IPAHACF, 2**19 - 1)
 
 
 @pytest.mark.parametrize(("sz", "entries"), [(0, 512), (2, 2048), (4, 8192), (9, 262144)])

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -106,10 +108,10 @@ def test_first_bits_keeps_the_lowest(word: int, count: int) -> None:
 
 
 @given(word_lists, st.integers(0, 9))
-def test_mask_words_means_the_same_bits_sparse_or_dense(values: list[int], start: int) -> None:
+def test_counted_words_mean_the_same_bits_sparse_or_dense(values: list[int], start: int) -> None:
     words = np.array(values, np.uint64)
 
-    mask = w.mask_words(words, start)
+    mask = w.counted(words, start).mask
 
     assert plane_of(mask) == {page + 64 * start for page in pages_of(words)}
 
@@ -119,7 +121,7 @@ def test_a_page_is_found_where_it_is_meant_and_nowhere_else(sparse: bool) -> Non
     plane = np.zeros(100, np.uint64)
     plane[[3, 40]] = [0b100, 1 << 63]
     full = w.WordMask(slice(0, 100), plane)
-    mask = w.mask_words(plane, 0) if sparse else full
+    mask = w.counted(plane, 0).mask if sparse else full
 
     assert isinstance(mask.at, slice) is not sparse
     found = mask.find(40 * 64 + 63)
@@ -128,3 +130,45 @@ def test_a_page_is_found_where_it_is_meant_and_nowhere_else(sparse: bool) -> Non
     assert found[1] == 63
     for absent in (40 * 64 + 62, 3 * 64, -1, 10_000, 41 * 64):
         assert mask.find(absent) is None
+
+
+@pytest.mark.parametrize("tile_words", [1, 2, 7, w.TILE_WORDS])
+@pytest.mark.parametrize(
+    "pages",
+    [
+        Gfns(np.array([70], np.uint64)),
+        Gfns(np.array([3, 64, 64, 900, 5], np.uint64)),
+        PageRanges(np.array([63], np.uint64), np.array([1], np.uint64)),
+        PageRanges(np.array([60], np.uint64), np.array([5], np.uint64)),
+        PageRanges(np.array([64], np.uint64), np.array([64], np.uint64)),
+        PageRanges(np.array([100], np.uint64), np.array([1000], np.uint64)),
+        PageRanges(np.array([100, 700], np.uint64), np.array([200, 3], np.uint64)),
+    ],
+)
+def test_tiles_mean_the_same_pages_in_ascending_words(
+    pages: Gfns | PageRanges, tile_words: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(w, "TILE_WORDS", tile_words)
+
+    tiles = list(w.tiles_of(pages))
+
+    words = [word for tile in tiles for word in tile.indices().tolist()]
+    assert words == sorted(set(words))
+    assert max(len(tile.spread().bits) for tile in tiles) <= tile_words
+    assert set().union(*map(plane_of, tiles)) == plane_of(w.mask_of(pages))
+
+
+@pytest.mark.parametrize(
+    "at", [5, slice(5, 6), np.array([5])], ids=["one word", "slice", "indices"]
+)
+def test_a_mask_reads_the_same_whatever_it_is_made_of(at: Any) -> None:
+    one = np.uint64(0b1010)
+    bits: Any = one if isinstance(at, int) else np.array([one])
+    mask = w.WordMask(at, bits)
+    plane = np.full(8, 0b0110, np.uint64)
+
+    w.drop_bits(plane, mask)
+
+    assert plane.tolist() == [6, 6, 6, 6, 6, 4, 6, 6]
+    assert (w.popcount(mask.bits), mask.word_at(0), mask.indices().tolist()) == (2, 5, [5])
+    assert (mask.spread().bits.tolist(), mask.spread().indices().tolist()) == ([10], [5])

@@ -110,6 +110,72 @@ def test_a_batch_may_pass_over_a_slot_without_naming_it() -> None:
     assert [view.dirty_count for view in made.memslots()] == [2, 0, 2]
 
 
+@pytest.mark.parametrize("access", [GuestWrite, HostWrite])
+def test_a_batch_adds_up_over_its_slots_and_passes_over_a_read_only_one(
+    access: type[GuestWrite | HostWrite],
+) -> None:
+    made = machine(64, flags=READONLY)
+    for slot in (1, 2):
+        made.perform(SetMemoryRegion(slot, slot * 64 * 4096, 64 * 4096, flags=LOG))
+
+    done = made.perform(access(gfns(3, 70, 71, 130, 130)))
+
+    assert (done.pages, done.newly_dirty, done.mmio_exits) == (5, 3, 1)
+
+
+def test_faults_of_each_kind_add_up_over_the_slots_of_a_batch() -> None:
+    """In each slot a clean block, a read-only page and an unmapped one; then without logging."""
+    made = machine()
+    bases = (0, 1 << 20)
+    for slot, base in enumerate(bases):
+        region = (slot, base * 4096, 8 * MIB, base * 4096)
+        made.perform(SetMemoryRegion(*region, 0, 2 * MIB))
+        write(made, (base, 1))
+        made.perform(SetMemoryRegion(*region, LOG, 2 * MIB))
+        read(made, (base + 600, 1))
+
+    logging = made.perform(GuestWrite(gfns(*(base + at for base in bases for at in (9, 600, 700)))))
+    for slot in (0, 1):
+        set_log(made, on=False, slot=slot)
+    free = made.perform(GuestWrite(gfns(*(base + 1100 for base in bases))))
+
+    assert logging == outcome(
+        pages=6, newly_dirty=6, translation_faults=2, permission_faults=4, block_splits=2
+    )
+    assert free == outcome(pages=2, translation_faults=2, blocks_mapped=2)
+
+
+@pytest.mark.parametrize(
+    ("batch", "taken"),
+    [
+        (gfns(62, 63), []),  # all before the slot
+        (gfns(128, 129), []),  # all past it
+        (gfns(63, 64), [64]),
+        (gfns(127, 128), [127]),
+        (gfns(64, 127), [64, 127]),
+        (gfns(63, 128), []),
+        (ranges((62, 2), (200, 1)), []),  # one ends where the slot begins
+        (ranges((128, 1), (60, 1)), []),
+        (ranges((63, 2), (127, 2)), [64, 127]),
+    ],
+)
+def test_only_the_pages_inside_a_slot_are_its_own(batch: PageSet, taken: list[int]) -> None:
+    made = machine(64, base_gfn=64)
+
+    done = made.perform(GuestWrite(batch))
+
+    assert done.mmio_exits == done.pages - len(taken)
+    assert pages_of(made.peek_dirty_log(0).bitmap) == {gfn - 64 for gfn in taken}
+
+
+def test_the_highest_page_of_a_batch_may_be_the_first_of_a_slot() -> None:
+    made = machine(64)
+    made.perform(SetMemoryRegion(1, 64 * 4096, 64 * 4096, flags=LOG))
+
+    assert made.perform(GuestWrite(gfns(3, 64))).newly_dirty == 2
+    assert made.perform(GuestWrite(gfns(4, 65))).newly_dirty == 2
+
+
 def test_a_host_write_marks_the_log_and_leaves_stage_2_alone() -> None:
     made = machine(64)
 

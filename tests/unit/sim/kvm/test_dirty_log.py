@@ -58,6 +58,15 @@ def test_a_get_without_manual_protect_takes_all_and_cleans() -> None:
     assert pages_of(second.bitmap) == set()
 
 
+@pytest.mark.parametrize("hacdbs", [True, False])
+def test_one_page_is_enough_to_flush_the_tlb(hacdbs: bool) -> None:
+    made = machine(130, hacdbs=hacdbs)
+    write(made, (7, 1))
+
+    assert clear(made, (8, 100)).flush_tlb is False
+    assert clear(made, (7, 1)).flush_tlb is True
+
+
 def test_a_get_with_manual_protect_is_a_pure_copy() -> None:
     made = machine(130, manual_dirty_log_protect2=1)
     write(made, (7, 2))

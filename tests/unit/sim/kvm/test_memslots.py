@@ -8,6 +8,7 @@ from app.sim.actions import (
     HostWrite,
     MachineConfig,
     MemslotChange,
+    MemslotFlags,
     SetManualProtect,
     SetMemoryRegion,
 )
@@ -61,6 +62,12 @@ def test_the_changes_are_named_as_the_kernel_names_them() -> None:
         MemslotChange.DELETE,
     ]
     assert made.memslots() == ()
+
+
+def test_flags_have_the_kernels_values() -> None:
+    assert {flag.name: int(flag) for flag in MemslotFlags} == {"LOG_DIRTY_PAGES": 1, "READONLY": 2}
+    assert int(MemslotFlags.NONE) == 0
+    assert machine(1, flags=0).memslot(0).flags is MemslotFlags.NONE
 
 
 def test_a_view_tells_addresses_in_bytes_and_frames() -> None:
@@ -276,3 +283,67 @@ def test_the_highest_slot_id_is_32766() -> None:
     set_region(made, slot=32766)
 
     assert made.memslot(32766).npages == 256
+
+
+def test_slots_are_found_by_address() -> None:
+    """Slots of one page and more, side by side and apart; ids against the order of addresses."""
+    made = machine()
+    spans = {7: (2, 1), 0: (3, 1), 5: (4, 3), 1: (9, 2), 2: (11, 1)}
+    for slot, (first, count) in spans.items():
+        made.perform(SetMemoryRegion(slot, first * 4096, count * 4096))
+
+    for gfn in range(14):
+        later = [(first, slot) for slot, (first, count) in spans.items() if first + count > gfn]
+        found = made._slots.at_or_after(gfn)
+        assert (found and found.region.slot) == (min(later)[1] if later else None)
+        for end in range(gfn + 1, 15):
+            met = [slot for first, slot in sorted(later) if first < end]
+            assert [near.region.slot for near in made._slots.around(gfn, end)] == met
+
+
+def test_slot_0_may_begin_where_another_ends() -> None:
+    made = machine()
+    set_region(made, slot=0, gpa=A)
+
+    set_region(made, slot=1, gpa=A - MIB)
+
+    assert [view.slot for view in made.memslots()] == [0, 1]
+
+
+def test_what_is_mapped_after_a_move_lies_at_the_new_address() -> None:
+    """The block boundaries too: at A + 4096 the slot's first page is in no whole block."""
+    made = machine()
+    kept = {"size": 4 * MIB, "userspace_addr": 0x7000_0000, "backing": 2 * MIB}
+    set_region(made, gpa=2 * A, **kept)
+    set_region(made, gpa=A + 2 * MIB, **kept)
+
+    write(made, ((A + 2 * MIB) >> 12, 1))
+
+    (run,) = made.stage2((A + 2 * MIB) >> 12, 512, 10).runs
+    assert (run.level, run.descriptor & 0xFFFF_FFFF_F000) == (2, A + 2 * MIB)
+    set_region(made, gpa=A + 4096, **kept)
+    write(made, ((A + 4096) >> 12, 1))
+    assert states(made, (A >> 12) + 1, 2) == [
+        ((A >> 12) + 1, 1, 3, "writable_dirty"),
+        ((A >> 12) + 2, 1, None, "unmapped"),
+    ]
+
+
+def test_generations_count_the_changes_of_memslots() -> None:
+    made = machine()
+    steps: list[tuple[dict[str, Any], int, int | None]] = [
+        ({"slot": 0}, 1, 1),
+        ({"slot": 1, "gpa": 2 * A}, 2, 1),
+        ({"slot": 0}, 2, 1),  # changes nothing
+        ({"slot": 1, "gpa": 2 * A, "flags": LOG}, 3, 1),
+        ({"slot": 0, "flags": LOG}, 4, 4),
+        ({"slot": 1, "size": 0, "gpa": 0}, 5, 4),
+        ({"slot": 0, "size": 0, "gpa": 0}, 6, None),
+        ({"slot": 0}, 7, 7),
+    ]
+    assert (made.generation[1], made.memslot_generation(0)) == (0, None)
+
+    for region, memslots, slot_0 in steps:
+        set_region(made, **region)
+
+        assert (made.generation[1], made.memslot_generation(0)) == (memslots, slot_0)
