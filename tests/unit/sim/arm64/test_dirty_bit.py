@@ -438,6 +438,7 @@ def test_a_lost_interrupt_puts_the_rest_of_its_frontier_back() -> None:
 
     # The first array ends with page 516, bit 4 of word 8: 59 pages of that word go back.
     assert (report(got).cleaned, report(got).requeued) == (512, 59)
+    assert got.software.pages == 1095 - 512
 
 
 def test_a_lost_interrupt_in_a_run_that_fails_reports_itself_and_both_hit() -> None:

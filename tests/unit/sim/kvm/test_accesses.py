@@ -355,6 +355,7 @@ def test_a_batch_beyond_the_ipa_space_is_refused_whole() -> None:
         (ranges((3, 1), (end - 1, 2)), end, "gfn_ranges"),
         (ranges((end, 1)), end, "gfn_ranges"),
         (ranges((1, 2**64 - 1)), 2**64 - 1, "gfn_ranges"),
+        (ranges((1, 1), (2, 2**64 - 1)), 2**64, "gfn_ranges"),  # its end wraps to 1
     ]
     for batch, value, field in wrong:
         for action in (GuestWrite(batch), GuestRead(batch), HostWrite(batch), HostUnmap(batch)):

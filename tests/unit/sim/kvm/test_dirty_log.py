@@ -164,6 +164,7 @@ NOTHING: Any = ranges()
         (ClearDirtyLog(0, bitmap(64, set())), ("invalid_argument", "EINVAL", "bitmap")),
         (ClearDirtyLog(0, bitmap(200, set())), ("invalid_argument", "EINVAL", "bitmap")),
         (ClearDirtyLog(0, ranges((129, 2))), ("invalid_argument", "EINVAL", "page_ranges")),
+        (ClearDirtyLog(0, ranges((1, 130))), ("invalid_argument", "EINVAL", "page_ranges")),
         (ClearDirtyLog(0, ranges((2**64 - 1, 2))), ("invalid_argument", "EINVAL", "page_ranges")),
         (
             ClearDirtyLog(0, ranges((0, 1)), first_page=64),
