@@ -107,10 +107,6 @@ class BlockLevel:
     def pages_of(self, blocks: Blocks) -> WordMask:
         """Give the pages of some blocks as words of the slot's planes."""
         first = self._first + blocks.astype(np.int64) * self.pages
-        if len(blocks) > 1:  # join neighbours, so that a straddled word comes once
-            opens = np.concatenate(([True], np.diff(blocks) > 1))
-            closes = np.concatenate((np.diff(blocks) > 1, [True]))
-            return mask_of_ranges(first[opens], first[closes] + self.pages)
         return mask_of_ranges(first, first + self.pages)
 
     def pieces(self, mask: WordMask) -> Pieces:

@@ -124,14 +124,10 @@ class LogWindow:
         that it cleaned must stay there (domain.md C.5 f).
         """
         self._log.take(pages, count)
-        if self.snapshot is not None:
-            at = pages.at
-            here = (
-                slice(at.start - self.first_word, at.stop - self.first_word)
-                if isinstance(at, slice)
-                else at - self.first_word
-            )
-            self.snapshot[here] |= pages.bits
+        if (
+            self.snapshot is not None
+        ):  # it is of the whole log, so its words stand where the log's do
+            self.snapshot[pages.at] |= pages.bits
 
     def put_back(self, pages: WordMask) -> None:
         """Return bits to the log; a snapshot keeps them."""
