@@ -1,6 +1,7 @@
 """The published document: committed, valid, and usable by generated clients."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import pytest
 
 from app.api.problems import PROBLEMS
+from app.api.reference import reference
 from app.api.refusals import CODES
 from app.main import create_app
 from app.settings import Settings
 
 COMMITTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
+REFERENCE = Path(__file__).parents[2] / "docs" / "api.md"
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,17 @@ def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def test_the_committed_document_is_what_the_application_says(document: dict[str, Any]) -> None:
     assert json.loads(COMMITTED.read_text()) == document, "run scripts/openapi"
+
+
+def test_the_committed_reference_tells_every_operation_and_model(document: dict[str, Any]) -> None:
+    text = REFERENCE.read_text()
+
+    assert text == reference(document), "run scripts/openapi"
+    assert all(f"\n`{o['operationId']}`. " in text for o in operations(document))
+    assert all(f"\n### {name}\n" in text for name in document["components"]["schemas"])
+    assert set(re.findall(r"\]\(#(\w+)\)", text)) <= {
+        name.lower() for name in document["components"]["schemas"]
+    }
 
 
 def test_operation_ids_are_explicit_and_unique(document: dict[str, Any]) -> None:
