@@ -13,9 +13,9 @@ from bench import against_kvm, bulk, core, memory, over_http
 from bench.goals import WILD_FACTOR, Verdict
 from bench.machine import facts
 from bench.rounds import Effort
-from bench.rows import Result, Row, measure
+from bench.rows import Result, Row, measure, measure_again
 from bench.service import Service, service
-from bench.table import as_text, shortfalls
+from bench.table import as_text, shortfalls, small_margins
 
 
 def all_rows(give: Callable[[], Service], *, quick: bool) -> Iterator[Row]:
@@ -29,11 +29,11 @@ def all_rows(give: Callable[[], Service], *, quick: bool) -> Iterator[Row]:
     yield from memory.rows(quick=quick)
 
 
-def measured(rows: Iterator[Row]) -> Iterator[Result]:
-    """Measure rows, telling which one it is."""
+def measured(rows: Iterator[Row], *, quick: bool) -> Iterator[Result]:
+    """Measure rows, telling which one it is; a quick measurement that is wildly off is made again."""
     for row in rows:
         print(f"... {row.name}", file=sys.stderr, flush=True)
-        result = measure(row)
+        result = measure_again(row) if quick else measure(row)
         if result.skipped:
             print(f"SKIPPED {row.name}: {result.skipped}", file=sys.stderr, flush=True)
         yield result
@@ -55,11 +55,13 @@ def main() -> None:
         give = cache(lambda: stack.enter_context(service()))
         wanted = options.row or names
         rows = (row for row in all_rows(give, quick=options.quick) if row.name in wanted)
-        results = list(measured(rows))
+        results = list(measured(rows, quick=options.quick))
         for name, value in facts():
             print(f"{name}: {value}")
         print(f"\n{as_text(results)}\n")
         print("\n".join(shortfalls(results)) or "every goal is met")
+        if near := small_margins(results):
+            print("\n".join(near))
         if options.quick:
             print(f"quick: smaller guests, fewer rounds; wildly off is {WILD_FACTOR:g} times worse")
         if options.write:

@@ -9,6 +9,9 @@ from typing_extensions import override
 WILD_FACTOR: Final = 3.0
 """So many times worse than its goal, and a figure is no noise of the machine any more."""
 
+SMALL_MARGIN: Final = 2.0
+"""A row that so many times worse would be wildly off may be so by a noisy machine alone."""
+
 
 class Verdict(StrEnum):
     """What a figure is, beside its goal."""
@@ -36,9 +39,16 @@ class Goal:
         """Give the ratio of two times that the goal is about: times faster, or times as long."""
         return theirs / ours if self.is_floor else ours / theirs
 
+    def margin(self, figure: float) -> float:
+        """Give how many times worse a figure might be before it is wildly off."""
+        return WILD_FACTOR / self._shortfall(figure)
+
+    def _shortfall(self, figure: float) -> float:
+        return self.bound / figure if self.is_floor else figure / self.bound
+
     def judge(self, figure: float) -> Verdict:
         """Compare a figure with the goal."""
-        shortfall = self.bound / figure if self.is_floor else figure / self.bound
+        shortfall = self._shortfall(figure)
         if shortfall <= 1:
             return Verdict.MET
         return Verdict.MISSED if shortfall <= WILD_FACTOR else Verdict.WILDLY_OFF

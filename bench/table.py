@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from bench.goals import Verdict
+from bench.goals import SMALL_MARGIN, Verdict
 from bench.rows import Result, Spread
 
 HEAD: Final = ("measure", "against", "here", "there", "ratio", "middle half", "goal", "")
@@ -97,4 +97,16 @@ def shortfalls(results: Sequence[Result]) -> list[str]:
         told.append(
             f"{result.row.name}: {figure(got)} where {goal} was asked, {share:.0f} % of the goal"
         )
+    return told
+
+
+def small_margins(results: Sequence[Result]) -> list[str]:
+    """Tell which rows are near to being wildly off."""
+    told = []
+    for result in results:
+        if result.figures is None:
+            continue
+        margin = result.row.goal.margin(result.figures.spread.median)
+        if 1 <= margin < SMALL_MARGIN:
+            told.append(f"{result.row.name}: {margin:.2g} times worse would be wildly off")
     return told

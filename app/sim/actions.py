@@ -6,7 +6,7 @@ same order always end in the same machine. Arrays in an action are never written
 """
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,12 @@ from app.sim.arm64.hacdbs import UnitStatus, UnitView
 from app.sim.arm64.stage2 import Stage2Run
 from app.sim.base.pages import Gfns, PageRanges, PageSet
 from app.sim.base.units import KIB
+from app.sim.guest.clock import ClockView
+from app.sim.guest.costs import KNOBS, CostModel, Knob
+from app.sim.guest.patterns import HotSet, Moving, Pattern, Sequential, Uniform, Zipf
+from app.sim.guest.running import GuestRun
+from app.sim.guest.trace import Trace
+from app.sim.guest.workload import Burst, WorkloadSpec, WorkloadView, Writer
 from app.sim.kvm.accesses import AccessOutcome
 from app.sim.kvm.hook import (
     AcceleratorOutcome,
@@ -35,16 +41,22 @@ from app.sim.kvm.hook import (
 )
 from app.sim.kvm.memslots import MemslotChange
 from app.sim.kvm.region import MemslotFlags, MemslotView
-from app.sim.kvm.software import SoftwareReport
+from app.sim.kvm.software import NOT_RUN, SoftwareReport
 
 __all__ = [
+    "KNOBS",
     "AcceleratorOutcome",
     "AcceleratorReport",
     "AccessOutcome",
     "Action",
+    "AddWorkload",
+    "AdvanceClock",
     "ArmFault",
     "Bitmap",
+    "Burst",
     "ClearDirtyLog",
+    "ClockView",
+    "CostModel",
     "DirtyLogOutcome",
     "DisarmFault",
     "EntryError",
@@ -57,10 +69,13 @@ __all__ = [
     "GetDirtyLog",
     "Gfns",
     "GuestRead",
+    "GuestRun",
     "GuestWrite",
     "HostUnmap",
     "HostWrite",
+    "HotSet",
     "KernelProfile",
+    "Knob",
     "LastHit",
     "LeafState",
     "LogOp",
@@ -69,9 +84,14 @@ __all__ = [
     "MemslotFlags",
     "MemslotOutcome",
     "MemslotView",
+    "Moving",
     "PageRanges",
     "PageSet",
+    "Pattern",
+    "RemoveWorkload",
+    "RunGuest",
     "RunTrace",
+    "Sequential",
     "SetCpuOnline",
     "SetEagerSplitChunkSize",
     "SetManualProtect",
@@ -79,8 +99,15 @@ __all__ = [
     "SoftwareReport",
     "Stage2Page",
     "Stage2Run",
+    "Trace",
+    "TrackVersions",
+    "Uniform",
     "UnitStatus",
     "UnitView",
+    "WorkloadSpec",
+    "WorkloadView",
+    "Writer",
+    "Zipf",
 ]
 
 
@@ -101,6 +128,7 @@ class MachineConfig:
     eager_split_chunk_size: int = 0
     kernel: KernelProfile = KernelProfile.FIXED
     seed: int = 0
+    costs: CostModel = field(default_factory=CostModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +245,45 @@ class DisarmFault:
     fault_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class AddWorkload:
+    """Give the guest (or the host beside it) something to write whenever it runs."""
+
+    spec: WorkloadSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveWorkload:
+    """Take a workload off."""
+
+    workload_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceClock:
+    """Let virtual time pass while the guest is paused; nanoseconds."""
+
+    duration_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunGuest:
+    """Let the workloads write for so many nanoseconds of virtual time.
+
+    `throttle_percent` of the time the vCPUs are kept from running, as auto-converge does.
+    """
+
+    duration_ns: int
+    throttle_percent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrackVersions:
+    """Keep, or stop keeping, the number of the write that last touched each page."""
+
+    enabled: bool
+
+
 Action: TypeAlias = (
     SetMemoryRegion
     | SetManualProtect
@@ -230,6 +297,11 @@ Action: TypeAlias = (
     | SetCpuOnline
     | ArmFault
     | DisarmFault
+    | AddWorkload
+    | RemoveWorkload
+    | AdvanceClock
+    | RunGuest
+    | TrackVersions
 )
 
 
@@ -241,8 +313,7 @@ class MemslotOutcome:
     memslot: MemslotView
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class DirtyLogOutcome:
+class DirtyLogOutcome(NamedTuple):
     """What a get, a clear or a peek did.
 
     Attributes:
@@ -260,7 +331,7 @@ class DirtyLogOutcome:
     dirty_count: int
     remaining_count: int
     accelerator: AcceleratorReport | None = None
-    software: SoftwareReport = field(default_factory=SoftwareReport)
+    software: SoftwareReport = NOT_RUN
     flush_tlb: bool = False
 
 

@@ -1,7 +1,6 @@
 """Drives the core and the scalar model with the same actions and compares all that can be seen."""
 
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -59,7 +58,7 @@ class Lockstep:
         return core
 
     def same_looks(self) -> None:
-        """Compare capabilities, slots, logs, CPUs, faults, counts and the whole of stage 2."""
+        """Compare all looks there are: the whole of stage 2, the guest and its clock among them."""
         core, model = self.core, self.model
         assert core.config == model.config
         assert core.memslots() == model.memslots()
@@ -68,12 +67,22 @@ class Lockstep:
         assert core.footprint == model.footprint()
         counted = {name: count for name, count in core.counters().items() if count}
         assert counted == model.counters()
+        assert core.clock() == model.clock()
+        assert core.workloads() == model.workloads()
+        self.same_versions()
         for slot in model.memslots():
             assert core.memslot(slot.slot) == slot
             if slot.dirty_count is not None:
                 seen, known = core.peek_dirty_log(slot.slot), model.peek_dirty_log(slot.slot)
                 assert same(seen, known), f"peek\n core: {seen}\nmodel: {known}"
         self.same_stage2()
+
+    def same_versions(self) -> None:
+        """Compare which write last touched each page, where that is kept."""
+        assert self.core.last_version == self.model.last_version()
+        for slot in self.model.memslots():
+            seen, known = self.core.versions(slot.slot), self.model.versions(slot.slot)
+            assert (None if seen is None else seen.tolist()) == known
 
     def same_stage2(self) -> None:
         """Compare all runs; those of a model whose leaves are as they were are not worked out anew."""
@@ -117,6 +126,6 @@ def same(core: object, model: object) -> bool:
     if isinstance(core, Refused) and isinstance(model, Refused):
         return core.code == model.code
     if isinstance(core, DirtyLogOutcome) and isinstance(model, DirtyLogOutcome):
-        pairs = [(getattr(core, f.name), getattr(model, f.name)) for f in fields(core)]
+        pairs: Iterable[tuple[Any, Any]] = zip(core, model, strict=True)
         return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
     return core == model

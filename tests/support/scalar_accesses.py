@@ -1,7 +1,6 @@
 """Guest and host accesses, one page at a time in ascending order (design.md 3.2)."""
 
 from collections import Counter
-from dataclasses import asdict
 
 from app.sim.actions import (
     AccessOutcome,
@@ -54,7 +53,7 @@ class ScalarAccesses:
         if last_page(action.pages) >= (1 << self.config.ipa_bits) // self.config.page_size:
             raise Refused("gfn_beyond_ipa_space")
         named = Counter(each_page(action.pages))
-        self.counts = Counter(asdict(AccessOutcome()))
+        self.counts = Counter(AccessOutcome()._asdict())
         self.counts["pages"] = named.total()
         if isinstance(action, HostUnmap):
             for gfn in named:

@@ -10,10 +10,14 @@ from dataclasses import replace
 import numpy as np
 
 from app.sim.actions import (
+    AccessOutcome,
     Action,
+    AddWorkload,
+    AdvanceClock,
     ArmFault,
     Bitmap,
     ClearDirtyLog,
+    ClockView,
     DirtyLogOutcome,
     DisarmFault,
     FaultType,
@@ -28,16 +32,21 @@ from app.sim.actions import (
     MachineConfig,
     MemslotView,
     PageRanges,
+    RemoveWorkload,
+    RunGuest,
     SetCpuOnline,
     SetEagerSplitChunkSize,
     SetManualProtect,
     SetMemoryRegion,
+    TrackVersions,
     UnitView,
+    WorkloadView,
 )
 from tests.support.scalar_accesses import ScalarAccesses, each_page
 from tests.support.scalar_counters import ScalarCounters
 from tests.support.scalar_dirty_log import LogCall, ScalarDirtyLog, Window, to_words
 from tests.support.scalar_faults import Call, ScalarFaults
+from tests.support.scalar_guest import ScalarGuest, ScalarVersions
 from tests.support.scalar_memslots import SLOT_IDS, ScalarMemslot, ScalarMemslots
 from tests.support.scalar_refusal import Refused
 from tests.support.scalar_stage2 import ScalarStage2
@@ -59,6 +68,8 @@ class ScalarMachine:
         self.log = ScalarDirtyLog(config, self.stage2, self.armed)
         self.units = [ScalarUnit(cpu, built=config.hacdbs) for cpu in range(config.cpus)]
         self.turn = 0
+        self.guest = ScalarGuest(config, self.slots, self._access)
+        self.kept: ScalarVersions | None = None
 
     def perform(self, action: Action) -> object:
         """Do one action and answer as the core does."""
@@ -66,14 +77,14 @@ class ScalarMachine:
         match action:
             case SetMemoryRegion():
                 outcome = self.slots.set_region(action, *self._capabilities())
+                if self.kept is not None:
+                    self.kept.follow()
             case SetManualProtect():
                 self._set_manual_protect(action.flags)
             case SetEagerSplitChunkSize():
                 self._set_chunk(action.chunk_size_bytes)
             case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
-                accessed = self.accesses.perform(action)
-                self.counted.access(action, accessed)
-                outcome = accessed
+                outcome = self._access(action)
             case GetDirtyLog():
                 outcome = self._get(action)
             case ClearDirtyLog():
@@ -84,6 +95,11 @@ class ScalarMachine:
                 outcome = self.armed.arm(action.spec)
             case DisarmFault():
                 outcome = self.armed.disarm(action.fault_id)
+            case AddWorkload() | RemoveWorkload() | AdvanceClock() | RunGuest():
+                outcome = self.guest.perform(action)
+            case TrackVersions():
+                fresh = self.kept or ScalarVersions(self.slots)
+                self.kept = fresh if action.enabled else None
         return outcome
 
     def memslots(self) -> tuple[MemslotView, ...]:
@@ -100,19 +116,39 @@ class ScalarMachine:
         return self.counted.read()
 
     def footprint(self) -> Footprint:
-        """Give what the slots take: 3 planes and a log of words, and a byte for each block."""
-        pages = state_bytes = 0
+        """Give what the slots take: 3 planes and a log of words, a byte for each block; traces and versions."""
+        pages, state_bytes = 0, self.guest.state_bytes()
         for slot in self.slots.by_id.values():
             words = -(-slot.npages // 64)
             planes = 3 if slot.dirty is None else 4
             blocks = sum(slot.npages // each for each in self.stage2.pages_at.values() if each > 1)
             pages += slot.npages
             state_bytes += planes * 8 * words + blocks
-        return Footprint(pages, state_bytes)
+        versions = 0 if self.kept is None else 4 * pages
+        return Footprint(pages, state_bytes + versions)
+
+    def clock(self) -> ClockView:
+        return self.guest.clock()
+
+    def workloads(self) -> tuple[WorkloadView, ...]:
+        return self.guest.views()
+
+    def last_version(self) -> int | None:
+        return None if self.kept is None else self.kept.last
+
+    def versions(self, slot_id: int) -> list[int] | None:
+        return None if self.kept is None else self.kept.read(slot_id)
 
     def peek_dirty_log(self, slot_id: int) -> DirtyLogOutcome:
         slot = self.slots.with_log(slot_id)
         return _copy_of(slot)
+
+    def _access(self, action: GuestWrite | GuestRead | HostWrite | HostUnmap) -> AccessOutcome:
+        outcome = self.accesses.perform(action)
+        self.counted.access(action, outcome)
+        if self.kept is not None and isinstance(action, GuestWrite | HostWrite):
+            self.kept.stamp(each_page(action.pages))
+        return outcome
 
     def _capabilities(self) -> tuple[int, int]:
         return self.config.manual_dirty_log_protect2, self.config.eager_split_chunk_size

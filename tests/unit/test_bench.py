@@ -14,9 +14,20 @@ from bench.goals import Goal, Verdict, at_least, at_most
 from bench.kernel_loop import KernelLoop, LoopSlot, compiler_version
 from bench.report import BY_HAND, kept
 from bench.rounds import Effort, Side, in_turn
-from bench.rows import Figures, Result, Row, SkippedError, Spread, compare, duration, measure, rate
+from bench.rows import (
+    Figures,
+    Result,
+    Row,
+    SkippedError,
+    Spread,
+    compare,
+    duration,
+    measure,
+    measure_again,
+    rate,
+)
 from bench.service import Service
-from bench.table import HEAD, MARKDOWN_HEAD, as_markdown, as_text, shortfalls
+from bench.table import HEAD, MARKDOWN_HEAD, as_markdown, as_text, shortfalls, small_margins
 
 ROUNDS = Effort(0, 4)
 
@@ -127,6 +138,43 @@ def test_a_missed_goal_is_told_with_how_much_of_it_was_reached() -> None:
         "name: 15 where at least 30 was asked, 50 % of the goal",
         "name: 8 where at most 2 was asked, 25 % of the goal",
     ]
+
+
+def test_a_row_that_is_near_to_wildly_off_is_told() -> None:
+    results = [
+        measure(row_with(at_least(30), 15.0)),
+        measure(row_with(at_least(30), 21.0)),
+        measure(row_with(at_least(30), 9.0)),
+        measure(row_with(at_most(2), 4.0)),
+        measure(row_with(at_most(2), 2.0)),
+        measure(replace(row_with(at_least(1), 1.0), run=refuse)),
+    ]
+    assert small_margins(results) == [
+        "name: 1.5 times worse would be wildly off",
+        "name: 1.5 times worse would be wildly off",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("figures", "measured", "verdict"),
+    [
+        ([12.0], 12.0, Verdict.MISSED),
+        ([9.0, 12.0], 12.0, Verdict.MISSED),
+        ([9.0, 8.0], 9.0, Verdict.WILDLY_OFF),
+    ],
+)
+def test_a_row_that_is_wildly_off_is_measured_once_more(
+    figures: list[float], measured: float, verdict: Verdict
+) -> None:
+    left = list(figures)
+    row = row_with(at_least(30), 0.0)
+
+    result = measure_again(
+        replace(row, run=lambda _: Figures(Spread.of([left.pop(0)]), "1 ms", "2 ms"))
+    )
+
+    assert result.figures is not None
+    assert (result.figures.spread.median, result.verdict, left) == (measured, verdict, [])
 
 
 def test_a_skipped_row_is_loud_in_the_table_and_no_failure() -> None:

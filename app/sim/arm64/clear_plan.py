@@ -12,6 +12,7 @@ and all T are cleaned. If the entry of rank r cannot:
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.sim.arm64.faults import ArmedFault
 from app.sim.arm64.hacdbs import Walk, end_of_array
@@ -27,8 +28,7 @@ class Stop:
     fault: ArmedFault | None
 
 
-@dataclass(frozen=True, slots=True)
-class ClearPlan:
+class ClearPlan(NamedTuple):
     """All that follows from T, n and the first entry that cannot be cleaned.
 
     Attributes:

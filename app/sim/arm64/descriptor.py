@@ -9,7 +9,7 @@ D is DBM, C Contiguous (never set here), T page (1) or block (0). Direct permiss
 and S2AP[1] (domain.md B.5; Arm ARM DDI 0487, D8.3 and D8.4).
 """
 
-from enum import IntFlag, StrEnum
+from enum import IntEnum, StrEnum
 from typing import Final
 
 from app.sim.base.bits import Bits
@@ -30,8 +30,12 @@ S2AP_READ: Final = 0b01
 S2AP_WRITE: Final = 0b10
 
 
-class Leaf(IntFlag):
-    """What a leaf's byte, or its bit in each plane, says; 0 is unmapped."""
+class Leaf(IntEnum):
+    """What a leaf's byte, or its bit in each plane, says; 0 is unmapped.
+
+    Bits for ints and arrays of bytes. An IntFlag would make a flag of each result: 0.6 us instead of
+    0.03, and a write fault tests three.
+    """
 
     NONE = 0
     MAPPED = 1

@@ -5,7 +5,7 @@ cleaned; clear_plan.py works that out, with the words used here (T, n, rank, run
 
 An entry is judged at its run, after every split asked for up to F; but the split that decides is its
 own word's, so entries can be judged before anything is touched. Then the call acts on whole words:
-split up to F, clean below r, take up to F, put back from r on.
+split up to F, take up to F, put back from r on, clean below r.
 
 It does so tile by tile, in ascending order, which comes to the same: until r is known every entry is
 below it, and F is at most n entries behind. What is behind F is never looked at.
@@ -13,7 +13,7 @@ below it, and F is at most n entries behind. What is behind F is never looked at
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from app.sim.arm64.clear_plan import ClearPlan, Stop, plan_clear
 from app.sim.arm64.entries import Entries
 from app.sim.arm64.faults import ENTRY_FAULTS, ArmedFault, FaultCall, FaultType
 from app.sim.arm64.hacdbs import Unit, UnitStatus
-from app.sim.arm64.stage2 import Splitting, Stage2
+from app.sim.arm64.leaf_cleaning import Splitting
+from app.sim.arm64.stage2 import Stage2
 from app.sim.arm64.sysregs import ErrReason
 from app.sim.base.errors import Errno
 from app.sim.base.units import BLOCK_SIZES_BYTES, PAGE_LEVEL, entries_per_array
@@ -78,8 +79,7 @@ class ClearConfig:
         return PAGE_LEVEL
 
 
-@dataclass(frozen=True, slots=True)
-class Cleaned:
+class Cleaned(NamedTuple):
     """What a call did to the words that it came to.
 
     Attributes:
@@ -155,7 +155,10 @@ class AcceleratedClear:
             return AcceleratorReport(
                 cpu, AcceleratorOutcome.CLEANED, trace=() if self._trace else None
             )
-        done = self._clean(window, armed, lost)
+        if window.is_whole and self._cannot_stop():
+            done = self._clean_whole(window)
+        else:
+            done = self._clean(window, armed, lost)
         plan = plan_clear(done.taken, self._config.array_entries, done.stop, lost)
         if plan.runs:
             self._unit.account(plan.walk(), self._config.array_sz)
@@ -169,12 +172,12 @@ class AcceleratedClear:
             cpu,
             AcceleratorOutcome.PARTIAL if partial else AcceleratorOutcome.CLEANED,
             Errno.EAGAIN if partial else None,
-            batches=plan.runs,
-            entries=plan.entries,
-            cleaned=plan.cleaned,
-            requeued=done.taken - plan.cleaned,
-            blocks_split=done.blocks_split,
-            error=error,
+            plan.runs,
+            plan.entries,
+            plan.cleaned,
+            done.taken - plan.cleaned,
+            done.blocks_split,
+            error,
             trace=trace,
             trace_omitted=omitted,
         )
@@ -218,10 +221,28 @@ class AcceleratedClear:
         oldest = min(losing, key=lambda fault: fault.spec.when.batch or 0)
         return oldest.spec.when.batch or 0, oldest
 
+    def _cannot_stop(self) -> bool:
+        """Tell whether it is known beforehand that the unit will clean every entry."""
+        return (
+            not self._faults.faults
+            and not self._trace
+            and self._ttwl == PAGE_LEVEL
+            and self._stage2.every_page_has_dbm
+        )
+
+    def _clean_whole(self, window: LogWindow) -> Cleaned:
+        """Clean all that is dirty, which cannot stop: then T is the log's count, and r is T.
+
+        What is writable is in the log while the slot logs, so nothing stays writable. No word of the
+        log is looked at: a get of 1 GiB takes 17 us instead of 37.
+        """
+        self._stage2.write_protect_all()
+        return Cleaned(window.take_all(), None, NO_ENTRIES, 0)
+
     def _clean(
         self, window: LogWindow, armed: list[ArmedFault], lost: tuple[int, ArmedFault] | None
     ) -> Cleaned:
-        """Split up to F, clean below r, take up to F, put back from r on: tile by tile.
+        """Split up to F, take up to F, put back from r on, clean below r: tile by tile.
 
         A trace shows entries of every tile, so it makes the whole window one.
         """
@@ -242,10 +263,14 @@ class AcceleratedClear:
             taken = entries.words_of_first(end)
             cleaned = taken.first(min(r, end))
             blocks_split += self.split_blocks(taken.mask)
-            self._stage2.clean(cleaned.mask, self._ttwl)
             window.take(taken.mask, taken.total - taken.before)
             if cleaned.total < taken.total:
                 window.put_back(taken.but_first(cleaned))
+                self._stage2.clean(cleaned.mask, self._ttwl)
+            elif self._ttwl == PAGE_LEVEL:
+                self._stage2.clean_all_but(window.still_dirty(taken.mask))
+            else:
+                self._stage2.clean(cleaned.mask, self._ttwl)
             if taken.total >= end:
                 break
         if tile is not NO_ENTRIES:

@@ -15,7 +15,7 @@ It fires iff draw < p. `ordinal` is the n of the fault id "f{n}" (from 1), oppor
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.sim.base.errors import (
     GfnBeyondIpaSpaceError,
@@ -259,8 +259,7 @@ class ArmedFault:
         return FaultView(self.fault_id, self.spec, self.opportunities, self.hits, self._last_hit)
 
 
-@dataclass(frozen=True, slots=True)
-class FaultCall:
+class FaultCall(NamedTuple):
     """One get or clear, with the faults that are for it as they were when it began."""
 
     op: LogOp
@@ -276,6 +275,8 @@ class FaultCall:
 
     def strikes(self, kind: FaultType) -> bool:
         """Reach a site without a place; the oldest fault that fires hits."""
+        if not self.faults:
+            return False
         firing = self.firing(kind)
         if firing:
             firing[0].hit(self, None, None, None)
@@ -336,6 +337,8 @@ class FaultBoard:
 
     def call(self, op: LogOp, slot: int, cpu: int | None) -> FaultCall:
         """Begin a get or clear: pick the enabled faults that match it."""
+        if not self._armed:
+            return FaultCall(op, slot, cpu, ())
         matching = tuple(
             fault
             for fault in tuple(self._armed.values())

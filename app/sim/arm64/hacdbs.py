@@ -10,7 +10,8 @@ the interrupt and leaves IDLE (domain.md C.4, D). RUNNING and ERROR never outliv
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum, auto
-from typing import Final
+from functools import cache
+from typing import Final, NamedTuple
 
 from app.sim.arm64.sysregs import ErrReason, Hacdbsbr, Hacdbscons
 
@@ -50,6 +51,12 @@ DISABLED: Final = Hacdbsbr()
 """HACDBSBR_EL2 between runs."""
 
 
+@cache
+def _enabled(array_sz: int) -> Hacdbsbr:
+    """Give HACDBSBR_EL2 during runs."""
+    return Hacdbsbr(en=True, sz=array_sz)
+
+
 @dataclass(frozen=True, slots=True)
 class UnitView:
     """A host CPU and its HACDBS unit as they can be looked at; registers are raw 64-bit values."""
@@ -65,8 +72,7 @@ class UnitView:
     cleaned: int
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
+class Walk(NamedTuple):
     """What the runs of one call came to, for the unit that made them.
 
     Attributes:
@@ -149,7 +155,7 @@ class Unit:
             array_sz: HACDBSBR_EL2.SZ of the arrays.
         """
         self._on(UnitEvent.START)
-        self.base = Hacdbsbr(en=True, sz=array_sz)
+        self.base = _enabled(array_sz)
         self.cons = walk.end
         assert interrupt_asserted(self.base, self.cons), "a run ends by its interrupt"
         failed = is_failure(self.cons, walk.last_size)

@@ -139,6 +139,24 @@ class NoSuchFaultError(KvmError):
     code = "no_such_fault"
 
 
+class NoSuchWorkloadError(KvmError):
+    """No workload of that id is on the VM."""
+
+    code = "no_such_workload"
+
+
+class InvalidWorkloadError(KvmError):
+    """A workload that makes no sense in the slot that it names."""
+
+    code = "invalid_workload"
+
+
+class TooManyWritesError(KvmError):
+    """A run of the guest would make more writes than one call makes."""
+
+    code = "too_many_writes"
+
+
 class GfnBeyondIpaSpaceError(KvmError):
     """An access named a guest frame beyond the VM's intermediate physical address space."""
 

@@ -16,6 +16,13 @@ class Gfns:
     def __len__(self) -> int:
         return len(self.gfns)
 
+    def one_range(self) -> tuple[int, int] | None:
+        """Give [first, end) where the batch is one frame; None where it is none or several."""
+        if len(self.gfns) != 1:
+            return None
+        first: int = self.gfns.item(0)
+        return first, first + 1
+
     def moved_down(self, by: int) -> "Gfns":
         """Count the frames from another one."""
         return Gfns(self.gfns - np.uint64(by))
@@ -33,6 +40,13 @@ class PageRanges:
 
     def __len__(self) -> int:
         return len(self.first)
+
+    def one_range(self) -> tuple[int, int] | None:
+        """Give [first, end) where the batch is one range; None where it is none or several."""
+        if len(self.first) != 1:
+            return None
+        first: int = self.first.item(0)
+        return first, first + int(self.count.item(0))
 
     def moved_down(self, by: int) -> "PageRanges":
         """Count the frames from another one."""

@@ -5,19 +5,20 @@ order in which a caller lists them never shows. Pages are found in their slots h
 by the architecture (user_mem_abort, domain.md B.4); marking the log is generic (mark_page_dirty).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
 from app.sim.base.errors import GfnBeyondIpaSpaceError
 from app.sim.base.pages import Gfns, PageRanges, PageSet
-from app.sim.base.words import tiles_of
+from app.sim.base.words import WordMask, mask_of_page, tiles_of, tiles_of_range
 from app.sim.kvm.memslots import Memslot, Memslots
 from app.sim.kvm.mmu import Faults
 
 
-@dataclass(frozen=True, slots=True)
-class AccessOutcome:
+class AccessOutcome(NamedTuple):
     """What a batch of accesses did (design.md 3.2, 4). Guest faults are counted by kind.
 
     Attributes:
@@ -40,17 +41,23 @@ class AccessOutcome:
     blocks_mapped: int = 0
 
 
+_ONE_MMIO_EXIT: Final = AccessOutcome(pages=1, mmio_exits=1)
+
+
 def check_gfns(pages: PageSet, end_gfn: int) -> None:
     """Refuse a batch that names a frame at or past `end_gfn`, the end of the IPA space.
 
     Raises:
         GfnBeyondIpaSpaceError: names the field and the frame.
     """
-    if isinstance(pages, Gfns):
-        if len(pages) and _span(pages)[1] > end_gfn:
-            raise _beyond("gfns", int(pages.gfns.max()), end_gfn)
+    span = pages.one_range()
+    if span is not None and span[1] <= end_gfn:  # as nearly all are
         return
-    if not len(pages) or (len(pages) == 1 and _span(pages)[1] <= end_gfn):
+    if not len(pages):
+        return
+    if isinstance(pages, Gfns):
+        if (last := int(pages.gfns.max())) >= end_gfn:
+            raise _beyond("gfns", last, end_gfn)
         return
     # In this order first + count cannot wrap.
     if int(pages.first.max()) >= end_gfn:
@@ -69,21 +76,16 @@ def _beyond(field: str, gfn: int, end_gfn: int) -> GfnBeyondIpaSpaceError:
     )
 
 
+@dataclass(slots=True)
 class _Tally:
     """What has happened so far, slot by slot and tile by tile."""
 
-    __slots__ = (
-        "block_splits",
-        "blocks_mapped",
-        "newly_dirty",
-        "permission",
-        "taken",
-        "translation",
-    )
-
-    def __init__(self) -> None:
-        self.taken = self.newly_dirty = 0
-        self.translation = self.permission = self.block_splits = self.blocks_mapped = 0
+    taken: int = 0
+    newly_dirty: int = 0
+    translation: int = 0
+    permission: int = 0
+    block_splits: int = 0
+    blocks_mapped: int = 0
 
     def add(self, faults: Faults) -> None:
         self.translation += faults.translation
@@ -106,25 +108,49 @@ class _Tally:
 
 def guest_write(slots: Memslots, pages: PageSet) -> AccessOutcome:
     """Write to pages as a vCPU: map, mark dirty where a slot logs, count faults and MMIO exits."""
+    span = pages.one_range()
+    if span is not None and span[1] - span[0] == 1:
+        return _guest_write_of_page(slots, span[0])
     tally = _Tally()
-    for slot, inside in _by_slot(slots, pages):
+    for slot, count, tiles in _by_slot(slots, pages):
         if slot.region.is_readonly:
             continue
-        tally.taken += _count(inside)
-        for mask in tiles_of(inside):
+        tally.taken += count
+        for mask in tiles:
             faults = slot.mappings.write_fault(mask, is_logging=slot.is_logging)
             tally.add(faults)
-            if slot.log and faults.written:
+            if slot.log is not None and faults.written is not None:
                 tally.newly_dirty += slot.log.mark(faults.written)
     return tally.outcome(_count(pages))
+
+
+def _guest_write_of_page(slots: Memslots, gfn: int) -> AccessOutcome:
+    """Write to one page, as many an action of a batch does: 1.3 us less than with sums to be kept."""
+    slot = slots.holding(gfn, gfn + 1)
+    if slot is None or slot.region.is_readonly:
+        return _ONE_MMIO_EXIT
+    mask = mask_of_page(gfn - slot.region.base_gfn)
+    faults = slot.mappings.write_fault(mask, is_logging=slot.is_logging)
+    newly_dirty = 0
+    if slot.log is not None and faults.written is not None:
+        newly_dirty = slot.log.mark(faults.written)
+    return AccessOutcome(
+        1,
+        newly_dirty,
+        faults.translation,
+        faults.permission,
+        0,
+        faults.block_splits,
+        faults.blocks_mapped,
+    )
 
 
 def guest_read(slots: Memslots, pages: PageSet) -> AccessOutcome:
     """Read pages as a vCPU: map what is missing, count faults and MMIO exits."""
     tally = _Tally()
-    for slot, inside in _by_slot(slots, pages):
-        tally.taken += _count(inside)
-        for mask in tiles_of(inside):
+    for slot, count, tiles in _by_slot(slots, pages):
+        tally.taken += count
+        for mask in tiles:
             tally.add(slot.mappings.read_fault(mask, is_logging=slot.is_logging))
     return tally.outcome(_count(pages))
 
@@ -132,19 +158,19 @@ def guest_read(slots: Memslots, pages: PageSet) -> AccessOutcome:
 def host_write(slots: Memslots, pages: PageSet) -> AccessOutcome:
     """Write as the host kernel (kvm_write_guest): mark the log, leave stage 2 alone."""
     tally = _Tally()
-    for slot, inside in _by_slot(slots, pages):
+    for slot, count, tiles in _by_slot(slots, pages):
         if slot.region.is_readonly:
             continue
-        tally.taken += _count(inside)
-        if slot.log:
-            tally.newly_dirty += sum(slot.log.mark(mask) for mask in tiles_of(inside))
+        tally.taken += count
+        if slot.log is not None:
+            tally.newly_dirty += sum(slot.log.mark(mask) for mask in tiles)
     return tally.outcome(_count(pages))
 
 
 def host_unmap(slots: Memslots, pages: PageSet) -> AccessOutcome:
     """Unmap as an MMU notifier: leaves go, whole blocks included; the log stays."""
-    for slot, inside in _by_slot(slots, pages):
-        for mask in tiles_of(inside):
+    for slot, _, tiles in _by_slot(slots, pages):
+        for mask in tiles:
             slot.mappings.unmap(mask)
     return AccessOutcome(pages=_count(pages))
 
@@ -152,34 +178,41 @@ def host_unmap(slots: Memslots, pages: PageSet) -> AccessOutcome:
 def _count(pages: PageSet) -> int:
     if isinstance(pages, Gfns):
         return len(pages.gfns)
-    return int(pages.count[0]) if len(pages.count) == 1 else int(pages.count.sum())
+    return int(pages.count.sum())
+
+
+_Share: TypeAlias = tuple[Memslot, int, Iterable[WordMask]]
+"""What one slot gets of a batch: how many pages, repeats counted, and which, from its start on."""
+
+
+def _by_slot(slots: Memslots, pages: PageSet) -> Iterable[_Share]:
+    """Cut a batch by slot."""
+    if (span := pages.one_range()) is not None:
+        slot = slots.holding(*span)
+        if slot is not None:  # numbers all the way: arrays of one would take 5 us more
+            base = slot.region.base_gfn
+            return ((slot, span[1] - span[0], tiles_of_range(span[0] - base, span[1] - base)),)
+    return [(slot, _count(inside), tiles_of(inside)) for slot, inside in _cut(slots, pages)]
+
+
+def _cut(slots: Memslots, pages: PageSet) -> list[tuple[Memslot, PageSet]]:
+    """Cut a batch by slot; the pages of each are counted from the slot's start, repeats kept."""
+    if not len(pages):
+        return []
+    low, end = _span(pages)
+    if (slot := slots.holding(low, end)) is not None:  # nothing needs to be cut
+        return [(slot, pages.moved_down(slot.region.base_gfn))]
+    near = slots.around(low, end)
+    if isinstance(pages, Gfns):
+        return _gfns_by_slot(near, pages)
+    return _ranges_by_slot(near, pages)
 
 
 def _span(pages: PageSet) -> tuple[int, int]:
     """Give where a batch, not empty, begins and ends."""
     if isinstance(pages, Gfns):
-        if len(pages.gfns) == 1:
-            return int(pages.gfns[0]), int(pages.gfns[0]) + 1
         return int(pages.gfns.min()), int(pages.gfns.max()) + 1
-    if len(pages.first) == 1:
-        return int(pages.first[0]), int(pages.first[0]) + int(pages.count[0])
     return int(pages.first.min()), int((pages.first + pages.count).max())
-
-
-def _by_slot(slots: Memslots, pages: PageSet) -> list[tuple[Memslot, PageSet]]:
-    """Cut a batch by slot; the pages of each are counted from the slot's start, repeats kept."""
-    if not len(pages):
-        return []
-    low, end = _span(pages)
-    near = slots.around(low, end)
-    if len(near) == 1:
-        region = near[0].region
-        base = region.base_gfn
-        if base <= low and end <= base + region.npages:  # as nearly all are
-            return [(near[0], pages.moved_down(base))]
-    if isinstance(pages, Gfns):
-        return _gfns_by_slot(near, pages)
-    return _ranges_by_slot(near, pages)
 
 
 def _gfns_by_slot(near: tuple[Memslot, ...], pages: Gfns) -> list[tuple[Memslot, PageSet]]:

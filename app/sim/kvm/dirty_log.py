@@ -4,7 +4,7 @@ A call takes the accelerated path first. Whatever the hook leaves in the log (it
 the software loop takes. The TLB of the slot is flushed iff anything was cleaned, whichever path.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,7 @@ from app.sim.kvm.hook import AcceleratorOutcome, AcceleratorReport, DirtyCleaner
 from app.sim.kvm.software import NOT_RUN, SoftwareReport, clean_by_software
 
 
-@dataclass(frozen=True, slots=True)
-class CleanedLog:
+class CleanedLog(NamedTuple):
     """What a call that cleans did; `pages` left the log."""
 
     pages: int
@@ -37,10 +36,9 @@ def get_dirty_log(log: DirtyBitmap, cleaner: DirtyCleaner) -> tuple[Words, Clean
     Returns:
         The snapshot, uint64[ALIGN(npages, 64) / 64], and what was done.
     """
-    words = len(log.words)
-    snapshot = np.zeros(words, np.uint64)
-    window = LogWindow(log, 0, words, user=None, snapshot=snapshot)
-    return snapshot, _clean(log, window, cleaner)
+    window = LogWindow(log, 0, len(log.words), user=None, is_get=True)
+    cleaned = _clean(log, window, cleaner)
+    return window.snapshot, cleaned
 
 
 def clear_dirty_log(
@@ -60,7 +58,7 @@ def clear_dirty_log(
         cleaner: The architecture, for this call.
     """
     first_word, num_words = first_page // PAGES_PER_WORD, words_for(num_pages)
-    window = LogWindow(log, first_word, num_words, user=user, snapshot=None)
+    window = LogWindow(log, first_word, num_words, user=user, is_get=False)
     return _clean(log, window, cleaner)
 
 

@@ -6,7 +6,7 @@ early, answers a value; the errno in it is a signal to the generic code and neve
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from app.sim.base.errors import Errno
 from app.sim.base.words import WordMask
@@ -54,8 +54,7 @@ class RunTrace:
     ttwl: int
 
 
-@dataclass(frozen=True, slots=True)
-class AcceleratorReport:
+class AcceleratorReport(NamedTuple):
     """The figures of one call of the hook (design.md 3.1, 4)."""
 
     cpu: int

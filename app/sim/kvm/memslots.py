@@ -6,7 +6,7 @@ kernel has them.
 """
 
 from bisect import bisect_left, insort
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -35,18 +35,22 @@ class MemslotChange(StrEnum):
 class Memslot:
     """One memslot: its region, its dirty bitmap if it has one, its stage-2 leaves.
 
-    `generation` is that of the memslots when the slot became what it is (kvm_memslots.generation).
+    Attributes:
+        generation: That of the memslots when the slot became what it is (kvm_memslots.generation).
+        is_logging: Whether stage 2 must track writes: a bitmap and not READONLY
+            (memslot_is_logging).
     """
 
     region: Region
     log: DirtyBitmap | None
     mappings: Mappings
     generation: int
+    is_logging: bool = field(init=False)
 
-    @property
-    def is_logging(self) -> bool:
-        """Whether stage 2 must track writes: a bitmap and not READONLY (memslot_is_logging)."""
-        return self.log is not None and not self.region.is_readonly
+    def __post_init__(self) -> None:
+        """Work out what follows, once: each access asks for it."""
+        is_logging = self.log is not None and not self.region.is_readonly
+        object.__setattr__(self, "is_logging", is_logging)
 
     def view(self) -> MemslotView:
         """Look at the slot."""
@@ -156,6 +160,14 @@ class Memslots:
         end = bisect_left(self._by_gfn, (end_gfn, 0))
         near = (self._by_id[slot] for _, slot in self._by_gfn[start:end])
         return tuple(slot for slot in near if slot.region.end_gfn > first_gfn)
+
+    def holding(self, first_gfn: int, end_gfn: int) -> Memslot | None:
+        """Give the slot that holds all of [first_gfn, end_gfn); None if no single one does."""
+        at = bisect_left(self._by_gfn, (first_gfn + 1, 0)) - 1
+        if at < 0:
+            return None
+        slot = self._by_id[self._by_gfn[at][1]]
+        return slot if end_gfn <= slot.region.end_gfn else None
 
     def at_or_after(self, gfn: int) -> Memslot | None:
         """Give the slot that holds a frame, else the next one; None where there is none."""

@@ -1,13 +1,11 @@
 """What generic KVM asks of an architecture's page tables for one memslot."""
 
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from app.sim.base.words import WordMask
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Faults:
+class Faults(NamedTuple):
     """The faults that a batch of guest accesses took in one slot.
 
     Attributes:

@@ -56,7 +56,7 @@ def _intervals(masked: WordMask, window: LogWindow) -> WordMask:
     While a slot logs, every page under a writable leaf has its bit set; so between the masked pages
     only a page that stays dirty can still lose its write permission.
     """
-    stays = window.still_dirty(masked)
+    stays = window.still_dirty(masked).bits
     if not stays.any():  # a tenth of what it takes to find none
         return masked
     behind = np.flatnonzero(stays)

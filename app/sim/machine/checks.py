@@ -12,6 +12,7 @@ from app.sim.base.units import (
     PAGE_SIZES_BYTES,
     leaf_sizes_bytes,
 )
+from app.sim.guest.costs import check_costs
 
 MANUAL_PROTECT_ENABLE: Final = 1
 MANUAL_PROTECT_AND_INIT_SET: Final = 3
@@ -30,6 +31,7 @@ def check_config(config: MachineConfig) -> None:
     _check_range("seed", config.seed, 0, (1 << 64) - 1)
     check_manual_protect(config.manual_dirty_log_protect2)
     check_chunk_size(config.eager_split_chunk_size, config.page_size)
+    check_costs(config.costs)
 
 
 def check_manual_protect(flags: int) -> None:

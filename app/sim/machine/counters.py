@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.sim.actions import AccessOutcome
+from app.sim.actions import AcceleratorOutcome, AccessOutcome
 from app.sim.arm64.regions import Stage2Regions
 from app.sim.kvm.dirty_log import CleanedLog
 
@@ -37,6 +37,8 @@ COUNTERS: Final = (
 `_declined` and `_partial` count calls of the hook by outcome; `eager_blocks_split` the blocks that
 went when a slot began to log."""
 
+_CALLS_OF_HOOK: Final = {outcome: f"accelerator_{outcome.value}" for outcome in AcceleratorOutcome}
+
 
 class Counters:
     """A machine's counters since it was made."""
@@ -51,13 +53,15 @@ class Counters:
     def add_access(self, kind: str, outcome: AccessOutcome) -> None:
         """Count a batch of accesses under its kind."""
         counts = self._counts
-        counts[kind] += outcome.pages
-        counts["newly_dirty"] += outcome.newly_dirty
-        counts["translation_faults"] += outcome.translation_faults
-        counts["permission_faults"] += outcome.permission_faults
-        counts["mmio_exits"] += outcome.mmio_exits
-        counts["block_splits"] += outcome.block_splits
-        counts["blocks_mapped"] += outcome.blocks_mapped
+        pages, newly_dirty, translation, permission, mmio_exits, block_splits, mapped = outcome
+        counts[kind] += pages
+        counts["newly_dirty"] += newly_dirty
+        counts["translation_faults"] += translation
+        counts["permission_faults"] += permission
+        if mmio_exits or block_splits or mapped:  # most have none of these
+            counts["mmio_exits"] += mmio_exits
+            counts["block_splits"] += block_splits
+            counts["blocks_mapped"] += mapped
 
     def add_region(self, done: Stage2Regions) -> None:
         """Count what a change of memslots did to stage 2."""
@@ -71,16 +75,17 @@ class Counters:
         """Count a get or clear that cleaned."""
         counts, hook, software = self._counts, cleaned.accelerator, cleaned.software
         counts[call] += 1
-        counts[f"accelerator_{hook.outcome.value}"] += 1
+        counts[_CALLS_OF_HOOK[hook.outcome]] += 1
         counts["accelerator_runs"] += hook.batches
         counts["accelerator_entries"] += hook.entries
         counts["accelerator_cleaned_pages"] += hook.cleaned
         counts["accelerator_requeued_pages"] += hook.requeued
-        counts["software_words"] += software.words
-        counts["software_pages"] += software.pages
-        counts["write_protected"] += software.write_protected
         counts["blocks_split"] += hook.blocks_split + software.blocks_split
         counts["tlb_flushes"] += cleaned.flush_tlb
+        if software.ran:
+            counts["software_words"] += software.words
+            counts["software_pages"] += software.pages
+            counts["write_protected"] += software.write_protected
 
     def _add(self, counts: dict[str, int]) -> None:
         for name, count in counts.items():

@@ -2,7 +2,7 @@
 
 `Machine.perform` is the only way to change a machine; everything else here is a look, without side
 effect. A machine has no thread, clock or lock: one caller at a time performs actions, but arming
-and disarming faults, and every look but `peek_dirty_log` and `stage2`, may come in between, because a
+and disarming faults, and every look but `peek_dirty_log`, `stage2` and `heat`, may come in between, because a
 call in flight read the fault board when it began and slots are replaced, never half changed.
 """
 
@@ -10,38 +10,36 @@ from dataclasses import replace
 from typing import assert_never, overload
 
 from app.sim import actions as a
-from app.sim.arm64.dirty_bit import AcceleratedClear, ClearConfig
-from app.sim.arm64.faults import FaultBoard, FaultBounds, FaultCall
-from app.sim.arm64.regions import Stage2Regions, stage2_of
+from app.sim.arm64.dirty_bit import ClearConfig
+from app.sim.arm64.faults import FaultBoard, FaultBounds
+from app.sim.arm64.regions import Stage2Regions
 from app.sim.arm64.stage2 import Stage2
 from app.sim.base.errors import (
-    CopyToUserError,
     GfnBeyondIpaSpaceError,
     MemslotsPresentError,
-    NoSuchVcpuError,
 )
 from app.sim.base.units import (
     entries_per_array,
 )
 from app.sim.base.words import words_for
-from app.sim.kvm import accesses, dirty_log
-from app.sim.kvm.dirty_bitmap import DirtyBitmap
-from app.sim.kvm.memslots import Memslot, MemslotChange, Memslots, RegionPlan
+from app.sim.guest.versions import Versions
+from app.sim.kvm.memslots import MemslotChange, Memslots, RegionPlan
 from app.sim.kvm.region import (
     MemslotFlags,
     Region,
-    check_slot_id,
     checked_region,
     view_of,
 )
 from app.sim.machine.checks import (
     MANUAL_PROTECT_AND_INIT_SET,
-    MANUAL_PROTECT_ENABLE,
     check_chunk_size,
     check_config,
     check_manual_protect,
 )
 from app.sim.machine.counters import Counters
+from app.sim.machine.dirty_log_calls import DirtyLogCalls, copied
+from app.sim.machine.guest_side import GuestSide
+from app.sim.machine.heat import Heat, look_at_heat
 from app.sim.machine.host_cpus import HostCpus
 from app.sim.machine.stage2_look import look_at_stage2
 
@@ -58,7 +56,6 @@ class Machine:
         self._config = config
         self._slots = Memslots()
         self._cpus = HostCpus(config.cpus, built=config.hacdbs)
-        self._clear_config = ClearConfig(config.page_size, config.dbm, config.hacdbs, config.kernel)
         self._faults = FaultBoard(
             config.seed,
             FaultBounds(config.cpus, self._end_gfn, entries_per_array(config.page_size)),
@@ -66,6 +63,14 @@ class Machine:
         self._counters = Counters()
         self._footprint = a.Footprint(pages=0, state_bytes=0)
         self._capabilities_set = 0
+        self._dirty_log = DirtyLogCalls(
+            ClearConfig(config.page_size, config.dbm, config.hacdbs, config.kernel),
+            self._slots,
+            self._cpus,
+            self._faults,
+            self._counters,
+        )
+        self._guest_side = GuestSide(config, self._slots, self._counters)
 
     @overload
     def perform(self, action: a.SetMemoryRegion) -> a.MemslotOutcome: ...
@@ -80,8 +85,16 @@ class Machine:
     @overload
     def perform(self, action: a.ArmFault | a.DisarmFault) -> a.FaultView: ...
     @overload
-    def perform(self, action: a.SetManualProtect | a.SetEagerSplitChunkSize) -> None: ...
-    def perform(self, action: a.Action) -> object:  # noqa: PLR0911 - one return an action
+    def perform(self, action: a.AddWorkload | a.RemoveWorkload) -> a.WorkloadView: ...
+    @overload
+    def perform(self, action: a.AdvanceClock) -> a.ClockView: ...
+    @overload
+    def perform(self, action: a.RunGuest) -> a.GuestRun: ...
+    @overload
+    def perform(
+        self, action: a.SetManualProtect | a.SetEagerSplitChunkSize | a.TrackVersions
+    ) -> None: ...
+    def perform(self, action: a.Action) -> object:  # noqa: C901, PLR0911, PLR0912 - one case an action
         """Do what an action says, whole or not at all.
 
         Raises:
@@ -93,11 +106,11 @@ class Machine:
             case a.SetMemoryRegion():
                 return self._set_memory_region(action)
             case a.GuestWrite() | a.GuestRead() | a.HostWrite() | a.HostUnmap():
-                return self._access(action)
+                return self._guest_side.access(action)
             case a.GetDirtyLog():
-                return self._get_dirty_log(action)
+                return self._dirty_log.get(action, self._config)
             case a.ClearDirtyLog():
-                return self._clear_dirty_log(action)
+                return self._dirty_log.clear(action, self._config)
             case a.SetCpuOnline():
                 return self._cpus.set_online(action.cpu, online=action.online)
             case a.ArmFault():
@@ -111,6 +124,17 @@ class Machine:
             case a.SetEagerSplitChunkSize():
                 self._set_chunk_size(action.chunk_size_bytes)
                 return None
+            case a.AddWorkload():
+                return self._guest_side.add_workload(action.spec)
+            case a.RemoveWorkload():
+                return self._guest_side.guest.remove(action.workload_id)
+            case a.AdvanceClock():
+                return self._guest_side.guest.advance(action.duration_ns)
+            case a.RunGuest():
+                return self._guest_side.run(action)
+            case a.TrackVersions():
+                self._guest_side.track_versions(enabled=action.enabled)
+                return None
             case _:
                 assert_never(action)
 
@@ -123,15 +147,28 @@ class Machine:
 
     @property
     def footprint(self) -> a.Footprint:
-        """Value of what the machine's slots hold."""
-        return self._footprint
+        """Value of what the machine's slots, workloads and page versions hold."""
+        slots = self._footprint
+        held = self._guest_side.state_bytes(slots.pages)
+        return a.Footprint(slots.pages, slots.state_bytes + held) if held else slots
 
-    def footprint_after(self, action: a.SetMemoryRegion) -> a.Footprint:
-        """Tell what the slots would hold after a change; raises as `perform` would."""
+    def footprint_after(
+        self, action: a.SetMemoryRegion | a.AddWorkload | a.TrackVersions
+    ) -> a.Footprint:
+        """Tell what the machine would hold after a change; may raise as `perform` would."""
+        if isinstance(action, a.AddWorkload):
+            now = self.footprint
+            return a.Footprint(now.pages, now.state_bytes + action.spec.state_bytes)
+        if isinstance(action, a.TrackVersions):
+            now = self._footprint
+            held = self._guest_side.state_bytes(now.pages, tracked=action.enabled)
+            return a.Footprint(now.pages, now.state_bytes + held)
         plan = self._plan(action)
         if plan.change not in (MemslotChange.NONE, MemslotChange.DELETE):
             self._region_hooks().prepare(plan.new)
-        return self._footprint_after(plan)
+        after = self._footprint_after(plan)
+        held = self._guest_side.state_bytes(after.pages)
+        return a.Footprint(after.pages, after.state_bytes + held)
 
     @property
     def generation(self) -> tuple[int, int]:
@@ -186,6 +223,47 @@ class Machine:
         """Give what has been counted since the VM was made (`COUNTERS`)."""
         return self._counters.read()
 
+    def clock(self) -> a.ClockView:
+        """Look at the clock."""
+        return self._guest_side.guest.clock.view()
+
+    def writes_of_run(self, action: a.RunGuest) -> int:
+        """Count the writes that a run makes at most: those it makes if nothing stalls it."""
+        return self._guest_side.guest.writes_of_run(action.duration_ns, action.throttle_percent)
+
+    def workload(self, workload_id: str) -> a.WorkloadView:
+        """Look at a workload.
+
+        Raises:
+            NoSuchWorkloadError: none has that id.
+        """
+        return self._guest_side.guest.view(workload_id)
+
+    def workloads(self) -> tuple[a.WorkloadView, ...]:
+        """Look at all workloads, oldest first."""
+        return self._guest_side.guest.views()
+
+    def versions(
+        self, slot: int, first_page: int = 0, num_pages: int | None = None
+    ) -> Versions | None:
+        """Copy the versions of a slot's pages, uint32[n]; None unless TrackVersions is on.
+
+        A page's version is the number of the batch of writes that last touched it, counted over the
+        machine since tracking began, modulo 2**32; 0 is none.
+
+        Raises:
+            NoSuchMemslotError: the slot is absent.
+        """
+        return self._guest_side.versions(slot, first_page, num_pages)
+
+    @property
+    def last_version(self) -> int | None:
+        """Value of the greatest version that a page can have; None unless TrackVersions is on.
+
+        A page read now has the content of its version; it is stale once its version is greater.
+        """
+        return self._guest_side.last_version
+
     def peek_dirty_log(self, slot: int) -> a.DirtyLogOutcome:
         """Copy a slot's dirty bitmap without any side effect.
 
@@ -194,7 +272,7 @@ class Machine:
             NoDirtyLogError: the slot is absent or does not log (ENOENT).
         """
         _, log = self._slots.logging(slot)
-        return _copied(slot, log)
+        return copied(slot, log)
 
     def stage2(self, gfn: int, count: int, limit: int) -> a.Stage2Page:
         """Look at the leaves of a range of guest frames, as runs equal in level and state.
@@ -216,6 +294,14 @@ class Machine:
             )
         return look_at_stage2(self._slots, gfn, min(gfn + count, self._end_gfn), limit)
 
+    def heat(self, slot: int, bins: int) -> Heat:
+        """Look at a slot as at most so many bins of pages, 1..`MAX_BINS`.
+
+        Raises:
+            NoSuchMemslotError: it is absent.
+        """
+        return look_at_heat(self._slots.get(slot), bins)
+
     # Actions
 
     def _set_memory_region(self, action: a.SetMemoryRegion) -> a.MemslotOutcome:
@@ -224,6 +310,7 @@ class Machine:
         hooks = self._region_hooks()
         slot = self._slots.set_region(plan, hooks)
         self._footprint = after
+        self._guest_side.follow_memslots()
         self._counters.add_region(hooks)
         view = view_of(plan.new, None) if slot is None else slot.view()
         return a.MemslotOutcome(plan.change, view)
@@ -250,103 +337,6 @@ class Machine:
             page_size=page_size,
         )
         return self._slots.plan(region)
-
-    def _access(
-        self, action: a.GuestWrite | a.GuestRead | a.HostWrite | a.HostUnmap
-    ) -> a.AccessOutcome:
-        if isinstance(action, a.GuestWrite | a.GuestRead):
-            self._check_vcpu(action.vcpu)
-        accesses.check_gfns(action.pages, self._end_gfn)
-        match action:
-            case a.GuestWrite():
-                kind, outcome = "guest_writes", accesses.guest_write(self._slots, action.pages)
-            case a.GuestRead():
-                kind, outcome = "guest_reads", accesses.guest_read(self._slots, action.pages)
-            case a.HostWrite():
-                kind, outcome = "host_writes", accesses.host_write(self._slots, action.pages)
-            case a.HostUnmap():
-                kind, outcome = "host_unmaps", accesses.host_unmap(self._slots, action.pages)
-            case _:
-                assert_never(action)
-        self._counters.add_access(kind, outcome)
-        return outcome
-
-    def _get_dirty_log(self, action: a.GetDirtyLog) -> a.DirtyLogOutcome:
-        self._cpus.check(action.cpu)
-        slot, log = self._slots.logging(action.slot)
-        if self._config.manual_dirty_log_protect2 & MANUAL_PROTECT_ENABLE:
-            # A pure copy: no hook, no turn, no fault but that of the copy itself.
-            faults = self._faults.call(a.LogOp.GET, action.slot, action.cpu)
-            self._copy_to_user(faults)
-            self._counters.add_copy()
-            return _copied(action.slot, log)
-        cleaner, faults = self._cleaner(a.LogOp.GET, slot, action)
-        snapshot, cleaned = dirty_log.get_dirty_log(log, cleaner)
-        cleaner.finish()
-        self._counters.add_cleaning("dirty_log_gets", cleaned)
-        self._copy_to_user(faults)
-        return a.DirtyLogOutcome(
-            slot=action.slot,
-            first_page=0,
-            num_pages=log.npages,
-            bitmap=snapshot,
-            dirty_count=cleaned.pages,
-            remaining_count=log.count,
-            accelerator=cleaned.accelerator,
-            software=cleaned.software,
-            flush_tlb=cleaned.flush_tlb,
-        )
-
-    def _clear_dirty_log(self, action: a.ClearDirtyLog) -> a.DirtyLogOutcome:
-        self._cpus.check(action.cpu)
-        check_slot_id(action.slot)
-        dirty_log.check_first_page(action.first_page)
-        slot, log = self._slots.logging(action.slot)
-        num_pages = dirty_log.check_window(action.first_page, action.num_pages, log.npages)
-        pages = action.pages.words if isinstance(action.pages, a.Bitmap) else action.pages
-        user = dirty_log.user_words(pages, action.first_page, num_pages)
-        cleaner, _ = self._cleaner(a.LogOp.CLEAR, slot, action)
-        cleaned = dirty_log.clear_dirty_log(log, action.first_page, num_pages, user, cleaner)
-        cleaner.finish()
-        self._counters.add_cleaning("dirty_log_clears", cleaned)
-        return a.DirtyLogOutcome(
-            slot=action.slot,
-            first_page=action.first_page,
-            num_pages=num_pages,
-            bitmap=None,
-            dirty_count=cleaned.pages,
-            remaining_count=log.count,
-            accelerator=cleaned.accelerator,
-            software=cleaned.software,
-            flush_tlb=cleaned.flush_tlb,
-        )
-
-    def _cleaner(
-        self, op: a.LogOp, slot: Memslot, action: a.GetDirtyLog | a.ClearDirtyLog
-    ) -> tuple[AcceleratedClear, FaultCall]:
-        """Begin a call of the hook: a CPU, the faults for it, the architecture's side."""
-        unit = self._cpus.for_hook(action.cpu)
-        faults = self._faults.call(op, action.slot, unit.cpu)
-        config = self._config
-        cleaner = AcceleratedClear(
-            self._clear_config,
-            stage2_of(slot),
-            slot.region.base_gfn,
-            unit,
-            faults,
-            chunk_size_bytes=config.eager_split_chunk_size,
-            splits_lazily=self._splits_lazily,
-            trace=action.trace,
-        )
-        return cleaner, faults
-
-    @staticmethod
-    def _copy_to_user(faults: FaultCall) -> None:
-        if faults.strikes(a.FaultType.COPY_TO_USER):
-            raise CopyToUserError(
-                "the copy of the dirty bitmap to userspace failed, as an armed copy_to_user fault "
-                "asked; without manual protect its bits are gone"
-            )
 
     def _set_chunk_size(self, chunk_size_bytes: int) -> None:
         if len(self._slots):
@@ -375,15 +365,6 @@ class Machine:
         """kvm_dirty_log_manual_protect_and_init_set()."""
         return self._config.manual_dirty_log_protect2 == MANUAL_PROTECT_AND_INIT_SET
 
-    def _check_vcpu(self, vcpu: int) -> None:
-        if not 0 <= vcpu < self._config.vcpus:
-            raise NoSuchVcpuError(
-                f"vcpu must be 0..{self._config.vcpus - 1}, not {vcpu}",
-                field="vcpu",
-                bound=self._config.vcpus - 1,
-                value=vcpu,
-            )
-
     def _footprint_after(self, plan: RegionPlan) -> a.Footprint:
         was, will = a.Footprint(0, 0), a.Footprint(0, 0)
         if plan.old is not None:
@@ -399,14 +380,3 @@ class Machine:
 def _footprint_of(region: Region, *, logs: bool) -> a.Footprint:
     state_bytes = Stage2.state_bytes(region.npages, region.page_size)
     return a.Footprint(region.npages, state_bytes + logs * 8 * words_for(region.npages))
-
-
-def _copied(slot: int, log: DirtyBitmap) -> a.DirtyLogOutcome:
-    return a.DirtyLogOutcome(
-        slot=slot,
-        first_page=0,
-        num_pages=log.npages,
-        bitmap=log.words.copy(),
-        dirty_count=log.count,
-        remaining_count=log.count,
-    )

@@ -1,7 +1,5 @@
 """Faults at guest frames of slots that do not begin at 0, and calls that run nothing."""
 
-from dataclasses import replace
-
 import pytest
 
 from app.sim.actions import (
@@ -97,7 +95,7 @@ def test_a_call_that_declines_names_its_cpu_and_has_an_empty_trace_if_one_was_as
 
     declined = AcceleratorReport(2, AcceleratorOutcome.DECLINED, Errno.ENXIO)
     assert plain == declined
-    assert traced == replace(declined, trace=())
+    assert traced == declined._replace(trace=())
 
 
 def test_v1_takes_no_entries_at_all_for_a_good_end() -> None:

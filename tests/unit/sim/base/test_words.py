@@ -162,8 +162,7 @@ def test_tiles_mean_the_same_pages_in_ascending_words(
     "at", [5, slice(5, 6), np.array([5])], ids=["one word", "slice", "indices"]
 )
 def test_a_mask_reads_the_same_whatever_it_is_made_of(at: Any) -> None:
-    one = np.uint64(0b1010)
-    bits: Any = one if isinstance(at, int) else np.array([one])
+    bits: Any = 0b1010 if isinstance(at, int) else np.array([0b1010], np.uint64)
     mask = w.WordMask(at, bits)
     plane = np.full(8, 0b0110, np.uint64)
 

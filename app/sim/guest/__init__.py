@@ -1,0 +1,1 @@
+"""The guest that writes by itself: workloads, virtual time, and what events cost in it."""

@@ -1,0 +1,314 @@
+"""The guest of one VM, write by write: its workloads, its clock, and the versions of its pages.
+
+Which page a write goes to is reckoned from the formulas of docs/workloads.md, but for Zipf's, which the
+pattern itself is asked for: tests/unit/sim/guest/test_patterns.py holds it to the law.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from app.sim.actions import (
+    AccessOutcome,
+    AddWorkload,
+    AdvanceClock,
+    ClockView,
+    Gfns,
+    GuestRun,
+    GuestWrite,
+    HostWrite,
+    HotSet,
+    MachineConfig,
+    Moving,
+    RemoveWorkload,
+    RunGuest,
+    Trace,
+    WorkloadSpec,
+    WorkloadView,
+    Writer,
+    Zipf,
+)
+from tests.support.scalar_memslots import ScalarMemslots
+from tests.support.scalar_refusal import Refused
+from tests.support.scalar_workloads import U64, mix, page_of
+
+GAMMA = 0x9E3779B97F4A7C15
+MAX_NS = 10**15
+LAST_NS = 2**53 - 1
+MOST_WRITES = 2**26
+
+GuestAction = AddWorkload | RemoveWorkload | AdvanceClock | RunGuest
+Write = Callable[[GuestWrite | HostWrite], AccessOutcome]
+
+
+@dataclass
+class ScalarWorkload:
+    """A workload; `spec` has its window and its seed, `began_ns` is its writer's time when it was added."""
+
+    workload_id: str
+    spec: WorkloadSpec
+    began_ns: int
+    writes: int = 0
+    skipped: int = 0
+    played: list[list[int]] = field(default_factory=list)
+    """Of a trace, what each interval writes, all copies together."""
+
+    def view(self) -> WorkloadView:
+        return WorkloadView(self.workload_id, self.spec, self.writes, self.skipped)
+
+    def writes_by(self, writer_ns: int) -> int:
+        time_ns = writer_ns - self.began_ns
+        if self.spec.burst is not None:
+            on, off = self.spec.burst.on_ns, self.spec.burst.off_ns
+            time_ns = time_ns // (on + off) * on + min(time_ns % (on + off), on)
+        trace = self.spec.pattern
+        if not isinstance(trace, Trace):
+            assert self.spec.writes_per_second is not None
+            return time_ns * self.spec.writes_per_second // 10**9
+        at, into_ns = divmod(time_ns, trace.interval_ns)
+        whole = sum(map(len, self.played))
+        if not trace.loop and at >= len(self.played):
+            return whole
+        loops, at = divmod(at, len(self.played))
+        now = len(self.played[at]) * into_ns // trace.interval_ns
+        return loops * whole + sum(map(len, self.played[:at])) + now
+
+    def pages(self, first: int, count: int) -> list[int]:
+        """Give the pages of some writes, from the slot's start on."""
+        spec = self.spec
+        assert spec.num_pages is not None
+        assert spec.seed is not None
+        numbers = range(first, first + count)
+        if isinstance(spec.pattern, Trace):
+            flat = [page for interval in self.played for page in interval]
+            pages = [flat[number % len(flat)] for number in numbers]
+        elif isinstance(spec.pattern, Zipf):
+            pages = spec.pattern.pages_of(spec.seed, spec.num_pages)(first, count).tolist()
+        else:
+            pages = [page_of(spec.pattern, spec.seed, spec.num_pages, each) for each in numbers]
+        return [spec.first_page + page for page in pages]
+
+
+class ScalarGuest:
+    """The workloads and the clock of one VM; `write` performs a batch on it."""
+
+    def __init__(self, config: MachineConfig, memslots: ScalarMemslots, write: Write) -> None:
+        self.config = config
+        self.memslots = memslots
+        self.write = write
+        self.workloads: dict[str, ScalarWorkload] = {}
+        self.added = 0
+        self.advanced_ns = self.run_ns = self.stalled_ns = 0
+        self.awake_percent = 0  # of the time it was let run, in hundredths of nanoseconds
+        self.debt_ps = 0
+
+    def perform(self, action: GuestAction) -> object:
+        match action:
+            case AddWorkload():
+                return self._add(action.spec)
+            case RemoveWorkload():
+                if action.workload_id not in self.workloads:
+                    raise Refused("no_such_workload")
+                return self.workloads.pop(action.workload_id).view()
+            case AdvanceClock():
+                self._check_duration(action.duration_ns)
+                self.advanced_ns += action.duration_ns
+                return self.clock()
+            case RunGuest():
+                return self._run(action)
+
+    @property
+    def guest_ns(self) -> int:
+        return self.awake_percent // 100 - self.stalled_ns
+
+    def clock(self) -> ClockView:
+        return ClockView(
+            now_ns=self.advanced_ns + self.run_ns,
+            guest_ns=self.guest_ns,
+            stalled_ns=self.stalled_ns,
+            throttled_ns=self.run_ns - self.awake_percent // 100,
+            debt_ns=self._debt_ns(),
+        )
+
+    def views(self) -> tuple[WorkloadView, ...]:
+        return tuple(workload.view() for workload in self.workloads.values())
+
+    def state_bytes(self) -> int:
+        """Give what traces take: 4 bytes a record as given, and 4 for each copy of it."""
+        traces = [each.spec.pattern for each in self.workloads.values()]
+        return sum(
+            4 * len(trace.pages) * (1 + trace.copies)
+            for trace in traces
+            if isinstance(trace, Trace)
+        )
+
+    def writes_ahead(self, duration_ns: int, throttle_percent: int) -> int:
+        """Count what a run writes if nothing stalls it."""
+        awake = self.awake_percent + duration_ns * (100 - throttle_percent)
+        ends = {
+            Writer.GUEST: awake // 100 - self.stalled_ns,
+            Writer.HOST: self.run_ns + duration_ns,
+        }
+        return sum(
+            each.writes_by(ends[each.spec.writer]) - each.writes for each in self.workloads.values()
+        )
+
+    def _add(self, spec: WorkloadSpec) -> WorkloadView:
+        if not 0 <= spec.vcpu < self.config.vcpus:
+            raise Refused("no_such_vcpu")
+        if spec.slot not in self.memslots.by_id:
+            raise Refused("no_such_memslot")
+        ordinal = self.added + 1
+        seed = mix((mix(self.config.seed) + GAMMA * ordinal) & U64) >> 11
+        npages = self.memslots.by_id[spec.slot].npages
+        full = replace(
+            spec,
+            num_pages=npages - spec.first_page if spec.num_pages is None else spec.num_pages,
+            seed=seed if spec.seed is None else spec.seed,
+        )
+        if not _makes_sense(full, npages):
+            raise Refused("invalid_workload")
+        began_ns = self.guest_ns if spec.writer is Writer.GUEST else self.run_ns
+        workload = ScalarWorkload(f"w{ordinal}", full, began_ns)
+        if isinstance(full.pattern, Trace):
+            workload.played = _laid_out(full.pattern, full.num_pages or 0)
+        self.workloads[workload.workload_id] = workload
+        self.added = ordinal
+        return workload.view()
+
+    def _check_duration(self, duration_ns: int) -> None:
+        if not 1 <= duration_ns <= min(MAX_NS, LAST_NS - self.clock().now_ns):
+            raise Refused("invalid_argument")
+
+    def _debt_ns(self) -> int:
+        return self.debt_ps // (1000 * self.config.vcpus)
+
+    def _run(self, action: RunGuest) -> GuestRun:
+        self._check_duration(action.duration_ns)
+        if not 0 <= action.throttle_percent <= 99:
+            raise Refused("invalid_argument")
+        ahead = self.writes_ahead(action.duration_ns, action.throttle_percent)
+        if ahead > MOST_WRITES:
+            raise Refused("too_many_writes")
+        slices = min(16, 1 + ahead // 4096, action.duration_ns)
+        before, made = self.clock(), self.views()
+        done = Counter(AccessOutcome()._asdict())
+        for at in range(slices):
+            end = action.duration_ns * (at + 1) // slices
+            self._pass(end - action.duration_ns * at // slices, action.throttle_percent)
+            for workload in self.workloads.values():
+                done.update(self._catch_up(workload))
+        after = self.clock()
+        return GuestRun(
+            clock=after,
+            guest_ns=after.guest_ns - before.guest_ns,
+            stalled_ns=after.stalled_ns - before.stalled_ns,
+            throttled_ns=after.throttled_ns - before.throttled_ns,
+            slices=slices,
+            writes=sum(v.writes for v in self.views()) - sum(v.writes for v in made),
+            skipped=sum(v.skipped for v in self.views()) - sum(v.skipped for v in made),
+            accesses=AccessOutcome(**done),
+        )
+
+    def _pass(self, duration_ns: int, throttle_percent: int) -> None:
+        """Let a slice's time pass, its debt paid first."""
+        awake_ns = self.awake_percent // 100
+        self.run_ns += duration_ns
+        self.awake_percent += duration_ns * (100 - throttle_percent)
+        paid_ns = min(self.awake_percent // 100 - awake_ns, self._debt_ns())
+        self.stalled_ns += paid_ns
+        self.debt_ps -= paid_ns * 1000 * self.config.vcpus
+
+    def _catch_up(self, workload: ScalarWorkload) -> dict[str, int]:
+        spec = workload.spec
+        is_guest = spec.writer is Writer.GUEST
+        end = workload.writes_by(self.guest_ns if is_guest else self.run_ns)
+        pages = workload.pages(workload.writes, end - workload.writes)
+        slot = self.memslots.by_id.get(spec.slot)
+        gfns = [slot.base_gfn + page for page in pages if page < slot.npages] if slot else []
+        workload.writes = end
+        workload.skipped += len(pages) - len(gfns)
+        if not gfns:
+            return {}
+        batch = Gfns(np.array(gfns, np.uint64))
+        outcome = self.write(GuestWrite(batch) if is_guest else HostWrite(batch))
+        if is_guest:
+            costs = self.config.costs
+            self.debt_ps += outcome.translation_faults * costs.translation_fault_ps
+            self.debt_ps += outcome.permission_faults * costs.permission_fault_ps
+            self.debt_ps += outcome.block_splits * costs.lazy_split_ps
+            self.debt_ps += outcome.mmio_exits * costs.mmio_exit_ps
+        return outcome._asdict()
+
+
+def _makes_sense(spec: WorkloadSpec, npages: int) -> bool:
+    assert spec.num_pages is not None
+    assert spec.seed is not None
+    first, num = spec.first_page, spec.num_pages
+    if not (0 <= first < npages and 1 <= num <= npages - first and 0 <= spec.seed < 2**64):
+        return False
+    burst = spec.burst
+    if burst is not None and not (1 <= burst.on_ns <= MAX_NS and 0 <= burst.off_ns <= MAX_NS):
+        return False
+    rate = spec.writes_per_second
+    if isinstance(spec.pattern, Trace):
+        return rate is None and _fits(spec.pattern, num)
+    if rate is None or not 1 <= rate <= 10**9:
+        return False
+    match spec.pattern:
+        case HotSet(fraction, share):
+            return 0 <= fraction <= 1 and 0 <= share <= 1
+        case Zipf(exponent):
+            return 0.01 <= exponent <= 10
+        case Moving(size, every, step):
+            return 1 <= size <= num and 1 <= step <= num and every >= 1
+        case _:
+            return True
+
+
+def _fits(trace: Trace, num_pages: int) -> bool:
+    if not (1 <= trace.interval_ns <= MAX_NS and 1 <= trace.copies <= min(4096, num_pages)):
+        return False
+    if not len(trace.interval_start) > 1 or len(trace.pages) * trace.copies > 1 << 24:
+        return False
+    return trace.scale or max(trace.pages.tolist(), default=0) < num_pages // trace.copies
+
+
+def _laid_out(trace: Trace, num_pages: int) -> list[list[int]]:
+    starts, pages = trace.interval_start.tolist(), trace.pages.tolist()
+    recorded = [pages[starts[at] : starts[at + 1]] for at in range(len(starts) - 1)]
+    part, span = num_pages // trace.copies, max(pages, default=0) + 1
+    played: list[list[int]] = [[] for _ in recorded]
+    for copy in range(trace.copies):
+        begin = copy * len(recorded) // trace.copies if trace.loop else 0
+        for at, now in enumerate(played):
+            for page in recorded[(at + begin) % len(recorded)]:
+                now.append(copy * part + (page * part // span if trace.scale else page))
+    return played
+
+
+class ScalarVersions:
+    """The number of the batch of writes that last touched each page; none for a page not written."""
+
+    def __init__(self, memslots: ScalarMemslots) -> None:
+        self.memslots = memslots
+        self.last = 0
+        self.by_page: dict[tuple[int, int], int] = {}
+
+    def stamp(self, gfns: list[int]) -> None:
+        self.last += 1
+        for gfn in gfns:
+            slot = self.memslots.at(gfn)
+            if slot is not None and not slot.is_readonly:
+                self.by_page[slot.slot, gfn - slot.base_gfn] = self.last
+
+    def follow(self) -> None:
+        """Forget the slots that have gone."""
+        kept = {page: at for page, at in self.by_page.items() if page[0] in self.memslots.by_id}
+        self.by_page = kept
+
+    def read(self, slot: int) -> list[int]:
+        npages = self.memslots.by_id[slot].npages
+        return [self.by_page.get((slot, page), 0) for page in range(npages)]

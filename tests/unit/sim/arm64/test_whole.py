@@ -1,0 +1,112 @@
+"""A get or a clear of a whole log that cannot stop is one step; it ends as the walk would.
+
+A fault that is armed but never fires makes the same call walk word by word.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.sim.actions import DirtyLogOutcome, FaultType, HostUnmap, HostWrite, KernelProfile
+from app.sim.arm64.regions import stage2_of
+from app.sim.machine import Machine
+from tests.support.building import arm, clear, get, gfns, machine, pages_of, states, write
+
+NPAGES = 64 * 41
+
+
+def both(npages: int = NPAGES, **config: Any) -> tuple[Machine, Machine]:
+    """Make two machines whose pages have all been written and cleaned; the second one walks."""
+    made = (machine(npages, **config), machine(npages, **config))
+    for each in made:
+        write(each, (0, npages))
+        clear(each, (0, npages)) if config.get("manual_dirty_log_protect2") else get(each)
+        assert stage2_of(each._slots.get(0)).every_page_has_dbm, "the first call has learnt it"
+    arm(made[1], FaultType.IPAF, probability=0)
+    return made
+
+
+def told(outcome: DirtyLogOutcome) -> dict[str, Any]:
+    """Give an outcome as values that compare."""
+    values = outcome._asdict()
+    pages = values.pop("bitmap")
+    return {**values, "pages": None if pages is None else pages_of(pages)}
+
+
+@pytest.mark.parametrize("kernel", list(KernelProfile))
+@pytest.mark.parametrize("dirty", [1, 7, 512, 1024, NPAGES])
+def test_a_whole_get_ends_as_the_walk_does(dirty: int, kernel: KernelProfile) -> None:
+    at_once, walking = both(kernel=kernel)
+    pages = np.random.default_rng(dirty).permutation(NPAGES)[:dirty].tolist()
+    for made in (at_once, walking):
+        write(made, *((page, 1) for page in pages))
+
+    outcomes = (get(at_once), get(walking))
+
+    assert told(outcomes[0]) == told(outcomes[1])
+    assert outcomes[0].dirty_count == dirty
+    assert states(at_once, 0, NPAGES) == states(walking, 0, NPAGES)
+    assert at_once.counters() == walking.counters()
+    assert at_once.cpus() == walking.cpus()
+    assert get(at_once).dirty_count == 0
+
+
+@pytest.mark.parametrize("npages", [NPAGES, 64 * 8193])
+def test_a_whole_clear_ends_as_the_walk_does(npages: int) -> None:
+    at_once, walking = both(npages, manual_dirty_log_protect2=1)
+    for made in (at_once, walking):
+        write(made, (3, 200), (npages - 70, 70))
+
+    outcomes = (clear(at_once, (0, npages)), clear(walking, (0, npages)))
+
+    assert told(outcomes[0]) == told(outcomes[1])
+    assert states(at_once, 0, npages) == states(walking, 0, npages)
+    assert pages_of(_peek(at_once)) == set()
+    write(at_once, (5, 2))
+    assert pages_of(_peek(at_once)) == {5, 6}
+
+
+def test_a_part_of_the_log_is_never_taken_for_the_whole() -> None:
+    made, _ = both(manual_dirty_log_protect2=1)
+    write(made, (0, NPAGES))
+
+    outcome = clear(made, (0, 64), first_page=0, num_pages=64)
+
+    assert (outcome.dirty_count, outcome.remaining_count) == (64, NPAGES - 64)
+
+
+def test_a_page_without_dbm_makes_the_call_walk_again() -> None:
+    made, _ = both()
+    made.perform(_unmap(70))
+    write(made, (0, 64))
+    made.perform(_host_write(70))
+
+    outcome = get(made)
+
+    assert outcome.accelerator is not None
+    assert outcome.accelerator.error is not None
+    assert (outcome.accelerator.cleaned, outcome.software.pages) == (64, 1)
+
+
+def test_a_snapshot_is_the_callers_own() -> None:
+    made, _ = both()
+    write(made, (1, 2))
+    outcome = get(made)
+
+    write(made, (0, NPAGES))
+
+    assert outcome.bitmap is not None
+    assert pages_of(outcome.bitmap) == {1, 2}
+
+
+def _peek(made: Machine) -> Any:
+    return made.peek_dirty_log(0).bitmap
+
+
+def _unmap(gfn: int) -> HostUnmap:
+    return HostUnmap(gfns(gfn))
+
+
+def _host_write(gfn: int) -> HostWrite:
+    return HostWrite(gfns(gfn))

@@ -1,0 +1,25 @@
+"""docs/workloads.md says what the code does."""
+
+import re
+from pathlib import Path
+
+from app.sim.actions import KNOBS
+
+DOCUMENT = (Path(__file__).parents[4] / "docs/workloads.md").read_text(encoding="utf-8")
+ROW = re.compile(r"\| `(\w+_ps)` \| ([\d,.]+) \| (assumption|published) \| (.+) \|")
+
+
+def test_the_table_of_costs_is_that_of_the_code() -> None:
+    rows = ROW.findall(DOCUMENT)
+
+    told = [
+        (name, round(float(ns.replace(",", "")) * 1000), kind == "assumption", source)
+        for name, ns, kind, source in rows
+    ]
+    assert told == [(knob.name, knob.default, knob.assumption, knob.source) for knob in KNOBS]
+
+
+def test_the_example_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+
+    exec(compile(example, "docs/workloads.md", "exec"), {})  # noqa: S102 - our own document

@@ -1,0 +1,164 @@
+"""Page versions: which write last touched a page."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.sim.actions import (
+    Gfns,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    MachineConfig,
+    PageRanges,
+    SetMemoryRegion,
+    TrackVersions,
+)
+from app.sim.base.errors import NoSuchMemslotError
+from app.sim.base.units import KIB
+from app.sim.guest.versions import FEW_RANGES
+from app.sim.machine import Machine
+
+PAGE = 4 * KIB
+BASE = 1 << 18
+
+
+def machine(*slots: tuple[int, int, int, int], tracking: bool = True) -> Machine:
+    """Slots as (id, base_gfn, npages, flags)."""
+    made = Machine(MachineConfig())
+    for slot, base, npages, flags in slots or ((0, BASE, 16, 1),):
+        made.perform(SetMemoryRegion(slot, base * PAGE, npages * PAGE, flags=flags))
+    made.perform(TrackVersions(tracking))
+    return made
+
+
+def gfns(*numbers: int) -> Gfns:
+    return Gfns(np.array(numbers, np.uint64))
+
+
+def ranges(*pairs: tuple[int, int]) -> PageRanges:
+    first, count = np.array(pairs, np.uint64).T
+    return PageRanges(first.copy(), count.copy())
+
+
+def versions(made: Machine, slot: int = 0) -> list[int]:
+    found = made.versions(slot)
+    assert found is not None
+    numbers: list[int] = found.tolist()
+    return numbers
+
+
+def test_none_are_kept_until_they_are_asked_for() -> None:
+    made = machine(tracking=False)
+
+    assert made.versions(0) is None
+
+
+def test_each_write_leaves_its_number_on_its_pages() -> None:
+    made = machine()
+
+    made.perform(GuestWrite(gfns(BASE, BASE + 3, BASE)))
+    made.perform(HostWrite(ranges((BASE + 3, 2))))
+    made.perform(GuestWrite(gfns(BASE + 15)))
+
+    assert versions(made) == [1, 0, 0, 2, 2, *[0] * 10, 3]
+
+
+def test_reads_and_unmaps_leave_no_trace() -> None:
+    made = machine()
+
+    made.perform(GuestRead(gfns(BASE)))
+    made.perform(HostUnmap(gfns(BASE)))
+    made.perform(GuestWrite(gfns()))
+
+    assert versions(made) == [0] * 16
+
+
+def test_a_slot_that_does_not_log_has_versions_and_a_readonly_one_stays_at_zero() -> None:
+    made = machine((0, BASE, 4, 0), (1, BASE + 4, 4, 2), (2, BASE + 12, 4, 1))
+
+    made.perform(GuestWrite(ranges((BASE, 20))))
+    made.perform(GuestWrite(gfns(BASE + 3, BASE + 5, BASE + 9, BASE + 12, BASE + 16)))
+
+    assert versions(made, 0) == [1, 1, 1, 2]
+    assert versions(made, 1) == [0] * 4
+    assert versions(made, 2) == [2, 1, 1, 1]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(BASE - 8, BASE + 40), st.integers(1, 20)), min_size=1, max_size=100
+    )
+)
+def test_few_ranges_and_many_leave_the_same(pairs: list[tuple[int, int]]) -> None:
+    made = machine((0, BASE, 32, 1))
+    touched = {gfn for first, count in pairs for gfn in range(first, first + count)}
+
+    made.perform(GuestWrite(ranges(*pairs)))
+
+    assert versions(made) == [int(BASE + page in touched) for page in range(32)]
+    many = machine((0, BASE, 32, 1))
+    many.perform(GuestWrite(ranges(*(pairs * (FEW_RANGES + 1)))))
+    assert versions(many) == versions(made)
+
+
+def test_a_move_keeps_them_and_a_delete_loses_them() -> None:
+    made = machine()
+    made.perform(GuestWrite(gfns(BASE)))
+    user = BASE * PAGE
+
+    made.perform(SetMemoryRegion(0, 0, 16 * PAGE, userspace_addr=user, flags=1))
+    moved = versions(made)
+    made.perform(SetMemoryRegion(0))
+    made.perform(SetMemoryRegion(0, 0, 8 * PAGE))
+
+    assert moved == [1, *[0] * 15]
+    assert versions(made) == [0] * 8
+
+
+def test_asking_again_keeps_them_and_stopping_forgets_them() -> None:
+    made = machine()
+    made.perform(GuestWrite(gfns(BASE)))
+
+    made.perform(TrackVersions(enabled=True))
+    kept = versions(made)
+    made.perform(TrackVersions(enabled=False))
+    made.perform(TrackVersions(enabled=True))
+
+    assert kept[0] == 1
+    assert versions(made) == [0] * 16
+
+
+def test_a_part_of_them_can_be_read_and_is_a_copy() -> None:
+    made = machine()
+    made.perform(GuestWrite(ranges((BASE + 2, 3))))
+
+    part = made.versions(0, 1, 3)
+
+    assert part is not None
+    assert part.tolist() == [0, 1, 1]
+    part[:] = 9
+    assert versions(made)[:6] == [0, 0, 1, 1, 1, 0]
+
+
+def test_they_count_four_bytes_a_page_in_the_footprint() -> None:
+    made = machine(tracking=False)
+    before = made.footprint
+    wanted = made.footprint_after(TrackVersions(enabled=True))
+
+    made.perform(TrackVersions(enabled=True))
+
+    assert made.footprint == wanted
+    assert wanted.state_bytes - before.state_bytes == 4 * 16
+    assert made.footprint_after(TrackVersions(enabled=False)) == before
+    grown = made.footprint_after(SetMemoryRegion(1, 0, 8 * PAGE))
+    made.perform(SetMemoryRegion(1, 0, 8 * PAGE))
+    assert made.footprint == grown
+
+
+@pytest.mark.parametrize("tracking", [False, True])
+def test_a_slot_that_is_not_there_has_none(tracking: bool) -> None:
+    with pytest.raises(NoSuchMemslotError):
+        machine(tracking=tracking).versions(5)

@@ -1,0 +1,137 @@
+"""A heat map against counting page by page."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.sim.actions import (
+    GetDirtyLog,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    LeafState,
+    SetMemoryRegion,
+)
+from app.sim.base.errors import NoSuchMemslotError
+from app.sim.machine import MAX_BINS, Heat, Machine
+from tests.support.building import LOG, MIB, gfns, machine, pages_of, ranges
+
+BASE = 512
+
+
+def counted_by_hand(vm: Machine, heat: Heat) -> tuple[list[int] | None, dict[str, list[int]]]:
+    """The dirty pages and states of each bin, page by page from the other looks."""
+    region = vm.memslot(0)
+    starts = range(0, region.npages, heat.pages_per_bin)
+    states = {state: [0] * len(starts) for state in LeafState}
+    for run in vm.stage2(region.base_gfn, region.npages, 1 << 20).runs:
+        for page in range(run.gfn - region.base_gfn, run.gfn - region.base_gfn + run.count):
+            states[run.state][page // heat.pages_per_bin] += 1
+    dirty = None
+    if region.dirty_count is not None:
+        dirty = [0] * len(starts)
+        for page in pages_of(vm.peek_dirty_log(0).bitmap):
+            dirty[page // heat.pages_per_bin] += 1
+    return dirty, states  # type: ignore[return-value]
+
+
+def seen(heat: Heat) -> tuple[list[int] | None, dict[str, list[int]]]:
+    dirty = None if heat.dirty is None else heat.dirty.tolist()
+    return dirty, {state: counts.tolist() for state, counts in heat.states.items()}
+
+
+NPAGES = st.sampled_from([1, 63, 64, 65, 1_000, 1_536, 2_048])
+BINS = st.sampled_from([1, 2, 3, 7, 16, 100, MAX_BINS])
+PLACES = st.lists(st.integers(0, 2_047), max_size=20)
+
+
+@given(
+    npages=NPAGES,
+    bins=BINS,
+    places=st.tuples(PLACES, PLACES, PLACES, PLACES),
+    logs=st.booleans(),
+    huge=st.booleans(),
+    dbm=st.booleans(),
+    cleans=st.booleans(),
+)
+def test_a_heat_map_counts_each_page_once_where_it_is(
+    npages: int, bins: int, places: tuple[list[int], ...], **flags: bool
+) -> None:
+    vm = machine(dbm=flags["dbm"])
+    size = npages * 4096
+    backing = 2 * MIB if flags["huge"] else 4096
+    vm.perform(SetMemoryRegion(0, BASE * 4096, size, flags=0, backing=backing))
+    written, read, unmapped, again = (
+        gfns(*(BASE + page for page in some if page < npages)) for some in places
+    )
+    vm.perform(GuestWrite(written))
+    if flags["logs"]:
+        vm.perform(SetMemoryRegion(0, BASE * 4096, size, flags=LOG, backing=backing))
+    vm.perform(GuestRead(read))
+    vm.perform(HostUnmap(unmapped))
+    vm.perform(GuestWrite(again))
+    if flags["logs"] and flags["cleans"]:
+        vm.perform(GetDirtyLog(0))
+
+    heat = vm.heat(0, bins)
+
+    assert seen(heat) == counted_by_hand(vm, heat)
+    assert heat.bins <= bins
+    assert np.sum(list(heat.states.values())) == npages
+
+
+@pytest.mark.parametrize(
+    ("npages", "bins", "pages_per_bin", "answered"),
+    [
+        (1, 1, 1, 1),
+        (1_000, 1_024, 1, 1_000),
+        (1_000, 300, 4, 250),
+        (1_000, 10, 128, 8),
+        (1_000, 1, 1_024, 1),
+        (1 << 20, 8_192, 128, 8_192),
+        ((1 << 20) + 1, 8_192, 192, 5_462),
+    ],
+)
+def test_bins_are_equal_and_from_64_pages_on_whole_words(
+    npages: int, bins: int, pages_per_bin: int, answered: int
+) -> None:
+    heat = machine(npages).heat(0, bins)
+
+    assert (heat.pages_per_bin, heat.bins) == (pages_per_bin, answered)
+    assert heat.dirty is not None
+    assert len(heat.dirty) == answered
+
+
+def test_blocks_larger_and_smaller_than_a_bin_are_spread_over_the_bins() -> None:
+    vm = machine()
+    vm.perform(SetMemoryRegion(0, 0, 8 * MIB, flags=0, backing=2 * MIB))
+    vm.perform(GuestWrite(ranges((0, 1), (1_024, 1))))
+
+    fine, coarse = vm.heat(0, 16).states, vm.heat(0, 2).states
+
+    dirty, unmapped = LeafState.WRITABLE_DIRTY, LeafState.UNMAPPED
+    assert fine[dirty].tolist() == ([128] * 4 + [0] * 4) * 2
+    assert fine[unmapped].tolist() == ([0] * 4 + [128] * 4) * 2
+    assert coarse[dirty].tolist() == coarse[unmapped].tolist() == [512, 512]
+
+
+def test_a_slot_without_log_has_no_dirty_counts() -> None:
+    assert machine(100, flags=0).heat(0, 10).dirty is None
+
+
+def test_a_slot_that_is_absent_has_no_heat() -> None:
+    with pytest.raises(NoSuchMemslotError):
+        machine(100).heat(1, 10)
+
+
+def test_to_look_changes_nothing() -> None:
+    vm = machine(10_000)
+    vm.perform(GuestWrite(ranges((0, 5_000))))
+    before: Any = (vm.counters(), vm.peek_dirty_log(0).bitmap.tolist())  # type: ignore[union-attr]
+
+    vm.heat(0, 100)
+
+    assert (vm.counters(), vm.peek_dirty_log(0).bitmap.tolist()) == before  # type: ignore[union-attr]
