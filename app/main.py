@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
+from structlog.typing import FilteringBoundLogger
 
 from app.api import handlers
 from app.api.application import Application
@@ -13,6 +15,7 @@ from app.api.gate import Gate
 from app.api.logs import make_logger, silence_server
 from app.api.metrics import Metrics
 from app.api.routes import ROUTERS
+from app.api.starting import ScenarioNotStartedError, start_with
 from app.fleet.fleet import Fleet
 from app.fleet.limits import Limits
 from app.settings import Settings
@@ -24,11 +27,22 @@ what its code means."""
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
+async def _lifespan(
+    app: Application, *, scenario: str | None, logger: FilteringBoundLogger
+) -> AsyncGenerator[None]:
     silence_server()  # here, for a server configures its loggers after it has loaded us
     app.state.context.is_stopping = False
+    if scenario is not None:
+        try:
+            verdict = await start_with(app.state.context.fleet, scenario)
+        except ScenarioNotStartedError as refused:
+            app.refused_start = str(refused)
+            raise
+        logger.info("scenario", scenario=scenario, verdict=verdict)
     yield
     app.state.context.is_stopping = True
+    app.state.context.fleet.events.end_readers()
+    await app.state.context.fleet.migrations.stop()
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -48,6 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     )
     metrics = Metrics(fleet)
+    logger = make_logger(settings.log_format, settings.log_level)
     app = Application(
         title="hacdbs-sim",
         version="1",
@@ -57,7 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan,
+        lifespan=partial(_lifespan, scenario=settings.scenario, logger=logger),
     )
     app.state.context = Context(fleet, metrics, settings.max_body_bytes)
     routes = [route for router in ROUTERS for route in router.routes]
@@ -67,7 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.front = Gate(
         Dispatch(app.serve_rest, routes=routes),
         metrics=metrics,
-        logger=make_logger(settings.log_format, settings.log_level),
+        logger=logger,
         allowed_hosts=settings.allowed_hosts,
         token=None if settings.token is None else settings.token.get_secret_value(),
     )

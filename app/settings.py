@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     )
     log_format: LogFormat = LogFormat.CONSOLE
     log_level: LogLevel = LogLevel.INFO
+    scenario: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Scenario that `default` is at the start: a file, or the name of one that ships.",
+    )
     max_vms: int = Field(default=10_000, ge=1, description="VMs at a time, over all sessions.")
     max_pages_per_vm: int = Field(
         default=1 << 29,

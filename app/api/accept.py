@@ -1,4 +1,4 @@
-"""Which of two forms a caller accepts: JSON, or the ioctl's own bytes."""
+"""Which of two forms a caller accepts: JSON, or another: the ioctl's own bytes, a stream of events."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from app.api.raw_headers import every
-from app.api.responses import JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
+from app.api.responses import CSV_MEDIA_TYPE, EVENTS_MEDIA_TYPE, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
 
 
 def _qualities(accept: str) -> dict[str, float]:
@@ -19,17 +19,34 @@ def _qualities(accept: str) -> dict[str, float]:
     return qualities
 
 
-def accepts_octets(request: Request) -> bool:
-    """Tell whether octets are asked for by name, more than JSON by its own, no less than by `*`."""
+def _accepts(request: Request, media_type: str) -> bool:
+    """Tell whether a type is asked for by name, more than JSON by its own, no less than by `*`."""
     accept = ", ".join(every(request, b"accept"))
-    if OCTETS_MEDIA_TYPE not in accept.lower():
+    if media_type not in accept.lower():
         return False
     qualities = _qualities(accept)
-    octets = qualities.get(OCTETS_MEDIA_TYPE, 0.0)
+    quality = qualities.get(media_type, 0.0)
     if JSON_MEDIA_TYPE in qualities:
-        return octets > qualities[JSON_MEDIA_TYPE]
+        return quality > qualities[JSON_MEDIA_TYPE]
     any_type = qualities.get("application/*", qualities.get("*/*", 0.0))
-    return octets > 0.0 and octets >= any_type
+    return quality > 0.0 and quality >= any_type
+
+
+def accepts_octets(request: Request) -> bool:
+    """Tell whether a caller asks for octets."""
+    return _accepts(request, OCTETS_MEDIA_TYPE)
+
+
+def accepts_events(request: Request) -> bool:
+    """Tell whether a caller asks for a stream of events."""
+    return _accepts(request, EVENTS_MEDIA_TYPE)
+
+
+def accepts_csv(request: Request) -> bool:
+    """Tell whether a caller asks for a table."""
+    return _accepts(request, CSV_MEDIA_TYPE)
 
 
 AcceptsOctets = Annotated[bool, Depends(accepts_octets)]
+AcceptsEvents = Annotated[bool, Depends(accepts_events)]
+AcceptsCsv = Annotated[bool, Depends(accepts_csv)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import override
 
 from app.api.openapi import document_of
@@ -20,13 +20,26 @@ class Application(FastAPI):
     front: ASGIApp | None = None
     """What every request passes first; it hands to `serve_rest` what it does not serve itself."""
 
+    refused_start: str | None = None
+    """Why the application does not start, where it is not a defect."""
+
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.front is None or scope["type"] != "http":
-            await self.serve_rest(scope, receive, send)
+            await self.serve_rest(scope, receive, self._telling(send))
             return
         scope["app"] = self
         await self.front(scope, receive, send)
+
+    def _telling(self, send: Send) -> Send:
+        """Tell a server why the application does not start, and no traceback."""
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed" and self.refused_start is not None:
+                message["message"] = self.refused_start
+            await send(message)
+
+        return tell
 
     async def serve_rest(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve as FastAPI does, with all its layers."""

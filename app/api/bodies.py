@@ -30,6 +30,7 @@ from app.api.schemas.accesses import PagesIn
 from app.api.schemas.base import Request as Schema
 from app.api.schemas.dirty_log import ClearIn
 from app.api.schemas.faults import FaultIn
+from app.api.schemas.workloads import KINDS, UniformIn, WorkloadIn
 from app.api.validation import body_errors, invalid_request
 from app.sim.actions import Bitmap, FaultType, Gfns, PageRanges, PageSet
 
@@ -51,11 +52,16 @@ BATCH_OPS: Final = (
     "set_cpu",
     "add_fault",
     "delete_fault",
+    "add_workload",
+    "delete_workload",
+    "clock_advance",
+    "guest_run",
 )
-_TAGS: Final = frozenset((*BATCH_OPS, *FaultType))
+_TAGS: Final = frozenset((*BATCH_OPS, *FaultType, *KINDS))
 """Tags of the unions in bodies; no field is named like one."""
 
 _FAULT: Final[TypeAdapter[FaultIn]] = TypeAdapter(FaultIn)
+_WORKLOAD: Final[TypeAdapter[WorkloadIn]] = TypeAdapter(WorkloadIn)
 
 M = TypeVar("M", bound=Schema)
 T = TypeVar("T")
@@ -174,6 +180,11 @@ def validate_fault(body: bytes) -> FaultIn:
     return _validated(_FAULT.validate_json, body, Schema.max_colons)
 
 
+def validate_workload(body: bytes) -> WorkloadIn:
+    """Validate the JSON body of a workload."""
+    return _validated(_WORKLOAD.validate_json, body, UniformIn.max_colons)
+
+
 async def decode(function: Callable[..., T], *args: Any) -> T:  # noqa: ANN401 - as the function's
     """Decode a body (the last argument) here if it is short, else in a worker thread."""
     if len(args[-1]) <= THREAD_BYTES:
@@ -195,6 +206,12 @@ async def read_fault(request: Request) -> FaultIn:
     """Read a fault, whichever its type."""
     media_type_of(request, JSON_MEDIA_TYPE)
     return await decode(validate_fault, await read_body(request, Schema.max_bytes))
+
+
+async def read_workload(request: Request) -> WorkloadIn:
+    """Read a workload, whichever its kind."""
+    media_type_of(request, JSON_MEDIA_TYPE)
+    return await decode(validate_workload, await read_body(request, UniformIn.max_bytes))
 
 
 def optional_json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:

@@ -35,6 +35,8 @@ PageDep = Annotated[Page, Depends(read_page)]
 SlotPath = Annotated[SlotText, Path(description="The slot's number.", examples=[0])]
 CpuPath = Annotated[CountText, Path(description="The host CPU's number.", examples=[0])]
 FaultPath = Annotated[str, Path(description="As in `f1`.")]
+WorkloadPath = Annotated[str, Path(description="As in `w1`.")]
+ScenarioPath = Annotated[str, Path(description="As in `read-fails-after-clearing`.")]
 SessionPath = Annotated[str, Path(description="As in `default`.")]
 
 CountQuery = Annotated[CountText, Query()]

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
+from app.api import page
 from app.api.metrics import Metrics
 from app.api.problems import (
     HOST_NOT_ALLOWED,
@@ -29,7 +30,7 @@ from app.api.problems import (
 from app.api.responses import ProblemResponse
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
-TOKEN_FREE_PATHS: Final = frozenset({"/", "/livez", "/readyz"})
+TOKEN_FREE_PATHS: Final = frozenset({"/", "/livez", "/readyz"}) | page.PATHS
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_ROUTE: Final = "none"
 """The metrics' label of requests that matched no route: paths must not become labels."""

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from app.api.idempotency import KEY_PATTERN, REPLAYED_HEADER
 from app.api.preconditions import IF_MATCH, IF_NONE_MATCH, MAX_TAGS_CHARS, TAGS_PATTERN
+from app.api.schemas.events import EVENT_ID_PATTERN, LAST_EVENT_ID
 from app.fleet.replays import IDEMPOTENCY_KEY
 
 _CONDITIONAL: Final = {
@@ -14,6 +15,9 @@ _CONDITIONAL: Final = {
 }
 """The operations that heed preconditions, and which are of use there."""
 
+_RESUMED: Final = frozenset({"list_events"})
+"""The operations that a stream's reader resumes with Last-Event-ID."""
+
 _TAGGED: Final = frozenset({"create_vm", "get_vm", "update_vm", "get_memslot", "set_memslot"})
 """The operations whose answers have an ETag."""
 
@@ -22,12 +26,15 @@ _TOLD: Final = {
     "time and not done again. Known in its session, for as long as the limits say.",
     IF_MATCH: "Only if the settings are still those of this ETag; `*`: only if it exists.",
     IF_NONE_MATCH: "`*`: only if it does not exist.",
+    LAST_EVENT_ID: "The last event that the reader has seen; wins over `after`.",
 }
 
 
 def _parameter(name: str) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string", "pattern": KEY_PATTERN}
-    if name != IDEMPOTENCY_KEY:
+    if name == LAST_EVENT_ID:
+        schema = {"type": "string", "pattern": EVENT_ID_PATTERN}
+    elif name != IDEMPOTENCY_KEY:
         schema = {"type": "string", "pattern": TAGS_PATTERN, "maxLength": MAX_TAGS_CHARS}
     return {
         "name": name,
@@ -48,6 +55,7 @@ def describe_headers(method: str, operation: dict[str, Any]) -> None:
     operation_id = operation["operationId"]
     names = [IDEMPOTENCY_KEY] if method == "post" else []
     names += _CONDITIONAL.get(operation_id, ())
+    names += [LAST_EVENT_ID] if operation_id in _RESUMED else []
     if names:
         operation.setdefault("parameters", []).extend(map(_parameter, names))
     answered = {}

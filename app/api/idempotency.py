@@ -31,6 +31,9 @@ REPLAYED_HEADER: Final = "Idempotent-Replayed"
 """Marks an answer that was kept from the key's first request."""
 
 KEY_PATTERN: Final = r"^[!-~]{1,255}$"
+_OF_SESSION: Final = frozenset({"vm_id", "migration_id", "comparison_id"})
+"""Names in a path that begin with the name of a session."""
+
 _KEY_NAME: Final = IDEMPOTENCY_KEY.lower().encode("ascii")
 _KEY: Final = re.compile(KEY_PATTERN.removesuffix("$") + r"\Z")
 
@@ -39,6 +42,23 @@ class _NewVm(BaseModel):
     """The part of a new VM that says where it belongs."""
 
     session_id: str = DEFAULT_SESSION
+
+
+class _New(_NewVm):
+    """The part of something new that says where it belongs: itself, or by a VM that is named."""
+
+    vm_id: str | None = None
+    vm: _NewVm | None = None
+
+    def session_in(self, fleet: Fleet) -> str:
+        """Give the session.
+
+        Raises:
+            NoSuchSessionError: there is no such session.
+        """
+        if self.vm_id is not None:
+            return fleet.session_id_of(self.vm_id)
+        return fleet.session((self.vm or self).session_id).session_id
 
 
 async def answer_once(
@@ -99,14 +119,14 @@ async def _scope_of(request: Request, body: bytes, fleet: Fleet) -> str | None:
     """Name where a request's key is known; nowhere if what it names is not there."""
     named = request.path_params
     try:
-        if "vm_id" in named:
-            return fleet.session_id_of(named["vm_id"])
+        for name in _OF_SESSION & named.keys():
+            return fleet.session_id_of(named[name])
         if "session_id" in named:
             return resets_scope(fleet.session(named["session_id"]).session_id)
         if request.scope["route"].operation_id == "create_session":
             return SESSIONS_SCOPE
-        new_vm = await decode(_NewVm.model_validate_json, body or b"{}")
-        return fleet.session(new_vm.session_id).session_id
+        new = await decode(_New.model_validate_json, body or b"{}")
+        return new.session_in(fleet)
     except (NoSuchSessionError, ValidationError):
         return None
 

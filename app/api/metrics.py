@@ -43,6 +43,10 @@ class FleetCollector(Collector):
         )
         yield _labelled("hacdbs_hook_calls", "Calls of the hook.", "outcome", tally.hook_calls)
         yield _labelled("hacdbs_fault_hits", "Injected faults that hit.", "type", tally.fault_hits)
+        yield _labelled("hacdbs_events", "What happened.", "type", fleet.events.counts)
+        yield GaugeMetricFamily(
+            "hacdbs_event_readers", "Callers that wait for events.", fleet.events.reader_count
+        )
 
 
 def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> CounterMetricFamily:

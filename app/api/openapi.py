@@ -17,22 +17,32 @@ from app.api.refusals import responses_of
 from app.api.responses import OCTETS_MEDIA_TYPE
 from app.api.schemas.accesses import PagesIn
 from app.api.schemas.batch import BatchIn
+from app.api.schemas.comparisons import ComparisonIn
 from app.api.schemas.cpus import CpuIn
 from app.api.schemas.dirty_log import ClearIn
 from app.api.schemas.faults import FaultIn
+from app.api.schemas.guest import AdvanceIn, RunIn
 from app.api.schemas.memslots import MemslotIn
+from app.api.schemas.migrations import MigrationIn
 from app.api.schemas.problem import ProblemOut
+from app.api.schemas.scenarios import ScenarioIn
 from app.api.schemas.sessions import SessionIn
 from app.api.schemas.vms import VmIn, VmPatch
+from app.api.schemas.workloads import WorkloadIn
 
 REF_TEMPLATE: Final = "#/components/schemas/{model}"
 
 _BODIES: Final[tuple[type[BaseModel], ...]] = (
+    AdvanceIn,
     BatchIn,
     ClearIn,
+    ComparisonIn,
     CpuIn,
     MemslotIn,
+    MigrationIn,
     PagesIn,
+    RunIn,
+    ScenarioIn,
     SessionIn,
     VmIn,
     VmPatch,
@@ -82,6 +92,7 @@ def _components() -> dict[str, Any]:
     adapters: dict[str, TypeAdapter[Any]] = {
         "ProblemOut": TypeAdapter(ProblemOut),
         "FaultIn": TypeAdapter(FaultIn),
+        "WorkloadIn": TypeAdapter(WorkloadIn),
         **{model.__name__: TypeAdapter(model) for model in _BODIES},
     }
     schemas, shared = TypeAdapter.json_schemas(
@@ -89,7 +100,8 @@ def _components() -> dict[str, Any]:
         ref_template=REF_TEMPLATE,
     )
     # A union has no name of its own in the shared definitions.
-    return {**shared["$defs"], "FaultIn": schemas["FaultIn", "validation"]}
+    unions = {name: schemas[name, "validation"] for name in ("FaultIn", "WorkloadIn")}
+    return {**shared["$defs"], **unions}
 
 
 def json_request(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
@@ -100,6 +112,11 @@ def json_request(model: type[BaseModel], *, required: bool = True) -> dict[str, 
 def fault_request() -> dict[str, Any]:
     """Describe a fault's body, for `openapi_extra`."""
     return _request({"$ref": REF_TEMPLATE.format(model="FaultIn")})
+
+
+def workload_request() -> dict[str, Any]:
+    """Describe a workload's body, for `openapi_extra`."""
+    return _request({"$ref": REF_TEMPLATE.format(model="WorkloadIn")})
 
 
 def pages_request(model: type[BaseModel], octets: str) -> dict[str, Any]:
@@ -122,7 +139,7 @@ def _with_location(answer: dict[str, Any]) -> dict[str, Any]:
 def _responses(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     """Give an operation's answers and every refusal that it can give, by status."""
     answers = {
-        status: _with_location(answer) if status == "201" else answer
+        status: _with_location(answer) if status in {"201", "202"} else answer
         for status, answer in operation["responses"].items()
         if status.startswith("2")
     }

@@ -19,13 +19,18 @@ from app.api.schemas.accesses import access_out
 from app.api.schemas.cpus import cpu_out
 from app.api.schemas.dirty_log import LogForm, dirty_log_out
 from app.api.schemas.faults import fault_out
+from app.api.schemas.guest import clock_out, guest_run_out
+from app.api.schemas.heat import heat_out
 from app.api.schemas.memslots import memslot_change_out
 from app.api.schemas.stage2 import Stage2Out, Window, stage2_run_out
 from app.api.schemas.vms import vm_out
+from app.api.schemas.workloads import workload_out
 from app.fleet.fleet import Vm
 from app.fleet.work import work_of, work_of_listing, work_of_look
 from app.sim.actions import (
     Action,
+    AddWorkload,
+    AdvanceClock,
     ArmFault,
     ClearDirtyLog,
     DirtyLogOutcome,
@@ -36,6 +41,8 @@ from app.sim.actions import (
     HostUnmap,
     HostWrite,
     MemslotChange,
+    RemoveWorkload,
+    RunGuest,
     SetCpuOnline,
     SetEagerSplitChunkSize,
     SetManualProtect,
@@ -182,6 +189,11 @@ def look_at_stage2(vm: Vm, window: Window) -> Answer:
     return Answer(body)
 
 
+def look_at_heat(vm: Vm, slot: int, bins: int) -> Answer:
+    """Show a slot as a heat map."""
+    return Answer(heat_out(vm.live.machine.heat(slot, bins)))
+
+
 def set_cpu(vm: Vm, action: SetCpuOnline) -> Answer:
     """Plug a CPU in or out."""
     return Answer(cpu_out(vm.live.perform(action)))
@@ -197,3 +209,31 @@ def delete_fault(vm: Vm, fault_id: str) -> Answer:
     """Disarm a fault."""
     vm.live.perform(DisarmFault(fault_id))
     return Answer(None, 204)
+
+
+def add_workload(vm: Vm, action: AddWorkload) -> Answer:
+    """Add a workload."""
+    view = vm.live.perform(action)
+    return Answer(workload_out(view), 201, f"/v1/vms/{vm.vm_id}/workloads/{view.workload_id}")
+
+
+def delete_workloads(vm: Vm, *workload_ids: str) -> Answer:
+    """Take workloads off."""
+    for workload_id in workload_ids:
+        vm.live.perform(RemoveWorkload(workload_id))
+    return Answer(None, 204)
+
+
+def delete_all_workloads(vm: Vm) -> Answer:
+    """Take all workloads off."""
+    return delete_workloads(vm, *(view.workload_id for view in vm.live.machine.workloads()))
+
+
+def advance_clock(vm: Vm, action: AdvanceClock) -> Answer:
+    """Let time pass while the guest is paused."""
+    return Answer(clock_out(vm.live.perform(action)))
+
+
+def run_guest(vm: Vm, action: RunGuest) -> Answer:
+    """Let the workloads write."""
+    return Answer(guest_run_out(vm.live.perform(action)))

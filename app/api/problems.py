@@ -17,6 +17,7 @@ from app.fleet import errors as fleet
 from app.fleet.replays import IDEMPOTENCY_KEY
 from app.sim.base import errors as kvm
 from app.sim.base.errors import Errno, KvmError
+from app.vmm import errors as vmm
 
 MAX_VALUE_CHARS: Final = 64
 MAX_SHOWN_BITS: Final = 256
@@ -67,6 +68,9 @@ _KVM_STATUS: Final[Mapping[type[KvmError], tuple[int, str]]] = {
     kvm.NoSuchFaultError: (404, "No such fault"),
     kvm.GfnBeyondIpaSpaceError: (409, "A gfn beyond the IPA space"),
     kvm.SenselessFaultError: (409, "The fault makes no sense"),
+    kvm.NoSuchWorkloadError: (404, "No such workload"),
+    kvm.InvalidWorkloadError: (409, "The workload makes no sense"),
+    kvm.TooManyWritesError: (409, "Too many writes"),
     fleet.NoSuchVmError: (404, "No such VM"),
     fleet.NoSuchSessionError: (404, "No such session"),
     fleet.SessionExistsError: (409, "The session exists"),
@@ -76,6 +80,16 @@ _KVM_STATUS: Final[Mapping[type[KvmError], tuple[int, str]]] = {
     fleet.PageLimitError: (409, "Too many pages"),
     fleet.StateBytesLimitError: (409, "Too many bytes of state"),
     fleet.FaultLimitError: (409, "Too many faults"),
+    fleet.WorkloadLimitError: (409, "Too many workloads"),
+    fleet.EventReaderLimitError: (409, "Too many readers of events"),
+    fleet.NoSuchMigrationError: (404, "No such migration"),
+    fleet.NoSuchComparisonError: (404, "No such comparison"),
+    fleet.MigrationRunningError: (409, "The VM is being migrated"),
+    fleet.MigrationLimitError: (409, "Too many migrations"),
+    vmm.InvalidMigrationError: (409, "The migration makes no sense"),
+    vmm.SlotChangedError: (409, "A slot changed while it was migrated"),
+    fleet.NoSuchScenarioError: (404, "No such scenario"),
+    fleet.SenselessScenarioError: (409, "The scenario makes no sense"),
     fleet.IdempotencyKeyReusedError: (422, "The idempotency key has served another request"),
     fleet.IdempotencyKeyInFlightError: (409, "The first request is in flight"),
     fleet.IdempotencyKeyLimitError: (409, "Too many answers to keep"),

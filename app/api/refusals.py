@@ -28,6 +28,7 @@ from app.fleet import errors as fleet
 from app.fleet.replays import IDEMPOTENCY_KEY
 from app.sim.base import errors as kvm
 from app.sim.base.errors import KvmError
+from app.vmm import errors as vmm
 
 CODES: Final = "x-problem-codes"
 """Extension under which a documented refusal names the `code`s of its problem documents."""
@@ -35,6 +36,7 @@ CODES: Final = "x-problem-codes"
 _ACCESS: Final = (kvm.GfnBeyondIpaSpaceError, kvm.InvalidArgumentError)
 _GUEST_ACCESS: Final = (kvm.NoSuchVcpuError, *_ACCESS)
 _FAULT: Final = (kvm.SenselessFaultError, kvm.NoSuchCpuError, kvm.GfnBeyondIpaSpaceError)
+_WORKLOAD: Final = (kvm.NoSuchMemslotError, kvm.NoSuchVcpuError, kvm.InvalidWorkloadError)
 _REGION: Final = (
     kvm.InvalidArgumentError,
     kvm.MemslotChangedError,
@@ -65,25 +67,60 @@ _OWN: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
     "host_unmap": _ACCESS,
     "create_session": (fleet.SessionExistsError, fleet.SessionLimitError),
     "delete_session": (fleet.DefaultSessionError,),
-    "create_vm": (fleet.NoSuchSessionError, fleet.VmLimitError, *_REGION, *_FAULT),
+    "create_vm": (fleet.NoSuchSessionError, fleet.VmLimitError, *_REGION, *_FAULT, *_WORKLOAD),
+    "list_events": (fleet.EventReaderLimitError,),
+    "put_scenario": (
+        fleet.SenselessScenarioError,
+        fleet.VmLimitError,
+        *_REGION,
+        *_FAULT,
+    ),
+    "get_scenario": (fleet.NoSuchScenarioError,),
+    "delete_scenario": (fleet.NoSuchScenarioError,),
     "list_vms": (fleet.NoSuchSessionError,),
     "update_vm": (kvm.MemslotsPresentError, kvm.InvalidArgumentError),
     "set_memslot": _REGION,
     "get_memslot": (kvm.NoSuchMemslotError,),
     "delete_memslot": (kvm.NoSuchMemslotError,),
+    "get_heat": (kvm.NoSuchMemslotError,),
     "get_stage2": (kvm.GfnBeyondIpaSpaceError,),
     "get_cpu": (kvm.NoSuchCpuError,),
     "set_cpu": (kvm.NoSuchCpuError, kvm.LastCpuError),
+    "start_migration": (
+        fleet.NoSuchVmError,
+        fleet.MigrationRunningError,
+        fleet.MigrationLimitError,
+        vmm.InvalidMigrationError,
+        fleet.StateBytesLimitError,
+    ),
+    "list_migrations": (fleet.NoSuchSessionError,),
+    "start_comparison": (
+        fleet.NoSuchSessionError,
+        fleet.MigrationLimitError,
+        vmm.InvalidMigrationError,
+        *_REGION,
+        *_FAULT,
+        *_WORKLOAD,
+    ),
+    "list_comparisons": (fleet.NoSuchSessionError,),
     "add_fault": (*_FAULT, fleet.FaultLimitError),
     "get_fault": (kvm.NoSuchFaultError,),
     "delete_fault": (kvm.NoSuchFaultError,),
+    "add_workload": (*_WORKLOAD, fleet.WorkloadLimitError, fleet.StateBytesLimitError),
+    "get_workload": (kvm.NoSuchWorkloadError,),
+    "delete_workload": (kvm.NoSuchWorkloadError,),
+    "advance_clock": (kvm.InvalidArgumentError,),
+    "run_guest": (kvm.InvalidArgumentError, kvm.TooManyWritesError),
 }
 """What the core and the fleet refuse, by operation id, beside the names in its path."""
 
 _NAMED_IN_PATH: Final[Mapping[str, ProblemType]] = {
     "{vm_id}": KVM_PROBLEMS[fleet.NoSuchVmError],
     "{session_id}": KVM_PROBLEMS[fleet.NoSuchSessionError],
+    "{migration_id}": KVM_PROBLEMS[fleet.NoSuchMigrationError],
+    "{comparison_id}": KVM_PROBLEMS[fleet.NoSuchComparisonError],
     "{code}": NO_SUCH_PATH,
+    "{name}": KVM_PROBLEMS[fleet.NoSuchScenarioError],
 }
 _OF_HEADERS: Final[Mapping[str, tuple[ProblemType, ...]]] = {
     IDEMPOTENCY_KEY: (

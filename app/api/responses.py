@@ -9,6 +9,8 @@ from starlette.responses import JSONResponse, Response
 JSON_MEDIA_TYPE: Final = "application/json"
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 OCTETS_MEDIA_TYPE: Final = "application/octet-stream"
+EVENTS_MEDIA_TYPE: Final = "text/event-stream"
+CSV_MEDIA_TYPE: Final = "text/csv"
 
 
 class JsonResponse(JSONResponse):

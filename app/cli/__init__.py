@@ -1,16 +1,17 @@
-"""The command line: `hacdbs-sim serve | healthcheck | demo`."""
+"""The command line: `hacdbs-sim`. docs/cli.md shows each command."""
 
 import typer
 
 from app.cli.demo import demo
 from app.cli.healthcheck import healthcheck
+from app.cli.lazy import LazyGroup
 from app.cli.serve import serve
 
 cli = typer.Typer(
     name="hacdbs-sim",
+    cls=LazyGroup,
     help="Simulated KVM/arm64 virtual machines with an accelerated dirty log, over REST.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 for command in (serve, healthcheck, demo):

@@ -6,6 +6,7 @@ still would take all file descriptors.
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, Final
 
@@ -34,6 +35,13 @@ ONE_WRITE: Final = "hacdbs.one_write"
 
 uvicorn writes its head as soon as it has it, as a stream wants it, and the body behind it: two calls of
 the system, of some 10 us each.
+"""
+
+
+ON_STOP: Final = "hacdbs.on_stop"
+"""Extension of ASGI: a function that takes what is to be called when the server begins to stop.
+
+An answer without end has to end then; the application is told of the stop only after all answers.
 """
 
 
@@ -76,6 +84,7 @@ class BoundedHttp(HttpToolsProtocol):
     """At the so many-th look in a row that finds a head unfinished, or nothing moved, it ends."""
 
     _running: RequestResponseCycle | None = None
+    _at_stop: Callable[[], None] | None = None
     _timer: asyncio.TimerHandle
     _is_in_head = True
     _head_read_bytes = 0
@@ -188,8 +197,22 @@ class BoundedHttp(HttpToolsProtocol):
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        cycle.scope["extensions"] = {ONE_WRITE: partial(_write_once, cycle)}  # type: ignore[dict-item]
+        self._at_stop = None
+        cycle.scope["extensions"] = {
+            ONE_WRITE: partial(_write_once, cycle),  # type: ignore[dict-item]
+            ON_STOP: self._call_at_stop,  # type: ignore[dict-item]
+        }
         super()._start_asgi_task(cycle, app)
+
+    def _call_at_stop(self, call: Callable[[], None]) -> None:
+        self._at_stop = call
+
+    @override
+    def shutdown(self) -> None:
+        """Begin to stop: end an answer that would not end by itself."""
+        super().shutdown()
+        if self._at_stop is not None:
+            self._at_stop()
 
     @override
     def send_400_response(self, msg: str) -> None:

@@ -22,6 +22,7 @@ APPLICATION: Final = "app.main:app"
 
 
 def serve(
+    *,
     host: Annotated[str | None, typer.Option(help="Address; default: HACDBS_HOST.")] = None,
     port: Annotated[
         int | None, typer.Option(help="Port, 0 for any free one; default: HACDBS_PORT.")
@@ -31,9 +32,15 @@ def serve(
     ] = None,
     log_format: Annotated[LogFormat | None, typer.Option(help="How log lines are written.")] = None,
     log_level: Annotated[LogLevel | None, typer.Option(help="From which severity on.")] = None,
+    scenario: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="What the session `default` is at the start."),
+    ] = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let calls in flight end; the environment is HACDBS_*."""
-    override_settings(host=host, port=port, log_format=log_format, log_level=log_level)
+    override_settings(
+        host=host, port=port, log_format=log_format, log_level=log_level, scenario=scenario
+    )
     try:
         settings = read_settings()
     except BadSettingsError as error:

@@ -1,20 +1,18 @@
 """Real programs' page writes, and where in the guest they happen.
 
-The recordings lie in `app/cli/data` (PROVENANCE.md there says how they were made). One VM runs many
-programs: each keeps the order of its pages and the gaps between its segments, up to a bound, and
+The recordings are those of `app.traces`. One VM runs many programs: each keeps the order of its pages and the gaps between its segments, up to a bound, and
 gets a part of the slot to itself; a vCPU runs its programs interval by interval.
 """
 
 from dataclasses import dataclass
-from importlib import resources
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.cli.ledger import Pages
+from app.traces.recording import SHIPPED, Recording, shipped
 
-TRACES: Final = ("xz", "sqlite", "cc1")
 XZ_COPIES: Final = 8
 
 # 32 MiB: keeps heap, libraries and stack in blocks of their own without 47-bit holes between them
@@ -30,26 +28,19 @@ class Trace:
     """
 
     name: str
-    interval_start: NDArray[np.int64]
-    pages: NDArray[np.uint32]
+    recording: Recording
     layout: Pages
 
     @classmethod
     def load(cls, name: str) -> Self:
-        """Read one of `TRACES` from the package's data."""
-        resource = resources.files("app.cli") / "data" / f"{name}.npz"
-        with resource.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return cls(
-                name,
-                arrays["interval_start"].astype(np.int64),
-                arrays["pages"].astype(np.uint32),
-                lay_out(arrays["vpage"].astype(np.uint64)),
-            )
+        """Read one of those that ship."""
+        recording = shipped(name)
+        return cls(name, recording, lay_out(recording.vpage))
 
     @property
     def intervals(self) -> int:
         """Number of intervals."""
-        return len(self.interval_start) - 1
+        return self.recording.intervals
 
     @property
     def span(self) -> int:
@@ -58,9 +49,7 @@ class Trace:
 
     def written_in(self, interval: int) -> Pages:
         """Pages written in an interval, as places in `layout`; after the last it starts anew."""
-        interval %= self.intervals
-        first, end = self.interval_start[interval : interval + 2]
-        return self.layout[self.pages[first:end]]
+        return self.layout[self.recording.written_in(interval % self.intervals)]
 
 
 def lay_out(vpage: NDArray[np.uint64]) -> Pages:
@@ -101,8 +90,8 @@ def populate(npages: int, vcpus: int, rng: np.random.Generator) -> Guest:
     The parts are equal and dealt to the programs at random, each program begins at a random page of
     its part, and the copies of `xz` at different intervals, as eight jobs would.
     """
-    traces = {name: Trace.load(name) for name in TRACES}
-    names = ["xz"] * XZ_COPIES + [name for name in TRACES if name != "xz"]
+    traces = {name: Trace.load(name) for name in SHIPPED}
+    names = ["xz"] * XZ_COPIES + [name for name in SHIPPED if name != "xz"]
     part = npages // len(names)
     parts = rng.permutation(len(names))
     programs = [

@@ -5,12 +5,13 @@ Both make every operation, retry what may be retried, and raise problem document
 """
 
 from app.client.answers import (
-    Accelerator,
     Access,
     BatchResult,
-    CleaningReport,
     CpuInfo,
+    Event,
+    Events,
     FaultInfo,
+    Heat,
     MemslotChange,
     MemslotInfo,
     SessionInfo,
@@ -18,6 +19,7 @@ from app.client.answers import (
     VmInfo,
 )
 from app.client.blocking import ArmedFault, Client, Cpu, Session, Slot, Vm
+from app.client.cleaning import Accelerator, CleaningReport
 from app.client.connecting import Sent, open_http
 from app.client.coroutines import (
     AsyncArmedFault,
@@ -41,7 +43,10 @@ from app.client.errors import (
     UnexpectedAnswerError,
     WaitTimeoutError,
 )
+from app.client.migrating import AsyncComparison, AsyncMigration, Comparison, Migration
+from app.client.outcomes import Mismatch, ScenarioOutcome, ScenarioStep, ShippedScenario
 from app.client.pages import DirtyLog, LogWindow
+from app.client.reports import ComparisonInfo, MigrationInfo
 from app.client.serving import Service, serve_in_thread
 from app.client.specs import FaultSpec, FeaturesSpec, MemslotSpec, WhenSpec
 
@@ -51,7 +56,9 @@ __all__ = [
     "ArmedFault",
     "AsyncArmedFault",
     "AsyncClient",
+    "AsyncComparison",
     "AsyncCpu",
+    "AsyncMigration",
     "AsyncSession",
     "AsyncSlot",
     "AsyncVm",
@@ -60,27 +67,38 @@ __all__ = [
     "CleaningReport",
     "Client",
     "ClientError",
+    "Comparison",
+    "ComparisonInfo",
     "ConflictError",
     "Cpu",
     "CpuInfo",
     "DirtyLog",
+    "Event",
+    "Events",
     "FaultInfo",
     "FaultSpec",
     "FeaturesSpec",
+    "Heat",
     "InvalidRequestError",
     "LogWindow",
     "MemslotChange",
     "MemslotInfo",
     "MemslotSpec",
+    "Migration",
+    "MigrationInfo",
+    "Mismatch",
     "NotAllowedError",
     "NotFoundError",
     "PreconditionFailedError",
     "ProblemError",
+    "ScenarioOutcome",
+    "ScenarioStep",
     "Sent",
     "Service",
     "ServiceDefectError",
     "Session",
     "SessionInfo",
+    "ShippedScenario",
     "Slot",
     "Stage2Run",
     "TransportError",

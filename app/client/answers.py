@@ -61,6 +61,7 @@ class Limits(Answer):
     max_state_bytes: int
     max_body_bytes: int
     max_faults_per_vm: int
+    max_workloads_per_vm: int
     max_sessions: int
     max_batch_actions: int
     max_ranges: int
@@ -170,8 +171,90 @@ class Features(Answer):
     hacdbs: bool
 
 
+class Burst(Answer):
+    """When a workload writes, and when it rests."""
+
+    on_ns: int
+    off_ns: int
+
+
+class WorkloadInfo(Answer):
+    """A workload; the fields of another kind than its own are None."""
+
+    workload_id: str
+    slot: int
+    kind: str
+    writes_per_second: int | None
+    first_page: int
+    num_pages: int
+    seed: int
+    burst: Burst | None
+    writer: str
+    vcpu: int
+    writes: int
+    skipped: int
+    hot_fraction: float | None = None
+    hot_share: float | None = None
+    exponent: float | None = None
+    set_pages: int | None = None
+    move_every_writes: int | None = None
+    step_pages: int | None = None
+    trace: str | None = None
+    interval_ns: int | None = None
+    loop: bool | None = None
+    copies: int | None = None
+    scale: bool | None = None
+    interval_count: int | None = None
+    record_count: int | None = None
+
+
+class Clock(Answer):
+    """A VM's virtual clock, in nanoseconds; `debt_ns` is what the next run pays."""
+
+    now_ns: int
+    guest_ns: int
+    stalled_ns: int
+    throttled_ns: int
+    debt_ns: int
+
+
+class GuestRun(Answer):
+    """What a run of the guest did: its time, its writes, and what they met."""
+
+    clock: Clock
+    guest_ns: int
+    stalled_ns: int
+    throttled_ns: int
+    slices: int
+    writes: int
+    skipped: int
+    pages: int
+    newly_dirty: int
+    translation_faults: int
+    permission_faults: int
+    mmio_exits: int
+    block_splits: int
+    blocks_mapped: int
+
+
+class Knob(Answer):
+    """A knob of the cost model: its default, and where that comes from."""
+
+    name: str
+    unit: str
+    default: int
+    assumption: bool
+    source: str
+
+
+class CostModel(Answer):
+    """What counted events cost in virtual time."""
+
+    knobs: tuple[Knob, ...]
+
+
 class VmInfo(Answer):
-    """A VM. `counters` are sums over its life, by name. The ETag stands for its settings."""
+    """A VM. `counters` are sums over its life, `costs` the cost model's picoseconds, by name. The ETag stands for its settings."""
 
     vm_id: str
     name: str
@@ -187,6 +270,8 @@ class VmInfo(Answer):
     seed: int
     memslots: list[MemslotInfo]
     faults: list[FaultInfo]
+    workloads: list[WorkloadInfo]
+    costs: dict[str, int]
     counters: dict[str, int]
     etag: str | None = None
 
@@ -244,79 +329,6 @@ class Access(Answer):
     blocks_mapped: int
 
 
-class EntryError(Answer):
-    """Where the unit stopped, and why."""
-
-    reason: str
-    batch: int
-    index: int
-    gfn: int | None
-
-
-class Run(Answer):
-    """One run of the unit."""
-
-    size: int
-    cleaned: int
-    first_gfn: int
-    last_gfn: int
-    ttwl: int
-
-
-class Accelerator(Answer):
-    """What the architecture's hook did before the software; `trace` only where asked for."""
-
-    cpu: int
-    outcome: str
-    errno: str | None
-    batches: int
-    entries: int
-    cleaned: int
-    requeued: int
-    blocks_split: int
-    error: EntryError | None
-    trace: list[Run] | None = None
-    trace_omitted: int | None = None
-
-
-class Software(Answer):
-    """What software cleaning did."""
-
-    ran: bool
-    words: int
-    pages: int
-    write_protected: int
-    blocks_split: int
-
-
-class CleaningReport(Answer):
-    """How the pages of a get or a clear were cleaned; a look or a copy has no accelerator."""
-
-    slot: int
-    first_page: int
-    num_pages: int
-    dirty_count: int
-    remaining_count: int
-    accelerator: Accelerator | None
-    software: Software
-    flush_tlb: bool
-
-    @property
-    def cleaned_by_hardware(self) -> int:
-        """Value of how many pages the unit cleaned."""
-        return 0 if self.accelerator is None else self.accelerator.cleaned
-
-    @property
-    def cleaned_by_software(self) -> int:
-        """Value of how many pages software cleaned."""
-        return self.software.pages
-
-    @property
-    def requeued(self) -> int:
-        """Value of how many pages went back to the bitmap when the unit stopped early."""
-        return 0 if self.accelerator is None else self.accelerator.requeued
-
-
 class BatchResult(Answer):
     """What an action's own call would have answered: its status, and its body or problem."""
 
@@ -333,3 +345,46 @@ class BatchResults(Answer):
     """Results, up to and including the first refusal."""
 
     results: list[BatchResult] = Field(default=[])
+
+
+class Heat(Answer):
+    """Pages of a slot by bin: how many are dirty (None without a log), and in which state of stage 2.
+
+    A bin has `pages_per_bin` pages, the last one perhaps fewer; the five states of a bin add up to them.
+    """
+
+    slot: int
+    npages: int
+    bins: int
+    pages_per_bin: int
+    dirty: list[int] | None
+    unmapped: list[int]
+    read_only: list[int]
+    read_write: list[int]
+    writable_clean: list[int]
+    writable_dirty: list[int]
+
+
+class Event(Answer):
+    """Something that happened; `vm_id` is None where it was a whole session."""
+
+    event_id: int
+    type: str
+    session_id: str
+    vm_id: str | None
+    now_ns: int
+    details: dict[str, str | int | bool | None]
+
+
+class Events(Answer):
+    """Events behind a position, oldest first.
+
+    `next_after` is the position to go on from; `stale` tells that events behind the position asked for
+    are gone, or that it is none of this service's.
+    """
+
+    events: list[Event]
+    next_after: int
+    oldest_event_id: int
+    last_event_id: int
+    stale: bool

@@ -18,13 +18,24 @@ from app.client.connecting import (
 )
 from app.client.errors import ClientError, NotFoundError
 from app.client.in_process import ANY_HOST, IN_PROCESS_URL, ThreadTransport, load_application
+from app.client.migrating import (
+    Comparison,
+    Migration,
+    begun,
+    compared,
+)
+from app.client.operations import events as of_events
 from app.client.operations import faults as of_faults
+from app.client.operations import guest as of_guest
 from app.client.operations import memory as of_memory
+from app.client.operations import migrations as of_migrations
+from app.client.operations import scenarios as of_scenarios
 from app.client.operations import service as of_service
 from app.client.operations import vms as of_vms
 from app.client.retrying import RETRIES, Exchange, Retrying
 from app.client.specs import CpuRef, SlotRef
 from app.client.waiting import READY_SECONDS, WAIT_SECONDS, Patience, is_not_ready
+from app.client.watching import root_watch, watch_events
 
 T = TypeVar("T")
 
@@ -46,6 +57,7 @@ class Slot(Handle[SlotRef]):
     delete = bound(of_memory.delete_memslot)
     get_dirty_log = bound(of_memory.get_dirty_log)
     peek = bound(of_memory.peek_dirty_log)
+    heat = bound(of_memory.get_heat)
     clear = bound(of_memory.clear_dirty_log)
 
     @property
@@ -122,11 +134,20 @@ class Vm(Handle[str]):
     get_fault = bound(of_faults.get_fault)
     delete_fault = bound(of_faults.delete_fault)
     delete_faults = bound(of_faults.delete_faults)
+    workloads = bound_list(of_guest.list_workloads)
+    add_workload = bound(of_guest.add_workload)
+    get_workload = bound(of_guest.get_workload)
+    delete_workload = bound(of_guest.delete_workload)
+    delete_workloads = bound(of_guest.delete_workloads)
+    clock = bound(of_guest.get_clock)
+    advance_clock = bound(of_guest.advance_clock)
+    run_guest = bound(of_guest.run_guest)
     guest_write = bound(of_memory.guest_write)
     guest_read = bound(of_memory.guest_read)
     host_write = bound(of_memory.host_write)
     host_unmap = bound(of_memory.host_unmap)
     batch = bound(of_vms.run_batch)
+    migrate = then(bound(of_migrations.start_migration), lambda vm, info: begun(vm.client, info))
 
     @property
     def vm_id(self) -> str:
@@ -157,6 +178,9 @@ class Session(Handle[str]):
     get = bound(of_service.get_session)
     delete = bound(of_service.delete_session)
     reset = bound(of_service.reset_session)
+    put_scenario = bound(of_scenarios.put_scenario)
+    scenario = bound(of_scenarios.get_scenario)
+    delete_scenario = bound(of_scenarios.delete_scenario)
     vms = bound_list(of_vms.list_vms)
     create_vm = then(bound(of_vms.create_vm), lambda session, info: made_vm(session.client, info))
 
@@ -258,13 +282,23 @@ class Client:
     metrics = root(of_service.get_metrics)
     capabilities = root(of_service.get_capabilities)
     fault_types = root(of_service.list_fault_types)
+    cost_model = root(of_guest.get_cost_model)
     problem = root(of_service.get_problem)
     create_session = then(
         root(of_service.create_session), lambda client, info: Session(client, info.session_id)
     )
     sessions = root_list(of_service.list_sessions)
+    scenarios = root_list(of_scenarios.list_scenarios)
+    shipped_scenario = root(of_scenarios.get_shipped_scenario)
     create_vm = then(root(of_vms.create_vm), made_vm)
     vms = root_list(of_vms.list_vms)
+    migrate = then(root(of_migrations.start_migration), begun)
+    migrations = root_list(of_migrations.list_migrations)
+    migration_presets = root_list(of_migrations.list_migration_presets)
+    compare = then(root(of_migrations.start_comparison), compared)
+    comparisons = root_list(of_migrations.list_comparisons)
+    list_events = root(of_events.list_events)
+    watch_events = root_watch(watch_events)
 
     def session(self, session_id: str = of_vms.DEFAULT_SESSION) -> Session:
         """Name a session, which need not be there."""
@@ -273,6 +307,14 @@ class Client:
     def vm(self, vm_id: str) -> Vm:
         """Name a VM, which need not be there."""
         return Vm(self, vm_id)
+
+    def migration(self, migration_id: str) -> Migration:
+        """Name a migration, which need not be there."""
+        return Migration(self, migration_id)
+
+    def comparison(self, comparison_id: str) -> Comparison:
+        """Name a comparison, which need not be there."""
+        return Comparison(self, comparison_id)
 
     def wait_ready(self, timeout: float = READY_SECONDS) -> None:
         """Wait until the service takes work.

@@ -27,13 +27,24 @@ from app.client.connecting import (
 )
 from app.client.errors import ClientError, NotFoundError
 from app.client.in_process import ANY_HOST, IN_PROCESS_URL, LoopTransport, load_application
+from app.client.migrating import (
+    AsyncComparison,
+    AsyncMigration,
+    begun_async,
+    compared_async,
+)
+from app.client.operations import events as of_events
 from app.client.operations import faults as of_faults
+from app.client.operations import guest as of_guest
 from app.client.operations import memory as of_memory
+from app.client.operations import migrations as of_migrations
+from app.client.operations import scenarios as of_scenarios
 from app.client.operations import service as of_service
 from app.client.operations import vms as of_vms
 from app.client.retrying import RETRIES, Exchange, Retrying
 from app.client.specs import CpuRef, SlotRef
 from app.client.waiting import READY_SECONDS, WAIT_SECONDS, Patience, is_not_ready
+from app.client.watching import root_watch_async, watch_events
 
 T = TypeVar("T")
 
@@ -55,6 +66,7 @@ class AsyncSlot(AsyncHandle[SlotRef]):
     delete = bound_async(of_memory.delete_memslot)
     get_dirty_log = bound_async(of_memory.get_dirty_log)
     peek = bound_async(of_memory.peek_dirty_log)
+    heat = bound_async(of_memory.get_heat)
     clear = bound_async(of_memory.clear_dirty_log)
 
     @property
@@ -131,11 +143,22 @@ class AsyncVm(AsyncHandle[str]):
     get_fault = bound_async(of_faults.get_fault)
     delete_fault = bound_async(of_faults.delete_fault)
     delete_faults = bound_async(of_faults.delete_faults)
+    workloads = bound_list_async(of_guest.list_workloads)
+    add_workload = bound_async(of_guest.add_workload)
+    get_workload = bound_async(of_guest.get_workload)
+    delete_workload = bound_async(of_guest.delete_workload)
+    delete_workloads = bound_async(of_guest.delete_workloads)
+    clock = bound_async(of_guest.get_clock)
+    advance_clock = bound_async(of_guest.advance_clock)
+    run_guest = bound_async(of_guest.run_guest)
     guest_write = bound_async(of_memory.guest_write)
     guest_read = bound_async(of_memory.guest_read)
     host_write = bound_async(of_memory.host_write)
     host_unmap = bound_async(of_memory.host_unmap)
     batch = bound_async(of_vms.run_batch)
+    migrate = then_async(
+        bound_async(of_migrations.start_migration), lambda vm, info: begun_async(vm.client, info)
+    )
 
     @property
     def vm_id(self) -> str:
@@ -166,6 +189,9 @@ class AsyncSession(AsyncHandle[str]):
     get = bound_async(of_service.get_session)
     delete = bound_async(of_service.delete_session)
     reset = bound_async(of_service.reset_session)
+    put_scenario = bound_async(of_scenarios.put_scenario)
+    scenario = bound_async(of_scenarios.get_scenario)
+    delete_scenario = bound_async(of_scenarios.delete_scenario)
     vms = bound_list_async(of_vms.list_vms)
     create_vm = then_async(
         bound_async(of_vms.create_vm), lambda session, info: made_vm(session.client, info)
@@ -270,14 +296,24 @@ class AsyncClient:
     metrics = root_async(of_service.get_metrics)
     capabilities = root_async(of_service.get_capabilities)
     fault_types = root_async(of_service.list_fault_types)
+    cost_model = root_async(of_guest.get_cost_model)
     problem = root_async(of_service.get_problem)
     create_session = then_async(
         root_async(of_service.create_session),
         lambda client, info: AsyncSession(client, info.session_id),
     )
     sessions = root_list_async(of_service.list_sessions)
+    scenarios = root_list_async(of_scenarios.list_scenarios)
+    shipped_scenario = root_async(of_scenarios.get_shipped_scenario)
     create_vm = then_async(root_async(of_vms.create_vm), made_vm)
     vms = root_list_async(of_vms.list_vms)
+    migrate = then_async(root_async(of_migrations.start_migration), begun_async)
+    migrations = root_list_async(of_migrations.list_migrations)
+    migration_presets = root_list_async(of_migrations.list_migration_presets)
+    compare = then_async(root_async(of_migrations.start_comparison), compared_async)
+    comparisons = root_list_async(of_migrations.list_comparisons)
+    list_events = root_async(of_events.list_events)
+    watch_events = root_watch_async(watch_events)
 
     def session(self, session_id: str = of_vms.DEFAULT_SESSION) -> AsyncSession:
         """Name a session, which need not be there."""
@@ -286,6 +322,14 @@ class AsyncClient:
     def vm(self, vm_id: str) -> AsyncVm:
         """Name a VM, which need not be there."""
         return AsyncVm(self, vm_id)
+
+    def migration(self, migration_id: str) -> AsyncMigration:
+        """Name a migration, which need not be there."""
+        return AsyncMigration(self, migration_id)
+
+    def comparison(self, comparison_id: str) -> AsyncComparison:
+        """Name a comparison, which need not be there."""
+        return AsyncComparison(self, comparison_id)
 
     async def wait_ready(self, timeout: float = READY_SECONDS) -> None:  # noqa: ASYNC109 - as Client
         """Wait until the service takes work.

@@ -18,6 +18,7 @@ from app.settings import LogLevel, Settings
 
 APPLICATION: Final = "app.main"
 IN_PROCESS_URL: Final = "http://in-process"
+EVENT_STREAM: Final = "text/event-stream"
 ANY_HOST: Final = {"allowed_hosts": ("*",)}
 """A setting: no browser gets here, so no name in the Host header needs to be doubted."""
 
@@ -54,6 +55,19 @@ class LoopTransport(httpx.ASGITransport):
     async def __aenter__(self) -> Self:
         await self._life.enter_async_context(self._application.lifespan())
         return self
+
+    @override
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Make one request; an answer without end would never be given back, so it is refused.
+
+        Raises:
+            UnsupportedProtocol: It asks for a stream of events.
+        """
+        if EVENT_STREAM in request.headers.get("accept", ""):
+            raise httpx.UnsupportedProtocol(
+                "a stream cannot be read in process; watch_events() can", request=request
+            )
+        return await super().handle_async_request(request)
 
     @override
     async def aclose(self) -> None:

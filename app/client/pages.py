@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.client.answers import Accelerator, CleaningReport, Software
+from app.client.cleaning import Accelerator, CleaningReport, Software
 
 Words: TypeAlias = NDArray[np.uint64]
 """The ioctl's bitmap: 64-bit words, bit 0 of the first word is the first page."""

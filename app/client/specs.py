@@ -1,4 +1,4 @@
-"""What callers may give: memslots, faults and features, as typed dicts."""
+"""What callers may give: memslots, faults, workloads and features, as typed dicts."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Required, TypeAlias
@@ -46,6 +46,39 @@ class FaultSpec(TypedDict, total=False):
     every: int
     times: int | None
     when: WhenSpec
+
+
+class BurstSpec(TypedDict):
+    """When a workload writes, and when it rests."""
+
+    on_ns: int
+    off_ns: int
+
+
+class WorkloadSpec(TypedDict, total=False):
+    """A workload of a VM to be made; the fields of its kind beside those that all have."""
+
+    kind: Required[str]
+    slot: Required[int]
+    writes_per_second: int
+    first_page: int
+    num_pages: int
+    seed: int
+    burst: BurstSpec | None
+    writer: str
+    vcpu: int
+    hot_fraction: float
+    hot_share: float
+    exponent: float
+    set_pages: int
+    move_every_writes: int
+    step_pages: int
+    trace: str
+    pages: Sequence[Sequence[int]]
+    interval_ns: int
+    loop: bool
+    copies: int
+    scale: bool
 
 
 class FeaturesSpec(TypedDict, total=False):

@@ -61,6 +61,54 @@ class FaultLimitError(FleetError):
     code = "fault_limit"
 
 
+class WorkloadLimitError(FleetError):
+    """The VM has as many workloads as one VM takes."""
+
+    code = "workload_limit"
+
+
+class EventReaderLimitError(FleetError):
+    """As many callers wait for events as the service takes."""
+
+    code = "event_reader_limit"
+
+
+class NoSuchMigrationError(FleetError):
+    """No migration of that id is kept; it may have gone with its session, or for newer ones."""
+
+    code = "no_such_migration"
+
+
+class NoSuchComparisonError(FleetError):
+    """No comparison of that id is kept; it may have gone with its session, or for newer ones."""
+
+    code = "no_such_comparison"
+
+
+class MigrationRunningError(FleetError):
+    """The VM is being migrated: one migration at a time."""
+
+    code = "migration_running"
+
+
+class MigrationLimitError(FleetError):
+    """As many migrations and comparisons run as the service takes."""
+
+    code = "migration_limit"
+
+
+class NoSuchScenarioError(FleetError):
+    """No scenario stands in the session, or none of that name ships."""
+
+    code = "no_such_scenario"
+
+
+class SenselessScenarioError(FleetError):
+    """The scenario names a VM that it does not have, or two by one key."""
+
+    code = "senseless_scenario"
+
+
 class IdempotencyKeyReusedError(FleetError):
     """The Idempotency-Key has served another request."""
 
@@ -89,7 +137,7 @@ class SetupRefusedError(Exception):
     """A part of a VM to be made was refused; the cause is the refusal.
 
     Args:
-        part: `memslots` or `faults`.
+        part: `memslots`, `faults` or `workloads`.
         index: Which of them, from 0.
         cause: Why.
     """

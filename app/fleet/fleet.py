@@ -7,9 +7,10 @@ finishes on the machine that it holds.
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from app.fleet.budget import StateBudget
@@ -23,12 +24,15 @@ from app.fleet.errors import (
     SetupRefusedError,
     VmLimitError,
 )
+from app.fleet.events import EventLog, EventType
 from app.fleet.limits import MAX_SESSIONS, Limits
 from app.fleet.live import LiveMachine
+from app.fleet.migrations import Migrations
 from app.fleet.replays import Replays
+from app.fleet.scenarios import StandingScenario
 from app.fleet.tally import Tally
 from app.fleet.work import INLINE_WORK, work_of_making
-from app.sim.actions import ArmFault, MachineConfig, SetMemoryRegion
+from app.sim.actions import AddWorkload, ArmFault, MachineConfig, SetMemoryRegion
 from app.sim.base.errors import KvmError
 from app.sim.machine import Machine
 
@@ -52,6 +56,7 @@ class VmSpec:
     config: MachineConfig
     memslots: tuple[SetMemoryRegion, ...] = ()
     faults: tuple[ArmFault, ...] = ()
+    workloads: tuple[AddWorkload, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,13 +81,20 @@ class Session:
     session_id: str
     vms: dict[int, Vm] = field(default_factory=dict)
     last_number: int = 0
+    scenario: StandingScenario | None = None
+    scenario_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a scenario is put up: of two at a time, one follows the other."""
 
 
 @contextmanager
 def _named(part: str, index: int) -> Generator[None]:
-    """Say which part of a VM to be made was refused."""
+    """Say which part of what is to be made was refused."""
     try:
         yield
+    except SetupRefusedError as inner:
+        raise SetupRefusedError(
+            f"{part}/{index}/{inner.part}", inner.index, inner.cause
+        ) from inner.cause
     except KvmError as cause:
         raise SetupRefusedError(part, index, cause) from cause
 
@@ -95,6 +107,8 @@ class Fleet:
         self.tally = Tally()
         self.budget = StateBudget(limits.max_state_bytes)
         self.replays = Replays(limits, time.monotonic)
+        self.events = EventLog()
+        self.migrations = Migrations(self.budget, self.events)
         self._sessions = {DEFAULT_SESSION: Session(DEFAULT_SESSION)}
         self._vms: dict[str, Vm] = {}
         self._last_generated = 0
@@ -146,17 +160,33 @@ class Fleet:
                 field="session_id",
                 value=session_id,
             )
-        self.reset_session(session_id)
+        vm_count = self._empty(session_id)
         self.replays.clear(resets_scope(session_id))
         del self._sessions[session_id]
+        self.events.emit(
+            EventType.SESSION_DELETED, session_id=session_id, details={"vm_count": vm_count}
+        )
 
     def reset_session(self, session_id: str) -> None:
         """Delete a session's VMs, number the next ones from 1 again, forget its retries."""
+        vm_count = self._empty(session_id)
+        self.events.emit(
+            EventType.SESSION_RESET, session_id=session_id, details={"vm_count": vm_count}
+        )
+
+    def _empty(self, session_id: str) -> int:
+        """Empty a session; tell how many VMs it had."""
         session = self.session(session_id)
+        vm_count = len(session.vms)
         self.replays.clear(session_id)
+        self.migrations.session_gone(session_id)
         for vm in list(session.vms.values()):
             self._unlink(vm)
         session.last_number = 0
+        if session.scenario is not None:
+            session.scenario.close()
+            session.scenario = None
+        return vm_count
 
     def session_id_of(self, vm_id: str) -> str:
         """Tell to which session a VM belongs, or belonged: its id says it.
@@ -181,13 +211,20 @@ class Fleet:
     async def create_vm(self, spec: VmSpec) -> Vm:
         """Make a VM with its slots and faults; a refusal on the way leaves nothing behind."""
         self.session(spec.session_id)
-        if work_of_making(spec.config, spec.memslots, spec.faults) <= INLINE_WORK:
+        if (
+            work_of_making(spec.config, spec.memslots, (*spec.faults, *spec.workloads))
+            <= INLINE_WORK
+        ):
             return self._publish(spec, self._build(spec))
         # Shielded: were the request cancelled, nobody would give back what the thread still takes.
         return await asyncio.shield(asyncio.ensure_future(self._create_in_thread(spec)))
 
     async def _create_in_thread(self, spec: VmSpec) -> Vm:
         return self._publish(spec, await asyncio.to_thread(self._build, spec))
+
+    async def build_apart(self, spec: VmSpec) -> LiveMachine:
+        """Make a machine that is no VM of a session; who asks for it closes it."""
+        return await asyncio.shield(asyncio.to_thread(self._build, spec))
 
     def _build(self, spec: VmSpec) -> LiveMachine:
         live = LiveMachine(Machine(spec.config), self.limits, self.budget, self.tally)
@@ -198,6 +235,9 @@ class Fleet:
             for index, fault in enumerate(spec.faults):
                 with _named("faults", index):
                     live.perform(fault)
+            for index, workload in enumerate(spec.workloads):
+                with _named("workloads", index):
+                    live.perform(workload)
         except BaseException:
             live.close()
             raise
@@ -210,13 +250,56 @@ class Fleet:
         except FleetError:
             live.close()
             raise
+        return self._link(session, spec, live)
+
+    def _link(self, session: Session, spec: VmSpec, live: LiveMachine) -> Vm:
         session.last_number += 1
         vm = Vm(spec.session_id, session.last_number, spec.name, live)
         session.vms[vm.number] = self._vms[vm.vm_id] = vm
+        tell = partial(self.events.emit, session_id=vm.session_id, vm_id=vm.vm_id)
+        live.announce_to(tell)
+        tell(EventType.VM_CREATED, details={"name": vm.name})
         return vm
 
-    def _check_vm_limit(self) -> None:
-        if self.vm_count >= self.limits.max_vms:
+    async def replace_vms(self, session_id: str, specs: Sequence[VmSpec]) -> tuple[list[Vm], int]:
+        """Make VMs and give them to a session in place of all that it has: all of it, or nothing.
+
+        Not to be cancelled: what the thread makes would be nobody's.
+
+        Returns:
+            The VMs, and how many were there before.
+
+        Raises:
+            SetupRefusedError: One of them was refused; its part is `vms/{index}`, or below it.
+        """
+        self.session(session_id)
+        lives = await asyncio.to_thread(self._build_all, specs)
+        try:
+            session = self.session(session_id)
+            self._check_vm_limit(len(specs) - 1 - len(session.vms))
+        except FleetError:
+            for live in lives:
+                live.close()
+            raise
+        vm_count = len(session.vms)
+        self.reset_session(session_id)
+        pairs = zip(specs, lives, strict=True)
+        return [self._link(session, spec, live) for spec, live in pairs], vm_count
+
+    def _build_all(self, specs: Sequence[VmSpec]) -> list[LiveMachine]:
+        lives: list[LiveMachine] = []
+        try:
+            for index, spec in enumerate(specs):
+                with _named("vms", index):
+                    lives.append(self._build(spec))
+        except BaseException:
+            for live in lives:
+                live.close()
+            raise
+        return lives
+
+    def _check_vm_limit(self, more: int = 0) -> None:
+        if self.vm_count + more >= self.limits.max_vms:
             raise VmLimitError(
                 f"there are {self.vm_count} VMs, HACDBS_MAX_VMS allows {self.limits.max_vms}",
                 bound=self.limits.max_vms,
@@ -224,9 +307,17 @@ class Fleet:
 
     def delete_vm(self, vm_id: str) -> None:
         """Delete a VM."""
-        self._unlink(self.vm(vm_id))
+        vm = self.vm(vm_id)
+        self._unlink(vm)
+        self.events.emit(
+            EventType.VM_DELETED,
+            session_id=vm.session_id,
+            vm_id=vm_id,
+            details={"name": vm.name},
+        )
 
     def _unlink(self, vm: Vm) -> None:
         del self._sessions[vm.session_id].vms[vm.number]
         del self._vms[vm.vm_id]
+        self.migrations.vm_gone(vm.session_id, vm.vm_id)
         vm.live.close()

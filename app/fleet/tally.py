@@ -19,12 +19,14 @@ class Tally:
 
     def record(self, outcome: DirtyLogOutcome) -> None:
         """Add one call of the dirty log."""
+        hook, software = outcome.accelerator, outcome.software
         with self._lock:
-            self.cleaned_pages["software"] += outcome.software.pages
-            if outcome.accelerator is not None:
-                self.cleaned_pages["hardware"] += outcome.accelerator.cleaned
-                self.requeued_pages += outcome.accelerator.requeued
-                self.hook_calls[outcome.accelerator.outcome] += 1
+            if software.ran:
+                self.cleaned_pages["software"] += software.pages
+            if hook is not None:
+                self.cleaned_pages["hardware"] += hook.cleaned
+                self.requeued_pages += hook.requeued
+                self.hook_calls[hook.outcome] += 1
 
     def record_hits(self, hits: Mapping[FaultType, int], before: Mapping[FaultType, int]) -> None:
         """Add what a machine's faults have hit beyond the hits that they had before."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from app.sim.actions import (
     Action,
+    AddWorkload,
     ArmFault,
     ClearDirtyLog,
     GetDirtyLog,
@@ -20,10 +21,13 @@ from app.sim.actions import (
     MachineConfig,
     PageRanges,
     PageSet,
+    RunGuest,
     SetMemoryRegion,
+    Zipf,
 )
 from app.sim.base.errors import NoSuchMemslotError
 from app.sim.base.units import PAGES_PER_WORD
+from app.sim.guest.running import MAX_SLICES, WRITES_PER_SLICE
 from app.sim.machine import Machine
 
 INLINE_WORK: Final = 1 << 16
@@ -36,8 +40,11 @@ WORK_PER_RANGE: Final = 8
 WORK_PER_ACTION: Final = 1 << 10
 """What any action costs beside its pages, decoding and answer included."""
 
+WORK_OF_ZIPF_TABLE: Final = 1 << 17
+BYTES_PER_RECORD: Final = 4
 
-def work_of(machine: Machine, action: Action) -> int:
+
+def work_of(machine: Machine, action: Action) -> int:  # noqa: PLR0911 - one return an action
     """Estimate the work of an action on a machine as it is now."""
     match action:
         case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
@@ -50,6 +57,10 @@ def work_of(machine: Machine, action: Action) -> int:
         case SetMemoryRegion():
             new_pages = action.memory_size // machine.config.page_size
             return WORK_PER_ACTION + max(machine.footprint.pages, new_pages) // PAGES_PER_WORD
+        case RunGuest():
+            return _work_of_run(machine, action)
+        case AddWorkload():
+            return _work_of_workload(action)
         case _:
             return WORK_PER_ACTION
 
@@ -68,11 +79,30 @@ def work_of_listing(machine: Machine, slot: int) -> int:
 
 
 def work_of_making(
-    config: MachineConfig, memslots: Sequence[SetMemoryRegion], faults: Sequence[ArmFault]
+    config: MachineConfig,
+    memslots: Sequence[SetMemoryRegion],
+    others: Sequence[ArmFault | AddWorkload],
 ) -> int:
-    """Estimate the work of making a machine with its slots and faults."""
+    """Estimate the work of making a machine with its slots, faults and workloads."""
     pages = sum(memslot.memory_size for memslot in memslots) // config.page_size
-    return pages // PAGES_PER_WORD + WORK_PER_ACTION * (len(memslots) + len(faults))
+    work = pages // PAGES_PER_WORD + WORK_PER_ACTION * (len(memslots) + len(others))
+    return work + sum(
+        _work_of_workload(other) for other in others if isinstance(other, AddWorkload)
+    )
+
+
+def _work_of_workload(action: AddWorkload) -> int:
+    pattern = action.spec.pattern
+    if isinstance(pattern, Zipf):
+        return WORK_OF_ZIPF_TABLE
+    return WORK_PER_ACTION + WORK_PER_GFN * action.spec.state_bytes // BYTES_PER_RECORD
+
+
+def _work_of_run(machine: Machine, action: RunGuest) -> int:
+    writes = machine.writes_of_run(action)
+    # Each slice has every workload touch its words: a small batch costs about an action.
+    batches = len(machine.workloads()) * min(MAX_SLICES, 1 + writes // WRITES_PER_SLICE)
+    return WORK_PER_ACTION * (1 + batches) + WORK_PER_GFN * writes
 
 
 def _work_of_pages(machine: Machine, pages: PageSet) -> int:

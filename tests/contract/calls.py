@@ -23,14 +23,19 @@ WORLD: Final[Mapping[str, Any]] = {
         }
     ],
     "faults": [{"type": "ipaf", "probability": 0}],
+    "workloads": [{"slot": 0, "kind": "sequential", "writes_per_second": 1000}],
 }
 NAMES: Final[Mapping[str, str]] = {
     "vm_id": "default-1",
     "slot": "0",
     "cpu": "0",
     "fault_id": "f1",
+    "workload_id": "w1",
+    "migration_id": "default-m1",
+    "comparison_id": "default-c1",
     "session_id": "other",
     "code": "no_such_vm",
+    "name": "lost-interrupt",
 }
 OCTETS: Final = {"content-type": "application/octet-stream"}
 JSON: Final = {"content-type": "application/json"}
@@ -69,6 +74,15 @@ def _json(operation_id: str, body: Any, **rest: Any) -> Call:
 _SLOT_1: Final = {"guest_phys_addr": "0x80000000", "memory_size": 4096}
 _GFNS: Final = {"gfns": [BASE_GFN, BASE_GFN + 70]}
 
+
+def _scenario(vm: Mapping[str, Any], **rest: Any) -> dict[str, Any]:
+    return {"scenario": "one", "vms": [{"key": "src", **vm}], **rest}
+
+
+_WRITING: Final = {"slot": 0, "kind": "uniform", "writes_per_second": 1000}
+
+_SMALL: Final = {"slot": 0, "guest_phys_addr": 0, "memory_size": 4096}
+
 _BODIES: Final[Mapping[str, Any]] = {
     "guest_write": _GFNS,
     "guest_read": _GFNS,
@@ -77,6 +91,7 @@ _BODIES: Final[Mapping[str, Any]] = {
     "clear_dirty_log": {"page_ranges": [[0, 128]]},
     "create_session": {"session_id": "made"},
     "create_vm": WORLD,
+    "put_scenario": _scenario(WORLD),
     "update_vm": {"manual_dirty_log_protect2": 3},
     "set_memslot": {
         "guest_phys_addr": "0x40000000",
@@ -85,18 +100,43 @@ _BODIES: Final[Mapping[str, Any]] = {
     },
     "set_cpu": {"online": False},
     "add_fault": {"type": "ipaf"},
+    "add_workload": _WRITING,
+    "advance_clock": {"duration_ns": 1_000_000},
+    "run_guest": {"duration_ns": 1_000_000},
+    "start_migration": {"vm_id": "default-1", "max_iterations": 1},
+    "start_comparison": {"vm": {"memslots": [_SMALL]}, "variants": [{"name": "one"}]},
     "run_batch": {"actions": [{"op": "guest_write", **_GFNS}, {"op": "get_dirty_log", "slot": 0}]},
 }
+
+
+_BEFORE: Final[Mapping[str, tuple[Call, ...]]] = {
+    **dict.fromkeys(
+        ("get_scenario", "delete_scenario"), (_json("put_scenario", _scenario(WORLD)),)
+    ),
+    **dict.fromkeys(
+        ("get_migration", "cancel_migration", "query_migrate", "get_iterations"),
+        (_json("start_migration", _BODIES["start_migration"]),),
+    ),
+    **dict.fromkeys(
+        ("get_comparison", "cancel_comparison"),
+        (_json("start_comparison", _BODIES["start_comparison"]),),
+    ),
+}
+"""Calls that make the state in which an operation answers well."""
 
 
 def good(operation_id: str) -> Call:
     """Give a call of an operation that answers with its first documented success."""
     body = _BODIES.get(operation_id)
-    return Call(operation_id) if body is None else _json(operation_id, body)
+    call = Call(operation_id) if body is None else _json(operation_id, body)
+    return replace(call, before=_BEFORE.get(operation_id, ()))
 
 
-CREATED: Final = (Call("set_memslot", {"slot": "1"}, {"json": _SLOT_1}),)
-"""Calls that answer 201 where the good call answers 200."""
+OTHERWISE: Final = (
+    Call("set_memslot", {"slot": "1"}, {"json": _SLOT_1}),
+    good("put_scenario"),
+)
+"""Calls that, after the good call of the operation, answer with another success than it did."""
 
 
 def _vm_with(**fields: Any) -> Call:
@@ -135,11 +175,33 @@ def _after(before: tuple[Call, ...], call: Call, **settings: Any) -> Call:
 _ALL_FAULTS: Final = _json(
     "run_batch", {"actions": [{"op": "add_fault", "type": "ipaf", "probability": 0}] * 999}
 )
+_ALL_WORKLOADS: Final = _json("run_batch", {"actions": [{"op": "add_workload", **_WRITING}] * 63})
+_REPLAY: Final = {
+    "slot": 0,
+    "kind": "replay",
+    "trace": "xz",
+    "interval_ns": 1_000_000,
+    "scale": True,
+}
 _BEYOND: Final = {"gfns": [1 << 28]}
 _NO_CPU: Final = {"type": "ipaf", "when": {"cpu": 9}}
 _NO_GFN: Final = {"type": "ipaf", "when": {"gfn": 1 << 40}}
 _SENSELESS: Final = {"type": "ipaf", "when": {"index": 512}}
 _ODD: Final = b"1234567"
+
+_SLOW: Final = _json(
+    "start_migration", {"vm_id": "default-1", "max_iterations": 1, "pace_ms": 10_000}
+)
+_SIXTEEN: Final = (
+    _json("start_comparison", {"vm": {"memslots": [_SMALL]}, "pace_ms": 10_000}),
+) * 16
+_NO_SLOT: Final = {"slots": [7]}
+
+
+def _compared(vm: Call) -> Call:
+    """Compare a VM instead of making it."""
+    return replace(_json("start_comparison", {"vm": vm.request["json"]}), settings=vm.settings)
+
 
 REFUSED: Final[Mapping[tuple[str, str], Call]] = {
     ("get_dirty_log", "no_dirty_log"): good("get_dirty_log").but(names={"slot": "7"}),
@@ -191,6 +253,9 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
     ("create_vm", "senseless_fault"): _vm_with(faults=[_SENSELESS]),
     ("create_vm", "no_such_cpu"): _vm_with(faults=[_NO_CPU]),
     ("create_vm", "gfn_beyond_ipa_space"): _vm_with(faults=[_NO_GFN]),
+    ("list_events", "event_reader_limit"): good("list_events").but(
+        headers={"accept": "text/event-stream"}
+    ),
     ("list_vms", "no_such_session"): _query("list_vms", session_id="none"),
     ("update_vm", "memslots_present"): _json("update_vm", {"eager_split_chunk_size": "2MiB"}),
     ("update_vm", "invalid_argument"): _after(
@@ -206,6 +271,7 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
         (), _slot(1, memory_size="512GiB"), max_state_bytes=1 << 20
     ),
     ("get_memslot", "no_such_memslot"): Call("get_memslot", {"slot": "7"}),
+    ("get_heat", "no_such_memslot"): Call("get_heat", {"slot": "7"}),
     ("delete_memslot", "no_such_memslot"): Call("delete_memslot", {"slot": "7"}),
     ("get_stage2", "gfn_beyond_ipa_space"): _query("get_stage2", gfn=1 << 28),
     ("get_cpu", "no_such_cpu"): Call("get_cpu", {"cpu": "9"}),
@@ -216,13 +282,77 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
     ("add_fault", "senseless_fault"): _json("add_fault", _SENSELESS),
     ("add_fault", "no_such_cpu"): _json("add_fault", _NO_CPU),
     ("add_fault", "gfn_beyond_ipa_space"): _json("add_fault", _NO_GFN),
+    ("create_vm", "no_such_vcpu"): _vm_with(workloads=[{**_WRITING, "vcpu": 9}]),
+    ("create_vm", "invalid_workload"): _vm_with(workloads=[{**_WRITING, "first_page": 9999}]),
+    ("add_workload", "no_such_memslot"): _json("add_workload", {**_WRITING, "slot": 7}),
+    ("add_workload", "no_such_vcpu"): _json("add_workload", {**_WRITING, "vcpu": 9}),
+    ("add_workload", "invalid_workload"): _json("add_workload", {**_WRITING, "num_pages": 9999}),
+    ("add_workload", "workload_limit"): _after((_ALL_WORKLOADS,), good("add_workload")),
+    ("add_workload", "state_bytes_limit"): _after(
+        (), _json("add_workload", _REPLAY), max_state_bytes=1 << 17
+    ),
+    ("get_workload", "no_such_workload"): Call("get_workload", {"workload_id": "w9"}),
+    ("delete_workload", "no_such_workload"): Call("delete_workload", {"workload_id": "w9"}),
+    ("advance_clock", "invalid_argument"): _after(
+        (_json("run_batch", {"actions": [{"op": "clock_advance", "duration_ns": 10**15}] * 9}),),
+        _json("advance_clock", {"duration_ns": 10**15}),
+    ),
+    ("run_guest", "invalid_argument"): _after(
+        (_json("run_batch", {"actions": [{"op": "clock_advance", "duration_ns": 10**15}] * 9}),),
+        _json("run_guest", {"duration_ns": 10**15}),
+    ),
+    ("run_guest", "too_many_writes"): _json("run_guest", {"duration_ns": 10**15}),
     ("add_fault", "fault_limit"): _after((_ALL_FAULTS,), good("add_fault")),
     ("get_fault", "no_such_fault"): Call("get_fault", {"fault_id": "f9"}),
     ("delete_fault", "no_such_fault"): Call("delete_fault", {"fault_id": "f9"}),
+    ("start_migration", "no_such_vm"): _json("start_migration", {"vm_id": "default-99"}),
+    ("start_migration", "migration_running"): _after((_SLOW,), good("start_migration")),
+    ("start_migration", "migration_limit"): _after(_SIXTEEN, good("start_migration")),
+    ("start_migration", "invalid_migration"): _json(
+        "start_migration", {"vm_id": "default-1", **_NO_SLOT}
+    ),
+    ("start_migration", "state_bytes_limit"): _after(
+        (_slot(1, memory_size="2GiB"),), good("start_migration"), max_state_bytes=1 << 20
+    ),
+    ("list_migrations", "no_such_session"): _query("list_migrations", session_id="none"),
+    ("start_comparison", "migration_limit"): _after(_SIXTEEN, good("start_comparison")),
+    ("start_comparison", "invalid_migration"): _json(
+        "start_comparison", {"vm": {"memslots": [_SMALL]}, "migration": _NO_SLOT}
+    ),
+    ("list_comparisons", "no_such_session"): _query("list_comparisons", session_id="none"),
     ("get_problem", "no_such_path"): Call("get_problem", {"code": "none"}),
     ("get_readyz", "not_ready"): good("get_readyz"),
 }
 """What refuses, by operation and code, beside what refuses everywhere."""
+
+_OF_NEW_VMS: Final = {
+    ("start_comparison", code): _compared(call)
+    for (operation_id, code), call in REFUSED.items()
+    if operation_id == "create_vm" and code != "vm_limit"
+}
+"""A comparison refuses the VMs that would not be made."""
+
+_STRAY: Final = {"vm": "dst", "action": {"op": "get_dirty_log", "slot": 0}}
+
+
+def _of_scenario(create_vm: Call) -> Call:
+    """Give the scenario of a VM that is refused."""
+    vm = {name: value for name, value in create_vm.request["json"].items() if name != "session_id"}
+    call = _json("put_scenario", _scenario(vm))
+    return replace(call, before=create_vm.before, settings=create_vm.settings)
+
+
+REFUSED_SCENARIOS: Final[Mapping[tuple[str, str], Call]] = {
+    ("put_scenario", "senseless_scenario"): _json("put_scenario", _scenario(WORLD, steps=[_STRAY])),
+    ("get_scenario", "no_such_scenario"): Call("get_scenario"),
+    ("delete_scenario", "no_such_scenario"): Call("delete_scenario"),
+    **{
+        ("put_scenario", code): _of_scenario(call)
+        for (operation_id, code), call in REFUSED.items()
+        if operation_id == "create_vm" and code != "no_such_session"
+    },
+}
+"""What refuses about scenarios: a VM of one is refused as a VM is."""
 
 KEY: Final = "a-key"
 _KEYED: Final = {"idempotency-key": KEY}
@@ -237,7 +367,10 @@ _EVERYWHERE: Final[Mapping[str, Mapping[str, Any]]] = {
     "malformed_body": {"content": b"{", "headers": JSON},
     "body_too_large": {"content": b"{}", "headers": _HUGE},
     "unsupported_media_type": {"content": b"{}", "headers": {"content-type": "text/plain"}},
+    "no_such_scenario": {"names": {"name": "none"}},
     "no_such_vm": {"names": {"vm_id": "default-99"}},
+    "no_such_migration": {"names": {"migration_id": "default-m99"}},
+    "no_such_comparison": {"names": {"comparison_id": "default-c99"}},
     "no_such_session": {"names": {"session_id": "none"}},
     "precondition_failed": {"headers": {"if-match": '"none"'}},
     "idempotency_key_reused": {"headers": _KEYED, "params": {"another": 1}},
@@ -255,9 +388,10 @@ _SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 def refused(operation_id: str, code: str) -> Call:
     """Give a call that an operation refuses with a code."""
-    if (call := REFUSED.get((operation_id, code))) is not None:
-        return call
+    for refusing in (REFUSED, REFUSED_SCENARIOS, _OF_NEW_VMS):
+        if (found := refusing.get((operation_id, code))) is not None:
+            return found
     call = good(operation_id)
-    before = (call.but(headers=_KEYED),) if code == "idempotency_key_reused" else ()
+    keyed = (call.but(headers=_KEYED),) if code == "idempotency_key_reused" else ()
     bad = call.but(**_EVERYWHERE[code])
-    return replace(bad, before=before, settings=_SETTINGS.get(code, {}))
+    return replace(bad, before=(*call.before, *keyed), settings=_SETTINGS.get(code, {}))

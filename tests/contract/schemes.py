@@ -21,6 +21,8 @@ from app.api.idempotency import KEY_PATTERN
 from app.api.preconditions import TAGS_PATTERN
 from app.api.schemas.vms import VmIn
 from app.fleet.fleet import DEFAULT_SESSION, Fleet
+from app.fleet.runs import Waiter
+from app.vmm import MigrationSpec
 from tests.contract.calls import NAMES, WORLD
 
 Schema = schemathesis.BaseSchema
@@ -44,6 +46,7 @@ _WORLD: Final = {
         {"slot": 1, "guest_phys_addr": 0, "memory_size": "2MiB", "flags": ["LOG_DIRTY_PAGES"]},
     ],
 }
+_SMALL_MIGRATION: Final = MigrationSpec(slots=(1,))
 _SPEC: Final = VmIn.model_validate_json(json.dumps(_WORLD)).to_domain()
 
 
@@ -68,7 +71,17 @@ def make_world(fleet: Fleet) -> None:
     if NAMES["session_id"] not in {session.session_id for session in fleet.sessions()}:
         fleet.create_session(NAMES["session_id"])
     fleet.reset_session(DEFAULT_SESSION)
-    asyncio.run(fleet.create_vm(_SPEC))
+    asyncio.run(_make_vm(fleet))
+
+
+async def _make_vm(fleet: Fleet) -> None:
+    """Make the VM, and have a migration and a comparison that have ended."""
+    vm = await fleet.create_vm(_SPEC)
+    migration = fleet.migrations.start(vm.session_id, vm.vm_id, vm.live, _SMALL_MIGRATION)
+    leg = fleet.migrations.leg("one", await fleet.build_apart(_SPEC), _SMALL_MIGRATION)
+    comparison = fleet.migrations.compare(vm.session_id, [leg])
+    for run in (migration.run, comparison.run):
+        await run.wait(lambda: False, 30, Waiter())
 
 
 def forget_everything(send: Send) -> None:
@@ -87,13 +100,17 @@ def freshen(case: Case) -> None:
     """Keep a request from meeting what another has left.
 
     The same key with another body is refused, and so is a tag of an older state: rightly, but no
-    schema can tell. So a valid key becomes a new one, and a valid condition is left out.
+    schema can tell. So a valid key becomes a new one, and a valid condition is left out. Nor does it wait for what
+    only others could do.
     """
     for name, value in list((case.headers or {}).items()):
         if name == "Idempotency-Key" and _fits(KEY_PATTERN, value):
             case.headers[name] = f"key-{next(_keys)}"
         elif name in {"If-Match", "If-None-Match"} and _fits(TAGS_PATTERN, value):
             del case.headers[name]
+    query = case.query or {}
+    if _fits(r"[0-9]+", waits := str(query.get("wait_seconds", ""))) and int(waits) <= 60:
+        query["wait_seconds"] = "0"  # nothing would come, so each such call would take that long
 
 
 def map_path_parameters(

@@ -21,6 +21,7 @@ REPLAYED = idempotency.REPLAYED_HEADER.lower()
 GFN = 0x40000
 Connect = Callable[[FastAPI], httpx.AsyncClient]
 
+SMALL = {"slot": 0, "guest_phys_addr": 0, "memory_size": 4096}
 BODIES: dict[str, Any] = {
     "create_session": {"session_id": "made"},
     "reset_session": None,
@@ -32,9 +33,18 @@ BODIES: dict[str, Any] = {
     "get_dirty_log": None,
     "clear_dirty_log": {"page_ranges": [[0, 64]]},
     "add_fault": {"type": "ipaf"},
+    "add_workload": {"slot": 0, "kind": "uniform", "writes_per_second": 10**6},
+    "advance_clock": {"duration_ns": 1000},
+    "run_guest": {"duration_ns": 1000},
     "run_batch": {"actions": [{"op": "guest_write", "gfns": [GFN]}]},
+    "start_migration": {"vm_id": "default-1", "pace_ms": 10_000},
+    "cancel_migration": None,
+    "start_comparison": {"vm": {"memslots": [SMALL]}, "pace_ms": 10_000},
+    "cancel_comparison": None,
 }
 """One request of each POST, on the VM of the fixture."""
+
+BEGUN_BY = {"cancel_migration": "start_migration", "cancel_comparison": "start_comparison"}
 
 
 def key(value: str) -> dict[str, str]:
@@ -67,7 +77,14 @@ async def state_of(client: httpx.AsyncClient) -> list[Any]:
     """All that the POSTs of BODIES can change."""
     vms = (await client.get("/v1/vms", params={"session_id": "-"})).json()["vms"]
     seen = [vms, (await client.get("/v1/sessions")).json()]
-    looks = [f"/v1/vms/{vm['vm_id']}/{look}" for vm in vms for look in ("stage2", "cpus", "faults")]
+    looks = [
+        f"/v1/vms/{vm['vm_id']}/{look}"
+        for vm in vms
+        for look in ("stage2", "cpus", "faults", "clock")
+    ]
+    for of_all, name in (("migrations", "migration_id"), ("comparisons", "comparison_id")):
+        listed = (await client.get(f"/v1/{of_all}")).json()[of_all]
+        seen.append([each[name] for each in listed])
     return seen + [(await client.get(look)).json() for look in looks]
 
 
@@ -79,8 +96,16 @@ def test_the_cases_are_all_the_posts() -> None:
 async def test_a_retry_gets_the_first_answer_and_does_nothing(
     client: httpx.AsyncClient, vm: str, operation: str
 ) -> None:
-    path = posts()[operation].format(vm_id=vm.rpartition("/")[2], slot=0, session_id="default")
+    path = posts()[operation].format(
+        vm_id=vm.rpartition("/")[2],
+        slot=0,
+        session_id="default",
+        migration_id="default-m1",
+        comparison_id="default-c1",
+    )
     await client.post(f"{vm}/guest/write", json={"gfn_ranges": [[GFN, 100]]})
+    if (begin := BEGUN_BY.get(operation)) is not None:
+        await client.post(posts()[begin], json=BODIES[begin])
 
     first = await client.post(path, json=BODIES[operation], headers=key("k"))
     before = await state_of(client)

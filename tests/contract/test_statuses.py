@@ -6,11 +6,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.fleet.events import ALL_EVENTS, MAX_EVENT_READERS
 from app.fleet.limits import MAX_SESSIONS
 from app.fleet.replays import RECORD_BYTES, SCOPE_SHARE
 from app.main import create_app
 from app.settings import Settings
-from tests.contract.calls import CREATED, KEY, REFUSED, WORLD, Call, good, refused
+from tests.contract.calls import KEY, OTHERWISE, REFUSED, WORLD, Call, good, refused
 from tests.contract.documented import Contract
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +39,9 @@ def make_world(call: Call, code: str) -> FastAPI:
     if code == "session_limit":
         while len(fleet.sessions()) < MAX_SESSIONS:
             fleet.create_session()
+    if code == "event_reader_limit":
+        while fleet.events.reader_count < MAX_EVENT_READERS:
+            fleet.events.open_reader(0, ALL_EVENTS)
     return app
 
 
@@ -86,7 +90,10 @@ async def world(connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
 async def test_each_operation_answers_each_success_that_it_documents(
     world: httpx.AsyncClient, operation_id: str
 ) -> None:
-    calls = [good(operation_id), *(call for call in CREATED if call.operation_id == operation_id)]
+    others = [call for call in OTHERWISE if call.operation_id == operation_id]
+    calls = [good(operation_id), *others]
+    for earlier in calls[0].before:
+        assert (await send(world, earlier)).is_success
 
     answers = [await send(world, call) for call in calls]
 

@@ -6,8 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.cli.traces import TRACES, Trace
+from app.cli.traces import Trace
 from app.client import Client, NotFoundError, Session
+from app.traces.recording import SHIPPED
 
 SLOT = {"guest_phys_addr": "0x40000000", "memory_size": "64MiB", "flags": ["LOG_DIRTY_PAGES"]}
 BASE_GFN = 0x4000_0000 // 4096
@@ -71,7 +72,7 @@ def written_by(name: str, rounds: int) -> list[set[int]]:
     ]
 
 
-@pytest.mark.parametrize("name", TRACES)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_each_get_takes_exactly_what_a_program_wrote_since_the_last(
     name: str, http: httpx.Client, session: Session
 ) -> None:
@@ -84,7 +85,7 @@ def test_each_get_takes_exactly_what_a_program_wrote_since_the_last(
     assert source.get() == set()
 
 
-@pytest.mark.parametrize("name", TRACES)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_get_and_clear_in_chunks_end_with_an_empty_log(
     name: str, http: httpx.Client, session: Session
 ) -> None:

@@ -362,6 +362,7 @@ class Author:
                 self._plain("get_vm", "GET", path),
                 self._plain("get_memslot", "GET", f"{path}/memslots/{self._slot(vm)}"),
                 self._plain("list_memslots", "GET", f"{path}/memslots", limit=2),
+                self._plain("get_heat", "GET", f"{path}/memslots/{self._slot(vm)}/heat", bins=9),
                 self._plain("get_stage2", "GET", f"{path}/stage2", gfn=self._gfn(vm), count=1000),
                 self._plain("list_cpus", "GET", f"{path}/cpus"),
                 self._plain("get_cpu", "GET", f"{path}/cpus/{self._rng.randrange(4)}"),
@@ -396,5 +397,6 @@ class Author:
                 self._plain("get_capabilities", "GET", "/v1/capabilities"),
                 self._plain("list_fault_types", "GET", "/v1/fault-types"),
                 self._plain("get_problem", "GET", "/problems/no_such_vm"),
+                self._plain("list_events", "GET", "/v1/events", after=self._rng.randrange(9)),
             )
         )

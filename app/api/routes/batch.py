@@ -5,14 +5,26 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.responses import Response
 
-from app.api.batches import perform_all, work_of_batch
-from app.api.bodies import json_body
+from app.api.batches import perform_all, perform_plain, work_of_batch, work_of_plain
+from app.api.bodies import decode, media_type_of, read_body, validate
 from app.api.deps import VmDep
 from app.api.openapi import json_request
+from app.api.plain_accesses import PlainBatch, plain_batch_of
+from app.api.responses import JSON_MEDIA_TYPE
 from app.api.routing import resource_router
 from app.api.schemas.batch import BatchIn, BatchOut
 
 router = resource_router("batch")
+
+
+def _batch_of(body: bytes) -> BatchIn | PlainBatch:
+    return plain_batch_of(body) or validate(BatchIn, body)
+
+
+async def read_batch(request: Request) -> BatchIn | PlainBatch:
+    """Read a batch."""
+    media_type_of(request, JSON_MEDIA_TYPE)
+    return await decode(_batch_of, await read_body(request, BatchIn.max_bytes))
 
 
 @router.post(
@@ -22,11 +34,16 @@ router = resource_router("batch")
     openapi_extra=json_request(BatchIn),
 )
 async def run_batch(
-    request: Request, vm: VmDep, body: Annotated[BatchIn, Depends(json_body(BatchIn))]
+    request: Request, vm: VmDep, batch: Annotated[BatchIn | PlainBatch, Depends(read_batch)]
 ) -> Response:
     """Perform actions in order up to the first refusal; earlier ones stay done."""
     path = request.scope["path"]
+    if isinstance(batch, PlainBatch):
+        return await vm.live.run(
+            lambda: perform_plain(vm, batch, path).response(), work=lambda: work_of_plain(batch)
+        )
+    actions = batch.actions
     return await vm.live.run(
-        lambda: perform_all(vm, body.actions, path).response(),
-        work=lambda: work_of_batch(vm, body.actions),
+        lambda: perform_all(vm, actions, path).response(),
+        work=lambda: work_of_batch(vm, actions),
     )

@@ -11,7 +11,12 @@ from app.api.routing import resource_router
 from app.api.schemas.batch import MAX_ACTIONS
 from app.api.schemas.fields import MAX_SLOT
 from app.api.schemas.service import CapabilitiesOut
-from app.fleet.limits import MAX_FAULTS_PER_VM, MAX_IDEMPOTENCY_KEYS_PER_SCOPE, MAX_SESSIONS
+from app.fleet.limits import (
+    MAX_FAULTS_PER_VM,
+    MAX_IDEMPOTENCY_KEYS_PER_SCOPE,
+    MAX_SESSIONS,
+    MAX_WORKLOADS_PER_VM,
+)
 from app.sim.base.units import MAX_IPA_BITS, MAX_VCPUS, PAGE_SIZES_BYTES, leaf_sizes_bytes
 
 router = resource_router("service")
@@ -45,6 +50,7 @@ async def get_capabilities(context: ContextDep) -> Response:
             "max_state_bytes": limits.max_state_bytes,
             "max_body_bytes": context.max_body_bytes,
             "max_faults_per_vm": MAX_FAULTS_PER_VM,
+            "max_workloads_per_vm": MAX_WORKLOADS_PER_VM,
             "max_sessions": MAX_SESSIONS,
             "max_batch_actions": MAX_ACTIONS,
             "max_ranges": MAX_RANGES,

@@ -14,6 +14,7 @@ from app.api.paging import number_key
 from app.api.preconditions import PreconditionsDep, memslot_etag
 from app.api.responses import Answer, JsonResponse
 from app.api.routing import resource_router
+from app.api.schemas.heat import DEFAULT_BINS, BinsQuery, HeatOut
 from app.api.schemas.memslots import (
     MemslotChangeOut,
     MemslotIn,
@@ -65,3 +66,9 @@ async def delete_memslot(vm: VmDep, slot: SlotPath, preconditions: Preconditions
     """Delete a memslot: the ioctl with a size of 0."""
     operation = partial(do.delete_memslot, vm, slot, preconditions)
     return await do.run_alone(vm, SetMemoryRegion(slot), operation)
+
+
+@router.get("/v1/vms/{vm_id}/memslots/{slot}/heat", operation_id="get_heat", response_model=HeatOut)
+async def get_heat(vm: VmDep, slot: SlotPath, bins: BinsQuery = DEFAULT_BINS) -> Response:
+    """Show a memslot as a heat map: dirty pages, and states of stage 2, by bin."""
+    return await do.run_look(vm, partial(do.look_at_heat, vm, slot, bins))

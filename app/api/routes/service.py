@@ -21,6 +21,7 @@ router = resource_router("service")
 
 _LINKS: Final = {
     "documentation": "/docs",
+    "ui": "/ui",
     "openapi": "/openapi.json",
     "version": "/version",
     "metrics": "/metrics",
@@ -30,6 +31,7 @@ _LINKS: Final = {
     "fault_types": "/v1/fault-types",
     "sessions": "/v1/sessions",
     "vms": "/v1/vms",
+    "events": "/v1/events",
 }
 
 

@@ -17,7 +17,17 @@ from app.api.schemas.faults import (
     SplitFaultIn,
 )
 from app.api.schemas.fields import Count, Slot, Whole
+from app.api.schemas.guest import AdvanceIn, RunIn
 from app.api.schemas.memslots import MEMSLOT_EXAMPLE, NumberedMemslotIn
+from app.api.schemas.workloads import (
+    HotSetIn,
+    IntervalsIn,
+    MovingIn,
+    ReplayIn,
+    SequentialIn,
+    UniformIn,
+    ZipfIn,
+)
 
 MAX_ACTIONS = 10_000
 
@@ -129,6 +139,77 @@ class DeleteFault(Request):
     fault_id: Annotated[str, Field(max_length=20)]
 
 
+class AddSequential(SequentialIn):
+    """Add a workload that writes page after page."""
+
+    op: Literal["add_workload"]
+
+
+class AddUniform(UniformIn):
+    """Add a workload that writes everywhere alike."""
+
+    op: Literal["add_workload"]
+
+
+class AddHotSet(HotSetIn):
+    """Add a workload with a hot set."""
+
+    op: Literal["add_workload"]
+
+
+class AddZipf(ZipfIn):
+    """Add a workload after Zipf's law."""
+
+    op: Literal["add_workload"]
+
+
+class AddMoving(MovingIn):
+    """Add a workload whose working set moves."""
+
+    op: Literal["add_workload"]
+
+
+class AddReplay(ReplayIn):
+    """Add a trace that comes with the service."""
+
+    op: Literal["add_workload"]
+
+
+class AddIntervals(IntervalsIn):
+    """Add a trace given in full."""
+
+    op: Literal["add_workload"]
+
+
+AddWorkload: TypeAlias = Annotated[
+    AddSequential | AddUniform | AddHotSet | AddZipf | AddMoving | AddReplay | AddIntervals,
+    Field(discriminator="kind"),
+]
+
+
+class DeleteWorkload(Request):
+    """Take a workload off."""
+
+    op: Literal["delete_workload"]
+    workload_id: Annotated[str, Field(max_length=20)]
+
+
+class ClockAdvance(AdvanceIn):
+    """Let time pass while the guest is paused."""
+
+    model_config = example(op="clock_advance", duration_ns=1_000_000)
+
+    op: Literal["clock_advance"]
+
+
+class GuestRun(RunIn):
+    """Let the workloads write for some virtual time."""
+
+    model_config = example(op="guest_run", duration_ns=1_000_000)
+
+    op: Literal["guest_run"]
+
+
 BatchAction: TypeAlias = Annotated[
     GuestAccess
     | HostAccess
@@ -138,7 +219,11 @@ BatchAction: TypeAlias = Annotated[
     | DeleteMemslot
     | SetCpu
     | AddFault
-    | DeleteFault,
+    | DeleteFault
+    | AddWorkload
+    | DeleteWorkload
+    | ClockAdvance
+    | GuestRun,
     Field(discriminator="op"),
 ]
 

@@ -14,10 +14,14 @@ from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from app.sim.base.units import GIB, KIB, MIB
+from app.sim.machine import MAX_BINS
 
 MAX_JSON_INTEGER: Final = (1 << 53) - 1
 MAX_SLOT: Final = 32_766
 """KVM_USER_MEM_SLOTS - 1 (domain.md A.0)."""
+
+MAX_WAIT_SECONDS: Final = 60
+"""The longest that a call waits for something to happen."""
 
 _ADDRESS_PATTERN: Final = r"^0[xX][0-9a-fA-F]{1,16}$"
 _SIZE_PATTERN: Final = r"^(0|[1-9][0-9]{0,6})(KiB|MiB|GiB|TiB)$"
@@ -211,6 +215,8 @@ CountText = Annotated[int, Ge(0), Le(MAX_JSON_INTEGER), _digits()]
 
 PositiveCountText = Annotated[int, Ge(1), Le(MAX_JSON_INTEGER), _digits(ge=1)]
 SlotText = Annotated[int, Ge(0), Le(MAX_SLOT), _digits(le=MAX_SLOT)]
+BinsText = Annotated[int, Ge(1), Le(MAX_BINS), _digits(1, MAX_BINS)]
+WaitSecondsText = Annotated[int, Ge(0), Le(MAX_WAIT_SECONDS), _digits(le=MAX_WAIT_SECONDS)]
 FirstPageText = Annotated[int, Ge(0), Le(MAX_JSON_INTEGER), MultipleOf(64), _digits()]
 
 TruthText = Annotated[bool, BeforeValidator(_parse_truth)]

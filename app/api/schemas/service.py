@@ -41,6 +41,7 @@ class LimitsOut(TypedDict):
     max_state_bytes: int
     max_body_bytes: int
     max_faults_per_vm: int
+    max_workloads_per_vm: int
     max_sessions: int
     max_batch_actions: int
     max_ranges: int

@@ -8,11 +8,14 @@ from typing_extensions import TypedDict
 from app.api.schemas.base import OneOf, Request, answer, example, omittable
 from app.api.schemas.faults import FaultIn, FaultOut, fault_out
 from app.api.schemas.fields import MAX_SLOT, Count, ManualProtect, PageSize, SizeBytes, Whole
+from app.api.schemas.guest import CostsIn, costs_out
 from app.api.schemas.memslots import MEMSLOT_EXAMPLE, MemslotOut, NumberedMemslotIn, memslot_out
 from app.api.schemas.sessions import SessionId
+from app.api.schemas.workloads import WorkloadIn, WorkloadOut, workload_out
 from app.fleet.fleet import DEFAULT_SESSION, Vm, VmSpec
-from app.fleet.limits import MAX_FAULTS_PER_VM
+from app.fleet.limits import MAX_FAULTS_PER_VM, MAX_WORKLOADS_PER_VM
 from app.sim.actions import (
+    AddWorkload,
     ArmFault,
     KernelProfile,
     MachineConfig,
@@ -29,24 +32,10 @@ class FeaturesIn(Request):
     hacdbs: bool = Field(default=True, description="The kernel is built with the hook.")
 
 
-class VmIn(Request):
-    """A VM to make, with its slots and faults: all of it, or nothing."""
-
-    model_config = example(
-        name="src",
-        vcpus=4,
-        manual_dirty_log_protect2=3,
-        eager_split_chunk_size="2MiB",
-        memslots=[{"slot": 0, **MEMSLOT_EXAMPLE}],
-        faults=[{"type": "ipaf", "after": 1, "times": 1, "when": {"op": "clear", "batch": 2}}],
-    )
-
-    # Some 200 bytes and 7 fields for each of the most slots there may be.
-    max_bytes: ClassVar = 8 << 20
-    max_colons: ClassVar = 8 * (MAX_SLOT + 1) + 16 * MAX_FAULTS_PER_VM
+class VmFields(Request):
+    """What a VM is made of, wherever it belongs."""
 
     name: Annotated[str, Field(max_length=128)] = ""
-    session_id: SessionId = DEFAULT_SESSION
     page_size: PageSize = 4 * KIB
     ipa_bits: Annotated[int, Whole(MIN_IPA_BITS, MAX_IPA_BITS)] = 40
     vcpus: Annotated[int, Whole(1, MAX_VCPUS)] = 1
@@ -62,9 +51,13 @@ class VmIn(Request):
     faults: Annotated[list[FaultIn], FailFast(), Field(max_length=MAX_FAULTS_PER_VM)] = Field(
         default=[]
     )
+    workloads: Annotated[list[WorkloadIn], FailFast(), Field(max_length=MAX_WORKLOADS_PER_VM)] = (
+        Field(default=[])
+    )
+    costs: CostsIn = CostsIn()
 
-    def to_domain(self) -> VmSpec:
-        """Give what the fleet makes."""
+    def to_spec(self, session_id: str) -> VmSpec:
+        """Give what the fleet makes in a session."""
         config = MachineConfig(
             page_size=self.page_size,
             ipa_bits=self.ipa_bits,
@@ -76,14 +69,39 @@ class VmIn(Request):
             eager_split_chunk_size=self.eager_split_chunk_size,
             kernel=self.kernel,
             seed=self.seed,
+            costs=self.costs.to_domain(),
         )
         return VmSpec(
-            session_id=self.session_id,
+            session_id=session_id,
             name=self.name,
             config=config,
             memslots=tuple(memslot.to_domain(memslot.slot) for memslot in self.memslots),
             faults=tuple(ArmFault(fault.to_domain()) for fault in self.faults),
+            workloads=tuple(AddWorkload(workload.to_domain()) for workload in self.workloads),
         )
+
+
+class VmIn(VmFields):
+    """A VM to make, with its slots, faults and workloads: all of it, or nothing."""
+
+    model_config = example(
+        name="src",
+        vcpus=4,
+        manual_dirty_log_protect2=3,
+        eager_split_chunk_size="2MiB",
+        memslots=[{"slot": 0, **MEMSLOT_EXAMPLE}],
+        faults=[{"type": "ipaf", "after": 1, "times": 1, "when": {"op": "clear", "batch": 2}}],
+    )
+
+    # Some 200 bytes and 7 fields for each of the most slots there may be.
+    max_bytes: ClassVar = 8 << 20
+    max_colons: ClassVar = 8 * (MAX_SLOT + 1) + 16 * MAX_FAULTS_PER_VM + 32 * MAX_WORKLOADS_PER_VM
+
+    session_id: SessionId = DEFAULT_SESSION
+
+    def to_domain(self) -> VmSpec:
+        """Give what the fleet makes."""
+        return self.to_spec(self.session_id)
 
 
 class VmPatch(OneOf):
@@ -112,7 +130,7 @@ class FeaturesOut(TypedDict):
 
 @answer
 class VmOut(TypedDict):
-    """A VM. `counters` are sums over its life, by name."""
+    """A VM. `counters` are sums over its life, `costs` the cost model's picoseconds, by name."""
 
     vm_id: str
     name: str
@@ -128,6 +146,8 @@ class VmOut(TypedDict):
     seed: int
     memslots: list[MemslotOut]
     faults: list[FaultOut]
+    workloads: list[WorkloadOut]
+    costs: dict[str, int]
     counters: dict[str, int]
 
 
@@ -158,5 +178,7 @@ def vm_out(vm: Vm) -> VmOut:
         "seed": config.seed,
         "memslots": [memslot_out(view) for view in machine.memslots()],
         "faults": [fault_out(view) for view in machine.faults()],
+        "workloads": [workload_out(view) for view in machine.workloads()],
+        "costs": costs_out(config.costs),
         "counters": machine.counters(),
     }

@@ -8,13 +8,13 @@ import httpx
 import numpy as np
 import orjson
 
-from app.client import answers
-from app.client.answers import Access, CleaningReport, MemslotChange, MemslotInfo, Page
+from app.client.answers import Access, Heat, MemslotChange, MemslotInfo, Page
 from app.client.call import (
     OCTETS,
     Call,
     address,
     change,
+    get,
     given,
     listing,
     nothing,
@@ -23,6 +23,7 @@ from app.client.call import (
     reading,
     reading_tagged,
 )
+from app.client.cleaning import CleaningReport
 from app.client.pages import (
     DirtyLog,
     LogWindow,
@@ -200,6 +201,11 @@ def peek_dirty_log(ref: SlotRef) -> Call[DirtyLog]:
     return Call("peek_dirty_log", "GET", where, _log_from_octets, headers=_ACCEPT_OCTETS)
 
 
+def get_heat(ref: SlotRef, *, bins: int | None = None) -> Call[Heat]:
+    """Show the slot as a heat map of at most so many bins: dirty pages, and states of stage 2."""
+    return get("get_heat", _slot_path(ref, "heat"), Heat, bins=bins)
+
+
 def clear_dirty_log(
     ref: SlotRef,
     pages: PageNumbers | LogWindow | DirtyLog | None = None,
@@ -245,7 +251,7 @@ def clear_dirty_log(
     return post(
         "clear_dirty_log",
         _slot_path(ref, "dirty-log", "clear"),
-        reading(answers.CleaningReport),
+        reading(CleaningReport),
         body,
         key,
         first_page=first_page,

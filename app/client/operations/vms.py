@@ -26,6 +26,7 @@ from app.client.specs import (
     FeaturesSpec,
     MemslotSpec,
     Size,
+    WorkloadSpec,
     memslot_body,
 )
 
@@ -48,9 +49,11 @@ def create_vm(
     seed: int | None = None,
     memslots: Sequence[MemslotSpec] = (),
     faults: Sequence[FaultSpec] = (),
+    workloads: Sequence[WorkloadSpec] = (),
+    costs: Mapping[str, int] | None = None,
     key: str | None = None,
 ) -> Call[answers.VmInfo]:
-    """Make a VM with its slots and faults: all of it, or nothing."""
+    """Make a VM with its slots, faults and workloads: all of it, or nothing."""
     body = given(
         session_id=session_id,
         name=name,
@@ -65,6 +68,8 @@ def create_vm(
         seed=seed,
         memslots=[memslot_body(memslot) for memslot in memslots],
         faults=list(faults),
+        workloads=list(workloads),
+        costs=costs,
     )
     return post("create_vm", "/v1/vms", reading_tagged(answers.VmInfo), body, key)
 

@@ -44,6 +44,9 @@ def vm() -> Vm:
         ([{"op": "guest_write", "gfns": [0] * 20_000}], False),
         ([{"op": "clear_dirty_log", "slot": 0, "page_ranges": MANY}], False),
         ([{"op": "clear_dirty_log", "slot": 0, "bitmap": ""}], True),
+        ([{"op": "clock_advance", "duration_ns": 1}], True),
+        ([{"op": "guest_run", "duration_ns": 1}], False),
+        ([{"op": "add_workload", "slot": 0, "kind": "zipf", "writes_per_second": 1}], False),
     ],
 )
 def test_a_batch_that_may_take_milliseconds_leaves_the_event_loop(

@@ -21,7 +21,11 @@ from app.client import (
     Vm,
     answers,
     blocking,
+    cleaning,
     coroutines,
+    migrating,
+    outcomes,
+    reports,
 )
 from app.client.answers import Answer
 from app.client.binding import AsyncHandle, Handle
@@ -33,6 +37,18 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     operation["operationId"]: (method.upper(), path)
     for path, item in DOCUMENT["paths"].items()
     for method, operation in item.items()
+}
+
+SCENARIO = {
+    "scenario": "one-write",
+    "vms": [{"key": "src", "memslots": [MEMSLOT]}],
+    "steps": [
+        {
+            "vm": "src",
+            "action": {"op": "guest_write", "gfns": [BASE_GFN]},
+            "expect": {"body": {"newly_dirty": 2}},
+        }
+    ],
 }
 
 # `client` and `vm` are those of either kind: their methods have the same names and arguments.
@@ -48,9 +64,15 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "create_session": lambda client, _: client.create_session("other"),
     "list_sessions": lambda client, _: client.sessions(),
     "get_session": lambda client, _: client.session("other").get(),
+    "put_scenario": lambda client, _: client.session("other").put_scenario(SCENARIO),
+    "get_scenario": lambda client, _: client.session("other").scenario(),
+    "delete_scenario": lambda client, _: client.session("other").delete_scenario(),
+    "list_scenarios": lambda client, _: client.scenarios(),
+    "get_shipped_scenario": lambda client, _: client.shipped_scenario("lost-interrupt"),
     "reset_session": lambda client, _: client.session("other").reset(),
     "delete_session": lambda client, _: client.session("other").delete(),
     "create_vm": lambda client, _: client.session().create_vm(name="second"),
+    "list_events": lambda client, _: client.list_events(type="vm_created", limit=5),
     "list_vms": lambda client, _: client.vms("-"),
     "get_vm": lambda _, vm: vm.get(),
     "update_vm": lambda _, vm: vm.update(manual_dirty_log_protect2=1),
@@ -58,11 +80,21 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "list_memslots": lambda _, vm: vm.memslots(),
     "get_memslot": lambda _, vm: vm.slot(1).get(),
     "delete_memslot": lambda _, vm: vm.slot(1).delete(),
+    "get_cost_model": lambda client, _: client.cost_model(),
+    "add_workload": lambda _, vm: vm.add_workload("uniform", slot=0, writes_per_second=1000),
+    "list_workloads": lambda _, vm: vm.workloads(),
+    "get_workload": lambda _, vm: vm.get_workload("w1"),
+    "delete_workload": lambda _, vm: vm.delete_workload("w1"),
+    "delete_workloads": lambda _, vm: vm.delete_workloads(),
+    "get_clock": lambda _, vm: vm.clock(),
+    "advance_clock": lambda _, vm: vm.advance_clock(1000),
+    "run_guest": lambda _, vm: vm.run_guest(1000, throttle_percent=20),
     "guest_write": lambda _, vm: vm.guest_write([BASE_GFN], vcpu=1),
     "guest_read": lambda _, vm: vm.guest_read([BASE_GFN]),
     "host_write": lambda _, vm: vm.host_write(range(BASE_GFN, BASE_GFN + 3)),
     "host_unmap": lambda _, vm: vm.host_unmap(gfn_ranges=[(BASE_GFN, 2)]),
     "peek_dirty_log": lambda _, vm: vm.slot(0).peek(),
+    "get_heat": lambda _, vm: vm.slot(0).heat(bins=10),
     "get_dirty_log": lambda _, vm: vm.slot(0).get_dirty_log(cpu=0, trace=True),
     "clear_dirty_log": lambda _, vm: vm.slot(0).clear([1, 2]),
     "get_stage2": lambda _, vm: vm.stage2(BASE_GFN, 10),
@@ -75,6 +107,17 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "delete_fault": lambda _, vm: vm.delete_fault("f1"),
     "delete_faults": lambda _, vm: vm.delete_faults(),
     "run_batch": lambda _, vm: vm.batch([{"op": "get_dirty_log", "slot": 0}], check=False),
+    "start_migration": lambda _, vm: vm.migrate(max_iterations=1, timeout_strategy="switch_over"),
+    "list_migrations": lambda client, _: client.migrations(),
+    "get_migration": lambda client, _: client.migration("default-m1").get(),
+    "cancel_migration": lambda client, _: client.migration("default-m1").cancel(),
+    "query_migrate": lambda client, _: client.migration("default-m1").query_migrate(),
+    "get_iterations": lambda client, _: client.migration("default-m1").iterations(),
+    "list_migration_presets": lambda client, _: client.migration_presets(),
+    "start_comparison": lambda client, _: client.compare({"memslots": [MEMSLOT]}),
+    "list_comparisons": lambda client, _: client.comparisons(),
+    "get_comparison": lambda client, _: client.comparison("default-c1").get(wait_for="end"),
+    "cancel_comparison": lambda client, _: client.comparison("default-c1").cancel(),
     "delete_vm": lambda _, vm: vm.delete(),
 }
 
@@ -145,6 +188,8 @@ TWINS: list[tuple[type, type]] = [
     (Vm, AsyncVm),
     (Slot, AsyncSlot),
     (blocking.Cpu, coroutines.AsyncCpu),
+    (migrating.Migration, migrating.AsyncMigration),
+    (migrating.Comparison, migrating.AsyncComparison),
     (blocking.ArmedFault, coroutines.AsyncArmedFault),
 ]
 RENAMED = {"close": "aclose", "__enter__": "__aenter__", "__exit__": "__aexit__"}
@@ -183,33 +228,66 @@ def test_methods_are_documented_as_their_operations_are() -> None:
 
 
 ANSWERED: dict[str, type[Answer]] = {
-    "AcceleratorOut": answers.Accelerator,
+    "AcceleratorOut": cleaning.Accelerator,
     "AccessOut": answers.Access,
+    "AutoConvergeOut": reports.AutoConverge,
+    "ComparisonBriefOut": reports.ComparisonBrief,
+    "ComparisonOut": reports.ComparisonInfo,
+    "ComparisonRowOut": reports.ComparisonRow,
+    "IterationOut": reports.Iteration,
+    "IterationsOut": reports.Iterations,
+    "LostPagesOut": reports.LostPages,
+    "MigrationBriefOut": reports.MigrationBrief,
+    "MigrationOut": reports.MigrationInfo,
+    "MigrationSpecOut": reports.MigrationSpec,
+    "PresetOut": reports.Preset,
+    "QmpRamOut": reports.QmpRam,
+    "QueryMigrateOut": reports.QueryMigrate,
+    "RefusedOut": reports.Refused,
+    "ScheduledOut": reports.Scheduled,
+    "ScheduledSpecOut": reports.ScheduledSpec,
+    "TotalsOut": reports.Totals,
+    "VariantReportOut": reports.VariantReport,
+    "VerificationOut": reports.Verification,
+    "MismatchOut": outcomes.Mismatch,
+    "ScenarioOut": outcomes.ScenarioOutcome,
+    "ScenarioVmOut": outcomes.ScenarioVm,
+    "ShippedScenarioOut": outcomes.ShippedScenario,
+    "StepOut": outcomes.ScenarioStep,
     "BatchOut": answers.BatchResults,
     "BatchResultOut": answers.BatchResult,
     "BrOut": answers.Hacdbsbr,
     "CapabilitiesOut": answers.Capabilities,
     "ConsOut": answers.Hacdbscons,
     "CpuOut": answers.CpuInfo,
-    "EntryErrorOut": answers.EntryError,
+    "EntryErrorOut": cleaning.EntryError,
+    "EventOut": answers.Event,
+    "EventsOut": answers.Events,
     "FaultOut": answers.FaultInfo,
+    "WorkloadOut": answers.WorkloadInfo,
+    "BurstOut": answers.Burst,
+    "ClockOut": answers.Clock,
+    "GuestRunOut": answers.GuestRun,
+    "KnobOut": answers.Knob,
+    "CostModelOut": answers.CostModel,
     "FaultTypeOut": answers.FaultType,
     "FeaturesOut": answers.Features,
     "HealthOut": answers.Health,
+    "HeatOut": answers.Heat,
     "IndexOut": answers.Index,
     "LastHitOut": answers.LastHit,
     "LimitsOut": answers.Limits,
     "MemslotChangeOut": answers.MemslotChange,
     "MemslotOut": answers.MemslotInfo,
     "ProblemTypeOut": answers.ProblemMeaning,
-    "RunOut": answers.Run,
+    "RunOut": cleaning.Run,
     "SessionOut": answers.SessionInfo,
-    "SoftwareOut": answers.Software,
+    "SoftwareOut": cleaning.Software,
     "Stage2RunOut": answers.Stage2Run,
     "VersionOut": answers.Version,
     "VmOut": answers.VmInfo,
     "WhenOut": answers.FaultWhen,
-    "DirtyLogOut": answers.CleaningReport,
+    "DirtyLogOut": cleaning.CleaningReport,
 }
 
 
@@ -228,7 +306,7 @@ def kinds(schema: dict[str, Any]) -> set[str]:
     if "enum" in schema or "const" in schema:
         values = schema.get("enum", [schema.get("const")])
         return {"string" if isinstance(value, str) else "integer" for value in values}
-    return {schema["type"]}
+    return {schema.get("type", "anything")}
 
 
 def test_each_answer_of_the_document_is_read() -> None:

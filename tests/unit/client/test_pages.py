@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.client.answers import CleaningReport, Software
+from app.client.cleaning import CleaningReport, Software
 from app.client.pages import (
     DirtyLog,
     LogWindow,

@@ -1,0 +1,1 @@
+"""Scenarios as documents: how files are read, and those that ship (the bug-replay pack)."""

@@ -1,0 +1,122 @@
+// Charts of migrations: what was left after each pass, and when the switch-over was allowed.
+
+import { h, s } from "./dom.js";
+import { bytes, count } from "./format.js";
+
+const WIDTH = 760;
+const HEIGHT = 310;
+const LEFT = 64;
+const RIGHT = 12;
+const TOP = 14;
+const BOTTOM = 30;
+const INNER_WIDTH = WIDTH - LEFT - RIGHT;
+const INNER_HEIGHT = HEIGHT - TOP - BOTTOM;
+
+/** The largest of some values, as a round figure of bytes. */
+function ceiling(values) {
+  const most = Math.max(1, ...values);
+  const unit = 2 ** Math.floor(Math.log2(most));
+  return [1, 1.25, 1.5, 1.75, 2].map((factor) => factor * unit).find((value) => value >= most);
+}
+
+/** A scale from nothing to the top: its ticks, and where a value stands between 0 and 1. */
+const linear = (top) => ({ ticks: [0, 0.25, 0.5, 0.75, 1].map((part) => top * part), part: (value) => value / top });
+
+/** The same by powers: each pass that halves what is left goes down by as much. It begins at a page. */
+function logarithmic(top, floor) {
+  const span = Math.max(1, Math.log2(top / floor));
+  const ticks = Array.from({ length: Math.floor(span / 4) + 1 }, (_, step) => floor * 16 ** step);
+  return { ticks, part: (value) => (value > floor ? Math.log2(value / floor) / span : 0) };
+}
+
+const yOf = (value, scale) => TOP + INNER_HEIGHT * (1 - scale.part(value));
+
+function frame(label, scale) {
+  const chart = s("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
+  for (const tick of scale.ticks) {
+    const y = yOf(tick, scale);
+    chart.append(
+      s("line", { class: tick === scale.ticks[0] ? "axis" : "grid-line", x1: LEFT, x2: WIDTH - RIGHT, y1: y, y2: y }),
+      s("text", { x: LEFT - 8, y: y + 4, "text-anchor": "end" }, bytes(tick)),
+    );
+  }
+  return chart;
+}
+
+function numbered(chart, passes, xOf) {
+  const step = Math.ceil(passes / 16);
+  for (let pass = 0; pass < passes; pass += step) {
+    chart.append(s("text", { x: xOf(pass), y: HEIGHT - 10, "text-anchor": "middle" }, String(pass)));
+  }
+}
+
+/** Draw one migration: for each pass what was sent and what was dirty again, against the limit. */
+export function convergence({ iterations, spec, qmp }, isLogarithmic) {
+  const size = qmp.ram["page-size"];
+  const rows = iterations.map((row) => ({ ...row, left: row.remaining_pages * size }));
+  const limit = (spec.bandwidth_bytes_per_second * spec.downtime_limit_ns) / 1e9;
+  const top = ceiling([qmp.ram.total / 8, ...rows.flatMap((row) => [row.sent_bytes, row.left])]);
+  const scale = isLogarithmic ? logarithmic(top, size) : linear(top);
+  const last = rows.at(-1);
+  const told = last ? `after pass ${last.iteration} ${bytes(last.left)} are left, and ${bytes(limit)} may be` : "no pass has ended";
+  const chart = frame(`Convergence: ${told}.`, scale);
+  const slots = Math.max(rows.length, 6);
+  const pitch = INNER_WIDTH / slots;
+  const xOf = (index) => LEFT + pitch * (index + 0.5);
+  const wide = Math.min(22, pitch * 0.36);
+  rows.forEach((row, index) => {
+    const column = (value, shift, name) => s("rect", {
+      class: name, x: xOf(index) + shift, y: yOf(value, scale), width: wide, height: Math.max(value ? 1.5 : 0, TOP + INNER_HEIGHT - yOf(value, scale)), rx: 2,
+    }, s("title", {}, `Pass ${row.iteration}: ${bytes(row.sent_bytes)} sent, ${count(row.dirty_pages)} pages dirty, ${bytes(row.left)} left`));
+    chart.append(column(row.sent_bytes, -wide - 1, "bar-sent"), column(row.left, 1, "bar-left"));
+  });
+  const y = yOf(Math.min(limit, top), scale);
+  chart.append(s("path", { class: "limit", d: `M${LEFT} ${y}H${WIDTH - RIGHT}` }));
+  numbered(chart, rows.length, xOf);
+  return chart;
+}
+
+/** Draw several migrations: what each had left after each pass, as a line. */
+export function comparison(reports) {
+  const lines = reports.map(({ name, iterations, qmp }) => ({
+    name,
+    values: iterations.map((row) => row.remaining_pages * qmp.ram["page-size"]),
+  }));
+  const scale = linear(ceiling(lines.flatMap((line) => line.values)));
+  const passes = Math.max(2, ...lines.map((line) => line.values.length));
+  const xOf = (pass) => LEFT + (INNER_WIDTH * (pass + 0.5)) / passes;
+  const chart = frame(`Bytes left after each pass, of ${lines.map((line) => line.name).join(", ")}.`, scale);
+  lines.forEach(({ values }, index) => {
+    const d = values.map((value, pass) => `${pass ? "L" : "M"}${xOf(pass).toFixed(1)} ${yOf(value, scale).toFixed(1)}`).join("");
+    if (d) chart.append(s("path", { class: `line s${index}`, d }));
+  });
+  numbered(chart, passes, xOf);
+  return chart;
+}
+
+/** Say which line is whose. */
+export function lineKey(names) {
+  return h("div", { class: "legend" }, names.map((name, index) => h("span", {},
+    s("svg", { class: "chart key", viewBox: "0 0 26 10" }, s("path", { class: `line s${index}`, d: "M0 5H26" })), name)));
+}
+
+/** Say which bar is what, and what the dashed line means. */
+export function barKey() {
+  const key = (mark, text) => h("span", {}, s("svg", { class: "chart key", viewBox: "0 0 26 10" }, mark), text);
+  const bar = (name) => s("rect", { class: name, x: 7, width: 10, height: 10, rx: 2 });
+  return h("div", { class: "legend" },
+    key(bar("bar-sent"), "sent in the pass"),
+    key(bar("bar-left"), "left after it"),
+    key(s("path", { class: "limit", d: "M0 5H26" }), "may be left to switch over"));
+}
+
+/** Draw an amount of each name as a bar with its figure. */
+export function amounts(rows, text) {
+  const most = Math.max(1, ...rows.map(([, value]) => value));
+  return h("div", { class: "amounts" }, rows.flatMap(([name, value]) => [
+    h("span", {}, name),
+    s("svg", { viewBox: "0 0 100 14", preserveAspectRatio: "none", "aria-hidden": "true" },
+      s("rect", { width: (100 * value) / most, height: 14 })),
+    h("span", { class: "number" }, text(value)),
+  ]));
+}

@@ -1,0 +1,67 @@
+// What happened, newest first.
+
+import { card, h, keyed } from "./dom.js";
+import { count, nanoseconds, words } from "./format.js";
+
+const KEPT = 500;
+const kept = [];
+
+/** Keep an event, for parts that are opened later. */
+export function keep(event) {
+  if (event.type === "stale") return;
+  kept.unshift(event);
+  kept.length = Math.min(kept.length, KEPT);
+}
+
+const TOLD = {
+  vm_created: ({ name }) => (name ? `made, named ${name}` : "made"),
+  vm_deleted: () => "deleted",
+  session_reset: ({ vm_count }) => `session reset, ${count(vm_count)} VMs deleted`,
+  session_deleted: ({ vm_count }) => `session deleted with ${count(vm_count)} VMs`,
+  fault_hit: (d) => `${d.fault_id} (${d.fault_type}) hit in ${d.op} of slot ${d.slot}${d.cpu === null ? "" : ` on CPU ${d.cpu}`}${d.gfn === null ? "" : `, gfn 0x${d.gfn.toString(16)}`}`,
+  fell_back: (d) => `${d.op} of slot ${d.slot} on CPU ${d.cpu}: ${d.outcome}, ${d.errno}${d.reason ? ` after ${d.reason}` : ""}; hardware ${count(d.cleaned)}, software ${count(d.software_pages)} pages`,
+  cpu_changed: (d) => `CPU ${d.cpu} ${d.online ? "plugged in" : "unplugged"}`,
+  migration: (d) => `${d.migration_id} ${d.status}${d.reason ? ` (${words(d.reason)})` : ""}, pass ${d.iteration}, ${count(d.remaining_pages)} pages left`,
+};
+
+/** Make a list of events; `concerns` tells which. */
+export function eventList(part, concerns, most, namesVm = true) {
+  const list = h("ol", { class: "events", reversed: true });
+  const empty = h("p", { class: "empty" }, "Nothing yet.");
+  const show = keyed(list, (event) => line(event, namesVm), (event) => event.event_id);
+  const update = () => {
+    const some = kept.filter(concerns).slice(0, most);
+    empty.hidden = some.length > 0;
+    show(some);
+  };
+  let isAsked = false;
+  part.hear(() => {
+    if (isAsked) return;
+    isAsked = true;
+    requestAnimationFrame(() => {
+      isAsked = false;
+      update();
+    });
+  });
+  update();
+  return h("div", {}, list, empty);
+}
+
+function subject({ vm_id: vmId, session_id: sessionId }) {
+  return vmId ? h("a", { href: `#/vms/${encodeURIComponent(vmId)}` }, vmId) : sessionId;
+}
+
+function line(event, namesVm) {
+  const told = TOLD[event.type]?.(event.details) ?? "";
+  return { node: h("li", {},
+    h("time", { title: "Virtual time of the VM" }, event.vm_id ? nanoseconds(event.now_ns) : "–"),
+    h("span", {}, words(event.type)),
+    h("span", { class: "what" }, namesVm ? [subject(event), ` ${told}`] : told)) };
+}
+
+export function showEvents(part) {
+  part.root.append(
+    h("div", { class: "head" }, h("h1", {}, "Events")),
+    card("What happened, newest first", "", [], eventList(part, () => true, KEPT)),
+  );
+}

@@ -1,0 +1,285 @@
+"""Events over a real connection: streams that are resumed, filtered, too slow, too many, and ended."""
+
+import asyncio
+import json
+import signal
+import socket
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from app.client import AsyncClient, Client, Event, Session, Vm
+from app.fleet.events import MAX_EVENT_READERS
+from tests.e2e.test_serve import serving
+
+STREAM = {"Accept": "text/event-stream"}
+
+
+class Sent(NamedTuple):
+    """An event as the stream has it."""
+
+    event_id: int
+    type: str
+    data: dict[str, Any]
+
+
+def events_in(lines: Iterator[str]) -> Iterator[Sent]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        if line:
+            fields[name] = value
+        elif "data" in fields:
+            yield Sent(int(fields["id"]), fields["event"], json.loads(fields["data"]))
+            fields = {}
+
+
+@contextmanager
+def reading(
+    http: httpx.Client, last_event_id: int | None = None, query: dict[str, str] | None = None
+) -> Generator[Iterator[Sent]]:
+    headers = STREAM if last_event_id is None else {**STREAM, "Last-Event-ID": str(last_event_id)}
+    with http.stream("GET", "/v1/events", headers=headers, params=query) as answer:
+        answer.raise_for_status()
+        lines = answer.iter_lines()
+        assert next(lines) == "retry: 1000"  # from here on nothing is missed
+        yield events_in(lines)
+
+
+def toggle(client: Client, vm: Vm, count: int) -> None:
+    """Have `count` events, an even number of at most 10,000."""
+    changes = [{"op": "set_cpu", "cpu": 0, "online": online} for online in (False, True)]
+    # Without a key: the answers that are kept for retries would be all that grows
+    answer = client.http.post(f"/v1/vms/{vm.vm_id}/batch", json={"actions": changes * (count // 2)})
+    assert answer.is_success
+
+
+def test_a_stream_tells_what_happens_while_it_is_open(http: httpx.Client, session: Session) -> None:
+    with reading(http, query={"session_id": session.session_id}) as events:
+        vm = session.create_vm(name="src", memslots=[])
+        vm.cpu(1).unplug()
+        vm.delete()
+
+        told = [next(events) for _ in range(3)]
+
+    assert [event.type for event in told] == ["vm_created", "cpu_changed", "vm_deleted"]
+    assert all(event.data["event_id"] == event.event_id for event in told)
+    assert told[1].data["vm_id"] == vm.vm_id
+    assert told[1].data["details"] == {"cpu": 1, "online": False}
+
+
+def test_a_stream_that_broke_is_resumed_without_a_gap(client: Client, session: Session) -> None:
+    http, query = client.http, {"session_id": session.session_id}
+    with reading(http, query=query) as events:
+        vm = session.create_vm()
+        seen = [next(events).event_id]
+    toggle(client, vm, 10)
+
+    with reading(http, last_event_id=seen[-1], query=query) as events:
+        toggle(client, vm, 2)
+        seen += [next(events).event_id for _ in range(12)]
+
+    assert seen == sorted(set(seen))
+    listed = http.get("/v1/events", params={**query, "after": seen[0] - 1}).json()["events"]
+    assert [event["event_id"] for event in listed] == seen
+
+
+def test_a_stream_from_a_position_that_is_gone_begins_by_saying_so(
+    http: httpx.Client, session: Session
+) -> None:
+    session.create_vm()
+    beyond = http.get("/v1/events").json()["last_event_id"] + 1_000
+
+    with reading(http, last_event_id=beyond) as events:
+        first = next(events)
+
+    assert first.type == "stale"
+    assert first.event_id == first.data["oldest_event_id"] - 1
+    assert first.data["last_event_id"] >= first.data["oldest_event_id"]
+
+
+def test_a_stream_gives_only_what_was_asked_for(http: httpx.Client, session: Session) -> None:
+    one, other = session.create_vm(), session.create_vm()
+    query = {"vm_id": other.vm_id, "type": "cpu_changed,vm_deleted"}
+    with reading(http, query=query) as events:
+        one.cpu(1).unplug()
+        other.cpu(2).unplug()
+        one.delete()
+        other.delete()
+
+        told = [next(events) for _ in range(2)]
+
+    assert [(event.type, event.data["vm_id"]) for event in told] == [
+        ("cpu_changed", other.vm_id),
+        ("vm_deleted", other.vm_id),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_of", "at"),
+    [
+        ({"params": {"type": "fault_hit,other"}}, "query:type"),
+        ({"params": {"wait_seconds": 61}}, "query:wait_seconds"),
+        ({"params": {"after": "-1"}}, "query:after"),
+        ({"headers": {"Last-Event-ID": "one"}}, "header:Last-Event-ID"),
+        ({"headers": [("Last-Event-ID", "1"), ("Last-Event-ID", "2")]}, "header:Last-Event-ID"),
+    ],
+)
+def test_a_reader_that_asks_badly_is_told_where(
+    http: httpx.Client, request_of: dict[str, Any], at: str
+) -> None:
+    answer = http.get("/v1/events", **request_of)
+
+    error = answer.json()["errors"][0]
+    assert answer.status_code == 422
+    assert f"{error['in']}:{error['pointer'].strip('/')}" == at
+
+
+def test_a_list_waits_for_the_first_event(client: Client, session: Session) -> None:
+    after = client.list_events().last_event_id
+    timer = threading.Timer(0.3, session.create_vm)
+    timer.start()
+
+    page = client.list_events(after=after, session_id=session.session_id, wait_seconds=20)
+    timer.join()
+
+    assert [event.type for event in page.events] == ["vm_created"]
+
+
+def test_a_list_that_waits_in_vain_is_empty(client: Client, session: Session) -> None:
+    page = client.list_events(session_id=session.session_id, wait_seconds=1)
+
+    assert page.events == []
+    assert page.next_after == page.last_event_id
+
+
+def test_as_many_as_the_service_takes_may_read_and_who_leaves_makes_room(tmp_path: Path) -> None:
+    with serving(tmp_path) as service, ExitStack() as stack:
+        client = stack.enter_context(Client(service.url))
+        stack.enter_context(
+            limits := httpx.Client(
+                base_url=service.url,
+                limits=httpx.Limits(max_connections=None),
+                trust_env=False,
+            )
+        )
+        with ExitStack() as readers:
+            for _ in range(MAX_EVENT_READERS):
+                readers.enter_context(reading(limits))
+            refused = limits.get("/v1/events", headers=STREAM)
+            waiting = limits.get("/v1/events", params={"wait_seconds": 1, "after": 0})
+            list_of_now = limits.get("/v1/events")
+
+        def has_room() -> bool:
+            return "hacdbs_event_readers 0.0" in client.metrics()
+
+        client.wait_until(has_room, what="room for a reader")
+        with reading(limits) as events:
+            client.create_vm()
+            told = next(events)
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "event_reader_limit")
+    assert (waiting.status_code, list_of_now.status_code) == (409, 200)
+    assert told.type == "vm_created"
+
+
+def test_one_who_does_not_read_costs_no_memory_and_is_told_what_was_missed(tmp_path: Path) -> None:
+    with serving(tmp_path) as service, Client(service.url) as client, socket.socket() as slow:
+        vm = client.create_vm()
+        slow.settimeout(10)
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        slow.connect(("127.0.0.1", service.port))
+        slow.sendall(
+            b"GET /v1/events?after=0 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            b"Accept: text/event-stream\r\n\r\n"
+        )
+        for _ in range(4):
+            toggle(client, vm, 10_000)
+        before = resident_bytes(service.process.pid)
+        for _ in range(4):
+            toggle(client, vm, 10_000)
+        grown = resident_bytes(service.process.pid) - before
+
+        read = b""
+        while b"event: stale" not in read and (part := slow.recv(1 << 20)):
+            read = read[-100:] + part
+
+    assert b"event: stale" in read
+    assert grown < 4 << 20, "40,000 events of some 190 bytes are 7.6 MB"
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4_096
+
+
+def test_a_stop_ends_streams_and_calls_that_wait(tmp_path: Path) -> None:
+    with serving(tmp_path) as service, httpx.Client(base_url=service.url, trust_env=False) as http:
+        waited: list[httpx.Response] = []
+        waiting = threading.Thread(
+            target=lambda: waited.append(
+                httpx.get(
+                    f"{service.url}/v1/events?wait_seconds=60&after=0", timeout=70, trust_env=False
+                )
+            )
+        )
+        with reading(http) as events:
+            waiting.start()
+            while "hacdbs_event_readers 2.0" not in httpx.get(f"{service.url}/metrics").text:
+                pass
+
+            service.process.send_signal(signal.SIGTERM)
+            rest = list(events)
+            waiting.join(10)
+            status = service.process.wait(10)
+
+    assert (status, rest) == (0, [])
+    assert waited[0].json()["events"] == []
+
+
+def test_a_client_in_process_watches() -> None:
+    with Client.in_process() as client:
+        watched = client.watch_events(type="vm_created,vm_deleted")
+        vm = client.create_vm(name="src")
+        first = next(watched)
+        vm.delete()
+        second = next(watched)
+
+    assert [(event.type, event.vm_id) for event in (first, second)] == [
+        ("vm_created", "default-1"),
+        ("vm_deleted", "default-1"),
+    ]
+    assert first.details == {"name": "src"}
+
+
+def test_a_stream_in_process_is_refused_for_it_would_never_come() -> None:
+    with Client.in_process() as client, pytest.raises(httpx.UnsupportedProtocol, match="watch_ev"):
+        client.http.get("/v1/events", headers=STREAM)
+
+
+def test_coroutines_watch_while_others_work(service_url: str, session: Session) -> None:
+    async def story() -> list[Event]:
+        async with AsyncClient(service_url) as client:
+            watched = client.watch_events(session_id=session.session_id)
+            upcoming = asyncio.ensure_future(anext(watched))
+            await client.session(session.session_id).create_vm()
+            told = [await upcoming]
+            await client.session(session.session_id).reset()
+            return [*told, await anext(watched)]
+
+    assert [event.type for event in asyncio.run(story())] == ["vm_created", "session_reset"]
+
+
+def test_one_who_watches_is_told_of_what_is_gone() -> None:
+    with Client.in_process() as client:
+        vm = client.create_vm()
+        toggle(client, vm, 5_000)
+
+        first = next(client.watch_events(after=1))
+
+    assert first.type == "stale"
+    assert first.details["oldest_event_id"] == first.event_id + 1 == 5_001 - 4_096 + 1

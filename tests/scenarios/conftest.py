@@ -1,0 +1,11 @@
+from collections.abc import Generator
+
+import pytest
+
+from app.client import Client
+
+
+@pytest.fixture(scope="session")
+def client() -> Generator[Client]:
+    with Client.in_process() as opened:
+        yield opened

@@ -1,0 +1,209 @@
+"""A machine on the page: made, written to, seen, hurt and mended."""
+
+import re
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+
+from app.client import Client, Vm
+from tests.ui.conftest import BASE_GFN, Opening, Watched
+
+Colour = list[int]
+
+
+def colour_at(page: Page, across: float, down: float) -> Colour:
+    """What the heat map shows at a place, each part from 0 to 1."""
+    colour: Colour = page.locator("canvas").evaluate(
+        """(canvas, [across, down]) => [...canvas.getContext("2d")
+             .getImageData(across * canvas.width, down * canvas.height, 1, 1).data]""",
+        [across, down],
+    )
+    return colour
+
+
+FIRST, LAST = (0.002, 0.01), (0.9, 0.6)
+
+
+def shown(page: Page, name: str) -> Locator:
+    return page.get_by_role("region", name=name)
+
+
+def expect_colours(page: Page, *, differ: bool) -> None:
+    page.wait_for_function(
+        """([first, last, differ]) => {
+             const canvas = document.querySelector("canvas");
+             const at = ([x, y]) => String(canvas.getContext("2d")
+               .getImageData(x * canvas.width, y * canvas.height, 1, 1).data);
+             return canvas.width > 0 && (at(first) !== at(last)) === differ;
+           }""",
+        arg=[FIRST, LAST, differ],
+    )
+
+
+def test_a_machine_is_made_and_what_is_written_is_seen(watched: Watched, client: Client) -> None:
+    page = watched.go("")
+    page.get_by_label("Name").fill("made here")
+    page.get_by_label("Memory").select_option("64MiB")
+    page.get_by_role("button", name="Make machine").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("default-"))
+    expect_colours(page, differ=False)
+    clean = colour_at(page, *FIRST)
+    page.get_by_role("spinbutton", name="Pages").fill("512")
+    page.get_by_role("button", name="Access").click()
+    expect(page.locator("#guest-outcome")).to_contain_text("512 newly dirty")
+    expect_colours(page, differ=True)
+
+    (info,) = client.vms()
+    assert (info.name, info.memslots[0].dirty_count) == ("made here", 512)
+    assert colour_at(page, *LAST) == clean
+    page.get_by_role("button", name="Get dirty log").click()
+    expect(page.locator("#outcome")).to_contain_text("512 dirty pages, 0 left")
+    expect_colours(page, differ=False)
+
+
+def test_what_others_do_is_seen_too(watched: Watched, vm: Vm) -> None:
+    page = watched.go(f"#/vms/{vm.vm_id}")
+    expect_colours(page, differ=False)
+
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 64))
+    vm.cpu(2).unplug()
+
+    expect_colours(page, differ=True)
+    expect(page.get_by_role("button", name="Plug in CPU 2")).to_be_visible()
+    expect(shown(page, "Events")).to_contain_text("CPU 2 unplugged")
+
+
+def test_the_pages_of_stage_2_are_drawn_by_their_state(watched: Watched, vm: Vm) -> None:
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 1_024))
+    vm.slot(0).get_dirty_log()
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 512))
+    page = watched.go(f"#/vms/{vm.vm_id}")
+    expect_colours(page, differ=True)
+
+    page.get_by_role("button", name="Stage 2").click()
+    dirty, clean, unmapped = (colour_at(page, 0.5, part) for part in (0.05, 0.19, 0.6))
+
+    legend = page.locator(".legend").first
+    expect(legend).to_contain_text("writable dirty")
+    assert len({tuple(colour) for colour in (dirty, clean, unmapped)}) == 3
+    for name, colour in (("writable_dirty", dirty), ("writable_clean", clean)):
+        told = page.locator(f".swatch.{name}").evaluate("e => getComputedStyle(e).backgroundColor")
+        assert [int(value) for value in re.findall(r"\d+", told)] == colour[:3]
+
+
+def test_a_fault_is_armed_seen_to_strike_and_disarmed(watched: Watched, vm: Vm) -> None:
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 100))
+    page = watched.go(f"#/vms/{vm.vm_id}")
+    arm = page.locator("#arm")
+    arm.get_by_label("Type").select_option("ipaf")
+    arm.get_by_label("Times").fill("1")
+    arm.get_by_role("button").click()
+    expect(page.get_by_role("table", name="Armed faults")).to_contain_text("0 of 1")
+
+    page.get_by_role("button", name="Get dirty log").click()
+
+    expect(page.locator("#outcome")).to_contain_text("partial (EAGAIN after IPAF)")
+    expect(page.locator("#outcome")).to_contain_text("hardware 0, software 100")
+    expect(page.get_by_role("table", name="Armed faults")).to_contain_text("1 of 1")
+    events = shown(page, "Events")
+    expect(events).to_contain_text("f1 (ipaf) hit in get of slot 0")
+    expect(events).to_contain_text("fell back")
+    page.get_by_role("button", name="Disarm f1").click()
+    expect(shown(page, "Faults")).to_contain_text("No fault is armed.")
+    assert list(vm.faults()) == []
+
+
+def test_a_cpu_is_unplugged_and_its_unit_seen_off(watched: Watched, vm: Vm) -> None:
+    page = watched.go(f"#/vms/{vm.vm_id}")
+    row = page.get_by_role("table", name="Host CPUs").get_by_role("row").nth(2)
+
+    page.get_by_role("button", name="Unplug CPU 1").click()
+    expect(row).to_contain_text("OFF")
+    assert not vm.cpu(1).get().online
+    page.get_by_role("button", name="Plug in CPU 1").click()
+
+    expect(row).to_contain_text("IDLE")
+    assert vm.cpu(1).get().online
+
+
+def test_a_workload_writes_while_the_guest_is_kept_running(watched: Watched, vm: Vm) -> None:
+    page = watched.go(f"#/vms/{vm.vm_id}")
+    form = page.locator("#workload")
+    form.get_by_label("Kind").select_option("uniform")
+    form.get_by_role("button").click()
+    expect(page.get_by_role("table", name="Workloads")).to_contain_text("w1")
+    page.get_by_role("button", name="Run guest").click()
+    expect(page.locator("#guest-outcome")).to_contain_text("newly dirty")
+    keep = page.get_by_role("button", name="Keep running")
+    keep.click()
+    expect(keep).to_have_attribute("aria-pressed", "true")
+    chip = page.get_by_role("list", name="Configuration").get_by_text("virtual clock")
+
+    expect(chip).to_have_text(re.compile(r"virtual clock [1-9]\d\d"))
+    keep.click()
+
+    expect(keep).to_have_attribute("aria-pressed", "false")
+    page.get_by_role("button", name="Remove w1").click()
+    expect(shown(page, "Guest")).to_contain_text("only when told to")
+
+
+def test_a_refusal_is_told_in_the_services_words(opening: Opening, client: Client) -> None:
+    vm = client.create_vm(cpus=1)
+    with opening(expects_refusals=True) as watched:
+        page = watched.go(f"#/vms/{vm.vm_id}")
+        expect(page.get_by_text("This machine has no memslot.")).to_be_visible()
+
+        page.get_by_role("button", name="Unplug CPU 0").click()
+
+        expect(page.get_by_role("alert")).to_contain_text("it is the last one")
+
+
+def test_a_name_is_never_markup(watched: Watched, client: Client) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    vm = client.create_vm(name=name)
+
+    page = watched.go("")
+    expect(page.get_by_role("cell", name=name)).to_have_text(name)
+    page.get_by_role("link", name=vm.vm_id).click()
+
+    expect(page.locator("main .head")).to_contain_text(name)
+    assert page.locator("main img").count() == 0
+
+
+def test_a_machine_that_goes_away_is_said_to_be_gone(opening: Opening, vm: Vm) -> None:
+    with opening(expects_refusals=True) as watched:
+        page = watched.go(f"#/vms/{vm.vm_id}")
+        expect(page.get_by_role("heading", name="Memory")).to_be_visible()
+
+        vm.delete()
+
+        expect(page.locator("main")).to_contain_text("there is no such VM")
+        page.get_by_role("link", name="All machines").click()
+        expect(page.get_by_text("No machine yet.")).to_be_visible()
+
+
+def test_all_of_it_is_done_by_keyboard(watched: Watched, client: Client) -> None:
+    page = watched.go("")
+    keys: Any = page.keyboard
+    expect(page.locator("#create")).to_be_visible()
+    keys.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    while page.evaluate("document.activeElement.name ?? ''") != "name":
+        keys.press("Tab")
+    keys.type("by keyboard")
+    keys.press("Enter")
+    expect(page.get_by_role("button", name="Get dirty log")).to_be_visible()
+    while page.evaluate("document.activeElement.tagName") != "CANVAS":
+        keys.press("Tab")
+
+    readout = page.locator("#heat-readout")
+    expect(readout).to_contain_text("Pages 0 to ")
+    keys.press("ArrowRight")
+    expect(readout).to_contain_text("Pages 64 to 127 (gfn 0x40040): 0 of 64 dirty; 64 unmapped.")
+    keys.press("End")
+    expect(readout).to_contain_text("to 262,143")
+    ring = page.locator("canvas").evaluate("c => getComputedStyle(c).outlineStyle")
+
+    assert ring == "solid"
+    assert [info.name for info in client.vms()] == ["by keyboard"]

@@ -1,0 +1,147 @@
+"""`dirty get | peek | clear`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.client import Vm
+from tests.unit.cli.commands.conftest import BASE_GFN, NPAGES, Run, RunJson
+
+
+def test_get_takes_the_log(vm: Vm, run_json: RunJson) -> None:
+    vm.guest_write([BASE_GFN, BASE_GFN + 1, BASE_GFN + 9])
+
+    told = run_json("dirty", "get", vm.vm_id, "0", "--cpu", "1")
+
+    assert told["page_ranges"] == [[0, 2], [9, 1]]
+    assert told["accelerator"]["cpu"] == 1
+    assert vm.slot(0).peek().dirty_count == 0
+
+
+@pytest.mark.parametrize("command", ["get", "peek"])
+def test_the_format_is_the_services(command: str, vm: Vm, run_json: RunJson) -> None:
+    vm.guest_write([BASE_GFN])
+
+    told = run_json("dirty", command, vm.vm_id, "0", "--format", "base64")
+
+    assert told["bitmap"].startswith("AQAAAAAAAAA")
+
+
+def test_peek_leaves_the_log_as_it_is(vm: Vm, run_json: RunJson) -> None:
+    vm.guest_write([BASE_GFN])
+
+    told = run_json("dirty", "peek", vm.vm_id, "0x0", "--format", "summary")
+
+    assert (told["dirty_count"], "page_ranges" in told) == (1, False)
+    assert vm.slot(0).peek().dirty_count == 1
+
+
+def test_a_log_is_shown_with_what_cleaned_it(vm: Vm, run: Run) -> None:
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 600))
+    vm.add_fault("ipaf", when={"batch": 1, "index": 4})
+
+    told = run("dirty", "get", vm.vm_id, "0").stdout
+
+    assert (
+        "partial on CPU 0, EAGAIN, 516 cleaned in 2 runs, 84 requeued, IPAF in run 1 at index 4"
+        in told
+    )
+    assert ["software", "84", "pages"] in [line.split() for line in told.splitlines()]
+
+
+def test_a_look_says_that_the_hook_was_not_called(vm: Vm, run: Run) -> None:
+    told = run("dirty", "peek", vm.vm_id, "0").stdout
+
+    assert "not called" in told
+    assert "did not run" in told
+
+
+def test_many_ranges_are_counted_and_not_listed(vm: Vm, run: Run) -> None:
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 100, 2))
+
+    told = run("dirty", "peek", vm.vm_id, "0").stdout
+
+    assert "30 more" in told
+
+
+def test_a_bitmap_goes_from_a_get_to_a_clear(vm: Vm, tmp_path: Path, run_json: RunJson) -> None:
+    vm.update(manual_dirty_log_protect2=1)
+    vm.guest_write([BASE_GFN, BASE_GFN + 70])
+    file = tmp_path / "bitmap"
+
+    told = run_json("dirty", "get", vm.vm_id, "0", "--output", str(file))
+    cleared = run_json("dirty", "clear", vm.vm_id, "0", "--bitmap", str(file))
+
+    assert (told["dirty_count"], "page_ranges" in told) == (2, False)
+    assert len(file.read_bytes()) == NPAGES // 8
+    assert (cleared["dirty_count"], cleared["remaining_count"]) == (2, 0)
+
+
+def test_output_says_where_the_bitmap_is(vm: Vm, tmp_path: Path, run: Run) -> None:
+    file = tmp_path / "bitmap"
+
+    told = run("dirty", "peek", vm.vm_id, "0", "-o", str(file)).stdout
+
+    assert "has the bitmap" in told
+    assert file.stat().st_size == NPAGES // 8
+
+
+def test_clear_takes_pages_of_the_slot_within_a_window(vm: Vm, run_json: RunJson) -> None:
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 200))
+
+    told = run_json(
+        *("dirty", "clear", vm.vm_id, "0", "64+10", "100"),
+        *("--first-page", "64", "--num-pages", "0x40", "--cpu", "1"),
+    )
+
+    assert (told["first_page"], told["num_pages"], told["dirty_count"]) == (64, 64, 11)
+    assert told["accelerator"]["cpu"] == 1
+    assert vm.slot(0).peek().mask()[64:74].sum() == 0
+
+
+def test_clear_shows_what_is_left(vm: Vm, run: Run) -> None:
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 5))
+
+    lines = run("dirty", "clear", vm.vm_id, "0", "0+3").stdout.splitlines()
+
+    assert ["remaining", "2"] in [line.split() for line in lines]
+
+
+@pytest.mark.parametrize("arguments", [[], ["0", "--bitmap", "x"]], ids=["neither", "both"])
+def test_clear_wants_pages_or_a_bitmap(arguments: list[str], vm: Vm, run: Run) -> None:
+    result = run("dirty", "clear", vm.vm_id, "0", *arguments)
+
+    assert result.exit_code == 2
+    assert "give pages, or a bitmap" in result.stderr
+
+
+def test_a_bitmap_that_cannot_be_read_is_told(vm: Vm, tmp_path: Path, run: Run) -> None:
+    result = run("dirty", "clear", vm.vm_id, "0", "--bitmap", str(tmp_path / "none"))
+
+    assert result.exit_code == 2
+    assert "cannot read" in result.stderr
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_log_is_taken(
+    vm: Vm, tmp_path: Path, run: Run
+) -> None:
+    vm.guest_write([BASE_GFN])
+
+    result = run("dirty", "get", vm.vm_id, "0", "--output", str(tmp_path))
+
+    assert result.exit_code == 2
+    assert "cannot write" in result.stderr
+    assert vm.slot(0).peek().dirty_count == 1
+
+
+def test_a_bitmap_of_another_length_is_refused_by_the_service(
+    vm: Vm, tmp_path: Path, run: Run
+) -> None:
+    file = tmp_path / "bitmap"
+    file.write_bytes(np.zeros(3, dtype="<u8").tobytes())
+
+    result = run("dirty", "clear", vm.vm_id, "0", "--bitmap", str(file))
+
+    assert result.exit_code == 3
+    assert "invalid_argument" in result.stderr

@@ -1,0 +1,270 @@
+"""`migrate`, `compare`, `wait --migration`."""
+
+import io
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from app.cli import cli
+from app.cli.commands import service as service_commands
+from app.cli.ending import Ending
+from app.cli.progress import SHOWN_PASSES, Shown, showing
+from app.client import Client, Vm
+from app.client.reports import Iteration
+from tests.unit.cli.commands.conftest import Run, RunJson
+
+SMALL = """\
+vm:
+  manual_dirty_log_protect2: 3
+  memslots:
+    - {slot: 0, guest_phys_addr: 0x40000000, memory_size: 64MiB}
+  workloads:
+    - {slot: 0, kind: uniform, writes_per_second: 20000}
+migration: {downtime_limit_ns: 1000000}
+"""
+
+
+@pytest.fixture
+def writing(client: Client) -> Vm:
+    """A VM of 64 MiB whose guest writes by itself."""
+    return client.create_vm(
+        manual_dirty_log_protect2=1,
+        cpus=2,
+        seed=5,
+        memslots=[{"slot": 0, "guest_phys_addr": 0x4000_0000, "memory_size": "64MiB"}],
+        workloads=[{"slot": 0, "kind": "uniform", "writes_per_second": 20_000}],
+    )
+
+
+def lines(text: str) -> Iterator[str]:
+    return (" ".join(line.split()) for line in text.splitlines())
+
+
+def test_migrate_shows_each_pass_and_how_it_ended(writing: Vm, run: Run) -> None:
+    result = run("migrate", writing.vm_id, "--downtime-limit", "1ms")
+
+    assert result.exit_code == Ending.GOOD
+    told = list(lines(result.stdout))
+    assert told[0].startswith("pass 0: phase active, dirty ")
+    assert told[1].startswith("pass 1: phase ")
+    assert "status completed" in told
+    assert "lost pages 0" in told
+    assert any(line.startswith("downtime 0.") for line in told)
+
+
+def test_migrate_prints_the_services_own_report(
+    client: Client, writing: Vm, run_json: RunJson
+) -> None:
+    told = run_json("migrate", writing.vm_id, "--downtime-limit", "1ms")
+
+    assert told == client.http.get("/v1/migrations/default-m1").json()
+    assert (told["status"], told["spec"]["downtime_limit_ns"]) == ("completed", 1_000_000)
+
+
+def test_its_options_are_the_fields_of_a_migration(
+    writing: Vm, tmp_path: Path, run_json: RunJson
+) -> None:
+    file = tmp_path / "how.yaml"
+    file.write_text("max_iterations: 7\ndowntime_limit_ns: 5\nschedule: []\n")
+    options = ["--file", str(file), "--bandwidth", "0.5GiB", "--downtime-limit", "2.5ms"]
+    options += ["--timeout", "30s", "--timeout-strategy", "switch_over", "--auto-converge"]
+    options += ["--slot", "0", "--clear-order", "before_copy", "--clear-chunk-pages", "4096"]
+
+    spec = run_json("migrate", writing.vm_id, *options, "--no-verify", "--pace", "1")["spec"]
+
+    expected = {
+        "bandwidth_bytes_per_second": 1 << 29,
+        "downtime_limit_ns": 2_500_000,
+        "max_iterations": 7,
+        "timeout_ns": 30_000_000_000,
+        "timeout_strategy": "switch_over",
+        "slots": [0],
+        "clear_order": "before_copy",
+        "clear_chunk_pages": 4096,
+        "verify": False,
+    }
+    assert {name: spec[name] for name in expected} == expected
+    assert spec["auto_converge"]["initial"] == 20
+
+
+def test_lost_pages_end_in_1_and_are_listed(writing: Vm, run: Run) -> None:
+    result = run("migrate", writing.vm_id, "--downtime-limit", "1ms", "--clear-order", "after_copy")
+
+    assert result.exit_code == Ending.NEGATIVE
+    told = list(lines(result.stdout))
+    assert "status completed" in told
+    assert "lost pages 0" not in told
+    assert any(line.startswith("slot 0 ") and "more ranges" in line for line in told)
+
+
+def test_a_migration_that_is_cancelled_ends_in_1(writing: Vm, run: Run) -> None:
+    result = run("migrate", writing.vm_id, "--max-iterations", "1", "--downtime-limit", "1ns")
+
+    assert result.exit_code == Ending.NEGATIVE
+    assert "reason max_iterations" in list(lines(result.stdout))
+
+
+def test_a_migration_that_fails_tells_why(writing: Vm, run: Run) -> None:
+    writing.add_fault("copy_to_user")
+
+    result = run("migrate", writing.vm_id)
+
+    assert result.exit_code == Ending.NEGATIVE
+    assert any(line.startswith("problem copy_to_user_failed: ") for line in lines(result.stdout))
+
+
+def test_a_migration_that_is_refused_ends_in_3(vm: Vm, run: Run) -> None:
+    result = run("migrate", vm.vm_id, "--slot", "7")
+
+    assert result.exit_code == Ending.REFUSED
+    assert "/slots" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--bandwidth", "10Gbit", "1250000000 or 1GiB"),
+        ("--bandwidth", "fast", "1250000000 or 1GiB"),
+        ("--downtime-limit", "300", "300ms, 10s or 500us"),
+        ("--timeout", "soon", "300ms, 10s or 500us"),
+    ],
+)
+def test_an_amount_that_is_none_ends_in_2(option: str, value: str, told: str, run: Run) -> None:
+    result = run("migrate", "default-1", option, value)
+
+    assert result.exit_code == Ending.USAGE
+    assert told in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_an_interrupt_cancels_the_migration(
+    client: Client, writing: Vm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HACDBS_URL", str(client.http.base_url))
+
+    def interrupt() -> None:
+        client.wait_until(lambda: list(client.migrations()), what="migration")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(SystemExit) as ended:
+        cli(["migrate", writing.vm_id, "--pace", "10000"], prog_name="hacdbs-sim")
+    thread.join()
+
+    assert ended.value.code == 130
+    report = client.migration("default-m1").get(wait_for="end", wait_seconds=30)
+    assert (report.status, report.reason) == ("cancelled", "cancel")
+
+
+def test_compare_shows_the_variants_side_by_side(tmp_path: Path, run: Run) -> None:
+    file = tmp_path / "what.yaml"
+    file.write_text(SMALL)
+
+    result = run("compare", "--file", str(file))
+
+    assert result.exit_code == Ending.GOOD
+    told = list(lines(result.stdout))
+    assert told[0] == "comparison default-c1: completed"
+    for variant in ("hacdbs", "software", "faults"):
+        assert any(line.startswith(f"{variant} completed ") for line in told)
+
+
+def test_compare_prints_the_services_own_answer(
+    client: Client, tmp_path: Path, run_json: RunJson
+) -> None:
+    file = tmp_path / "what.yaml"
+    file.write_text(SMALL)
+
+    told = run_json("compare", "--file", str(file))
+
+    assert told == client.http.get("/v1/comparisons/default-c1").json()
+
+
+def test_compare_takes_a_preset(run: Run) -> None:
+    result = run("compare", "--preset", "never_converges", "--json")
+
+    assert result.exit_code == Ending.NEGATIVE
+    assert [row["status"] for row in json.loads(result.stdout)["rows"]] == ["cancelled"] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "give --preset or --file"),
+        (["--preset", "converges", "--file", "x"], "give --preset or --file"),
+        (["--preset", "soon"], "--preset must be one of converges, never_converges, not 'soon'"),
+    ],
+    ids=["neither", "both", "unknown"],
+)
+def test_compare_wants_a_file_or_a_preset(arguments: list[str], told: str, run: Run) -> None:
+    result = run("compare", *arguments)
+
+    assert result.exit_code == Ending.USAGE
+    assert told in result.stderr
+
+
+def test_wait_ends_with_the_migration(writing: Vm, run: Run, run_json: RunJson) -> None:
+    writing.migrate()
+
+    told = run("wait", "--migration", "default-m1")
+    report = run_json("wait", "--migration", "default-m1")
+
+    assert "status completed" in list(lines(told.stdout))
+    assert report["status"] == "completed"
+
+
+def test_waiting_for_a_migration_in_vain_ends_in_5(writing: Vm, run: Run) -> None:
+    migration = writing.migrate(pace_ms=10_000)
+
+    result = run("wait", "--migration", "default-m1", "--timeout", "0")
+    migration.cancel()
+
+    assert result.exit_code == Ending.NOT_IN_TIME
+    assert "after 0 s" in result.stderr
+
+
+def test_a_long_wait_asks_again(writing: Vm, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_commands, "LONGEST_SECONDS", 0)
+    migration = writing.migrate(pace_ms=100)
+
+    result = run("wait", "--migration", migration.migration_id)
+
+    assert result.exit_code == Ending.GOOD
+
+
+def iteration(number: int, **figures: int) -> Iteration:
+    zeros = dict.fromkeys(Iteration.model_fields, 0)
+    return Iteration.model_validate(
+        {**zeros, "iteration": number, "phase": "active", "dirty_pages": 100, **figures}
+    )
+
+
+def test_a_terminal_sees_a_table_of_the_last_passes_and_a_bar() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, highlight=False)
+    passes = tuple(iteration(n, remaining_pages=40) for n in range(SHOWN_PASSES + 3))
+
+    with showing(console, is_silent=False) as tell:
+        tell(Shown("default-m1", "active", ()))
+        tell(Shown("default-m1", "active", passes))
+
+    assert isinstance(console.file, io.StringIO)
+    told = console.file.getvalue()
+    assert "default-m1: active" in told
+    assert f" {SHOWN_PASSES + 2} " in told
+    assert "━" * 36 in told
+
+
+def test_nothing_is_shown_where_the_answer_is_printed() -> None:
+    console = Console(file=io.StringIO())
+
+    with showing(console, is_silent=True) as tell:
+        tell(Shown("default-m1", "active", (iteration(0),)))
+
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == ""

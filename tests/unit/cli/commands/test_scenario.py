@@ -1,0 +1,191 @@
+"""`scenario list | show | run | outcome`."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.cli.ending import Ending
+from app.client import Client
+from app.scenarios.shipping import load, names
+from tests.unit.cli.commands.conftest import Run, RunJson
+
+GOOD = """\
+scenario: mine
+vms:
+  - key: src
+    memslots:
+      - {slot: 0, guest_phys_addr: 0x40000000, memory_size: 1MiB, flags: [LOG_DIRTY_PAGES]}
+steps:
+  - vm: src
+    action: {op: guest_write, gfns: [0x40000]}
+    expect: {body: {newly_dirty: 1}}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def sessions(client: Client) -> list[str]:
+    return [session.session_id for session in client.sessions()]
+
+
+def test_list_names_each_that_ships(client: Client, run: Run, run_json: RunJson) -> None:
+    told = run("scenario", "list").stdout
+
+    assert [name for name in names() if name not in told] == []
+    assert run_json("scenario", "list") == client.http.get("/v1/scenarios").json()
+
+
+def test_show_prints_what_run_reads(tmp_path: Path, run: Run, run_json: RunJson) -> None:
+    told = run("scenario", "show", "lost-interrupt").stdout
+    path = tmp_path / "shown.yaml"
+    path.write_text(told)
+
+    assert yaml.safe_load(told) == load("lost-interrupt")
+    assert run_json("scenario", "show", "lost-interrupt")["scenario"] == "lost-interrupt"
+    assert run("scenario", "run", str(path)).exit_code == Ending.GOOD
+
+
+def test_run_plays_one_that_ships_in_a_session_of_its_own(client: Client, run: Run) -> None:
+    before = sessions(client)
+
+    result = run("scenario", "run", "lost-interrupt")
+
+    assert result.exit_code == Ending.GOOD
+    assert result.stdout.splitlines()[-1].strip() == "lost-interrupt: passed"
+    assert sessions(client) == before
+
+
+def test_run_prints_the_services_own_answer(file: Path, run_json: RunJson) -> None:
+    told = run_json("scenario", "run", str(file))
+
+    assert (told["scenario"], told["verdict"], told["steps"][0]["body"]["pages"]) == (
+        "mine",
+        "passed",
+        1,
+    )
+
+
+def test_run_reads_stdin(run: Run) -> None:
+    assert run("scenario", "run", "-", stdin=GOOD).exit_code == Ending.GOOD
+
+
+def test_run_keeps_the_session_that_is_asked_for(client: Client, file: Path, run: Run) -> None:
+    first = run("scenario", "run", str(file), "--session", "default")
+    outcome = run("scenario", "outcome")
+
+    assert (first.exit_code, outcome.exit_code) == (Ending.GOOD, Ending.GOOD)
+    assert outcome.stdout == first.stdout
+    assert client.session().scenario().scenario == "mine"
+
+
+def test_run_tells_which_session_it_keeps(client: Client, file: Path, run: Run) -> None:
+    told = run("scenario", "run", str(file), "--keep").stderr.split()
+
+    assert told[0] == "session"
+    session = client.session(told[1])
+    assert session.scenario().verdict == "passed"
+    session.delete()
+
+
+def test_a_failed_scenario_ends_in_1_with_what_is_not_as_expected(
+    client: Client, file: Path, run: Run
+) -> None:
+    before = sessions(client)
+    file.write_text(GOOD.replace("newly_dirty: 1", "newly_dirty: 2"))
+
+    result = run("scenario", "run", str(file))
+
+    assert result.exit_code == Ending.NEGATIVE
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert "step 0 /body/newly_dirty must be what was expected 2 1" in lines
+    assert lines[-1] == "mine: failed"
+    assert sessions(client) == before
+
+
+def test_a_file_that_is_refused_is_told_line_by_line(client: Client, file: Path, run: Run) -> None:
+    before = sessions(client)
+    file.write_text(GOOD.replace("slot: 0", "slot: -1").replace("gfns: [0x40000]", "gfns: []", 1))
+
+    result = run("scenario", "run", str(file))
+
+    assert result.exit_code == Ending.REFUSED
+    assert f"{file}:5: /vms/0/memslots/0/slot: must be an integer" in result.stderr
+    assert sessions(client) == before
+
+
+def test_a_refusal_of_the_core_is_told_by_its_line_too(file: Path, run: Run) -> None:
+    file.write_text(GOOD.replace("0x40000000", "0x40000001"))
+
+    result = run("scenario", "run", str(file), "--json")
+
+    assert result.exit_code == Ending.REFUSED
+    assert f"{file}:5: /vms/0/memslots/0/guest_phys_addr" in result.stderr
+    assert json.loads(result.stdout)["code"] == "invalid_argument"
+
+
+def test_a_session_that_is_not_there_is_told(file: Path, run: Run) -> None:
+    result = run("scenario", "run", str(file), "--session", "none")
+
+    assert result.exit_code == Ending.REFUSED
+    assert "no_such_session" in result.stderr
+
+
+def test_a_name_that_does_not_ship_is_told(run: Run) -> None:
+    result = run("scenario", "run", "none")
+
+    assert result.exit_code == Ending.REFUSED
+    assert "no_such_scenario" in result.stderr
+
+
+def test_a_bad_file_is_told_with_its_line(file: Path, run: Run) -> None:
+    file.write_text(GOOD + "  - vm: [\n")
+
+    result = run("scenario", "run", str(file))
+
+    assert result.exit_code == Ending.USAGE
+    assert f"{file}:" in result.stderr
+
+
+def test_run_waits_for_the_migration(run: Run, run_json: RunJson) -> None:
+    told = run("scenario", "run", "clear-before-copy-loses-nothing")
+    report = run_json("scenario", "run", "clear-before-copy-loses-nothing")["migration"]
+
+    assert told.exit_code == Ending.GOOD
+    assert ["lost", "pages", "0"] in [line.split() for line in told.stdout.splitlines()]
+    assert report["status"] == "completed"
+
+
+def test_a_migration_that_fails_its_scenario_is_told(file: Path, run: Run) -> None:
+    file.write_text(GOOD + "migration: {vm: src}\nexpect: {verification: {lost_pages: 3}}\n")
+
+    result = run("scenario", "run", str(file))
+
+    assert result.exit_code == Ending.NEGATIVE
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert "migration /verification/lost_pages must be what was expected 3 0" in lines
+
+
+def test_a_migration_that_is_refused_is_told(file: Path, run: Run) -> None:
+    file.write_text(GOOD + "migration: {vm: src, slots: [7]}\n")
+
+    result = run("scenario", "run", str(file))
+
+    assert result.exit_code == Ending.NEGATIVE
+    assert "the migration was refused: slots must be memslots of the VM" in result.stdout
+
+
+def test_outcome_of_one_that_runs_is_no_failure(client: Client, run: Run) -> None:
+    document = yaml.safe_load(GOOD + "migration: {vm: src, pace_ms: 10000}\n")
+    client.session().put_scenario(document)
+
+    result = run("scenario", "outcome")
+
+    assert result.exit_code == Ending.GOOD
+    assert result.stdout.splitlines()[-1].strip() == "mine: running"
