@@ -135,13 +135,12 @@ def _log_out(outcome: Any, form: LogForm = LogForm.SUMMARY) -> Any:
         error = report.error
         if error is not None:
             error = replace(error, reason=ErrorReason(error.reason))
-        report = replace(
-            report,
+        report = report._replace(
             outcome=AcceleratorOutcome(report.outcome),
             errno=None if report.errno is None else Errno(report.errno),
             error=error,
         )
-    return dirty_log_out(replace(outcome, accelerator=report), form)
+    return dirty_log_out(outcome._replace(accelerator=report), form)
 
 
 def _cpu_out(view: Any) -> Any:

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from tests.contract.documented import METHODS, Contract
 from tests.fuzz.attacks import ATTACKS, mutated, perform
+from tests.fuzz.pen import Told
 from tests.fuzz.service import Service
-from tests.fuzz.stories import Author, Told
+from tests.fuzz.stories import Author
 from tests.fuzz.wire import Answer, Connection, Request
 
 DAMAGED: Final = 0.25

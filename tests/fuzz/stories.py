@@ -7,12 +7,17 @@ are. What it keeps is bounded by resets, so that a service under its hand does n
 import json
 import random
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
-from urllib.parse import urlencode
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
 
-from tests.fuzz.wire import Answer, Request
+from typing_extensions import override
+
+from tests.fuzz.kit_stories import KitStories
+from tests.fuzz.pen import JSON, KnownVm, Told
+from tests.fuzz.wire import Answer
+
+Writer: TypeAlias = Callable[[], Told]
 
 MAX_VMS: Final = 8
 MAX_SESSIONS: Final = 4
@@ -21,40 +26,20 @@ RESET_EVERY: Final = 500
 
 PAGE_SIZES: Final = (4_096, 16_384, 65_536)
 FAULT_TYPES: Final = ("structf", "ipaf", "ipahacf", "lost_interrupt", "split_enomem", "unit_busy")
-JSON: Final = {"Content-Type": "application/json"}
 _LOGS: Final = ("LOG_DIRTY_PAGES",)
-OCTETS: Final = {"Content-Type": "application/octet-stream"}
 
 
-@dataclass(slots=True)
-class KnownVm:
-    """What the author remembers of a VM."""
-
-    page_size: int
-    slots: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """By number: the first gfn, and how many pages."""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A request, and by which operation it is meant."""
-
-    operation_id: str
-    request: Request
-
-
-class Author:
+class Author(KitStories):
     """Writes requests, by chance, and learns from the answers."""
 
     def __init__(self, seed: str) -> None:
-        self._rng = random.Random(seed)
+        super().__init__(random.Random(seed))
         self._vms: dict[str, KnownVm] = {}
         self._sessions: list[str] = []
         self._told = 0
-        self._keys = 0
         self._pending: list[Told] = []
         self._is_resetting = False
-        self._writers: tuple[tuple[Callable[[], Told], int], ...] = (
+        self._writers: tuple[tuple[Writer, int], ...] = (
             (self._create_vm, 3),
             (self._access, 12),
             (self._get_log, 8),
@@ -66,6 +51,10 @@ class Author:
             (self._look, 12),
             (self._session, 3),
             (self._service, 4),
+            (self._guest, 8),
+            (self._migration, 5),
+            (self._comparison, 1),
+            (self._scenario, 1),
         )
 
     def next(self) -> Told:
@@ -99,6 +88,10 @@ class Author:
                 self._forget_vms(parts[3])
             case "reset_session":
                 self._forget_vms(parts[3])
+            case "start_migration":
+                self._migrations = [*self._migrations[-7:], json.loads(answer.body)["migration_id"]]
+            case "start_comparison":
+                self._comparisons = [json.loads(answer.body)["comparison_id"]]
             case _:
                 self._learn_of_vms(told.operation_id, parts, answer.body)
 
@@ -180,34 +173,16 @@ class Author:
         name = rng.choice((*document, "unknown"))
         return json.dumps({**document, name: rng.choice(odd)}).encode()
 
-    def _plain(self, operation_id: str, method: str, path: str, **query: object) -> Told:
-        target = f"{path}?{urlencode(query)}" if query else path
-        return Told(operation_id, Request(method, target, self._headers(method)))
-
-    def _with(
-        self, operation_id: str, method: str, path: str, body: object, **query: object
-    ) -> Told:
-        told = self._plain(operation_id, method, path, **query)
-        is_octets = isinstance(body, bytes)
-        octets = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {**told.request.headers, **(OCTETS if is_octets else JSON)}
-        return Told(operation_id, replace(told.request, headers=headers, body=octets))
-
-    def _headers(self, method: str) -> Mapping[str, str]:
-        if method != "POST" or self._rng.random() < 0.7:
-            return {}
-        # Now and then a key comes again, with what is most likely another request.
-        self._keys += self._rng.random() < 0.9
-        return {"Idempotency-Key": f"key-{self._keys}"}
-
     def _vm(self) -> tuple[str, KnownVm]:
         if not self._vms:
             return "default-1", KnownVm(4_096)
         return self._rng.choice(list(self._vms.items()))
 
+    @override
     def _slot(self, vm: KnownVm) -> int:
         return self._rng.choice([*vm.slots, *vm.slots, self._rng.randrange(4)])
 
+    @override
     def _path(self) -> tuple[str, KnownVm]:
         vm_id, vm = self._vm()
         return f"/v1/vms/{vm_id}", vm

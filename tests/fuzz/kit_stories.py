@@ -1,0 +1,118 @@
+"""Requests about workloads, virtual time, migrations and scenarios."""
+
+import random
+from abc import abstractmethod
+from typing import Any, Final
+
+from tests.fuzz.pen import KnownVm, Pen, Told
+
+KINDS: Final[tuple[dict[str, Any], ...]] = (
+    {"kind": "sequential"},
+    {"kind": "uniform"},
+    {"kind": "hot_set", "hot_fraction": 0.1, "hot_share": 0.9},
+    {"kind": "zipf", "exponent": 1.1},
+    {"kind": "moving", "set_pages": 8, "move_every_writes": 100},
+)
+_VM: Final = {
+    "manual_dirty_log_protect2": 3,
+    "memslots": [{"slot": 0, "guest_phys_addr": "0x40000000", "memory_size": "2MiB"}],
+    "workloads": [{"slot": 0, "kind": "uniform", "writes_per_second": 1_000}],
+}
+
+
+class KitStories(Pen):
+    """Writes of what a harness does beside the dirty log itself."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__(rng)
+        self._migrations: list[str] = []
+        self._comparisons: list[str] = []
+
+    @abstractmethod
+    def _path(self) -> tuple[str, KnownVm]: ...
+
+    @abstractmethod
+    def _slot(self, vm: KnownVm) -> int: ...
+
+    def _guest(self) -> Told:
+        rng = self._rng
+        path, vm = self._path()
+        body: dict[str, Any] = {"duration_ns": rng.randint(1, 10**8)}
+        if rng.random() < 0.3:
+            slot = {"slot": self._slot(vm), "writes_per_second": rng.choice((1_000, 100_000))}
+            body = {**slot, "writer": rng.choice(("guest", "host")), **rng.choice(KINDS)}
+            return self._with("add_workload", "POST", f"{path}/workloads", body)
+        workload = f"{path}/workloads/w{rng.randint(1, 3)}"
+        return rng.choice(
+            (
+                self._plain("list_workloads", "GET", f"{path}/workloads"),
+                self._plain("get_workload", "GET", workload),
+                self._plain("delete_workload", "DELETE", workload),
+                self._plain("delete_workloads", "DELETE", f"{path}/workloads"),
+                self._plain("get_clock", "GET", f"{path}/clock"),
+                self._with("advance_clock", "POST", f"{path}/clock/advance", body),
+                self._with("run_guest", "POST", f"{path}/guest/run", body),
+            )
+        )
+
+    def _migration(self) -> Told:
+        rng = self._rng
+        made = f"/v1/migrations/{rng.choice([*self._migrations, 'default-m1'])}"
+        match rng.randrange(8):
+            case 0:
+                return self._plain("list_migrations", "GET", "/v1/migrations", session_id="-")
+            case 1:
+                return self._plain("get_migration", "GET", made)
+            case 2:
+                return self._plain("query_migrate", "GET", f"{made}/query-migrate")
+            case 3:
+                return self._plain("get_iterations", "GET", f"{made}/iterations")
+            case 4:
+                return self._plain("cancel_migration", "POST", f"{made}/cancel")
+            case _:
+                body = {
+                    "vm_id": self._path()[0].rpartition("/")[2],
+                    "bandwidth_bytes_per_second": 10 ** rng.randint(8, 11),
+                    "max_iterations": rng.randint(1, 5),
+                    "timeout_strategy": rng.choice(("cancel", "switch_over")),
+                    "verify": rng.random() < 0.7,
+                    "clear_chunk_pages": rng.choice((64, 4_096)),
+                }
+                return self._with("start_migration", "POST", "/v1/migrations", body)
+
+    def _comparison(self) -> Told:
+        made = f"/v1/comparisons/{self._rng.choice([*self._comparisons, 'default-c1'])}"
+        return self._rng.choice(
+            (
+                self._with("start_comparison", "POST", "/v1/comparisons", {"vm": _VM}),
+                self._plain("get_comparison", "GET", made),
+                self._plain("cancel_comparison", "POST", f"{made}/cancel"),
+                self._plain("list_comparisons", "GET", "/v1/comparisons"),
+                self._plain("list_migration_presets", "GET", "/v1/migration-presets"),
+                self._plain("get_cost_model", "GET", "/v1/cost-model"),
+            )
+        )
+
+    def _scenario(self) -> Told:
+        rng = self._rng
+        place = "/v1/sessions/default/scenario"
+        match rng.randrange(6):
+            case 0:
+                return self._plain("get_scenario", "GET", place)
+            case 1:
+                return self._plain("delete_scenario", "DELETE", place)
+            case 2:
+                return self._plain("list_scenarios", "GET", "/v1/scenarios")
+            case 3:
+                return self._plain(
+                    "get_shipped_scenario", "GET", "/v1/scenarios/vmm-write-not-logged"
+                )
+            case _:
+                write = {"op": "guest_write", "gfn_ranges": [[0x40000, rng.randint(1, 300)]]}
+                steps = [{"vm": "src", "action": write}]
+                body: dict[str, Any] = {
+                    "scenario": "fuzz",
+                    "vms": [{"key": "src", **_VM}],
+                    "steps": steps,
+                }
+                return self._with("put_scenario", "PUT", place, body)
