@@ -16,7 +16,7 @@ const FADE_MS = 260;
 
 /** Make a heat map; `update(heat, base_gfn)` shows another answer of the service. */
 export function heatMap() {
-  const canvas = h("canvas", { tabindex: "0", role: "img", "aria-describedby": "heat-readout" });
+  const canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": "Pages of the slot", "aria-describedby": "heat-readout" });
   const readout = h("p", { class: "readout", id: "heat-readout", "aria-live": "polite" });
   const legend = h("div", { class: "legend" });
   const map = new HeatCanvas(canvas, readout, legend);
