@@ -4,6 +4,8 @@ from typing import Final
 
 from app.sim.actions import (
     Action,
+    AddWorkload,
+    AdvanceClock,
     ArmFault,
     ClearDirtyLog,
     DisarmFault,
@@ -12,10 +14,13 @@ from app.sim.actions import (
     FaultWhen,
     GetDirtyLog,
     LogOp,
+    RemoveWorkload,
+    RunGuest,
     SetCpuOnline,
     SetEagerSplitChunkSize,
     SetManualProtect,
     SetMemoryRegion,
+    WorkloadSpec,
 )
 from tests.support.strategies import page_ranges
 
@@ -58,5 +63,14 @@ IMPOSSIBLE: Final[tuple[Action, ...]] = (
     ArmFault(FaultSpec(FaultType.IPAF, every=0)),
     ArmFault(FaultSpec(FaultType.IPAF, after=-1)),
     ArmFault(FaultSpec(FaultType.IPAF, probability=1.5)),
+    AddWorkload(WorkloadSpec(9, writes_per_second=1)),
+    AddWorkload(WorkloadSpec(0, writes_per_second=1, vcpu=512)),
+    AddWorkload(WorkloadSpec(40000, writes_per_second=1)),
+    RemoveWorkload("w0"),
+    AdvanceClock(0),
+    AdvanceClock(10**15 + 1),
+    RunGuest(0),
+    RunGuest(1, throttle_percent=100),
+    RunGuest(1, throttle_percent=-1),
 )
 """What is refused whatever the machine holds."""

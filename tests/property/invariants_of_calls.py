@@ -14,11 +14,15 @@ from app.sim.actions import (
     GetDirtyLog,
     KernelProfile,
     MemslotView,
+    RunGuest,
     SetMemoryRegion,
+    Trace,
     UnitStatus,
 )
 from app.sim.arm64.regions import stage2_of
 from app.sim.base.errors import KvmError
+from app.sim.guest.trace import TracePlan
+from app.sim.machine import Machine
 from tests.property.invariant import Invariant
 from tests.property.sights import (
     Sight,
@@ -49,7 +53,8 @@ class HardwareEndsAsSoftwareDoes(Invariant):
             return
         twin = copy_of(step.before.state)
         # There is no action for it: how a kernel was built does not change.
-        twin._clear_config = replace(twin._clear_config, hacdbs=False)
+        calls = twin._dirty_log
+        calls._clear_config = replace(calls._clear_config, hacdbs=False)
         assert isinstance(step.action, GetDirtyLog | ClearDirtyLog)
         answer = twin.perform(step.action)
         seen, slot = Sight.of(twin, state=b""), step.action.slot
@@ -190,6 +195,10 @@ class LooksChangeNothing(Invariant):
             assert core.cpu(unit.cpu) == unit
         for fault in sight.faults:
             assert core.fault(fault.fault_id) == fault
+        for workload in sight.workloads:
+            assert core.workload(workload.workload_id) == workload
+        assert core.writes_of_run(RunGuest(1_000_000)) >= 0
+        assert core.clock() == sight.clock
         for absent in (9, 32767):
             for look in (core.memslot, core.peek_dirty_log, core.cpu):
                 _refused(look, absent + 1000)
@@ -230,7 +239,10 @@ class RefusedMeansUnchanged(Invariant):
 
 
 class FootprintIsWhatPlanesTake(Invariant):
-    """The footprint is what planes and bitmaps take in memory, a byte for each block at most."""
+    """The footprint is what planes, bitmaps, page versions and traces take in memory.
+
+    A block takes a byte at most.
+    """
 
     @override
     def after(self, step: Step) -> None:
@@ -244,7 +256,9 @@ class FootprintIsWhatPlanesTake(Invariant):
             blocks += sum(level.leaves.nbytes for level in stage2.levels)
             sizes = [pages for pages in PAGES_PER_LEAF[page_size].values() if pages > 1]
             most_blocks += sum(slot.region.npages // size for size in sizes)
-        assert step.after.footprint.state_bytes == words + most_blocks
+        versions = sum(each.nbytes for each in (step.after.versions or {}).values())
+        held = words + most_blocks + versions + _bytes_of_traces(step.core)
+        assert step.after.footprint.state_bytes == held
         assert blocks <= most_blocks
         assert step.after.footprint.pages == sum(view.npages for view in step.after.slots.values())
 
@@ -262,6 +276,17 @@ class CountersOnlyGrow(Invariant):
             assert fault.hits <= fault.opportunities
             assert fault.spec.times is None or fault.hits <= fault.spec.times
             assert (fault.last_hit is None) == (fault.hits == 0)
+
+
+def _bytes_of_traces(core: Machine) -> int:
+    """Give what traces take, as given and as laid out."""
+    sizes = 0
+    for workload in core._guest_side.guest._workloads.values():
+        plan = getattr(workload.pages_of, "__self__", None)
+        if isinstance(workload.spec.pattern, Trace):
+            assert isinstance(plan, TracePlan)
+            sizes += workload.spec.pattern.pages.nbytes + plan.pages.nbytes
+    return sizes
 
 
 def _quietly_ask(step: Step, view: MemslotView, gpa: int, flags: int) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 from typing_extensions import override
 
 from app.sim.actions import (
+    AddWorkload,
+    AdvanceClock,
     ArmFault,
     ClearDirtyLog,
     DisarmFault,
@@ -16,6 +18,9 @@ from app.sim.actions import (
     HostWrite,
     LeafState,
     MemslotFlags,
+    RemoveWorkload,
+    RunGuest,
+    TrackVersions,
 )
 from tests.property.invariant import Invariant, asked_of, reported
 from tests.property.sights import (
@@ -26,11 +31,14 @@ from tests.property.sights import (
 from tests.support.scalar_model import Refused
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
 
+ALOOF = ArmFault | DisarmFault | AddWorkload | RemoveWorkload | AdvanceClock | TrackVersions
+"""Actions that touch neither memory nor logs."""
+
 
 class NoDirtyPageIsLost(Invariant):
     """A page dirtied since its last report is in the log or was put back.
 
-    Owed is every page that a guest or the host wrote while its slot had a log. A get without manual
+    Owed is every page that a guest or the host wrote while its slot had a log, workloads included. A get without manual
     protect pays what its answer names, a clear pays what it was asked for; nothing else does. A get
     whose copy to the user fails loses what it took: the kernel's own hole.
     """
@@ -56,12 +64,11 @@ class NoDirtyPageIsLost(Invariant):
             assert not lost.any(), f"slot {slot} lost pages {np.flatnonzero(lost)[:8]}"
 
     def _owe(self, step: Step) -> None:
-        if isinstance(step.action, GuestWrite | HostWrite):
+        for batch in step.batches:
             for slot in self.owed:
                 view = step.after.slots[slot]
                 if not view.flags & MemslotFlags.READONLY:
-                    written = offsets_in(step.action.pages, view.base_gfn, view.npages)
-                    self.owed[slot] |= written
+                    self.owed[slot] |= offsets_in(batch.pages, view.base_gfn, view.npages)
 
     def _pay(self, step: Step) -> None:
         if isinstance(step.action, GetDirtyLog):
@@ -114,7 +121,7 @@ class WritableMeansLogged(Invariant):
 
 
 class WrittenMeansWritable(Invariant):
-    """After a guest write every page written is mapped and writable; after a read, mapped.
+    """After a guest write, a workload's too, every page written is mapped and writable; after a read, mapped.
 
     A READONLY slot takes no write.
     """
@@ -123,30 +130,31 @@ class WrittenMeansWritable(Invariant):
     def after(self, step: Step) -> None:
         if isinstance(step.answer, Refused):
             return
-        if not isinstance(step.action, GuestWrite | GuestRead):
-            return
-        wants_write = isinstance(step.action, GuestWrite)
-        now = step.after.writable if wants_write else step.after.mapped
         for slot, view in step.after.slots.items():
-            if wants_write and view.flags & MemslotFlags.READONLY:
-                continue
-            touched = offsets_in(step.action.pages, view.base_gfn, view.npages)
-            assert not (touched & ~now[slot]).any()
+            if isinstance(step.action, GuestRead):
+                read = offsets_in(step.action.pages, view.base_gfn, view.npages)
+                assert not (read & ~step.after.mapped[slot]).any()
+            for batch in step.batches:
+                if isinstance(batch, GuestWrite) and not view.flags & MemslotFlags.READONLY:
+                    written = offsets_in(batch.pages, view.base_gfn, view.npages)
+                    assert not (written & ~step.after.writable[slot]).any()
 
 
 class OnlyWhatItIsFor(Invariant):
     """An action leaves alone what it is not for.
 
-    Host writes, faults and CPUs leave stage 2 alone; unmaps and reads leave the logs alone; and only gets
-    and clears move a unit's counters.
+    Host writes, faults and CPUs leave stage 2 alone, and so does a run in which only the host writes;
+    unmaps and reads leave the logs alone, workloads that come and go and time that passes both; and only
+    gets and clears move a unit's counters.
     """
 
     @override
     def after(self, step: Step) -> None:
         before, after, action = step.before, step.after, step.action
-        if isinstance(action, HostWrite | ArmFault | DisarmFault):
+        is_by_host = all(isinstance(batch, HostWrite) for batch in step.batches)
+        if isinstance(action, HostWrite | ALOOF) or (isinstance(action, RunGuest) and is_by_host):
             assert after.runs == before.runs
-        if isinstance(action, HostUnmap | GuestRead | ArmFault | DisarmFault):
+        if isinstance(action, HostUnmap | GuestRead | ALOOF):
             assert after.logs.keys() == before.logs.keys()
             assert all(np.array_equal(after.logs[each], before.logs[each]) for each in after.logs)
         if not isinstance(action, GetDirtyLog | ClearDirtyLog):

@@ -14,17 +14,25 @@ from typing_extensions import override
 
 from app.sim.actions import (
     Action,
+    ClockView,
     FaultView,
     Footprint,
     Gfns,
+    GuestRun,
+    GuestWrite,
+    HostWrite,
     LeafState,
     MachineConfig,
     MemslotView,
     PageSet,
     Stage2Run,
+    Trace,
     UnitView,
+    WorkloadView,
+    Writer,
 )
 from app.sim.machine import Machine
+from tests.support.scalar_model import Refused
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -102,6 +110,10 @@ class Sight:
     counters: dict[str, int]
     footprint: Footprint
     runs: tuple[Stage2Run, ...]
+    clock: ClockView
+    workloads: tuple[WorkloadView, ...]
+    versions: dict[int, NDArray[np.uint32]] | None
+    last_version: int | None
 
     @classmethod
     def of(
@@ -128,6 +140,10 @@ class Sight:
             machine.counters(),
             machine.footprint,
             machine.stage2(0, _end_gfn(machine.config), ALL_RUNS).runs if runs is None else runs,
+            machine.clock(),
+            machine.workloads(),
+            _versions_of(machine, slots),
+            machine.last_version,
         )
 
     @property
@@ -175,6 +191,47 @@ class Step:
     before: Sight
     after: Sight
     core: Machine
+
+    @cached_property
+    def batches(self) -> "tuple[GuestWrite | HostWrite, ...]":
+        """Value of all that was written: the batch itself, or what each workload wrote in a run."""
+        if isinstance(self.answer, Refused):
+            return ()
+        if isinstance(self.action, GuestWrite | HostWrite):
+            return (self.action,)
+        if not isinstance(self.answer, GuestRun):
+            return ()
+        pairs = zip(self.before.workloads, self.after.workloads, strict=True)
+        return tuple(
+            _batch_of(now, was.writes, self.after.slots[now.spec.slot])
+            for was, now in pairs
+            if now.writes > was.writes and now.spec.slot in self.after.slots
+        )
+
+
+def _batch_of(workload: WorkloadView, made: int, slot: MemslotView) -> GuestWrite | HostWrite:
+    """Give the writes from the one numbered `made` on, those left out that the slot has no page for."""
+    spec = workload.spec
+    assert spec.num_pages is not None
+    assert spec.seed is not None
+    pattern, num_pages = spec.pattern, spec.num_pages
+    pages_of = (
+        pattern.plan(num_pages).pages_of
+        if isinstance(pattern, Trace)
+        else pattern.pages_of(spec.seed, num_pages)
+    )
+    pages = pages_of(made, workload.writes - made) + np.uint64(spec.first_page)
+    gfns = Gfns(pages[pages < slot.npages] + np.uint64(slot.base_gfn))
+    return GuestWrite(gfns) if spec.writer is Writer.GUEST else HostWrite(gfns)
+
+
+def _versions_of(
+    machine: Machine, slots: dict[int, MemslotView]
+) -> dict[int, NDArray[np.uint32]] | None:
+    if machine.last_version is None:
+        return None
+    found = {slot: machine.versions(slot) for slot in slots}
+    return {slot: versions for slot, versions in found.items() if versions is not None}
 
 
 def _end_gfn(config: MachineConfig) -> int:

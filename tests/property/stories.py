@@ -13,6 +13,7 @@ import numpy as np
 from app.sim.actions import (
     Action,
     DirtyLogOutcome,
+    GuestRun,
     KernelProfile,
     MachineConfig,
     SetCpuOnline,
@@ -21,8 +22,9 @@ from app.sim.machine import Machine
 from tests.oracle.shrinking import shorten
 from tests.property.dice import Dice
 from tests.property.invariants import STEPWISE
+from tests.property.setups import draw_config
 from tests.property.sights import Sight, Step, stage2_state, whole_state
-from tests.property.walking import Walk, draw_config
+from tests.property.walking import Walk
 from tests.support.lockstep import Lockstep
 from tests.support.scalar_model import Refused
 
@@ -75,6 +77,8 @@ class Story:
         for fault in step.after.faults:
             if fault.hits > hits.get(fault.fault_id, 0):
                 self.tally[f"hit: {fault.spec.type.value}"] += 1
+        if isinstance(step.answer, GuestRun):
+            self._count_run(step, step.answer)
         if isinstance(step.answer, DirtyLogOutcome) and step.answer.accelerator is not None:
             report = step.answer.accelerator
             self.tally[f"hook: {report.outcome.value}"] += 1
@@ -85,6 +89,18 @@ class Story:
             self.tally["frontier in mid word"] += report.requeued > report.entries - report.cleaned
             if report.error is not None:
                 self.tally[f"stopped: {report.error.reason.value}"] += 1
+
+    def _count_run(self, step: Step, run: GuestRun) -> None:
+        for was, now in zip(step.before.workloads, step.after.workloads, strict=True):
+            if now.writes > was.writes:
+                self.tally[f"{now.spec.pattern.kind} wrote"] += 1
+                self.tally[f"the {now.spec.writer.value} wrote"] += 1
+                self.tally["a burst wrote"] += now.spec.burst is not None
+        self.tally["pages were gone"] += run.skipped > 0
+        self.tally["faults stalled"] += run.stalled_ns > 0
+        self.tally["throttled"] += run.throttled_ns > 0
+        self.tally["several slices"] += run.slices > 1
+        self.tally["versions were kept"] += step.after.versions is not None and run.writes > 0
 
 
 def tell(dice: Dice, page_size: int, kernel: KernelProfile, scale: str, steps: int) -> Story:

@@ -12,6 +12,8 @@ from typing_extensions import override
 
 from app.sim.actions import (
     Action,
+    AddWorkload,
+    AdvanceClock,
     ArmFault,
     ClearDirtyLog,
     DirtyLogOutcome,
@@ -25,8 +27,15 @@ from app.sim.actions import (
     HostUnmap,
     HostWrite,
     MachineConfig,
+    RemoveWorkload,
+    RunGuest,
+    Sequential,
     SetMemoryRegion,
     Stage2Page,
+    Trace,
+    TrackVersions,
+    WorkloadSpec,
+    Writer,
 )
 from app.sim.arm64.regions import stage2_of
 from app.sim.arm64.stage2 import Stage2
@@ -34,6 +43,7 @@ from app.sim.arm64.sysregs import Hacdbsbr
 from app.sim.base.errors import KvmError
 from app.sim.machine import Machine
 from tests.property import invariants_of_calls as calls
+from tests.property import invariants_of_guest as guest
 from tests.property import invariants_of_memory as memory
 from tests.property.invariant import Invariant
 from tests.property.invariants import STEPWISE
@@ -44,6 +54,7 @@ from tests.support.strategies import page_ranges
 GFN: Final = 0x10000
 NPAGES: Final = 700
 ROOT: Final = Path(__file__).parents[2]
+TRACE: Final = Trace(np.array([0, 2, 3]), np.array([9, 640, 7], np.uint32), interval_ns=10_000)
 
 ACTIONS: Final[tuple[Action, ...]] = (
     SetMemoryRegion(0, GFN * 4096, NPAGES * 4096, flags=1),
@@ -62,6 +73,15 @@ ACTIONS: Final[tuple[Action, ...]] = (
     GetDirtyLog(0),
     GetDirtyLog(0),
     SetMemoryRegion(1, 0, 4096, flags=4),
+    TrackVersions(enabled=True),
+    AddWorkload(WorkloadSpec(0, Sequential(), 1_000_000, 3)),
+    AddWorkload(WorkloadSpec(0, TRACE, writer=Writer.HOST)),
+    RunGuest(40_000, throttle_percent=10),
+    GetDirtyLog(0),
+    RunGuest(100_000),
+    AdvanceClock(1_000),
+    HostWrite(page_ranges((GFN + 650, 10))),
+    RemoveWorkload("w1"),
 )
 
 Spoil: TypeAlias = Callable[["Spoiled", Action, Any], Any]
@@ -142,14 +162,14 @@ def unmaps_as_the_host_writes(core: Spoiled, action: Action, answer: Any) -> Any
 
 def miscounts_what_is_left(_core: Spoiled, _action: Action, answer: Any) -> Any:
     if isinstance(answer, DirtyLogOutcome):
-        return replace(answer, remaining_count=answer.remaining_count + 1)
+        return answer._replace(remaining_count=answer.remaining_count + 1)
     return answer
 
 
 def requeues_a_word_too_much(_core: Spoiled, _action: Action, answer: Any) -> Any:
     if isinstance(answer, DirtyLogOutcome) and answer.accelerator is not None:
         hook = answer.accelerator
-        return replace(answer, accelerator=replace(hook, requeued=hook.requeued + 64))
+        return answer._replace(accelerator=hook._replace(requeued=hook.requeued + 64))
     return answer
 
 
@@ -179,6 +199,76 @@ def starts_counting_anew(core: Spoiled, action: Action, answer: Any) -> Any:
     return answer
 
 
+def loses_what_a_workload_wrote(core: Spoiled, action: Action, answer: Any) -> Any:
+    return loses_a_page(core, GuestWrite(page_ranges()), answer) if is_run(action) else answer
+
+
+def forgets_a_debt(core: Spoiled, action: Action, answer: Any) -> Any:
+    if is_run(action):
+        core._guest_side.guest.clock._debt_ps = 0
+    return answer
+
+
+def takes_time_to_get_the_log(core: Spoiled, action: Action, answer: Any) -> Any:
+    if isinstance(action, GetDirtyLog):
+        core._guest_side.guest.clock.advance(1)
+    return answer
+
+
+def turns_the_clock_back(core: Spoiled, action: Action, answer: Any) -> Any:
+    if is_run(action):
+        core._guest_side.guest.clock.advance(-50_000)
+        return replace(answer, clock=core.clock())
+    return answer
+
+
+def stalls_without_telling(core: Spoiled, action: Action, answer: Any) -> Any:
+    if is_run(action):
+        core._guest_side.guest.clock._stalled_ns += 1
+        return replace(answer, clock=core.clock())
+    return answer
+
+
+def skips_a_write_in_silence(core: Spoiled, action: Action, answer: Any) -> Any:
+    if is_run(action):
+        next(iter(core._guest_side.guest._workloads.values())).skipped += 1
+    return answer
+
+
+def writes_while_time_is_advanced(core: Spoiled, action: Action, answer: Any) -> Any:
+    if isinstance(action, AdvanceClock):
+        next(iter(core._guest_side.guest._workloads.values())).writes += 1
+    return answer
+
+
+def versions_of(core: Spoiled) -> Any:
+    kept = core._guest_side._versions
+    assert kept is not None
+    return kept._by_slot[0]
+
+
+def does_not_stamp_the_host(core: Spoiled, action: Action, answer: Any) -> Any:
+    if isinstance(action, HostWrite) and core.last_version is not None:
+        versions_of(core)[650] = 0
+    return answer
+
+
+def stamps_what_a_run_did_not_write(core: Spoiled, action: Action, answer: Any) -> Any:
+    if is_run(action):
+        versions_of(core)[600] = core.last_version
+    return answer
+
+
+def unmaps_as_time_passes(core: Spoiled, action: Action, answer: Any) -> Any:
+    if isinstance(action, AdvanceClock):
+        core.planes.unmap_all()
+    return answer
+
+
+def is_run(action: Action) -> bool:
+    return isinstance(action, RunGuest)
+
+
 SPOILS: Final[dict[type[Invariant], Spoil]] = {
     memory.NoDirtyPageIsLost: loses_a_page,
     memory.CleansOnlyWhatIsAsked: reports_a_clean_page,
@@ -194,8 +284,24 @@ SPOILS: Final[dict[type[Invariant], Spoil]] = {
     memory.RunsCoverTheIpaSpace: drops_a_run,
     calls.FootprintIsWhatPlanesTake: forgets_a_plane,
     calls.CountersOnlyGrow: starts_counting_anew,
+    guest.RunsEndAsTheirWritesDo: loses_what_a_workload_wrote,
+    guest.ClocksAddUp: takes_time_to_get_the_log,
+    guest.WorkloadsWriteInRunsOnly: skips_a_write_in_silence,
+    guest.VersionsTellWrites: does_not_stamp_the_host,
 }
 """For each rule a way to break it."""
+
+MORE_SPOILS: Final[tuple[tuple[type[Invariant], Spoil], ...]] = (
+    (memory.NoDirtyPageIsLost, loses_what_a_workload_wrote),
+    (memory.OnlyWhatItIsFor, unmaps_as_time_passes),
+    (guest.RunsEndAsTheirWritesDo, forgets_a_debt),
+    (guest.RunsEndAsTheirWritesDo, stamps_what_a_run_did_not_write),
+    (guest.ClocksAddUp, turns_the_clock_back),
+    (guest.ClocksAddUp, stalls_without_telling),
+    (guest.WorkloadsWriteInRunsOnly, writes_while_time_is_advanced),
+    (guest.VersionsTellWrites, stamps_what_a_run_did_not_write),
+)
+"""Further ways to break those that the guest's actions are held by."""
 
 
 def judge(invariant: Invariant, spoil: Spoil) -> None:
@@ -241,6 +347,16 @@ def test_a_rule_notices_the_machine_that_breaks_it(rule: type[Invariant]) -> Non
 
     with pytest.raises(AssertionError):
         judge(rule(), SPOILS[rule])
+
+
+@pytest.mark.parametrize(
+    ("rule", "spoil"), MORE_SPOILS, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_a_rule_notices_each_way_to_break_it(rule: type[Invariant], spoil: Spoil) -> None:
+    judge(rule(), nothing)
+
+    with pytest.raises(AssertionError):
+        judge(rule(), spoil)
 
 
 def test_the_document_lists_every_rule_and_no_other() -> None:

@@ -8,8 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from app.sim.actions import KernelProfile
 from tests.property.dice import DrawnDice
+from tests.property.setups import SIZES, draw_config
 from tests.property.stories import Story
-from tests.property.walking import KINDS, SIZES, Walk, draw_config
+from tests.property.walking import KINDS, Walk
 
 
 class MachineAgainstModel(RuleBasedStateMachine):

@@ -25,7 +25,6 @@ from app.sim.actions import (
     GuestWrite,
     HostUnmap,
     HostWrite,
-    KernelProfile,
     LogOp,
     MachineConfig,
     MemslotView,
@@ -38,45 +37,18 @@ from app.sim.actions import (
 )
 from tests.property.dice import Dice
 from tests.property.impossible import IMPOSSIBLE
+from tests.property.setups import BLOCK_GFNS, SIZES, leaf_sizes
+from tests.property.walking_guest import (
+    add_workload,
+    advance_clock,
+    remove_workload,
+    run_guest,
+    track_versions,
+)
 from tests.support.scalar_model import ScalarMachine
-from tests.support.scalar_stage2 import PAGES_PER_LEAF
 from tests.support.strategies import BASE_GFNS, page_ranges
 
 SLOTS: Final = 3
-
-SIZES: Final[dict[int, dict[str, tuple[int, ...]]]] = {
-    4096: {"words": (64, 65, 130, 1), "blocks": (1100, 700, 1030), "arrays": (1536, 1600, 2112)},
-    16384: {"words": (64, 65, 200, 1), "blocks": (2112, 2048), "arrays": (4200, 2200)},
-    65536: {"words": (65, 128, 200, 1), "blocks": (1000, 300), "arrays": (8300, 8192)},
-}
-"""Pages of slots by page size and scale: some words, some blocks where they are small, full arrays."""
-
-
-BLOCK_GFNS: Final = (0x10000, 0x12000)
-"""First frames that begin a block of level 2 in every granule."""
-
-
-def leaf_sizes(page_size: int) -> tuple[int, ...]:
-    """Give the sizes of a granule's leaves in bytes, the page first."""
-    return tuple(sorted(pages * page_size for pages in PAGES_PER_LEAF[page_size].values()))
-
-
-def draw_config(dice: Dice, page_size: int, kernel: KernelProfile) -> MachineConfig:
-    """Draw the rest of a configuration; the usual ones more often."""
-    sizes = leaf_sizes(page_size)
-    return MachineConfig(
-        page_size=page_size,
-        ipa_bits=dice.pick((40, 34)),
-        vcpus=dice.between(1, 3),
-        cpus=dice.between(1, 4),
-        dbm=dice.pick((True,) * 7 + (False,)),
-        hacdbs=dice.pick((True,) * 7 + (False,)),
-        manual_dirty_log_protect2=dice.pick((0, 0, 1, 3, 3)),
-        eager_split_chunk_size=dice.pick((0, sizes[0], sizes[0], *sizes)),
-        kernel=kernel,
-        seed=dice.pick((0, 7, (1 << 53) - 1)),
-    )
-
 
 FAULTS: Final = (
     *(kind for kind in FaultType for _ in range(2)),
@@ -414,6 +386,11 @@ _DRAWS: Final[tuple[tuple[int, Draw, str], ...]] = (
     (8, Walk.arm, ""),
     (3, Walk.disarm, ""),
     (2, Walk.impossible, ""),
+    (4, add_workload, "slot"),
+    (1, remove_workload, ""),
+    (7, run_guest, "slot"),
+    (2, advance_clock, ""),
+    (2, track_versions, ""),
 )
 """How often each kind is drawn, and whether it needs a slot, or one with a log."""
 

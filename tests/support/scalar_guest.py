@@ -246,15 +246,16 @@ class ScalarGuest:
 def _makes_sense(spec: WorkloadSpec, npages: int) -> bool:
     assert spec.num_pages is not None
     assert spec.seed is not None
-    first, num = spec.first_page, spec.num_pages
-    if not (0 <= first < npages and 1 <= num <= npages - first and 0 <= spec.seed < 2**64):
-        return False
-    burst = spec.burst
-    if burst is not None and not (1 <= burst.on_ns <= MAX_NS and 0 <= burst.off_ns <= MAX_NS):
-        return False
+    first, num, burst = spec.first_page, spec.num_pages, spec.burst
+    is_window = 0 <= first < npages and 1 <= num <= npages - first
+    is_burst = burst is None or (1 <= burst.on_ns <= MAX_NS and 0 <= burst.off_ns <= MAX_NS)
+    return is_window and is_burst and 0 <= spec.seed < 2**64 and _is_pattern(spec, num)
+
+
+def _is_pattern(spec: WorkloadSpec, num_pages: int) -> bool:
     rate = spec.writes_per_second
     if isinstance(spec.pattern, Trace):
-        return rate is None and _fits(spec.pattern, num)
+        return rate is None and _fits(spec.pattern, num_pages)
     if rate is None or not 1 <= rate <= 10**9:
         return False
     match spec.pattern:
@@ -263,7 +264,7 @@ def _makes_sense(spec: WorkloadSpec, npages: int) -> bool:
         case Zipf(exponent):
             return 0.01 <= exponent <= 10
         case Moving(size, every, step):
-            return 1 <= size <= num and 1 <= step <= num and every >= 1
+            return 1 <= size <= num_pages and 1 <= step <= num_pages and every >= 1
         case _:
             return True
 
@@ -308,7 +309,3 @@ class ScalarVersions:
         """Forget the slots that have gone."""
         kept = {page: at for page, at in self.by_page.items() if page[0] in self.memslots.by_id}
         self.by_page = kept
-
-    def read(self, slot: int) -> list[int]:
-        npages = self.memslots.by_id[slot].npages
-        return [self.by_page.get((slot, page), 0) for page in range(npages)]

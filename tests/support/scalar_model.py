@@ -71,14 +71,12 @@ class ScalarMachine:
         self.guest = ScalarGuest(config, self.slots, self._access)
         self.kept: ScalarVersions | None = None
 
-    def perform(self, action: Action) -> object:
+    def perform(self, action: Action) -> object:  # noqa: C901 - one case an action
         """Do one action and answer as the core does."""
         outcome: object = None
         match action:
             case SetMemoryRegion():
-                outcome = self.slots.set_region(action, *self._capabilities())
-                if self.kept is not None:
-                    self.kept.follow()
+                outcome = self._set_region(action)
             case SetManualProtect():
                 self._set_manual_protect(action.flags)
             case SetEagerSplitChunkSize():
@@ -95,11 +93,10 @@ class ScalarMachine:
                 outcome = self.armed.arm(action.spec)
             case DisarmFault():
                 outcome = self.armed.disarm(action.fault_id)
+            case TrackVersions():
+                self._track(enabled=action.enabled)
             case AddWorkload() | RemoveWorkload() | AdvanceClock() | RunGuest():
                 outcome = self.guest.perform(action)
-            case TrackVersions():
-                fresh = self.kept or ScalarVersions(self.slots)
-                self.kept = fresh if action.enabled else None
         return outcome
 
     def memslots(self) -> tuple[MemslotView, ...]:
@@ -136,12 +133,23 @@ class ScalarMachine:
     def last_version(self) -> int | None:
         return None if self.kept is None else self.kept.last
 
-    def versions(self, slot_id: int) -> list[int] | None:
-        return None if self.kept is None else self.kept.read(slot_id)
+    def versions(self) -> dict[tuple[int, int], int]:
+        """Give the versions that are not 0, by slot and page."""
+        return {} if self.kept is None else self.kept.by_page
 
     def peek_dirty_log(self, slot_id: int) -> DirtyLogOutcome:
         slot = self.slots.with_log(slot_id)
         return _copy_of(slot)
+
+    def _set_region(self, action: SetMemoryRegion) -> object:
+        outcome = self.slots.set_region(action, *self._capabilities())
+        if self.kept is not None:
+            self.kept.follow()
+        return outcome
+
+    def _track(self, *, enabled: bool) -> None:
+        fresh = self.kept or ScalarVersions(self.slots)
+        self.kept = fresh if enabled else None
 
     def _access(self, action: GuestWrite | GuestRead | HostWrite | HostUnmap) -> AccessOutcome:
         outcome = self.accesses.perform(action)

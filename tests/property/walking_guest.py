@@ -1,0 +1,144 @@
+"""The guest's part of a walk: workloads of every kind, runs, the clock, page versions.
+
+Runs are short: the model makes every write by itself.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from app.sim.actions import (
+    Action,
+    AddWorkload,
+    AdvanceClock,
+    Burst,
+    HotSet,
+    MemslotView,
+    Moving,
+    Pattern,
+    RemoveWorkload,
+    RunGuest,
+    Sequential,
+    Trace,
+    TrackVersions,
+    Uniform,
+    WorkloadSpec,
+    Writer,
+    Zipf,
+)
+from app.traces.recording import shipped
+
+if TYPE_CHECKING:
+    from tests.property.walking import Walk
+
+MOST_WORKLOADS: Final = 3
+FEW_WRITES: Final = 150
+SOME_SLICES: Final = 6_000
+"""Writes of a run that is cut into two slices mostly (4,096 writes to each but the first)."""
+
+TOO_MANY_WRITES: Final = 1 << 26
+DAY_NS: Final = 86_400 * 10**9
+LONGEST_NS: Final = 10**15
+FIXED: Final[tuple[Pattern, ...]] = (Sequential(), Uniform(), HotSet(), Zipf(), Zipf(2.5))
+KINDS: Final = ("fixed", "fixed", "fixed", "moving", "intervals", "intervals", "replay")
+
+
+def add_workload(walk: "Walk") -> Action:
+    """Add a workload; where there are enough, take one off."""
+    if len(walk.model.workloads()) >= MOST_WORKLOADS:
+        return remove_workload(walk)
+    dice, slot = walk.dice, walk.dice.pick(walk.slots())
+    first = dice.pick((0, dice.between(0, slot.npages - 1)))
+    num = dice.pick((None, dice.between(1, slot.npages - first)))
+    pattern = _pattern(walk, slot.npages - first if num is None else num)
+    spec = WorkloadSpec(
+        slot.slot,
+        pattern,
+        None if isinstance(pattern, Trace) else dice.pick((100_000, 20_000, 1_000_000)),
+        first,
+        num,
+        seed=dice.pick((None, 7, (1 << 53) - 1)),
+        burst=dice.pick((None, None, Burst(30_000, 50_000), Burst(100_000, 0))),
+        writer=dice.pick((Writer.GUEST, Writer.GUEST, Writer.HOST)),
+        vcpu=dice.pick((0,) * 19 + (walk.config.vcpus,)),
+    )
+    return AddWorkload(spec if dice.between(0, 9) else _senseless(walk, spec, slot))
+
+
+def _pattern(walk: "Walk", num_pages: int) -> Pattern:
+    dice = walk.dice
+    match dice.pick(KINDS):
+        case "moving":
+            size, step = dice.between(1, num_pages), dice.between(1, num_pages)
+            return Moving(size, dice.pick((10, 1)), step)
+        case "intervals":
+            return _intervals(walk, num_pages)
+        case "replay":
+            recorded, loop = shipped("cc1"), dice.pick((True, False))
+            starts, pages = recorded.interval_start, recorded.pages
+            return Trace(starts, pages, 100_000, loop=loop, scale=True, name="cc1")
+        case _:
+            return dice.pick(FIXED)
+
+
+def _intervals(walk: "Walk", num_pages: int) -> Trace:
+    dice = walk.dice
+    copies = min(dice.pick((1, 1, 2, 3)), num_pages)
+    scale = dice.pick((False, True))
+    last = num_pages // copies * (2 if scale else 1) - 1
+    lengths = [dice.between(0, 6) for _ in range(4)]
+    pages = [dice.between(0, last) for _ in range(sum(lengths))]
+    return Trace(
+        np.array([sum(lengths[:at]) for at in range(len(lengths) + 1)], np.int64),
+        np.array(pages, np.uint32),
+        interval_ns=dice.pick((50_000, 7_001)),
+        loop=dice.pick((True, True, False)),
+        copies=copies,
+        scale=scale,
+    )
+
+
+def _senseless(walk: "Walk", spec: WorkloadSpec, slot: MemslotView) -> WorkloadSpec:
+    """Take a window that its slot does not have, or a pattern that its window does not hold."""
+    large = replace(spec, pattern=Moving(slot.npages + 1, 10), writes_per_second=1_000)
+    trace = Trace(np.array([0, 1]), np.array([slot.npages], np.uint32), interval_ns=1_000)
+    return walk.dice.pick(
+        (
+            replace(spec, first_page=slot.npages),
+            replace(spec, first_page=1, num_pages=slot.npages),
+            large,
+            replace(spec, pattern=trace, writes_per_second=None),
+            replace(spec, pattern=replace(trace, copies=4096), writes_per_second=None),
+        )
+    )
+
+
+def remove_workload(walk: "Walk") -> Action:
+    ids = [view.workload_id for view in walk.model.workloads()]
+    return RemoveWorkload(walk.dice.pick(ids or ["w1"]))
+
+
+def run_guest(walk: "Walk") -> Action:
+    """Run for so long that little is written, or for so long that it is refused."""
+    if not walk.model.workloads() and walk.dice.between(0, 9):
+        return add_workload(walk)
+    dice, guest = walk.dice, walk.model.guest
+    throttle = dice.pick((0, 0, 0, 20, 99))
+    duration, most = dice.pick(((200_000, FEW_WRITES),) * 38 + ((1, 0), (10**9, SOME_SLICES)))
+    if not dice.between(0, 29) and guest.writes_ahead(DAY_NS, throttle) > TOO_MANY_WRITES:
+        return RunGuest(DAY_NS, throttle)
+    while duration > 1 and guest.writes_ahead(duration, throttle) > most:
+        duration = duration * 3 // 4
+    return RunGuest(duration, throttle)
+
+
+def advance_clock(walk: "Walk") -> Action | tuple[Action, ...]:
+    """Let time pass; now and then all that a clock has, but for some hours."""
+    if not walk.dice.between(0, 39):
+        return (AdvanceClock(LONGEST_NS),) * 9
+    return AdvanceClock(walk.dice.pick((1, 1_000, 10**9, LONGEST_NS)))
+
+
+def track_versions(walk: "Walk") -> Action:
+    return TrackVersions(enabled=walk.dice.pick((True, True, True, False)))
