@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app.sim.actions import KNOBS
 
-DOCUMENT = (Path(__file__).parents[4] / "docs/workloads.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs/workloads.md").read_text(encoding="utf-8")
 ROW = re.compile(r"\| `(\w+_ps)` \| ([\d,.]+) \| (assumption|published) \| (.+) \|")
 
 
