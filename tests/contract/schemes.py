@@ -20,8 +20,10 @@ from hypothesis import HealthCheck, Phase, settings
 from app.api.idempotency import KEY_PATTERN
 from app.api.preconditions import TAGS_PATTERN
 from app.api.schemas.vms import VmIn
+from app.fleet.budget import Account
 from app.fleet.fleet import DEFAULT_SESSION, Fleet
 from app.fleet.runs import Waiter
+from app.fleet.scenarios import StandingScenario
 from app.vmm import MigrationSpec
 from tests.contract.calls import NAMES, WORLD
 
@@ -46,6 +48,7 @@ _WORLD: Final = {
         {"slot": 1, "guest_phys_addr": 0, "memory_size": "2MiB", "flags": ["LOG_DIRTY_PAGES"]},
     ],
 }
+_SCENARIO: Final = b'{"scenario":"stands","vms":[{"key":"src"}]}'
 _SMALL_MIGRATION: Final = MigrationSpec(slots=(1,))
 _SPEC: Final = VmIn.model_validate_json(json.dumps(_WORLD)).to_domain()
 
@@ -64,12 +67,15 @@ def looking(examples: int, **more: Any) -> settings:
 
 
 def make_world(fleet: Fleet) -> None:
-    """Have the VM, fault and session that path parameters name, whatever the calls before did.
+    """Have the VM, fault, session and scenario that path parameters name, whatever the calls before did.
 
     Before every single call, so it goes past HTTP.
     """
     if NAMES["session_id"] not in {session.session_id for session in fleet.sessions()}:
         fleet.create_session(NAMES["session_id"])
+    other = fleet.session(NAMES["session_id"])
+    if other.scenario is None:
+        other.scenario = StandingScenario(_SCENARIO, Account(fleet.budget), 0, {}, is_done=True)
     fleet.reset_session(DEFAULT_SESSION)
     asyncio.run(_make_vm(fleet))
 
