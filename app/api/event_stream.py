@@ -1,6 +1,7 @@
 """Events as text/event-stream (WHATWG HTML, 9.2 Server-sent events)."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import orjson
@@ -27,10 +28,10 @@ _HEAD: Final = b"retry: %d\n\n" % RETRY_MILLISECONDS
 _KEEP_ALIVE: Final = b":\n\n"
 
 
-def end_at_stop(scope: Scope, reader: EventReader) -> None:
-    """Have a reader end when the server begins to stop, where it tells."""
+def end_at_stop(scope: Scope, close: Callable[[], None]) -> None:
+    """Have whoever waits closed when the server begins to stop, where it tells."""
     if (call_at_stop := scope.get("extensions", {}).get(ON_STOP)) is not None:
-        call_at_stop(reader.close)
+        call_at_stop(close)
 
 
 def _written(event: Event) -> bytes:
@@ -81,7 +82,7 @@ class EventStream(Response):
         """Write events as they come."""
         reader = self._reader
         leaving = asyncio.ensure_future(self._wait_for_leave(receive))
-        end_at_stop(scope, reader)
+        end_at_stop(scope, reader.close)
         try:
             await send(
                 {

@@ -7,11 +7,12 @@ token needs no lookup and never goes stale.
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Protocol, TypeVar
 
 from fastapi import Query
 
 from app.api.schemas.fields import PositiveCountText
+from app.fleet.fleet import Fleet
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 1_000
@@ -55,3 +56,35 @@ def read_page(limit: Limit = DEFAULT_LIMIT, page_token: PageToken = "") -> Page:
 def number_key(number: int) -> bytes:
     """Make the key of an item known by a number."""
     return number.to_bytes(8, "big")
+
+
+ALL_SESSIONS: Final = "-"
+
+SessionQuery = Annotated[str, Query(description="Which session's; `-`: all sessions'.")]
+
+
+class OfSession(Protocol):
+    """An item of a session, known there by a number."""
+
+    @property
+    def session_id(self) -> str:
+        """Value of the session's id."""
+
+    @property
+    def number(self) -> int:
+        """Value of the item's number."""
+
+
+def session_or_all(fleet: Fleet, session_id: str) -> str | None:
+    """Read which session's things are listed; None: all sessions'.
+
+    Raises:
+        NoSuchSessionError: there is no such session.
+    """
+    return None if session_id == ALL_SESSIONS else fleet.session(session_id).session_id
+
+
+def session_key(item: OfSession) -> bytes:
+    """Make the key of an item of a session: by session, then number."""
+    # NUL sorts before every character of a session id, so sessions keep their order.
+    return item.session_id.encode() + b"\0" + number_key(item.number)

@@ -19,7 +19,7 @@ from app.api.codec import BatchAnswerLimitError
 from app.api.expecting import mismatches
 from app.api.problems import MALFORMED_BODY, Refusal, Site, kvm_document
 from app.api.responses import JSON_MEDIA_TYPE, Answer
-from app.api.schemas.reports import migration_out
+from app.api.schemas.reports import MigrationOut, migration_out
 from app.api.schemas.scenarios import (
     MismatchOut,
     ScenarioIn,
@@ -167,7 +167,7 @@ class _Play:
     async def all_of(self, spec: ScenarioIn) -> None:
         """Play the steps, and begin the migration if none fails."""
         await self._steps(spec.steps)
-        if verdict_of(self.standing) != "failed" and spec.migration is not None:
+        if not self.standing.has_failed and spec.migration is not None:
             self._begin(spec.migration)
         self.standing.is_done = True
 
@@ -266,17 +266,31 @@ def standing_in(fleet: Fleet, session_id: str) -> StandingScenario:
     return standing
 
 
-def verdict_of(standing: StandingScenario) -> Verdict:
+class Outcome(NamedTuple):
+    """A scenario as far as it has come.
+
+    Attributes:
+        verdict: What that amounts to.
+        report: The migration's; None where none has begun.
+        mismatches: Where the report is not what was expected, once the migration has ended.
+    """
+
+    verdict: Verdict
+    report: MigrationOut | None
+    mismatches: list[MismatchOut]
+
+
+def outcome_of(standing: StandingScenario, document: Mapping[str, Any]) -> Outcome:
     """Judge a scenario as far as it has come."""
-    if any(step["verdict"] == "failed" for step in standing.steps) or standing.refused is not None:
-        return "failed"
     migration = standing.migration
-    if not standing.is_done or (migration is not None and not migration.run.is_over):
-        return "running"
-    if migration is None:
-        return "passed"
-    told = judge_migration(orjson.loads(standing.document), migration_out(migration))
-    return "failed" if told else "passed"
+    is_over = migration is None or migration.run.is_over  # first: then the report is the last one
+    report = None if migration is None else migration_out(migration)
+    told = judge_migration(document, report) if report is not None and is_over else []
+    if standing.has_failed or standing.refused is not None:
+        return Outcome("failed", report, told)
+    if not (standing.is_done and is_over):
+        return Outcome("running", report, told)
+    return Outcome("failed" if told else "passed", report, told)
 
 
 def judge_migration(document: Mapping[str, Any], report: Mapping[str, Any]) -> list[MismatchOut]:
@@ -289,18 +303,16 @@ def judge_migration(document: Mapping[str, Any], report: Mapping[str, Any]) -> l
 def scenario_out(session_id: str, standing: StandingScenario) -> ScenarioOut:
     """Project a scenario and what came of it."""
     document = orjson.loads(standing.document)
-    migration = standing.migration
-    report = None if migration is None else migration_out(migration)
-    is_over = migration is not None and migration.run.is_over
+    verdict, report, told = outcome_of(standing, document)
     return {
         "session_id": session_id,
         "scenario": document["scenario"],
-        "verdict": verdict_of(standing),
+        "verdict": verdict,
         "removed_vms": standing.removed_vms,
         "vms": [{"key": key, "vm_id": vm_id} for key, vm_id in standing.vm_ids.items()],
         "steps": cast("list[StepOut]", [*standing.steps]),
         "migration": report,
         "problem": cast("Any", standing.refused),
-        "mismatches": judge_migration(document, report or {}) if is_over else [],
+        "mismatches": told,
         "document": document,
     }

@@ -1,11 +1,12 @@
 """The scenario with which a service starts: a file, or one that ships, in the session `default`."""
 
+import json
 from pathlib import Path
 
 import orjson
 
 from app.api.problems import Refusal, Site, kvm_document, refusal_document
-from app.api.scenarios import put_up, scenario_of, verdict_of
+from app.api.scenarios import outcome_of, put_up, scenario_of
 from app.api.schemas.problem import ProblemOut
 from app.api.schemas.scenarios import Verdict
 from app.fleet.errors import SetupRefusedError
@@ -31,7 +32,7 @@ async def start_with(fleet: Fleet, given: str) -> Verdict:
     """
     text = _read(given)
     try:
-        scenario = scenario_of(orjson.dumps(parse(text)))
+        scenario = scenario_of(json.dumps(parse(text)).encode())
         standing, _ = await put_up(fleet, DEFAULT_SESSION, scenario)
     except BadDocumentError as bad:
         raise ScenarioNotStartedError(f"{given}:{bad.line}: {bad}") from None
@@ -39,7 +40,7 @@ async def start_with(fleet: Fleet, given: str) -> Verdict:
         problem = _problem_of(refused)
         lines = explain(given, text, problem.get("errors", ()))
         raise ScenarioNotStartedError("\n".join(lines) or problem["detail"]) from None
-    return verdict_of(standing)
+    return outcome_of(standing, orjson.loads(standing.document)).verdict
 
 
 def _read(given: str) -> str:

@@ -102,6 +102,7 @@ class LiveMachine:
         """Perform an action within the fleet's limits; the caller holds the lock where needed."""
         match action:
             case a.GuestWrite() | a.GuestRead() | a.HostWrite() | a.HostUnmap():
+                # As the last case, but first: a batch makes thousands, and each case costs.
                 return self.machine.perform(action)
             case a.SetMemoryRegion():
                 return self._set_memory_region(action)

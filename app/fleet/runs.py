@@ -15,9 +15,9 @@ from app.fleet.budget import Account
 from app.fleet.live import LiveMachine
 from app.fleet.work import INLINE_WORK
 from app.sim.base.units import PAGES_PER_WORD
+from app.sim.guest.versions import BYTES_A_PAGE
 from app.vmm import MigrationSpec, MigrationStatus, Precopy, Report
 from app.vmm.report import Reason, Refused
-from app.vmm.versions import BYTES_A_PAGE
 
 PIECE_SECONDS: Final = 0.05
 """For about so long a run holds its machine at a time."""

@@ -35,6 +35,11 @@ class StandingScenario:
     migration: Migration | None = None
     refused: Mapping[str, Any] | None = None
 
+    @property
+    def has_failed(self) -> bool:
+        """Tell whether a step was not as expected."""
+        return any(step["verdict"] == "failed" for step in self.steps)
+
     def close(self) -> None:
         """Give its bytes back; whoever still plays it may go on writing."""
         self.account.close()

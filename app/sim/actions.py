@@ -6,7 +6,7 @@ same order always end in the same machine. Arrays in an action are never written
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +111,10 @@ __all__ = [
 ]
 
 
+MANUAL_PROTECT_ENABLE: Final = 1
+MANUAL_PROTECT_AND_INIT_SET: Final = 3
+
+
 @dataclass(frozen=True, slots=True)
 class MachineConfig:
     """How a machine is made. Sizes in bytes.
@@ -129,6 +133,16 @@ class MachineConfig:
     kernel: KernelProfile = KernelProfile.FIXED
     seed: int = 0
     costs: CostModel = field(default_factory=CostModel)
+
+    @property
+    def protects_manually(self) -> bool:
+        """kvm->manual_dirty_log_protect: a get is a copy, and clears clean."""
+        return bool(self.manual_dirty_log_protect2 & MANUAL_PROTECT_ENABLE)
+
+    @property
+    def initially_set(self) -> bool:
+        """kvm_dirty_log_manual_protect_and_init_set(): logs begin full, and gets and clears split."""
+        return self.manual_dirty_log_protect2 == MANUAL_PROTECT_AND_INIT_SET
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,6 @@ _ENTRIES_AT_ONCE: Final = 1 << 20
 _MAPPING: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4})")
 
 
-class SoftDirtyMissingError(RecordingError):
-    """The kernel keeps no soft-dirty bits."""
-
-
 def has_soft_dirty() -> bool:
     """Tell whether this kernel keeps soft-dirty bits, by a page of our own."""
     page_size = mmap.PAGESIZE

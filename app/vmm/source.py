@@ -14,8 +14,8 @@ import numpy as np
 from app.sim import actions as a
 from app.sim.base.errors import KvmError, TooManyWritesError
 from app.sim.base.words import WORD_BITS, Words, fill_first, popcount, words_for
+from app.sim.guest.versions import Versions
 from app.sim.machine import Machine
-from app.sim.machine.checks import MANUAL_PROTECT_AND_INIT_SET, MANUAL_PROTECT_ENABLE
 from app.vmm.errors import SlotChangedError
 from app.vmm.report import Iteration, Verification
 from app.vmm.spec import MAX_DURATION_NS, NS_PER_SECOND, MigrationSpec, check_spec, logs
@@ -25,7 +25,6 @@ from app.vmm.versions import (
     MAX_LOST_RANGES,
     Arrived,
     LostPages,
-    Versions,
 )
 
 WRITES_PER_STEP: Final = 1 << 21
@@ -120,7 +119,7 @@ class Source:
     @property
     def is_manual(self) -> bool:
         """Tell whether a get is a copy, and clears clean."""
-        return bool(self._machine.config.manual_dirty_log_protect2 & MANUAL_PROTECT_ENABLE)
+        return self._machine.config.protects_manually
 
     @property
     def total_pages(self) -> int:
@@ -156,8 +155,7 @@ class Source:
         self._perform(_region(view, view.flags | a.MemslotFlags.LOG_DIRTY_PAGES))
         self._owed_ns += self._machine.config.costs.enable_logging_ns(
             view.npages,
-            initially_set=self._machine.config.manual_dirty_log_protect2
-            == MANUAL_PROTECT_AND_INIT_SET,
+            initially_set=self._machine.config.initially_set,
             blocks_split=self._machine.counters()["eager_blocks_split"] - split_before,
         )
 

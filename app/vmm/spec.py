@@ -11,9 +11,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 from app.sim.actions import Action, MemslotFlags, MemslotView
+from app.sim.base.errors import check_within
 from app.sim.base.words import WORD_BITS
 from app.sim.machine import Machine
-from app.sim.machine.checks import MANUAL_PROTECT_ENABLE
 from app.vmm.errors import InvalidMigrationError
 
 NS_PER_SECOND: Final = 10**9
@@ -116,8 +116,7 @@ def check_spec(spec: MigrationSpec, machine: Machine) -> tuple[MemslotView, ...]
         InvalidMigrationError: names the field, its bound and its value.
     """
     _check_figures(spec)
-    is_manual = machine.config.manual_dirty_log_protect2 & MANUAL_PROTECT_ENABLE
-    if spec.clear_order is ClearOrder.AFTER_COPY and not is_manual:
+    if spec.clear_order is ClearOrder.AFTER_COPY and not machine.config.protects_manually:
         raise InvalidMigrationError(
             "clear_order can be after_copy only where manual_dirty_log_protect2 is 1 or 3:"
             " else the get itself clears",
@@ -166,14 +165,26 @@ def _slot(views: dict[int, MemslotView], slot: int, spec: MigrationSpec) -> Mems
 
 
 def _check_figures(spec: MigrationSpec) -> None:
-    _check(
-        "bandwidth_bytes_per_second", spec.bandwidth_bytes_per_second, MIN_BANDWIDTH, MAX_BANDWIDTH
+    check_within(
+        InvalidMigrationError,
+        "bandwidth_bytes_per_second",
+        spec.bandwidth_bytes_per_second,
+        MIN_BANDWIDTH,
+        MAX_BANDWIDTH,
     )
-    _check("downtime_limit_ns", spec.downtime_limit_ns, 0, MAX_DURATION_NS)
-    _check("max_iterations", spec.max_iterations, 1, MAX_ITERATIONS)
+    check_within(
+        InvalidMigrationError, "downtime_limit_ns", spec.downtime_limit_ns, 0, MAX_DURATION_NS
+    )
+    check_within(InvalidMigrationError, "max_iterations", spec.max_iterations, 1, MAX_ITERATIONS)
     if spec.timeout_ns is not None:
-        _check("timeout_ns", spec.timeout_ns, 1, MAX_DURATION_NS)
-    _check("clear_chunk_pages", spec.clear_chunk_pages, WORD_BITS, MAX_CLEAR_CHUNK_PAGES)
+        check_within(InvalidMigrationError, "timeout_ns", spec.timeout_ns, 1, MAX_DURATION_NS)
+    check_within(
+        InvalidMigrationError,
+        "clear_chunk_pages",
+        spec.clear_chunk_pages,
+        WORD_BITS,
+        MAX_CLEAR_CHUNK_PAGES,
+    )
     if spec.clear_chunk_pages % WORD_BITS:
         raise InvalidMigrationError(
             f"clear_chunk_pages must be a multiple of {WORD_BITS}, not {spec.clear_chunk_pages}",
@@ -181,19 +192,17 @@ def _check_figures(spec: MigrationSpec) -> None:
             bound=WORD_BITS,
             value=spec.clear_chunk_pages,
         )
-    _check("schedule", len(spec.schedule), 0, MAX_SCHEDULED)
+    check_within(InvalidMigrationError, "schedule", len(spec.schedule), 0, MAX_SCHEDULED)
     if (converge := spec.auto_converge) is not None:
-        _check("auto_converge.max", converge.max, 1, 99)
-        _check("auto_converge.initial", converge.initial, 1, converge.max)
-        _check("auto_converge.increment", converge.increment, 1, 99)
-        _check("auto_converge.trigger_threshold", converge.trigger_threshold, 1, 100)
-
-
-def _check(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise InvalidMigrationError(
-            f"{name} must be {low}..{high}, not {value}",
-            field=name,
-            bound=f"{low}..{high}",
-            value=value,
+        check_within(InvalidMigrationError, "auto_converge.max", converge.max, 1, 99)
+        check_within(
+            InvalidMigrationError, "auto_converge.initial", converge.initial, 1, converge.max
+        )
+        check_within(InvalidMigrationError, "auto_converge.increment", converge.increment, 1, 99)
+        check_within(
+            InvalidMigrationError,
+            "auto_converge.trigger_threshold",
+            converge.trigger_threshold,
+            1,
+            100,
         )

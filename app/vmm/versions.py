@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.sim.base.words import WORD_BITS, Words
+from app.sim.guest.versions import Versions
 
-Versions = NDArray[np.uint32]
-
-BYTES_A_PAGE: Final = 4
 MAX_LOST_RANGES: Final = 256
 """The most ranges that are listed of one slot."""
 

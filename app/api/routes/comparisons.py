@@ -9,6 +9,7 @@ from starlette.responses import Response
 from app.api.bodies import json_body
 from app.api.deps import FleetDep, PageDep
 from app.api.openapi import json_request
+from app.api.paging import SessionQuery, session_key, session_or_all
 from app.api.responses import Answer, JsonResponse
 from app.api.routing import resource_router
 from app.api.schemas.comparisons import (
@@ -19,7 +20,7 @@ from app.api.schemas.comparisons import (
     comparison_brief_out,
     comparison_out,
 )
-from app.api.watching import SessionQuery, WaitSeconds, list_key, open_waiter, session_or_all
+from app.api.watching import WaitSeconds, open_waiter
 from app.fleet.errors import SetupRefusedError
 from app.fleet.fleet import DEFAULT_SESSION, Fleet
 from app.fleet.migrations import Comparison
@@ -109,7 +110,7 @@ async def list_comparisons(
 ) -> Response:
     """List the comparisons of a session, by number."""
     listed, token = page.of(
-        fleet.migrations.comparisons(session_or_all(fleet, session_id)), key=list_key
+        fleet.migrations.comparisons(session_or_all(fleet, session_id)), key=session_key
     )
     out = [comparison_brief_out(comparison) for comparison in listed]
     return JsonResponse({"comparisons": out, "next_page_token": token})

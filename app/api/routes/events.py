@@ -84,6 +84,6 @@ async def list_events(
     page = log.after(start, wanted, min(limit, MAX_LIMIT))
     if wait_seconds and not (page.events or page.stale):
         reader = log.open_reader(page.next_after, wanted)
-        end_at_stop(request.scope, reader)
+        end_at_stop(request.scope, reader.close)
         page = await first_page(reader, min(limit, MAX_LIMIT), wait_seconds)
     return JsonResponse(events_out(page))

@@ -10,6 +10,7 @@ from app.api.accept import AcceptsCsv
 from app.api.bodies import json_body
 from app.api.deps import FleetDep, PageDep
 from app.api.openapi import json_request
+from app.api.paging import SessionQuery, session_key, session_or_all
 from app.api.responses import CSV_MEDIA_TYPE, Answer, JsonResponse
 from app.api.routing import resource_router
 from app.api.schemas.migrations import MigrationIn, PresetListOut, preset_out
@@ -24,7 +25,7 @@ from app.api.schemas.reports import (
     migration_out,
     qmp_out,
 )
-from app.api.watching import SessionQuery, WaitSeconds, list_key, open_waiter, session_or_all
+from app.api.watching import WaitSeconds, open_waiter
 from app.fleet.fleet import DEFAULT_SESSION
 from app.fleet.migrations import Migration
 from app.vmm import MigrationStatus
@@ -94,7 +95,7 @@ async def list_migrations(
 ) -> Response:
     """List the migrations of a session, by number."""
     listed, token = page.of(
-        fleet.migrations.migrations(session_or_all(fleet, session_id)), key=list_key
+        fleet.migrations.migrations(session_or_all(fleet, session_id)), key=session_key
     )
     out = [migration_brief_out(migration) for migration in listed]
     return JsonResponse({"migrations": out, "next_page_token": token})

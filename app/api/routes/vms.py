@@ -3,30 +3,21 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import Depends, Query
+from fastapi import Depends
 from starlette.responses import Response
 
 from app.api import operations as do
 from app.api.bodies import json_body, optional_json_body
 from app.api.deps import FleetDep, PageDep, VmDep
 from app.api.openapi import json_request
-from app.api.paging import number_key
+from app.api.paging import SessionQuery, session_key, session_or_all
 from app.api.preconditions import PreconditionsDep, vm_etag
 from app.api.responses import JsonResponse
 from app.api.routing import resource_router
 from app.api.schemas.vms import VmIn, VmListOut, VmOut, VmPatch, vm_out
-from app.fleet.fleet import DEFAULT_SESSION, Vm
+from app.fleet.fleet import DEFAULT_SESSION
 
 router = resource_router("vms")
-
-ALL_SESSIONS = "-"
-
-SessionQuery = Annotated[str, Query(description="Which session's; `-`: all sessions'.")]
-
-
-def _key(vm: Vm) -> bytes:
-    # NUL sorts before every character of a session id, so sessions keep their order.
-    return vm.session_id.encode() + b"\0" + number_key(vm.number)
 
 
 @router.post(
@@ -49,8 +40,7 @@ async def list_vms(
     fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
 ) -> Response:
     """List the VMs of a session, by number."""
-    vms = fleet.vms(None if session_id == ALL_SESSIONS else session_id)
-    listed, token = page.of(vms, key=_key)
+    listed, token = page.of(fleet.vms(session_or_all(fleet, session_id)), key=session_key)
     return JsonResponse({"vms": [vm_out(vm) for vm in listed], "next_page_token": token})
 
 

@@ -51,6 +51,21 @@ class KvmError(Exception):
         self.value = value
 
 
+def check_within(refusal: type[KvmError], field: str, value: int, low: int, high: int) -> None:
+    """Refuse a figure outside of its bounds, both included.
+
+    Raises:
+        KvmError: `refusal`, which names the field, its bounds and its value.
+    """
+    if not low <= value <= high:
+        raise refusal(
+            f"{field} must be {low}..{high}, not {value}",
+            field=field,
+            bound=f"{low}..{high}",
+            value=value,
+        )
+
+
 class InvalidArgumentError(KvmError):
     """An argument that the ioctl refuses by itself: alignment, range, unknown flag (EINVAL)."""
 

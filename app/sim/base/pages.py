@@ -23,6 +23,10 @@ class Gfns:
         first: int = self.gfns.item(0)
         return first, first + 1
 
+    def span(self) -> tuple[int, int]:
+        """Give where the batch, not empty, begins and ends."""
+        return int(self.gfns.min()), int(self.gfns.max()) + 1
+
     def moved_down(self, by: int) -> "Gfns":
         """Count the frames from another one."""
         return Gfns(self.gfns - np.uint64(by))
@@ -47,6 +51,10 @@ class PageRanges:
             return None
         first: int = self.first.item(0)
         return first, first + int(self.count.item(0))
+
+    def span(self) -> tuple[int, int]:
+        """Give where the batch, not empty, begins and ends."""
+        return int(self.first.min()), int((self.first + self.count).max())
 
     def moved_down(self, by: int) -> "PageRanges":
         """Count the frames from another one."""

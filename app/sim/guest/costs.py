@@ -8,7 +8,7 @@ measured in the open. Costs are sums of counts times knobs, rounded down to nano
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Protocol
 
-from app.sim.base.errors import InvalidArgumentError
+from app.sim.base.errors import InvalidArgumentError, check_within
 from app.sim.base.words import words_for
 from app.sim.guest.clock import PS_PER_NS
 from app.sim.kvm.accesses import AccessOutcome
@@ -177,11 +177,4 @@ def check_costs(costs: CostModel) -> None:
         InvalidArgumentError: names the knob.
     """
     for knob in KNOBS:
-        value = getattr(costs, knob.name)
-        if not 0 <= value <= MAX_COST_PS:
-            raise InvalidArgumentError(
-                f"{knob.name} must be 0..{MAX_COST_PS}, not {value}",
-                field=knob.name,
-                bound=f"0..{MAX_COST_PS}",
-                value=value,
-            )
+        check_within(InvalidArgumentError, knob.name, getattr(costs, knob.name), 0, MAX_COST_PS)

@@ -15,6 +15,7 @@ from app.sim.base.errors import (
     InvalidArgumentError,
     NoSuchWorkloadError,
     TooManyWritesError,
+    check_within,
 )
 from app.sim.base.pages import Gfns
 from app.sim.guest.clock import MAX_NOW_NS, ClockView, GuestClock
@@ -130,7 +131,9 @@ class Guest:
             TooManyWritesError: more than `MAX_WRITES_PER_RUN` writes would be made.
         """
         self._check_duration(duration_ns)
-        _check_within("throttle_percent", throttle_percent, 0, MAX_THROTTLE_PERCENT)
+        check_within(
+            InvalidArgumentError, "throttle_percent", throttle_percent, 0, MAX_THROTTLE_PERCENT
+        )
         slices = self._slices(duration_ns, throttle_percent)
         run = _Run(slots, write)
         guest_ns = stalled_ns = throttled_ns = 0
@@ -170,7 +173,13 @@ class Guest:
         )
 
     def _check_duration(self, duration_ns: int) -> None:
-        _check_within("duration_ns", duration_ns, 1, min(MAX_NS, MAX_NOW_NS - self.clock.now_ns))
+        check_within(
+            InvalidArgumentError,
+            "duration_ns",
+            duration_ns,
+            1,
+            min(MAX_NS, MAX_NOW_NS - self.clock.now_ns),
+        )
 
     def _slices(self, duration_ns: int, throttle_percent: int) -> int:
         writes = self.writes_of_run(duration_ns, throttle_percent)
@@ -247,13 +256,3 @@ def added(one: AccessOutcome, other: AccessOutcome) -> AccessOutcome:
         one.block_splits + other.block_splits,
         one.blocks_mapped + other.blocks_mapped,
     )
-
-
-def _check_within(field: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise InvalidArgumentError(
-            f"{field} must be {low}..{high}, not {value}",
-            field=field,
-            bound=f"{low}..{high}",
-            value=value,
-        )

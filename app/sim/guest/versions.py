@@ -51,7 +51,7 @@ class PageVersions:
         if not len(pages):
             return
         version = np.uint32(self._writes % (1 << 32))
-        for slot in slots.around(*_span(pages)):
+        for slot in slots.around(*pages.span()):
             if slot.region.is_readonly:
                 continue
             versions = self._by_slot[slot.region.slot]
@@ -60,12 +60,6 @@ class PageVersions:
                 versions[inside[inside < np.uint64(len(versions))]] = version
             else:
                 _stamp_ranges(versions, pages, slot.region.base_gfn, version)
-
-
-def _span(pages: PageSet) -> tuple[int, int]:
-    if isinstance(pages, Gfns):
-        return int(pages.gfns.min()), int(pages.gfns.max()) + 1
-    return int(pages.first.min()), int((pages.first + pages.count).max())
 
 
 def _stamp_ranges(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Self
 
-from app.sim.base.errors import InvalidWorkloadError
+from app.sim.base.errors import InvalidWorkloadError, check_within
 from app.sim.guest.patterns import PagesOf, Pattern, Uniform
 from app.sim.guest.trace import Trace
 
@@ -82,9 +82,9 @@ class WorkloadSpec:
         Raises:
             InvalidWorkloadError: names the field, its bound and its value.
         """
-        _check("first_page", self.first_page, 0, npages - 1)
+        check_within(InvalidWorkloadError, "first_page", self.first_page, 0, npages - 1)
         num_pages = npages - self.first_page if self.num_pages is None else self.num_pages
-        _check("num_pages", num_pages, 1, npages - self.first_page)
+        check_within(InvalidWorkloadError, "num_pages", num_pages, 1, npages - self.first_page)
         if isinstance(self.pattern, Trace):
             if self.writes_per_second is not None:
                 raise InvalidWorkloadError(
@@ -100,12 +100,18 @@ class WorkloadSpec:
                 bound=f"1..{MAX_WRITES_PER_SECOND}",
             )
         else:
-            _check("writes_per_second", self.writes_per_second, 1, MAX_WRITES_PER_SECOND)
+            check_within(
+                InvalidWorkloadError,
+                "writes_per_second",
+                self.writes_per_second,
+                1,
+                MAX_WRITES_PER_SECOND,
+            )
         if self.burst is not None:
-            _check("on_ns", self.burst.on_ns, 1, MAX_NS)
-            _check("off_ns", self.burst.off_ns, 0, MAX_NS)
+            check_within(InvalidWorkloadError, "on_ns", self.burst.on_ns, 1, MAX_NS)
+            check_within(InvalidWorkloadError, "off_ns", self.burst.off_ns, 0, MAX_NS)
         chosen = seed if self.seed is None else self.seed
-        _check("seed", chosen, 0, (1 << 64) - 1)
+        check_within(InvalidWorkloadError, "seed", chosen, 0, (1 << 64) - 1)
         return replace(self, num_pages=num_pages, seed=chosen)
 
 
@@ -163,13 +169,3 @@ class Workload:
     def _at_its_rate(self, time_ns: int) -> int:
         assert self.spec.writes_per_second is not None, "resolved"
         return time_ns * self.spec.writes_per_second // NS_PER_SECOND
-
-
-def _check(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise InvalidWorkloadError(
-            f"{name} must be {low}..{high}, not {value}",
-            field=name,
-            bound=f"{low}..{high}",
-            value=value,
-        )

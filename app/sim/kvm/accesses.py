@@ -199,20 +199,13 @@ def _cut(slots: Memslots, pages: PageSet) -> list[tuple[Memslot, PageSet]]:
     """Cut a batch by slot; the pages of each are counted from the slot's start, repeats kept."""
     if not len(pages):
         return []
-    low, end = _span(pages)
+    low, end = pages.span()
     if (slot := slots.holding(low, end)) is not None:  # nothing needs to be cut
         return [(slot, pages.moved_down(slot.region.base_gfn))]
     near = slots.around(low, end)
     if isinstance(pages, Gfns):
         return _gfns_by_slot(near, pages)
     return _ranges_by_slot(near, pages)
-
-
-def _span(pages: PageSet) -> tuple[int, int]:
-    """Give where a batch, not empty, begins and ends."""
-    if isinstance(pages, Gfns):
-        return int(pages.gfns.min()), int(pages.gfns.max()) + 1
-    return int(pages.first.min()), int((pages.first + pages.count).max())
 
 
 def _gfns_by_slot(near: tuple[Memslot, ...], pages: Gfns) -> list[tuple[Memslot, PageSet]]:

@@ -1,9 +1,11 @@
 """What a VM may be made of: the checks of its configuration and of KVM_ENABLE_CAP."""
 
-from typing import Final
-
-from app.sim.actions import MachineConfig
-from app.sim.base.errors import InvalidArgumentError
+from app.sim.actions import (
+    MANUAL_PROTECT_AND_INIT_SET,
+    MANUAL_PROTECT_ENABLE,
+    MachineConfig,
+)
+from app.sim.base.errors import InvalidArgumentError, check_within
 from app.sim.base.units import (
     MAX_CPUS,
     MAX_IPA_BITS,
@@ -14,9 +16,6 @@ from app.sim.base.units import (
 )
 from app.sim.guest.costs import check_costs
 
-MANUAL_PROTECT_ENABLE: Final = 1
-MANUAL_PROTECT_AND_INIT_SET: Final = 3
-
 
 def check_config(config: MachineConfig) -> None:
     """Refuse figures that no VM can have.
@@ -25,10 +24,10 @@ def check_config(config: MachineConfig) -> None:
         InvalidArgumentError: EINVAL.
     """
     _check_one_of("page_size", config.page_size, PAGE_SIZES_BYTES)
-    _check_range("ipa_bits", config.ipa_bits, MIN_IPA_BITS, MAX_IPA_BITS)
-    _check_range("vcpus", config.vcpus, 1, MAX_VCPUS)
-    _check_range("cpus", config.cpus, 1, MAX_CPUS)
-    _check_range("seed", config.seed, 0, (1 << 64) - 1)
+    check_within(InvalidArgumentError, "ipa_bits", config.ipa_bits, MIN_IPA_BITS, MAX_IPA_BITS)
+    check_within(InvalidArgumentError, "vcpus", config.vcpus, 1, MAX_VCPUS)
+    check_within(InvalidArgumentError, "cpus", config.cpus, 1, MAX_CPUS)
+    check_within(InvalidArgumentError, "seed", config.seed, 0, (1 << 64) - 1)
     check_manual_protect(config.manual_dirty_log_protect2)
     check_chunk_size(config.eager_split_chunk_size, config.page_size)
     check_costs(config.costs)
@@ -53,14 +52,4 @@ def _check_one_of(field: str, value: int, allowed: tuple[int, ...]) -> None:
         listed = ", ".join(map(str, allowed))
         raise InvalidArgumentError(
             f"{field} must be one of {listed}, not {value}", field=field, bound=listed, value=value
-        )
-
-
-def _check_range(field: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise InvalidArgumentError(
-            f"{field} must be {low}..{high}, not {value}",
-            field=field,
-            bound=f"{low}..{high}",
-            value=value,
         )

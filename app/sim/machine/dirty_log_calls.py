@@ -9,7 +9,6 @@ from app.sim.kvm import dirty_log
 from app.sim.kvm.dirty_bitmap import DirtyBitmap
 from app.sim.kvm.memslots import Memslot, Memslots
 from app.sim.kvm.region import check_slot_id
-from app.sim.machine.checks import MANUAL_PROTECT_AND_INIT_SET, MANUAL_PROTECT_ENABLE
 from app.sim.machine.counters import Counters
 from app.sim.machine.host_cpus import HostCpus
 
@@ -39,7 +38,7 @@ class DirtyLogCalls:
         """
         self._cpus.check(action.cpu)
         slot, log = self._slots.logging(action.slot)
-        if config.manual_dirty_log_protect2 & MANUAL_PROTECT_ENABLE:
+        if config.protects_manually:
             # A pure copy: no hook, no turn, no fault but that of the copy itself.
             faults = self._faults.call(a.LogOp.GET, action.slot, action.cpu)
             self._copy_to_user(faults)
@@ -108,7 +107,7 @@ class DirtyLogCalls:
             unit,
             faults,
             chunk_size_bytes=config.eager_split_chunk_size,
-            splits_lazily=config.manual_dirty_log_protect2 == MANUAL_PROTECT_AND_INIT_SET,
+            splits_lazily=config.initially_set,
             trace=action.trace,
         )
         return cleaner, faults

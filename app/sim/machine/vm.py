@@ -31,7 +31,6 @@ from app.sim.kvm.region import (
     view_of,
 )
 from app.sim.machine.checks import (
-    MANUAL_PROTECT_AND_INIT_SET,
     check_chunk_size,
     check_config,
     check_manual_protect,
@@ -319,7 +318,7 @@ class Machine:
         return Stage2Regions(
             end_gfn=self._end_gfn,
             dbm=self._config.dbm,
-            initially_set=self._splits_lazily,
+            initially_set=self._config.initially_set,
             chunk_size_bytes=self._config.eager_split_chunk_size,
         )
 
@@ -359,11 +358,6 @@ class Machine:
     @property
     def _end_gfn(self) -> int:
         return (1 << self._config.ipa_bits) // self._config.page_size
-
-    @property
-    def _splits_lazily(self) -> bool:
-        """kvm_dirty_log_manual_protect_and_init_set()."""
-        return self._config.manual_dirty_log_protect2 == MANUAL_PROTECT_AND_INIT_SET
 
     def _footprint_after(self, plan: RegionPlan) -> a.Footprint:
         was, will = a.Footprint(0, 0), a.Footprint(0, 0)

@@ -35,6 +35,14 @@ steps:
   - vm: dst
     action: {op: get_dirty_log, slot: 0}
 """
+HUGE = f"""\
+scenario: bad
+vms: [{{key: src}}]
+steps:
+  - vm: src
+    action: {{op: get_dirty_log, slot: 0}}
+    expect: {{body: {{slot: {1 << 70}}}}}
+"""
 
 
 def test_the_default_session_is_the_scenario_that_ships() -> None:
@@ -65,9 +73,10 @@ def test_a_file_will_do_and_one_that_fails_does_not_end_the_service(tmp_path: Pa
         ),
         (OVERLAP, ["{file}:6: /vms/0/memslots/1/guest_phys_addr: "]),
         (STRAY, ["{file}:7: /steps/1/vm: the scenario must have a VM of this key"]),
+        (HUGE, ["{file}:6: /steps/0/expect/body: "]),
         ("scenario: [", ["{file}:1: cannot be read: "]),
     ],
-    ids=["schema", "core", "scenario", "syntax"],
+    ids=["schema", "core", "scenario", "huge", "syntax"],
 )
 def test_what_is_wrong_in_the_file_ends_the_service_with_its_lines(
     text: str, told: list[str], tmp_path: Path
