@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -142,6 +142,15 @@ def test_an_amount_that_is_none_ends_in_2(option: str, value: str, told: str, ru
     assert told in " ".join(result.stderr.replace("│", " ").split())
 
 
+@pytest.fixture
+def heeding() -> Generator[None]:
+    """Heed SIGINT, which a shell has its background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding")
 def test_an_interrupt_cancels_the_migration(
     client: Client, writing: Vm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
