@@ -61,8 +61,13 @@ expect.set_options(timeout=PATIENCE_MS)
 Opening = Callable[..., AbstractContextManager[Watched]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Generator[Browser]:
+    """A browser for a module's tests, gone before those of another module begin.
+
+    While playwright is there its event loop counts as the running one of this thread, so that no
+    other test of the same worker could run one.
+    """
     if not CHROMIUM.exists():
         pytest.skip(f"the page is not tested: there is no {CHROMIUM}, which .ci/run installs")
     with sync_playwright() as playwright:
