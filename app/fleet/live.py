@@ -128,7 +128,7 @@ class LiveMachine:
             # A refusal of the kernel comes before ours, with what it changes on the way (a refused
             # move has unmapped the slot), so let it be performed and refused.
             return self.machine.perform(action)
-        if after.pages > max(self.machine.footprint.pages, self._limits.max_pages_per_vm):
+        if after.pages > max(self.machine.pages, self._limits.max_pages_per_vm):
             raise PageLimitError(
                 f"the VM would have {after.pages} pages,"
                 f" HACDBS_MAX_PAGES_PER_VM allows {self._limits.max_pages_per_vm}",

@@ -12,7 +12,15 @@ from app.sim.arm64.blocks import BlockLevel, Blocks
 from app.sim.arm64.descriptor import Leaf
 from app.sim.arm64.leaves import Leaves
 from app.sim.base.units import PAGE_LEVEL
-from app.sim.base.words import ALL_ONES, WordMask, Words, drop_bits, keep_bits, popcount
+from app.sim.base.words import (
+    ALL_ONES,
+    WordMask,
+    Words,
+    clear_words,
+    drop_bits,
+    keep_bits,
+    popcount,
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +69,7 @@ class CleanableLeaves(Leaves):
             writable = blocks[(level.leaves[blocks] & Leaf.WRITABLE) != 0]
             level.leaves[writable] &= ~np.uint8(Leaf.WRITABLE)
             protected += len(writable)
-        if self._has_pages:
+        if self._has_writable:
             lose = pages.of(self.writable) & pages.bits
             self.writable[pages.at] ^= lose
             protected += popcount(lose)
@@ -69,8 +77,9 @@ class CleanableLeaves(Leaves):
 
     def write_protect_all(self) -> None:
         """Clear S2AP[1] everywhere (kvm_mmu_wp_memory_region)."""
-        if self._has_pages:
-            self.writable.fill(0)
+        if self._has_writable:
+            self.writable = clear_words(self.writable)
+            self._has_writable = self.writable.flags.writeable
         for level in self.levels:
             level.leaves &= ~np.uint8(Leaf.WRITABLE)
 
@@ -112,13 +121,13 @@ class CleanableLeaves(Leaves):
         Args:
             words: Some words, and in each the bits of the log that are still set.
         """
-        if self._has_pages:
+        if self._has_writable:
             keep_bits(self.writable, words)
 
     def clean(self, pages: WordMask, ttwl: int) -> None:
         """Turn WD leaves of a level into WC, as the HACDBS unit does (domain.md D)."""
         if ttwl == PAGE_LEVEL:
-            if self._has_pages:
+            if self._has_writable:
                 drop_bits(self.writable, pages)
             return
         for level in self.levels:

@@ -9,12 +9,18 @@ so on by descriptor.py. Rules: design.md 3.2, domain.md B.
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from app.sim.arm64.blocks import BlockLevel
 from app.sim.arm64.descriptor import READ_ONLY, READ_WRITE, WRITABLE_DIRTY, Leaf
 from app.sim.base.units import BLOCK_SIZES_BYTES
-from app.sim.base.words import WordMask, Words, drop_bits, set_bits, unset_words, words_for
+from app.sim.base.words import (
+    WordMask,
+    Words,
+    drop_bits,
+    own_words,
+    set_bits,
+    unset_words,
+    words_for,
+)
 from app.sim.kvm.region import MemslotFlags, Region
 
 PLANES = 3
@@ -30,13 +36,15 @@ class Leaves:
 
     Attributes:
         mapped, writable, dbm: uint64[ALIGN(npages, 64) / 64] each, page leaves only; shared zeros
-            (`unset_words`) until the first page leaf is made.
+            (`unset_words`) until the first page leaf is made, `writable` again once all have been
+            cleaned at once.
         levels: Block leaves, largest block first; only levels that the backing allows.
     """
 
     __slots__ = (
         "_all_dbm_words",
         "_has_pages",
+        "_has_writable",
         "_region",
         "_writable_leaf",
         "dbm",
@@ -57,7 +65,7 @@ class Leaves:
         """Start over with nothing mapped (kvm_arch_flush_shadow_memslot)."""
         region = self._region
         words = words_for(region.npages)
-        self._has_pages = False
+        self._has_pages = self._has_writable = False
         self._all_dbm_words = 0
         self.mapped: Words = unset_words(words)
         self.writable: Words = unset_words(words)
@@ -90,19 +98,17 @@ class Leaves:
         return (_MAPPED, self.mapped), (_WRITABLE, self.writable), (_DBM, self.dbm)
 
     def _own_planes(self) -> None:
-        """Have planes that can be written, before the first bit is set in one."""
-        if self._has_pages:
+        """Have planes that can be written, before bits are set in any."""
+        if self._has_writable:
             return
-        words = len(self.mapped)
         # Zeroed lazily by the system where they are large: 1 TiB costs what is touched of it.
-        self.mapped = np.zeros(words, np.uint64)
-        self.writable = np.zeros(words, np.uint64)
-        self.dbm = np.zeros(words, np.uint64)
-        self._has_pages = True
+        self.mapped = own_words(self.mapped)
+        self.writable = own_words(self.writable)
+        self.dbm = own_words(self.dbm)
+        self._has_pages = self._has_writable = True
 
     def _set_pages(self, pages: WordMask, leaf: int) -> None:
-        if not self._has_pages:
-            self._own_planes()
+        self._own_planes()
         for flag, plane in self._planes():
             if leaf & flag:
                 set_bits(plane, pages)
@@ -112,4 +118,5 @@ class Leaves:
             return
         self._all_dbm_words = min(self._all_dbm_words, pages.word_at(0))
         for _, plane in self._planes():
-            drop_bits(plane, pages)
+            if plane.flags.writeable:
+                drop_bits(plane, pages)

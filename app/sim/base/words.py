@@ -6,6 +6,7 @@ slice of the plane, and pages of one word cost scalars.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -31,6 +32,11 @@ TILE_WORDS: Final = 1 << 15
 """Words worked on in one go: 256 KiB of each plane, so that a tile's planes share an L2 cache, and
 nothing beside the planes is of their size. A clear of 128 GiB takes 1.4 ms so, and 3.5 at once."""
 
+_SMALL_BYTES: Final = 1 << 16
+"""A plane up to this size is dropped to clear it, and its memory used by the next one that is made: to zero
+32 KiB that are in no cache takes 5 us, and drives out what the call needs next. The system takes
+back a large one, and gives it again by faults."""
+
 _ZERO_OCTETS: Final = bytes(8)
 
 
@@ -39,12 +45,27 @@ def words_for(npages: int) -> int:
     return -(-npages // WORD_BITS)
 
 
+@lru_cache(256)
 def unset_words(count: int) -> Words:
     """Give a plane of zeros that takes no memory: read-only, all its words are one and the same.
 
-    It stands for a plane until the first bit is set, so that an idle slot costs nothing.
+    It stands for a plane until the first bit is set, so that an idle slot costs nothing. One of each
+    size does for all.
     """
     return np.ndarray(count, np.uint64, _ZERO_OCTETS, strides=(0,))
+
+
+def own_words(plane: Words) -> Words:
+    """Give a plane that can be written: itself, or zeros where it is `unset_words`."""
+    return plane if plane.flags.writeable else np.zeros(len(plane), np.uint64)
+
+
+def clear_words(plane: Words) -> Words:
+    """Give what a plane is once all its bits have gone: zeros, `unset_words` where it is small."""
+    if plane.nbytes <= _SMALL_BYTES:
+        return unset_words(len(plane))
+    plane.fill(0)
+    return plane
 
 
 class WordMask(NamedTuple):

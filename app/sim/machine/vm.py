@@ -145,6 +145,11 @@ class Machine:
         return self._config
 
     @property
+    def pages(self) -> int:
+        """Value of how many pages all slots have together."""
+        return self._footprint.pages
+
+    @property
     def footprint(self) -> a.Footprint:
         """Value of what the machine's slots, workloads and page versions hold."""
         slots = self._footprint
