@@ -5,6 +5,7 @@ themselves are run by `run_alone`.
 """
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import orjson
@@ -26,7 +27,7 @@ from app.api.schemas.stage2 import Stage2Out, Window, stage2_run_out
 from app.api.schemas.vms import vm_out
 from app.api.schemas.workloads import workload_out
 from app.fleet.fleet import Vm
-from app.fleet.work import work_of, work_of_listing, work_of_look
+from app.fleet.work import work_of, work_of_copy, work_of_listing, work_of_look
 from app.sim.actions import (
     Action,
     AddWorkload,
@@ -54,37 +55,57 @@ from app.sim.machine import Machine
 REPORT_HEADER = "Dirty-Log-Report"
 
 
+Written: TypeAlias = tuple[int, LogForm]
+"""A slot whose log an answer tells page by page, and the form."""
+
+
 async def run_alone(
     vm: Vm,
     action: Action,
     operation: Callable[[], Answer | OctetsAnswer],
     *,
-    lists_slot: int | None = None,
+    written: Written | None = None,
 ) -> Response:
     """Run an operation while no other has the machine, and make its response there.
 
-    Its answer may list the ranges of a slot's dirty pages, which is work as well.
+    To write pages into the answer is work as well.
     """
     machine = vm.live.machine
     return await vm.live.run(
         lambda: operation().response(),
-        work=lambda: work_of(machine, action) + _work_of_answer(machine, lists_slot),
+        work=lambda: work_of(machine, action) + _work_of_writing(machine, written),
     )
 
 
-async def run_look(
-    vm: Vm, look: Callable[[], Answer | OctetsAnswer], *, lists_slot: int | None = None
-) -> Response:
+async def run_look(vm: Vm, look: Callable[[], Answer | OctetsAnswer]) -> Response:
     """Run a look that wants the machine at rest, and make its response there."""
+    machine = vm.live.machine
+    return await vm.live.run(lambda: look().response(), work=lambda: work_of_look(machine))
+
+
+async def run_peek(
+    vm: Vm,
+    slot: int,
+    look: Callable[[], Answer | OctetsAnswer],
+    *,
+    written: Written | None,
+) -> Response:
+    """Run a look at a slot's log as it is, as `run_look` does."""
     machine = vm.live.machine
     return await vm.live.run(
         lambda: look().response(),
-        work=lambda: work_of_look(machine) + _work_of_answer(machine, lists_slot),
+        work=lambda: work_of_copy(machine, slot) + _work_of_writing(machine, written),
     )
 
 
-def _work_of_answer(machine: Machine, lists_slot: int | None) -> int:
-    return 0 if lists_slot is None else work_of_listing(machine, lists_slot)
+def _work_of_writing(machine: Machine, written: Written | None) -> int:
+    match written:
+        case (slot, LogForm.RANGES):
+            return work_of_look(machine) + work_of_listing(machine, slot)
+        case (_, LogForm.BASE64):
+            return work_of_look(machine)
+        case _:
+            return 0
 
 
 def access(vm: Vm, action: GuestWrite | GuestRead | HostWrite | HostUnmap) -> Answer:

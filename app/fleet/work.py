@@ -33,6 +33,9 @@ from app.sim.machine import Machine
 INLINE_WORK: Final = 1 << 16
 """Work done on the event loop itself: about a millisecond. More goes to a worker thread."""
 
+WORDS_COPIED: Final = 10
+"""So many words are copied, to memory that is not there yet, in the time that one is worked on."""
+
 WORK_PER_GFN: Final = 4
 WORK_PER_RANGE: Final = 8
 """What an answer costs for each range that it may list."""
@@ -49,6 +52,8 @@ def work_of(machine: Machine, action: Action) -> int:  # noqa: PLR0911 - one ret
     match action:
         case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
             return WORK_PER_ACTION + _work_of_pages(machine, action.pages)
+        case GetDirtyLog() if machine.config.protects_manually:
+            return work_of_copy(machine, action.slot)
         case GetDirtyLog():
             return work_of_look(machine)
         case ClearDirtyLog():
@@ -56,7 +61,7 @@ def work_of(machine: Machine, action: Action) -> int:  # noqa: PLR0911 - one ret
             return work_of_look(machine) + WORK_PER_GFN * ranges
         case SetMemoryRegion():
             new_pages = action.memory_size // machine.config.page_size
-            return WORK_PER_ACTION + max(machine.footprint.pages, new_pages) // PAGES_PER_WORD
+            return WORK_PER_ACTION + max(machine.pages, new_pages) // PAGES_PER_WORD
         case RunGuest():
             return _work_of_run(machine, action)
         case AddWorkload():
@@ -67,7 +72,16 @@ def work_of(machine: Machine, action: Action) -> int:  # noqa: PLR0911 - one ret
 
 def work_of_look(machine: Machine) -> int:
     """Estimate the work of a sweep over a machine's planes."""
-    return WORK_PER_ACTION + machine.footprint.pages // PAGES_PER_WORD
+    return WORK_PER_ACTION + machine.pages // PAGES_PER_WORD
+
+
+def work_of_copy(machine: Machine, slot: int) -> int:
+    """Estimate the work of copying a slot's log as it is; little where it keeps none."""
+    try:
+        npages = machine.memslot(slot).npages
+    except NoSuchMemslotError:
+        npages = 0
+    return WORK_PER_ACTION + npages // PAGES_PER_WORD // WORDS_COPIED
 
 
 def work_of_listing(machine: Machine, slot: int) -> int:
@@ -109,5 +123,5 @@ def _work_of_pages(machine: Machine, pages: PageSet) -> int:
     if isinstance(pages, Gfns):
         return WORK_PER_GFN * pages.gfns.size
     # A range cannot touch more pages than there are, however long it says it is.
-    covered = min(float(pages.count.sum(dtype=float)), float(machine.footprint.pages))
+    covered = min(float(pages.count.sum(dtype=float)), float(machine.pages))
     return WORK_PER_GFN * pages.first.size + int(covered) // PAGES_PER_WORD

@@ -44,8 +44,8 @@ FormQuery = Annotated[
 ]
 
 
-def _listed(slot: int, form: LogForm, as_octets: bool) -> int | None:  # noqa: FBT001 - a route's
-    return slot if form is LogForm.RANGES and not as_octets else None
+def _written(slot: int, form: LogForm, as_octets: bool) -> do.Written | None:  # noqa: FBT001 - a route's
+    return None if as_octets else (slot, form)
 
 
 @router.post(
@@ -67,7 +67,7 @@ async def get_dirty_log(
     action = GetDirtyLog(slot, cpu, trace)
     operation = do.get_as_octets if as_octets else partial(do.get_dirty_log, form=form)
     return await do.run_alone(
-        vm, action, partial(operation, vm, action), lists_slot=_listed(slot, form, as_octets)
+        vm, action, partial(operation, vm, action), written=_written(slot, form, as_octets)
     )
 
 
@@ -83,8 +83,8 @@ async def peek_dirty_log(
 ) -> Response:
     """Look at the dirty log without any side effect."""
     operation = do.peek_as_octets if as_octets else partial(do.peek_dirty_log, form=form)
-    return await do.run_look(
-        vm, partial(operation, vm, slot), lists_slot=_listed(slot, form, as_octets)
+    return await do.run_peek(
+        vm, slot, partial(operation, vm, slot), written=_written(slot, form, as_octets)
     )
 
 
