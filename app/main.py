@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from fastapi import FastAPI
 from structlog.typing import FilteringBoundLogger
 
 from app.api import handlers
@@ -31,21 +30,21 @@ async def _lifespan(
     app: Application, *, scenario: str | None, logger: FilteringBoundLogger
 ) -> AsyncGenerator[None]:
     silence_server()  # here, for a server configures its loggers after it has loaded us
-    app.state.context.is_stopping = False
+    app.context.is_stopping = False
     if scenario is not None:
         try:
-            verdict = await start_with(app.state.context.fleet, scenario)
+            verdict = await start_with(app.context.fleet, scenario)
         except ScenarioNotStartedError as refused:
             app.refused_start = str(refused)
             raise
         logger.info("scenario", scenario=scenario, verdict=verdict)
     yield
-    app.state.context.is_stopping = True
-    app.state.context.fleet.events.end_readers()
-    await app.state.context.fleet.migrations.stop()
+    app.context.is_stopping = True
+    app.context.fleet.events.end_readers()
+    await app.context.fleet.migrations.stop()
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None) -> Application:
     """Make an application with a fleet of its own.
 
     Args:
@@ -74,7 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         lifespan=partial(_lifespan, scenario=settings.scenario, logger=logger),
     )
-    app.state.context = Context(fleet, metrics, settings.max_body_bytes)
+    app.context = Context(fleet, metrics, settings.max_body_bytes)
     routes = [route for router in ROUTERS for route in router.routes]
     # Not include_router(): its nesting would match every path twice, a third of a request.
     app.router.routes.extend(routes)

@@ -11,11 +11,15 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import override
 
+from app.api.context import Context
 from app.api.openapi import document_of
 
 
 class Application(FastAPI):
     """A FastAPI application that something stands in front of."""
+
+    context: Context
+    """What routes need."""
 
     front: ASGIApp | None = None
     """What every request passes first; it hands to `serve_rest` what it does not serve itself."""

@@ -1,7 +1,7 @@
-"""What routes need of the application, found on its state."""
+"""What routes need of the application, found on it."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from starlette.requests import Request
 
@@ -19,6 +19,12 @@ class Context:
     is_stopping: bool = False
 
 
+class HasContext(Protocol):
+    """An application as main makes it."""
+
+    context: Context
+
+
 def context_of(request: Request) -> Context:
     """Find the context of the application that serves a request."""
-    return cast("Context", request.app.state.context)
+    return cast("HasContext", request.scope["app"]).context

@@ -14,12 +14,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.rendering import REFUSALS, refusal_response
+from app.api.responses import send_response
 from app.api.routing import Handler, StrictRoute
 
 _OPENING: Final = "{"
-
-ONE_WRITE: Final = "hacdbs.one_write"
-"""Extension that our server offers: head and body of an answer in one call of the system."""
 
 
 @dataclass(slots=True)
@@ -97,6 +95,4 @@ class Dispatch:
             response = await handle(request)
         except REFUSALS as refused:
             response = refusal_response(request, refused)
-        if (write_once := scope.get("extensions", {}).get(ONE_WRITE)) is not None:
-            write_once()
-        await response(scope, receive, send)
+        await send_response(response, scope, receive, send)

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from app.api.responses import EVENTS_MEDIA_TYPE
 from app.api.schemas.events import StaleOut, event_out
+from app.extensions import exchange_of
 from app.fleet.events import Event, EventPage, EventReader
 
 KEEP_ALIVE_SECONDS: Final = 15.0
@@ -21,17 +22,14 @@ EVENTS_AT_ONCE: Final = 64
 
 RETRY_MILLISECONDS: Final = 1_000
 
-ON_STOP: Final = "hacdbs.on_stop"
-"""Extension that our server offers: it takes what is to be called when the server begins to stop."""
-
 _HEAD: Final = b"retry: %d\n\n" % RETRY_MILLISECONDS
 _KEEP_ALIVE: Final = b":\n\n"
 
 
 def end_at_stop(scope: Scope, close: Callable[[], None]) -> None:
     """Have whoever waits closed when the server begins to stop, where it tells."""
-    if (call_at_stop := scope.get("extensions", {}).get(ON_STOP)) is not None:
-        call_at_stop(close)
+    if (exchange := exchange_of(scope)) is not None:
+        exchange.call_at_stop(close)
 
 
 def _written(event: Event) -> bytes:

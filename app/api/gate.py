@@ -27,7 +27,9 @@ from app.api.problems import (
     ProblemType,
     document,
 )
+from app.api.raw_headers import BY_NAME, by_name
 from app.api.responses import ProblemResponse
+from app.extensions import Exchange, exchange_of
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 TOKEN_FREE_PATHS: Final = frozenset({"/", "/livez", "/readyz"}) | page.PATHS
@@ -40,6 +42,37 @@ CLIENT_GONE: Final = 499
 
 _REQUEST_ID_NAME: Final = REQUEST_ID_HEADER.lower().encode("ascii")
 _SANE_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}\Z")
+
+
+class _WayOut:
+    """The way of one answer out: it gets the request's id there, and its status is noted."""
+
+    __slots__ = ("_exchange", "_id", "_send", "_status")
+
+    def __init__(self, request_id: bytes, exchange: Exchange | None, send: Send) -> None:
+        self._id = (_REQUEST_ID_NAME, request_id)
+        self._send = send
+        self._status = 0
+        self._exchange = exchange
+        if exchange is not None:
+            exchange.more_headers = (self._id,)
+
+    @property
+    def status(self) -> int:
+        """Value of the answer's status, 0 before it has begun."""
+        return self._status or (self._exchange.status if self._exchange else 0)
+
+    def begin(self, status: int) -> None:
+        """Note the status, if none has been."""
+        self._status = self.status or status
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on."""
+        if message["type"] == "http.response.start":
+            self.begin(message["status"])
+            # A new list: that of the response may be kept for a retry.
+            message["headers"] = [*message["headers"], self._id]
+        await self._send(message)
 
 
 class Gate:
@@ -79,38 +112,28 @@ class Gate:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        # By name; of several alike the first. In C, where a look for each would be five loops.
-        headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        headers = scope[BY_NAME] = by_name(scope)
         request_id = headers.get(_REQUEST_ID_NAME, b"")
         if not _SANE_REQUEST_ID.match(request_id):
             request_id = b"%s%08x" % (self._id_prefix, next(self._ids))
-        status = 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                # A new list: that of the response may be kept for a retry.
-                message["headers"] = [*message["headers"], (_REQUEST_ID_NAME, request_id)]
-            await send(message)
-
+        out = _WayOut(request_id, exchange_of(scope), send)
         try:
             refusal = self._refusal(scope, headers)
             if refusal is None:
-                await self._app(scope, receive, send_with_id)
+                await self._app(scope, receive, out.send)
             else:
-                await refusal(scope, receive, send_with_id)
+                await refusal(scope, receive, out.send)
         except ClientDisconnect:
-            status = status or CLIENT_GONE  # nobody is left to answer
+            out.begin(CLIENT_GONE)  # nobody is left to answer
         except Exception:
             self._logger.exception("unhandled", request_id=request_id.decode(), path=scope["path"])
-            if status:  # the answer has begun; only the server can still break it off
+            if out.status:  # the answer has begun; only the server can still break it off
                 raise
             await _problem(scope, INTERNAL_ERROR, "a defect of the service; see its log")(
-                scope, receive, send_with_id
+                scope, receive, out.send
             )
         finally:
-            self._account(scope, request_id, status, time.perf_counter() - started)
+            self._account(scope, request_id, out.status, time.perf_counter() - started)
 
     def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> ProblemResponse | None:
         if "*" not in self._allowed_hosts and _host_name(headers) not in self._allowed_hosts:

@@ -67,7 +67,8 @@ async def answer_once(
     """Serve a POST that has a key: the first time for good, later as the first time."""
     key = _key_of(request)
     body = await read_body(request)
-    request = Request(request.scope, _receiving(body))
+    # The server has nothing more of the body, so its way to it is not there either
+    request = Request({**request.scope, "extensions": {}}, _receiving(body))
     fleet = context_of(request).fleet
     fingerprint = await _fingerprint(request, body)
     scope = await _scope_of(request, body, fleet)

@@ -5,6 +5,9 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from app.extensions import exchange_of
 
 JSON_MEDIA_TYPE: Final = "application/json"
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
@@ -40,6 +43,19 @@ class ProblemResponse(JsonResponse):
 
     media_type = PROBLEM_MEDIA_TYPE
     content_type = (b"content-type", PROBLEM_MEDIA_TYPE.encode("ascii"))
+
+
+_WHOLE: Final = frozenset({Response, JsonResponse, ProblemResponse})
+"""Kinds of response that are status, headers and body, and nothing more."""
+
+
+async def send_response(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send a response, in one step where it is whole and the server takes it so."""
+    if type(response) in _WHOLE:
+        exchange = exchange_of(scope)
+        if exchange and exchange.answer(response.status_code, response.raw_headers, response.body):
+            return
+    await response(scope, receive, send)
 
 
 class Answer(NamedTuple):

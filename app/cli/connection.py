@@ -7,13 +7,15 @@ still would take all file descriptors.
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import ClassVar, Final
 
 import httptools
 from typing_extensions import override
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.cli.exchange import Exchange, Place
+from app.extensions import EXCHANGE
 
 MAX_HEAD_BYTES: Final = 64 << 10
 """Request line and headers."""
@@ -30,46 +32,6 @@ _TOO_LARGE: Final = "the head of a request may have 64 KiB"
 _UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
-ONE_WRITE: Final = "hacdbs.one_write"
-"""Extension of ASGI: a function to be called before an answer is sent that is whole.
-
-uvicorn writes its head as soon as it has it, as a stream wants it, and the body behind it: two calls of
-the system, of some 10 us each.
-"""
-
-
-ON_STOP: Final = "hacdbs.on_stop"
-"""Extension of ASGI: a function that takes what is to be called when the server begins to stop.
-
-An answer without end has to end then; the application is told of the stop only after all answers.
-"""
-
-
-class OneWrite:
-    """The way of one answer to a transport: its head waits for what comes next."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-        self._is_begun = False
-        self.close = transport.close
-        self.is_closing = transport.is_closing
-
-    def write(self, content: bytes) -> None:
-        """Keep the head, write it with the first part of the body, and any other part by itself."""
-        if self._is_begun:
-            self._transport.write(content)
-        elif self._head:
-            self._is_begun = True
-            self._transport.writelines((self._head, content))
-        else:
-            self._head = content
-
-
-def _write_once(cycle: RequestResponseCycle) -> None:
-    cycle.transport = OneWrite(cycle.transport)  # type: ignore[assignment]
-
-
 class HeadTooLargeError(Exception):
     """The head of a request is longer than the server takes."""
 
@@ -84,7 +46,8 @@ class BoundedHttp(HttpToolsProtocol):
     """At the so many-th look in a row that finds a head unfinished, or nothing moved, it ends."""
 
     _running: RequestResponseCycle | None = None
-    _at_stop: Callable[[], None] | None = None
+    at_stop: Callable[[], None] | None = None
+    place: Place | None = None
     _timer: asyncio.TimerHandle
     _is_in_head = True
     _head_read_bytes = 0
@@ -189,30 +152,34 @@ class BoundedHttp(HttpToolsProtocol):
         self._idle_looks = 0
 
     @override
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body: to its place where it has one, and nobody need wake for it."""
+        if self.place is None:
+            super().on_body(body)
+        else:
+            self.place.take(body)
+
+    @override
     def on_message_complete(self) -> None:
-        """End the body."""
+        """End the body; what comes next is another request's."""
+        self.place = None
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        self._at_stop = None
-        cycle.scope["extensions"] = {
-            ONE_WRITE: partial(_write_once, cycle),  # type: ignore[dict-item]
-            ON_STOP: self._call_at_stop,  # type: ignore[dict-item]
-        }
+        self.at_stop = None
+        exchange = Exchange(self, cycle)
+        cycle.scope["extensions"] = {EXCHANGE: exchange}  # type: ignore[dict-item]
         super()._start_asgi_task(cycle, app)
-
-    def _call_at_stop(self, call: Callable[[], None]) -> None:
-        self._at_stop = call
 
     @override
     def shutdown(self) -> None:
         """Begin to stop: end an answer that would not end by itself."""
         super().shutdown()
-        if self._at_stop is not None:
-            self._at_stop()
+        if self.at_stop is not None:
+            self.at_stop()
 
     @override
     def send_400_response(self, msg: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.api import idempotency
+from app.api.application import Application
 from app.main import create_app
 from app.settings import Settings
 
@@ -63,12 +64,12 @@ def posts() -> dict[str, str]:
 
 
 @pytest.fixture
-def app() -> FastAPI:
+def app() -> Application:
     return create_app(Settings())
 
 
 @pytest.fixture
-async def client(connect: Connect, app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+async def client(connect: Connect, app: Application) -> AsyncIterator[httpx.AsyncClient]:
     async with connect(app) as opened:
         yield opened
 
@@ -189,9 +190,9 @@ async def test_another_request_with_the_key_is_refused_and_not_done(
 
 
 async def test_a_retry_while_the_first_is_in_flight_is_refused(
-    client: httpx.AsyncClient, app: FastAPI, vm: str
+    client: httpx.AsyncClient, app: Application, vm: str
 ) -> None:
-    lock = app.state.context.fleet.vm("default-1").live._lock
+    lock = app.context.fleet.vm("default-1").live._lock
     await client.post(f"{vm}/guest/write", json={"gfns": [GFN]})
     async with lock:  # somebody else's call has the VM
         get = client.post(f"{vm}/memslots/0/dirty-log/get", headers=key("k"))
@@ -223,14 +224,14 @@ async def test_sessions_have_keys_of_their_own_and_a_reset_forgets_them(
 
 
 async def test_a_deleted_session_takes_its_keys_and_those_of_its_resets_along(
-    client: httpx.AsyncClient, app: FastAPI
+    client: httpx.AsyncClient, app: Application
 ) -> None:
     await client.post("/v1/sessions", json={"session_id": "gone"})
     await client.post("/v1/vms", json={"session_id": "gone"}, headers=key("k"))
     await client.post("/v1/sessions/gone/reset", headers=key("r"))
     await client.delete("/v1/sessions/gone")
 
-    assert len(app.state.context.fleet.replays) == 0
+    assert len(app.context.fleet.replays) == 0
 
 
 async def test_a_retried_reset_spares_what_was_made_since(client: httpx.AsyncClient) -> None:
@@ -261,14 +262,14 @@ async def test_the_answer_outlives_its_vm(client: httpx.AsyncClient, vm: str) ->
     ],
 )
 async def test_what_belongs_to_no_session_is_refused_as_without_a_key(
-    client: httpx.AsyncClient, app: FastAPI, path: str, body: Any, status: int
+    client: httpx.AsyncClient, app: Application, path: str, body: Any, status: int
 ) -> None:
     plain = await client.post(path, json=body)
     keyed = await client.post(path, json=body, headers=key("k"))
 
     assert plain.status_code == keyed.status_code == status
     assert keyed.json() == plain.json()
-    assert len(app.state.context.fleet.replays) == 0
+    assert len(app.context.fleet.replays) == 0
 
 
 @pytest.mark.parametrize("bad", ["", "with space", "x" * 256, "caf\u00e9"])
@@ -350,7 +351,7 @@ async def test_an_answer_that_was_not_kept_is_told_and_nothing_done_again(
 
 async def test_many_keys_stay_within_the_bound_and_stop_nobody_else(connect: Connect) -> None:
     app = create_app(Settings(max_idempotency_bytes=1 << 16))
-    replays = app.state.context.fleet.replays
+    replays = app.context.fleet.replays
     async with connect(app) as client:
         await client.post("/v1/vms")
         codes = set()
@@ -379,7 +380,7 @@ async def test_an_answer_is_forgotten_after_its_time(connect: Connect) -> None:
 
 
 async def test_a_defect_on_the_way_is_not_done_again(
-    app: FastAPI, vm: str, monkeypatch: pytest.MonkeyPatch
+    app: Application, vm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_off(*_: object) -> None:
         raise RuntimeError("a defect after the deed")

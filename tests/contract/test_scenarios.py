@@ -261,7 +261,7 @@ async def test_a_vm_too_many_leaves_all_as_it_was(connect: Any) -> None:
 
 async def test_what_a_refused_scenario_took_is_given_back() -> None:
     app = create_app(Settings())
-    budget = app.state.context.fleet.budget
+    budget = app.context.fleet.budget
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         overlap = [{"slot": 0, **MEMSLOT}, {"slot": 1, **MEMSLOT}]

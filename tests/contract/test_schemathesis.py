@@ -42,7 +42,7 @@ schema.hook(map_path_parameters)
 
 
 def send_in_process(method: str, path: str, body: Any) -> httpx.Response:
-    app.state.context.is_stopping = False
+    app.context.is_stopping = False
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(app)
@@ -81,8 +81,8 @@ def test_every_answer_to_a_large_body_is_what_the_schema_says(
 
 def look_at_one(case: Case, statuses: Statuses) -> None:
     # Loading the schema has started and stopped the application.
-    app.state.context.is_stopping = False
-    make_world(app.state.context.fleet)
+    app.context.is_stopping = False
+    make_world(app.context.fleet)
     freshen(case)
 
     response = case.call_and_validate()

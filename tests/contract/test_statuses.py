@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
+from app.api.application import Application
 from app.fleet.events import ALL_EVENTS, MAX_EVENT_READERS
 from app.fleet.limits import MAX_SESSIONS
-from app.fleet.replays import RECORD_BYTES, SCOPE_SHARE
+from app.fleet.replays import RECORD_BYTES, SCOPE_SHARE, Claim
 from app.main import create_app
 from app.settings import Settings
 from tests.contract.calls import KEY, OTHERWISE, REFUSED, WORLD, Call, good, refused
@@ -16,7 +16,7 @@ from tests.contract.documented import Contract
 
 pytestmark = pytest.mark.anyio
 
-Connect = Callable[[FastAPI], httpx.AsyncClient]
+Connect = Callable[[Application], httpx.AsyncClient]
 
 CONTRACT = Contract(create_app(Settings()).openapi())
 OPERATIONS = {operation.operation_id: operation for operation in CONTRACT.operations}
@@ -32,9 +32,9 @@ async def send(client: httpx.AsyncClient, call: Call) -> httpx.Response:
     return await client.request(operation.method, call.path(operation.path), **call.request)
 
 
-def make_world(call: Call, code: str) -> FastAPI:
+def make_world(call: Call, code: str) -> Application:
     app = create_app(Settings(**call.settings))
-    fleet = app.state.context.fleet
+    fleet = app.context.fleet
     fleet.create_session("other")
     if code == "session_limit":
         while len(fleet.sessions()) < MAX_SESSIONS:
@@ -45,13 +45,13 @@ def make_world(call: Call, code: str) -> FastAPI:
     return app
 
 
-async def claim_keys(client: httpx.AsyncClient, app: FastAPI, call: Call, code: str) -> None:
+async def claim_keys(client: httpx.AsyncClient, app: Application, call: Call, code: str) -> None:
     """Leave the key as a first request leaves it that has not ended, or was lost, or has company.
 
     The claims are real; only the requests that hold them are not there, for they would have to be
     caught in the middle of what takes no time.
     """
-    replays = app.state.context.fleet.replays
+    replays = app.context.fleet.replays
     assert (await send(client, call)).is_success
     ((name, scope),) = replays._scopes.items()
     fingerprint = scope.settled[KEY].fingerprint
@@ -61,11 +61,12 @@ async def claim_keys(client: httpx.AsyncClient, app: FastAPI, call: Call, code: 
             replays.begin(name, f"other-{number}", fingerprint)
         return
     claim = replays.begin(name, KEY, fingerprint)
+    assert isinstance(claim, Claim)
     if code == "answer_not_kept":
         claim.settle(None)
 
 
-async def prepare(client: httpx.AsyncClient, app: FastAPI, call: Call, code: str) -> None:
+async def prepare(client: httpx.AsyncClient, app: Application, call: Call, code: str) -> None:
     token = call.settings.get("token", "")
     client.headers["authorization"] = f"Bearer {token}"
     assert (await client.post("/v1/vms", json=WORLD)).status_code == 201
@@ -74,7 +75,7 @@ async def prepare(client: httpx.AsyncClient, app: FastAPI, call: Call, code: str
     if code in {"idempotency_key_in_flight", "idempotency_key_limit", "answer_not_kept"}:
         await claim_keys(client, app, call, code)
     del client.headers["authorization"]
-    app.state.context.is_stopping = code == "not_ready"
+    app.context.is_stopping = code == "not_ready"
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def _request(messages: list[Message], length: int | None) -> Request:
 
     headers = [] if length is None else [(b"content-length", b"%d" % length)]
     context = SimpleNamespace(max_body_bytes=LIMIT)
-    app = SimpleNamespace(state=SimpleNamespace(context=context))
+    app = SimpleNamespace(context=context)
     return Request({"type": "http", "headers": headers, "app": app}, receive)
 
 

@@ -1,13 +1,14 @@
 """A stream of events as a server drives it, without one."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from app.api import event_stream
-from app.api.event_stream import EVENTS_AT_ONCE, ON_STOP, EventStream, first_page
-from app.cli import connection
+from app.api.event_stream import EVENTS_AT_ONCE, EventStream, first_page
+from app.extensions import EXCHANGE
 from app.fleet.events import ALL_EVENTS, EventFilter, EventLog, EventType
 
 pytestmark = pytest.mark.anyio
@@ -75,7 +76,9 @@ async def test_who_leaves_is_read_for_no_longer() -> None:
 
 async def test_a_stop_ends_the_stream_as_an_answer_ends() -> None:
     told: list[Any] = []
-    caller, served = await begin(EventLog(), 0, {ON_STOP: told.append})
+    caller, served = await begin(
+        EventLog(), 0, {EXCHANGE: SimpleNamespace(call_at_stop=told.append)}
+    )
 
     (call_at_stop,) = told
     call_at_stop()
@@ -158,8 +161,3 @@ async def test_events_that_are_not_wanted_do_not_put_the_sign_of_life_off(
     assert await caller.body() == b":\n\n"
     others.cancel()
     served.cancel()
-
-
-def test_the_application_asks_for_what_the_server_offers() -> None:
-    # They are siblings, of which none may import the other, so each has the name.
-    assert event_stream.ON_STOP == connection.ON_STOP

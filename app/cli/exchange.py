@@ -1,0 +1,124 @@
+"""One request and its answer beyond ASGI; implements `app.extensions.Exchange`."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from app.extensions import Body, Headers
+
+_NO_CONTENT: Final = 204
+_COPIED_BYTES: Final = 1 << 14
+"""A body up to this length is copied behind its head: one buffer is written sooner than two."""
+
+
+class Place:
+    """Where what is still to come of a body goes, and how much of it has come."""
+
+    __slots__ = ("buffer", "size")
+
+    def __init__(self, buffer: memoryview) -> None:
+        self.buffer = buffer
+        self.size = 0
+
+    def take(self, content: bytes | bytearray) -> None:
+        """Put what came behind what came before."""
+        end = self.size + len(content)
+        self.buffer[self.size : end] = content
+        self.size = end
+
+
+class Receiving(Protocol):
+    """The connection that a request comes from.
+
+    Attributes:
+        place: Where the rest of the body goes that the parser is in.
+        at_stop: What to call when the server begins to stop.
+    """
+
+    place: Place | None
+    at_stop: Callable[[], None] | None
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = ("_connection", "_cycle", "_is_body_taken", "more_headers", "status")
+
+    def __init__(self, connection: Receiving, cycle: RequestResponseCycle) -> None:
+        self._connection = connection
+        self._cycle = cycle
+        self._is_body_taken = False
+        self.status = 0
+        self.more_headers: Headers = ()
+
+    def answer(self, status: int, headers: Headers, body: Body) -> bool:
+        """Send an answer that is whole, on a connection that stays.
+
+        uvicorn takes it in two messages, looks for what may be wrong in each header, and writes head and
+        body by two calls of the system: 20 us where this takes 6.
+        """
+        cycle = self._cycle
+        if cycle.response_started or not cycle.keep_alive or cycle.scope["method"] == "HEAD":
+            return False
+        if cycle.disconnected or cycle.flow.write_paused:
+            return False
+        if (b"content-length", b"%d" % len(body)) not in headers and (
+            status != _NO_CONTENT or body
+        ):
+            return False
+        every = (*cycle.default_headers, *headers, *self.more_headers)
+        lines = [STATUS_LINE[status]]
+        for name, value in every:
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(b"\r\n")
+        head = b"".join(lines)
+        if head.count(b"\n") != len(every) + 2:  # uvicorn will say what is wrong with it
+            return False
+        cycle.response_started = True
+        cycle.waiting_for_100_continue = False
+        if len(body) > _COPIED_BYTES:
+            cycle.transport.writelines((head, body))
+        else:
+            cycle.transport.write(head + body)
+        self.status = status
+        cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
+
+    def take_body(self) -> bytes | None:
+        """Give the body if all of it has come: `receive` would wait for it, and wrap it."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected or self._is_body_taken:
+            return None
+        self._is_body_taken = True
+        body = bytes(cycle.body)
+        cycle.body = bytearray()
+        return body
+
+    async def fill(self, buffer: memoryview) -> int:
+        """Receive what is still to come of a body.
+
+        uvicorn copies each part twice, and stops to read at 64 KiB until the application has woken: a
+        clear by a bitmap of 4 MiB takes twice as long.
+        """
+        cycle, connection = self._cycle, self._connection
+        place = Place(buffer)
+        place.take(cycle.body)
+        cycle.body = bytearray()
+        try:
+            while cycle.more_body and not cycle.disconnected:
+                connection.place = place  # so it is the request that the parser is in
+                cycle.flow.resume_reading()
+                cycle.message_event.clear()
+                await cycle.message_event.wait()
+        finally:
+            if connection.place is place:
+                connection.place = None
+        cycle.message_event.set()  # for `receive` has still to tell how it ended
+        return place.size
+
+    def call_at_stop(self, call: Callable[[], None]) -> None:
+        """Have a function called when the server begins to stop."""
+        self._connection.at_stop = call
