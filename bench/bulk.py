@@ -1,6 +1,7 @@
 """Large bodies and batches, on one connection."""
 
 from collections.abc import Iterator
+from itertools import cycle
 from typing import Final
 
 import numpy as np
@@ -54,13 +55,17 @@ def _in(service: Service, effort: Effort, goal: Goal, *, dirty: bool) -> Figures
         return compare(goal, ours, theirs, effort)
 
 
-def _batch(service: Service, effort: Effort, goal: Goal) -> Figures:
+def _batch(service: Service, effort: Effort, goal: Goal, *ops: str) -> Figures:
     gfns = [7 * number for number in range(ACTIONS)]
     exchange = service.connection.exchange
     with service.vms(1, GIB) as (vm,):
-        actions = [{"op": "guest_write", "gfns": [gfn]} for gfn in gfns]
+        accesses = list(zip(cycle(ops), gfns, strict=False))
+        actions = [{"op": op, "gfns": [gfn]} for op, gfn in accesses]
         batch = request("POST", f"{vm}/batch", as_json({"actions": actions}))
-        singles = [request("POST", vm + WRITE, as_json({"gfns": [gfn]})) for gfn in gfns]
+        singles = [
+            request("POST", f"{vm}/{op.replace('_', '/')}", as_json({"gfns": [gfn]}))
+            for op, gfn in accesses
+        ]
         take = request("POST", f"{vm}{GET}?format=summary")
 
         def one_by_one() -> None:
@@ -104,5 +109,13 @@ def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
         "logging; pages warmed, none dirty",
         "1,000 requests, one connection",
         at_least(20),
-        lambda goal: _batch(give(), effort, goal),
+        lambda goal: _batch(give(), effort, goal, "guest_write"),
+    )
+    yield Row(
+        "http-batch-mixed",
+        "batch of 1,000 writes of one page, by guest and host in turn",
+        "logging; pages warmed, none dirty",
+        "1,000 requests, one connection",
+        at_least(20),
+        lambda goal: _batch(give(), effort, goal, "guest_write", "host_write"),
     )

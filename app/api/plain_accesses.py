@@ -5,11 +5,12 @@ batch that has one such list in every action, and no other field, is read at onc
 unusual is left to the schema, which reads the same from it, or tells what is wrong.
 """
 
-from itertools import pairwise
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from app.api.schemas.batch import MAX_ACTIONS
 from app.api.schemas.fields import MAX_JSON_INTEGER
@@ -33,19 +34,31 @@ class PlainBatch(NamedTuple):
 
     Attributes:
         ops: The actions' names.
-        actions: What they are to the core.
-        gfns: How many frames they list together.
+        frames: uint64[k], the frames that they list, one list behind the other.
+        ends: Where in `frames` each list ends.
     """
 
     ops: list[str]
-    actions: list[Access]
-    gfns: int
+    frames: NDArray[np.uint64]
+    ends: list[int]
+
+    @property
+    def is_of_page_writes(self) -> bool:
+        """Whether all are guest writes of one page each."""
+        count = len(self.ops)
+        return self.ops.count("guest_write") == count and self.ends == list(range(1, count + 1))
+
+    def actions(self) -> Iterator[Access]:
+        """Give what the actions are to the core."""
+        starts = [0, *self.ends[:-1]]
+        for op, start, end in zip(self.ops, starts, self.ends, strict=True):
+            yield _ACTIONS[op](Gfns(self.frames[start:end]))
 
 
 def plain_batch_of(body: bytes) -> PlainBatch | None:
     """Read a batch of plain accesses; None if it is anything else."""
     ops: list[str] = []
-    ends: list[int] = [0]
+    ends: list[int] = []
     every: list[Any] = []
     for action in _actions_of(body) or (None,):
         if not isinstance(action, dict) or len(action) != 2:
@@ -58,10 +71,7 @@ def plain_batch_of(body: bytes) -> PlainBatch | None:
         ends.append(len(every))
     if not _are_gfns(every):
         return None
-    frames = np.array(every, np.uint64)
-    pages = (Gfns(frames[start:end]) for start, end in pairwise(ends))
-    actions = [_ACTIONS[op](each) for op, each in zip(ops, pages, strict=True)]
-    return PlainBatch(ops, actions, len(every))
+    return PlainBatch(ops, np.array(every, np.uint64), ends)
 
 
 def _actions_of(body: bytes) -> list[Any] | None:

@@ -41,6 +41,7 @@ class AccessOutcome(NamedTuple):
     blocks_mapped: int = 0
 
 
+_ONE_PAGE: Final = AccessOutcome(pages=1)
 _ONE_MMIO_EXIT: Final = AccessOutcome(pages=1, mmio_exits=1)
 
 
@@ -108,9 +109,8 @@ class _Tally:
 
 def guest_write(slots: Memslots, pages: PageSet) -> AccessOutcome:
     """Write to pages as a vCPU: map, mark dirty where a slot logs, count faults and MMIO exits."""
-    span = pages.one_range()
-    if span is not None and span[1] - span[0] == 1:
-        return _guest_write_of_page(slots, span[0])
+    if (gfn := _one_gfn(pages)) is not None:
+        return _guest_write_of_page(slots, gfn)
     tally = _Tally()
     for slot, count, tiles in _by_slot(slots, pages):
         if slot.region.is_readonly:
@@ -124,8 +124,13 @@ def guest_write(slots: Memslots, pages: PageSet) -> AccessOutcome:
     return tally.outcome(_count(pages))
 
 
+def _one_gfn(pages: PageSet) -> int | None:
+    """Give the frame of a batch of one, as many an action is: its access takes 1.3 us less without sums."""
+    span = pages.one_range()
+    return span[0] if span is not None and span[1] - span[0] == 1 else None
+
+
 def _guest_write_of_page(slots: Memslots, gfn: int) -> AccessOutcome:
-    """Write to one page, as many an action of a batch does: 1.3 us less than with sums to be kept."""
     slot = slots.holding(gfn, gfn + 1)
     if slot is None or slot.region.is_readonly:
         return _ONE_MMIO_EXIT
@@ -147,6 +152,8 @@ def _guest_write_of_page(slots: Memslots, gfn: int) -> AccessOutcome:
 
 def guest_read(slots: Memslots, pages: PageSet) -> AccessOutcome:
     """Read pages as a vCPU: map what is missing, count faults and MMIO exits."""
+    if (gfn := _one_gfn(pages)) is not None:
+        return _guest_read_of_page(slots, gfn)
     tally = _Tally()
     for slot, count, tiles in _by_slot(slots, pages):
         tally.taken += count
@@ -155,8 +162,21 @@ def guest_read(slots: Memslots, pages: PageSet) -> AccessOutcome:
     return tally.outcome(_count(pages))
 
 
+def _guest_read_of_page(slots: Memslots, gfn: int) -> AccessOutcome:
+    slot = slots.holding(gfn, gfn + 1)
+    if slot is None:
+        return _ONE_MMIO_EXIT
+    mask = mask_of_page(gfn - slot.region.base_gfn)
+    faults = slot.mappings.read_fault(mask, is_logging=slot.is_logging)
+    return AccessOutcome(
+        1, 0, faults.translation, faults.permission, 0, faults.block_splits, faults.blocks_mapped
+    )
+
+
 def host_write(slots: Memslots, pages: PageSet) -> AccessOutcome:
     """Write as the host kernel (kvm_write_guest): mark the log, leave stage 2 alone."""
+    if (gfn := _one_gfn(pages)) is not None:
+        return _host_write_of_page(slots, gfn)
     tally = _Tally()
     for slot, count, tiles in _by_slot(slots, pages):
         if slot.region.is_readonly:
@@ -165,6 +185,15 @@ def host_write(slots: Memslots, pages: PageSet) -> AccessOutcome:
         if slot.log is not None:
             tally.newly_dirty += sum(slot.log.mark(mask) for mask in tiles)
     return tally.outcome(_count(pages))
+
+
+def _host_write_of_page(slots: Memslots, gfn: int) -> AccessOutcome:
+    slot = slots.holding(gfn, gfn + 1)
+    if slot is None or slot.region.is_readonly:
+        return _ONE_MMIO_EXIT
+    if slot.log is None:
+        return _ONE_PAGE
+    return AccessOutcome(1, slot.log.mark(mask_of_page(gfn - slot.region.base_gfn)))
 
 
 def host_unmap(slots: Memslots, pages: PageSet) -> AccessOutcome:

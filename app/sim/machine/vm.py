@@ -2,7 +2,7 @@
 
 `Machine.perform` is the only way to change a machine; everything else here is a look, without side
 effect. A machine has no thread, clock or lock: one caller at a time performs actions, but arming
-and disarming faults, and every look but `peek_dirty_log`, `stage2` and `heat`, may come in between, because a
+and disarming faults, and every look but `peek_dirty_log`, `stage2`, `heat` and `look_at_pages`, may come in between, because a
 call in flight read the fault board when it began and slots are replaced, never half changed.
 """
 
@@ -21,7 +21,7 @@ from app.sim.base.errors import (
 from app.sim.base.units import (
     entries_per_array,
 )
-from app.sim.base.words import words_for
+from app.sim.base.words import Words, words_for
 from app.sim.guest.versions import Versions
 from app.sim.kvm.memslots import MemslotChange, Memslots, RegionPlan
 from app.sim.kvm.region import (
@@ -40,6 +40,7 @@ from app.sim.machine.dirty_log_calls import DirtyLogCalls, copied
 from app.sim.machine.guest_side import GuestSide
 from app.sim.machine.heat import Heat, look_at_heat
 from app.sim.machine.host_cpus import HostCpus
+from app.sim.machine.page_look import PageSights, look_at_pages
 from app.sim.machine.stage2_look import look_at_stage2
 
 
@@ -297,6 +298,10 @@ class Machine:
                 value=gfn,
             )
         return look_at_stage2(self._slots, gfn, min(gfn + count, self._end_gfn), limit)
+
+    def look_at_pages(self, gfns: Words) -> PageSights | None:
+        """Look at frames, uint64[k], as the next write to each will find them; see `page_look`."""
+        return look_at_pages(self._slots, gfns)
 
     def heat(self, slot: int, bins: int) -> Heat:
         """Look at a slot as at most so many bins of pages, 1..`MAX_BINS`.

@@ -26,7 +26,7 @@ def body_of(*actions: object) -> bytes:
 
 
 def actions_of(batch: PlainBatch) -> list[tuple[str, list[int]]]:
-    pages: list[Any] = [action.pages for action in batch.actions]
+    pages: list[Any] = [action.pages for action in batch.actions()]
     return [(op, each.gfns.tolist()) for op, each in zip(batch.ops, pages, strict=True)]
 
 
@@ -68,7 +68,7 @@ def test_a_plain_batch_says_what_the_schema_reads(actions: list[dict[str, Any]])
 
     assert batch is not None
     assert actions_of(batch) == read_by_schema(body_of(*actions))
-    assert batch.gfns == sum(len(action["gfns"]) for action in actions)
+    assert len(batch.frames) == sum(len(action["gfns"]) for action in actions)
 
 
 @given(near_actions)
@@ -137,4 +137,4 @@ def test_as_many_actions_as_the_schema_takes_are_plain() -> None:
     batch = plain_batch_of(body_of(*[WRITE] * MAX_ACTIONS))
 
     assert batch is not None
-    assert len(batch.actions) == MAX_ACTIONS
+    assert len(batch.ops) == MAX_ACTIONS
