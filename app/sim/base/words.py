@@ -6,7 +6,6 @@ slice of the plane, and pages of one word cost scalars.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -37,7 +36,8 @@ _SMALL_BYTES: Final = 1 << 16
 32 KiB that are in no cache takes 5 us, and drives out what the call needs next. The system takes
 back a large one, and gives it again by faults."""
 
-_ZERO_OCTETS: Final = bytes(8)
+_UNSET: Final = np.ndarray(1 << 40, np.uint64, bytes(8), strides=(0,))
+"""As many words as any slot has, all of them the same eight octets."""
 
 
 def words_for(npages: int) -> int:
@@ -45,14 +45,13 @@ def words_for(npages: int) -> int:
     return -(-npages // WORD_BITS)
 
 
-@lru_cache(256)
 def unset_words(count: int) -> Words:
     """Give a plane of zeros that takes no memory: read-only, all its words are one and the same.
 
-    It stands for a plane until the first bit is set, so that an idle slot costs nothing. One of each
-    size does for all.
+    It stands for a plane until the first bit is set, so that an idle slot costs nothing. Each is an array of
+    its own: a machine that is copied must not get one plane for two.
     """
-    return np.ndarray(count, np.uint64, _ZERO_OCTETS, strides=(0,))
+    return _UNSET[:count]
 
 
 def own_words(plane: Words) -> Words:

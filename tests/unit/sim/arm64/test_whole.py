@@ -3,6 +3,7 @@
 A fault that is armed but never fires makes the same call walk word by word.
 """
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,18 @@ import pytest
 from app.sim.actions import DirtyLogOutcome, FaultType, HostUnmap, HostWrite, KernelProfile
 from app.sim.arm64.regions import stage2_of
 from app.sim.machine import Machine
-from tests.support.building import arm, clear, get, gfns, machine, pages_of, states, write
+from tests.support.building import (
+    arm,
+    clear,
+    get,
+    gfns,
+    machine,
+    pages_of,
+    ranges,
+    read,
+    states,
+    write,
+)
 
 NPAGES = 64 * 41
 
@@ -98,6 +110,42 @@ def test_a_snapshot_is_the_callers_own() -> None:
 
     assert outcome.bitmap is not None
     assert pages_of(outcome.bitmap) == {1, 2}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_slot_with_no_page_writable_any_more_is_used_as_before(*, fails: bool) -> None:
+    """The whole call has dropped the plane that the walk has left."""
+    at_once, walking = both(manual_dirty_log_protect2=1)
+    for made in (at_once, walking):
+        write(made, (0, NPAGES))
+        clear(made, (0, NPAGES))
+        made.perform(HostWrite(ranges((0, 300))))
+        if fails:
+            arm(made, FaultType.IPAF, index=7, times=1)
+
+    assert not stage2_of(at_once._slots.get(0)).writable.flags.writeable
+    assert stage2_of(walking._slots.get(0)).writable.flags.writeable
+    for made in (at_once, walking):
+        assert clear(made, (0, 128), first_page=0, num_pages=128).dirty_count == 128
+        made.perform(HostUnmap(ranges((5, 100))))
+        read(made, (5, 3))
+        write(made, (7, 20))
+    assert states(at_once, 0, NPAGES) == states(walking, 0, NPAGES)
+    assert pages_of(_peek(at_once)) == pages_of(_peek(walking))
+    assert at_once.counters() == walking.counters()
+
+
+def test_a_copy_of_a_machine_has_planes_of_its_own() -> None:
+    made, _ = both()
+
+    copied = deepcopy(made)
+    write(copied, (5, 70))
+
+    assert pages_of(_peek(copied)) == set(range(5, 75))
+    assert pages_of(_peek(made)) == set()
+    assert (70, 5, 3, "writable_dirty") in states(copied, 70, 5)
+    assert get(copied).dirty_count == 70
+    assert states(copied, 0, NPAGES) == states(made, 0, NPAGES)
 
 
 def _peek(made: Machine) -> Any:

@@ -57,6 +57,33 @@ def test_a_read_maps_read_only_and_unlogged_then_a_write_takes_a_permission_faul
     assert made.perform(GuestRead(gfns(5))) == outcome(pages=1)
 
 
+@pytest.mark.parametrize("access", [GuestRead, GuestWrite, HostWrite])
+@pytest.mark.parametrize("pages", [gfns(128), ranges((128, 1)), gfns(128, 128), ranges((128, 7))])
+def test_what_no_slot_holds_is_left_to_userspace(
+    access: type[GuestRead | GuestWrite | HostWrite], pages: PageSet
+) -> None:
+    made = machine(128)
+
+    met = made.perform(access(pages))
+
+    assert met == outcome(pages=met.pages, mmio_exits=met.pages)
+    assert met.pages in {1, 2, 7}
+
+
+@pytest.mark.parametrize("access", [GuestRead, GuestWrite, HostWrite])
+@pytest.mark.parametrize("flags", [0, LOG, READONLY, LOG | READONLY])
+def test_one_page_comes_to_what_it_does_named_twice(
+    access: type[GuestRead | GuestWrite | HostWrite], flags: int
+) -> None:
+    once, twice = machine(128, flags=flags), machine(128, flags=flags)
+
+    for _ in range(2):
+        met, met_twice = once.perform(access(gfns(9))), twice.perform(access(gfns(9, 9)))
+
+        assert met_twice == met._replace(pages=2, mmio_exits=2 * met.mmio_exits)
+    assert states(once, 0, 128) == states(twice, 0, 128)
+
+
 @pytest.mark.parametrize(("dbm", "cleaned"), [(True, "writable_clean"), (False, "read_only")])
 def test_a_cleaned_page_faults_on_its_next_write(dbm: bool, cleaned: str) -> None:
     made = machine(128, dbm=dbm)
