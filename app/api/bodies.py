@@ -25,7 +25,7 @@ from app.api.problems import (
     Refusal,
     error_at,
 )
-from app.api.raw_headers import first
+from app.api.raw_headers import first, header
 from app.api.responses import JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
 from app.api.schemas.accesses import PagesIn
 from app.api.schemas.base import Request as Schema
@@ -65,6 +65,9 @@ BATCH_OPS: Final = (
 _TAGS: Final = frozenset((*BATCH_OPS, *FaultType, *KINDS))
 """Tags of the unions in bodies; no field is named like one."""
 
+_MEDIA_TYPES: Final = {name.encode(): name for name in (JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE)}
+"""As nearly all callers write them."""
+
 _FAULT: Final[TypeAdapter[FaultIn]] = TypeAdapter(FaultIn)
 _WORKLOAD: Final[TypeAdapter[WorkloadIn]] = TypeAdapter(WorkloadIn)
 
@@ -74,9 +77,10 @@ T = TypeVar("T")
 
 def media_type_of(request: Request, *accepted: str) -> str:
     """Give the body's media type, which must be one of those that the operation reads."""
-    given = first(request, b"content-type") or ""
-    if given in accepted:
-        return given
+    octets = header(request, b"content-type") or b""
+    if (known := _MEDIA_TYPES.get(octets)) in accepted:
+        return known
+    given = str(octets, "latin-1")
     media_type = given.partition(";")[0].strip().lower()
     if media_type not in accepted:
         names = " or ".join(accepted)
@@ -94,12 +98,13 @@ def _bounds(request: Request, max_bytes: int | None = None) -> tuple[int, int | 
     limit = context_of(request).max_body_bytes
     if max_bytes is not None:
         limit = min(limit, max_bytes)
-    length = first(request, b"content-length") or ""
-    if not (length.isascii() and length.isdigit() and len(length) < 20):
+    told = header(request, b"content-length")
+    if told is None or not (told.isdigit() and len(told) < 20):
         return limit, None
-    if int(length) > limit:
+    length = int(told)
+    if length > limit:
         raise _too_large(limit)
-    return limit, int(length)
+    return limit, length
 
 
 async def receive_chunk(request: Request) -> tuple[bytes, bool]:

@@ -19,11 +19,16 @@ def by_name(scope: Scope) -> Mapping[bytes, bytes]:
     return dict(reversed(scope["headers"]))
 
 
-def first(request: Request, name: bytes) -> str | None:
+def header(request: Request, name: bytes) -> bytes | None:
     """Give the first header of a name; None if there is none."""
     scope = request.scope
-    headers = scope.get(BY_NAME)
-    value = (by_name(scope) if headers is None else headers).get(name)
+    headers: Mapping[bytes, bytes] | None = scope.get(BY_NAME)
+    return (by_name(scope) if headers is None else headers).get(name)
+
+
+def first(request: Request, name: bytes) -> str | None:
+    """Give the same as text."""
+    value = header(request, name)
     return None if value is None else str(value, "latin-1")
 
 

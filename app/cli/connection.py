@@ -128,19 +128,18 @@ class BoundedHttp(HttpToolsProtocol):
     @override
     def on_url(self, url: bytes) -> None:
         """Take a part of the request line."""
-        self._count(len(url))
+        self._head_parsed_bytes += len(url)
+        if self._head_parsed_bytes > MAX_HEAD_BYTES:
+            raise HeadTooLargeError
         super().on_url(url)
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
-    def _count(self, size: int) -> None:
-        self._head_parsed_bytes += size
+        self._head_parsed_bytes += len(name) + len(value)
         if self._head_parsed_bytes > MAX_HEAD_BYTES:
             raise HeadTooLargeError  # which ends the parser, and comes back as what is no HTTP
+        super().on_header(name, value)
 
     @override
     def on_headers_complete(self) -> None:

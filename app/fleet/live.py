@@ -44,12 +44,15 @@ class LiveMachine:
         self._account.hold(machine.footprint.state_bytes)
 
     async def run(self, call: Callable[[], T], *, work: Callable[[], int]) -> T:
-        """Run `call` while holding the lock: here if it is short, else in a worker thread.
+        """Run `call` while nobody else has the machine: here if it is short, else in a worker thread.
 
+        A short one that need not wait holds no lock: it waits for nothing, so nobody comes in between.
         `work` estimates it once the lock is held: the calls before may have grown the machine.
         A request that is cancelled while its thread works leaves the lock with the thread, so
         that nobody else enters a machine that is still being changed.
         """
+        if not self._lock.locked() and work() <= INLINE_WORK:
+            return call()
         await self._lock.acquire()
         thread = None
         try:

@@ -10,7 +10,7 @@ the interrupt and leaves IDLE (domain.md C.4, D). RUNNING and ERROR never outliv
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum, auto
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from app.sim.arm64.sysregs import ErrReason, Hacdbsbr, Hacdbscons
@@ -92,6 +92,7 @@ class Walk(NamedTuple):
     interrupt_lost: bool
 
 
+@lru_cache(1 << 10)
 def end_of_array(size: int, capacity: int) -> Hacdbscons:
     """Give HACDBSCONS_EL2 after an array whose `size` entries were all cleaned.
 
