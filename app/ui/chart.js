@@ -3,13 +3,14 @@
 import { h, s } from "./dom.js";
 import { bytes, count } from "./format.js";
 
-const WIDTH = 760;
+const WIDE = 760;
+const NARROW = 380; // of a phone: a chart is drawn as wide as it is shown, so that its figures can be read
+const PHONE = matchMedia("(max-width: 640px)");
 const HEIGHT = 310;
 const LEFT = 64;
 const RIGHT = 12;
 const TOP = 14;
 const BOTTOM = 30;
-const INNER_WIDTH = WIDTH - LEFT - RIGHT;
 const INNER_HEIGHT = HEIGHT - TOP - BOTTOM;
 
 /** The largest of some values, as a round figure of bytes. */
@@ -29,22 +30,24 @@ function logarithmic(top, floor) {
   return { ticks, part: (value) => (value > floor ? Math.log2(value / floor) / span : 0) };
 }
 
+const widthNow = () => (PHONE.matches ? NARROW : WIDE);
+
 const yOf = (value, scale) => TOP + INNER_HEIGHT * (1 - scale.part(value));
 
-function frame(label, scale) {
-  const chart = s("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
+function frame(label, scale, width) {
+  const chart = s("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label });
   for (const tick of scale.ticks) {
     const y = yOf(tick, scale);
     chart.append(
-      s("line", { class: tick === scale.ticks[0] ? "axis" : "grid-line", x1: LEFT, x2: WIDTH - RIGHT, y1: y, y2: y }),
+      s("line", { class: tick === scale.ticks[0] ? "axis" : "grid-line", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }),
       s("text", { x: LEFT - 8, y: y + 4, "text-anchor": "end" }, bytes(tick)),
     );
   }
   return chart;
 }
 
-function numbered(chart, passes, xOf) {
-  const step = Math.ceil(passes / 16);
+function numbered(chart, passes, xOf, width) {
+  const step = Math.ceil((passes * 48) / width);
   for (let pass = 0; pass < passes; pass += step) {
     chart.append(s("text", { x: xOf(pass), y: HEIGHT - 10, "text-anchor": "middle" }, String(pass)));
   }
@@ -59,9 +62,10 @@ export function convergence({ iterations, spec, qmp }, isLogarithmic) {
   const scale = isLogarithmic ? logarithmic(top, size) : linear(top);
   const last = rows.at(-1);
   const told = last ? `after pass ${last.iteration} ${bytes(last.left)} are left, and ${bytes(limit)} may be` : "no pass has ended";
-  const chart = frame(`Convergence: ${told}.`, scale);
+  const width = widthNow();
+  const chart = frame(`Convergence: ${told}.`, scale, width);
   const slots = Math.max(rows.length, 6);
-  const pitch = INNER_WIDTH / slots;
+  const pitch = (width - LEFT - RIGHT) / slots;
   const xOf = (index) => LEFT + pitch * (index + 0.5);
   const wide = Math.min(22, pitch * 0.36);
   rows.forEach((row, index) => {
@@ -71,8 +75,8 @@ export function convergence({ iterations, spec, qmp }, isLogarithmic) {
     chart.append(column(row.sent_bytes, -wide - 1, "bar-sent"), column(row.left, 1, "bar-left"));
   });
   const y = yOf(Math.min(limit, top), scale);
-  chart.append(s("path", { class: "limit", d: `M${LEFT} ${y}H${WIDTH - RIGHT}` }));
-  numbered(chart, rows.length, xOf);
+  chart.append(s("path", { class: "limit", d: `M${LEFT} ${y}H${width - RIGHT}` }));
+  numbered(chart, rows.length, xOf, width);
   return chart;
 }
 
@@ -84,13 +88,14 @@ export function comparison(reports) {
   }));
   const scale = linear(ceiling(lines.flatMap((line) => line.values)));
   const passes = Math.max(2, ...lines.map((line) => line.values.length));
-  const xOf = (pass) => LEFT + (INNER_WIDTH * (pass + 0.5)) / passes;
-  const chart = frame(`Bytes left after each pass, of ${lines.map((line) => line.name).join(", ")}.`, scale);
+  const width = widthNow();
+  const xOf = (pass) => LEFT + ((width - LEFT - RIGHT) * (pass + 0.5)) / passes;
+  const chart = frame(`Bytes left after each pass, of ${lines.map((line) => line.name).join(", ")}.`, scale, width);
   lines.forEach(({ values }, index) => {
     const d = values.map((value, pass) => `${pass ? "L" : "M"}${xOf(pass).toFixed(1)} ${yOf(value, scale).toFixed(1)}`).join("");
     if (d) chart.append(s("path", { class: `line s${index}`, d }));
   });
-  numbered(chart, passes, xOf);
+  numbered(chart, passes, xOf, width);
   return chart;
 }
 

@@ -135,11 +135,16 @@ export function showMigration(part, id) {
   }, 500, (event) => event.details.migration_id === id);
 }
 
+/** What it means that no page is lost. */
+function proved(status) {
+  return status === "completed" ? "Every page arrived as it was at the switch-over." : "No page lost: what differs is in the log, or was still to be sent.";
+}
+
 function judge(node, { status, reason, problem, verification, totals }, isOver) {
   const lost = verification.lost_pages;
   const isBad = status === "failed" || (isOver && lost > 0);
   node.dataset.tone = isBad ? "bad" : isOver && status === "completed" ? "good" : "quiet";
-  const proof = !verification.enabled ? "" : lost ? ` ${many(lost, "page")} lost.` : verification.verified ? " Every page arrived as it was at the switch-over." : "";
+  const proof = lost ? ` ${many(lost, "page")} lost.` : verification.verified ? ` ${proved(status)}` : "";
   const why = problem ? `: ${problem.detail}` : reason ? `, ${words(reason)}` : "";
   const time = isOver ? ` ${many(totals.iterations, "pass").replace("passs", "passes")}, ${nanoseconds(totals.total_ns)} in all, guest paused for ${nanoseconds(totals.downtime_ns)}.` : "";
   say(node, `${status}${why}.${time}${proof}`);

@@ -15,6 +15,7 @@ PHONE: dict[str, Any] = {
     "is_mobile": True,
     "has_touch": True,
 }
+LEAST_TEXT_PIXELS = 9
 TEXT_CONTRAST = 4.5
 """WCAG 2.2, 1.4.3."""
 
@@ -42,6 +43,17 @@ def test_nothing_is_wider_than_a_phone(opening: Opening, place: str) -> None:
         width = page.evaluate("document.documentElement.scrollWidth")
 
     assert width == 360
+
+
+def test_a_charts_figures_can_be_read_on_a_phone(opening: Opening, migrated: str) -> None:
+    with opening(**PHONE) as watched:
+        page = watched.go(f"#/migrations/{migrated}")
+        figures = page.locator("#chart text")
+        expect(figures.first).to_be_visible()
+
+        heights = [box["height"] for each in figures.all() if (box := each.bounding_box())]
+
+    assert min(heights) >= LEAST_TEXT_PIXELS
 
 
 def luminance(colour: str) -> float:

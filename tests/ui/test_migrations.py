@@ -56,7 +56,10 @@ def test_a_migration_that_does_not_end_is_cancelled(watched: Watched, client: Cl
 
     page.get_by_role("button", name="Cancel migration").click()
 
-    expect(page.locator("#verdict")).to_contain_text("cancelled", timeout=LONG)
+    verdict = page.locator("#verdict")
+    expect(verdict).to_contain_text("cancelled", timeout=LONG)
+    expect(verdict).to_contain_text("No page lost: what differs is in the log")
+    expect(verdict).not_to_contain_text("switch-over")
     assert client.http.get("/v1/migrations/default-m1").json()["reason"] == "cancel"
     page.get_by_role("link", name="Migrations").click()
     expect(page.get_by_role("table", name="Migrations")).to_contain_text("cancelled, cancel")
