@@ -3,11 +3,17 @@
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    RequestResponseCycle,
+)
 
 from app.extensions import Body, Headers
 
 _NO_CONTENT: Final = 204
+_OF_THE_CONNECTION: Final = frozenset({b"connection", b"transfer-encoding"})
+
 _COPIED_BYTES: Final = 1 << 14
 """A body up to this length is copied behind its head: one buffer is written sooner than two."""
 
@@ -70,18 +76,20 @@ class Exchange:
         every = (*cycle.default_headers, *headers, *self.more_headers)
         lines = [STATUS_LINE[status]]
         for name, value in every:
+            if name in _OF_THE_CONNECTION:
+                return False
             lines += (name, b": ", value, b"\r\n")
         lines.append(b"\r\n")
         head = b"".join(lines)
-        if head.count(b"\n") != len(every) + 2:  # uvicorn will say what is wrong with it
-            return False
+        if HEADER_VALUE_RE.search(head.replace(b"\r\n", b"", len(every) + 2)):
+            return False  # uvicorn will say what is wrong with it
+        self.status = status
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
         if len(body) > _COPIED_BYTES:
             cycle.transport.writelines((head, body))
         else:
             cycle.transport.write(head + body)
-        self.status = status
         cycle.response_complete = True
         cycle.message_event.set()
         cycle.on_response()

@@ -43,7 +43,6 @@ class Leaves:
 
     __slots__ = (
         "_all_dbm_words",
-        "_has_pages",
         "_has_writable",
         "_region",
         "_writable_leaf",
@@ -65,7 +64,7 @@ class Leaves:
         """Start over with nothing mapped (kvm_arch_flush_shadow_memslot)."""
         region = self._region
         words = words_for(region.npages)
-        self._has_pages = self._has_writable = False
+        self._has_writable = False
         self._all_dbm_words = 0
         self.mapped: Words = unset_words(words)
         self.writable: Words = unset_words(words)
@@ -110,7 +109,7 @@ class Leaves:
         self.mapped = own_words(self.mapped)
         self.writable = own_words(self.writable)
         self.dbm = own_words(self.dbm)
-        self._has_pages = self._has_writable = True
+        self._has_writable = True
 
     def _set_pages(self, pages: WordMask, leaf: int) -> None:
         self._own_planes()
@@ -119,7 +118,7 @@ class Leaves:
                 set_bits(plane, pages)
 
     def _clear_pages(self, pages: WordMask) -> None:
-        if not self._has_pages:
+        if not self.mapped.flags.writeable:  # no page leaf has been made
             return
         self._all_dbm_words = min(self._all_dbm_words, pages.word_at(0))
         for _, plane in self._planes():

@@ -148,8 +148,25 @@ async def test_an_answer_may_be_a_view() -> None:
         ({}, [(b"content-type", b"application/json")]),
         ({}, [*HEADERS, (b"location", b"/v1\r\nset-cookie: a=b")]),
         ({}, [*HEADERS, (b"location\n", b"/v1")]),
+        ({}, [*HEADERS, (b"location", b"/v1\r")]),
+        ({}, [*HEADERS, (b"location", b"/v1\0")]),
+        ({}, [*HEADERS, (b"connection", b"close")]),
+        ({}, [*HEADERS, (b"transfer-encoding", b"chunked")]),
     ],
-    ids=["head", "closing", "gone", "begun", "wrong", "unknown", "forged", "forged name"],
+    ids=[
+        "head",
+        "closing",
+        "gone",
+        "begun",
+        "wrong",
+        "unknown",
+        "forged",
+        "forged name",
+        "carriage return",
+        "nul",
+        "closes",
+        "chunked",
+    ],
 )
 async def test_what_is_not_plain_is_left_to_uvicorn(
     changes: dict[str, Any], headers: list[tuple[bytes, bytes]]

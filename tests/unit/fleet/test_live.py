@@ -51,6 +51,19 @@ async def test_long_work_leaves_the_event_loop() -> None:
     assert await make().run(threading.get_ident, work=lambda: LONG) != here
 
 
+@pytest.mark.parametrize("work", [INLINE_WORK, LONG])
+async def test_a_call_that_need_not_wait_is_estimated_once(work: int) -> None:
+    estimates: list[int] = []
+
+    def estimate() -> int:
+        estimates.append(work)
+        return work
+
+    await make().run(lambda: None, work=estimate)
+
+    assert estimates == [work]
+
+
 async def test_the_loop_goes_on_while_a_machine_works_and_its_lock_is_held() -> None:
     live = make()
     begun, may_end = threading.Event(), threading.Event()
