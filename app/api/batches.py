@@ -17,7 +17,7 @@ from app.api.schemas.actions import access_of, clear_of
 from app.api.schemas.dirty_log import LogForm
 from app.api.schemas.workloads import WorkloadFields
 from app.fleet.fleet import Vm
-from app.fleet.page_writes import write_each
+from app.fleet.page_writes import can_write_each, write_each
 from app.fleet.work import INLINE_WORK, WORK_PER_ACTION, WORK_PER_GFN, WORK_PER_RANGE
 from app.sim.actions import (
     AccessOutcome,
@@ -35,6 +35,9 @@ MAX_ANSWER_BYTES: Final = 8 << 20
 """Pages and traces that a batch may answer with; the action after is refused."""
 
 RANGE_BYTES: Final = 16
+WORK_PER_RESULT: Final = 8
+"""To give a write its result, where all are done at once."""
+
 RUN_BYTES: Final = 96
 
 
@@ -144,9 +147,12 @@ def _written(outcome: AccessOutcome) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps({"status": 200, "body": access_out(outcome)}))
 
 
-def work_of_plain(batch: PlainBatch) -> int:
+def work_of_plain(vm: Vm, batch: PlainBatch) -> int:
     """Estimate the work of a batch of plain accesses."""
-    return WORK_PER_ACTION * len(batch.ops) + WORK_PER_GFN * len(batch.frames)
+    work = WORK_PER_GFN * len(batch.frames)
+    if batch.is_of_page_writes and can_write_each(vm.live, batch.frames):
+        return WORK_PER_ACTION + WORK_PER_RESULT * len(batch.ops) + work
+    return WORK_PER_ACTION * len(batch.ops) + work
 
 
 def work_of_batch(vm: Vm, actions: list[b.BatchAction]) -> int:

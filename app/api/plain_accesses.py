@@ -36,17 +36,13 @@ class PlainBatch(NamedTuple):
         ops: The actions' names.
         frames: uint64[k], the frames that they list, one list behind the other.
         ends: Where in `frames` each list ends.
+        is_of_page_writes: Whether all are guest writes of one page each.
     """
 
     ops: list[str]
     frames: NDArray[np.uint64]
     ends: list[int]
-
-    @property
-    def is_of_page_writes(self) -> bool:
-        """Whether all are guest writes of one page each."""
-        count = len(self.ops)
-        return self.ops.count("guest_write") == count and self.ends == list(range(1, count + 1))
+    is_of_page_writes: bool
 
     def actions(self) -> Iterator[Access]:
         """Give what the actions are to the core."""
@@ -71,7 +67,9 @@ def plain_batch_of(body: bytes) -> PlainBatch | None:
         ends.append(len(every))
     if not _are_gfns(every):
         return None
-    return PlainBatch(ops, np.array(every, np.uint64), ends)
+    count = len(ops)
+    writes_pages = ops.count("guest_write") == count and ends == list(range(1, count + 1))
+    return PlainBatch(ops, np.array(every, np.uint64), ends, writes_pages)
 
 
 def _actions_of(body: bytes) -> list[Any] | None:

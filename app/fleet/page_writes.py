@@ -26,18 +26,22 @@ _KINDS: Final = [
 """By number: which fault a write takes (0 none, 1 translation, 2 permission), and 4 if the page is new in the log."""
 
 
+def can_write_each(live: LiveMachine, gfns: Words) -> bool:
+    """Tell whether `write_each` would do it."""
+    # Versions count batches, so each write wants its own
+    return live.machine.last_version is None and live.machine.takes_pages_apart(gfns)
+
+
 def write_each(live: LiveMachine, gfns: Words) -> list[AccessOutcome] | None:
     """Perform guest writes by vCPU 0 of frames, uint64[k], k at least 1, in order, repeats allowed.
 
     Returns:
         What each did; None, and nothing has been done, where they cannot be told apart.
     """
-    machine = live.machine
-    if machine.last_version is not None:  # a batch has one version
+    if not can_write_each(live, gfns):
         return None
-    was = machine.look_at_pages(gfns)
-    if was is None:
-        return None
+    was = live.machine.look_at_pages(gfns)
+    assert was is not None, "it takes them apart"
     faults = np.zeros(len(gfns), np.bool_)
     faults[np.unique(gfns, return_index=True)[1]] = True  # a page written again is writable by then
     faults &= ~was.writable

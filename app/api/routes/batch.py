@@ -40,7 +40,7 @@ async def run_batch(
     path = request.scope["path"]
     if isinstance(batch, PlainBatch):
         return await vm.live.run(
-            lambda: perform_plain(vm, batch, path).response(), work=lambda: work_of_plain(batch)
+            lambda: perform_plain(vm, batch, path).response(), work=lambda: work_of_plain(vm, batch)
         )
     actions = batch.actions
     return await vm.live.run(

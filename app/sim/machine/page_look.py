@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from app.sim.arm64.regions import stage2_of
 from app.sim.base.words import WORD_BITS, Words
-from app.sim.kvm.memslots import Memslots
+from app.sim.kvm.memslots import Memslot, Memslots
 
 Truths = NDArray[np.bool_]
 
@@ -26,23 +26,29 @@ class PageSights(NamedTuple):
     dirty: Truths
 
 
-def look_at_pages(slots: Memslots, gfns: Words) -> PageSights | None:
-    """Look at frames, uint64[k], k at least 1, in any order.
+def slot_of_pages_apart(slots: Memslots, gfns: Words) -> Memslot | None:
+    """Give the slot that holds all of some frames, uint64[k], k at least 1, and takes each by itself.
 
-    Returns:
-        None where a write could do more than fault its own page in and mark it: unless one slot holds
-        all, and it logs and has no block leaf.
+    That is, it logs and has no block leaf: then a write does no more than fault its own page in and
+    mark it.
     """
     slot = slots.holding(int(gfns.min()), int(gfns.max()) + 1)
-    if slot is None or slot.log is None or not slot.is_logging:
+    if slot is None or not slot.is_logging or stage2_of(slot).has_blocks:
         return None
-    stage2 = stage2_of(slot)
-    if stage2.has_blocks:
+    return slot
+
+
+def look_at_pages(slots: Memslots, gfns: Words) -> PageSights | None:
+    """Look at frames, uint64[k], k at least 1, in any order; None where not each is by itself."""
+    slot = slot_of_pages_apart(slots, gfns)
+    if slot is None:
         return None
+    stage2, log = stage2_of(slot), slot.log
+    assert log is not None, "a slot that logs has one"
     pages = gfns - np.uint64(slot.region.base_gfn)
     word, bit = pages // WORD_BITS, pages % WORD_BITS
     mapped, writable, dirty = (
         (plane[word] >> bit & np.uint64(1)).astype(np.bool_)
-        for plane in (stage2.mapped, stage2.writable, slot.log.words)
+        for plane in (stage2.mapped, stage2.writable, log.words)
     )
     return PageSights(mapped, writable, dirty)

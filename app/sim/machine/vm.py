@@ -40,7 +40,7 @@ from app.sim.machine.dirty_log_calls import DirtyLogCalls, copied
 from app.sim.machine.guest_side import GuestSide
 from app.sim.machine.heat import Heat, look_at_heat
 from app.sim.machine.host_cpus import HostCpus
-from app.sim.machine.page_look import PageSights, look_at_pages
+from app.sim.machine.page_look import PageSights, look_at_pages, slot_of_pages_apart
 from app.sim.machine.stage2_look import look_at_stage2
 
 
@@ -298,6 +298,10 @@ class Machine:
                 value=gfn,
             )
         return look_at_stage2(self._slots, gfn, min(gfn + count, self._end_gfn), limit)
+
+    def takes_pages_apart(self, gfns: Words) -> bool:
+        """Tell whether a write to each of some frames does nothing to the others; see `page_look`."""
+        return slot_of_pages_apart(self._slots, gfns) is not None
 
     def look_at_pages(self, gfns: Words) -> PageSights | None:
         """Look at frames, uint64[k], as the next write to each will find them; see `page_look`."""
