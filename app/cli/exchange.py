@@ -101,6 +101,7 @@ class Exchange:
         if cycle.more_body or cycle.disconnected or self._is_body_taken:
             return None
         self._is_body_taken = True
+        cycle.flow.resume_reading()  # as `receive` does: the client's leave is noticed so
         body = bytes(cycle.body)
         cycle.body = bytearray()
         return body
