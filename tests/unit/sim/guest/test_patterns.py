@@ -86,6 +86,14 @@ def test_the_workloads_of_a_machine_have_seeds_of_their_own_that_json_carries() 
     assert max(seeds) < 1 << 53
 
 
+def test_the_seeds_of_workloads_are_for_ever_what_they_are() -> None:
+    assert [derived_seed(7, ordinal) for ordinal in (1, 2, 3)] == [
+        4722888375107927,
+        2721426474818910,
+        8475740553189382,
+    ]
+
+
 def excess(counts: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
     """Chi square of counts, less its mean, in its standard deviations."""
     expected = weights / weights.sum() * counts.sum()

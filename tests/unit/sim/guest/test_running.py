@@ -228,6 +228,41 @@ def test_a_run_has_a_slice_for_every_so_many_writes_and_one_for_fewer() -> None:
     assert [run(made, ns).slices for ns in (1, MS - 2, MS, 3 * MS, 200 * MS)] == [1, 1, 2, 4, 16]
 
 
+@pytest.mark.parametrize("writer", list(Writer))
+def test_a_workload_begins_in_the_time_of_its_writer(writer: Writer) -> None:
+    made = machine()
+    made.perform(RunGuest(10 * MS, throttle_percent=50))  # the guest has run for half of it
+    made.perform(
+        AddWorkload(WorkloadSpec(slot=0, writes_per_second=1_000_000, num_pages=9, writer=writer))
+    )
+
+    assert made.perform(RunGuest(MS)).writes == 1_000
+
+
+def test_what_the_writes_of_a_run_met_is_added_up() -> None:
+    made = Machine(MachineConfig(costs=FREE))
+    made.perform(SetMemoryRegion(0, 1 << 30, 4 << 20, backing=2 << 20))
+    made.perform(SetMemoryRegion(1, 1 << 31, NPAGES * PAGE, flags=1))
+    for slot in (0, 1):
+        made.perform(
+            AddWorkload(WorkloadSpec(slot=slot, pattern=Sequential(), writes_per_second=MS))
+        )
+    mapped = made.perform(RunGuest(MS)).accesses
+    made.perform(SetMemoryRegion(0, 1 << 30, 4 << 20, flags=1, backing=2 << 20))
+    for slot in (0, 1):
+        made.perform(
+            AddWorkload(WorkloadSpec(slot=slot, pattern=Sequential(), writes_per_second=MS))
+        )
+
+    split = made.perform(RunGuest(MS)).accesses
+
+    # 1,000 pages each in turn: two blocks, then as many pages; the second time both workloads of a slot
+    assert mapped == AccessOutcome(2_000, 1_000, 1_002, 0, 0, 0, 2)
+    assert (split.pages, split.block_splits, split.blocks_mapped) == (4_000, 2, 0)
+    assert split.newly_dirty == made.counters()["newly_dirty"] - mapped.newly_dirty
+    assert split.newly_dirty == 1_024 + 1_000
+
+
 def test_throttling_slows_the_guest_and_not_the_host() -> None:
     guest = WorkloadSpec(0, Sequential(), 10**6, num_pages=1000)
     host = WorkloadSpec(0, Sequential(), 10**6, first_page=1000, writer=Writer.HOST)
@@ -378,6 +413,19 @@ def test_what_is_refused_is_named_and_changes_nothing(
     assert (refused.value.field, refused.value.value) == (field, value)
     assert state(made) == before
     assert made.perform(AddWorkload(huge())).workload_id == "w2"
+
+
+def test_a_run_of_too_many_writes_says_how_many_it_would_make() -> None:
+    made = machine(WorkloadSpec(slot=0, writes_per_second=1_000_000_000))
+    too_long_ns = MAX_WRITES_PER_RUN + 7
+
+    with pytest.raises(TooManyWritesError) as refused:
+        made.perform(RunGuest(too_long_ns))
+
+    assert str(refused.value) == (
+        f"duration_ns must ask for at most {MAX_WRITES_PER_RUN} writes, {too_long_ns} asks "
+        f"for up to {too_long_ns}: run for less at a time"
+    )
 
 
 def test_a_run_of_as_many_writes_as_allowed_is_counted_before_it_begins() -> None:

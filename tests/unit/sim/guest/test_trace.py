@@ -106,6 +106,12 @@ def test_a_trace_that_does_not_fit_is_refused_by_name(
     assert str(refused.value.value) in refused.value.detail
 
 
+def test_an_interval_may_be_a_nanosecond() -> None:
+    plan = trace([1, 2], [3], interval_ns=1).plan(4)
+
+    assert [plan.writes_by(ns) for ns in range(4)] == [0, 2, 3, 5]
+
+
 def test_as_many_records_as_allowed_are_taken() -> None:
     plan = trace([0] * 4096, copies=4096).plan(4096)
 

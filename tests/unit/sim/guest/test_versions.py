@@ -66,6 +66,18 @@ def test_each_write_leaves_its_number_on_its_pages() -> None:
     assert versions(made) == [1, 0, 0, 2, 2, *[0] * 10, 3]
 
 
+def test_a_slot_made_later_has_versions_of_the_same_kind() -> None:
+    made = machine()
+    made.perform(SetMemoryRegion(1, 1 << 31, 16 * PAGE, flags=1))
+    made.perform(GuestWrite(gfns((1 << 31) // PAGE + 2)))
+
+    found = made.versions(1)
+
+    assert found is not None
+    assert found.dtype == np.uint32
+    assert found.tolist() == [0, 0, 1, *[0] * 13]
+
+
 def test_reads_and_unmaps_leave_no_trace() -> None:
     made = machine()
 

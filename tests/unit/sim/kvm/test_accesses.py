@@ -77,8 +77,8 @@ def test_one_page_comes_to_what_it_does_named_twice(
 ) -> None:
     once, twice = machine(128, flags=flags), machine(128, flags=flags)
 
-    for _ in range(2):
-        met, met_twice = once.perform(access(gfns(9))), twice.perform(access(gfns(9, 9)))
+    for gfn in (9, 9, 127):
+        met, met_twice = once.perform(access(gfns(gfn))), twice.perform(access(gfns(gfn, gfn)))
 
         assert met_twice == met._replace(pages=2, mmio_exits=2 * met.mmio_exits)
     assert states(once, 0, 128) == states(twice, 0, 128)
@@ -371,6 +371,15 @@ def test_clean_small_blocks_are_written_before_a_fault_maps_a_large_one_over_the
     # In ascending order: the clean block 4, then the hole, whose fault maps 1 GiB over block 20.
     assert done == outcome(pages=3, permission_faults=1, translation_faults=1, blocks_mapped=1)
     assert states(made, 0, gib) == [(0, gib, 1, "writable_dirty")]
+
+
+def test_ranges_may_end_where_the_ipa_space_does() -> None:
+    made = machine(128, ipa_bits=32)
+    end = 1 << 20
+
+    met = made.perform(GuestWrite(ranges((end - 3, 3), (0, 1))))
+
+    assert met == outcome(pages=4, newly_dirty=1, translation_faults=1, mmio_exits=3)
 
 
 def test_a_batch_beyond_the_ipa_space_is_refused_whole() -> None:
