@@ -14,7 +14,8 @@ from typing_extensions import override
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.cli.exchange import Exchange, Place
+from app.cli.exchange import Exchange
+from app.cli.filling import BodyReader
 from app.extensions import EXCHANGE
 
 MAX_HEAD_BYTES: Final = 64 << 10
@@ -47,7 +48,6 @@ class BoundedHttp(HttpToolsProtocol):
 
     _running: RequestResponseCycle | None = None
     at_stop: Callable[[], None] | None = None
-    place: Place | None = None
     _timer: asyncio.TimerHandle
     _is_in_head = True
     _head_read_bytes = 0
@@ -113,9 +113,34 @@ class BoundedHttp(HttpToolsProtocol):
         if b"close" in tokens.lower():
             lines.append(b"connection: close")
         first = method + b" " + self.url + b" HTTP/" + version
+        self._renew_parser()
+        self.data_received(b"\r\n".join([first, *lines, b"", rest]))
+
+    def _renew_parser(self) -> None:
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-        self.data_received(b"\r\n".join([first, *lines, b"", rest]))
+
+    def fill(self, place: memoryview) -> BodyReader:
+        """Read the rest of the body that the parser is in past it; the place is as long as that."""
+        reader = BodyReader(self, place)
+        self._read_by(reader)
+        return reader
+
+    def moved(self, size: int) -> None:
+        """Note that something came."""
+        self._moved_bytes += size
+
+    def end_body(self) -> None:
+        """Go on with the next head, which the parser that was passed by does not expect yet."""
+        self._renew_parser()
+        self._read_by(self)
+        super().on_message_complete()
+
+    def _read_by(self, protocol: asyncio.BaseProtocol) -> None:
+        # How a transport reads is settled when it begins to
+        self.flow.pause_reading()
+        self.transport.set_protocol(protocol)
+        self.flow.resume_reading()
 
     @override
     def on_message_begin(self) -> None:
@@ -151,17 +176,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._idle_looks = 0
 
     @override
-    def on_body(self, body: bytes) -> None:
-        """Take a part of a body: to its place where it has one, and nobody need wake for it."""
-        if self.place is None:
-            super().on_body(body)
-        else:
-            self.place.take(body)
-
-    @override
     def on_message_complete(self) -> None:
-        """End the body; what comes next is another request's."""
-        self.place = None
+        """End the body."""
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
