@@ -303,8 +303,8 @@ class Machine:
         """Tell whether a write to each of some frames does nothing to the others; see `page_look`."""
         return slot_of_pages_apart(self._slots, gfns) is not None
 
-    def look_at_pages(self, gfns: Words) -> PageSights | None:
-        """Look at frames, uint64[k], as the next write to each will find them; see `page_look`."""
+    def look_at_pages(self, gfns: Words) -> PageSights:
+        """Look at frames that are taken apart, as the next write to each will find them."""
         return look_at_pages(self._slots, gfns)
 
     def heat(self, slot: int, bins: int) -> Heat:
