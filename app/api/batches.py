@@ -35,10 +35,10 @@ MAX_ANSWER_BYTES: Final = 8 << 20
 """Pages and traces that a batch may answer with; the action after is refused."""
 
 RANGE_BYTES: Final = 16
+RUN_BYTES: Final = 96
+
 WORK_PER_RESULT: Final = 8
 """To give a write its result, where all are done at once."""
-
-RUN_BYTES: Final = 96
 
 
 def perform(vm: Vm, action: b.BatchAction) -> Answer:  # noqa: PLR0911 - one return an action
