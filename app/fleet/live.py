@@ -44,21 +44,16 @@ class LiveMachine:
         self._account.hold(machine.footprint.state_bytes)
 
     async def run(self, call: Callable[[], T], *, work: Callable[[], int]) -> T:
-        """Run `call` while nobody else has the machine: here if it is short, else in a worker thread.
+        """Run `call` while holding the lock: here if it is short, else in a worker thread.
 
-        A short one that need not wait holds no lock: it waits for nothing, so nobody comes in between.
-        Where it must wait, `work` estimates it once the lock is held: the calls before may have grown
-        the machine.
+        `work` estimates it once the lock is held: the calls before may have grown the machine.
         A request that is cancelled while its thread works leaves the lock with the thread, so
         that nobody else enters a machine that is still being changed.
         """
-        is_free = not self._lock.locked()
-        if is_free and work() <= INLINE_WORK:
-            return call()
         await self._lock.acquire()
         thread = None
         try:
-            if not is_free and work() <= INLINE_WORK:
+            if work() <= INLINE_WORK:
                 return call()
             thread = asyncio.ensure_future(self._run_in_thread(call))
         finally:
