@@ -1,8 +1,8 @@
 """Guest writes of one page each, performed as one batch and told one by one.
 
 While a slot logs and has no block, a write does nothing but fault its own page in and mark it. So what each of
-many does follows from what its page was before, and the machine performs them all at once: 0.1 us
-a write, where one action each takes 4.
+many does follows from what its page was before, and the machine performs them all at once: 0.25 us
+a write, where one action each takes 5.
 """
 
 from typing import Final
@@ -27,8 +27,7 @@ _KINDS: Final = [
 
 
 def can_write_each(live: LiveMachine, gfns: Words) -> bool:
-    """Tell whether `write_each` would do it."""
-    # Versions count batches, so each write wants its own
+    """Tell whether `write_each` would do it, for less than it takes."""
     return live.machine.last_version is None and live.machine.takes_pages_apart(gfns)
 
 
@@ -38,9 +37,10 @@ def write_each(live: LiveMachine, gfns: Words) -> list[AccessOutcome] | None:
     Returns:
         What each did; None, and nothing has been done, where they cannot be told apart.
     """
-    if not can_write_each(live, gfns):
+    # Versions count batches, so each write wants its own
+    was = None if live.machine.last_version is not None else live.machine.look_at_pages(gfns)
+    if was is None:
         return None
-    was = live.machine.look_at_pages(gfns)
     faults = np.zeros(len(gfns), np.bool_)
     faults[np.unique(gfns, return_index=True)[1]] = True  # a page written again is writable by then
     faults &= ~was.writable

@@ -38,10 +38,11 @@ def slot_of_pages_apart(slots: Memslots, gfns: Words) -> Memslot | None:
     return slot
 
 
-def look_at_pages(slots: Memslots, gfns: Words) -> PageSights:
-    """Look at frames, uint64[k], k at least 1, in any order, each of which is by itself."""
+def look_at_pages(slots: Memslots, gfns: Words) -> PageSights | None:
+    """Look at frames, uint64[k], k at least 1, in any order; None where not each is by itself."""
     slot = slot_of_pages_apart(slots, gfns)
-    assert slot is not None, "each is by itself"
+    if slot is None:
+        return None
     assert slot.log is not None, "a slot that logs has one"
     stage2, log = stage2_of(slot), slot.log
     pages = gfns - np.uint64(slot.region.base_gfn)

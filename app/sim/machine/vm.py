@@ -2,8 +2,9 @@
 
 `Machine.perform` is the only way to change a machine; everything else here is a look, without side
 effect. A machine has no thread, clock or lock: one caller at a time performs actions, but arming
-and disarming faults, and every look but `peek_dirty_log`, `stage2`, `heat` and `look_at_pages`, may come in between, because a
-call in flight read the fault board when it began and slots are replaced, never half changed.
+and disarming faults, and every look but `peek_dirty_log`, `stage2`, `heat` and `look_at_pages`, may
+come in between, because a call in flight read the fault board when it began and slots are replaced,
+never half changed.
 """
 
 from dataclasses import replace
@@ -303,8 +304,8 @@ class Machine:
         """Tell whether a write to each of some frames does nothing to the others; see `page_look`."""
         return slot_of_pages_apart(self._slots, gfns) is not None
 
-    def look_at_pages(self, gfns: Words) -> PageSights:
-        """Look at frames that are taken apart, as the next write to each will find them."""
+    def look_at_pages(self, gfns: Words) -> PageSights | None:
+        """Look at frames as the next write to each will find them; None if not taken apart."""
         return look_at_pages(self._slots, gfns)
 
     def heat(self, slot: int, bins: int) -> Heat:
