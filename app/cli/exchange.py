@@ -49,7 +49,7 @@ class Exchange:
         """Send an answer that is whole, on a connection that stays.
 
         uvicorn takes it in two messages, looks for what may be wrong in each header, and writes head and
-        body by two calls of the system: 20 us where this takes 6.
+        body by two calls of the system: 4 to 9 us more.
         """
         cycle = self._cycle
         if cycle.response_started or not cycle.keep_alive or cycle.scope["method"] == "HEAD":
@@ -96,7 +96,7 @@ class Exchange:
     async def fill(self, buffer: memoryview) -> int:
         """Receive what is still to come of a body (`filling.py`).
 
-        A 4 MiB bitmap is received in a third of the time that uvicorn takes for it.
+        The rest of a 4 MiB bitmap comes in 0.6 ms; handed over by the parser part by part, in 1.3.
         """
         cycle = self._cycle
         size = len(cycle.body)
