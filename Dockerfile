@@ -10,6 +10,7 @@ RUN python -m venv --without-pip /opt/hacdbs-sim \
  && /opt/build/bin/python -m pip install --no-cache-dir --require-hashes -r requirements-build.txt
 
 COPY pyproject.toml README.md LICENSE ./
+COPY hacdbs_sim hacdbs_sim
 COPY app app
 RUN /opt/build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation \
     --wheel-dir /dist . \

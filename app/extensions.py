@@ -14,7 +14,7 @@ Body: TypeAlias = bytes | memoryview
 
 
 class Exchange(Protocol):
-    """One request and its answer, as the connection has them (`app/cli/exchange.py`).
+    """One request and its answer, as the connection has them (`app/server/exchange.py`).
 
     Attributes:
         status: That of the answer, once `answer` has sent it; else 0.

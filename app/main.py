@@ -6,18 +6,18 @@ from functools import partial
 
 from structlog.typing import FilteringBoundLogger
 
-from app.api import handlers
-from app.api.application import Application
-from app.api.context import Context
-from app.api.dispatch import Dispatch
-from app.api.gate import Gate
-from app.api.logs import make_logger, silence_server
-from app.api.metrics import Metrics
-from app.api.routes import ROUTERS
-from app.api.starting import ScenarioNotStartedError, start_with
-from app.fleet.fleet import Fleet
-from app.fleet.limits import Limits
-from app.settings import Settings
+from .http import exception_handlers
+from .http.application import Application
+from .http.context import Context
+from .http.logs import make_logger, silence_server
+from .http.metrics import Metrics
+from .http.middleware import Gate
+from .http.router import Dispatch
+from .http.routes import ROUTERS
+from .http.startup_scenario import ScenarioNotStartedError, start_with
+from .service.fleet import Fleet
+from .service.limits import Limits
+from .settings import Settings
 
 DESCRIPTION = """\
 Simulated KVM/arm64 virtual machines whose dirty log is cleaned by a FEAT_HACDBS unit first and by \
@@ -77,7 +77,7 @@ def create_app(settings: Settings | None = None) -> Application:
     routes = [route for router in ROUTERS for route in router.routes]
     # Not include_router(): its nesting would match every path twice, a third of a request.
     app.router.routes.extend(routes)
-    handlers.install(app)
+    exception_handlers.install(app)
     app.front = Gate(
         Dispatch(app.serve_rest, routes=routes),
         metrics=metrics,

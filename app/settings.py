@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "HACDBS_"
 URL_VARIABLE: Final = "HACDBS_URL"
-"""Where clients find the service: no setting of it, but it may stand beside them."""
+"""Where clients find the service: no setting of it, but it may be set beside them."""
 
 
 class LogFormat(StrEnum):

@@ -6,9 +6,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.sim.actions import Gfns, GuestWrite, MachineConfig, SetMemoryRegion
-from app.sim.base.units import GIB
-from app.sim.machine import Machine
 from bench.core import PAGE_SIZE, SEED, WARMED, CoreSlot, all_pages
 from bench.goals import Goal, at_least
 from bench.over_http import CLEAR, WRITE, GiveService
@@ -17,6 +14,9 @@ from bench.rounds import Effort, Side, waiting
 from bench.rows import Figures, Row, compare
 from bench.service import Service, slot_of
 from bench.wire import OCTETS, as_json, request
+from hacdbs_sim.sim.actions import Gfns, GuestWrite, MachineConfig, SetMemoryRegion
+from hacdbs_sim.sim.base.units import GIB
+from hacdbs_sim.sim.machine import Machine
 
 _IOCTL: Final = "real KVM's ioctl"
 _FAULTS: Final = "real KVM's write faults"

@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 
-from app.sim.base.units import GIB
 from bench.core import PAGE_SIZE, random_pages
 from bench.goals import Goal, at_least
 from bench.over_http import CLEAR, GET, WRITE, GiveService
@@ -15,6 +14,7 @@ from bench.rows import Figures, Row, compare
 from bench.service import Service
 from bench.serving import BITMAP_BYTES
 from bench.wire import OCTETS, as_json, request
+from hacdbs_sim.sim.base.units import GIB
 
 ACTIONS: Final = 1_000
 

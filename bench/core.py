@@ -5,7 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from app.sim.actions import (
+from bench.goals import Goal, at_least, at_most
+from bench.kernel_loop import KernelLoop, LoopSlot
+from bench.planes import ThreePasses
+from bench.rounds import Effort, Side
+from bench.rows import Figures, Row, compare
+from hacdbs_sim.sim.actions import (
     ArmFault,
     Bitmap,
     ClearDirtyLog,
@@ -19,13 +24,8 @@ from app.sim.actions import (
     PageRanges,
     SetMemoryRegion,
 )
-from app.sim.base.units import GIB, entries_per_array
-from app.sim.machine import Machine
-from bench.goals import Goal, at_least, at_most
-from bench.kernel_loop import KernelLoop, LoopSlot
-from bench.planes import ThreePasses
-from bench.rounds import Effort, Side
-from bench.rows import Figures, Row, compare
+from hacdbs_sim.sim.base.units import GIB, entries_per_array
+from hacdbs_sim.sim.machine import Machine
 
 PAGE_SIZE = 4096
 SEED = 4

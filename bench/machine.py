@@ -7,8 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from app.sim.base.units import GIB
 from bench.kernel_loop import compiler_version
+from hacdbs_sim.sim.base.units import GIB
 from tests.oracle.kvm import why_unusable
 
 PACKAGES: Final = ("numpy", "fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools")

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from app.sim.base.units import GIB
 from bench.core import PAGE_SIZE
 from bench.goals import Goal, at_least
 from bench.rounds import Effort, Side, nothing, waiting
 from bench.rows import Figures, Row, compare, rate
 from bench.service import Service, slot_of
 from bench.wire import Crowd, as_json, request
+from hacdbs_sim.sim.base.units import GIB
 
 CONNECTIONS: Final = 16
 BURST: Final = 256

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.sim.base.units import GIB, MIB
 from bench.rows import SkippedError
+from hacdbs_sim.sim.base.units import GIB, MIB
 from tests.oracle import guest
 from tests.oracle.kvm import (
     CAP_MANUAL_DIRTY_LOG_PROTECT2,

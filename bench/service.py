@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from app.cli.service import stop
 from bench.wire import Connection, Crowd, request
+from hacdbs_sim.cli.service import stop
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 START_SECONDS: Final = 60.0

@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.cli.serve import Server, listen
+from app.server.runner import Server, listen
 from app.settings import LogFormat
 from bench.wire import OCTETS
 

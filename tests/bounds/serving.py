@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.cli.service import stop
+from hacdbs_sim.cli.service import stop
 
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 START_SECONDS: Final = 60.0
@@ -43,10 +43,12 @@ def serving(*, constants: str = "pass", **settings: object) -> Generator[Serving
     """Run `hacdbs-sim serve` on any free port of loopback; `max_vms=3` is HACDBS_MAX_VMS=3.
 
     Args:
-        constants: Assignments to constants of `app.fleet`'s modules `fleet` and `live`.
+        constants: Assignments to constants of `app.service`'s modules `fleet` and `live`.
         settings: The settings.
     """
-    program = f"from app.cli import main; from app.fleet import fleet, live; {constants}; main()"
+    program = (
+        f"from hacdbs_sim.cli import main; from app.service import fleet, live; {constants}; main()"
+    )
     given = {f"HACDBS_{name.upper()}": str(value) for name, value in settings.items()}
     environ = {name: value for name, value in os.environ.items() if not name.startswith("HACDBS_")}
     with tempfile.TemporaryDirectory(prefix="hacdbs-load-") as directory:

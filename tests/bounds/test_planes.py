@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from app.sim.actions import FaultType, GuestRead, HostUnmap, HostWrite
-from app.sim.machine import Machine
+from hacdbs_sim.sim.actions import FaultType, GuestRead, HostUnmap, HostWrite
+from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     GIB,
     arm,

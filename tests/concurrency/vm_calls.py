@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from app.api.schemas.accesses import access_out
-from app.api.schemas.cpus import cpu_out
-from app.api.schemas.dirty_log import LogForm, dirty_log_out
-from app.api.schemas.faults import fault_out
-from app.api.schemas.memslots import memslot_change_out
-from app.api.schemas.stage2 import stage2_run_out
-from app.sim.actions import (
+from app.http.schemas.accesses import access_out
+from app.http.schemas.cpus import cpu_out
+from app.http.schemas.dirty_log import LogForm, dirty_log_out
+from app.http.schemas.faults import fault_out
+from app.http.schemas.memslots import memslot_change_out
+from app.http.schemas.stage2 import stage2_run_out
+from hacdbs_sim.sim.actions import (
     AcceleratorOutcome,
     ArmFault,
     ClearDirtyLog,
@@ -34,7 +34,7 @@ from app.sim.actions import (
     SetMemoryRegion,
     UnitStatus,
 )
-from app.sim.base.errors import Errno
+from hacdbs_sim.sim.base.errors import Errno
 from tests.bounds.calls import Answer
 from tests.support.building import gfns, ranges
 from tests.support.scalar_model import Refused, ScalarMachine

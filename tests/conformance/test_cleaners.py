@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import pytest
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AcceleratorOutcome,
     ArmFault,
     Bitmap,
@@ -32,7 +32,7 @@ from app.sim.actions import (
     SetCpuOnline,
     SetMemoryRegion,
 )
-from app.sim.machine import Machine
+from hacdbs_sim.sim.machine import Machine
 
 PAGE_SIZE: Final = 4096
 N: Final = PAGE_SIZE // 8

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import jsonschema_rs
 
-from app.api.refusals import CODES
+from app.http.refusals import CODES
 
 METHODS: Final = frozenset({"get", "put", "post", "delete", "patch"})
 

@@ -17,14 +17,14 @@ import httpx
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 
-from app.api.idempotency import KEY_PATTERN
-from app.api.preconditions import TAGS_PATTERN
-from app.api.schemas.vms import VmIn
-from app.fleet.budget import Account
-from app.fleet.fleet import DEFAULT_SESSION, Fleet
-from app.fleet.runs import Waiter
-from app.fleet.scenarios import StandingScenario
-from app.vmm import MigrationSpec
+from app.http.idempotency import KEY_PATTERN
+from app.http.preconditions import TAGS_PATTERN
+from app.http.schemas.vms import VmIn
+from app.service.budget import Account
+from app.service.fleet import DEFAULT_SESSION, Fleet
+from app.service.migration_tasks import Waiter
+from app.service.scenarios import StandingScenario
+from hacdbs_sim.vmm import MigrationSpec
 from tests.contract.calls import NAMES, WORLD
 
 Schema = schemathesis.BaseSchema

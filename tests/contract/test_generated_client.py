@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.cli.service import running_service
-from app.client import open_http
+from hacdbs_sim.cli.service import running_service
+from hacdbs_sim.client import open_http
 from tests.contract.calls import NAMES, WORLD, good
 from tests.contract.documented import Contract, Operation
 from tests.contract.test_openapi import COMMITTED

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.api import idempotency
-from app.api.application import Application
+from app.http import idempotency
+from app.http.application import Application
 from app.main import create_app
 from app.settings import Settings
 
@@ -390,7 +390,7 @@ async def test_a_defect_on_the_way_is_not_done_again(
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         with monkeypatch.context() as patched:
-            patched.setattr("app.api.operations.dirty_log_out", break_off)
+            patched.setattr("app.http.operations.dirty_log_out", break_off)
             first = await client.post(get, headers=key("k"))
         again = await client.post(get, headers=key("k"))
 

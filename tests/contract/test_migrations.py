@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import Client, serve_in_thread
+from hacdbs_sim.client import Client, serve_in_thread
 
 pytestmark = pytest.mark.anyio
 

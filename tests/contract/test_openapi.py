@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.api.problems import PROBLEMS
-from app.api.reference import reference
-from app.api.refusals import CODES
+from app.http.problems import PROBLEMS
+from app.http.reference import reference
+from app.http.refusals import CODES
 from app.main import create_app
 from app.settings import Settings
 

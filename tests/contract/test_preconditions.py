@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.preconditions import TAGS_PATTERN
+from app.http.preconditions import TAGS_PATTERN
 
 pytestmark = pytest.mark.anyio
 

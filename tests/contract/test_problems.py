@@ -12,15 +12,15 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.types import Message, Scope
 
-from app.api.bodies import validate
-from app.api.problems import KVM_PROBLEMS, PROBLEMS
-from app.api.schemas.accesses import PagesIn
-from app.api.schemas.base import Request
-from app.api.schemas.batch import BatchIn
-from app.api.schemas.vms import VmIn
+from app.http.bodies import validate
+from app.http.problems import KVM_PROBLEMS, PROBLEMS
+from app.http.schemas.accesses import PagesIn
+from app.http.schemas.base import Request
+from app.http.schemas.batch import BatchIn
+from app.http.schemas.vms import VmIn
 from app.main import create_app
 from app.settings import LogFormat, Settings
-from app.sim.base.errors import KvmError
+from hacdbs_sim.sim.base.errors import KvmError
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api import batches
+from app.http import batches
 from app.main import create_app
 from app.settings import Settings
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.batches import MAX_ANSWER_BYTES
+from app.http.batches import MAX_ANSWER_BYTES
 from app.main import create_app
 from app.settings import Settings
 from tests.contract.conftest import MEMSLOT

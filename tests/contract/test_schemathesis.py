@@ -16,10 +16,10 @@ import pytest
 import schemathesis
 from pydantic import SecretStr
 
-from app.cli.service import running_service
-from app.client import open_http
 from app.main import create_app
 from app.settings import LogLevel, Settings
+from hacdbs_sim.cli.service import running_service
+from hacdbs_sim.client import open_http
 from tests.contract.schemes import (
     EXAMPLES,
     Case,

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 
-from app.api.application import Application
-from app.fleet.events import ALL_EVENTS, MAX_EVENT_READERS
-from app.fleet.limits import MAX_SESSIONS
-from app.fleet.replays import RECORD_BYTES, SCOPE_SHARE, Claim
+from app.http.application import Application
 from app.main import create_app
+from app.service.events import ALL_EVENTS, MAX_EVENT_READERS
+from app.service.idempotency_store import RECORD_BYTES, SCOPE_SHARE, Claim
+from app.service.limits import MAX_SESSIONS
 from app.settings import Settings
 from tests.contract.calls import KEY, OTHERWISE, REFUSED, WORLD, Call, good, refused
 from tests.contract.documented import Contract

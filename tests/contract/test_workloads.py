@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.sim.actions import KNOBS, CostModel
+from hacdbs_sim.sim.actions import KNOBS, CostModel
 
 pytestmark = pytest.mark.anyio
 

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from app.api.schemas.migrations import MigrationIn
-from app.vmm.report import ITERATION_FIELDS
+from app.http.schemas.migrations import MigrationIn
+from hacdbs_sim.vmm.report import ITERATION_FIELDS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/migrations.md").read_text(encoding="utf-8")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.client import serve_in_thread
+from hacdbs_sim.client import serve_in_thread
 from tests.plugin.conftest import Run, loaded, run  # noqa: F401 - fixtures
 
 PAGE = (Path(__file__).parents[2] / "docs" / "quickstart.md").read_text(encoding="utf-8")

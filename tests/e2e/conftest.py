@@ -6,8 +6,8 @@ from collections.abc import Generator
 import httpx
 import pytest
 
-from app.cli.service import running_service
-from app.client import Client, Session
+from hacdbs_sim.cli.service import running_service
+from hacdbs_sim.client import Client, Session
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ A_GET_THAT_TAKES = 18
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - this program itself
-        [sys.executable, "-m", "app.cli", "demo", "--quick", *arguments],
+        [sys.executable, "-m", "hacdbs_sim.cli", "demo", "--quick", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
@@ -47,7 +47,7 @@ def test_a_terminal_sees_a_live_table(service_url: str) -> None:
     ours, theirs = os.openpty()
     with (
         subprocess.Popen(  # noqa: S603 - this program itself
-            [sys.executable, "-m", "app.cli", "demo", "--quick", "--url", service_url],
+            [sys.executable, "-m", "hacdbs_sim.cli", "demo", "--quick", "--url", service_url],
             stdout=theirs,
             env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"},
         ) as process,

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from app.client import AsyncClient, Client, Event, Session, Vm
-from app.fleet.events import MAX_EVENT_READERS
+from app.service.events import MAX_EVENT_READERS
+from hacdbs_sim.client import AsyncClient, Client, Event, Session, Vm
 from tests.e2e.test_serve import serving
 
 STREAM = {"Accept": "text/event-stream"}

@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.cli.traces import Trace
-from app.client import Client, NotFoundError, Session
-from app.traces.recording import SHIPPED
+from hacdbs_sim.cli.demo.traces import Trace
+from hacdbs_sim.client import Client, NotFoundError, Session
+from hacdbs_sim.traces.recording import SHIPPED
 
 SLOT = {"guest_phys_addr": "0x40000000", "memory_size": "64MiB", "flags": ["LOG_DIRTY_PAGES"]}
 BASE_GFN = 0x4000_0000 // 4096

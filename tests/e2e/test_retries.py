@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.client import Session
+from hacdbs_sim.client import Session
 
 ROUNDS = 64
 NPAGES = 4096

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.cli.serve import STOP_SECONDS
+from app.server.runner import STOP_SECONDS
 
 CLEAN_ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith("HACDBS_")
@@ -24,7 +24,7 @@ CLEAN_ENVIRONMENT = {
 
 def hacdbs_sim(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - this program itself
-        [sys.executable, "-m", "app.cli", *arguments],
+        [sys.executable, "-m", "hacdbs_sim.cli", *arguments],
         env={**CLEAN_ENVIRONMENT, **environ},
         capture_output=True,
         text=True,
@@ -53,7 +53,7 @@ def serving(directory: Path, *arguments: str, **environ: str) -> Generator[Servi
     port_file = directory / "port"
     process = subprocess.Popen(  # noqa: S603 - this program itself
         [
-            *(sys.executable, "-m", "app.cli", "serve"),
+            *(sys.executable, "-m", "hacdbs_sim.cli", "serve"),
             *("--port", "0", "--port-file", str(port_file), *arguments),
         ],
         env={**CLEAN_ENVIRONMENT, **environ},

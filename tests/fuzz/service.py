@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.cli.service import stop
+from hacdbs_sim.cli.service import stop
 
 START_SECONDS: Final = 30.0
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
@@ -48,7 +48,7 @@ def watched_service() -> Generator[Service]:
     """Run a service on any free port of loopback that writes only errors; judge it at the end."""
     with tempfile.TemporaryDirectory(prefix="hacdbs-fuzz-") as directory:
         port_file, log_file = Path(directory) / "port", Path(directory) / "log"
-        serve = ["-m", "app.cli", "serve", "--port", "0", "--port-file", str(port_file)]
+        serve = ["-m", "hacdbs_sim.cli", "serve", "--port", "0", "--port-file", str(port_file)]
         kept = {k: v for k, v in os.environ.items() if not k.startswith("HACDBS_")}
         # JSON, for the line that says where it listens is the only one then that is no error.
         with (

@@ -11,9 +11,9 @@ from typing import Final
 import pytest
 import uvicorn
 
-from app.cli.connection import BoundedHttp
-from app.cli.serve import listen
 from app.main import create_app
+from app.server.protocol import BoundedHttp
+from app.server.runner import listen
 from app.settings import LogLevel, Settings
 from tests.fuzz.attacks import GET, HOST, POST
 from tests.fuzz.wire import PATIENCE_SECONDS, Connection, NoAnswerError

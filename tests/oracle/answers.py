@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from typing_extensions import override
 
-from app.sim.actions import Action
+from hacdbs_sim.sim.actions import Action
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final, TypeAlias
 
-from app.sim.actions import GetDirtyLog
+from hacdbs_sim.sim.actions import GetDirtyLog
 from tests.oracle.answers import Answer, Side
 from tests.oracle.ground import LOG, Ground, HostFacts, OracleAction
 from tests.oracle.sequences import Sequence, draw

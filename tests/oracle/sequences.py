@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     Bitmap,
     ClearDirtyLog,
     GetDirtyLog,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from app.sim.actions import ArmFault, FaultSpec, FaultType, KernelProfile, MachineConfig
+from hacdbs_sim.sim.actions import ArmFault, FaultSpec, FaultType, KernelProfile, MachineConfig
 from tests.oracle.kvm import HUGE_PAGE_SIZE, PAGE_SIZE
 
 BACKINGS: Final = (PAGE_SIZE, HUGE_PAGE_SIZE)

@@ -10,7 +10,7 @@ import numpy as np
 
 from app.main import create_app
 from app.settings import LogLevel, Settings
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AccessOutcome,
     Action,
     Bitmap,
@@ -24,8 +24,8 @@ from app.sim.actions import (
     SetManualProtect,
     SetMemoryRegion,
 )
-from app.sim.base.errors import KvmError
-from app.sim.machine import Machine
+from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.sim.machine import Machine
 from tests.oracle import guest, kvm
 from tests.oracle.answers import Answer
 from tests.oracle.ground import ARENA_BYTES, LOG, READONLY, USER_BASE, Access, HostFacts, gfns_of

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from app.sim import actions as a
+from hacdbs_sim.sim import actions as a
 from tests.oracle import kvm, scripts
 from tests.oracle.answers import Answer
 from tests.oracle.comparing import Comparison

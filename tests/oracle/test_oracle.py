@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.sim.actions import GetDirtyLog, GuestWrite, SetManualProtect, SetMemoryRegion
+from hacdbs_sim.sim.actions import GetDirtyLog, GuestWrite, SetManualProtect, SetMemoryRegion
 from tests.oracle import kvm
 from tests.oracle.answers import Answer
 from tests.oracle.comparing import Comparison, Difference, Start

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from typing_extensions import override
 
-from app.sim import actions as a
+from hacdbs_sim.sim import actions as a
 from tests.oracle.answers import Answer
 from tests.oracle.ground import LOG, gfns_of
 from tests.oracle.kvm import PAGE_SIZE

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.client import serve_in_thread
+from hacdbs_sim.client import serve_in_thread
 
 Run = Callable[..., pytest.RunResult]
 

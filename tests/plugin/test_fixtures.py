@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from app.client import Service, serve_in_thread
-from app.pytest_plugin.telling import SHOWN_SENDINGS, sections_of
-from app.pytest_plugin.testbed import Testbed
+from hacdbs_sim.client import Service, serve_in_thread
+from hacdbs_sim.pytest_plugin.failure_report import SHOWN_SENDINGS, sections_of
+from hacdbs_sim.pytest_plugin.testbed import Testbed
 from tests.plugin.conftest import Run
 from tests.unit.client.test_docs import EXAMPLES
 
@@ -239,7 +239,7 @@ def test_a_random_seed_is_shown_and_all_workers_have_it(
         """
         import pathlib
         import pytest
-        from app.pytest_plugin import SEED_KEY
+        from hacdbs_sim.pytest_plugin import SEED_KEY
 
         @pytest.mark.parametrize("number", range(8))
         def test_seed(pytestconfig, number):

@@ -19,7 +19,7 @@ USES = """
 def test_pytest_finds_it_by_its_entry_point() -> None:
     (found,) = entry_points(group="pytest11", name="hacdbs-sim")
 
-    assert found.value == "app.pytest_plugin"
+    assert found.value == "hacdbs_sim.pytest_plugin"
 
 
 def test_it_imports_nothing_of_the_application_until_a_fixture_is_used(
@@ -29,13 +29,15 @@ def test_it_imports_nothing_of_the_application_until_a_fixture_is_used(
         """
         import sys
 
+        OURS = {"app", "hacdbs_sim", "httpx", "numpy"}
+
         def loaded():
-            return {name for name in sys.modules if name.split(".")[0] in {"app", "httpx", "numpy"}}
+            return {name for name in sys.modules if name.split(".")[0] in OURS}
 
         EARLY = loaded()
 
         def test_nothing_is_there():
-            assert EARLY == loaded() == {"app", "app.pytest_plugin"}
+            assert EARLY == loaded() == {"hacdbs_sim", "hacdbs_sim.pytest_plugin"}
 
         def test_use(hacdbs_client):
             assert "app.main" in loaded()
@@ -59,11 +61,11 @@ def line_of(module: str, text: str) -> int:
 
 
 AT_IMPORT = [
-    ("app/sim/machine/vm.py", "class Machine"),
-    ("app/fleet/fleet.py", "class Fleet"),
+    ("hacdbs_sim/sim/machine/vm.py", "class Machine"),
+    ("app/service/fleet.py", "class Fleet"),
     ("app/main.py", "def create_app"),
-    ("app/client/call.py", "class Call"),
-    ("app/pytest_plugin/testbed.py", "class Testbed"),
+    ("hacdbs_sim/client/call.py", "class Call"),
+    ("hacdbs_sim/pytest_plugin/testbed.py", "class Testbed"),
 ]
 
 
@@ -73,7 +75,7 @@ def test_coverage_counts_what_runs_at_import(
 ) -> None:
     pytester.makepyfile(USES)
 
-    result = run_apart("--cov=app", "--cov-report=json", *workers)
+    result = run_apart("--cov=app", "--cov=hacdbs_sim", "--cov-report=json", *workers)
 
     result.assert_outcomes(passed=1)
     for module, text in AT_IMPORT:
@@ -86,7 +88,7 @@ def test_a_plugin_that_imported_it_early_would_be_found_out(
     pytester.makepyfile(USES, eager="import app.main")
     pytester.syspathinsert()
 
-    result = run_apart("-p", "eager", "--cov=app", "--cov-report=json")
+    result = run_apart("-p", "eager", "--cov=app", "--cov=hacdbs_sim", "--cov-report=json")
 
     result.assert_outcomes(passed=1)
     module, text = AT_IMPORT[0]

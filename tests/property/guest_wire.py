@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     Action,
     AddWorkload,
     AdvanceClock,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     Action,
     AddWorkload,
     AdvanceClock,

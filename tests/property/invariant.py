@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from app.sim.actions import Bitmap, ClearDirtyLog, DirtyLogOutcome
-from tests.property.sights import Pages, Step, offsets_in, pages_of_words
+from hacdbs_sim.sim.actions import Bitmap, ClearDirtyLog, DirtyLogOutcome
+from tests.property.states import Pages, Step, offsets_in, pages_of_words
 
 
 class Invariant:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from typing_extensions import override
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AcceleratorOutcome,
     AcceleratorReport,
     ClearDirtyLog,
@@ -19,12 +19,12 @@ from app.sim.actions import (
     Trace,
     UnitStatus,
 )
-from app.sim.arm64.regions import stage2_of
-from app.sim.base.errors import KvmError
-from app.sim.guest.trace import TracePlan
-from app.sim.machine import Machine
+from hacdbs_sim.sim.arm64.regions import stage2_of
+from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.sim.guest.trace import TracePlan
+from hacdbs_sim.sim.machine import Machine
 from tests.property.invariant import Invariant
-from tests.property.sights import (
+from tests.property.states import (
     Sight,
     Step,
     copy_of,

@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 from typing_extensions import override
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AccessOutcome,
     AddWorkload,
     AdvanceClock,
@@ -20,7 +20,7 @@ from app.sim.actions import (
     WorkloadView,
 )
 from tests.property.invariant import Invariant
-from tests.property.sights import Sight, Step, copy_of, offsets_in
+from tests.property.states import Sight, Step, copy_of, offsets_in
 from tests.support.scalar_model import Refused
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from typing_extensions import override
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AddWorkload,
     AdvanceClock,
     ArmFault,
@@ -23,7 +23,7 @@ from app.sim.actions import (
     TrackVersions,
 )
 from tests.property.invariant import Invariant, asked_of, reported
-from tests.property.sights import (
+from tests.property.states import (
     Pages,
     Step,
     offsets_in,

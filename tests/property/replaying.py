@@ -11,7 +11,7 @@ import httpx
 
 from app.main import create_app
 from app.settings import LogLevel, Settings
-from app.sim.actions import Action, AddWorkload, TrackVersions
+from hacdbs_sim.sim.actions import Action, AddWorkload, TrackVersions
 from tests.property.guest_wire import body_of, op_of
 from tests.property.stories import Story
 from tests.support.scalar_model import Refused

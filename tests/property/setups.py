@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.sim.actions import CostModel, KernelProfile, MachineConfig
+from hacdbs_sim.sim.actions import CostModel, KernelProfile, MachineConfig
 from tests.property.dice import Dice
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
 

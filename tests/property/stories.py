@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     Action,
     DirtyLogOutcome,
     GuestRun,
@@ -18,12 +18,12 @@ from app.sim.actions import (
     MachineConfig,
     SetCpuOnline,
 )
-from app.sim.machine import Machine
+from hacdbs_sim.sim.machine import Machine
 from tests.oracle.shrinking import shorten
 from tests.property.dice import Dice
 from tests.property.invariants import STEPWISE
 from tests.property.setups import draw_config
-from tests.property.sights import Sight, Step, stage2_state, whole_state
+from tests.property.states import Sight, Step, stage2_state, whole_state
 from tests.property.walking import Walk
 from tests.support.lockstep import Lockstep
 from tests.support.scalar_model import Refused

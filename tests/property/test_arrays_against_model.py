@@ -14,7 +14,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AcceleratorReport,
     ArmFault,
     ClearDirtyLog,
@@ -32,7 +32,7 @@ from app.sim.actions import (
     MachineConfig,
     SetMemoryRegion,
 )
-from app.sim.base import words
+from hacdbs_sim.sim.base import words
 from tests.support.lockstep import Lockstep
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
 from tests.support.strategies import page_ranges, user_bitmaps

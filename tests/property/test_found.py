@@ -1,6 +1,6 @@
 """Stories that failed once, as the walks found and shortened them."""
 
-from app.sim.actions import GuestWrite, MachineConfig, SetMemoryRegion
+from hacdbs_sim.sim.actions import GuestWrite, MachineConfig, SetMemoryRegion
 from tests.property.stories import failure_of
 from tests.support.strategies import page_ranges
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     Action,
     AddWorkload,
     AdvanceClock,
@@ -37,17 +37,17 @@ from app.sim.actions import (
     WorkloadSpec,
     Writer,
 )
-from app.sim.arm64.regions import stage2_of
-from app.sim.arm64.stage2 import Stage2
-from app.sim.arm64.sysregs import Hacdbsbr
-from app.sim.base.errors import KvmError
-from app.sim.machine import Machine
+from hacdbs_sim.sim.arm64.regions import stage2_of
+from hacdbs_sim.sim.arm64.stage2 import Stage2
+from hacdbs_sim.sim.arm64.sysregs import Hacdbsbr
+from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.sim.machine import Machine
 from tests.property import invariants_of_calls as calls
 from tests.property import invariants_of_guest as guest
 from tests.property import invariants_of_memory as memory
 from tests.property.invariant import Invariant
 from tests.property.invariants import STEPWISE
-from tests.property.sights import Sight, Step, whole_state
+from tests.property.states import Sight, Step, whole_state
 from tests.support.scalar_model import Refused
 from tests.support.strategies import page_ranges
 

@@ -15,7 +15,7 @@ from typing import Final, get_args
 
 import pytest
 
-from app.sim.actions import Action, FaultType, KernelProfile
+from hacdbs_sim.sim.actions import Action, FaultType, KernelProfile
 from tests.conftest import WALK_STEPS
 from tests.property.dice import SeededDice
 from tests.property.replaying import replay

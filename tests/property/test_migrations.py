@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sim import actions as a
-from app.sim.machine import Machine
-from app.vmm import AutoConverge, ClearOrder, MigrationSpec, Precopy, Report, Scheduled
-from app.vmm import TimeoutStrategy as Strategy
-from app.vmm.spec import NS_PER_SECOND
+from hacdbs_sim.sim import actions as a
+from hacdbs_sim.sim.machine import Machine
+from hacdbs_sim.vmm import AutoConverge, ClearOrder, MigrationSpec, Precopy, Report, Scheduled
+from hacdbs_sim.vmm import TimeoutStrategy as Strategy
+from hacdbs_sim.vmm.spec import NS_PER_SECOND
 
 LOGS = int(a.MemslotFlags.LOG_DIRTY_PAGES)
 

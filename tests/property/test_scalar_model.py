@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AcceleratorReport,
     ArmFault,
     ClearDirtyLog,
@@ -283,4 +283,6 @@ def test_model_imports_nothing_of_the_service_but_its_actions() -> None:
     plain = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
 
     assert len(modules) >= 8
-    assert {name for name in imported | plain if name.startswith("app")} == {"app.sim.actions"}
+    assert {name for name in imported | plain if name.startswith("app")} == {
+        "hacdbs_sim.sim.actions"
+    }

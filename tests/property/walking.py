@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     Action,
     ArmFault,
     Bitmap,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     Action,
     AddWorkload,
     AdvanceClock,
@@ -27,7 +27,7 @@ from app.sim.actions import (
     Writer,
     Zipf,
 )
-from app.traces.recording import shipped
+from hacdbs_sim.traces.recording import shipped
 
 if TYPE_CHECKING:
     from tests.property.walking import Walk

@@ -2,7 +2,7 @@ from collections.abc import Generator
 
 import pytest
 
-from app.client import Client
+from hacdbs_sim.client import Client
 
 
 @pytest.fixture(scope="session")

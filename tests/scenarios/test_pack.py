@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.client import Client, ScenarioOutcome
-from app.scenarios.shipping import load, names
+from hacdbs_sim.client import Client, ScenarioOutcome
+from hacdbs_sim.scenarios.builtin import load, names
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "scenarios.md"
 

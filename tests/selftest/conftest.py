@@ -3,9 +3,9 @@ from collections.abc import AsyncIterator, Generator
 import httpx
 import pytest
 
-from app.cli.service import running_service
 from app.main import create_app
 from app.settings import LogLevel, Settings
+from hacdbs_sim.cli.service import running_service
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.sim.kvm.dirty_bitmap import LogWindow
+from hacdbs_sim.sim.kvm.dirty_bitmap import LogWindow
 from tests.selftest.harness import MODES, Mode, Plan, Run, run
 from tests.selftest.verifying import VerificationError, Verified
 from tests.selftest.wrong import WRONG, WrongService

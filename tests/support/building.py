@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     ArmFault,
     Bitmap,
     ClearDirtyLog,
@@ -21,7 +21,7 @@ from app.sim.actions import (
     PageRanges,
     SetMemoryRegion,
 )
-from app.sim.machine import Machine
+from hacdbs_sim.sim.machine import Machine
 
 MIB = 1 << 20
 GIB = 1 << 30

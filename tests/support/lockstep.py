@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from app.sim.actions import Action, DirtyLogOutcome, LeafState, MachineConfig, Stage2Run
-from app.sim.base.errors import KvmError
-from app.sim.machine import Machine
+from hacdbs_sim.sim.actions import Action, DirtyLogOutcome, LeafState, MachineConfig, Stage2Run
+from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.sim.machine import Machine
 from tests.support.scalar_model import Refused, ScalarMachine
 
 ALL_RUNS = 1 << 62

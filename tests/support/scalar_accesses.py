@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AccessOutcome,
     Gfns,
     GuestRead,

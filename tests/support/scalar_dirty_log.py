@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AcceleratorOutcome,
     AcceleratorReport,
     EntryError,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from app.sim.actions import FaultSpec, FaultType, FaultView, LastHit, LogOp, MachineConfig
+from hacdbs_sim.sim.actions import FaultSpec, FaultType, FaultView, LastHit, LogOp, MachineConfig
 from tests.support.scalar_refusal import Refused
 
 ENTRY_FAULTS: Final = (FaultType.STRUCTF, FaultType.IPAF, FaultType.IPAHACF)

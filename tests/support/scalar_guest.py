@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AccessOutcome,
     AddWorkload,
     AdvanceClock,

@@ -6,7 +6,7 @@ other.
 
 from dataclasses import dataclass
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     MachineConfig,
     MemslotChange,
     MemslotFlags,

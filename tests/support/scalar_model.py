@@ -1,6 +1,6 @@
 """A whole VM in plain Python: the independent oracle of the core.
 
-`ScalarMachine` performs the same actions as `app.sim.machine.Machine` and answers the same values,
+`ScalarMachine` performs the same actions as `hacdbs_sim.sim.machine.Machine` and answers the same values,
 from dicts, sets and loops over single pages and entries. It imports nothing of `app` but the
 actions. Where a figure in the core follows from a closed form, here it is counted step by step.
 """
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AccessOutcome,
     Action,
     AddWorkload,

@@ -7,7 +7,7 @@ write-protection and splitting do is design.md 3.2.
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from app.sim.actions import LeafState, Stage2Run
+from hacdbs_sim.sim.actions import LeafState, Stage2Run
 
 Leaf: TypeAlias = tuple[int, int]
 """(lookup level, first gfn)."""

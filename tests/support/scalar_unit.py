@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from app.sim.actions import LeafState, UnitStatus, UnitView
+from hacdbs_sim.sim.actions import LeafState, UnitStatus, UnitView
 from tests.support.scalar_stage2 import ScalarStage2
 
 IPA_MASK: Final = ((1 << 56) - 1) & ~((1 << 12) - 1)

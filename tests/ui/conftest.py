@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from app.client import Client, Service, Vm, serve_in_thread
+from hacdbs_sim.client import Client, Service, Vm, serve_in_thread
 
 CHROMIUM: Final = Path("/usr/bin/chromium")
 MEMSLOT: Final[Any] = {

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from app.client import Client, Vm, serve_in_thread
+from hacdbs_sim.client import Client, Vm, serve_in_thread
 from tests.ui.conftest import MEMSLOT, Opening
 
 PHONE: dict[str, Any] = {

@@ -5,7 +5,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-from app.client import Client, Vm
+from hacdbs_sim.client import Client, Vm
 from tests.ui.conftest import BASE_GFN, Opening, Watched
 
 Colour = list[int]

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, expect
 
-from app.client import Client
+from hacdbs_sim.client import Client
 from tests.ui.conftest import Watched
 
 LONG = 30_000

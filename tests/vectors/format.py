@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AcceleratorReport,
     Action,
     DirtyLogOutcome,

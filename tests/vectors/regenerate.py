@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.sim.actions import DirtyLogOutcome
+from hacdbs_sim.sim.actions import DirtyLogOutcome
 from tests.support.scalar_model import ScalarMachine
 from tests.vectors.format import FILES, expected_of, text_of, window_of
 from tests.vectors.wire import action_of, config_of

@@ -8,8 +8,8 @@ import pytest
 
 from app.main import create_app
 from app.settings import LogLevel, Settings
-from app.sim.actions import DirtyLogOutcome
-from app.sim.machine import Machine
+from hacdbs_sim.sim.actions import DirtyLogOutcome
+from hacdbs_sim.sim.machine import Machine
 from tests.support.lockstep import ALL_RUNS
 from tests.vectors.calls import answers_to
 from tests.vectors.format import FILES, Vector, expected_of, vectors_in, window_of

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from app.cli.service import ServiceNotStartedError, running_service, stop
+from hacdbs_sim.cli.service import ServiceNotStartedError, running_service, stop
 
 DEAF = """
 import signal, time

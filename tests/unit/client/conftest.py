@@ -2,7 +2,7 @@ from collections.abc import Generator
 
 import pytest
 
-from app.client import Client, MemslotSpec, Vm
+from hacdbs_sim.client import Client, MemslotSpec, Vm
 
 NPAGES = 1_000
 BASE_GFN = 0x40000

@@ -7,7 +7,7 @@ from typing import assert_type
 import numpy as np
 import pytest
 
-from app.client import (
+from hacdbs_sim.client import (
     Access,
     AsyncClient,
     BadRequestError,

@@ -5,8 +5,15 @@ from typing import Any
 
 import pytest
 
-from app.client import AsyncClient, Client, ConflictError, NotFoundError, Vm, WaitTimeoutError
-from app.client.migrating import has_reached
+from hacdbs_sim.client import (
+    AsyncClient,
+    Client,
+    ConflictError,
+    NotFoundError,
+    Vm,
+    WaitTimeoutError,
+)
+from hacdbs_sim.client.migrating import has_reached
 from tests.unit.client.conftest import MEMSLOT
 
 PACED = 10_000

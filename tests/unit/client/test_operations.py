@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.client import (
+from hacdbs_sim.client import (
     AsyncClient,
     AsyncSession,
     AsyncSlot,
@@ -27,8 +27,8 @@ from app.client import (
     outcomes,
     reports,
 )
-from app.client.answers import Answer
-from app.client.binding import AsyncHandle, Handle
+from hacdbs_sim.client.answers import Answer
+from hacdbs_sim.client.binding import AsyncHandle, Handle
 from tests.unit.client.conftest import BASE_GFN, MEMSLOT
 
 DOCUMENT = json.loads((Path(__file__).parents[3] / "openapi/openapi.json").read_bytes())

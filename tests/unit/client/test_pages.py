@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.client.cleaning import CleaningReport, Software
-from app.client.pages import (
+from hacdbs_sim.client.cleaning import CleaningReport, Software
+from hacdbs_sim.client.pages import (
     DirtyLog,
     LogWindow,
     bitmap_of,

@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 from typing_extensions import override
 
-from app.client import (
+from app.settings import URL_VARIABLE, Settings
+from hacdbs_sim.client import (
     AsyncClient,
     Client,
     ConflictError,
@@ -20,9 +21,8 @@ from app.client import (
     WaitTimeoutError,
     serve_in_thread,
 )
-from app.client.connecting import DEFAULT_URL
-from app.client.in_process import ThreadTransport, load_application
-from app.settings import URL_VARIABLE, Settings
+from hacdbs_sim.client.connecting import DEFAULT_URL
+from hacdbs_sim.client.in_process import ThreadTransport, load_application
 
 TOKEN = "a-token"  # noqa: S105 - of these tests
 

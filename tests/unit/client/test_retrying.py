@@ -7,7 +7,7 @@ from collections.abc import Generator
 import httpx
 import pytest
 
-from app.client import (
+from hacdbs_sim.client import (
     AsyncClient,
     Client,
     ConflictError,
@@ -18,8 +18,8 @@ from app.client import (
     Vm,
     serve_in_thread,
 )
-from app.client.call import Call, nothing, post
-from app.client.retrying import Exchange, Retrying
+from hacdbs_sim.client.call import Call, nothing, post
+from hacdbs_sim.client.retrying import Exchange, Retrying
 from tests.unit.client.conftest import BASE_GFN, MEMSLOT
 from tests.unit.client.lossy_proxy import LossyProxy, lossy_proxy
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.scenarios.reading import BadDocumentError, explain, line_of, parse
+from hacdbs_sim.scenarios.reading import BadDocumentError, explain, line_of, parse
 
 TEXT = """\
 scenario: one

@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from app.traces.figures import Figures, figures_of, pages_over_time, rewritten
-from app.traces.plot import MAX_COLUMNS, MAX_ROWS, heat_of, png_of, svg_of
-from app.traces.recording import SHIPPED, Recording, recording_of, shipped
+from hacdbs_sim.traces.figures import Figures, figures_of, pages_over_time, rewritten
+from hacdbs_sim.traces.plot import MAX_COLUMNS, MAX_ROWS, heat_of, png_of, svg_of
+from hacdbs_sim.traces.recording import SHIPPED, Recording, recording_of, shipped
 
 
 def made(*intervals: list[int]) -> Recording:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.traces import lackey
-from app.traces.lackey import import_lackey
-from app.traces.recording import RecordingError
+from hacdbs_sim.traces import lackey
+from hacdbs_sim.traces.lackey import import_lackey
+from hacdbs_sim.traces.recording import RecordingError
 
 REAL = Path(__file__).with_name("true.lackey").read_bytes()
 STORE = re.compile(rb" [SM] ([0-9a-fA-F]{1,16}),([1-9][0-9]{0,3})")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.traces.recording import SHIPPED, Recording, RecordingError, recording_of, shipped
+from hacdbs_sim.traces.recording import SHIPPED, Recording, RecordingError, recording_of, shipped
 
 PAGES = st.lists(st.lists(st.integers(0, 1 << 45), max_size=6), min_size=1, max_size=6)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.traces import soft_dirty
-from app.traces.recording import RecordingError
-from app.traces.soft_dirty import has_soft_dirty, record
+from hacdbs_sim.traces import soft_dirty
+from hacdbs_sim.traces.recording import RecordingError
+from hacdbs_sim.traces.soft_dirty import has_soft_dirty, record
 
 PAGE = mmap.PAGESIZE
 DIRTY = 1 << 55 | 1 << 63

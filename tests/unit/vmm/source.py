@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     KNOBS,
     AddWorkload,
     CostModel,
@@ -13,8 +13,8 @@ from app.sim.actions import (
     SetMemoryRegion,
     WorkloadSpec,
 )
-from app.sim.machine import Machine
-from app.vmm import MigrationSpec, Precopy, Report
+from hacdbs_sim.sim.machine import Machine
+from hacdbs_sim.vmm import MigrationSpec, Precopy, Report
 
 FREE = CostModel(**{knob.name: 0 for knob in KNOBS})
 PAGE_US = 4_096_000_000

@@ -1,6 +1,6 @@
 """The row of a run has the figures of its report."""
 
-from app.vmm import row_of
+from hacdbs_sim.vmm import row_of
 from tests.unit.vmm.source import migrated, source
 
 

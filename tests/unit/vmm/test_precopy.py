@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.sim import actions as a
-from app.sim.guest import running
-from app.vmm import AutoConverge, ClearOrder, MigrationStatus, Precopy, Report, Scheduled
-from app.vmm import TimeoutStrategy as Strategy
-from app.vmm.report import Reason
+from hacdbs_sim.sim import actions as a
+from hacdbs_sim.sim.guest import running
+from hacdbs_sim.vmm import AutoConverge, ClearOrder, MigrationStatus, Precopy, Report, Scheduled
+from hacdbs_sim.vmm import TimeoutStrategy as Strategy
+from hacdbs_sim.vmm.report import Reason
 from tests.unit.vmm.source import LOGS, NPAGES, PAGE_US, US, frames, migrated, source, spec, until
 
 

@@ -1,8 +1,8 @@
 """query-migrate's names and units: 4,096 pages, then 1,024, 256, and 64 with the guest paused."""
 
-from app.sim.actions import ArmFault, FaultSpec, FaultType
-from app.vmm import AutoConverge, Precopy
-from app.vmm.qmp import query_migrate
+from hacdbs_sim.sim.actions import ArmFault, FaultSpec, FaultType
+from hacdbs_sim.vmm import AutoConverge, Precopy
+from hacdbs_sim.vmm.qmp import query_migrate
 from tests.unit.vmm.source import US, migrated, source, spec, until
 
 SENT = 4096 + 1024 + 256 + 64

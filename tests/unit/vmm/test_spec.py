@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from app.sim.actions import SetMemoryRegion
-from app.vmm import AutoConverge, ClearOrder, Precopy, Scheduled
-from app.vmm.errors import InvalidMigrationError
-from app.vmm.spec import MAX_SCHEDULED
+from hacdbs_sim.sim.actions import SetMemoryRegion
+from hacdbs_sim.vmm import AutoConverge, ClearOrder, Precopy, Scheduled
+from hacdbs_sim.vmm.errors import InvalidMigrationError
+from hacdbs_sim.vmm.spec import MAX_SCHEDULED
 from tests.unit.vmm.source import LOGS, source, spec
 
 UNDO = Scheduled(0, "delete_memslot", SetMemoryRegion(0))

@@ -1,7 +1,7 @@
 """Auto-converge, look by look."""
 
-from app.vmm import AutoConverge
-from app.vmm.throttle import Throttle
+from hacdbs_sim.vmm import AutoConverge
+from hacdbs_sim.vmm.throttle import Throttle
 
 
 def test_without_auto_converge_nothing_throttles() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.vmm.versions import MAX_LOST_RANGES, Arrived
+from hacdbs_sim.vmm.versions import MAX_LOST_RANGES, Arrived
 
 NPAGES = 1_000
 WORDS = 16

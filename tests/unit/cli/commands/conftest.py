@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.cli import cli
-from app.client import Client, Service, Vm, serve_in_thread
+from hacdbs_sim.cli import cli
+from hacdbs_sim.client import Client, Service, Vm, serve_in_thread
 
 BASE_GFN = 0x40000
 SLOT = "0:0x40000000:4MiB:log"

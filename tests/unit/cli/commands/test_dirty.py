@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.client import Vm
+from hacdbs_sim.client import Vm
 from tests.unit.cli.commands.conftest import BASE_GFN, NPAGES, Run, RunJson
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.client import Client, Vm
+from hacdbs_sim.client import Client, Vm
 from tests.unit.cli.commands.conftest import BASE_GFN, Run, RunJson
 
 

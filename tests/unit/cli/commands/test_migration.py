@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from app.cli import cli
-from app.cli.commands import service as service_commands
-from app.cli.ending import Ending
-from app.cli.progress import SHOWN_PASSES, Shown, showing
-from app.client import Client, Vm
-from app.client.reports import Iteration
+from hacdbs_sim.cli import cli
+from hacdbs_sim.cli.commands import service as service_commands
+from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.cli.progress import SHOWN_PASSES, Shown, showing
+from hacdbs_sim.client import Client, Vm
+from hacdbs_sim.client.reports import Iteration
 from tests.unit.cli.commands.conftest import Run, RunJson
 
 SMALL = """\

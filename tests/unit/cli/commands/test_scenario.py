@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.cli.ending import Ending
-from app.client import Client
-from app.scenarios.shipping import load, names
+from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.client import Client
+from hacdbs_sim.scenarios.builtin import load, names
 from tests.unit.cli.commands.conftest import Run, RunJson
 
 GOOD = """\

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.cli import cli
-from app.cli.commands import trace
-from app.cli.ending import Ending
-from app.traces.recording import SHIPPED, Recording, recording_of
+from hacdbs_sim.cli import cli
+from hacdbs_sim.cli.commands import trace
+from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.traces.recording import SHIPPED, Recording, recording_of
 
 LACKEY = Path(__file__).parents[2] / "traces" / "true.lackey"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.client import Client, NotFoundError, Vm
+from hacdbs_sim.client import Client, NotFoundError, Vm
 from tests.unit.cli.commands.conftest import BASE_GFN, SLOT, Run, RunJson
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.sim.arm64.dirty_bit import ClearConfig, KernelProfile
+from hacdbs_sim.sim.arm64.dirty_bit import ClearConfig, KernelProfile
 from tests.support.building import GIB, MIB
 
 FIXED, V1 = KernelProfile.FIXED, KernelProfile.V1

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.sim.arm64 import descriptor
-from app.sim.arm64.descriptor import (
+from hacdbs_sim.sim.arm64 import descriptor
+from hacdbs_sim.sim.arm64.descriptor import (
     READ_ONLY,
     READ_WRITE,
     STATES,

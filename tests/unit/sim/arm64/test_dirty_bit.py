@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AcceleratorOutcome,
     AcceleratorReport,
     DirtyLogOutcome,
@@ -20,10 +20,10 @@ from app.sim.actions import (
     SetManualProtect,
     SoftwareReport,
 )
-from app.sim.arm64.clear_plan import plan_clear
-from app.sim.arm64.sysregs import ErrReason, Hacdbscons
-from app.sim.base import words
-from app.sim.machine import Machine
+from hacdbs_sim.sim.arm64.clear_plan import plan_clear
+from hacdbs_sim.sim.arm64.sysregs import ErrReason, Hacdbscons
+from hacdbs_sim.sim.base import words
+from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     GIB,
     MIB,

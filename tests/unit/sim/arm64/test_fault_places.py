@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AcceleratorOutcome,
     AcceleratorReport,
     EntryError,
@@ -14,7 +14,7 @@ from app.sim.actions import (
     LastHit,
     LogOp,
 )
-from app.sim.base.errors import Errno
+from hacdbs_sim.sim.base.errors import Errno
 from tests.support.building import (
     MIB,
     arm,

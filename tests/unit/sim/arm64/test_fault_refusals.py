@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.sim.actions import FaultType, LogOp
-from app.sim.base.errors import KvmError, NoSuchFaultError
+from hacdbs_sim.sim.actions import FaultType, LogOp
+from hacdbs_sim.sim.base.errors import KvmError, NoSuchFaultError
 from tests.support.building import arm, machine
 
 SENSELESS = "senseless_fault"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     ArmFault,
     DisarmFault,
     FaultSpec,
@@ -19,12 +19,12 @@ from app.sim.actions import (
     LogOp,
     SetMemoryRegion,
 )
-from app.sim.arm64.faults import ArmedFault, draw
-from app.sim.base.errors import NoSuchFaultError
+from hacdbs_sim.sim.arm64.faults import ArmedFault, draw
+from hacdbs_sim.sim.base.errors import NoSuchFaultError
 from tests.support.building import LOG, arm, clear, get, machine, write
 
 if TYPE_CHECKING:
-    from app.sim.machine import Machine
+    from hacdbs_sim.sim.machine import Machine
 
 
 def fired(spec: FaultSpec, opportunities: int, seed: int = 0, ordinal: int = 1) -> list[int]:

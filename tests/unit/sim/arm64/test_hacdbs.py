@@ -1,7 +1,7 @@
 import pytest
 from typing_extensions import override
 
-from app.sim.arm64.hacdbs import (
+from hacdbs_sim.sim.arm64.hacdbs import (
     TRANSITIONS,
     Unit,
     UnitEvent,
@@ -11,7 +11,7 @@ from app.sim.arm64.hacdbs import (
     interrupt_asserted,
     is_failure,
 )
-from app.sim.arm64.sysregs import ErrReason, Hacdbsbr, Hacdbscons
+from hacdbs_sim.sim.arm64.sysregs import ErrReason, Hacdbsbr, Hacdbscons
 
 
 def walk(**changes: object) -> Walk:

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sim.arm64 import hdbss
-from app.sim.arm64.hdbss import HdbssEntry
+from hacdbs_sim.sim.arm64 import hdbss
+from hacdbs_sim.sim.arm64.hdbss import HdbssEntry
 
 entries = st.builds(
     HdbssEntry, st.booleans(), st.integers(-4, 3), st.integers(0, 2**44 - 1).map(lambda p: p << 12)

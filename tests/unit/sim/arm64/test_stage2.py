@@ -7,7 +7,7 @@ The slot begins 300 pages before a 2 MiB block that comes before its first 1 GiB
 import numpy as np
 import pytest
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AccessOutcome,
     EntryError,
     ErrorReason,
@@ -17,9 +17,9 @@ from app.sim.actions import (
     HostUnmap,
     SetManualProtect,
 )
-from app.sim.arm64.regions import stage2_of
-from app.sim.arm64.stage2 import Stage2
-from app.sim.machine import Machine
+from hacdbs_sim.sim.arm64.regions import stage2_of
+from hacdbs_sim.sim.arm64.stage2 import Stage2
+from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     GIB,
     LOG,

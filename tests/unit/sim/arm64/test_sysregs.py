@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sim.arm64 import sysregs
-from app.sim.arm64.sysregs import ErrReason, Hacdbsbr, Hacdbscons
+from hacdbs_sim.sim.arm64 import sysregs
+from hacdbs_sim.sim.arm64.sysregs import ErrReason, Hacdbsbr, Hacdbscons
 
 
 @given(st.integers(0, 9), st.booleans(), st.integers(0, 2**35 - 1))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     Bitmap,
     ClearDirtyLog,
     DirtyLogOutcome,
@@ -19,8 +19,8 @@ from app.sim.actions import (
     KernelProfile,
     PageRanges,
 )
-from app.sim.base import words
-from app.sim.machine import Machine
+from hacdbs_sim.sim.base import words
+from hacdbs_sim.sim.machine import Machine
 from tests.support.building import MIB, arm, machine, pages_of, set_log, states
 
 PAGES = 4096 - 29

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.sim.actions import Bitmap, ClearDirtyLog, FaultType
+from hacdbs_sim.sim.actions import Bitmap, ClearDirtyLog, FaultType
 from tests.support.building import arm, get, machine, write
 
 PAGES = 1 << 26

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.sim.actions import DirtyLogOutcome, FaultType, HostUnmap, HostWrite, KernelProfile
-from app.sim.arm64.regions import stage2_of
-from app.sim.machine import Machine
+from hacdbs_sim.sim.actions import DirtyLogOutcome, FaultType, HostUnmap, HostWrite, KernelProfile
+from hacdbs_sim.sim.arm64.regions import stage2_of
+from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     arm,
     clear,

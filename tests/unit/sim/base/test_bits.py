@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sim.base import bits
-from app.sim.base.bits import Bits
+from hacdbs_sim.sim.base import bits
+from hacdbs_sim.sim.base.bits import Bits
 
 fields = st.tuples(st.integers(0, 63), st.integers(0, 63)).map(lambda p: Bits(max(p), min(p)))
 

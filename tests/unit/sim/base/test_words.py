@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sim.base import words as w
-from app.sim.base.pages import Gfns, PageRanges
+from hacdbs_sim.sim.base import words as w
+from hacdbs_sim.sim.base.pages import Gfns, PageRanges
 from tests.support.building import pages_of
 
 word_lists = st.lists(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sim.guest.clock import ClockView, GuestClock
+from hacdbs_sim.sim.guest.clock import ClockView, GuestClock
 
 SLICES = st.lists(
     st.tuples(st.integers(1, 10**6), st.integers(0, 99), st.integers(0, 10**9)), max_size=8

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     KNOBS,
     AcceleratorOutcome,
     AcceleratorReport,
@@ -14,8 +14,8 @@ from app.sim.actions import (
     MachineConfig,
     SoftwareReport,
 )
-from app.sim.base.errors import InvalidArgumentError
-from app.sim.machine import Machine
+from hacdbs_sim.sim.base.errors import InvalidArgumentError
+from hacdbs_sim.sim.machine import Machine
 
 PRIMES = CostModel(
     translation_fault_ps=2_000,

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.sim.actions import HotSet, Moving, Pattern, Sequential, Uniform, Zipf
-from app.sim.base.errors import InvalidWorkloadError
-from app.sim.guest.draws import derived_seed, draws
-from app.sim.guest.trace import Trace
-from app.sim.guest.zipf import ZipfTable, zipf_table
+from hacdbs_sim.sim.actions import HotSet, Moving, Pattern, Sequential, Uniform, Zipf
+from hacdbs_sim.sim.base.errors import InvalidWorkloadError
+from hacdbs_sim.sim.guest.draws import derived_seed, draws
+from hacdbs_sim.sim.guest.trace import Trace
+from hacdbs_sim.sim.guest.zipf import ZipfTable, zipf_table
 from tests.support import scalar_workloads as scalar
 
 SEEDS = st.integers(0, (1 << 64) - 1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AccessOutcome,
     AddWorkload,
     AdvanceClock,
@@ -34,7 +34,7 @@ from app.sim.actions import (
     Writer,
     Zipf,
 )
-from app.sim.base.errors import (
+from hacdbs_sim.sim.base.errors import (
     InvalidArgumentError,
     InvalidWorkloadError,
     KvmError,
@@ -43,9 +43,9 @@ from app.sim.base.errors import (
     NoSuchWorkloadError,
     TooManyWritesError,
 )
-from app.sim.base.units import KIB
-from app.sim.guest.running import MAX_WRITES_PER_RUN, WRITES_PER_SLICE
-from app.sim.machine import Machine
+from hacdbs_sim.sim.base.units import KIB
+from hacdbs_sim.sim.guest.running import MAX_WRITES_PER_RUN, WRITES_PER_SLICE
+from hacdbs_sim.sim.machine import Machine
 
 PAGE = 4 * KIB
 BASE = 1 << 18

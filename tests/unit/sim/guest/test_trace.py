@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sim.base.errors import InvalidWorkloadError
-from app.sim.guest.trace import MAX_RECORDS, Trace, TracePlan
+from hacdbs_sim.sim.base.errors import InvalidWorkloadError
+from hacdbs_sim.sim.guest.trace import MAX_RECORDS, Trace, TracePlan
 
 
 def trace(*intervals: list[int], **rest: object) -> Trace:

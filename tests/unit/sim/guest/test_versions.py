@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     Gfns,
     GuestRead,
     GuestWrite,
@@ -16,10 +16,10 @@ from app.sim.actions import (
     SetMemoryRegion,
     TrackVersions,
 )
-from app.sim.base.errors import NoSuchMemslotError
-from app.sim.base.units import KIB
-from app.sim.guest.versions import FEW_RANGES
-from app.sim.machine import Machine
+from hacdbs_sim.sim.base.errors import NoSuchMemslotError
+from hacdbs_sim.sim.base.units import KIB
+from hacdbs_sim.sim.guest.versions import FEW_RANGES
+from hacdbs_sim.sim.machine import Machine
 
 PAGE = 4 * KIB
 BASE = 1 << 18

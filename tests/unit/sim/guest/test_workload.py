@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sim.actions import Burst, Sequential, Trace, WorkloadSpec, Zipf
-from app.sim.base.errors import InvalidWorkloadError
-from app.sim.guest.workload import Workload
+from hacdbs_sim.sim.actions import Burst, Sequential, Trace, WorkloadSpec, Zipf
+from hacdbs_sim.sim.base.errors import InvalidWorkloadError
+from hacdbs_sim.sim.guest.workload import Workload
 from tests.support import scalar_workloads as scalar
 
 BURSTS = st.builds(Burst, st.integers(1, 5000), st.integers(0, 5000))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AccessOutcome,
     GuestRead,
     GuestWrite,
@@ -14,7 +14,7 @@ from app.sim.actions import (
     SetManualProtect,
     SetMemoryRegion,
 )
-from app.sim.base.errors import GfnBeyondIpaSpaceError, NoSuchVcpuError
+from hacdbs_sim.sim.base.errors import GfnBeyondIpaSpaceError, NoSuchVcpuError
 from tests.support.building import (
     GIB,
     LOG,

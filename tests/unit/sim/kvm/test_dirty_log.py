@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     AcceleratorOutcome,
     Bitmap,
     ClearDirtyLog,
@@ -17,8 +17,8 @@ from app.sim.actions import (
     SetMemoryRegion,
     SoftwareReport,
 )
-from app.sim.base.errors import CopyToUserError, KvmError, NoSuchCpuError
-from app.sim.machine import Machine
+from hacdbs_sim.sim.base.errors import CopyToUserError, KvmError, NoSuchCpuError
+from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     LOG,
     MIB,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     HostWrite,
     MachineConfig,
     MemslotChange,
@@ -12,8 +12,8 @@ from app.sim.actions import (
     SetManualProtect,
     SetMemoryRegion,
 )
-from app.sim.base.errors import KvmError
-from app.sim.machine import Machine
+from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     GIB,
     LOG,

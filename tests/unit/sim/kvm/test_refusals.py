@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     Bitmap,
     ClearDirtyLog,
     GetDirtyLog,
@@ -13,8 +13,8 @@ from app.sim.actions import (
     PageSet,
     SetMemoryRegion,
 )
-from app.sim.base.errors import KvmError
-from app.sim.machine import Machine
+from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.sim.machine import Machine
 from tests.support.building import LOG, MIB, READONLY, bitmap, gfns, machine, ranges
 
 A = 0x4000_0000

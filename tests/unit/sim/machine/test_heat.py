@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     GetDirtyLog,
     GuestRead,
     GuestWrite,
@@ -15,8 +15,8 @@ from app.sim.actions import (
     LeafState,
     SetMemoryRegion,
 )
-from app.sim.base.errors import NoSuchMemslotError
-from app.sim.machine import MAX_BINS, Heat, Machine
+from hacdbs_sim.sim.base.errors import NoSuchMemslotError
+from hacdbs_sim.sim.machine import MAX_BINS, Heat, Machine
 from tests.support.building import LOG, MIB, gfns, machine, pages_of, ranges
 
 BASE = 512

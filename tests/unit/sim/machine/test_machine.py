@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.sim.actions import (
+from hacdbs_sim.sim.actions import (
     FaultType,
     GuestRead,
     GuestWrite,
@@ -17,8 +17,13 @@ from app.sim.actions import (
     SetManualProtect,
     SetMemoryRegion,
 )
-from app.sim.base.errors import KvmError, LastCpuError, MemslotsPresentError, NoSuchMemslotError
-from app.sim.machine import COUNTERS, Machine
+from hacdbs_sim.sim.base.errors import (
+    KvmError,
+    LastCpuError,
+    MemslotsPresentError,
+    NoSuchMemslotError,
+)
+from hacdbs_sim.sim.machine import COUNTERS, Machine
 from tests.support.building import (
     LOG,
     MIB,

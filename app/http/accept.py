@@ -1,0 +1,52 @@
+"""Which of two forms a caller accepts: JSON, or another: the ioctl's own bytes, a stream of events."""
+
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from .raw_headers import every
+from .responses import CSV_MEDIA_TYPE, EVENTS_MEDIA_TYPE, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
+
+
+def _qualities(accept: str) -> dict[str, float]:
+    """Read an Accept header: media range to quality; a quality that is none counts as 0."""
+    qualities = {}
+    for item in accept.lower().split(","):
+        media_range, *parameters = (part.strip() for part in item.split(";"))
+        text = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        qualities[media_range] = float(text) if text.replace(".", "", 1).isdecimal() else 0.0
+    return qualities
+
+
+def _accepts(request: Request, media_type: str) -> bool:
+    """Tell whether a type is asked for by name, more than JSON by its own, no less than by `*`."""
+    accept = ", ".join(every(request, b"accept"))
+    if media_type not in accept.lower():
+        return False
+    qualities = _qualities(accept)
+    quality = qualities.get(media_type, 0.0)
+    if JSON_MEDIA_TYPE in qualities:
+        return quality > qualities[JSON_MEDIA_TYPE]
+    any_type = qualities.get("application/*", qualities.get("*/*", 0.0))
+    return quality > 0.0 and quality >= any_type
+
+
+def accepts_octets(request: Request) -> bool:
+    """Tell whether a caller asks for octets."""
+    return _accepts(request, OCTETS_MEDIA_TYPE)
+
+
+def accepts_events(request: Request) -> bool:
+    """Tell whether a caller asks for a stream of events."""
+    return _accepts(request, EVENTS_MEDIA_TYPE)
+
+
+def accepts_csv(request: Request) -> bool:
+    """Tell whether a caller asks for a table."""
+    return _accepts(request, CSV_MEDIA_TYPE)
+
+
+AcceptsOctets = Annotated[bool, Depends(accepts_octets)]
+AcceptsEvents = Annotated[bool, Depends(accepts_events)]
+AcceptsCsv = Annotated[bool, Depends(accepts_csv)]

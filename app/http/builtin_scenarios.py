@@ -1,0 +1,32 @@
+"""The scenarios that ship, as the API shows them."""
+
+from functools import cache
+
+from hacdbs_sim.scenarios.builtin import load, names
+
+from ..service.errors import NoSuchScenarioError
+from .schemas.scenarios import ShippedScenarioOut
+
+
+@cache
+def shipped() -> list[ShippedScenarioOut]:
+    """List them by name; read once, for they are part of the program."""
+    return [_out(name) for name in names()]
+
+
+def _out(name: str) -> ShippedScenarioOut:
+    document = load(name)
+    return {
+        "scenario": document["scenario"],
+        "description": document["description"],
+        "seen_in": document["seen_in"],
+        "document": document,
+    }
+
+
+def find_shipped(name: str) -> ShippedScenarioOut:
+    """Find one by its name."""
+    for each in shipped():
+        if each["scenario"] == name:
+            return each
+    raise NoSuchScenarioError("no scenario of this name ships", field="name", value=name)

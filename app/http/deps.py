@@ -1,0 +1,45 @@
+"""What routes are given: the VM of the path, the page of a list, parameters of a query."""
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Query
+from pydantic.json_schema import SkipJsonSchema
+from starlette.requests import Request
+
+from ..service.fleet import Fleet, Vm
+from .context import Context, context_of
+from .paging import Page, read_page
+from .schemas.fields import CountText, FirstPageText, SlotText, TruthText
+
+
+def find_context(request: Request) -> Context:
+    """Find what main has joined."""
+    return context_of(request)
+
+
+def find_fleet(request: Request) -> Fleet:
+    """Find the fleet."""
+    return context_of(request).fleet
+
+
+def find_vm(request: Request, vm_id: Annotated[str, Path(description="As in `default-1`.")]) -> Vm:
+    """Find the VM of the path."""
+    return context_of(request).fleet.vm(vm_id)
+
+
+ContextDep = Annotated[Context, Depends(find_context)]
+FleetDep = Annotated[Fleet, Depends(find_fleet)]
+VmDep = Annotated[Vm, Depends(find_vm)]
+PageDep = Annotated[Page, Depends(read_page)]
+
+SlotPath = Annotated[SlotText, Path(description="The slot's number.", examples=[0])]
+CpuPath = Annotated[CountText, Path(description="The host CPU's number.", examples=[0])]
+FaultPath = Annotated[str, Path(description="As in `f1`.")]
+WorkloadPath = Annotated[str, Path(description="As in `w1`.")]
+ScenarioPath = Annotated[str, Path(description="As in `read-fails-after-clearing`.")]
+SessionPath = Annotated[str, Path(description="As in `default`.")]
+
+CountQuery = Annotated[CountText, Query()]
+OptionalCountQuery = Annotated[CountText | SkipJsonSchema[None], Query()]
+FirstPageQuery = Annotated[FirstPageText, Query()]
+TruthQuery = Annotated[TruthText, Query()]

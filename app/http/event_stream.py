@@ -1,0 +1,116 @@
+"""Events as text/event-stream (WHATWG HTML, 9.2 Server-sent events)."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from typing_extensions import override
+
+from ..extensions import exchange_of
+from ..service.events import Event, EventPage, EventReader
+from .responses import EVENTS_MEDIA_TYPE
+from .schemas.events import StaleOut, event_out
+
+KEEP_ALIVE_SECONDS: Final = 15.0
+"""A silent stream says something so often, so that whoever is between does not take it for dead."""
+
+EVENTS_AT_ONCE: Final = 64
+"""Some 20 KB: what one who does not read keeps in the server, beside the socket's own buffers."""
+
+RETRY_MILLISECONDS: Final = 1_000
+
+_HEAD: Final = b"retry: %d\n\n" % RETRY_MILLISECONDS
+_KEEP_ALIVE: Final = b":\n\n"
+
+
+def end_at_stop(scope: Scope, close: Callable[[], None]) -> None:
+    """Have whoever waits closed when the server begins to stop, where it tells."""
+    if (exchange := exchange_of(scope)) is not None:
+        exchange.call_at_stop(close)
+
+
+def _written(event: Event) -> bytes:
+    data = orjson.dumps(event_out(event))
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.event_id, event.type.encode(), data)
+
+
+def _stale(page: EventPage) -> bytes:
+    out: StaleOut = {
+        "oldest_event_id": page.oldest_event_id,
+        "last_event_id": page.last_event_id,
+    }
+    return b"id: %d\nevent: stale\ndata: %s\n\n" % (page.oldest_event_id - 1, orjson.dumps(out))
+
+
+def written(page: EventPage) -> bytes:
+    """Write a page; one that is stale begins with the event `stale`."""
+    return (_stale(page) if page.stale else b"") + b"".join(map(_written, page.events))
+
+
+async def first_page(reader: EventReader, limit: int, seconds: float) -> EventPage:
+    """Wait for something to read, but no longer than told; whatever there is then ends the reader."""
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + seconds
+    try:
+        while True:
+            has_news = await reader.wait(give_up_at - loop.time())
+            page = reader.take(limit)
+            if page.events or page.stale or reader.is_closed or not has_news:
+                return page
+    finally:
+        reader.close()
+
+
+class EventStream(Response):
+    """An answer that goes on until the caller leaves or the service stops.
+
+    Its memory is one page: it takes the next when the server has taken the last.
+    """
+
+    def __init__(self, reader: EventReader) -> None:
+        super().__init__(media_type=EVENTS_MEDIA_TYPE, headers={"Cache-Control": "no-store"})
+        self.raw_headers = [header for header in self.raw_headers if header[0] != b"content-length"]
+        self._reader = reader
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Write events as they come."""
+        reader = self._reader
+        leaving = asyncio.ensure_future(self._wait_for_leave(receive))
+        end_at_stop(scope, reader.close)
+        try:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
+            text = _HEAD
+            while not reader.is_closed:
+                await send({"type": "http.response.body", "body": text, "more_body": True})
+                text = await self._next()
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            reader.close()
+            leaving.cancel()
+
+    async def _next(self) -> bytes:
+        """Wait for something to write; events that are not wanted do not put the sign of life off."""
+        loop = asyncio.get_running_loop()
+        speak_at = loop.time() + KEEP_ALIVE_SECONDS
+        while await self._reader.wait(speak_at - loop.time()):
+            text = written(self._reader.take(EVENTS_AT_ONCE))
+            if text or self._reader.is_closed:
+                return text
+            if loop.time() >= speak_at:
+                break
+        return _KEEP_ALIVE
+
+    async def _wait_for_leave(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._reader.close()

@@ -1,0 +1,64 @@
+"""Refusals on their way out: each exception becomes its problem document."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
+
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import compile_path
+
+from .problems import (
+    BAD_REQUEST,
+    METHOD_NOT_ALLOWED,
+    NO_SUCH_PATH,
+    document,
+)
+from .rendering import REFUSALS, AnyRefusal, refusal_response
+from .responses import ProblemResponse
+
+if TYPE_CHECKING:
+    from re import Pattern
+
+
+async def refuse(request: Request, error: Exception) -> Response:
+    """Answer a refusal of ours."""
+    return refusal_response(request, cast("AnyRefusal", error))
+
+
+class RoutingRefusals:
+    """Answers what the router refuses: no such path, or not by this method."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._paths: list[tuple[Pattern[str], frozenset[str]]] = [
+            (compile_path(context.path)[0], frozenset(context.methods))
+            for context in iter_route_contexts(app.routes)
+            if context.path is not None and context.methods is not None
+        ]
+
+    def _allowed(self, path: str) -> Iterable[str]:
+        """Name every method of a path; a framework's 405 names those of its first route only."""
+        return sorted({m for regex, methods in self._paths if regex.match(path) for m in methods})
+
+    async def __call__(self, request: Request, error: Exception) -> Response:
+        """Answer the refusal."""
+        refused = cast("HTTPException", error)
+        path = request.scope["path"]
+        if refused.status_code == METHOD_NOT_ALLOWED.status:
+            allow = ", ".join(self._allowed(path))
+            out = document(METHOD_NOT_ALLOWED, f"the path has the methods {allow}", path)
+            return ProblemResponse(out, out["status"], {"Allow": allow})
+        if refused.status_code == NO_SUCH_PATH.status:
+            out = document(NO_SUCH_PATH, "nothing is served at this path", path)
+        else:
+            out = document(BAD_REQUEST, str(refused.detail), path)
+        return ProblemResponse(out, out["status"])
+
+
+def install(app: FastAPI) -> None:
+    """Hand every refusal of an application, its routes being complete, to its renderer."""
+    for kind in REFUSALS:
+        app.add_exception_handler(kind, refuse)
+    app.add_exception_handler(HTTPException, RoutingRefusals(app))

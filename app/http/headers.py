@@ -1,0 +1,68 @@
+"""The headers that operations read and answer with, as the OpenAPI document tells them."""
+
+from typing import Any, Final
+
+from ..service.idempotency_store import IDEMPOTENCY_KEY
+from .idempotency import KEY_PATTERN, REPLAYED_HEADER
+from .preconditions import IF_MATCH, IF_NONE_MATCH, MAX_TAGS_CHARS, TAGS_PATTERN
+from .schemas.events import EVENT_ID_PATTERN, LAST_EVENT_ID
+
+_CONDITIONAL: Final = {
+    "update_vm": (IF_MATCH,),
+    "delete_vm": (IF_MATCH,),
+    "set_memslot": (IF_MATCH, IF_NONE_MATCH),
+    "delete_memslot": (IF_MATCH,),
+}
+"""The operations that heed preconditions, and which are of use there."""
+
+_RESUMED: Final = frozenset({"list_events"})
+"""The operations that a stream's reader resumes with Last-Event-ID."""
+
+_TAGGED: Final = frozenset({"create_vm", "get_vm", "update_vm", "get_memslot", "set_memslot"})
+"""The operations whose answers have an ETag."""
+
+_TOLD: Final = {
+    IDEMPOTENCY_KEY: "Names this request: sent again with the same key, it is answered as the first "
+    "time and not done again. Known in its session, for as long as the limits say.",
+    IF_MATCH: "Only if the settings are still those of this ETag; `*`: only if it exists.",
+    IF_NONE_MATCH: "`*`: only if it does not exist.",
+    LAST_EVENT_ID: "The last event that the reader has seen; wins over `after`.",
+}
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string", "pattern": KEY_PATTERN}
+    if name == LAST_EVENT_ID:
+        schema = {"type": "string", "pattern": EVENT_ID_PATTERN}
+    elif name != IDEMPOTENCY_KEY:
+        schema = {"type": "string", "pattern": TAGS_PATTERN, "maxLength": MAX_TAGS_CHARS}
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": _TOLD[name],
+        "schema": schema,
+    }
+
+
+def _header(told: str, pattern: str) -> dict[str, Any]:
+    schema = {"type": "string", "pattern": pattern}
+    return {"description": told, "required": False, "schema": schema}
+
+
+def describe_headers(method: str, operation: dict[str, Any]) -> None:
+    """Add the headers that an operation reads, and those of its answers."""
+    operation_id = operation["operationId"]
+    names = [IDEMPOTENCY_KEY] if method == "post" else []
+    names += _CONDITIONAL.get(operation_id, ())
+    names += [LAST_EVENT_ID] if operation_id in _RESUMED else []
+    if names:
+        operation.setdefault("parameters", []).extend(map(_parameter, names))
+    answered = {}
+    if method == "post":
+        answered[REPLAYED_HEADER] = _header("The answer to the key's first request.", "^true$")
+    if operation_id in _TAGGED:
+        answered["ETag"] = _header("Stands for the settings as they are now.", '^"[0-9.]+"$')
+    for status, answer in operation["responses"].items():
+        if answered and status.startswith("2"):
+            answer["headers"] = {**answer.get("headers", {}), **answered}

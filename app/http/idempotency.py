@@ -1,0 +1,162 @@
+"""Idempotency-Key: a POST that is sent again is answered as it was the first time.
+
+As draft-ietf-httpapi-idempotency-key-header has it. A key is known in the session of what the
+request names; every answer is kept, refusals too, once the request was far enough to have a key.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive
+
+from ..service.errors import NoSuchSessionError
+from ..service.fleet import DEFAULT_SESSION, SESSIONS_SCOPE, Fleet, resets_scope
+from ..service.idempotency_store import IDEMPOTENCY_KEY, KeptAnswer
+from .accept import accepts_octets
+from .bodies import THREAD_BYTES, decode, read_body
+from .context import context_of
+from .problems import error_at
+from .raw_headers import every, first
+from .rendering import REFUSALS, refusal_response
+from .validation import invalid_request
+
+REPLAYED_HEADER: Final = "Idempotent-Replayed"
+"""Marks an answer that was kept from the key's first request."""
+
+KEY_PATTERN: Final = r"^[!-~]{1,255}$"
+_OF_SESSION: Final = frozenset({"vm_id", "migration_id", "comparison_id"})
+"""Names in a path that begin with the name of a session."""
+
+_KEY_NAME: Final = IDEMPOTENCY_KEY.lower().encode("ascii")
+_KEY: Final = re.compile(KEY_PATTERN.removesuffix("$") + r"\Z")
+
+
+class _NewVm(BaseModel):
+    """The part of a new VM that says where it belongs."""
+
+    session_id: str = DEFAULT_SESSION
+
+
+class _New(_NewVm):
+    """The part of something new that says where it belongs: itself, or by a VM that is named."""
+
+    vm_id: str | None = None
+    vm: _NewVm | None = None
+
+    def session_in(self, fleet: Fleet) -> str:
+        """Give the session.
+
+        Raises:
+            NoSuchSessionError: there is no such session.
+        """
+        if self.vm_id is not None:
+            return fleet.session_id_of(self.vm_id)
+        return fleet.session((self.vm or self).session_id).session_id
+
+
+async def answer_once(
+    request: Request, handle: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """Serve a POST that has a key: the first time for good, later as the first time."""
+    key = _key_of(request)
+    body = await read_body(request)
+    # The server has nothing more of the body, so its way to it is not there either
+    request = Request({**request.scope, "extensions": {}}, _receiving(body))
+    fleet = context_of(request).fleet
+    fingerprint = await _fingerprint(request, body)
+    scope = await _scope_of(request, body, fleet)
+    if scope is None:
+        return await handle(request)  # which refuses it, and changes nothing
+    claim = fleet.replays.begin(scope, key, fingerprint)  # at once: the session is still there
+    if isinstance(claim, KeptAnswer):
+        return _replay(claim)
+    answer = None
+    try:
+        response = await _answer(request, handle)
+        answer = KeptAnswer(response.status_code, tuple(response.raw_headers), bytes(response.body))
+    finally:
+        # Whatever was raised, something may have been done, so a retry must not do it again.
+        claim.settle(answer)
+    return response
+
+
+def has_key(request: Request) -> bool:
+    """Tell whether a request has a key."""
+    return first(request, _KEY_NAME) is not None
+
+
+def _key_of(request: Request) -> str:
+    given = every(request, _KEY_NAME)
+    if len(given) > 1:
+        detail = "a request has one key"
+        raise invalid_request(
+            (error_at("header", IDEMPOTENCY_KEY, detail, bound=1, value=len(given)),)
+        )
+    if _KEY.match(given[0]) is None:
+        detail = "a key is 1 to 255 visible ASCII characters"
+        raise invalid_request(
+            (error_at("header", IDEMPOTENCY_KEY, detail, bound=KEY_PATTERN, value=given[0]),)
+        )
+    return given[0]
+
+
+def _receiving(body: bytes) -> Receive:
+    """Hand a body that was read once to whoever reads it next."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+async def _scope_of(request: Request, body: bytes, fleet: Fleet) -> str | None:
+    """Name where a request's key is known; nowhere if what it names is not there."""
+    named = request.path_params
+    try:
+        for name in _OF_SESSION & named.keys():
+            return fleet.session_id_of(named[name])
+        if "session_id" in named:
+            return resets_scope(fleet.session(named["session_id"]).session_id)
+        if request.scope["route"].operation_id == "create_session":
+            return SESSIONS_SCOPE
+        new = await decode(_New.model_validate_json, body or b"{}")
+        return new.session_in(fleet)
+    except (NoSuchSessionError, ValidationError):
+        return None
+
+
+async def _fingerprint(request: Request, body: bytes) -> bytes:
+    """Digest what makes a request what it is."""
+    head = (
+        request.scope["path"],
+        request.scope["query_string"].decode("latin-1"),
+        first(request, b"content-type") or "",
+        accepts_octets(request),  # not the header's text: it is the answer's form that counts
+    )
+    digest = hashlib.sha256(orjson.dumps(head))
+    if len(body) > THREAD_BYTES:
+        await asyncio.to_thread(digest.update, body)
+    else:
+        digest.update(body)
+    return digest.digest()
+
+
+async def _answer(request: Request, handle: Callable[[Request], Awaitable[Response]]) -> Response:
+    try:
+        return await handle(request)
+    except REFUSALS as refused:
+        return refusal_response(request, refused)
+
+
+def _replay(answer: KeptAnswer) -> Response:
+    response = Response(answer.body, answer.status)
+    response.raw_headers = list(answer.headers)
+    response.headers[REPLAYED_HEADER] = "true"
+    return response

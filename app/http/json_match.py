@@ -1,0 +1,80 @@
+"""Whether an answer is what was expected: a part of it, by JSON value."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from .schemas.scenarios import MismatchOut
+
+AT_LEAST: Final = "$at_least"
+AT_MOST: Final = "$at_most"
+MAX_MISMATCHES: Final = 20
+"""The most mismatches of one answer that are told."""
+
+
+def mismatches(expected: object, found: object) -> list[MismatchOut]:
+    """List where an answer does not hold what was expected."""
+    told = []
+    for mismatch in _compare(expected, found, ""):
+        told.append(mismatch)
+        if len(told) == MAX_MISMATCHES:
+            break
+    return told
+
+
+def _compare(expected: object, found: object, pointer: str) -> Iterator[MismatchOut]:
+    if isinstance(expected, dict):
+        if expected.keys() in ({AT_LEAST}, {AT_MOST}):
+            yield from _compare_bound(expected, found, pointer)
+        elif isinstance(found, Mapping):
+            yield from _compare_fields(expected, found, pointer)
+        else:
+            yield _mismatch(pointer, "must be an object", expected, found)
+    elif isinstance(expected, list):
+        if isinstance(found, list | tuple) and len(expected) == len(found):
+            for index, (want, have) in enumerate(zip(expected, found, strict=True)):
+                yield from _compare(want, have, f"{pointer}/{index}")
+        else:
+            told = f"must be an array of {len(expected)}"
+            if isinstance(found, list | tuple):
+                told += f", not of {len(found)}"
+            yield _mismatch(pointer, told, expected, found)
+    elif not _is_same(expected, found):
+        yield _mismatch(pointer, "must be what was expected", expected, found)
+
+
+def _compare_fields(
+    expected: Mapping[str, object], found: Mapping[str, object], pointer: str
+) -> Iterator[MismatchOut]:
+    for name, want in expected.items():
+        where = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+        if name in found:
+            yield from _compare(want, found[name], where)
+        else:
+            yield _mismatch(where, "must be there", want, None)
+
+
+def _compare_bound(
+    expected: Mapping[str, Any], found: object, pointer: str
+) -> Iterator[MismatchOut]:
+    ((name, bound),) = expected.items()
+    if not (_is_number(bound) and _is_number(found)):
+        yield _mismatch(pointer, f"{name} compares numbers", expected, found)
+        return
+    assert isinstance(found, int | float)
+    if name == AT_LEAST and found < bound:
+        yield _mismatch(pointer, f"must be at least {bound}", expected, found)
+    if name == AT_MOST and found > bound:
+        yield _mismatch(pointer, f"must be at most {bound}", expected, found)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_same(expected: object, found: object) -> bool:
+    # To Python True is 1, to JSON it is not; 1 and 1.0 are the same to both
+    return isinstance(expected, bool) is isinstance(found, bool) and expected == found
+
+
+def _mismatch(pointer: str, detail: str, expected: object, found: object) -> MismatchOut:
+    return {"pointer": pointer, "detail": detail, "expected": expected, "found": found}

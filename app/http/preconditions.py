@@ -1,0 +1,100 @@
+"""ETag, If-Match, If-None-Match (RFC 9110, 13.1): no update of what another has changed since.
+
+The ETag of a VM or a slot stands for its settings: what PUT, PATCH and DELETE change. Counters,
+dirty pages and CPUs are not part of it, or no precondition would hold while a guest writes.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final, NoReturn
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from ..service.fleet import Vm
+from .problems import PRECONDITION_FAILED, Refusal, error_at
+from .raw_headers import every
+from .validation import invalid_request
+
+IF_MATCH: Final = "If-Match"
+IF_NONE_MATCH: Final = "If-None-Match"
+
+_TAG: Final = r'(W/)?"[!#-~]*"'
+TAGS_PATTERN: Final = rf"^(\*|{_TAG}( *, *{_TAG})*)$"
+_TAGS: Final = re.compile(TAGS_PATTERN.removesuffix("$") + r"\Z")
+MAX_TAGS_CHARS: Final = 1_000
+_ANY: Final = "*"
+
+
+def vm_etag(vm: Vm) -> str:
+    """Give the entity tag of a VM's settings: capabilities and memslots."""
+    capabilities, memslots = vm.live.machine.generation
+    return f'"{capabilities}.{memslots}"'
+
+
+def memslot_etag(vm: Vm, slot: int) -> str | None:
+    """Give the entity tag of a slot's settings; None if it is absent."""
+    generation = vm.live.machine.memslot_generation(slot)
+    return None if generation is None else f'"{generation}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """What must hold for a change to be made: nothing, unless headers ask for it.
+
+    Args:
+        if_match: The tags of If-Match, or None without the header.
+        if_none_match: The tags of If-None-Match, or None without the header.
+    """
+
+    if_match: frozenset[str] | None = None
+    if_none_match: frozenset[str] | None = None
+
+    def check(self, etag: str | None) -> None:
+        """Refuse the change if what is there now, None if nothing is, is not what was asked for.
+
+        Raises:
+            Refusal: `precondition_failed`.
+        """
+        if self.if_match is not None and not _matches(self.if_match, etag):
+            _refuse(IF_MATCH, "another has changed it since", self.if_match, etag)
+        if self.if_none_match is not None and _matches(
+            {tag.removeprefix("W/") for tag in self.if_none_match}, etag
+        ):
+            _refuse(IF_NONE_MATCH, "it is there already", self.if_none_match, etag)
+
+
+NONE: Final = Preconditions()
+
+
+def read_preconditions(request: Request) -> Preconditions:
+    """Read the preconditions of a change."""
+    return Preconditions(_tags(request, IF_MATCH), _tags(request, IF_NONE_MATCH))
+
+
+PreconditionsDep = Annotated[Preconditions, Depends(read_preconditions)]
+
+
+def _tags(request: Request, name: str) -> frozenset[str] | None:
+    if not (lines := every(request, name.lower().encode("ascii"))):
+        return None
+    given = ", ".join(lines)
+    if len(given) > MAX_TAGS_CHARS or _TAGS.match(given) is None:
+        detail = f'{name} must be * or entity tags, as in "3"'
+        raise invalid_request((error_at("header", name, detail, bound=TAGS_PATTERN, value=given),))
+    return frozenset(tag.strip(" ") for tag in given.split(","))
+
+
+def _matches(tags: frozenset[str] | set[str], etag: str | None) -> bool:
+    # A weak tag is in nobody's answer, so comparing whole tags is the strong comparison.
+    return etag is not None and (_ANY in tags or etag in tags)
+
+
+def _refuse(name: str, why: str, wanted: frozenset[str], etag: str | None) -> NoReturn:
+    shown = ", ".join(sorted(wanted))
+    told = "nothing is there" if etag is None else f"the ETag is {etag}: {why}"
+    raise Refusal(
+        PRECONDITION_FAILED,
+        f"{name} does not hold: {told}",
+        (error_at("header", name, told, bound=etag, value=shown),),
+    )

@@ -1,0 +1,184 @@
+"""Which operation can refuse what: the one table from which the OpenAPI document lists refusals.
+
+What follows from an operation's shape (its path, its body) is worked out; the table holds the rest.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from hacdbs_sim.sim.base import errors as kvm
+from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.vmm import errors as vmm
+
+from ..service import errors as fleet
+from ..service.idempotency_store import IDEMPOTENCY_KEY
+from .codec import TooManyRangesError
+from .middleware import TOKEN_FREE_PATHS
+from .preconditions import IF_MATCH, IF_NONE_MATCH
+from .problems import (
+    BODY_TOO_LARGE,
+    HOST_NOT_ALLOWED,
+    INVALID_REQUEST,
+    KVM_PROBLEMS,
+    MALFORMED_BODY,
+    NO_SUCH_PATH,
+    NOT_READY,
+    ORIGIN_NOT_ALLOWED,
+    PRECONDITION_FAILED,
+    UNAUTHORIZED,
+    UNSUPPORTED_MEDIA_TYPE,
+    ProblemType,
+)
+from .responses import PROBLEM_MEDIA_TYPE
+
+CODES: Final = "x-problem-codes"
+"""Extension under which a documented refusal names the `code`s of its problem documents."""
+
+_ACCESS: Final = (kvm.GfnBeyondIpaSpaceError, kvm.InvalidArgumentError)
+_GUEST_ACCESS: Final = (kvm.NoSuchVcpuError, *_ACCESS)
+_FAULT: Final = (kvm.SenselessFaultError, kvm.NoSuchCpuError, kvm.GfnBeyondIpaSpaceError)
+_WORKLOAD: Final = (kvm.NoSuchMemslotError, kvm.NoSuchVcpuError, kvm.InvalidWorkloadError)
+_REGION: Final = (
+    kvm.InvalidArgumentError,
+    kvm.MemslotChangedError,
+    kvm.MemslotOverlapError,
+    kvm.BeyondIpaSpaceError,
+    kvm.NoSuchMemslotError,
+    fleet.PageLimitError,
+    fleet.StateBytesLimitError,
+)
+
+_OWN: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
+    "get_dirty_log": (
+        kvm.NoDirtyLogError,
+        kvm.NoSuchCpuError,
+        kvm.CopyToUserError,
+        TooManyRangesError,
+    ),
+    "peek_dirty_log": (kvm.NoDirtyLogError, TooManyRangesError),
+    "clear_dirty_log": (
+        kvm.NoDirtyLogError,
+        kvm.NoSuchCpuError,
+        kvm.WindowOutsideMemslotError,
+        kvm.InvalidArgumentError,
+    ),
+    "guest_write": _GUEST_ACCESS,
+    "guest_read": _GUEST_ACCESS,
+    "host_write": _ACCESS,
+    "host_unmap": _ACCESS,
+    "create_session": (fleet.SessionExistsError, fleet.SessionLimitError),
+    "delete_session": (fleet.DefaultSessionError,),
+    "create_vm": (fleet.NoSuchSessionError, fleet.VmLimitError, *_REGION, *_FAULT, *_WORKLOAD),
+    "list_events": (fleet.EventReaderLimitError,),
+    "put_scenario": (
+        fleet.SenselessScenarioError,
+        fleet.VmLimitError,
+        *_REGION,
+        *_FAULT,
+    ),
+    "get_scenario": (fleet.NoSuchScenarioError,),
+    "delete_scenario": (fleet.NoSuchScenarioError,),
+    "list_vms": (fleet.NoSuchSessionError,),
+    "update_vm": (kvm.MemslotsPresentError, kvm.InvalidArgumentError),
+    "set_memslot": _REGION,
+    "get_memslot": (kvm.NoSuchMemslotError,),
+    "delete_memslot": (kvm.NoSuchMemslotError,),
+    "get_heat": (kvm.NoSuchMemslotError,),
+    "get_stage2": (kvm.GfnBeyondIpaSpaceError,),
+    "get_cpu": (kvm.NoSuchCpuError,),
+    "set_cpu": (kvm.NoSuchCpuError, kvm.LastCpuError),
+    "start_migration": (
+        fleet.NoSuchVmError,
+        fleet.MigrationRunningError,
+        fleet.MigrationLimitError,
+        vmm.InvalidMigrationError,
+        fleet.StateBytesLimitError,
+    ),
+    "list_migrations": (fleet.NoSuchSessionError,),
+    "start_comparison": (
+        fleet.NoSuchSessionError,
+        fleet.MigrationLimitError,
+        vmm.InvalidMigrationError,
+        *_REGION,
+        *_FAULT,
+        *_WORKLOAD,
+    ),
+    "list_comparisons": (fleet.NoSuchSessionError,),
+    "add_fault": (*_FAULT, fleet.FaultLimitError),
+    "get_fault": (kvm.NoSuchFaultError,),
+    "delete_fault": (kvm.NoSuchFaultError,),
+    "add_workload": (*_WORKLOAD, fleet.WorkloadLimitError, fleet.StateBytesLimitError),
+    "get_workload": (kvm.NoSuchWorkloadError,),
+    "delete_workload": (kvm.NoSuchWorkloadError,),
+    "advance_clock": (kvm.InvalidArgumentError,),
+    "run_guest": (kvm.InvalidArgumentError, kvm.TooManyWritesError),
+}
+"""What the core and the fleet refuse, by operation id, beside the names in its path."""
+
+_NAMED_IN_PATH: Final[Mapping[str, ProblemType]] = {
+    "{vm_id}": KVM_PROBLEMS[fleet.NoSuchVmError],
+    "{session_id}": KVM_PROBLEMS[fleet.NoSuchSessionError],
+    "{migration_id}": KVM_PROBLEMS[fleet.NoSuchMigrationError],
+    "{comparison_id}": KVM_PROBLEMS[fleet.NoSuchComparisonError],
+    "{code}": NO_SUCH_PATH,
+    "{name}": KVM_PROBLEMS[fleet.NoSuchScenarioError],
+}
+_OF_HEADERS: Final[Mapping[str, tuple[ProblemType, ...]]] = {
+    IDEMPOTENCY_KEY: (
+        BODY_TOO_LARGE,  # with a key, the body is read whether the operation has one or not
+        KVM_PROBLEMS[fleet.IdempotencyKeyReusedError],
+        KVM_PROBLEMS[fleet.IdempotencyKeyInFlightError],
+        KVM_PROBLEMS[fleet.IdempotencyKeyLimitError],
+        KVM_PROBLEMS[fleet.AnswerNotKeptError],
+    ),
+    IF_MATCH: (PRECONDITION_FAILED,),
+    IF_NONE_MATCH: (PRECONDITION_FAILED,),
+}
+"""What a header can be refused for beside its form, by its name."""
+
+_OF_BODIES: Final = (MALFORMED_BODY, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
+
+_HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
+    UNAUTHORIZED.status: {"WWW-Authenticate": "The scheme to use: Bearer."},
+    UNSUPPORTED_MEDIA_TYPE.status: {"Accept-Post": "The media types that the operation reads."},
+}
+"""Headers that come with a refusal of this status, and what they tell."""
+
+
+def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemType]:
+    """Give what an operation of the document can refuse; the template of its path is given."""
+    operation_id = operation["operationId"]
+    found = {HOST_NOT_ALLOWED, ORIGIN_NOT_ALLOWED, INVALID_REQUEST}
+    found.update(KVM_PROBLEMS[error] for error in _OWN.get(operation_id, ()))
+    found.update(problem for name, problem in _NAMED_IN_PATH.items() if name in path)
+    for parameter in operation.get("parameters", ()):
+        found.update(_OF_HEADERS.get(parameter["name"], ()))
+    if "requestBody" in operation:
+        found.update(_OF_BODIES)
+    if path not in TOKEN_FREE_PATHS:
+        found.add(UNAUTHORIZED)
+    if operation_id == "get_readyz":
+        found.add(NOT_READY)
+    return frozenset(found)
+
+
+def responses_of(path: str, operation: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe the refusals of an operation, by status."""
+    codes: dict[int, list[str]] = {}
+    for problem in refusals_of(path, operation):
+        codes.setdefault(problem.status, []).append(problem.code)
+    return {str(status): _response(status, sorted(codes[status])) for status in sorted(codes)}
+
+
+def _response(status: int, codes: list[str]) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": "Refused: " + ", ".join(f"`{code}`" for code in codes) + ".",
+        CODES: codes,
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
+    }
+    if (headers := _HEADERS.get(status)) is not None:
+        response["headers"] = {
+            name: {"description": told, "required": True, "schema": {"type": "string"}}
+            for name, told in headers.items()
+        }
+    return response

@@ -1,0 +1,46 @@
+"""The routes, one module per resource; `ROUTERS` is all of them."""
+
+from typing import Final
+
+from . import (
+    accesses,
+    batch,
+    capabilities,
+    comparisons,
+    cpus,
+    dirty_log,
+    events,
+    faults,
+    memslots,
+    migrations,
+    problems,
+    scenarios,
+    service,
+    sessions,
+    stage2,
+    ui,
+    vms,
+    workloads,
+)
+
+# Paths are tried in this order, so what a migration calls again and again comes first.
+ROUTERS: Final = (
+    dirty_log.router,
+    accesses.router,
+    service.router,
+    capabilities.router,
+    sessions.router,
+    scenarios.router,
+    vms.router,
+    memslots.router,
+    stage2.router,
+    cpus.router,
+    faults.router,
+    workloads.router,
+    batch.router,
+    events.router,
+    migrations.router,
+    comparisons.router,
+    problems.router,
+    ui.router,
+)

@@ -1,0 +1,63 @@
+"""What this simulated host supports, and how much it takes on."""
+
+from typing import Final
+
+from starlette.responses import Response
+
+from hacdbs_sim.sim.base.units import MAX_IPA_BITS, MAX_VCPUS, PAGE_SIZES_BYTES, leaf_sizes_bytes
+
+from ...service.limits import (
+    MAX_FAULTS_PER_VM,
+    MAX_IDEMPOTENCY_KEYS_PER_SCOPE,
+    MAX_SESSIONS,
+    MAX_WORKLOADS_PER_VM,
+)
+from ..codec import MAX_RANGES
+from ..deps import ContextDep
+from ..responses import JsonResponse
+from ..routing import resource_router
+from ..schemas.batch import MAX_ACTIONS
+from ..schemas.fields import MAX_SLOT
+from ..schemas.service import CapabilitiesOut
+
+router = resource_router("service")
+
+# What KVM_CHECK_EXTENSION says on arm64 (domain.md A.0, A.4 to A.7); dirty rings are not simulated.
+_EXTENSIONS: Final = {
+    "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE": 0,
+    "KVM_CAP_ARM_VM_IPA_SIZE": MAX_IPA_BITS,
+    "KVM_CAP_DIRTY_LOG_RING": 0,
+    "KVM_CAP_DIRTY_LOG_RING_ACQ_REL": 0,
+    "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2": 3,
+    "KVM_CAP_MAX_VCPUS": MAX_VCPUS,
+    "KVM_CAP_NR_MEMSLOTS": MAX_SLOT + 1,
+    "KVM_CAP_READONLY_MEM": 1,
+    "KVM_CAP_USER_MEMORY": 1,
+}
+
+
+@router.get("/v1/capabilities", operation_id="get_capabilities", response_model=CapabilitiesOut)
+async def get_capabilities(context: ContextDep) -> Response:
+    """Tell what KVM_CHECK_EXTENSION would say, and the limits."""
+    limits = context.fleet.limits
+    body: CapabilitiesOut = {
+        "extensions": _EXTENSIONS,
+        "supported_block_sizes": {
+            str(page_size): list(leaf_sizes_bytes(page_size)) for page_size in PAGE_SIZES_BYTES
+        },
+        "limits": {
+            "max_vms": limits.max_vms,
+            "max_pages_per_vm": limits.max_pages_per_vm,
+            "max_state_bytes": limits.max_state_bytes,
+            "max_body_bytes": context.max_body_bytes,
+            "max_faults_per_vm": MAX_FAULTS_PER_VM,
+            "max_workloads_per_vm": MAX_WORKLOADS_PER_VM,
+            "max_sessions": MAX_SESSIONS,
+            "max_batch_actions": MAX_ACTIONS,
+            "max_ranges": MAX_RANGES,
+            "max_idempotency_bytes": limits.max_idempotency_bytes,
+            "max_idempotency_keys_per_session": MAX_IDEMPOTENCY_KEYS_PER_SCOPE,
+            "idempotency_seconds": limits.idempotency_seconds,
+        },
+    }
+    return JsonResponse(body)

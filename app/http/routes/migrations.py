@@ -1,0 +1,175 @@
+"""Migrations: begun here, carried on in the background, watched by looking or by waiting."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hacdbs_sim.vmm import MigrationStatus
+from hacdbs_sim.vmm.presets import PRESETS
+
+from ...service.fleet import DEFAULT_SESSION
+from ...service.migrations import Migration
+from ..accept import AcceptsCsv
+from ..bodies import json_body
+from ..deps import FleetDep, PageDep
+from ..long_poll import WaitSeconds, open_waiter
+from ..openapi import json_request
+from ..paging import SessionQuery, session_key, session_or_all
+from ..responses import CSV_MEDIA_TYPE, Answer, JsonResponse
+from ..routing import resource_router
+from ..schemas.migrations import MigrationIn, PresetListOut, preset_out
+from ..schemas.reports import (
+    IterationsOut,
+    MigrationListOut,
+    MigrationOut,
+    QueryMigrateOut,
+    iterations_csv,
+    iterations_out,
+    migration_brief_out,
+    migration_out,
+    qmp_out,
+)
+
+router = resource_router("migrations")
+
+_WAIT_PATTERN: Final = (
+    r"^(end|setup|active|pre-switchover|device|completed|failed|cancelled|iteration-[0-9]{1,4})?$"
+)
+_ORDER: Final = (
+    MigrationStatus.NONE,
+    MigrationStatus.SETUP,
+    MigrationStatus.ACTIVE,
+    MigrationStatus.PRE_SWITCHOVER,
+    MigrationStatus.DEVICE,
+)
+"""The phases that come one after the other."""
+
+_WITH_CSV: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"application/json": {}, CSV_MEDIA_TYPE: {"schema": {"type": "string"}}}}
+}
+MigrationPath = Annotated[str, Path(description="As in `default-m1`.")]
+WaitFor = Annotated[
+    str,
+    Query(
+        pattern=_WAIT_PATTERN,
+        description="Wait for a phase or beyond it, for so many iterations (`iteration-3`), or"
+        " for the `end`. A migration that has ended is not waited for.",
+    ),
+]
+
+
+def _has_reached(migration: Migration, wait_for: str) -> bool:
+    report = migration.report()
+    if report.status.is_final or not wait_for:
+        return True
+    if wait_for.startswith("iteration-"):
+        return len(report.iterations) >= int(wait_for.removeprefix("iteration-"))
+    if wait_for not in _ORDER or report.status not in _ORDER:
+        return False
+    return _ORDER.index(report.status) >= _ORDER.index(MigrationStatus(wait_for))
+
+
+@router.post(
+    "/v1/migrations",
+    operation_id="start_migration",
+    status_code=202,
+    response_model=MigrationOut,
+    openapi_extra=json_request(MigrationIn),
+)
+async def start_migration(
+    fleet: FleetDep, body: Annotated[MigrationIn, Depends(json_body(MigrationIn))]
+) -> Response:
+    """Begin to migrate a VM, in virtual time: a pre-copy, in the background."""
+    vm = fleet.vm(body.vm_id)
+    migration = fleet.migrations.start(
+        vm.session_id, vm.vm_id, vm.live, body.to_spec(), pace_ms=body.pace_ms
+    )
+    location = f"/v1/migrations/{migration.migration_id}"
+    return Answer(migration_out(migration), 202, location).response()
+
+
+@router.get("/v1/migrations", operation_id="list_migrations", response_model=MigrationListOut)
+async def list_migrations(
+    fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
+) -> Response:
+    """List the migrations of a session, by number."""
+    listed, token = page.of(
+        fleet.migrations.migrations(session_or_all(fleet, session_id)), key=session_key
+    )
+    out = [migration_brief_out(migration) for migration in listed]
+    return JsonResponse({"migrations": out, "next_page_token": token})
+
+
+@router.get(
+    "/v1/migrations/{migration_id}", operation_id="get_migration", response_model=MigrationOut
+)
+async def get_migration(
+    request: Request,
+    fleet: FleetDep,
+    migration_id: MigrationPath,
+    wait_for: WaitFor = "",
+    wait_seconds: WaitSeconds = 0,
+) -> Response:
+    """Show a migration and its report, at once or once it has come so far."""
+    migration = fleet.migrations.migration(migration_id)
+    if wait_seconds and not _has_reached(migration, wait_for):
+        await migration.run.wait(
+            lambda: _has_reached(migration, wait_for), wait_seconds, open_waiter(request)
+        )
+    return JsonResponse(migration_out(migration))
+
+
+@router.post(
+    "/v1/migrations/{migration_id}/cancel",
+    operation_id="cancel_migration",
+    response_model=MigrationOut,
+)
+async def cancel_migration(fleet: FleetDep, migration_id: MigrationPath) -> Response:
+    """Ask a migration to end, in any phase; one that has ended stays as it is."""
+    migration = fleet.migrations.migration(migration_id)
+    migration.run.cancel()
+    return JsonResponse(migration_out(migration))
+
+
+@router.get(
+    "/v1/migrations/{migration_id}/query-migrate",
+    operation_id="query_migrate",
+    response_model=QueryMigrateOut,
+)
+async def query_migrate(fleet: FleetDep, migration_id: MigrationPath) -> Response:
+    """Show what QMP's query-migrate would return."""
+    return JsonResponse(qmp_out(fleet.migrations.migration(migration_id).report()))
+
+
+@router.get(
+    "/v1/migrations/{migration_id}/iterations",
+    operation_id="get_iterations",
+    response_model=IterationsOut,
+    responses=_WITH_CSV,
+)
+async def get_iterations(
+    fleet: FleetDep, migration_id: MigrationPath, *, as_csv: AcceptsCsv
+) -> Response:
+    """Show the passes that have ended; `Accept: text/csv` asks for a table."""
+    migration = fleet.migrations.migration(migration_id)
+    report = migration.report()
+    if as_csv:
+        return Response(iterations_csv(report), media_type=CSV_MEDIA_TYPE)
+    out: IterationsOut = {
+        "migration_id": migration.migration_id,
+        "status": report.status.value,
+        "iterations": iterations_out(report),
+    }
+    return JsonResponse(out)
+
+
+@router.get(
+    "/v1/migration-presets", operation_id="list_migration_presets", response_model=PresetListOut
+)
+async def list_migration_presets(page: PageDep) -> Response:
+    """List migrations that end in a known way, each with a VM to make for it."""
+    listed, token = page.of(sorted(PRESETS.items()), key=lambda item: item[0].encode())
+    out = [preset_out(preset) for _, preset in listed]
+    return JsonResponse({"presets": out, "next_page_token": token})

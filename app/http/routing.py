@@ -1,0 +1,89 @@
+"""Routes that solve their own parameters, and their routers."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeAlias
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import override
+
+from .bodies import receive_chunk
+from .idempotency import answer_once, has_key
+from .parameters import Solver
+from .problems import error_at
+from .rendering import takes_body
+from .responses import PROBLEM_MEDIA_TYPE, JsonResponse
+from .validation import invalid_request
+
+_NO_BODY: Final = (b"content-length", b"0")
+_BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
+"""A request without either has no body (RFC 9112, 6.3)."""
+
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    "4XX": {
+        "description": "Refused; the problem document says why.",
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
+    }
+}
+
+
+def _announces_body(request: Request) -> bool:
+    for header in request.scope["headers"]:
+        if header[0] in _BODY_HEADERS and header != _NO_BODY:
+            return True
+    return False
+
+
+async def refuse_body(request: Request) -> None:
+    """Refuse a body where the operation reads none: it would be acted on as if it had been read."""
+    more = True
+    while more:
+        chunk, more = await receive_chunk(request)
+        if chunk:
+            error = error_at("body", "", "the operation takes no body", bound=0)
+            raise invalid_request((error,))
+
+
+Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def _bodiless(handle: Handler) -> Handler:
+    async def handle_without_body(request: Request) -> Response:
+        if _announces_body(request):
+            await refuse_body(request)
+        return await handle(request)
+
+    return handle_without_body
+
+
+def _answering_once(handle: Handler) -> Handler:
+    async def handle_once(request: Request) -> Response:
+        if has_key(request):
+            return await answer_once(request, handle)
+        return await handle(request)
+
+    return handle_once
+
+
+class StrictRoute(APIRoute):
+    """A route that refuses unknown and repeated parameters and answers a response as it is."""
+
+    @override
+    def get_route_handler(self) -> Handler:
+        solver = Solver(self.dependant)
+        methods = self.methods or ()
+        reads_body = takes_body(self) or "GET" in methods
+        handle: Handler = solver if reads_body else _bodiless(solver)
+        return _answering_once(handle) if "POST" in methods else handle
+
+
+def resource_router(tag: str) -> APIRouter:
+    """Make the router of one resource."""
+    return APIRouter(
+        tags=[tag],
+        route_class=StrictRoute,
+        default_response_class=JsonResponse,
+        responses=REFUSALS,
+    )

@@ -1,0 +1,55 @@
+"""/ui: the page to look at, from files that come with the service; no other host is asked.
+
+The files hold nothing that a token would protect: the page asks for it, and sends it with its calls.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from starlette.responses import Response
+
+PATH: Final = "/ui"
+_MEDIA_TYPES: Final = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+_FILES: Final = {
+    file.name: file
+    for file in (Path(__file__).parents[1] / "ui").iterdir()
+    if file.name.rpartition(".")[2] in _MEDIA_TYPES
+}
+INDEX: Final = "index.html"
+
+PATHS: Final = frozenset({PATH, *(f"{PATH}/{name}" for name in _FILES)})
+"""Where the page and its parts are."""
+
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'"
+)
+"""Nothing inline, nothing from elsewhere, nobody's frame, and no text that becomes markup."""
+
+_HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+
+@cache
+def _content(name: str) -> bytes:
+    return _FILES[name].read_bytes()
+
+
+def file(name: str) -> Response | None:
+    """Give a file of the page; None if it has no such part."""
+    if name not in _FILES:
+        return None
+    media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
+    return Response(_content(name), media_type=media_type, headers=_HEADERS)

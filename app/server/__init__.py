@@ -1,0 +1,1 @@
+"""uvicorn with bounds on each connection, and its runner."""

@@ -1,0 +1,60 @@
+"""The bytes of planes and bitmaps that all machines may hold together, and who holds them.
+
+Charged from the event loop and from worker threads, so a lock guards the sum.
+"""
+
+from threading import Lock
+
+from .errors import StateBytesLimitError
+
+
+class StateBudget:
+    """A limit on bytes of state, shared by the accounts opened on it."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._used_bytes = 0
+        self._lock = Lock()
+
+    @property
+    def used_bytes(self) -> int:
+        """Value of the bytes that all open accounts hold."""
+        return self._used_bytes
+
+    def move(self, account: "Account", wanted_bytes: int, *, closes: bool = False) -> None:
+        """Replace what an open account holds; growing past the limit is refused, changing nothing.
+
+        An account may be closed by one thread while another is about to charge it, so whether it is
+        open is asked under the lock.
+        """
+        with self._lock:
+            if not account.is_open:
+                return
+            used_bytes = self._used_bytes - account.held_bytes + wanted_bytes
+            if wanted_bytes > account.held_bytes and used_bytes > self._limit_bytes:
+                raise StateBytesLimitError(
+                    f"the planes of all VMs would take {used_bytes} bytes,"
+                    f" HACDBS_MAX_STATE_BYTES allows {self._limit_bytes}",
+                    bound=self._limit_bytes,
+                    value=used_bytes,
+                )
+            self._used_bytes = used_bytes
+            account.held_bytes = wanted_bytes
+            account.is_open = not closes
+
+
+class Account:
+    """What one machine holds of the budget, until it is closed; only the budget writes it."""
+
+    def __init__(self, budget: StateBudget) -> None:
+        self._budget = budget
+        self.held_bytes = 0
+        self.is_open = True
+
+    def hold(self, state_bytes: int) -> None:
+        """Hold this many bytes from now on; more than before may be refused."""
+        self._budget.move(self, state_bytes)
+
+    def close(self) -> None:
+        """Give everything back; a machine that finishes a call after this is not charged."""
+        self._budget.move(self, 0, closes=True)

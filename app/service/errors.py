@@ -1,0 +1,149 @@
+"""What the fleet refuses by itself, beside what the simulated KVM refuses."""
+
+from hacdbs_sim.sim.base.errors import KvmError
+
+
+class FleetError(KvmError):
+    """A refusal of the fleet: no ioctl stands behind it, so it has no errno."""
+
+
+class NoSuchVmError(FleetError):
+    """No VM of that id lives; it may have been deleted, or reset with its session."""
+
+    code = "no_such_vm"
+
+
+class NoSuchSessionError(FleetError):
+    """No session of that id exists."""
+
+    code = "no_such_session"
+
+
+class SessionExistsError(FleetError):
+    """A session of that id exists already."""
+
+    code = "session_exists"
+
+
+class DefaultSessionError(FleetError):
+    """The session `default` always exists; it can be reset, not deleted."""
+
+    code = "default_session"
+
+
+class SessionLimitError(FleetError):
+    """The service holds as many sessions as it takes."""
+
+    code = "session_limit"
+
+
+class VmLimitError(FleetError):
+    """The service holds as many VMs as HACDBS_MAX_VMS allows."""
+
+    code = "vm_limit"
+
+
+class PageLimitError(FleetError):
+    """The VM's slots would hold more pages than HACDBS_MAX_PAGES_PER_VM allows."""
+
+    code = "page_limit"
+
+
+class StateBytesLimitError(FleetError):
+    """The planes and bitmaps of all VMs would exceed HACDBS_MAX_STATE_BYTES."""
+
+    code = "state_bytes_limit"
+
+
+class FaultLimitError(FleetError):
+    """The VM has as many armed faults as one VM takes."""
+
+    code = "fault_limit"
+
+
+class WorkloadLimitError(FleetError):
+    """The VM has as many workloads as one VM takes."""
+
+    code = "workload_limit"
+
+
+class EventReaderLimitError(FleetError):
+    """As many callers wait for events as the service takes."""
+
+    code = "event_reader_limit"
+
+
+class NoSuchMigrationError(FleetError):
+    """No migration of that id is kept; it may have gone with its session, or for newer ones."""
+
+    code = "no_such_migration"
+
+
+class NoSuchComparisonError(FleetError):
+    """No comparison of that id is kept; it may have gone with its session, or for newer ones."""
+
+    code = "no_such_comparison"
+
+
+class MigrationRunningError(FleetError):
+    """The VM is being migrated: one migration at a time."""
+
+    code = "migration_running"
+
+
+class MigrationLimitError(FleetError):
+    """As many migrations and comparisons run as the service takes."""
+
+    code = "migration_limit"
+
+
+class NoSuchScenarioError(FleetError):
+    """No scenario stands in the session, or none of that name ships."""
+
+    code = "no_such_scenario"
+
+
+class SenselessScenarioError(FleetError):
+    """The scenario names a VM that it does not have, or two by one key."""
+
+    code = "senseless_scenario"
+
+
+class IdempotencyKeyReusedError(FleetError):
+    """The Idempotency-Key has served another request."""
+
+    code = "idempotency_key_reused"
+
+
+class IdempotencyKeyInFlightError(FleetError):
+    """The first request with this Idempotency-Key is still being served."""
+
+    code = "idempotency_key_in_flight"
+
+
+class IdempotencyKeyLimitError(FleetError):
+    """There is no room to keep one more answer for retries."""
+
+    code = "idempotency_key_limit"
+
+
+class AnswerNotKeptError(FleetError):
+    """The first request with this Idempotency-Key was served; its answer was too large to keep."""
+
+    code = "answer_not_kept"
+
+
+class SetupRefusedError(Exception):
+    """A part of a VM to be made was refused; the cause is the refusal.
+
+    Args:
+        part: `memslots`, `faults` or `workloads`.
+        index: Which of them, from 0.
+        cause: Why.
+    """
+
+    def __init__(self, part: str, index: int, cause: KvmError) -> None:
+        super().__init__(f"{part}[{index}]: {cause.detail}")
+        self.part = part
+        self.index = index
+        self.cause = cause

@@ -1,0 +1,235 @@
+"""What happened, for whoever watches: the last few thousand events, numbered, and their readers.
+
+A reader is a position in the log and nothing else: it finds what came after, and waits for what comes
+next. So a slow one holds no memory; what it was too slow for is gone, and it is told so. Machines emit
+from several threads, readers wait on the event loop.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from threading import Lock
+from typing import Final, TypeAlias
+
+from .errors import EventReaderLimitError
+
+KEPT_EVENTS: Final = 4_096
+MAX_EVENT_READERS: Final = 64
+
+Detail: TypeAlias = str | int | bool | None
+
+
+class EventType(StrEnum):
+    """What can happen; docs/events.md lists the details of each."""
+
+    VM_CREATED = "vm_created"
+    VM_DELETED = "vm_deleted"
+    SESSION_RESET = "session_reset"
+    SESSION_DELETED = "session_deleted"
+    FAULT_HIT = "fault_hit"
+    FELL_BACK = "fell_back"
+    CPU_CHANGED = "cpu_changed"
+    MIGRATION = "migration"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened.
+
+    Attributes:
+        event_id: From 1, without gaps.
+        vm_id: The VM that it happened to; None where it was a whole session.
+        now_ns: The VM's virtual clock at the time.
+    """
+
+    event_id: int
+    type: EventType
+    session_id: str
+    vm_id: str | None
+    now_ns: int
+    details: Mapping[str, Detail]
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events are meant; None means all."""
+
+    types: frozenset[EventType] | None = None
+    session_id: str | None = None
+    vm_id: str | None = None
+
+    def takes(self, event: Event) -> bool:
+        """Tell whether an event is meant."""
+        return (
+            (self.types is None or event.type in self.types)
+            and (self.session_id is None or event.session_id == self.session_id)
+            and (self.vm_id is None or event.vm_id == self.vm_id)
+        )
+
+
+ALL_EVENTS: Final = EventFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Events that a reader has not seen.
+
+    Attributes:
+        events: Those that it asked for, oldest first.
+        next_after: The event after which to look next.
+        oldest_event_id: The first event that is still kept; the next one, where none is.
+        last_event_id: The last event that happened; 0 before the first.
+        stale: Whether events after the position asked for are gone, or it names none of this log.
+    """
+
+    events: tuple[Event, ...]
+    next_after: int
+    oldest_event_id: int
+    last_event_id: int
+    stale: bool
+
+
+class EventLog:
+    """The last events of a fleet, and who waits for the next."""
+
+    def __init__(self, kept: int = KEPT_EVENTS) -> None:
+        self._kept: list[Event | None] = [None] * kept
+        self._last = 0
+        self._lock = Lock()
+        self._readers: set[EventReader] = set()
+        self.counts: Counter[str] = Counter(dict.fromkeys(EventType, 0))
+
+    @property
+    def last_event_id(self) -> int:
+        """Value of the last event's id; 0 before the first."""
+        return self._last
+
+    @property
+    def oldest_event_id(self) -> int:
+        """Value of the id of the oldest event kept; of the next one, where none is."""
+        return max(self._last - len(self._kept), 0) + 1
+
+    @property
+    def reader_count(self) -> int:
+        """Value of how many readers wait, or are being written to."""
+        return len(self._readers)
+
+    def emit(
+        self,
+        type: EventType,  # noqa: A002 - the field's name
+        *,
+        session_id: str,
+        vm_id: str | None = None,
+        now_ns: int = 0,
+        details: Mapping[str, Detail] | None = None,
+    ) -> None:
+        """Tell that something happened; from any thread, and never waiting for a reader."""
+        with self._lock:
+            self._last += 1
+            self._kept[self._last % len(self._kept)] = Event(
+                self._last, type, session_id, vm_id, now_ns, details or {}
+            )
+            self.counts[type] += 1
+            readers = tuple(self._readers)
+        for reader in readers:
+            reader.wake()
+
+    def after(self, event_id: int, wanted: EventFilter, limit: int) -> EventPage:
+        """Give the first events that come after one, at most `limit` of those that are wanted."""
+        with self._lock:
+            last, oldest, size = self._last, self.oldest_event_id, len(self._kept)
+            stale = not oldest - 1 <= event_id <= last
+            position = oldest - 1 if stale else event_id
+            found: list[Event] = []
+            while position < last and len(found) < limit:
+                position += 1
+                event = self._kept[position % size]
+                assert event is not None, "all ids from the oldest to the last are kept"
+                if wanted.takes(event):
+                    found.append(event)
+        return EventPage(tuple(found), position, oldest, last, stale)
+
+    def open_reader(self, after: int, wanted: EventFilter) -> "EventReader":
+        """Begin to read behind an event; on the event loop.
+
+        Raises:
+            EventReaderLimitError: As many read as the service takes.
+        """
+        if len(self._readers) >= MAX_EVENT_READERS:
+            raise EventReaderLimitError(
+                f"{MAX_EVENT_READERS} readers wait for events, as many as the service takes",
+                bound=MAX_EVENT_READERS,
+            )
+        reader = EventReader(self, after, wanted, self._forget)
+        with self._lock:
+            self._readers.add(reader)
+        if after != self._last:
+            reader.wake()
+        return reader
+
+    def _forget(self, reader: "EventReader") -> None:
+        with self._lock:
+            self._readers.discard(reader)
+
+    def end_readers(self) -> None:
+        """End all readers: the service stops."""
+        for reader in tuple(self._readers):
+            reader.close()
+
+
+class EventReader:
+    """A position in a log, of one who waits on the event loop.
+
+    Attributes:
+        position: The event after which it reads.
+        is_closed: Whether it is to end.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        position: int,
+        wanted: EventFilter,
+        forget: Callable[["EventReader"], None],
+    ) -> None:
+        self.position = position
+        self.is_closed = False
+        self._log = log
+        self._wanted = wanted
+        self._forget = forget
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._is_woken = False
+
+    def take(self, limit: int) -> EventPage:
+        """Give what came since, at most `limit` events, and move behind it."""
+        self._is_woken = False
+        self._news.clear()
+        page = self._log.after(self.position, self._wanted, limit)
+        self.position = page.next_after
+        if page.next_after < page.last_event_id:
+            self._news.set()
+        return page
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait until there may be something to take, or the reader is closed; tell if in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def wake(self) -> None:
+        """Tell, from any thread, that there is news."""
+        if not (self._is_woken or self.is_closed):
+            self._is_woken = True  # one call to the loop, however many events come before it looks
+            self._loop.call_soon_threadsafe(self._news.set)
+
+    def close(self) -> None:
+        """End; on the event loop."""
+        self.is_closed = True
+        self._forget(self)
+        self._news.set()

@@ -1,0 +1,324 @@
+"""The fleet: sessions and the VMs in them.
+
+Everything here but the making of a machine happens at once on the event loop, so lookups, lists
+and resets never wait for a VM. A VM that is deleted or reset is unlinked; a call in flight
+finishes on the machine that it holds.
+"""
+
+import asyncio
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from hacdbs_sim.sim.actions import AddWorkload, ArmFault, MachineConfig, SetMemoryRegion
+from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.sim.machine import Machine
+
+from .budget import StateBudget
+from .cost_estimate import INLINE_WORK, work_of_making
+from .errors import (
+    DefaultSessionError,
+    FleetError,
+    NoSuchSessionError,
+    NoSuchVmError,
+    SessionExistsError,
+    SessionLimitError,
+    SetupRefusedError,
+    VmLimitError,
+)
+from .events import EventLog, EventType
+from .idempotency_store import Replays
+from .limits import MAX_SESSIONS, Limits
+from .migrations import Migrations
+from .scenarios import StandingScenario
+from .totals import Tally
+from .vm_runtime import LiveMachine
+
+DEFAULT_SESSION: Final = "default"
+
+SESSIONS_SCOPE: Final = "/sessions"
+"""Where the keys are known of requests for new sessions; no session is called so."""
+
+
+def resets_scope(session_id: str) -> str:
+    """Name where the keys of a session's resets are known: a reset must not forget its own."""
+    return f"/resets/{session_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class VmSpec:
+    """A VM to be made: all of it, or nothing."""
+
+    session_id: str
+    name: str
+    config: MachineConfig
+    memslots: tuple[SetMemoryRegion, ...] = ()
+    faults: tuple[ArmFault, ...] = ()
+    workloads: tuple[AddWorkload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vm:
+    """A VM by its id, `{session_id}-{number}`."""
+
+    session_id: str
+    number: int
+    name: str
+    live: LiveMachine
+
+    @property
+    def vm_id(self) -> str:
+        """Value of the id under which the VM is known."""
+        return f"{self.session_id}-{self.number}"
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """VMs that belong together; numbers are never used again before a reset."""
+
+    session_id: str
+    vms: dict[int, Vm] = field(default_factory=dict)
+    last_number: int = 0
+    scenario: StandingScenario | None = None
+    scenario_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a scenario is put up: of two at a time, one follows the other."""
+
+
+@contextmanager
+def _named(part: str, index: int) -> Generator[None]:
+    """Say which part of what is to be made was refused."""
+    try:
+        yield
+    except SetupRefusedError as inner:
+        raise SetupRefusedError(
+            f"{part}/{index}/{inner.part}", inner.index, inner.cause
+        ) from inner.cause
+    except KvmError as cause:
+        raise SetupRefusedError(part, index, cause) from cause
+
+
+class Fleet:
+    """All sessions and VMs of one service."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.tally = Tally()
+        self.budget = StateBudget(limits.max_state_bytes)
+        self.replays = Replays(limits, time.monotonic)
+        self.events = EventLog()
+        self.migrations = Migrations(self.budget, self.events)
+        self._sessions = {DEFAULT_SESSION: Session(DEFAULT_SESSION)}
+        self._vms: dict[str, Vm] = {}
+        self._last_generated = 0
+
+    @property
+    def vm_count(self) -> int:
+        """Value of how many VMs live, over all sessions."""
+        return len(self._vms)
+
+    def sessions(self) -> list[Session]:
+        """List the sessions, by id."""
+        return [self._sessions[session_id] for session_id in sorted(self._sessions)]
+
+    def session(self, session_id: str) -> Session:
+        """Find a session."""
+        try:
+            return self._sessions[session_id]
+        except KeyError:
+            raise NoSuchSessionError(
+                "there is no such session", field="session_id", value=session_id
+            ) from None
+
+    def create_session(self, session_id: str | None = None) -> Session:
+        """Make a session; without an id it gets the next free one of s1, s2, ..."""
+        if len(self._sessions) >= MAX_SESSIONS:
+            raise SessionLimitError(
+                f"there are {MAX_SESSIONS} sessions, as many as the service takes",
+                bound=MAX_SESSIONS,
+            )
+        session_id = session_id or self._next_session_id()
+        if session_id in self._sessions:
+            raise SessionExistsError(
+                "session_id must be new, this one exists", field="session_id", value=session_id
+            )
+        self._sessions[session_id] = session = Session(session_id)
+        return session
+
+    def _next_session_id(self) -> str:
+        while True:
+            self._last_generated += 1
+            if (session_id := f"s{self._last_generated}") not in self._sessions:
+                return session_id
+
+    def delete_session(self, session_id: str) -> None:
+        """Delete a session with its VMs."""
+        if session_id == DEFAULT_SESSION:
+            raise DefaultSessionError(
+                "the session default always exists; reset it instead",
+                field="session_id",
+                value=session_id,
+            )
+        vm_count = self._empty(session_id)
+        self.replays.clear(resets_scope(session_id))
+        del self._sessions[session_id]
+        self.events.emit(
+            EventType.SESSION_DELETED, session_id=session_id, details={"vm_count": vm_count}
+        )
+
+    def reset_session(self, session_id: str) -> None:
+        """Delete a session's VMs, number the next ones from 1 again, forget its retries."""
+        vm_count = self._empty(session_id)
+        self.events.emit(
+            EventType.SESSION_RESET, session_id=session_id, details={"vm_count": vm_count}
+        )
+
+    def _empty(self, session_id: str) -> int:
+        """Empty a session; tell how many VMs it had."""
+        session = self.session(session_id)
+        vm_count = len(session.vms)
+        self.replays.clear(session_id)
+        self.migrations.session_gone(session_id)
+        for vm in list(session.vms.values()):
+            self._unlink(vm)
+        session.last_number = 0
+        if session.scenario is not None:
+            session.scenario.close()
+            session.scenario = None
+        return vm_count
+
+    def session_id_of(self, vm_id: str) -> str:
+        """Tell to which session a VM belongs, or belonged: its id says it.
+
+        Raises:
+            NoSuchSessionError: there is no such session.
+        """
+        return self.session(vm_id.rpartition("-")[0]).session_id
+
+    def vms(self, session_id: str | None) -> list[Vm]:
+        """List the VMs of a session by number; of all sessions (None) by session, then number."""
+        sessions = self.sessions() if session_id is None else [self.session(session_id)]
+        return [vm for session in sessions for vm in session.vms.values()]
+
+    def vm(self, vm_id: str) -> Vm:
+        """Find a VM."""
+        try:
+            return self._vms[vm_id]
+        except KeyError:
+            raise NoSuchVmError("there is no such VM", field="vm_id", value=vm_id) from None
+
+    async def create_vm(self, spec: VmSpec) -> Vm:
+        """Make a VM with its slots and faults; a refusal on the way leaves nothing behind."""
+        self.session(spec.session_id)
+        if (
+            work_of_making(spec.config, spec.memslots, (*spec.faults, *spec.workloads))
+            <= INLINE_WORK
+        ):
+            return self._publish(spec, self._build(spec))
+        # Shielded: were the request cancelled, nobody would give back what the thread still takes.
+        return await asyncio.shield(asyncio.ensure_future(self._create_in_thread(spec)))
+
+    async def _create_in_thread(self, spec: VmSpec) -> Vm:
+        return self._publish(spec, await asyncio.to_thread(self._build, spec))
+
+    async def build_apart(self, spec: VmSpec) -> LiveMachine:
+        """Make a machine that is no VM of a session; who asks for it closes it."""
+        return await asyncio.shield(asyncio.to_thread(self._build, spec))
+
+    def _build(self, spec: VmSpec) -> LiveMachine:
+        live = LiveMachine(Machine(spec.config), self.limits, self.budget, self.tally)
+        try:
+            for index, memslot in enumerate(spec.memslots):
+                with _named("memslots", index):
+                    live.perform(memslot)
+            for index, fault in enumerate(spec.faults):
+                with _named("faults", index):
+                    live.perform(fault)
+            for index, workload in enumerate(spec.workloads):
+                with _named("workloads", index):
+                    live.perform(workload)
+        except BaseException:
+            live.close()
+            raise
+        return live
+
+    def _publish(self, spec: VmSpec, live: LiveMachine) -> Vm:
+        try:
+            session = self.session(spec.session_id)
+            self._check_vm_limit()
+        except FleetError:
+            live.close()
+            raise
+        return self._link(session, spec, live)
+
+    def _link(self, session: Session, spec: VmSpec, live: LiveMachine) -> Vm:
+        session.last_number += 1
+        vm = Vm(spec.session_id, session.last_number, spec.name, live)
+        session.vms[vm.number] = self._vms[vm.vm_id] = vm
+        tell = partial(self.events.emit, session_id=vm.session_id, vm_id=vm.vm_id)
+        live.announce_to(tell)
+        tell(EventType.VM_CREATED, details={"name": vm.name})
+        return vm
+
+    async def replace_vms(self, session_id: str, specs: Sequence[VmSpec]) -> tuple[list[Vm], int]:
+        """Make VMs and give them to a session in place of all that it has: all of it, or nothing.
+
+        Not to be cancelled: what the thread makes would be nobody's.
+
+        Returns:
+            The VMs, and how many were there before.
+
+        Raises:
+            SetupRefusedError: One of them was refused; its part is `vms/{index}`, or below it.
+        """
+        self.session(session_id)
+        lives = await asyncio.to_thread(self._build_all, specs)
+        try:
+            session = self.session(session_id)
+            self._check_vm_limit(len(specs) - 1 - len(session.vms))
+        except FleetError:
+            for live in lives:
+                live.close()
+            raise
+        vm_count = len(session.vms)
+        self.reset_session(session_id)
+        pairs = zip(specs, lives, strict=True)
+        return [self._link(session, spec, live) for spec, live in pairs], vm_count
+
+    def _build_all(self, specs: Sequence[VmSpec]) -> list[LiveMachine]:
+        lives: list[LiveMachine] = []
+        try:
+            for index, spec in enumerate(specs):
+                with _named("vms", index):
+                    lives.append(self._build(spec))
+        except BaseException:
+            for live in lives:
+                live.close()
+            raise
+        return lives
+
+    def _check_vm_limit(self, more: int = 0) -> None:
+        if self.vm_count + more >= self.limits.max_vms:
+            raise VmLimitError(
+                f"there are {self.vm_count} VMs, HACDBS_MAX_VMS allows {self.limits.max_vms}",
+                bound=self.limits.max_vms,
+            )
+
+    def delete_vm(self, vm_id: str) -> None:
+        """Delete a VM."""
+        vm = self.vm(vm_id)
+        self._unlink(vm)
+        self.events.emit(
+            EventType.VM_DELETED,
+            session_id=vm.session_id,
+            vm_id=vm_id,
+            details={"name": vm.name},
+        )
+
+    def _unlink(self, vm: Vm) -> None:
+        del self._sessions[vm.session_id].vms[vm.number]
+        del self._vms[vm.vm_id]
+        self.migrations.vm_gone(vm.session_id, vm.vm_id)
+        vm.live.close()

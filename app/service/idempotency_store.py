@@ -1,0 +1,224 @@
+"""Answers kept for retries, by idempotency key and scope.
+
+A client that never saw the answer to its request sends it again with the same key and is told what
+the first one was told; nothing is done twice. An answer is kept until it is old, until its scope
+is cleared, or until its scope has newer ones than the limits let it keep: the oldest goes first. A
+request that is still being served is never forgotten.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from .errors import (
+    AnswerNotKeptError,
+    IdempotencyKeyInFlightError,
+    IdempotencyKeyLimitError,
+    IdempotencyKeyReusedError,
+)
+from .limits import MAX_IDEMPOTENCY_KEYS_PER_SCOPE, Limits
+
+SCOPE_SHARE: Final = 8
+"""One scope holds at most one part in so many of all bytes, so that others have room as well."""
+
+RECORD_BYTES: Final = 1 << 10
+"""What a key takes beside its answer, roughly: the key, its fingerprint, their places."""
+
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer as it was sent, but for what belongs to one exchange only."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Value of what keeping it takes."""
+        return len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What a key has been answered: nothing, if the answer was too large or never made."""
+
+    fingerprint: bytes
+    answer: KeptAnswer | None
+    expires: float
+
+    @property
+    def answer_bytes(self) -> int:
+        return 0 if self.answer is None else self.answer.size_bytes
+
+
+@dataclass(slots=True, eq=False)
+class _Scope:
+    name: str
+    in_flight: dict[str, bytes] = field(default_factory=dict)
+    settled: OrderedDict[str, _Record] = field(default_factory=OrderedDict)
+    held_bytes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.in_flight) + len(self.settled)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """The right and the duty to answer a key's first request."""
+
+    _replays: "Replays"
+    _scope: _Scope
+    _key: str
+
+    def settle(self, answer: KeptAnswer | None) -> None:
+        """Keep the answer for retries; without one they learn that it is lost, not that it failed.
+
+        If the scope was cleared since, nothing is kept.
+        """
+        self._replays._settle(self._scope, self._key, answer)  # noqa: SLF001 - one thing, two names
+
+
+class Replays:
+    """The answers that a service keeps for retries.
+
+    Args:
+        limits: How many bytes, and for how long.
+        clock: Seconds of a clock that never goes back.
+    """
+
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._scopes: dict[str, _Scope] = {}
+        self._by_age: OrderedDict[tuple[str, str], float] = OrderedDict()  # to when each expires
+        self._held_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Value of what all kept answers take, roughly."""
+        return self._held_bytes
+
+    def __len__(self) -> int:
+        """Count the keys, of answered requests and of those in flight."""
+        return sum(map(len, self._scopes.values()))
+
+    def begin(self, scope_name: str, key: str, fingerprint: bytes) -> Claim | KeptAnswer:
+        """Claim a key for its first request, or give the answer that was kept for it.
+
+        Args:
+            scope_name: Where the key is known; the same key elsewhere is another.
+            key: The client's key.
+            fingerprint: Digest of all that makes the request what it is.
+
+        Raises:
+            IdempotencyKeyReusedError: another request had this key.
+            IdempotencyKeyInFlightError: the first request is still being served.
+            AnswerNotKeptError: the first request was served and its answer is not there.
+            IdempotencyKeyLimitError: no room for one more, by count or by bytes.
+        """
+        self._forget_expired()
+        scope = self._scopes.get(scope_name)
+        if scope is not None:
+            if (first := scope.in_flight.get(key)) is not None:
+                _check_same(first, fingerprint)
+                raise IdempotencyKeyInFlightError(
+                    "the first request with this key is still being served",
+                    field=IDEMPOTENCY_KEY,
+                    value=key,
+                )
+            if (record := scope.settled.get(key)) is not None:
+                _check_same(record.fingerprint, fingerprint)
+                if record.answer is None:
+                    raise AnswerNotKeptError(
+                        "the first request with this key was served, but its answer was not kept",
+                        field=IDEMPOTENCY_KEY,
+                        value=key,
+                    )
+                return record.answer
+        if scope is None:
+            scope = _Scope(scope_name)
+        self._make_room_for_key(scope)
+        self._scopes[scope_name] = scope
+        scope.in_flight[key] = fingerprint
+        self._hold(scope, RECORD_BYTES)
+        return Claim(self, scope, key)
+
+    def clear(self, scope_name: str) -> None:
+        """Forget a scope's keys; what is in flight there will not be kept."""
+        scope = self._scopes.pop(scope_name, None)
+        if scope is None:
+            return
+        for key in scope.settled:
+            del self._by_age[scope_name, key]
+        self._held_bytes -= scope.held_bytes
+
+    def _settle(self, scope: _Scope, key: str, answer: KeptAnswer | None) -> None:
+        if self._scopes.get(scope.name) is not scope:
+            return
+        expires = self._clock() + self._limits.idempotency_seconds
+        if answer is not None and not self._make_room(scope, answer.size_bytes):
+            answer = None
+        record = _Record(scope.in_flight.pop(key), answer, expires)
+        scope.settled[key] = record
+        self._by_age[scope.name, key] = expires
+        self._hold(scope, record.answer_bytes)
+
+    def _make_room_for_key(self, scope: _Scope) -> None:
+        while len(scope) >= MAX_IDEMPOTENCY_KEYS_PER_SCOPE and scope.settled:
+            self._forget(scope, next(iter(scope.settled)))
+        if len(scope) >= MAX_IDEMPOTENCY_KEYS_PER_SCOPE:
+            raise IdempotencyKeyLimitError(
+                f"{len(scope)} requests with a key are in flight, as many as a session may have",
+                field=IDEMPOTENCY_KEY,
+                bound=MAX_IDEMPOTENCY_KEYS_PER_SCOPE,
+            )
+        if not self._make_room(scope, RECORD_BYTES):
+            raise IdempotencyKeyLimitError(
+                f"answers kept for retries take {self._held_bytes} bytes,"
+                f" HACDBS_MAX_IDEMPOTENCY_BYTES allows {self._limits.max_idempotency_bytes}",
+                field=IDEMPOTENCY_KEY,
+                bound=self._limits.max_idempotency_bytes,
+            )
+
+    def _make_room(self, scope: _Scope, size_bytes: int) -> bool:
+        """Forget a scope's oldest answers until it may hold so many more bytes; tell if it may."""
+        limit = self._limits.max_idempotency_bytes
+        share = limit // SCOPE_SHARE
+        if size_bytes > share:
+            return False  # before anything is forgotten for nothing
+        while scope.held_bytes + size_bytes > share or self._held_bytes + size_bytes > limit:
+            if not scope.settled:
+                return False
+            self._forget(scope, next(iter(scope.settled)))
+        return True
+
+    def _forget_expired(self) -> None:
+        now = self._clock()
+        while self._by_age:
+            (scope_name, key), expires = next(iter(self._by_age.items()))
+            if expires > now:
+                return
+            self._forget(self._scopes[scope_name], key)
+
+    def _forget(self, scope: _Scope, key: str) -> None:
+        record = scope.settled.pop(key)
+        del self._by_age[scope.name, key]
+        self._hold(scope, -RECORD_BYTES - record.answer_bytes)
+        if not len(scope):
+            # No claim holds it: what a claim holds is in flight.
+            self._scopes.pop(scope.name, None)
+
+    def _hold(self, scope: _Scope, size_bytes: int) -> None:
+        scope.held_bytes += size_bytes
+        self._held_bytes += size_bytes
+
+
+def _check_same(first: bytes, fingerprint: bytes) -> None:
+    if first != fingerprint:
+        raise IdempotencyKeyReusedError(
+            "a key stands for one request, this one has served another", field=IDEMPOTENCY_KEY
+        )

@@ -1,0 +1,217 @@
+"""Migrations that are carried on in the background, while the service answers others.
+
+A run goes on in a worker thread, piece by piece, and holds its machine's lock for one piece only: what
+others want of the machine comes in between. What is told of a run is the report of its last piece.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+from hacdbs_sim.sim.base.units import PAGES_PER_WORD
+from hacdbs_sim.sim.guest.versions import BYTES_A_PAGE
+from hacdbs_sim.vmm import MigrationSpec, MigrationStatus, Precopy, Report
+from hacdbs_sim.vmm.report import Reason, Refused
+
+from .budget import Account
+from .cost_estimate import INLINE_WORK
+from .vm_runtime import LiveMachine
+
+PIECE_SECONDS: Final = 0.05
+"""For about so long a run holds its machine at a time."""
+
+DEFECT: Final = Refused("internal_error", None, "a defect of the service ended the migration")
+
+
+def bytes_of(precopy: Precopy) -> int:
+    """Give what a migration holds beside its machine: what arrived, and what is to be sent."""
+    npages = precopy.total_pages
+    return npages // PAGES_PER_WORD * 8 + npages * BYTES_A_PAGE * precopy.spec.verify
+
+
+class Leg:
+    """One migration of a run.
+
+    Attributes:
+        name: What it is called in the run.
+        spec: How it is run.
+        report: How it stood after the last piece.
+    """
+
+    def __init__(self, name: str, live: LiveMachine, precopy: Precopy, account: Account) -> None:
+        self.name = name
+        self.spec: MigrationSpec = precopy.spec
+        self._live: LiveMachine | None = live
+        self._precopy: Precopy | None = precopy
+        self._account = account
+        self._asked_to_end: Reason | None = None
+        self.report = precopy.report()
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether it has ended."""
+        return self.report.status.is_final
+
+    def seen(self) -> Report:
+        """Tell how it stands; one that is asked to end is `cancelling` until it has."""
+        if self._asked_to_end is None or self.is_over:
+            return self.report
+        return replace(self.report, status=MigrationStatus.CANCELLING, reason=self._asked_to_end)
+
+    def cancel(self, reason: Reason) -> None:
+        """Ask for the end; nothing happens where it has ended, or was asked to before."""
+        if self._precopy is not None and self._asked_to_end is None:
+            self._asked_to_end = reason
+            self._precopy.cancel(reason)
+
+    async def advance(self) -> bool:
+        """Go on by a piece; tell whether it has come further: another phase, or a pass more."""
+        assert self._live is not None, "only what has not ended goes on"
+        assert self._precopy is not None, "only what has not ended goes on"
+        before = self._precopy.progress
+        self.report = await self._live.run(self._go_on, work=lambda: INLINE_WORK + 1)
+        return self._precopy.progress != before
+
+    def _go_on(self) -> Report:
+        precopy = self._precopy
+        assert precopy is not None, "only what has not ended goes on"
+        before, ends_at = precopy.progress, time.monotonic() + PIECE_SECONDS
+        while precopy.step() and precopy.progress == before and time.monotonic() < ends_at:
+            pass
+        return precopy.report()
+
+    def close(self, *, owns_machine: bool) -> None:
+        """Let go of the machine, with its bytes if it is nobody else's."""
+        if owns_machine and self._live is not None:
+            self._live.close()
+        self._account.close()
+        self._live = self._precopy = None
+
+    def end_as(self, status: MigrationStatus, reason: Reason, refused: Refused | None) -> None:
+        """Have it ended where it could not end by itself."""
+        if not self.is_over:
+            self.report = replace(self.report, status=status, reason=reason, refused=refused)
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """Somebody who waits for a run, and may be sent away before it comes further."""
+
+    run: "Run | None" = None
+    is_closed: bool = False
+
+    def close(self) -> None:
+        """Send away."""
+        self.is_closed = True
+        if self.run is not None:
+            self.run.wake()
+
+
+@dataclass(slots=True, eq=False)
+class _News:
+    """Who waits for a run to come further."""
+
+    event: asyncio.Event
+
+    def spread(self) -> None:
+        self.event.set()
+        self.event = asyncio.Event()
+
+
+class Run:
+    """Migrations one after the other.
+
+    Args:
+        legs: The migrations.
+        pace_seconds: Real seconds to wait whenever one has come further.
+        owns_machines: Whether the machines go with the run.
+        tell: Called whenever a migration has come further.
+    """
+
+    def __init__(
+        self,
+        legs: Sequence[Leg],
+        *,
+        pace_seconds: float,
+        owns_machines: bool,
+        tell: Callable[[Report], None] | None = None,
+    ) -> None:
+        self.legs = tuple(legs)
+        self._pace_seconds = pace_seconds
+        self._owns_machines = owns_machines
+        self._tell = tell
+        self._news = _News(asyncio.Event())
+        self._hurry = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether all its migrations have ended."""
+        return all(leg.is_over for leg in self.legs)
+
+    def start(self) -> None:
+        """Begin, on the event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._carry_on())
+
+    def cancel(self, reason: Reason = Reason.CANCEL) -> None:
+        """Ask for the end of what has not ended; from the event loop."""
+        for leg in self.legs:
+            leg.cancel(reason)
+        self._hurry.set()
+        self._news.spread()
+
+    async def stop(self) -> None:
+        """End at once, for the service stops."""
+        self.cancel(Reason.SERVICE_STOPPED)
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def wait(self, reached: Callable[[], bool], seconds: float, waiter: "Waiter") -> None:
+        """Wait until something is reached, the run or the time is over, or the waiter is to go."""
+        waiter.run = self
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not (reached() or self.is_over or waiter.is_closed):
+                    await self._news.event.wait()
+
+    def wake(self) -> None:
+        """Have those who wait look again."""
+        self._news.spread()
+
+    async def _carry_on(self) -> None:
+        try:
+            for leg in self.legs:
+                await self._carry_on_with(leg)
+        except asyncio.CancelledError:
+            self._end_as(MigrationStatus.CANCELLED, Reason.SERVICE_STOPPED, None)
+            raise
+        except BaseException:
+            self._end_as(MigrationStatus.FAILED, Reason.REFUSED, DEFECT)
+            raise
+        finally:
+            for leg in self.legs:
+                leg.close(owns_machine=self._owns_machines)
+            self._news.spread()
+
+    async def _carry_on_with(self, leg: Leg) -> None:
+        while not leg.is_over:
+            if not await leg.advance():
+                continue
+            if self._tell is not None:
+                self._tell(leg.report)
+            self._news.spread()
+            if self._pace_seconds and not leg.is_over:
+                await self._pause()
+        leg.close(owns_machine=self._owns_machines)
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._pace_seconds):
+                await self._hurry.wait()
+
+    def _end_as(self, status: MigrationStatus, reason: Reason, refused: Refused | None) -> None:
+        for leg in self.legs:
+            leg.end_as(status, reason, refused)

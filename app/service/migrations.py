@@ -1,0 +1,254 @@
+"""The migrations and comparisons of a service: those that run, and the reports that are kept."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Generic, TypeVar
+
+from hacdbs_sim.vmm import MigrationSpec, Precopy, Report
+from hacdbs_sim.vmm.report import Reason
+
+from .budget import Account, StateBudget
+from .errors import (
+    MigrationLimitError,
+    MigrationRunningError,
+    NoSuchComparisonError,
+    NoSuchMigrationError,
+)
+from .events import EventLog, EventType
+from .migration_tasks import Leg, Run, bytes_of
+from .vm_runtime import LiveMachine
+
+MAX_RUNNING_MIGRATIONS: Final = 16
+MAX_KEPT_MIGRATIONS_PER_SESSION: Final = 100
+MAX_KEPT_MIGRATIONS: Final = 400
+MAX_KEPT_COMPARISONS_PER_SESSION: Final = 25
+MAX_KEPT_COMPARISONS: Final = 50
+"""What is kept of each may be a report of 1,000 passes, or several: some 2 MB."""
+
+MAX_PACE_MS: Final = 10_000
+MAX_VARIANTS: Final = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Migration:
+    """A migration of a VM, by its id, `{session_id}-m{number}`."""
+
+    session_id: str
+    number: int
+    vm_id: str
+    run: Run
+
+    @property
+    def migration_id(self) -> str:
+        """Value of the id under which it is known."""
+        return f"{self.session_id}-m{self.number}"
+
+    @property
+    def spec(self) -> MigrationSpec:
+        """Value of how it is run."""
+        return self.run.legs[0].spec
+
+    def report(self) -> Report:
+        """Tell how it stands."""
+        return self.run.legs[0].seen()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """Runs of machines of their own, side by side, by its id, `{session_id}-c{number}`."""
+
+    session_id: str
+    number: int
+    run: Run
+
+    @property
+    def comparison_id(self) -> str:
+        """Value of the id under which it is known."""
+        return f"{self.session_id}-c{self.number}"
+
+
+K = TypeVar("K", Migration, Comparison)
+
+
+class _Kept(Generic[K]):
+    """What has begun, oldest first; where there is too much of it, the oldest that ended goes."""
+
+    def __init__(self, per_session: int, in_all: int) -> None:
+        self._per_session = per_session
+        self._in_all = in_all
+        self._by_id: dict[str, K] = {}
+        self._last_numbers: dict[str, int] = {}
+
+    def number(self, session_id: str) -> int:
+        """Give the next number of a session."""
+        self._last_numbers[session_id] = number = self._last_numbers.get(session_id, 0) + 1
+        return number
+
+    def add(self, known_as: str, item: K) -> None:
+        """Keep one more."""
+        self._by_id[known_as] = item
+        of_session = [each for each in self._by_id.values() if each.session_id == item.session_id]
+        self._drop(of_session, self._per_session)
+        self._drop(list(self._by_id.values()), self._in_all)
+
+    def _drop(self, items: list[K], limit: int) -> None:
+        ended = [each for each in items if each.run.is_over]
+        for item in ended[: max(len(items) - limit, 0)]:
+            self._by_id = {known: each for known, each in self._by_id.items() if each is not item}
+
+    def find(self, known_as: str) -> K | None:
+        """Find one by its id."""
+        return self._by_id.get(known_as)
+
+    def of(self, session_id: str | None) -> list[K]:
+        """List those of a session, or of all (None): by session, then number."""
+        found = [e for e in self._by_id.values() if session_id in {None, e.session_id}]
+        return sorted(found, key=lambda each: (each.session_id, each.number))
+
+    def forget(self, session_id: str) -> None:
+        """Forget those of a session, and number the next ones from 1 again."""
+        for item in self.of(session_id):
+            item.run.cancel(Reason.SESSION_RESET)
+        self._by_id = {k: each for k, each in self._by_id.items() if each.session_id != session_id}
+        self._last_numbers.pop(session_id, None)
+
+
+class Migrations:
+    """All migrations and comparisons of one service; used on the event loop only."""
+
+    def __init__(self, budget: StateBudget, events: EventLog) -> None:
+        self._budget = budget
+        self._events = events
+        self._migrations: _Kept[Migration] = _Kept(
+            MAX_KEPT_MIGRATIONS_PER_SESSION, MAX_KEPT_MIGRATIONS
+        )
+        self._comparisons: _Kept[Comparison] = _Kept(
+            MAX_KEPT_COMPARISONS_PER_SESSION, MAX_KEPT_COMPARISONS
+        )
+        self._running: set[Run] = set()
+
+    def start(
+        self,
+        session_id: str,
+        vm_id: str,
+        live: LiveMachine,
+        spec: MigrationSpec,
+        *,
+        pace_ms: int = 0,
+    ) -> Migration:
+        """Begin to migrate a VM.
+
+        Raises:
+            MigrationRunningError: it is being migrated.
+            MigrationLimitError: as many run as the service takes.
+            InvalidMigrationError: the VM could not be migrated so.
+            StateBytesLimitError: no room for what arrives.
+        """
+        for other in self._migrations.of(session_id):
+            if other.vm_id == vm_id and not other.run.is_over:
+                raise MigrationRunningError(
+                    f"the VM is being migrated by {other.migration_id}",
+                    field="vm_id",
+                    bound=1,
+                    value=vm_id,
+                )
+        self.check_limit()
+        leg = self.leg("", live, spec)
+        number = self._migrations.number(session_id)
+        migration_id = f"{session_id}-m{number}"
+        run = Run(
+            (leg,),
+            pace_seconds=pace_ms / 1000,
+            owns_machines=False,
+            tell=partial(self._tell, session_id, vm_id, migration_id),
+        )
+        migration = Migration(session_id, number, vm_id, run)
+        self._migrations.add(migration_id, migration)
+        self._go(run)
+        return migration
+
+    def compare(self, session_id: str, legs: list[Leg], *, pace_ms: int = 0) -> Comparison:
+        """Begin runs of machines that are nobody else's, one after the other."""
+        run = Run(legs, pace_seconds=pace_ms / 1000, owns_machines=True)
+        comparison = Comparison(session_id, self._comparisons.number(session_id), run)
+        self._comparisons.add(comparison.comparison_id, comparison)
+        self._go(run)
+        return comparison
+
+    def leg(self, name: str, live: LiveMachine, spec: MigrationSpec) -> Leg:
+        """Make ready to migrate a machine; raises as `start` does."""
+        precopy = Precopy(live.machine, spec, live.perform)
+        account = Account(self._budget)
+        account.hold(bytes_of(precopy))
+        return Leg(name, live, precopy, account)
+
+    def check_limit(self) -> None:
+        """Refuse one more run where as many run as the service takes."""
+        self._running = {run for run in self._running if not run.is_over}
+        if len(self._running) >= MAX_RUNNING_MIGRATIONS:
+            raise MigrationLimitError(
+                f"{MAX_RUNNING_MIGRATIONS} migrations and comparisons run,"
+                " as many as the service takes",
+                bound=MAX_RUNNING_MIGRATIONS,
+            )
+
+    def migration(self, migration_id: str) -> Migration:
+        """Find a migration."""
+        if (found := self._migrations.find(migration_id)) is None:
+            raise NoSuchMigrationError(
+                "there is no such migration", field="migration_id", value=migration_id
+            )
+        return found
+
+    def migrations(self, session_id: str | None) -> list[Migration]:
+        """List the migrations of a session, or of all (None)."""
+        return self._migrations.of(session_id)
+
+    def comparison(self, comparison_id: str) -> Comparison:
+        """Find a comparison."""
+        if (found := self._comparisons.find(comparison_id)) is None:
+            raise NoSuchComparisonError(
+                "there is no such comparison", field="comparison_id", value=comparison_id
+            )
+        return found
+
+    def comparisons(self, session_id: str | None) -> list[Comparison]:
+        """List the comparisons of a session, or of all (None)."""
+        return self._comparisons.of(session_id)
+
+    def vm_gone(self, session_id: str, vm_id: str) -> None:
+        """End the migration of a VM that is deleted; its report stays."""
+        for migration in self._migrations.of(session_id):
+            if migration.vm_id == vm_id:
+                migration.run.cancel(Reason.VM_DELETED)
+
+    def session_gone(self, session_id: str) -> None:
+        """End and forget all that belongs to a session that is reset or deleted."""
+        self._migrations.forget(session_id)
+        self._comparisons.forget(session_id)
+
+    async def stop(self) -> None:
+        """End all that runs, for the service stops."""
+        for run in [each for each in self._running if not each.is_over]:
+            await run.stop()
+
+    def _go(self, run: Run) -> None:
+        self._running.add(run)
+        run.start()
+
+    def _tell(self, session_id: str, vm_id: str, migration_id: str, report: Report) -> None:
+        self._events.emit(
+            EventType.MIGRATION,
+            session_id=session_id,
+            vm_id=vm_id,
+            now_ns=report.now_ns,
+            details={
+                "migration_id": migration_id,
+                "status": report.status.value,
+                "reason": None if report.reason is None else report.reason.value,
+                "iteration": len(report.iterations),
+                "remaining_pages": report.iterations[-1].remaining_pages
+                if report.iterations
+                else report.total_pages,
+            },
+        )

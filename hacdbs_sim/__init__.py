@@ -1,0 +1,1 @@
+"""hacdbs-sim: what users import."""

@@ -1,0 +1,23 @@
+"""The command line: `hacdbs-sim`. docs/cli.md shows each command."""
+
+import typer
+
+from hacdbs_sim.cli.commands.demo import demo
+from hacdbs_sim.cli.healthcheck import healthcheck
+from hacdbs_sim.cli.lazy import LazyGroup
+from hacdbs_sim.cli.serve import serve
+
+cli = typer.Typer(
+    name="hacdbs-sim",
+    cls=LazyGroup,
+    help="Simulated KVM/arm64 virtual machines with an accelerated dirty log, over REST.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (serve, healthcheck, demo):
+    cli.command()(command)
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    cli(prog_name="hacdbs-sim")

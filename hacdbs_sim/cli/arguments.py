@@ -1,0 +1,132 @@
+"""What is written on a command line: numbers, sizes, pages and memslots."""
+
+import re
+from typing import Annotated, Any, Final, NamedTuple
+
+import typer
+
+from hacdbs_sim.client import Client, ClientError, MemslotSpec
+from hacdbs_sim.client.connecting import token_of_environment, url_of_environment
+
+_COMPLETION_SECONDS: Final = 1.0
+_NUMBER: Final = r"(?:0[xX][0-9a-fA-F]+|[0-9]+)"
+_PAGES: Final = re.compile(rf"({_NUMBER})(?:([-+])({_NUMBER}))?\Z", re.ASCII)
+_AMOUNT: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([A-Za-z]*)\Z", re.ASCII)
+_SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_TIMES: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+_LOG: Final = "LOG_DIRTY_PAGES"
+
+
+class PageRange(NamedTuple):
+    """Neighbouring pages."""
+
+    first: int
+    num_pages: int
+
+
+def number(text: str) -> int:
+    """Read an integer, in decimal or with 0x."""
+    if re.fullmatch(_NUMBER, text, re.ASCII) is None:
+        raise typer.BadParameter(f"must be an integer such as 262144 or 0x40000, not {text!r}")
+    return int(text, 16 if text[:2].lower() == "0x" else 10)
+
+
+def pages(text: str) -> PageRange:
+    """Read pages: one, FIRST-LAST, or FIRST+COUNT."""
+    found = _PAGES.match(text)
+    if found is None:
+        raise typer.BadParameter(
+            f"must be a page, FIRST-LAST or FIRST+COUNT, such as 0x40000+512, not {text!r}"
+        )
+    first = number(found[1])
+    if found[2] is None:
+        return PageRange(first, 1)
+    given = number(found[3])
+    count = given if found[2] == "+" else given - first + 1
+    if count < 1:
+        raise typer.BadParameter(f"must name at least one page, and {text!r} names {count}")
+    return PageRange(first, count)
+
+
+def size(text: str) -> int | str:
+    """Read a size: bytes, or text like "2GiB" that the service reads."""
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+def bandwidth(text: str) -> int:
+    """Read bytes a second, with or without a unit."""
+    found = _AMOUNT.match(text)
+    if found is None or found[2] not in _SIZES:
+        raise typer.BadParameter(f"must be bytes a second such as 1250000000 or 1GiB, not {text!r}")
+    return int(float(found[1]) * _SIZES[found[2]])
+
+
+def duration(text: str) -> int:
+    """Read a virtual time with its unit, in nanoseconds."""
+    found = _AMOUNT.match(text)
+    if found is None or found[2] not in _TIMES:
+        raise typer.BadParameter(f"must be a time such as 300ms, 10s or 500us, not {text!r}")
+    return int(float(found[1]) * _TIMES[found[2]])
+
+
+def memslot(text: str) -> MemslotSpec:
+    """Read a memslot: NUMBER:BASE:SIZE, and after one more colon log, readonly, backing=SIZE."""
+    parts = text.split(":")
+    if len(parts) not in {3, 4}:
+        raise typer.BadParameter(
+            f"must be NUMBER:BASE:SIZE[:log,readonly,backing=SIZE], not {text!r}"
+        )
+    spec: MemslotSpec = {
+        "slot": number(parts[0]),
+        "guest_phys_addr": parts[1] if parts[1][:2].lower() == "0x" else number(parts[1]),
+        "memory_size": size(parts[2]),
+    }
+    flags = []
+    for option in parts[3].split(",") if len(parts) == 4 else ():
+        name, _, value = option.partition("=")
+        match name:
+            case "log" if not value:
+                flags.append(_LOG)
+            case "readonly" if not value:
+                flags.append("READONLY")
+            case "backing":
+                spec["backing"] = size(value)
+            case _:
+                raise typer.BadParameter(
+                    f"a memslot's options are log, readonly and backing=SIZE, not {option!r}"
+                )
+    return {**spec, "flags": flags}
+
+
+def _vm_ids(incomplete: str) -> list[str]:
+    """Complete an id by those of the service of the environment, if one answers soon."""
+    try:
+        with Client(
+            url_of_environment(),
+            token=token_of_environment(),
+            timeout=_COMPLETION_SECONDS,
+            retries=0,
+        ) as client:
+            found = [vm.vm_id for vm in client.vms("-")]
+    except (ClientError, ValueError):
+        return []
+    return [vm_id for vm_id in found if vm_id.startswith(incomplete)]
+
+
+VmId = Annotated[str, typer.Argument(metavar="VM", help="As in default-1.", autocompletion=_vm_ids)]
+SlotNumber = Annotated[int, typer.Argument(metavar="SLOT", parser=number, help="The memslot.")]
+CpuNumber = Annotated[int, typer.Argument(metavar="CPU", parser=number, help="The host CPU.")]
+Pages = Annotated[
+    list[PageRange],
+    typer.Argument(
+        metavar="PAGES...", parser=pages, help="Pages: N, FIRST-LAST or FIRST+COUNT, 0x allowed."
+    ),
+]
+OnCpu = Annotated[
+    int | None, typer.Option("--cpu", parser=number, help="The host CPU that it runs on.")
+]
+
+
+def optional_number(*names: str, told: str) -> Any:  # noqa: ANN401 - what typer makes of it
+    """Declare an option that is a number, in decimal or with 0x."""
+    return typer.Option(*names, parser=number, help=told)

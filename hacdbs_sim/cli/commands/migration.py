@@ -1,0 +1,144 @@
+"""`migrate`, `compare`: migrations in virtual time, watched pass by pass."""
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from hacdbs_sim.cli import arguments as a
+from hacdbs_sim.cli import views
+from hacdbs_sim.cli.command_context import Talk, talking, usage_error
+from hacdbs_sim.cli.documents import read_document
+from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.cli.progress import Shown, showing
+from hacdbs_sim.client.call import given, post, reading
+from hacdbs_sim.client.operations import migrations as of_migrations
+from hacdbs_sim.client.reports import ComparisonInfo, MigrationInfo
+
+app = typer.Typer(no_args_is_help=True)
+
+WAIT_SECONDS: Final = 20
+"""How long one call waits: shorter than the client's patience."""
+
+Preset = Annotated[str | None, typer.Option(help="converges or never_converges.")]
+
+
+@app.command("migrate")
+@talking
+def migrate(
+    talk: Talk,
+    vm_id: a.VmId,
+    *,
+    file: Annotated[
+        Path | None, typer.Option(help="Fields of POST /v1/migrations, JSON or YAML; `-`: stdin.")
+    ] = None,
+    preset: Preset = None,
+    bandwidth: Annotated[
+        int | None, typer.Option(parser=a.bandwidth, help="Bytes a second, such as 1GiB.")
+    ] = None,
+    downtime_limit: Annotated[
+        int | None, typer.Option(parser=a.duration, help="Such as 300ms.")
+    ] = None,
+    max_iterations: Annotated[
+        int | None, typer.Option(help="Passes with the guest running.")
+    ] = None,
+    timeout: Annotated[
+        int | None, typer.Option(parser=a.duration, help="Virtual time, such as 30s.")
+    ] = None,
+    timeout_strategy: Annotated[
+        str | None, typer.Option(help="cancel or switch_over, once time or passes are used up.")
+    ] = None,
+    auto_converge: Annotated[
+        bool, typer.Option("--auto-converge", help="Throttle the vCPUs as QEMU does.")
+    ] = False,
+    slot: Annotated[list[int] | None, typer.Option(help="Migrate these slots only.")] = None,
+    clear_order: Annotated[
+        str | None, typer.Option(help="before_copy, or after_copy, which loses pages.")
+    ] = None,
+    clear_chunk_pages: Annotated[int | None, typer.Option(help="Pages of one clear.")] = None,
+    verify: Annotated[bool, typer.Option(help="Prove the result by page versions.")] = True,
+    pace: Annotated[int | None, typer.Option(help="Real milliseconds to wait each pass.")] = None,
+) -> None:
+    """Migrate a VM: exit 0 if it completes and no page is lost, else 1."""
+    fields = given(
+        vm_id=vm_id,
+        preset=preset,
+        bandwidth_bytes_per_second=bandwidth,
+        downtime_limit_ns=downtime_limit,
+        max_iterations=max_iterations,
+        timeout_ns=timeout,
+        timeout_strategy=timeout_strategy,
+        auto_converge={} if auto_converge else None,
+        slots=slot or None,
+        clear_order=clear_order,
+        clear_chunk_pages=clear_chunk_pages,
+        verify=None if verify else False,
+        pace_ms=pace,
+    )
+    body = fields if file is None else {**read_document(file).value, **fields}
+    call = post("start_migration", "/v1/migrations", reading(MigrationInfo), body)
+    report = _watch(talk, talk.ask(call))
+    talk.show(views.outcome(report.migration_id, report), views.totals(report))
+    if report.status != "completed" or report.verification.lost_pages:
+        raise typer.Exit(Ending.NEGATIVE)
+
+
+def _watch(talk: Talk, report: MigrationInfo) -> MigrationInfo:
+    """Show each pass as it ends; a person who interrupts it cancels it."""
+    migration_id = report.migration_id
+    with showing(talk.console, is_silent=talk.as_json) as tell:
+        tell(_shown(report))
+        try:
+            while not report.is_over:
+                upcoming = f"iteration-{len(report.iterations) + 1}"
+                call = of_migrations.get_migration(
+                    migration_id, wait_for=upcoming, wait_seconds=WAIT_SECONDS
+                )
+                report = talk.ask(call)
+                tell(_shown(report))
+        except KeyboardInterrupt:
+            talk.ask(of_migrations.cancel_migration(migration_id))
+            raise
+    return report
+
+
+def _shown(report: MigrationInfo) -> Shown:
+    return Shown(report.migration_id, report.status, tuple(report.iterations))
+
+
+@app.command("compare")
+@talking
+def compare(
+    talk: Talk,
+    *,
+    file: Annotated[
+        Path | None, typer.Option(help="The body of POST /v1/comparisons; `-`: stdin.")
+    ] = None,
+    preset: Preset = None,
+) -> None:
+    """Run one migration with HACDBS, by software and under faults, side by side.
+
+    Exit 0 if all complete and no page is lost, else 1.
+    """
+    if (file is None) == (preset is None):
+        raise usage_error("give --preset or --file, and not both")
+    body = _of_preset(talk, preset) if file is None else read_document(file).value
+    comparison = talk.ask(
+        post("start_comparison", "/v1/comparisons", reading(ComparisonInfo), body)
+    )
+    while not comparison.is_over:
+        call = of_migrations.get_comparison(
+            comparison.comparison_id, wait_for="end", wait_seconds=WAIT_SECONDS
+        )
+        comparison = talk.ask(call)
+    talk.show(views.comparison(comparison))
+    if any(row.status != "completed" or row.lost_pages for row in comparison.rows):
+        raise typer.Exit(Ending.NEGATIVE)
+
+
+def _of_preset(talk: Talk, name: str | None) -> dict[str, Any]:
+    presets = talk.ask_all(of_migrations.list_migration_presets(), "presets")
+    found = {preset.preset: preset for preset in presets}
+    if name not in found:
+        raise usage_error(f"--preset must be one of {', '.join(sorted(found))}, not {name!r}")
+    return {"vm": found[name].vm, "migration": {"preset": name}}

@@ -1,0 +1,149 @@
+"""`scenario list | show | run | outcome`: scenarios that ship, and those of files."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import orjson
+import typer
+import yaml
+from rich.table import Table
+from rich.text import Text
+
+from hacdbs_sim.cli import views
+from hacdbs_sim.cli.command_context import Talk, print_json, talking
+from hacdbs_sim.cli.documents import Document, read_document
+from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.client import ProblemError, ScenarioOutcome
+from hacdbs_sim.client.operations import scenarios as of_scenarios
+from hacdbs_sim.client.operations import service as of_service
+from hacdbs_sim.scenarios.reading import explain
+
+app = typer.Typer(no_args_is_help=True, help="Play scenarios: those that ship, or those of files.")
+
+RUNNING: Final = "running"
+WAIT_SECONDS: Final = 20
+"""How long one call waits: shorter than the client's patience."""
+
+_FILES: Final = (".yaml", ".yml", ".json")
+"""What the name of a file ends with; anything else that is no file is the name of a scenario."""
+
+Which = Annotated[
+    str, typer.Argument(metavar="NAME|FILE", help="One that ships, or JSON or YAML; `-`: stdin.")
+]
+
+
+@app.command("list")
+@talking
+def list_scenarios(talk: Talk) -> None:
+    """List the scenarios that ship."""
+    found = talk.ask_all(of_scenarios.list_scenarios(), "scenarios")
+    rows = ((each.scenario, each.description.strip()) for each in found)
+    talk.show(views.filled("", ("scenario", "what it shows"), rows))
+
+
+@app.command("show")
+@talking
+def show(
+    talk: Talk, name: Annotated[str, typer.Argument(help="The name of one that ships.")]
+) -> None:
+    """Show a scenario that ships, as YAML that `run` reads."""
+    found = talk.ask(of_scenarios.get_shipped_scenario(name))
+    talk.show(Text(yaml.safe_dump(found.document, sort_keys=False, width=100)))
+
+
+@app.command("outcome")
+@talking
+def outcome(
+    talk: Talk, session: Annotated[str, typer.Argument(metavar="[SESSION]")] = "default"
+) -> None:
+    """Show the scenario that stands in a session, and end as it did."""
+    _end(talk, talk.ask(of_scenarios.get_scenario(session)))
+
+
+@app.command("run")
+@talking
+def run(
+    talk: Talk,
+    which: Which,
+    *,
+    session: Annotated[
+        str | None,
+        typer.Option(help="A session that it replaces; without it one is made, and deleted after."),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the session that was made.")] = False,
+) -> None:
+    """Play a scenario: exit 0 if all is as expected, 1 if not."""
+    document = _document(talk, which)
+    with _session(talk, session, keep=keep) as session_id, _placing(talk, document):
+        played = talk.ask(of_scenarios.put_scenario(session_id, document.value))
+        while played.verdict == RUNNING:  # its migration is
+            call = of_scenarios.get_scenario(session_id, wait_seconds=WAIT_SECONDS)
+            played = talk.ask(call)
+        answered = talk.answered
+    talk.answered = answered  # and not what deleting the session answered
+    _end(talk, played)
+
+
+def _document(talk: Talk, which: str) -> Document:
+    if which == "-" or which.endswith(_FILES) or Path(which).is_file():
+        return read_document(Path(which))
+    found = talk.ask(of_scenarios.get_shipped_scenario(which))
+    return Document(which, yaml.safe_dump(found.document, sort_keys=False), found.document)
+
+
+@contextmanager
+def _session(talk: Talk, session: str | None, *, keep: bool) -> Iterator[str]:
+    """Give the session that was named, or make one; its id is told where it is kept."""
+    if session is not None:
+        yield session
+        return
+    made = talk.ask(of_service.create_session(f"scenario-{secrets.token_hex(4)}"))
+    try:
+        yield made.session_id
+    finally:
+        if keep:
+            typer.echo(f"session {made.session_id}", err=True)
+        else:
+            talk.ask(of_service.delete_session(made.session_id))
+
+
+@contextmanager
+def _placing(talk: Talk, document: Document) -> Iterator[None]:
+    """Tell the lines of a document that is refused."""
+    try:
+        yield
+    except ProblemError as refused:
+        if talk.as_json:
+            print_json(orjson.dumps(refused.problem))
+        errors = [error for error in refused.errors if error["in"] == "body"]
+        told = explain(document.name, document.text, errors)
+        typer.echo("\n".join(told) or f"refused: {refused}", err=True)
+        raise typer.Exit(Ending.REFUSED) from None
+
+
+def _end(talk: Talk, played: ScenarioOutcome) -> None:
+    talk.show(*_steps(played), *_mismatches(played), f"{played.scenario}: {played.verdict}")
+    if played.verdict == "failed":
+        raise typer.Exit(Ending.NEGATIVE)
+
+
+def _steps(played: ScenarioOutcome) -> Iterator[Table]:
+    columns = ("#step", "VM", "action", "#status", "verdict")
+    rows = [(each.step, each.vm, each.op, each.status, each.verdict) for each in played.steps]
+    if rows:
+        yield views.filled("", columns, rows)
+    if (report := played.migration) is not None:
+        yield views.outcome(report.migration_id, report)
+
+
+def _mismatches(played: ScenarioOutcome) -> Iterator[Table | str]:
+    found = [(f"step {each.step}", wrong) for each in played.steps for wrong in each.mismatches]
+    found += [("migration", wrong) for wrong in played.mismatches]
+    rows = [(of, each.pointer, each.detail, each.expected, each.found) for of, each in found]
+    if rows:
+        yield views.filled("", ("of", "where", "what", "expected", "found"), rows)
+    if played.problem is not None:
+        yield f"the migration was refused: {played.problem['detail']}"

@@ -1,0 +1,66 @@
+"""`reset`, `wait`: a session, and the service itself."""
+
+import math
+import time
+from typing import Annotated, Final
+
+import typer
+
+from hacdbs_sim.cli import views
+from hacdbs_sim.cli.command_context import Talk, talking
+from hacdbs_sim.client import WaitTimeoutError
+from hacdbs_sim.client.operations import migrations as of_migrations
+from hacdbs_sim.client.operations import service as of_service
+from hacdbs_sim.client.operations.vms import DEFAULT_SESSION
+from hacdbs_sim.client.waiting import READY_SECONDS
+
+app = typer.Typer(no_args_is_help=True)
+
+LONGEST_SECONDS: Final = 20
+"""How long one call waits at most: shorter than the client's patience."""
+
+
+@app.command("reset")
+@talking
+def reset(
+    talk: Talk,
+    *,
+    session: Annotated[str, typer.Argument(metavar="[SESSION]")] = DEFAULT_SESSION,
+) -> None:
+    """Delete a session's VMs and number the next ones from 1 again."""
+    talk.ask(of_service.reset_session(session))
+    talk.show(f"session {session} is empty")
+
+
+@app.command("wait")
+@talking
+def wait(
+    talk: Talk,
+    *,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait.")] = READY_SECONDS,
+    migration: Annotated[
+        str | None, typer.Option(help="Wait for the end of this migration, such as default-m1.")
+    ] = None,
+) -> None:
+    """Wait until the service takes work, or a migration has ended."""
+    if migration is not None:
+        _wait_for(talk, migration, timeout)
+        return
+    talk.client.wait_ready(timeout)
+    talk.ask(of_service.get_readyz())
+    talk.show("ready")
+
+
+def _wait_for(talk: Talk, migration_id: str, timeout: float) -> None:
+    ends_at = time.monotonic() + timeout
+    seconds = timeout
+    while True:
+        wait_seconds = min(math.ceil(max(seconds, 0)), LONGEST_SECONDS)
+        call = of_migrations.get_migration(migration_id, wait_for="end", wait_seconds=wait_seconds)
+        report = talk.ask(call)
+        seconds = ends_at - time.monotonic()
+        if report.is_over:
+            talk.show(views.outcome(report.migration_id, report))
+            return
+        if seconds <= 0:
+            raise WaitTimeoutError(f"{migration_id} is {report.status} after {timeout:g} s")

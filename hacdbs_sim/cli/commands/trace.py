@@ -1,0 +1,159 @@
+"""`trace import | record | info`: recordings of real programs' page writes."""
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Annotated
+
+import orjson
+import typer
+from rich.console import RenderableType
+from rich.table import Table
+
+from hacdbs_sim.cli.command_context import open_console, print_json
+from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.traces.figures import figures_of, pages_over_time, rewritten
+from hacdbs_sim.traces.lackey import DEFAULT_INTERVAL_INSTRUCTIONS, import_lackey
+from hacdbs_sim.traces.plot import svg_of
+from hacdbs_sim.traces.recording import SHIPPED, Recording, RecordingError, shipped
+from hacdbs_sim.traces.soft_dirty import has_soft_dirty, record
+
+BAR_COLUMNS = 40
+TIME_ROWS = 20
+
+app = typer.Typer(no_args_is_help=True, help="Make and look at recordings of page writes.")
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="The .npz file to write.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+
+
+@contextmanager
+def _usable(what: str) -> Generator[None]:
+    """Say what is wrong with a file or a process, and end as for a wrong command line."""
+    try:
+        yield
+    except (RecordingError, OSError) as wrong:
+        typer.echo(f"{what}: {wrong}", err=True)
+        raise typer.Exit(Ending.USAGE) from None
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="Lackey's output; - for stdin.")],
+    output: Output,
+    interval_instructions: Annotated[
+        int, typer.Option(min=1, help="Instructions in an interval.")
+    ] = DEFAULT_INTERVAL_INSTRUCTIONS,
+    as_json: AsJson = False,
+) -> None:
+    """Import what valgrind --tool=lackey --trace-mem=yes has told."""
+    with _usable(source), _opened(source) as file:
+        recording, passed_over = import_lackey(file, interval_instructions)
+    _save(recording, output)
+    typer.echo(f"{output}: {passed_over} other lines passed over", err=True)
+    _show(recording, output.stem, as_json=as_json)
+
+
+@app.command("record")
+def record_(
+    output: Output,
+    pid: Annotated[int, typer.Option(min=1, help="The process.")],
+    intervals: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 100,
+    interval_ms: Annotated[int, typer.Option(min=1, max=60_000, help="How long each.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Record a running process by the kernel's soft-dirty bits."""
+    if not has_soft_dirty():
+        typer.echo(
+            "this kernel keeps no soft-dirty bits (CONFIG_MEM_SOFT_DIRTY): use `trace import` with "
+            "valgrind's lackey instead",
+            err=True,
+        )
+        raise typer.Exit(Ending.NEGATIVE)
+    with _usable(f"process {pid}"):
+        recording = record(pid, intervals=intervals, interval_ns=interval_ms * 1_000_000)
+    _save(recording, output)
+    _show(recording, output.stem, as_json=as_json)
+
+
+@app.command("info")
+def info(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help=f"An .npz file, or one of {', '.join(SHIPPED)}.")
+    ],
+    plot: Annotated[Path | None, typer.Option(help="Draw it into this .svg file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a recording amounts to."""
+    with _usable(source):
+        recording = shipped(source) if source in SHIPPED else Recording.load(source)
+    name = Path(source).stem
+    if plot is not None:
+        with _usable(str(plot)):
+            plot.write_text(svg_of(recording, name), encoding="utf-8")
+    _show(recording, name, as_json=as_json)
+
+
+@contextmanager
+def _opened(source: str) -> Generator[IO[bytes]]:
+    if source == "-":
+        yield sys.stdin.buffer
+        return
+    with Path(source).open("rb") as file:
+        yield file
+
+
+def _save(recording: Recording, output: Path) -> None:
+    with _usable(str(output)), output.open("wb") as file:
+        recording.save(file)
+
+
+def _show(recording: Recording, name: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(orjson.dumps({"name": name, **asdict(figures_of(recording))}))
+        return
+    console = open_console()
+    for part in (_figures(recording, name), _over_time(recording), _rewritten(recording)):
+        console.print(part)
+
+
+def _figures(recording: Recording, name: str) -> RenderableType:
+    figures = figures_of(recording)
+    table = Table(title=name, show_header=False, title_justify="left")
+    if figures.interval_ns is not None:
+        table.add_row("an interval", f"{figures.interval_ns / 1e6:g} ms")
+    elif figures.instructions_per_interval is not None:
+        table.add_row("an interval", f"{figures.instructions_per_interval:,} instructions")
+    table.add_row("intervals", f"{figures.intervals:,}")
+    table.add_row("distinct pages", f"{figures.distinct_pages:,} of {figures.page_size} bytes")
+    table.add_row("page records", f"{figures.records:,}")
+    table.add_row(
+        "pages an interval",
+        f"{figures.least:,} to {figures.most:,}, median {figures.median:g}, mean {figures.mean:g}",
+    )
+    table.add_row("written in one interval only", f"{figures.written_once:,}")
+    return table
+
+
+def _over_time(recording: Recording) -> RenderableType:
+    table = Table("intervals", "pages", title="pages an interval, over time", title_justify="left")
+    parts = pages_over_time(recording, TIME_ROWS)
+    most = max(mean for _, _, mean in parts)
+    for first, last, mean in parts:
+        table.add_row(f"{first}-{last}", f"{mean:,.0f}", _bar(mean, most))
+    return table
+
+
+def _rewritten(recording: Recording) -> RenderableType:
+    table = Table("intervals", "pages", title="pages by intervals that write them")
+    rows = rewritten(recording)
+    most = max((count for _, _, count in rows), default=0)
+    for low, high, count in rows:
+        table.add_row(f"{low}-{high}" if high > low else str(low), f"{count:,}", _bar(count, most))
+    return table
+
+
+def _bar(value: float, most: float) -> str:
+    return "█" * round(BAR_COLUMNS * value / (most or 1))

@@ -1,0 +1,132 @@
+"""`list`, `inspect`, `create`, `delete`, `write`: VMs and the writes to their memory."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hacdbs_sim.cli import arguments as a
+from hacdbs_sim.cli import views
+from hacdbs_sim.cli.command_context import Talk, talking
+from hacdbs_sim.cli.documents import read_document
+from hacdbs_sim.client import FeaturesSpec, MemslotSpec
+from hacdbs_sim.client.answers import VmInfo
+from hacdbs_sim.client.call import Call, post, reading_tagged
+from hacdbs_sim.client.operations import memory as of_memory
+from hacdbs_sim.client.operations import vms as of_vms
+from hacdbs_sim.client.operations.vms import ALL_SESSIONS, DEFAULT_SESSION
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+@talking
+def list_vms(
+    talk: Talk,
+    *,
+    session: Annotated[str, typer.Option(help="Which session's; `-`: all.")] = ALL_SESSIONS,
+) -> None:
+    """List the VMs."""
+    talk.show(views.vms(talk.ask_all(of_vms.list_vms(session), "vms")))
+
+
+@app.command("inspect")
+@talking
+def inspect_vm(talk: Talk, vm_id: a.VmId) -> None:
+    """Show a VM: settings, memslots, faults, counters."""
+    talk.show(*views.vm(talk.ask(of_vms.get_vm(vm_id))))
+
+
+@app.command("create")
+@talking
+def create_vm(
+    talk: Talk,
+    *,
+    file: Annotated[
+        Path | None, typer.Option(help="The body of POST /v1/vms, JSON or YAML; `-`: stdin.")
+    ] = None,
+    session: Annotated[str | None, typer.Option(help="Its session.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name to know it by.")] = None,
+    slot: Annotated[
+        list[MemslotSpec] | None,
+        typer.Option(
+            parser=a.memslot,
+            metavar="NUMBER:BASE:SIZE[:log,readonly,backing=SIZE]",
+            help="A memslot, such as 0:0x40000000:2GiB:log; may be given again.",
+        ),
+    ] = None,
+    vcpus: Annotated[int | None, typer.Option(help="vCPUs.")] = None,
+    cpus: Annotated[int | None, typer.Option(help="Host CPUs, each with a unit.")] = None,
+    page_size: Annotated[str | None, typer.Option(help="The granule: 4KiB, 16KiB, 64KiB.")] = None,
+    ipa_bits: Annotated[int | None, typer.Option(help="Width of the IPA space.")] = None,
+    manual_protect: Annotated[
+        int | None, typer.Option(help="KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, 1 or 3.")
+    ] = None,
+    eager_split: Annotated[
+        str | None, typer.Option(help="KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, such as 2MiB.")
+    ] = None,
+    kernel: Annotated[str | None, typer.Option(help="Profile: fixed or v1.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of faults and workloads.")] = None,
+    hacdbs: Annotated[bool, typer.Option(help="Whether the kernel has the hook.")] = True,
+    dbm: Annotated[bool, typer.Option(help="Whether writable leaves get DBM.")] = True,
+) -> None:
+    """Make a VM; options come before what the file says."""
+    features: FeaturesSpec = {}
+    if not hacdbs:
+        features["hacdbs"] = False
+    if not dbm:
+        features["dbm"] = False
+    given = {
+        "session_id": session,
+        "name": name,
+        "memslots": slot or None,
+        "vcpus": vcpus,
+        "cpus": cpus,
+        "page_size": None if page_size is None else a.size(page_size),
+        "ipa_bits": ipa_bits,
+        "manual_dirty_log_protect2": manual_protect,
+        "eager_split_chunk_size": None if eager_split is None else a.size(eager_split),
+        "kernel": kernel,
+        "seed": seed,
+        "features": features or None,
+    }
+    body = {} if file is None else read_document(file).value
+    body |= {field: value for field, value in given.items() if value is not None}
+    talk.show(*views.vm(talk.ask(_creating(body))))
+
+
+def _creating(body: dict[str, Any]) -> Call[VmInfo]:
+    return post(
+        "create_vm", "/v1/vms", reading_tagged(VmInfo), {"session_id": DEFAULT_SESSION} | body
+    )
+
+
+@app.command("delete")
+@talking
+def delete_vm(talk: Talk, vm_id: a.VmId) -> None:
+    """Delete a VM."""
+    talk.ask(of_vms.delete_vm(vm_id))
+    talk.show(f"VM {vm_id} is gone")
+
+
+@app.command("write")
+@talking
+def write(
+    talk: Talk,
+    *,
+    vm_id: a.VmId,
+    pages: a.Pages,
+    vcpu: Annotated[
+        int | None, a.optional_number("--vcpu", told="The vCPU that writes; 0 if absent.")
+    ] = None,
+    host: Annotated[
+        bool, typer.Option("--host", help="The host kernel writes, and no vCPU.")
+    ] = False,
+) -> None:
+    """Write guest frames, as a vCPU or as the host kernel."""
+    ranges = [(first, num_pages) for first, num_pages in pages]
+    if host:
+        call = of_memory.host_write(vm_id, gfn_ranges=ranges)
+    else:
+        call = of_memory.guest_write(vm_id, gfn_ranges=ranges, vcpu=vcpu)
+    talk.show(views.access(talk.ask(call)))

@@ -1,0 +1,38 @@
+"""Documents that commands read: JSON or YAML, with the line of what is wrong in them."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hacdbs_sim.cli.command_context import usage_error
+from hacdbs_sim.scenarios.reading import BadDocumentError, parse
+
+STDIN: Final = Path("-")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document that was read.
+
+    Attributes:
+        name: How messages call the file.
+        text: What it says.
+        value: The object in it.
+    """
+
+    name: str
+    text: str
+    value: dict[str, Any]
+
+
+def read_document(file: Path) -> Document:
+    """Read a file, or stdin; one that cannot be read ends the command with its line."""
+    name = "stdin" if file == STDIN else str(file)
+    try:
+        text = sys.stdin.read() if file == STDIN else file.read_text(encoding="utf-8")
+        return Document(name, text, parse(text))
+    except BadDocumentError as bad:
+        raise usage_error(f"{name}:{bad.line}: {bad}") from None
+    except (OSError, UnicodeDecodeError) as unread:
+        raise usage_error(f"cannot read {name}: {unread}") from None

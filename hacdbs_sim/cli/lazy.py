@@ -1,0 +1,55 @@
+"""A group of commands whose modules are imported once one of them is asked for."""
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+from typer.core import TyperGroup
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context
+
+_COMMANDS: Final = "hacdbs_sim.cli.commands."
+
+MODULES: Final[Mapping[str, str]] = {
+    "list": "vms",
+    "inspect": "vms",
+    "create": "vms",
+    "delete": "vms",
+    "write": "vms",
+    "dirty": "dirty",
+    "fault": "fault",
+    "cpu": "cpu",
+    "migrate": "migration",
+    "compare": "migration",
+    "trace": "trace",
+    "scenario": "scenario",
+    "reset": "service",
+    "wait": "service",
+}
+"""Where each command is; a module whose commands are a group has the group's name."""
+
+
+class LazyGroup(TyperGroup):
+    """The commands that are there at once, and those of `MODULES`."""
+
+    @override
+    def list_commands(self, ctx: "Context") -> list[str]:
+        return [*dict.fromkeys([*super().list_commands(ctx), *MODULES])]
+
+    @override
+    def get_command(self, ctx: "Context", cmd_name: str) -> "Command | None":
+        if cmd_name not in self.commands:
+            # For a name that there is not all are loaded: the refusal names those that are like it
+            wanted = [MODULES[cmd_name]] if cmd_name in MODULES else dict.fromkeys(MODULES.values())
+            for module in wanted:
+                self._load(module)
+        return super().get_command(ctx, cmd_name)
+
+    def _load(self, module: str) -> None:
+        app: Any = importlib.import_module(_COMMANDS + module).app
+        group = typer.main.get_group(app)
+        group.name = module
+        self.commands.update({module: group} if module in MODULES else group.commands)

@@ -1,0 +1,92 @@
+"""Where the service is, and what every request to it carries."""
+
+import os
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final, TypedDict
+
+import httpx
+from typing_extensions import override
+
+from hacdbs_sim.client.call import Call
+
+URL_VARIABLE: Final = "HACDBS_URL"
+TOKEN_VARIABLE: Final = "HACDBS_TOKEN"  # noqa: S105 - a name
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+TIMEOUT_SECONDS: Final = 30.0
+KEPT_SENDINGS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request that was sent, and its answer's status; 0 with an error where none came."""
+
+    method: str
+    target: str
+    status: int
+    error: str = ""
+    is_replayed: bool = False
+
+    @override
+    def __str__(self) -> str:
+        end = self.error or ("replayed" if self.is_replayed else "")
+        return f"{self.status or '---'} {self.method} {self.target} {end}".rstrip()
+
+
+class History(deque[Sent]):
+    """The last requests, oldest first; those that were sent again are there again."""
+
+    def __init__(self) -> None:
+        super().__init__(maxlen=KEPT_SENDINGS)
+
+    def answered(self, answer: httpx.Response) -> None:
+        """Keep an answered request."""
+        request = answer.request
+        target = request.url.raw_path.decode("ascii")
+        is_replayed = "Idempotent-Replayed" in answer.headers
+        self.append(Sent(request.method, target, answer.status_code, is_replayed=is_replayed))
+
+    def lost(self, call: Call[Any], error: httpx.RequestError) -> None:
+        """Keep a request without an answer."""
+        self.append(Sent(call.method, call.path, 0, type(error).__name__))
+
+
+class Connection(TypedDict):
+    """What both kinds of httpx's clients are made of."""
+
+    base_url: str
+    headers: dict[str, str]
+    timeout: float
+    trust_env: bool
+    verify: bool
+
+
+def url_of_environment() -> str:
+    """Give the service's URL: HACDBS_URL, or the port of `hacdbs-sim serve` on this machine."""
+    return os.environ.get(URL_VARIABLE) or DEFAULT_URL
+
+
+def token_of_environment() -> str | None:
+    """Give the token: HACDBS_TOKEN, if it is there."""
+    return os.environ.get(TOKEN_VARIABLE) or None
+
+
+def connection(
+    url: str | None = None, token: str | None = None, timeout: float = TIMEOUT_SECONDS
+) -> Connection:
+    """Give what a client of the service at a URL is made of."""
+    url = url or url_of_environment()
+    return {
+        "base_url": url,
+        "headers": {} if not token else {"Authorization": f"Bearer {token}"},
+        "timeout": timeout,
+        "trust_env": False,  # a proxy of the environment has no business with a service named here
+        "verify": not url.startswith("http:"),  # to load certificates takes longer than most calls
+    }
+
+
+def open_http(
+    url: str | None = None, token: str | None = None, timeout: float = TIMEOUT_SECONDS
+) -> httpx.Client:
+    """Open httpx's own client of the service: for requests that the client would not make."""
+    return httpx.Client(**connection(url, token, timeout))

@@ -1,0 +1,128 @@
+"""What can go wrong between a caller and the service, as exceptions."""
+
+import json
+from typing import Any, Final
+
+import httpx
+
+from hacdbs_sim.client.answers import BatchResult  # noqa: TC001 - an attribute's type, for tools that read it
+
+REQUEST_ID_HEADER: Final = "X-Request-Id"
+
+
+class ClientError(Exception):
+    """Whatever a call of this client fails with."""
+
+
+class TransportError(ClientError):
+    """No answer came, and retries did not help.
+
+    Attributes:
+        may_be_done: Whether the service may have done what was asked: the request was sent.
+    """
+
+    def __init__(self, call: str, cause: httpx.RequestError, *, may_be_done: bool) -> None:
+        self.may_be_done = may_be_done
+        super().__init__(f"{call}: {type(cause).__name__}: {cause}")
+
+
+class UnexpectedAnswerError(ClientError):
+    """An answer that is no answer of this service: something else listens there, most likely."""
+
+
+class WaitTimeoutError(ClientError, TimeoutError):
+    """What was waited for did not come about in time."""
+
+
+class ProblemError(ClientError):
+    """The service refused a call; the attributes are those of its problem document (RFC 9457).
+
+    Attributes:
+        status: The HTTP status.
+        code: Names the refusal; `/problems/{code}` and docs/errors.md tell what it means.
+        title: The refusal's title.
+        detail: What was wrong this time.
+        errno: The kernel's errno, where an ioctl stands behind the call.
+        ioctl: That ioctl.
+        errors: The parts of the request at fault, as in the document.
+        request_id: The id under which the service's log has the call.
+        problem: The whole document.
+        earlier: In a batch, the results of the actions before the one refused: those are done.
+    """
+
+    def __init__(
+        self, call: str, status: int, problem: dict[str, Any], request_id: str | None = None
+    ) -> None:
+        self.status = status
+        self.problem = problem
+        self.code: str | None = problem.get("code")
+        self.title: str | None = problem.get("title")
+        self.detail: str | None = problem.get("detail")
+        self.errno: str | None = problem.get("errno")
+        self.ioctl: str | None = problem.get("ioctl")
+        self.errors: list[dict[str, Any]] = problem.get("errors", [])
+        self.request_id = request_id
+        self.earlier: tuple[BatchResult, ...] = ()
+        told = [f"{call}: {status}", *([self.code] if self.code else []), self.detail or ""]
+        told += [f"({each['in']} {each['pointer']}: {each['detail']})" for each in self.errors]
+        super().__init__(" ".join(told))
+
+
+class BadRequestError(ProblemError):
+    """400: no JSON, or a Host that is not allowed."""
+
+
+class NotAllowedError(ProblemError):
+    """401, 403: no token or a wrong one, or a page of another origin."""
+
+
+class NotFoundError(ProblemError):
+    """404: what the request names does not exist."""
+
+
+class ConflictError(ProblemError):
+    """409: the machine's state, or a configured limit, forbids it; `errno` tells for an ioctl."""
+
+
+class PreconditionFailedError(ProblemError):
+    """412: another has changed the VM or the slot since the ETag that was given."""
+
+
+class InvalidRequestError(ProblemError):
+    """413, 415, 422: the published schema, or the size of bodies, forbids it."""
+
+
+class ServiceDefectError(ProblemError):
+    """500: a defect of the service; its log has the traceback under `request_id`."""
+
+
+_BY_STATUS: Final[dict[int, type[ProblemError]]] = {
+    400: BadRequestError,
+    401: NotAllowedError,
+    403: NotAllowedError,
+    404: NotFoundError,
+    409: ConflictError,
+    412: PreconditionFailedError,
+    413: InvalidRequestError,
+    415: InvalidRequestError,
+    422: InvalidRequestError,
+    500: ServiceDefectError,
+}
+
+
+def problem_error(
+    call: str, status: int, problem: dict[str, Any], request_id: str | None = None
+) -> ProblemError:
+    """Make the exception of a problem document."""
+    return _BY_STATUS.get(status, ProblemError)(call, status, problem, request_id)
+
+
+def refusal_of(call: str, answer: httpx.Response) -> ProblemError:
+    """Make the exception of an answer that refuses a call, whoever wrote it."""
+    try:
+        problem = json.loads(answer.content)
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        problem = {"detail": answer.text[:200]}
+    return problem_error(call, answer.status_code, problem, answer.headers.get(REQUEST_ID_HEADER))

@@ -1,0 +1,117 @@
+"""The application in this process: no socket, or none that others find.
+
+The launcher loads it: the application stands above the client.
+"""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any, Final, NamedTuple, Self
+
+import httpx
+from typing_extensions import override
+
+from hacdbs_sim import launcher
+
+IN_PROCESS_URL: Final = "http://in-process"
+EVENT_STREAM: Final = "text/event-stream"
+ANY_HOST: Final = {"allowed_hosts": ("*",)}
+"""A setting: no browser gets here, so no name in the Host header needs to be doubted."""
+
+
+class Application(NamedTuple):
+    """An ASGI application, and the token that it asks for."""
+
+    asgi: Any
+    token: str | None
+
+    def lifespan(self) -> AbstractAsyncContextManager[object]:
+        """Give what starts and stops it."""
+        lifespan: AbstractAsyncContextManager[object] = self.asgi.router.lifespan_context(self.asgi)
+        return lifespan
+
+
+def load_application(settings: Mapping[str, Any]) -> Application:
+    """Make an application with a fleet of its own; settings not given are the environment's."""
+    made = launcher.load("settings").Settings(**{"log_level": "warning", **settings})
+    token = None if made.token is None else made.token.get_secret_value()
+    return Application(launcher.load("main").create_app(made), token)
+
+
+class LoopTransport(httpx.ASGITransport):
+    """Hands requests to an application in the caller's event loop."""
+
+    def __init__(self, application: Application) -> None:
+        super().__init__(application.asgi)
+        self._application = application
+        self._life = AsyncExitStack()
+
+    @override
+    async def __aenter__(self) -> Self:
+        await self._life.enter_async_context(self._application.lifespan())
+        return self
+
+    @override
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Make one request; an answer without end would never be given back, so it is refused.
+
+        Raises:
+            UnsupportedProtocol: It asks for a stream of events.
+        """
+        if EVENT_STREAM in request.headers.get("accept", ""):
+            raise httpx.UnsupportedProtocol(
+                "a stream cannot be read in process; watch_events() can", request=request
+            )
+        return await super().handle_async_request(request)
+
+    @override
+    async def aclose(self) -> None:
+        """Stop the application."""
+        await self._life.aclose()
+
+
+class ThreadTransport(httpx.BaseTransport):
+    """Hands requests to an application whose event loop runs in a thread of its own."""
+
+    def __init__(self, application: Application) -> None:
+        self._asgi = LoopTransport(application)
+        self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        # A daemon: a client that nobody closes does not keep the interpreter from its end
+        self._thread = threading.Thread(target=self._serve, name="hacdbs-sim", daemon=True)
+        self._thread.start()
+        self._loop, self._end = self._started.result()
+
+    def _serve(self) -> None:
+        async def live() -> None:
+            end = asyncio.Event()
+            async with self._asgi:
+                self._started.set_result((asyncio.get_running_loop(), end))
+                await end.wait()
+
+        try:
+            asyncio.run(live())
+        except BaseException as error:
+            if self._started.done():
+                raise
+            self._started.set_exception(error)
+
+    @override
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Make one request and wait for its answer."""
+        return asyncio.run_coroutine_threadsafe(self._answer(request), self._loop).result()
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        answer = await self._asgi.handle_async_request(request)
+        content = await answer.aread()
+        return httpx.Response(
+            answer.status_code, headers=answer.headers, stream=httpx.ByteStream(content)
+        )
+
+    @override
+    def close(self) -> None:
+        """Stop the application."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._end.set)
+            self._thread.join()

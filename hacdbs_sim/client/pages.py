@@ -1,0 +1,185 @@
+"""Pages as they go over the wire: gfns and the ioctl's bitmaps as octets, both little-endian."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hacdbs_sim.client.cleaning import Accelerator, CleaningReport, Software
+
+Words: TypeAlias = NDArray[np.uint64]
+"""The ioctl's bitmap: 64-bit words, bit 0 of the first word is the first page."""
+
+PageMask: TypeAlias = NDArray[np.bool_]
+"""One truth per page."""
+
+PageNumbers: TypeAlias = Iterable[int] | NDArray[np.integer[Any]]
+
+Ranges: TypeAlias = list[tuple[int, int]]
+"""Pairs of a first page and a count."""
+
+WORD_PAGES: Final = 64
+
+
+def page_numbers(numbers: PageNumbers, name: str) -> Words:
+    """Read page numbers; what is none is refused before anything is sent."""
+    array = numbers if isinstance(numbers, np.ndarray) else _array_of(list(numbers), name)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, not {array.ndim}")
+    if not array.size:
+        return np.empty(0, dtype=np.uint64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, not {array.dtype}")
+    if array.min() < 0:
+        raise ValueError(f"{name} must not be negative, as {array.min()} is")
+    return array.astype(np.uint64, copy=False)
+
+
+def _array_of(numbers: list[int], name: str) -> NDArray[Any]:
+    if not numbers:
+        return np.empty(0, dtype=np.uint64)
+    array = np.array(numbers)
+    # What numpy does with integers that no one type of its own holds
+    if array.dtype.kind not in "fO" or not all(type(number) is int for number in numbers):
+        return array
+    if min(numbers) < 0 or max(numbers) >> 64:
+        raise ValueError(f"{name} must be of 64 bits, not {min(numbers)}..{max(numbers)}")
+    return np.array(numbers, dtype=np.uint64)
+
+
+def octets_of(words: Words) -> bytes:
+    """Give words as octets."""
+    return words.astype("<u8", copy=False).tobytes()
+
+
+def words_of(octets: bytes) -> Words:
+    """Read words from octets."""
+    return np.frombuffer(octets, dtype="<u8").astype(np.uint64, copy=False)
+
+
+def bitmap_of(mask: PageMask) -> Words:
+    """Give one truth per page as a bitmap of whole words."""
+    octets = np.packbits(mask, bitorder="little").tobytes()
+    return words_of(octets + bytes(-len(octets) % 8))
+
+
+def mask_of(bitmap: Words, num_pages: int) -> PageMask:
+    """Give the first pages of a bitmap as one truth per page."""
+    octets = np.frombuffer(octets_of(bitmap), dtype=np.uint8)
+    return np.unpackbits(octets, count=num_pages, bitorder="little").view(np.bool_)
+
+
+def pages_of(bitmap: Words) -> NDArray[np.int64]:
+    """Give the pages whose bit is set, ascending. Work follows the words that have one."""
+    at = np.flatnonzero(bitmap)
+    word, bit = np.nonzero(mask_of(bitmap[at], at.size * WORD_PAGES).reshape(-1, WORD_PAGES))
+    return at[word] * WORD_PAGES + bit
+
+
+def ranges_of(numbers: Words) -> Ranges:
+    """Give page numbers, in any order and repeated or not, as the ranges that they make."""
+    pages = np.unique(numbers)
+    if not pages.size:
+        return []
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(pages) != 1) + 1])
+    counts = np.diff(starts, append=pages.size)
+    return list(zip(pages[starts].tolist(), counts.tolist(), strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogWindow:
+    """Pages of a window of a dirty log.
+
+    Attributes:
+        first_page: Where the window begins, in pages of the slot.
+        num_pages: Its length.
+        bitmap: Its pages; bit 0 is `first_page`.
+    """
+
+    first_page: int
+    num_pages: int
+    bitmap: Words
+
+    @classmethod
+    def holding(cls, pages: Words, first_page: int, num_pages: int) -> "LogWindow":
+        """Make the window that holds some pages of a slot."""
+        if pages.size and not first_page <= pages.min() <= pages.max() < first_page + num_pages:
+            raise ValueError(
+                f"pages must lie in {first_page}..{first_page + num_pages - 1},"
+                f" not in {pages.min()}..{pages.max()}"
+            )
+        mask = np.zeros(num_pages, dtype=np.bool_)
+        mask[pages - np.uint64(first_page)] = True
+        return cls(first_page, num_pages, bitmap_of(mask))
+
+    def pages(self) -> NDArray[np.int64]:
+        """Give the pages, counted from the slot's start, ascending."""
+        return pages_of(self.bitmap) + self.first_page
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DirtyLog:
+    """A dirty log taken or looked at.
+
+    Attributes:
+        bitmap: The ioctl's own words; bit 0 is the slot's first page.
+        report: How it was cleaned.
+        is_replayed: Whether this is the answer that an earlier request with the key had.
+    """
+
+    bitmap: Words
+    report: CleaningReport
+    is_replayed: bool = False
+
+    @property
+    def num_pages(self) -> int:
+        """Value of the slot's length in pages."""
+        return self.report.num_pages
+
+    @property
+    def dirty_count(self) -> int:
+        """Value of how many pages the bitmap names."""
+        return self.report.dirty_count
+
+    @property
+    def remaining_count(self) -> int:
+        """Value of how many pages are left in the slot's log."""
+        return self.report.remaining_count
+
+    @property
+    def accelerator(self) -> Accelerator | None:
+        """Value of what the hardware did; None for a look, and a get under manual protect."""
+        return self.report.accelerator
+
+    @property
+    def software(self) -> Software:
+        """Value of what software cleaning did."""
+        return self.report.software
+
+    @property
+    def flush_tlb(self) -> bool:
+        """Value of whether the slot's TLB entries had to go."""
+        return self.report.flush_tlb
+
+    def pages(self) -> NDArray[np.int64]:
+        """Give the dirty pages, counted from the slot's start, ascending."""
+        return pages_of(self.bitmap)
+
+    def mask(self) -> PageMask:
+        """Give one truth per page of the slot."""
+        return mask_of(self.bitmap, self.num_pages)
+
+    def window(self) -> LogWindow:
+        """Give the whole log as one window, to be cleared."""
+        return LogWindow(0, self.num_pages, self.bitmap)
+
+    def windows(self, num_pages: int) -> Iterator[LogWindow]:
+        """Cut the log into windows of so many pages, a multiple of 64, to be cleared in turn."""
+        if num_pages < 1 or num_pages % WORD_PAGES:
+            raise ValueError(f"num_pages must be a multiple of {WORD_PAGES}, not {num_pages}")
+        for first in range(0, self.num_pages, num_pages):
+            length = min(num_pages, self.num_pages - first)
+            words = slice(first // WORD_PAGES, -(-(first + length) // WORD_PAGES))
+            yield LogWindow(first, length, self.bitmap[words])

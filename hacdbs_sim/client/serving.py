@@ -1,0 +1,88 @@
+"""A real server in a thread of this process, on any free port of loopback."""
+
+import socket
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import uvicorn
+
+from hacdbs_sim import launcher
+from hacdbs_sim.client.blocking import Client
+from hacdbs_sim.client.connecting import TIMEOUT_SECONDS
+from hacdbs_sim.client.coroutines import AsyncClient
+from hacdbs_sim.client.errors import ClientError
+from hacdbs_sim.client.in_process import load_application
+from hacdbs_sim.client.retrying import RETRIES
+
+STOP_SECONDS: Final = 5
+
+_LOOPBACK: Final = {"allowed_hosts": ("127.0.0.1", "localhost")}
+_POLL_SECONDS: Final = 0.005
+
+
+class NotStartedError(ClientError):
+    """The server ended before it served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that runs.
+
+    Attributes:
+        url: Where it is.
+        token: The bearer token that it asks for.
+    """
+
+    url: str
+    token: str | None = None
+
+    def client(self, *, timeout: float = TIMEOUT_SECONDS, retries: int = RETRIES) -> Client:
+        """Open a client of it."""
+        return Client(self.url, token=self.token or "", timeout=timeout, retries=retries)
+
+    def async_client(
+        self, *, timeout: float = TIMEOUT_SECONDS, retries: int = RETRIES
+    ) -> AsyncClient:
+        """Open a client of it, for coroutines."""
+        return AsyncClient(self.url, token=self.token or "", timeout=timeout, retries=retries)
+
+
+@contextmanager
+def serve_in_thread(**settings: Any) -> Generator[Service]:  # noqa: ANN401 - each has its type
+    """Serve while the `with` block runs; calls in flight at its end are answered.
+
+    Args:
+        settings: The service's settings, as `max_vms=5`; else those of the environment.
+    """
+    application = load_application({**_LOOPBACK, **settings})
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application.asgi,
+            http=launcher.load("server.protocol").BoundedHttp,
+            ws="none",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+    )
+    # A daemon: an interpreter that ends in a hurry is not held
+    thread = threading.Thread(target=server.run, args=([listener],), name="hacdbs-sim", daemon=True)
+    with listener:
+        thread.start()
+        try:
+            while not server.started:
+                if not thread.is_alive():
+                    raise NotStartedError("the server ended before it served; see its log")
+                time.sleep(_POLL_SECONDS)
+            yield Service(f"http://127.0.0.1:{listener.getsockname()[1]}", application.token)
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -1,0 +1,146 @@
+"""pytest plugin: a service for the tests, a session of its own for each, and what was in it on failure.
+
+pytest loads this before it measures coverage, and into every run of an environment. So this module
+imports nothing of the application: a fixture does, when it is first asked for.
+"""
+
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from hacdbs_sim.client import Client, Service, Session
+    from hacdbs_sim.pytest_plugin.testbed import Testbed, VmFactory
+
+SEED_KEY: Final = pytest.StashKey[int]()
+TESTBED_KEY: Final = pytest.StashKey["Testbed"]()
+WORKER_INPUT: Final = "hacdbs_seed"
+URL_VARIABLE: Final = "HACDBS_URL"
+RANDOM: Final = "random"
+
+
+def _seed(text: str) -> int:
+    if text == RANDOM:
+        return secrets.randbelow(1 << 32)
+    seed = int(text)
+    if seed < 0:
+        raise ValueError(text)
+    return seed
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("hacdbs-sim")
+    group.addoption(
+        "--hacdbs-url",
+        metavar="URL",
+        default=None,
+        help="A service that runs (default: HACDBS_URL; without it one is served in a thread).",
+    )
+    group.addoption(
+        "--hacdbs-seed",
+        metavar="N",
+        type=_seed,
+        default=0,
+        help="What the VMs' seeds are derived from: a number, or `random` (default: 0).",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle the seed: all workers have that of the run."""
+    worker: dict[str, Any] = getattr(config, "workerinput", {})
+    config.stash[SEED_KEY] = worker.get(WORKER_INPUT, config.getoption("--hacdbs-seed"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - a class of pytest-xdist
+    """Hand the seed to a worker."""
+    node.workerinput[WORKER_INPUT] = node.config.stash[SEED_KEY]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Show how to get the same VMs again."""
+    place = _url(config) or "one in a thread"
+    return f"hacdbs-sim: --hacdbs-seed={config.stash[SEED_KEY]}, service: {place}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell of a failed test what its VMs were like, and what was sent."""
+    report = yield
+    testbed = item.stash.get(TESTBED_KEY, None)
+    if report.failed and testbed is not None and report.when != "teardown":
+        report.sections += testbed.sections()
+    return report
+
+
+def _url(config: pytest.Config) -> str | None:
+    url: str | None = config.getoption("--hacdbs-url")
+    return url or os.environ.get(URL_VARIABLE) or None
+
+
+@pytest.fixture(scope="session")
+def hacdbs_server(pytestconfig: pytest.Config) -> "Generator[Service]":
+    """The service: that of --hacdbs-url or HACDBS_URL, else one in a thread of this process."""
+    from hacdbs_sim.client import Service, serve_in_thread  # noqa: PLC0415 - see above
+    from hacdbs_sim.client.connecting import token_of_environment  # noqa: PLC0415
+
+    url = _url(pytestconfig)
+    if url is None:
+        with serve_in_thread() as service:
+            yield service
+    else:
+        service = Service(url, token_of_environment())
+        with service.client() as client:
+            client.wait_ready()
+        yield service
+
+
+@pytest.fixture
+def hacdbs_testbed(
+    request: pytest.FixtureRequest, hacdbs_server: "Service"
+) -> "Generator[Testbed]":
+    """What the other fixtures of one test share."""
+    from hacdbs_sim.pytest_plugin.testbed import Testbed  # noqa: PLC0415 - see above
+
+    is_shared = _url(request.config) is not None
+    seed = request.config.stash[SEED_KEY]
+    with hacdbs_server.client() as client:
+        testbed = Testbed(hacdbs_server, client, request.node.nodeid, seed, is_shared=is_shared)
+        request.node.stash[TESTBED_KEY] = testbed
+        yield testbed
+    del request.node.stash[TESTBED_KEY]
+
+
+@pytest.fixture
+def hacdbs_client(hacdbs_testbed: "Testbed") -> "Client":
+    """A client of the service; if the test fails, what it sent last is reported."""
+    return hacdbs_testbed.client
+
+
+@pytest.fixture
+def hacdbs_session(hacdbs_testbed: "Testbed") -> "Generator[Session]":
+    """A session of this test's own, deleted after it; if it fails, its VMs are reported."""
+    from hacdbs_sim.client import NotFoundError  # noqa: PLC0415 - see above
+
+    session = hacdbs_testbed.own_session()
+    yield session
+    with suppress(NotFoundError):  # the test may have deleted it
+        session.delete()
+
+
+@pytest.fixture
+def hacdbs_vm(hacdbs_testbed: "Testbed", hacdbs_session: "Session") -> "VmFactory":
+    """Makes VMs in the test's session: without arguments, of 64 MiB that log their dirty pages.
+
+    It takes what `Session.create_vm` takes. Seeds come from --hacdbs-seed and the test's name.
+    """
+    from hacdbs_sim.pytest_plugin.testbed import VmFactory  # noqa: PLC0415 - see above
+
+    return VmFactory(hacdbs_session, hacdbs_testbed)

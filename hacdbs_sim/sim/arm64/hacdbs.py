@@ -1,0 +1,186 @@
+"""The HACDBS unit of one host CPU: its life as a table, its registers, its counters.
+
+Theory of operation. A unit is OFF until its CPU comes up, then IDLE. A run: the kernel zeroes
+HACDBSCONS_EL2, writes HACDBSBR_EL2 with EN set (IDLE to RUNNING) and waits; the unit walks the array
+and asserts its level interrupt when it has read the last entry or ERR_REASON is not 0. The handler
+reads HACDBSCONS_EL2: NOF is the end of a full array, IPAHACF at the stop entry the end of a short
+one (both RUNNING to IDLE), anything else a failure (RUNNING to ERROR). Writing HACDBSBR_EL2 = 0 drops
+the interrupt and leaves IDLE (domain.md C.4, D). RUNNING and ERROR never outlive an action.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum, auto
+from functools import cache, lru_cache
+from typing import Final, NamedTuple
+
+from hacdbs_sim.sim.arm64.sysregs import ErrReason, Hacdbsbr, Hacdbscons
+
+
+class UnitStatus(StrEnum):
+    """enum hacdbs_status of the patch."""
+
+    OFF = "OFF"
+    IDLE = "IDLE"
+    RUNNING = "RUNNING"
+    ERROR = "ERROR"
+
+
+class UnitEvent(IntEnum):
+    """What moves a unit from one status to the next."""
+
+    CPU_UP = auto()
+    CPU_DOWN = auto()
+    START = auto()
+    FINISHED = auto()
+    FAILED = auto()
+    STOP = auto()
+
+
+TRANSITIONS: Final[dict[tuple[UnitStatus, UnitEvent], UnitStatus]] = {
+    (UnitStatus.OFF, UnitEvent.CPU_UP): UnitStatus.IDLE,
+    (UnitStatus.IDLE, UnitEvent.CPU_DOWN): UnitStatus.OFF,
+    (UnitStatus.IDLE, UnitEvent.START): UnitStatus.RUNNING,
+    (UnitStatus.RUNNING, UnitEvent.FINISHED): UnitStatus.IDLE,
+    (UnitStatus.RUNNING, UnitEvent.FAILED): UnitStatus.ERROR,
+    (UnitStatus.IDLE, UnitEvent.STOP): UnitStatus.IDLE,
+    (UnitStatus.ERROR, UnitEvent.STOP): UnitStatus.IDLE,
+}
+
+
+DISABLED: Final = Hacdbsbr()
+"""HACDBSBR_EL2 between runs."""
+
+
+@cache
+def _enabled(array_sz: int) -> Hacdbsbr:
+    """Give HACDBSBR_EL2 during runs."""
+    return Hacdbsbr(en=True, sz=array_sz)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitView:
+    """A host CPU and its HACDBS unit as they can be looked at; registers are raw 64-bit values."""
+
+    cpu: int
+    online: bool
+    status: UnitStatus
+    hacdbsbr_el2: int
+    hacdbscons_el2: int
+    interrupts: int
+    runs: int
+    entries: int
+    cleaned: int
+
+
+class Walk(NamedTuple):
+    """What the runs of one call came to, for the unit that made them.
+
+    Attributes:
+        runs: Arrays that the unit was given, at least 1.
+        entries: Entries in them.
+        cleaned: Entries that it cleaned.
+        end: HACDBSCONS_EL2 as the last run left it.
+        last_size: Entries in the last array.
+        interrupt_lost: Whether the last run's interrupt never came.
+    """
+
+    runs: int
+    entries: int
+    cleaned: int
+    end: Hacdbscons
+    last_size: int
+    interrupt_lost: bool
+
+
+@lru_cache(1 << 10)
+def end_of_array(size: int, capacity: int) -> Hacdbscons:
+    """Give HACDBSCONS_EL2 after an array whose `size` entries were all cleaned.
+
+    A full array is finished; a short one ends at the stop entry that follows its last entry.
+    """
+    if size == capacity:
+        return Hacdbscons(ErrReason.NOF, size)
+    return Hacdbscons(ErrReason.IPAHACF, size)
+
+
+def is_failure(end: Hacdbscons, size: int) -> bool:
+    """Tell a failure from the stop entry, as the interrupt handler does."""
+    if end.err_reason is ErrReason.NOF:
+        return False
+    return not (end.err_reason is ErrReason.IPAHACF and end.index >= size)
+
+
+def interrupt_asserted(base: Hacdbsbr, cons: Hacdbscons) -> bool:
+    """Tell the level of HACDBSIRQ: enabled, and finished or stopped by an error."""
+    return base.en and (cons.index >= base.entries or cons.err_reason is not ErrReason.NOF)
+
+
+class Unit:
+    """One host CPU with its HACDBS unit."""
+
+    __slots__ = (
+        "_built",
+        "base",
+        "cleaned",
+        "cons",
+        "cpu",
+        "entries",
+        "interrupts",
+        "online",
+        "runs",
+        "status",
+    )
+
+    def __init__(self, cpu: int, *, built: bool) -> None:
+        self.cpu = cpu
+        self._built = built
+        self.online = False
+        self.status = UnitStatus.OFF
+        self.base = DISABLED
+        self.cons = Hacdbscons()
+        self.interrupts = self.runs = self.entries = self.cleaned = 0
+        self.set_online(online=True)
+
+    def set_online(self, *, online: bool) -> None:
+        """Bring the CPU up or down; without kernel support its unit stays OFF."""
+        if online is not self.online:
+            self.online = online
+            if self._built:
+                self._on(UnitEvent.CPU_UP if online else UnitEvent.CPU_DOWN)
+
+    def account(self, walk: Walk, array_sz: int) -> None:
+        """Let the runs of one call happen; all but the last one ended like full arrays.
+
+        Args:
+            walk: What they came to.
+            array_sz: HACDBSBR_EL2.SZ of the arrays.
+        """
+        self._on(UnitEvent.START)
+        self.base = _enabled(array_sz)
+        self.cons = walk.end
+        assert interrupt_asserted(self.base, self.cons), "a run ends by its interrupt"
+        failed = is_failure(self.cons, walk.last_size)
+        self._on(UnitEvent.FAILED if failed else UnitEvent.FINISHED)
+        self.base = DISABLED
+        self._on(UnitEvent.STOP)
+        self.interrupts += walk.runs - walk.interrupt_lost
+        self.runs += walk.runs
+        self.entries += walk.entries
+        self.cleaned += walk.cleaned
+
+    def view(self) -> UnitView:
+        """Look at the unit."""
+        return UnitView(
+            cpu=self.cpu,
+            online=self.online,
+            status=self.status,
+            hacdbsbr_el2=self.base.encode(),
+            hacdbscons_el2=self.cons.encode(),
+            interrupts=self.interrupts,
+            runs=self.runs,
+            entries=self.entries,
+            cleaned=self.cleaned,
+        )
+
+    def _on(self, event: UnitEvent) -> None:
+        self.status = TRANSITIONS[self.status, event]

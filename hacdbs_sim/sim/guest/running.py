@@ -1,0 +1,258 @@
+"""The guest of a machine: its workloads, its clock, and what a run of it does.
+
+A run is cut into equal slices: one, and one more for every `WRITES_PER_SLICE` writes, `MAX_SLICES` at
+most. In each, every workload makes the writes that its own time asks for, oldest workload first; what they
+cost the guest is owed from the next slice on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from hacdbs_sim.sim.base.errors import (
+    InvalidArgumentError,
+    NoSuchWorkloadError,
+    TooManyWritesError,
+    check_within,
+)
+from hacdbs_sim.sim.base.pages import Gfns
+from hacdbs_sim.sim.guest.clock import MAX_NOW_NS, ClockView, GuestClock
+from hacdbs_sim.sim.guest.costs import CostModel
+from hacdbs_sim.sim.guest.draws import derived_seed
+from hacdbs_sim.sim.guest.workload import MAX_NS, Workload, WorkloadSpec, WorkloadView, Writer
+from hacdbs_sim.sim.kvm.accesses import AccessOutcome
+from hacdbs_sim.sim.kvm.memslots import Memslots
+
+MAX_SLICES: Final = 16
+WRITES_PER_SLICE: Final = 1 << 12
+MAX_WRITES_PER_RUN: Final = 1 << 26
+MAX_THROTTLE_PERCENT: Final = 99
+WRITES_PER_BATCH: Final = 1 << 18
+"""Writes performed at once: their arrays stay in the cache."""
+
+WriteBatch: TypeAlias = Callable[[Writer, Gfns], AccessOutcome]
+"""Performs a batch of writes on the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestRun:
+    """What a run of the guest did.
+
+    Attributes:
+        clock: The clock after it.
+        guest_ns: How long of the run the guest really ran.
+        stalled_ns: How long its faults kept it.
+        throttled_ns: How long throttling kept it.
+        slices: Into how many the run was cut.
+        writes: Writes made by all workloads, the skipped ones included.
+        skipped: Writes whose page their slot no longer had.
+        accesses: What the others did; `pages` counts them.
+    """
+
+    clock: ClockView
+    guest_ns: int
+    stalled_ns: int
+    throttled_ns: int
+    slices: int
+    writes: int
+    skipped: int
+    accesses: AccessOutcome
+
+
+class Guest:
+    """The workloads and the clock of one machine."""
+
+    def __init__(self, *, vcpus: int, seed: int, costs: CostModel) -> None:
+        self.clock = GuestClock(vcpus)
+        self._seed = seed
+        self._costs = costs
+        self._workloads: dict[str, Workload] = {}
+        self._added = 0
+
+    @property
+    def state_bytes(self) -> int:
+        """Value of what the workloads hold: the traces among them."""
+        return sum(workload.spec.state_bytes for workload in self._workloads.copy().values())
+
+    def view(self, workload_id: str) -> WorkloadView:
+        """Look at a workload.
+
+        Raises:
+            NoSuchWorkloadError: none has that id.
+        """
+        return self._find(workload_id).view()
+
+    def views(self) -> tuple[WorkloadView, ...]:
+        """Look at all workloads, oldest first."""
+        return tuple(workload.view() for workload in self._workloads.copy().values())
+
+    def add(self, spec: WorkloadSpec, npages: int) -> WorkloadView:
+        """Add a workload; `npages` is the length of its slot.
+
+        Raises:
+            InvalidWorkloadError: names the field, its bound and its value.
+        """
+        ordinal = self._added + 1
+        resolved = spec.resolved(npages=npages, seed=derived_seed(self._seed, ordinal))
+        workload = Workload(ordinal, resolved, self._writer_ns(spec.writer))
+        self._workloads[workload.workload_id] = workload
+        self._added = ordinal
+        return workload.view()
+
+    def remove(self, workload_id: str) -> WorkloadView:
+        """Take a workload off; give how it ended.
+
+        Raises:
+            NoSuchWorkloadError: none has that id.
+        """
+        view = self._find(workload_id).view()
+        del self._workloads[workload_id]
+        return view
+
+    def advance(self, duration_ns: int) -> ClockView:
+        """Let time pass while the guest is paused.
+
+        Raises:
+            InvalidArgumentError: no such duration, or the clock would pass its end.
+        """
+        self._check_duration(duration_ns)
+        self.clock.advance(duration_ns)
+        return self.clock.view()
+
+    def run(
+        self, duration_ns: int, throttle_percent: int, slots: Memslots, write: WriteBatch
+    ) -> GuestRun:
+        """Let the guest run; nothing changes if it would write too much.
+
+        Raises:
+            InvalidArgumentError: no such duration or percentage.
+            TooManyWritesError: more than `MAX_WRITES_PER_RUN` writes would be made.
+        """
+        self._check_duration(duration_ns)
+        check_within(
+            InvalidArgumentError, "throttle_percent", throttle_percent, 0, MAX_THROTTLE_PERCENT
+        )
+        slices = self._slices(duration_ns, throttle_percent)
+        run = _Run(slots, write)
+        guest_ns = stalled_ns = throttled_ns = 0
+        for at in range(slices):
+            begun, end = duration_ns * at // slices, duration_ns * (at + 1) // slices
+            done = self.clock.run(end - begun, throttle_percent)
+            guest_ns += done.guest_ns
+            stalled_ns += done.stalled_ns
+            throttled_ns += done.throttled_ns
+            for workload in self._workloads.values():
+                accesses = run.catch_up(workload, self._writer_ns(workload.spec.writer))
+                if workload.spec.writer is Writer.GUEST:
+                    self.clock.owe(self._costs.access_ps(accesses))
+        return GuestRun(
+            clock=self.clock.view(),
+            guest_ns=guest_ns,
+            stalled_ns=stalled_ns,
+            throttled_ns=throttled_ns,
+            slices=slices,
+            writes=run.writes,
+            skipped=run.skipped,
+            accesses=run.accesses,
+        )
+
+    def writes_of_run(self, duration_ns: int, throttle_percent: int) -> int:
+        """Count the writes that a run makes at most: those it makes if nothing stalls it."""
+        ahead_ns = {
+            Writer.GUEST: self.clock.awake_ns(duration_ns, throttle_percent),
+            Writer.HOST: duration_ns,
+        }
+        return sum(
+            workload.writes_by(
+                self._writer_ns(workload.spec.writer) + ahead_ns[workload.spec.writer]
+            )
+            - workload.writes
+            for workload in self._workloads.copy().values()
+        )
+
+    def _check_duration(self, duration_ns: int) -> None:
+        check_within(
+            InvalidArgumentError,
+            "duration_ns",
+            duration_ns,
+            1,
+            min(MAX_NS, MAX_NOW_NS - self.clock.now_ns),
+        )
+
+    def _slices(self, duration_ns: int, throttle_percent: int) -> int:
+        writes = self.writes_of_run(duration_ns, throttle_percent)
+        if writes > MAX_WRITES_PER_RUN:
+            raise TooManyWritesError(
+                f"duration_ns must ask for at most {MAX_WRITES_PER_RUN} writes, {duration_ns} asks "
+                f"for up to {writes}: run for less at a time",
+                field="duration_ns",
+                bound=MAX_WRITES_PER_RUN,
+                value=writes,
+            )
+        return min(MAX_SLICES, 1 + writes // WRITES_PER_SLICE, duration_ns)
+
+    def _find(self, workload_id: str) -> Workload:
+        workload = self._workloads.get(workload_id)
+        if workload is None:
+            raise NoSuchWorkloadError(
+                "there is no such workload on the VM", field="workload_id", value=workload_id
+            )
+        return workload
+
+    def _writer_ns(self, writer: Writer) -> int:
+        return self.clock.guest_ns if writer is Writer.GUEST else self.clock.run_ns
+
+
+class _Run:
+    """What the writes of a run add up to."""
+
+    def __init__(self, slots: Memslots, write: WriteBatch) -> None:
+        self._slots = slots
+        self._write = write
+        self.writes = 0
+        self.skipped = 0
+        self.accesses = AccessOutcome()
+
+    def catch_up(self, workload: Workload, writer_ns: int) -> AccessOutcome:
+        """Make the writes that a workload's time asks for."""
+        done = AccessOutcome()
+        end = workload.writes_by(writer_ns)
+        self.writes += end - workload.writes
+        while workload.writes < end:
+            count = min(end - workload.writes, WRITES_PER_BATCH)
+            gfns = self._gfns(workload, count)
+            workload.writes += count
+            workload.skipped += count - len(gfns)
+            self.skipped += count - len(gfns)
+            if len(gfns):
+                done = added(done, self._write(workload.spec.writer, gfns))
+        self.accesses = added(self.accesses, done)
+        return done
+
+    def _gfns(self, workload: Workload, count: int) -> Gfns:
+        spec = workload.spec
+        if spec.slot not in self._slots:
+            return Gfns(np.zeros(0, np.uint64))
+        region = self._slots.get(spec.slot).region
+        pages = workload.pages_of(workload.writes, count)
+        pages += np.uint64(spec.first_page)
+        assert spec.num_pages is not None, "resolved"
+        if spec.first_page + spec.num_pages > region.npages:
+            pages = pages[pages < np.uint64(region.npages)]
+        pages += np.uint64(region.base_gfn)
+        return Gfns(pages)
+
+
+def added(one: AccessOutcome, other: AccessOutcome) -> AccessOutcome:
+    """Add two outcomes."""
+    return AccessOutcome(
+        one.pages + other.pages,
+        one.newly_dirty + other.newly_dirty,
+        one.translation_faults + other.translation_faults,
+        one.permission_faults + other.permission_faults,
+        one.mmio_exits + other.mmio_exits,
+        one.block_splits + other.block_splits,
+        one.blocks_mapped + other.blocks_mapped,
+    )

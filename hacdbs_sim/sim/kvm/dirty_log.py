@@ -1,0 +1,178 @@
+"""KVM_GET_DIRTY_LOG and KVM_CLEAR_DIRTY_LOG: the generic code (virt/kvm/kvm_main.c, domain.md A.2-3).
+
+A call takes the accelerated path first. Whatever the hook leaves in the log (it answers an errno)
+the software loop takes. The TLB of the slot is flushed iff anything was cleaned, whichever path.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hacdbs_sim.sim.base.errors import InvalidArgumentError, WindowOutsideMemslotError
+from hacdbs_sim.sim.base.pages import PageRanges
+from hacdbs_sim.sim.base.units import PAGES_PER_WORD
+from hacdbs_sim.sim.base.words import Words, mask_of, words_for
+from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap, LogWindow
+from hacdbs_sim.sim.kvm.hook import AcceleratorOutcome, AcceleratorReport, DirtyCleaner
+from hacdbs_sim.sim.kvm.software import NOT_RUN, SoftwareReport, clean_by_software
+
+
+class CleanedLog(NamedTuple):
+    """What a call that cleans did; `pages` left the log."""
+
+    pages: int
+    accelerator: AcceleratorReport
+    software: SoftwareReport
+
+    @property
+    def flush_tlb(self) -> bool:
+        """Whether the slot's TLB entries must go (domain.md B.6)."""
+        return self.pages > 0
+
+
+def get_dirty_log(log: DirtyBitmap, cleaner: DirtyCleaner) -> tuple[Words, CleanedLog]:
+    """Take the whole log without manual protect (kvm_get_dirty_log_protect).
+
+    Returns:
+        The snapshot, uint64[ALIGN(npages, 64) / 64], and what was done.
+    """
+    window = LogWindow(log, 0, len(log.words), user=None, is_get=True)
+    cleaned = _clean(log, window, cleaner)
+    return window.snapshot, cleaned
+
+
+def clear_dirty_log(
+    log: DirtyBitmap,
+    first_page: int,
+    num_pages: int,
+    user: Words | None,
+    cleaner: DirtyCleaner,
+) -> CleanedLog:
+    """Clean the pages whose bits are set both in the log and in the user's bitmap.
+
+    Args:
+        log: The slot's bitmap.
+        first_page: Start of the window in the slot, a multiple of 64.
+        num_pages: Its length.
+        user: uint64[k], bit 0 is `first_page`; None asks for every page.
+        cleaner: The architecture, for this call.
+    """
+    first_word, num_words = first_page // PAGES_PER_WORD, words_for(num_pages)
+    window = LogWindow(log, first_word, num_words, user=user, is_get=False)
+    return _clean(log, window, cleaner)
+
+
+def _clean(log: DirtyBitmap, window: LogWindow, cleaner: DirtyCleaner) -> CleanedLog:
+    before = log.count
+    accelerator = cleaner.dirty_log_clear(window)
+    # Any errno sends generic code to its own loop over whatever is still set (domain.md C.3).
+    software = (
+        NOT_RUN
+        if accelerator.outcome is AcceleratorOutcome.CLEANED
+        else clean_by_software(window, cleaner)
+    )
+    return CleanedLog(before - log.count, accelerator, software)
+
+
+def check_first_page(first_page: int) -> None:
+    """Refuse an unaligned start; the kernel does so before it looks the slot up.
+
+    Raises:
+        InvalidArgumentError: EINVAL.
+    """
+    if first_page % PAGES_PER_WORD:
+        raise InvalidArgumentError(
+            f"first_page must be a multiple of 64, not {first_page}",
+            field="first_page",
+            bound=PAGES_PER_WORD,
+            value=first_page,
+        )
+
+
+def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
+    """Check the window of a clear against the slot; give its num_pages.
+
+    Raises:
+        WindowOutsideMemslotError: EINVAL, in the kernel's order (domain.md A.3 check 5).
+    """
+    if first_page > npages:
+        raise WindowOutsideMemslotError(
+            f"first_page must be at most {npages}, the slot's npages, not {first_page}",
+            field="first_page",
+            bound=npages,
+            value=first_page,
+        )
+    left = npages - first_page
+    if num_pages is None:
+        return left
+    if num_pages > left:
+        raise WindowOutsideMemslotError(
+            f"num_pages must be at most {left}, up to the slot's end, not {num_pages}",
+            field="num_pages",
+            bound=left,
+            value=num_pages,
+        )
+    if num_pages % PAGES_PER_WORD and num_pages < left:
+        raise WindowOutsideMemslotError(
+            f"num_pages must be a multiple of 64, or {left} to reach the slot's end, "
+            f"not {num_pages}",
+            field="num_pages",
+            bound=PAGES_PER_WORD,
+            value=num_pages,
+        )
+    return num_pages
+
+
+def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Words | None:
+    """Give the user's bitmap of a window: uint64[ALIGN(num_pages, 64) / 64], bit 0 is first_page.
+
+    None stands for every page of it, which one range says without a bitmap being made.
+
+    Args:
+        pages: Such words, or ranges of pages counted from the slot's start.
+        first_page: Start of the window.
+        num_pages: Its length.
+
+    Raises:
+        InvalidArgumentError: words of another length, or a range outside the window.
+    """
+    expected = words_for(num_pages)
+    if not isinstance(pages, PageRanges):
+        if len(pages) != expected:
+            raise InvalidArgumentError(
+                f"bitmap must be {expected * 8} bytes for {num_pages} pages, not {len(pages) * 8}",
+                field="bitmap",
+                bound=expected * 8,
+                value=len(pages) * 8,
+            )
+        return pages
+    end = first_page + num_pages
+    if len(pages) == 1:  # numbers cost a tenth of arrays of one
+        first, count = int(pages.first[0]), int(pages.count[0])
+        if (first, count) == (first_page, num_pages):
+            return None
+        if first_page <= first and first + count <= end:
+            return _words_of(pages.moved_down(first_page), expected)
+    # Written so that first + count cannot wrap.
+    outside = (
+        (pages.first < np.uint64(first_page))
+        | (pages.first > np.uint64(end))
+        | (pages.count > np.uint64(end) - np.minimum(pages.first, np.uint64(end)))
+    )
+    if bool(outside.any()):
+        worst = int(np.argmax(outside))
+        raise InvalidArgumentError(
+            f"page_ranges must lie in pages {first_page} to {end} of the slot, "
+            f"not [{pages.first[worst]}, {pages.count[worst]}]",
+            field="page_ranges",
+            bound=f"{first_page}..{end}",
+            value=f"[{pages.first[worst]}, {pages.count[worst]}]",
+        )
+    return _words_of(pages.moved_down(first_page), expected)
+
+
+def _words_of(pages: PageRanges, num_words: int) -> Words:
+    words = np.zeros(num_words, np.uint64)
+    wanted = mask_of(pages)
+    words[wanted.at] = wanted.bits
+    return words

@@ -1,0 +1,133 @@
+"""Gets and clears of a machine's dirty log: the generic code, the hook and the copy to the user."""
+
+from hacdbs_sim.sim import actions as a
+from hacdbs_sim.sim.arm64.dirty_bit import AcceleratedClear, ClearConfig
+from hacdbs_sim.sim.arm64.faults import FaultBoard, FaultCall
+from hacdbs_sim.sim.arm64.regions import stage2_of
+from hacdbs_sim.sim.base.errors import CopyToUserError
+from hacdbs_sim.sim.kvm import dirty_log
+from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap
+from hacdbs_sim.sim.kvm.memslots import Memslot, Memslots
+from hacdbs_sim.sim.kvm.region import check_slot_id
+from hacdbs_sim.sim.machine.counters import Counters
+from hacdbs_sim.sim.machine.host_cpus import HostCpus
+
+
+class DirtyLogCalls:
+    """KVM_GET_DIRTY_LOG and KVM_CLEAR_DIRTY_LOG on what a machine is made of."""
+
+    def __init__(
+        self,
+        clear_config: ClearConfig,
+        slots: Memslots,
+        cpus: HostCpus,
+        faults: FaultBoard,
+        counters: Counters,
+    ) -> None:
+        self._clear_config = clear_config
+        self._slots = slots
+        self._cpus = cpus
+        self._faults = faults
+        self._counters = counters
+
+    def get(self, action: a.GetDirtyLog, config: a.MachineConfig) -> a.DirtyLogOutcome:
+        """Take the log of a slot (domain.md A.2).
+
+        Raises:
+            KvmError: what the ioctl answers.
+        """
+        self._cpus.check(action.cpu)
+        slot, log = self._slots.logging(action.slot)
+        if config.protects_manually:
+            # A pure copy: no hook, no turn, no fault but that of the copy itself.
+            faults = self._faults.call(a.LogOp.GET, action.slot, action.cpu)
+            self._copy_to_user(faults)
+            self._counters.add_copy()
+            return copied(action.slot, log)
+        cleaner, faults = self._cleaner(a.LogOp.GET, slot, action, config)
+        snapshot, cleaned = dirty_log.get_dirty_log(log, cleaner)
+        cleaner.finish()
+        self._counters.add_cleaning("dirty_log_gets", cleaned)
+        self._copy_to_user(faults)
+        return a.DirtyLogOutcome(
+            slot=action.slot,
+            first_page=0,
+            num_pages=log.npages,
+            bitmap=snapshot,
+            dirty_count=cleaned.pages,
+            remaining_count=log.count,
+            accelerator=cleaned.accelerator,
+            software=cleaned.software,
+            flush_tlb=cleaned.flush_tlb,
+        )
+
+    def clear(self, action: a.ClearDirtyLog, config: a.MachineConfig) -> a.DirtyLogOutcome:
+        """Clear a window of the log of a slot (domain.md A.3).
+
+        Raises:
+            KvmError: what the ioctl answers.
+        """
+        self._cpus.check(action.cpu)
+        check_slot_id(action.slot)
+        dirty_log.check_first_page(action.first_page)
+        slot, log = self._slots.logging(action.slot)
+        num_pages = dirty_log.check_window(action.first_page, action.num_pages, log.npages)
+        pages = action.pages.words if isinstance(action.pages, a.Bitmap) else action.pages
+        user = dirty_log.user_words(pages, action.first_page, num_pages)
+        cleaner, _ = self._cleaner(a.LogOp.CLEAR, slot, action, config)
+        cleaned = dirty_log.clear_dirty_log(log, action.first_page, num_pages, user, cleaner)
+        cleaner.finish()
+        self._counters.add_cleaning("dirty_log_clears", cleaned)
+        return a.DirtyLogOutcome(
+            slot=action.slot,
+            first_page=action.first_page,
+            num_pages=num_pages,
+            bitmap=None,
+            dirty_count=cleaned.pages,
+            remaining_count=log.count,
+            accelerator=cleaned.accelerator,
+            software=cleaned.software,
+            flush_tlb=cleaned.flush_tlb,
+        )
+
+    def _cleaner(
+        self,
+        op: a.LogOp,
+        slot: Memslot,
+        action: a.GetDirtyLog | a.ClearDirtyLog,
+        config: a.MachineConfig,
+    ) -> tuple[AcceleratedClear, FaultCall]:
+        """Begin a call of the hook: a CPU, the faults for it, the architecture's side."""
+        unit = self._cpus.for_hook(action.cpu)
+        faults = self._faults.call(op, action.slot, unit.cpu)
+        cleaner = AcceleratedClear(
+            self._clear_config,
+            stage2_of(slot),
+            slot.region.base_gfn,
+            unit,
+            faults,
+            chunk_size_bytes=config.eager_split_chunk_size,
+            splits_lazily=config.initially_set,
+            trace=action.trace,
+        )
+        return cleaner, faults
+
+    @staticmethod
+    def _copy_to_user(faults: FaultCall) -> None:
+        if faults.strikes(a.FaultType.COPY_TO_USER):
+            raise CopyToUserError(
+                "the copy of the dirty bitmap to userspace failed, as an armed copy_to_user fault "
+                "asked; without manual protect its bits are gone"
+            )
+
+
+def copied(slot: int, log: DirtyBitmap) -> a.DirtyLogOutcome:
+    """Copy a log as it is: a peek, or a get with manual protect."""
+    return a.DirtyLogOutcome(
+        slot=slot,
+        first_page=0,
+        num_pages=log.npages,
+        bitmap=log.words.copy(),
+        dirty_count=log.count,
+        remaining_count=log.count,
+    )

@@ -1,0 +1,67 @@
+"""The host's CPUs, each with its HACDBS unit, and whose turn it is."""
+
+from hacdbs_sim.sim.arm64.hacdbs import Unit, UnitView
+from hacdbs_sim.sim.base.errors import LastCpuError, NoSuchCpuError
+
+
+class HostCpus:
+    """All host CPUs; calls of the hook that name none take the online ones in turn."""
+
+    def __init__(self, cpus: int, *, built: bool) -> None:
+        self._units = tuple(Unit(cpu, built=built) for cpu in range(cpus))
+        self._turn = 0
+
+    def unit(self, cpu: int) -> Unit:
+        """Look a CPU up.
+
+        Raises:
+            NoSuchCpuError: the host has no such CPU.
+        """
+        self.check(cpu)
+        return self._units[cpu]
+
+    def check(self, cpu: int | None) -> None:
+        """Refuse a CPU that the host has not; None names none.
+
+        Raises:
+            NoSuchCpuError: names the bound.
+        """
+        if cpu is not None and not 0 <= cpu < len(self._units):
+            raise NoSuchCpuError(
+                f"cpu must be 0..{len(self._units) - 1}, not {cpu}",
+                field="cpu",
+                bound=len(self._units) - 1,
+                value=cpu,
+            )
+
+    def for_hook(self, cpu: int | None) -> Unit:
+        """Give the CPU that a call runs on: the one named, or the one whose turn it is."""
+        return self._units[self._take_turn() if cpu is None else cpu]
+
+    def views(self) -> tuple[UnitView, ...]:
+        """Look at all CPUs."""
+        return tuple(unit.view() for unit in self._units)
+
+    def set_online(self, cpu: int, *, online: bool) -> UnitView:
+        """Plug a CPU in or out.
+
+        Raises:
+            NoSuchCpuError: the host has no such CPU.
+            LastCpuError: no other CPU is online (EBUSY).
+        """
+        unit = self.unit(cpu)
+        others = any(other.online for other in self._units if other is not unit)
+        if not online and not others:
+            raise LastCpuError(
+                f"cpu {cpu} must stay online: it is the last one", field="online", value=cpu
+            )
+        unit.set_online(online=online)
+        return unit.view()
+
+    def _take_turn(self) -> int:
+        """Give the first online CPU at or after the turn, and move the turn past it."""
+        cpu = self._turn
+        while not self._units[cpu].online:  # at least one is
+            cpu = (cpu + 1) % len(self._units)
+        self._turn = (cpu + 1) % len(self._units)
+        return cpu

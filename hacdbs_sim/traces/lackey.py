@@ -1,0 +1,152 @@
+"""Import of what valgrind's lackey tells with `--trace-mem=yes`.
+
+Each line is an access: `I  04001000,3` an instruction, ` L` a load, ` S` a store, ` M` both, with the
+address in hexadecimal and the size in bytes. All other lines (valgrind's own, the program's) are passed
+over and counted. An interval is a number of instructions; what is left at the end is the last one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hacdbs_sim.traces.recording import Recording, RecordingError, recording_of
+
+PAGE_SIZE: Final = 4096
+DEFAULT_INTERVAL_INSTRUCTIONS: Final = 1_000_000
+CHUNK_BYTES: Final = 1 << 24
+
+_PAGE_SHIFT: Final = np.uint64(12)
+_HEX_DIGITS: Final = 16
+_SIZE_DIGITS: Final = 4
+_NO_DIGIT: Final = 255
+_I, _S, _M, _SPACE, _COMMA, _NEWLINE = b"ISM ,\n"
+
+
+def _digits() -> NDArray[np.uint8]:
+    values = np.full(256, _NO_DIGIT, np.uint8)
+    for digits in ("0123456789abcdef", "0123456789ABCDEF"):
+        values[np.frombuffer(digits.encode(), np.uint8)] = np.arange(16)
+    return values
+
+
+_VALUE_OF: Final = _digits()
+
+
+@dataclass(slots=True)
+class _Import:
+    """What has been read so far: pages by interval, the last one perhaps not whole."""
+
+    interval_instructions: int
+    instructions: int = 0
+    other_lines: int = 0
+    intervals: list[NDArray[np.uint64]] = field(default_factory=list)
+
+    def add(self, text: NDArray[np.uint8]) -> None:
+        """Take whole lines, each with its end."""
+        ends = np.flatnonzero(text == _NEWLINE)
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        long = ends - starts >= 5  # the shortest access is " S 0,1"
+        first = text[starts]
+        second = text[np.minimum(starts + 1, ends)]
+        third = text[np.minimum(starts + 2, ends)]
+        is_instruction = long & (first == _I) & (second == _SPACE) & (third == _SPACE)
+        is_access = long & (first == _SPACE) & (third == _SPACE)
+        is_store = is_access & ((second == _S) | (second == _M))
+        self.other_lines += int(np.count_nonzero(~(is_instruction | is_access)))
+        executed = self.instructions + np.cumsum(is_instruction)
+        # A line tells of the instruction before it, which is number `executed` from 1.
+        interval = np.maximum(executed - 1, 0) // self.interval_instructions
+        address, size, is_sound = _accesses(text, starts[is_store] + 3)
+        self.other_lines += int(np.count_nonzero(~is_sound))
+        self._write(interval[is_store][is_sound], address[is_sound], size[is_sound])
+        self.instructions = int(executed[-1])
+
+    def _write(
+        self, interval: NDArray[np.int64], address: NDArray[np.uint64], size: NDArray[np.uint64]
+    ) -> None:
+        page = address >> _PAGE_SHIFT
+        last = (address + size - np.uint64(1)) >> _PAGE_SHIFT
+        straddles = np.flatnonzero(last != page)  # an access is far shorter than a page
+        page = np.concatenate([page, last[straddles]])
+        interval = np.concatenate([interval, interval[straddles]])
+        order = np.argsort(interval, kind="stable")
+        numbers, begins = np.unique(interval[order], return_index=True)
+        for number, pages in zip(numbers.tolist(), np.split(page[order], begins[1:]), strict=False):
+            self._reach(number)
+            self.intervals[number] = np.union1d(self.intervals[number], pages)
+
+    def _reach(self, interval: int) -> None:
+        while len(self.intervals) <= interval:
+            self.intervals.append(np.zeros(0, np.uint64))
+
+    def finish(self) -> Recording:
+        """Make the recording."""
+        if not self.instructions:
+            raise RecordingError(
+                "it has no instruction of lackey's: run valgrind with --tool=lackey --trace-mem=yes"
+            )
+        self._reach((self.instructions - 1) // self.interval_instructions)
+        return recording_of(
+            self.intervals,
+            page_size=PAGE_SIZE,
+            instructions_per_interval=self.interval_instructions,
+        )
+
+
+def _accesses(
+    text: NDArray[np.uint8], at: NDArray[np.intp]
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.bool_]]:
+    """Read `address,size` at places of the text; tell where that is what stands there."""
+    address, end = _number(text, at, 16, _HEX_DIGITS)
+    has_comma = (end > at) & (text[np.minimum(end, len(text) - 1)] == _COMMA)
+    size, line_end = _number(text, end + 1, 10, _SIZE_DIGITS)
+    ends_there = text[np.minimum(line_end, len(text) - 1)] == _NEWLINE
+    return address, size, has_comma & ends_there & (size > 0)
+
+
+def _number(
+    text: NDArray[np.uint8], at: NDArray[np.intp], base: int, max_digits: int
+) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
+    """Read a number at each place; give it and where it ends."""
+    value = np.zeros(len(at), np.uint64)
+    end = at.copy()
+    for _ in range(max_digits):
+        digit = _VALUE_OF[text[np.minimum(end, len(text) - 1)]]
+        goes_on = digit < base
+        value = np.where(goes_on, value * np.uint64(base) + digit, value)
+        # A place that has ended stays where it is, and so is never read on.
+        end = end + goes_on
+        if not goes_on.any():
+            break
+    return value, end
+
+
+def import_lackey(
+    source: IO[bytes], interval_instructions: int = DEFAULT_INTERVAL_INSTRUCTIONS
+) -> tuple[Recording, int]:
+    """Read lackey's output to its end; give the recording, and how many lines were passed over.
+
+    Raises:
+        RecordingError: it has no instruction at all.
+    """
+    work = _Import(interval_instructions)
+    for lines in _whole_lines(source):
+        work.add(np.frombuffer(lines, np.uint8))
+    return work.finish(), work.other_lines
+
+
+def _whole_lines(source: IO[bytes]) -> Iterator[bytes]:
+    """Cut a stream into chunks that end with a line's end; the last line gets one if it has none."""
+    rest = b""
+    while chunk := source.read(CHUNK_BYTES):
+        cut = chunk.rfind(b"\n") + 1
+        if cut:
+            yield rest + chunk[:cut]
+            rest = chunk[cut:]
+        else:
+            rest += chunk
+    if rest:
+        yield rest + b"\n"

@@ -1,0 +1,149 @@
+"""A recording of a program's page writes, as an .npz file.
+
+Arrays: `interval_start` int64[n + 1], interval i holds pages[interval_start[i]:interval_start[i + 1]],
+ascending, without repeats; `pages` uint32, dense page numbers in the order of virtual addresses;
+`vpage` uint64[distinct], the virtual page number of each dense page; `page_size` and
+`instructions_per_interval`, int64 scalars. A recording made by the clock has `interval_ns` instead of
+the latter. `hacdbs_sim/traces/data` has those that ship, PROVENANCE.md there says how they were made.
+"""
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from os import PathLike
+from typing import IO, Any, Final, Self
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
+
+SHIPPED: Final = ("xz", "sqlite", "cc1")
+"""Names of the recordings that come with the package."""
+
+
+class RecordingError(Exception):
+    """A file that is no recording; says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """Which pages a program wrote in each interval of its run.
+
+    Attributes:
+        interval_start: Where each interval's records begin, int64[n + 1].
+        pages: Dense page numbers, uint32.
+        vpage: The virtual page number of each dense page, uint64.
+        page_size: Bytes a page.
+        instructions_per_interval: How long an interval is by instructions executed; None by time.
+        interval_ns: How long it is by time; None by instructions.
+    """
+
+    interval_start: NDArray[np.int64]
+    pages: NDArray[np.uint32]
+    vpage: NDArray[np.uint64]
+    page_size: int = 4096
+    instructions_per_interval: int | None = None
+    interval_ns: int | None = None
+
+    @property
+    def intervals(self) -> int:
+        """Number of intervals."""
+        return len(self.interval_start) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Value of how many pages each interval wrote."""
+        return np.diff(self.interval_start)
+
+    def written_in(self, interval: int) -> NDArray[np.uint32]:
+        """Give the dense pages written in an interval."""
+        first, end = self.interval_start[interval : interval + 2]
+        return self.pages[first:end]
+
+    @classmethod
+    def load(cls, file: str | PathLike[str] | IO[bytes]) -> Self:
+        """Read an .npz file.
+
+        Raises:
+            RecordingError: it is no recording.
+            OSError: it cannot be read.
+        """
+        try:
+            opened = np.load(file, allow_pickle=False)
+            if not isinstance(opened, NpzFile):
+                raise RecordingError("it is no .npz file: it holds one array")
+            with opened as arrays:
+                found = {name: arrays[name] for name in arrays.files}
+        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as cause:
+            raise RecordingError(f"it is no .npz file: {cause}") from cause
+        return cls(**_checked(found))
+
+    def save(self, file: IO[bytes]) -> None:
+        """Write it as an .npz file."""
+        scalars: dict[str, Any] = {
+            name: np.int64(value)
+            for name in ("page_size", "instructions_per_interval", "interval_ns")
+            if (value := getattr(self, name)) is not None
+        }
+        np.savez_compressed(
+            file,
+            interval_start=self.interval_start,
+            pages=self.pages,
+            vpage=self.vpage,
+            **scalars,
+        )
+
+
+def recording_of(
+    intervals: list[NDArray[np.uint64]],
+    *,
+    page_size: int,
+    instructions_per_interval: int | None = None,
+    interval_ns: int | None = None,
+) -> Recording:
+    """Make a recording of the virtual page numbers that each interval wrote, in any order."""
+    unique = [np.unique(interval) for interval in intervals]
+    joined = np.concatenate([*unique, np.zeros(0, np.uint64)])
+    vpage, dense = np.unique(joined, return_inverse=True)
+    lengths = [len(interval) for interval in unique]
+    return Recording(
+        interval_start=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
+        pages=dense.astype(np.uint32),
+        vpage=vpage,
+        page_size=page_size,
+        instructions_per_interval=instructions_per_interval,
+        interval_ns=interval_ns,
+    )
+
+
+@cache
+def shipped(name: str) -> Recording:
+    """Read one of `SHIPPED`; the arrays are shared and must not be written."""
+    resource = resources.files(__package__) / "data" / f"{name}.npz"
+    with resource.open("rb") as file:
+        return Recording.load(file)
+
+
+def _checked(found: dict[str, Any]) -> dict[str, Any]:
+    missing = {"interval_start", "pages", "vpage", "page_size"} - found.keys()
+    if missing:
+        raise RecordingError(f"it lacks {', '.join(sorted(missing))}")
+    start, pages, vpage = found["interval_start"], found["pages"], found["vpage"]
+    for name, array in (("interval_start", start), ("pages", pages), ("vpage", vpage)):
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            raise RecordingError(f"{name} must be one row of integers")
+    if len(start) < 2 or start[0] != 0 or start[-1] != len(pages) or (np.diff(start) < 0).any():
+        raise RecordingError("interval_start must rise from 0 to the number of pages")
+    if len(pages) and not 0 <= int(pages.min()) <= int(pages.max()) < len(vpage):
+        raise RecordingError(f"pages must be 0..{len(vpage) - 1}, as vpage has them")
+    checked = {
+        "interval_start": start.astype(np.int64),
+        "pages": pages.astype(np.uint32),
+        "vpage": vpage.astype(np.uint64),
+    }
+    for name in ("page_size", "instructions_per_interval", "interval_ns"):
+        if name in found:
+            checked[name] = int(found[name])
+    return checked

@@ -1,0 +1,15 @@
+"""What a migration is refused for, beside what the simulated KVM refuses."""
+
+from hacdbs_sim.sim.base.errors import KvmError
+
+
+class InvalidMigrationError(KvmError):
+    """A migration that could not run on this VM as it is: a slot that is absent or does not log."""
+
+    code = "invalid_migration"
+
+
+class SlotChangedError(KvmError):
+    """A slot changed its size, or its versions ended, while it was being migrated."""
+
+    code = "slot_changed"

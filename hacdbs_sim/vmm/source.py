@@ -1,0 +1,362 @@
+"""The source of a migration: what a VMM does to its machine, and what that takes of virtual time.
+
+A get or a clear happens at one moment of the clock; what it costs is owed, and paid with the next
+copy, while the guest runs on. Whatever the guest writes meanwhile is in the log again.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Protocol, cast, overload
+
+import numpy as np
+
+from hacdbs_sim.sim import actions as a
+from hacdbs_sim.sim.base.errors import KvmError, TooManyWritesError
+from hacdbs_sim.sim.base.words import WORD_BITS, Words, fill_first, popcount, words_for
+from hacdbs_sim.sim.guest.versions import Versions
+from hacdbs_sim.sim.machine import Machine
+from hacdbs_sim.vmm.errors import SlotChangedError
+from hacdbs_sim.vmm.report import Iteration, Verification
+from hacdbs_sim.vmm.spec import MAX_DURATION_NS, NS_PER_SECOND, MigrationSpec, check_spec, logs
+from hacdbs_sim.vmm.versions import (
+    MAX_ALL_LOST_RANGES,
+    MAX_LISTED_SLOTS,
+    MAX_LOST_RANGES,
+    Arrived,
+    LostPages,
+)
+
+WRITES_PER_STEP: Final = 1 << 21
+"""The guest runs for about so many writes at a time: some tens of milliseconds of real time."""
+
+
+class Perform(Protocol):
+    """How a machine's actions are performed: by the machine, or by who keeps its limits."""
+
+    @overload
+    def __call__(self, action: a.SetMemoryRegion) -> a.MemslotOutcome: ...
+    @overload
+    def __call__(self, action: a.GetDirtyLog | a.ClearDirtyLog) -> a.DirtyLogOutcome: ...
+    @overload
+    def __call__(self, action: a.AdvanceClock) -> a.ClockView: ...
+    @overload
+    def __call__(self, action: a.RunGuest) -> a.GuestRun: ...
+    @overload
+    def __call__(self, action: a.TrackVersions) -> None: ...
+
+
+class SourceSlot:
+    """A slot that is migrated.
+
+    Attributes:
+        view: The slot as it was before.
+        pending: uint64 words, the pages known to have to be sent.
+        arrived: What the destination has of it; None where nobody asks.
+    """
+
+    def __init__(self, view: a.MemslotView) -> None:
+        self.view = view
+        self.pending = np.zeros(words_for(view.npages), np.uint64)
+        self.arrived: Arrived | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Pages to send, out of a window of a slot.
+
+    Attributes:
+        first_page: Where the window begins.
+        num_pages: Its length.
+        words: A view of the slot's pending pages: those of the window.
+        pages: How many of them are to be sent.
+    """
+
+    slot: SourceSlot
+    first_page: int
+    num_pages: int
+    words: Words
+    pages: int
+
+
+class Source:
+    """A machine as the VMM that migrates it sees it.
+
+    Attributes:
+        slots: What is migrated, by number.
+        row: Where what happens is accounted.
+        throttle_percent: How much of their time the vCPUs are kept from running.
+        is_paused: Whether the guest stands still.
+        sent_pages: Pages sent so far.
+
+    Raises:
+        InvalidMigrationError: the machine could not do what the spec says.
+    """
+
+    def __init__(self, machine: Machine, spec: MigrationSpec, perform: Perform) -> None:
+        self.slots = tuple(SourceSlot(view) for view in check_spec(spec, machine))
+        self.row = Iteration()
+        self.throttle_percent = 0
+        self.is_paused = False
+        self.sent_pages = 0
+        self._machine = machine
+        self._spec = spec
+        self._perform = perform
+        self._tracked_before = machine.last_version is not None
+        self._owed_ns = 0
+        self._unsent_fraction = 0  # of a nanosecond of the link, in units of one by its bandwidth
+
+    @property
+    def now_ns(self) -> int:
+        """Value of the machine's clock."""
+        return self._machine.clock().now_ns
+
+    @property
+    def page_size(self) -> int:
+        """Value of the bytes of a page."""
+        return self._machine.config.page_size
+
+    @property
+    def is_manual(self) -> bool:
+        """Tell whether a get is a copy, and clears clean."""
+        return self._machine.config.protects_manually
+
+    @property
+    def total_pages(self) -> int:
+        """Value of the pages of all slots that are migrated."""
+        return sum(slot.view.npages for slot in self.slots)
+
+    @property
+    def pending_pages(self) -> int:
+        """Value of the pages known to have to be sent."""
+        return sum(popcount(slot.pending) for slot in self.slots)
+
+    def perform(self, action: a.Action) -> None:
+        """Perform what is none of the migration's own doing."""
+        cast("Callable[[a.Action], object]", self._perform)(action)
+
+    # Before and after
+
+    def begin(self) -> None:
+        """Follow the versions, where asked to, mean all pages to be sent, and let all slots log."""
+        if self._spec.verify:
+            self._perform(a.TrackVersions(enabled=True))
+            has = None if self._spec.full_first_pass else self._last_version()
+            for slot in self.slots:
+                slot.arrived = Arrived(slot.view.slot, slot.view.npages, has)
+        for slot in self.slots:
+            if self._spec.full_first_pass:
+                fill_first(slot.pending, slot.view.npages)
+            if not logs(slot.view):
+                self._begin_to_log(slot.view)
+
+    def _begin_to_log(self, view: a.MemslotView) -> None:
+        split_before = self._machine.counters()["eager_blocks_split"]
+        self._perform(_region(view, view.flags | a.MemslotFlags.LOG_DIRTY_PAGES))
+        self._owed_ns += self._machine.config.costs.enable_logging_ns(
+            view.npages,
+            initially_set=self._machine.config.initially_set,
+            blocks_split=self._machine.counters()["eager_blocks_split"] - split_before,
+        )
+
+    def end(self) -> None:
+        """Leave the slots as they were, as far as they are still there."""
+        for slot in self.slots:
+            if not logs(slot.view):
+                with suppress(KvmError):
+                    now = self._machine.memslot(slot.view.slot)
+                    self._perform(_region(now, now.flags & ~a.MemslotFlags.LOG_DIRTY_PAGES))
+        if self._spec.verify and not self._tracked_before:
+            self._perform(a.TrackVersions(enabled=False))
+
+    # A pass
+
+    def sync(self) -> None:
+        """Take the log of each slot (KVM_GET_DIRTY_LOG)."""
+        for slot in self.slots:
+            outcome = self._perform(a.GetDirtyLog(slot.view.slot))
+            bitmap = outcome.bitmap
+            assert bitmap is not None, "a get has a bitmap"
+            if outcome.num_pages != slot.view.npages:
+                raise SlotChangedError(
+                    f"slot {slot.view.slot} had {slot.view.npages} pages when its migration began,"
+                    f" and has {outcome.num_pages} now"
+                )
+            self.row.dirty_pages += popcount(bitmap & ~slot.pending)
+            slot.pending |= bitmap
+            cost_ns = self._account(outcome)
+            self.row.get_ns += cost_ns
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Give what is to be sent, window by window, in order of slot and page."""
+        step = self._spec.clear_chunk_pages // WORD_BITS
+        for slot in self.slots:
+            starts = np.arange(0, len(slot.pending), step)
+            counts = np.add.reduceat(np.bitwise_count(slot.pending), starts, dtype=np.int64)
+            for index in np.flatnonzero(counts).tolist():
+                first_page = index * self._spec.clear_chunk_pages
+                num_pages = min(self._spec.clear_chunk_pages, slot.view.npages - first_page)
+                words = slot.pending[index * step : (index + 1) * step]
+                yield Chunk(slot, first_page, num_pages, words, int(counts[index]))
+
+    def clear(self, chunk: Chunk) -> None:
+        """Clear what is sent of a chunk (KVM_CLEAR_DIRTY_LOG)."""
+        outcome = self._perform(
+            a.ClearDirtyLog(
+                chunk.slot.view.slot,
+                a.Bitmap(chunk.words.copy()),
+                first_page=chunk.first_page,
+                num_pages=chunk.num_pages,
+            )
+        )
+        self.row.clear_ns += self._account(outcome)
+        self.row.clears += 1
+
+    def read(self, chunk: Chunk) -> None:
+        """Read the pages of a chunk: as they are now they will arrive."""
+        if chunk.slot.arrived is not None:
+            chunk.slot.arrived.receive(chunk.first_page, chunk.words, self._last_version())
+
+    def send(self, chunk: Chunk) -> Iterator[None]:
+        """Send a chunk: the time that it takes, and what is owed, passes."""
+        sent_bytes = chunk.pages * self.page_size
+        link_ns, self._unsent_fraction = divmod(
+            sent_bytes * NS_PER_SECOND + self._unsent_fraction,
+            self._spec.bandwidth_bytes_per_second,
+        )
+        yield from self.pass_time(link_ns)
+        self.sent_pages += chunk.pages
+        self.row.sent_pages += chunk.pages
+        self.row.sent_bytes += sent_bytes
+
+    def sent(self, chunk: Chunk) -> None:
+        """Forget that a chunk had to be sent."""
+        chunk.words[:] = 0
+
+    def remaining_pages(self) -> int:
+        """Count what has to be sent by now: what is pending, and what the logs have."""
+        return sum(popcount(self._known(slot)) for slot in self.slots)
+
+    # Time
+
+    def pass_time(self, duration_ns: int = 0) -> Iterator[None]:
+        """Let the guest run for a while, and for what is owed; paused, only the clock goes on."""
+        left_ns = duration_ns + self._owed_ns
+        self._owed_ns = 0
+        while left_ns:
+            if self.is_paused:
+                self._perform(a.AdvanceClock(left_ns))
+                return
+            left_ns -= self._run_guest(min(left_ns, self._step_ns()))
+            yield
+
+    def _run_guest(self, duration_ns: int) -> int:
+        """Let the guest run, for less than asked for where it would write too much at once."""
+        while True:
+            try:
+                run = self._perform(a.RunGuest(duration_ns, self.throttle_percent))
+            except TooManyWritesError:
+                if duration_ns == 1:
+                    raise
+                duration_ns //= 2
+                continue
+            row = self.row
+            row.guest_ns += run.guest_ns
+            row.guest_stall_ns += run.stalled_ns
+            row.throttled_ns += run.throttled_ns
+            row.guest_writes += run.writes
+            row.permission_faults += run.accesses.permission_faults
+            row.translation_faults += run.accesses.translation_faults
+            return duration_ns
+
+    def _step_ns(self) -> int:
+        rate = sum(view.spec.writes_per_second or 0 for view in self._machine.workloads())
+        return MAX_DURATION_NS if not rate else WRITES_PER_STEP * NS_PER_SECOND // rate + 1
+
+    def _account(self, outcome: a.DirtyLogOutcome) -> int:
+        """Account for a get or a clear; give what it cost, in nanoseconds."""
+        row, hook = self.row, outcome.accelerator
+        row.software_cleaned += outcome.software.pages
+        row.blocks_split += outcome.software.blocks_split
+        if hook is not None:
+            row.hardware_cleaned += hook.cleaned
+            row.requeued += hook.requeued
+            row.blocks_split += hook.blocks_split
+            row.declined += hook.outcome is a.AcceleratorOutcome.DECLINED
+            row.partial += hook.outcome is a.AcceleratorOutcome.PARTIAL
+        cost_ns = self._machine.config.costs.dirty_log_ns(outcome)
+        self._owed_ns += cost_ns
+        return cost_ns
+
+    # The proof
+
+    def verify(self, *, is_complete: bool) -> Verification:
+        """Compare the destination with the source.
+
+        Args:
+            is_complete: Nothing more will be sent; else what is known to be left is not lost.
+        """
+        if not self._spec.verify:
+            return Verification(enabled=False, verified=False, lost_pages=0, slots=())
+        lost: list[LostPages] = []
+        ranges_left = MAX_ALL_LOST_RANGES
+        for slot in self.slots:
+            found = self._lost(slot, min(ranges_left, MAX_LOST_RANGES), is_complete=is_complete)
+            if found is not None:
+                lost.append(found)
+                ranges_left -= len(found.lost_ranges)
+        listed = lost
+        if len(listed) > MAX_LISTED_SLOTS:
+            listed = [each for each in lost if each.lost_pages][:MAX_LISTED_SLOTS]
+        return Verification(
+            enabled=True,
+            verified=len(lost) == len(self.slots),
+            lost_pages=sum(each.lost_pages for each in lost),
+            slots=tuple(listed),
+        )
+
+    def _lost(self, slot: SourceSlot, max_ranges: int, *, is_complete: bool) -> LostPages | None:
+        """Tell what is lost of a slot; nothing can be told of one that has changed or gone."""
+        if slot.arrived is None:
+            return None
+        try:
+            versions = self._versions(slot)
+        except KvmError:
+            return None
+        known = np.zeros_like(slot.pending) if is_complete else self._known(slot)
+        return slot.arrived.lost(versions, known, max_ranges)
+
+    def _known(self, slot: SourceSlot) -> Words:
+        try:
+            log = self._machine.peek_dirty_log(slot.view.slot).bitmap
+        except KvmError:
+            return slot.pending
+        if log is None or len(log) != len(slot.pending):
+            return slot.pending
+        return log | slot.pending
+
+    def _versions(self, slot: SourceSlot) -> Versions:
+        versions = self._machine.versions(slot.view.slot)
+        if versions is None or len(versions) != slot.view.npages:
+            raise SlotChangedError(
+                f"slot {slot.view.slot} has not the versions of {slot.view.npages} pages any more"
+            )
+        return versions
+
+    def _last_version(self) -> int:
+        last = self._machine.last_version
+        if last is None:
+            raise SlotChangedError("the versions of pages are not followed any more")
+        return last
+
+
+def _region(view: a.MemslotView, flags: a.MemslotFlags) -> a.SetMemoryRegion:
+    """Give the ioctl that sets a slot's flags and nothing else."""
+    return a.SetMemoryRegion(
+        slot=view.slot,
+        guest_phys_addr=view.guest_phys_addr,
+        memory_size=view.memory_size,
+        userspace_addr=view.userspace_addr,
+        flags=int(flags),
+        backing=view.backing,
+    )

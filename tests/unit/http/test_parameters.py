@@ -1,0 +1,42 @@
+"""Parameters: the shorter ways give what the longer ones give."""
+
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from app.http.parameters import read_query
+from app.http.problems import Refusal
+
+
+def _read(query: str, known: frozenset[str]) -> dict[str, str]:
+    scope = {"type": "http", "query_string": query.encode("latin-1"), "headers": []}
+    return dict(read_query(Request(scope), known))
+
+
+@given(
+    st.lists(
+        st.text(alphabet=["a", "b", "=", "&", "+", "%", "4", "1", ";", "\xe9"], max_size=6),
+        max_size=4,
+    ).map("&".join)
+)
+def test_a_query_is_read_as_the_standard_library_reads_it(query: str) -> None:
+    pairs = parse_qsl(query, keep_blank_values=True, errors="replace")
+    names = frozenset(name for name, _ in pairs)
+
+    if len(names) == len(pairs):
+        assert _read(query, names) == dict(pairs)
+    else:
+        with pytest.raises(Refusal):
+            _read(query, names)
+
+
+@pytest.mark.parametrize("query", ["a=1&b=2", "%61=1&b=2"])
+def test_an_unknown_parameter_is_refused(query: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        _read(query, frozenset({"a"}))
+
+    (error,) = refused.value.errors
+    assert (error["pointer"], error["bound"], error["value"]) == ("b", "a", "2")

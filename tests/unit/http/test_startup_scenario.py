@@ -1,0 +1,123 @@
+"""The scenario with which a service starts."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.http.startup_scenario import ScenarioNotStartedError
+from hacdbs_sim.client import Client
+
+BAD = """\
+scenario: bad
+vms:
+  - key: src
+    cpus: 0
+steps:
+  - {vm: src, action: {op: get_dirty_log, slot: x}}
+"""
+OVERLAP = """\
+scenario: bad
+vms:
+  - key: src
+    memslots:
+      - {slot: 0, guest_phys_addr: 0x40000000, memory_size: 4096}
+      - {slot: 1, guest_phys_addr: 0x40000000, memory_size: 4096}
+"""
+STRAY = """\
+scenario: bad
+vms: [{key: src}]
+steps:
+  - vm: src
+    action: {op: get_dirty_log, slot: 0}
+    expect: {status: 404}
+  - vm: dst
+    action: {op: get_dirty_log, slot: 0}
+"""
+HUGE = f"""\
+scenario: bad
+vms: [{{key: src}}]
+steps:
+  - vm: src
+    action: {{op: get_dirty_log, slot: 0}}
+    expect: {{body: {{slot: {1 << 70}}}}}
+"""
+
+
+def test_the_default_session_is_the_scenario_that_ships() -> None:
+    with Client.in_process(scenario="lost-interrupt") as client:
+        standing = client.session().scenario()
+
+        assert (standing.scenario, standing.verdict) == ("lost-interrupt", "passed")
+        assert [vm.vm_id for vm in client.vms()] == ["default-1"]
+
+
+def test_a_file_will_do_and_one_that_fails_does_not_end_the_service(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(STRAY.replace("dst", "src"))
+
+    with Client.in_process(scenario=str(file)) as client:
+        assert client.session().scenario().verdict == "failed"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            BAD,
+            [
+                "{file}:4: /vms/0/cpus: must be an integer of 1..512",
+                "{file}:6: /steps/0/action/slot: must be an integer of 0..32766",
+            ],
+        ),
+        (OVERLAP, ["{file}:6: /vms/0/memslots/1/guest_phys_addr: "]),
+        (STRAY, ["{file}:7: /steps/1/vm: the scenario must have a VM of this key"]),
+        (HUGE, ["{file}:6: /steps/0/expect/body: "]),
+        ("scenario: [", ["{file}:1: cannot be read: "]),
+    ],
+    ids=["schema", "core", "scenario", "huge", "syntax"],
+)
+def test_what_is_wrong_in_the_file_ends_the_service_with_its_lines(
+    text: str, told: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+
+    with pytest.raises(ScenarioNotStartedError) as refused:
+        Client.in_process(scenario=str(file))
+
+    lines = str(refused.value).splitlines()
+    assert len(lines) == len(told)
+    for line, part in zip(lines, told, strict=True):
+        assert line.startswith(part.format(file=file))
+
+
+def test_a_refusal_about_no_place_is_told_by_its_detail(tmp_path: Path) -> None:
+    file = tmp_path / "many.yaml"
+    file.write_text("{scenario: many, vms: [{key: a}, {key: b}]}")
+
+    with pytest.raises(ScenarioNotStartedError, match="HACDBS_MAX_VMS allows 1"):
+        Client.in_process(scenario=str(file), max_vms=1)
+
+
+def test_what_is_no_file_and_no_name_ends_the_service() -> None:
+    with pytest.raises(ScenarioNotStartedError, match="no scenario of this name ships"):
+        Client.in_process(scenario="none")
+
+
+def test_the_service_ends_in_3_and_tells_no_traceback(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(BAD)
+
+    told = subprocess.run(  # noqa: S603 - this program itself
+        [sys.executable, "-m", "hacdbs_sim.cli", "serve", "--port", "0", "--scenario", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert told.returncode == 3
+    assert f"{file}:4: /vms/0/cpus" in told.stderr
+    assert "Traceback" not in told.stderr

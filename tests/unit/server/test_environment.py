@@ -1,0 +1,92 @@
+"""Settings on the command line: what is refused, and how it is said."""
+
+import os
+import socket
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from app.server.environment import BadSettingsError, override_settings, read_settings
+from app.server.runner import listen, write_port
+from app.settings import PREFIX
+from hacdbs_sim.cli import cli
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    yield
+    # What options put there is the command's own doing, unknown to monkeypatch
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]
+
+
+def test_options_come_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HACDBS_PORT", "8001")
+
+    override_settings(port=0, host=None, log_format="json")
+
+    assert os.environ["HACDBS_PORT"] == "0"
+    assert os.environ["HACDBS_LOG_FORMAT"] == "json"
+    assert "HACDBS_HOST" not in os.environ
+
+
+def test_a_bad_setting_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HACDBS_PORT", "99999")
+
+    with pytest.raises(BadSettingsError, match=r"HACDBS_PORT: .*65535, not '99999'"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [("serve", 2), ("healthcheck", 1)], ids=["serve", "healthcheck"]
+)
+@pytest.mark.parametrize(("name", "value"), [("HACDBS_PROT", "8000"), ("HACDBS_LOG_LEVEL", "loud")])
+def test_bad_settings_end_a_command_with_a_message(
+    command: str, status: int, name: str, value: str
+) -> None:
+    result = CliRunner().invoke(cli, [command], env={name: value})
+
+    assert result.exit_code == status
+    assert name in result.stderr
+
+
+def test_a_port_in_use_is_told() -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+
+        result = CliRunner().invoke(cli, ["serve", "--port", str(port)])
+
+    assert result.exit_code == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
+
+
+def test_the_address_decides_the_family() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.family is socket.AF_INET
+    if socket.has_ipv6:
+        with listen("::1", 0) as listener:
+            assert listener.family is socket.AF_INET6
+
+
+def test_the_port_file_replaces_an_old_one_whole(tmp_path: Path) -> None:
+    path = tmp_path / "port"
+    path.write_text("old and longer\n")
+
+    write_port(path, 4711)
+
+    assert path.read_text() == "4711\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_answer_is_not_healthy() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+
+    result = CliRunner().invoke(cli, ["healthcheck", "--port", str(port)])
+
+    assert result.exit_code == 1
+    assert "no answer" in result.stderr

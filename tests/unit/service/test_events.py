@@ -1,0 +1,290 @@
+"""The log of events: who finds what, who waits, and what a slow reader costs."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.service.errors import EventReaderLimitError
+from app.service.events import (
+    ALL_EVENTS,
+    MAX_EVENT_READERS,
+    Event,
+    EventFilter,
+    EventLog,
+    EventType,
+)
+from app.service.fleet import Fleet, VmSpec
+from app.service.limits import Limits
+from hacdbs_sim.sim.actions import (
+    ArmFault,
+    DisarmFault,
+    FaultSpec,
+    FaultType,
+    GetDirtyLog,
+    GuestWrite,
+    MachineConfig,
+    SetCpuOnline,
+    SetMemoryRegion,
+)
+from hacdbs_sim.sim.base.errors import CopyToUserError, LastCpuError
+from tests.support.building import gfns
+
+pytestmark = pytest.mark.anyio
+
+
+def filled(count: int, kept: int = 8) -> EventLog:
+    log = EventLog(kept)
+    for number in range(count):
+        log.emit(EventType.CPU_CHANGED, session_id="s", vm_id=f"s-{number % 2}")
+    return log
+
+
+def ids(events: tuple[Event, ...]) -> list[int]:
+    return [event.event_id for event in events]
+
+
+def test_events_are_numbered_from_one_without_gaps() -> None:
+    page = filled(3).after(0, ALL_EVENTS, 10)
+
+    assert ids(page.events) == [1, 2, 3]
+    assert (page.next_after, page.oldest_event_id, page.last_event_id) == (3, 1, 3)
+    assert not page.stale
+
+
+def test_only_the_last_are_kept_and_who_asks_for_more_is_told() -> None:
+    log = filled(20)
+
+    missed, in_time = log.after(11, ALL_EVENTS, 10), log.after(12, ALL_EVENTS, 10)
+
+    assert missed.stale
+    assert not in_time.stale
+    assert ids(missed.events) == ids(in_time.events) == list(range(13, 21))
+
+
+def test_a_position_of_another_service_is_stale() -> None:
+    page = filled(3).after(4, ALL_EVENTS, 10)
+
+    assert page.stale
+    assert ids(page.events) == [1, 2, 3]
+
+
+def test_a_page_ends_at_its_limit_and_the_next_one_goes_on() -> None:
+    log = filled(5)
+    odd = EventFilter(vm_id="s-0")
+
+    first = log.after(0, odd, 2)
+    second = log.after(first.next_after, odd, 2)
+
+    assert (ids(first.events), first.next_after) == ([1, 3], 3)
+    assert (ids(second.events), second.next_after) == ([5], 5)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "takes"),
+    [
+        (ALL_EVENTS, True),
+        (EventFilter(types=frozenset({EventType.CPU_CHANGED})), True),
+        (EventFilter(types=frozenset({EventType.FAULT_HIT})), False),
+        (EventFilter(session_id="s"), True),
+        (EventFilter(session_id="t"), False),
+        (EventFilter(vm_id="s-0"), True),
+        (EventFilter(vm_id="s-1"), False),
+    ],
+)
+def test_a_filter_takes_what_all_of_it_asks_for(wanted: EventFilter, takes: bool) -> None:
+    assert bool(filled(1).after(0, wanted, 1).events) is takes
+
+
+async def test_a_reader_wakes_when_something_happens_in_any_thread() -> None:
+    log = filled(2)
+    reader = log.open_reader(2, ALL_EVENTS)
+    assert not await reader.wait(0)
+
+    await asyncio.to_thread(log.emit, EventType.VM_CREATED, session_id="s")
+
+    assert await reader.wait(5)
+    assert ids(reader.take(10).events) == [3]
+    assert not await reader.wait(0)
+
+
+async def test_a_reader_that_took_a_part_need_not_wait_for_the_rest() -> None:
+    log = filled(0)
+    reader = log.open_reader(0, ALL_EVENTS)
+    for _ in range(3):
+        log.emit(EventType.VM_CREATED, session_id="s")
+
+    first = reader.take(2)
+
+    assert ids(first.events) == [1, 2]
+    assert await reader.wait(0)
+    assert ids(reader.take(2).events) == [3]
+
+
+@pytest.mark.parametrize("after", [1, 9])
+async def test_a_reader_that_is_behind_or_elsewhere_need_not_wait(after: int) -> None:
+    log = filled(3)
+
+    reader = log.open_reader(after, ALL_EVENTS)
+
+    assert await reader.wait(5)
+    assert reader.take(10).stale is (after == 9)
+
+
+async def test_a_slow_reader_is_told_that_it_missed_something_and_goes_on() -> None:
+    log = EventLog(4)
+    reader = log.open_reader(0, ALL_EVENTS)
+    for _ in range(10):
+        log.emit(EventType.VM_CREATED, session_id="s")
+
+    page = reader.take(10)
+
+    assert page.stale
+    assert ids(page.events) == [7, 8, 9, 10]
+    assert not reader.take(10).stale
+
+
+async def test_readers_are_counted_and_bounded() -> None:
+    log = EventLog()
+    readers = [log.open_reader(0, ALL_EVENTS) for _ in range(MAX_EVENT_READERS)]
+
+    with pytest.raises(EventReaderLimitError) as refused:
+        log.open_reader(0, ALL_EVENTS)
+    readers[0].close()
+    another = log.open_reader(0, ALL_EVENTS)
+
+    assert refused.value.bound == MAX_EVENT_READERS
+    assert log.reader_count == MAX_EVENT_READERS
+    assert not another.is_closed
+
+
+async def test_all_readers_end_when_the_service_stops() -> None:
+    log = EventLog()
+    reader = log.open_reader(0, ALL_EVENTS)
+    waiting = asyncio.ensure_future(reader.wait(5))
+
+    log.end_readers()
+
+    assert await waiting
+    assert reader.is_closed
+    assert log.reader_count == 0
+    log.emit(EventType.VM_CREATED, session_id="s")  # which wakes nobody
+
+
+SPEC = VmSpec(
+    session_id="default",
+    name="src",
+    config=MachineConfig(cpus=2),
+    memslots=(SetMemoryRegion(0, 0, 64 * 4096, flags=1),),
+)
+
+
+async def told(fleet: Fleet, after: int = 0) -> list[tuple[str, str | None, dict[str, Any]]]:
+    page = fleet.events.after(after, ALL_EVENTS, 1_000)
+    return [(event.type.value, event.vm_id, dict(event.details)) for event in page.events]
+
+
+async def test_what_happens_to_vms_and_sessions_is_told() -> None:
+    fleet = Fleet(Limits())
+    fleet.create_session("other")
+    vm = await fleet.create_vm(SPEC)
+    await fleet.create_vm(SPEC)
+    await fleet.create_vm(replace(SPEC, session_id="other"))
+    fleet.delete_vm(vm.vm_id)
+    fleet.reset_session("default")
+    fleet.delete_session("other")
+
+    assert await told(fleet) == [
+        ("vm_created", "default-1", {"name": "src"}),
+        ("vm_created", "default-2", {"name": "src"}),
+        ("vm_created", "other-1", {"name": "src"}),
+        ("vm_deleted", "default-1", {"name": "src"}),
+        ("session_reset", None, {"vm_count": 1}),
+        ("session_deleted", None, {"vm_count": 1}),
+    ]
+
+
+async def test_a_fault_that_hits_is_told_once_for_each_call_and_with_its_fallback() -> None:
+    fleet = Fleet(Limits())
+    live = (await fleet.create_vm(SPEC)).live
+    live.perform(ArmFault(FaultSpec(FaultType.IPAF, times=1)))
+    live.perform(GuestWrite(gfns(5, 6)))
+
+    live.perform(GetDirtyLog(0, cpu=1))
+    live.perform(GuestWrite(gfns(7)))
+    live.perform(GetDirtyLog(0))
+
+    place = {"op": "get", "slot": 0, "cpu": 1, "batch": 0, "index": 0, "gfn": 5}
+    end = {"outcome": "partial", "errno": "EAGAIN", "reason": "IPAF"}
+    assert (await told(fleet))[1:] == [
+        (
+            "fault_hit",
+            "default-1",
+            {"fault_id": "f1", "fault_type": "ipaf", "hits": 1, **place},
+        ),
+        ("fell_back", "default-1", {**place, **end, "cleaned": 0, "software_pages": 2}),
+    ]
+
+
+async def test_a_fault_that_refuses_the_call_is_told_too() -> None:
+    fleet = Fleet(Limits())
+    live = (await fleet.create_vm(SPEC)).live
+    live.perform(ArmFault(FaultSpec(FaultType.COPY_TO_USER)))
+
+    for _ in range(2):
+        with pytest.raises(CopyToUserError):
+            live.perform(GetDirtyLog(0))
+
+    assert [(kind, details["hits"]) for kind, _, details in (await told(fleet))[1:]] == [
+        ("fault_hit", 1),
+        ("fault_hit", 2),
+    ]
+
+
+async def test_a_call_that_declines_is_told_with_its_errno() -> None:
+    fleet = Fleet(Limits())
+    live = (await fleet.create_vm(replace(SPEC, config=MachineConfig(hacdbs=False)))).live
+
+    live.perform(GetDirtyLog(0))
+
+    ((kind, _, details),) = (await told(fleet))[1:]
+    assert kind == "fell_back"
+    assert (details["outcome"], details["errno"], details["reason"]) == ("declined", "ENXIO", None)
+
+
+async def test_a_cpu_that_changes_is_told_and_one_that_stays_is_not() -> None:
+    fleet = Fleet(Limits())
+    live = (await fleet.create_vm(SPEC)).live
+
+    for online in (True, False, False):
+        live.perform(SetCpuOnline(1, online=online))
+    with pytest.raises(LastCpuError):
+        live.perform(SetCpuOnline(0, online=False))
+
+    assert (await told(fleet))[1:] == [("cpu_changed", "default-1", {"cpu": 1, "online": False})]
+
+
+async def test_a_deleted_vm_is_silent() -> None:
+    fleet = Fleet(Limits())
+    vm = await fleet.create_vm(SPEC)
+    fleet.delete_vm(vm.vm_id)
+
+    vm.live.perform(SetCpuOnline(1, online=False))
+
+    assert [kind for kind, _, _ in await told(fleet)] == ["vm_created", "vm_deleted"]
+
+
+async def test_a_disarmed_fault_of_another_is_not_told_again() -> None:
+    fleet = Fleet(Limits())
+    live = (await fleet.create_vm(SPEC)).live
+    for _ in range(2):
+        live.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY, times=1)))
+    live.perform(GetDirtyLog(0))
+    before = fleet.events.last_event_id
+    live.perform(DisarmFault("f1"))
+
+    live.perform(GetDirtyLog(0))
+
+    hits = [d["fault_id"] for kind, _, d in await told(fleet, before) if kind == "fault_hit"]
+    assert hits == ["f2"]

@@ -1,0 +1,126 @@
+import asyncio
+
+import pytest
+
+from app.service import fleet as fleet_module
+from app.service.errors import (
+    NoSuchSessionError,
+    NoSuchVmError,
+    SessionLimitError,
+    SetupRefusedError,
+    VmLimitError,
+)
+from app.service.fleet import Fleet, VmSpec
+from app.service.limits import Limits
+from hacdbs_sim.sim.actions import (
+    ArmFault,
+    FaultSpec,
+    FaultType,
+    FaultWhen,
+    MachineConfig,
+    SetMemoryRegion,
+)
+
+pytestmark = pytest.mark.anyio
+
+GIB = 1 << 30
+
+
+def spec(session_id: str = "default", *slots: SetMemoryRegion, faults: int = 0) -> VmSpec:
+    config = MachineConfig(ipa_bits=44)
+    armed = (ArmFault(FaultSpec(FaultType.IPAF, when=FaultWhen(index=9999))),) * faults
+    return VmSpec(session_id, "", config, slots, armed)
+
+
+async def test_a_large_vm_is_built_beside_the_event_loop() -> None:
+    fleet = Fleet(Limits())
+    making = asyncio.create_task(fleet.create_vm(spec("default", SetMemoryRegion(0, 0, 256 * GIB))))
+    await asyncio.sleep(0)
+    assert not making.done()
+
+    vm = await making
+
+    assert fleet.vm("default-1") is vm
+
+
+async def test_a_vm_of_many_parts_is_built_beside_the_event_loop() -> None:
+    fleet = Fleet(Limits())
+    config = MachineConfig()
+    slots = tuple(SetMemoryRegion(n, n << 12, 4096) for n in range(40))
+    faults = (ArmFault(FaultSpec(FaultType.IPAF)),) * 40
+    making = asyncio.create_task(fleet.create_vm(VmSpec("default", "", config, slots, faults)))
+    await asyncio.sleep(0)
+    assert not making.done()
+
+    vm = await making
+
+    assert len(vm.live.machine.memslots()) == 40
+
+
+@pytest.mark.parametrize("size_bytes", [4096, 256 * GIB])
+async def test_a_session_deleted_meanwhile_takes_no_vm_and_keeps_no_bytes(size_bytes: int) -> None:
+    fleet = Fleet(Limits())
+    fleet.create_session("gone")
+    making = asyncio.ensure_future(fleet.create_vm(spec("gone", SetMemoryRegion(0, 0, size_bytes))))
+    if size_bytes > GIB:
+        await asyncio.sleep(0)
+    fleet.delete_session("gone")
+
+    with pytest.raises(NoSuchSessionError):
+        await making
+
+    assert fleet.vm_count == 0
+    assert fleet.budget.used_bytes == 0
+
+
+async def test_a_refused_part_is_named_and_leaves_nothing() -> None:
+    fleet = Fleet(Limits())
+
+    with pytest.raises(SetupRefusedError) as refused:
+        await fleet.create_vm(spec("default", SetMemoryRegion(0, 0, 4096), faults=1))
+
+    assert (refused.value.part, refused.value.index) == ("faults", 0)
+    assert (fleet.vm_count, fleet.budget.used_bytes) == (0, 0)
+    assert (await fleet.create_vm(spec())).vm_id == "default-1"
+
+
+async def test_vms_of_all_sessions_count_against_the_limit() -> None:
+    fleet = Fleet(Limits(max_vms=2))
+    fleet.create_session("a")
+    await fleet.create_vm(spec())
+    await fleet.create_vm(spec("a"))
+
+    with pytest.raises(VmLimitError):
+        await fleet.create_vm(spec("a", SetMemoryRegion(0, 0, 4096)))
+    fleet.delete_vm("a-1")
+
+    assert (await fleet.create_vm(spec("a"))).vm_id == "a-2"
+
+
+async def test_a_call_in_flight_finishes_on_the_machine_that_it_holds() -> None:
+    fleet = Fleet(Limits())
+    vm = await fleet.create_vm(spec("default", SetMemoryRegion(0, 0, 4096)))
+
+    fleet.reset_session("default")
+    outcome = vm.live.perform(SetMemoryRegion(1, 1 << 20, 1 << 20))
+
+    assert outcome.memslot.npages == 256
+    assert fleet.budget.used_bytes == 0
+    with pytest.raises(NoSuchVmError):
+        fleet.vm(vm.vm_id)
+
+
+def test_generated_session_ids_pass_over_those_taken() -> None:
+    fleet = Fleet(Limits())
+    fleet.create_session("s2")
+
+    assert [fleet.create_session().session_id for _ in range(3)] == ["s1", "s3", "s4"]
+
+
+def test_sessions_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_module, "MAX_SESSIONS", 2)
+    fleet = Fleet(Limits())
+    fleet.create_session("a")
+
+    with pytest.raises(SessionLimitError):
+        fleet.create_session("b")

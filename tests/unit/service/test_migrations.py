@@ -1,0 +1,320 @@
+"""Migrations in the background: who waits, who is refused, what ends them and what they leave."""
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from app.service import migration_tasks, migrations
+from app.service.errors import (
+    MigrationLimitError,
+    MigrationRunningError,
+    NoSuchComparisonError,
+    NoSuchMigrationError,
+    StateBytesLimitError,
+)
+from app.service.events import ALL_EVENTS, EventType
+from app.service.fleet import Fleet, Vm, VmSpec
+from app.service.limits import Limits
+from app.service.migration_tasks import Leg, Waiter
+from app.service.migrations import Migration
+from hacdbs_sim.sim.actions import Action, AddWorkload, Sequential, SetMemoryRegion, WorkloadSpec
+from hacdbs_sim.vmm import MigrationSpec, MigrationStatus, Precopy, Report, Scheduled
+from hacdbs_sim.vmm.report import Reason
+from tests.unit.vmm.source import source
+from tests.unit.vmm.source import spec as made_spec
+
+pytestmark = pytest.mark.anyio
+
+SPEC = made_spec()
+PACED = 10_000
+
+
+async def make_vm(fleet: Fleet, session_id: str = "default", rate: int = 250_000) -> Vm:
+    machine = source().config
+    return await fleet.create_vm(
+        VmSpec(
+            session_id,
+            "",
+            machine,
+            memslots=(SetMemoryRegion(0, 0x4000_0000, 4096 * 4096),),
+            workloads=(AddWorkload(WorkloadSpec(0, Sequential(), writes_per_second=rate)),),
+        )
+    )
+
+
+def start(fleet: Fleet, vm: Vm, spec: MigrationSpec = SPEC, pace_ms: int = 0) -> Migration:
+    return fleet.migrations.start(vm.session_id, vm.vm_id, vm.live, spec, pace_ms=pace_ms)
+
+
+async def begun(fleet: Fleet) -> Migration:
+    """Begin a migration that goes on for ever, and see it send something."""
+    endless = made_spec(downtime_limit_ns=0, max_iterations=1_000)
+    migration = start(fleet, await make_vm(fleet, rate=4_000_000), endless, pace_ms=20)
+    await migration.run.wait(lambda: bool(migration.report().iterations), 30, Waiter())
+    return migration
+
+
+async def ended(migration: Migration) -> Report:
+    await migration.run.wait(lambda: False, 30, Waiter())
+    return migration.report()
+
+
+async def test_it_goes_on_by_itself_to_the_report_that_it_has_without_the_fleet() -> None:
+    fleet = Fleet(Limits())
+    vm = await make_vm(fleet)
+
+    report = await ended(start(fleet, vm))
+
+    assert report.status is MigrationStatus.COMPLETED
+    assert report == Precopy(source(), SPEC).run()
+
+
+async def test_into_how_many_pieces_it_is_cut_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(migration_tasks, "PIECE_SECONDS", 0)
+    fleet = Fleet(Limits())
+
+    report = await ended(start(fleet, await make_vm(fleet)))
+
+    assert report == Precopy(source(), SPEC).run()
+
+
+async def test_each_phase_and_pass_is_an_event_in_virtual_time() -> None:
+    fleet = Fleet(Limits())
+    vm = await make_vm(fleet)
+
+    report = await ended(start(fleet, vm))
+
+    told = [e for e in fleet.events.after(0, ALL_EVENTS, 100).events if e.vm_id == vm.vm_id]
+    seen = [e.details["status"] for e in told if e.type is EventType.MIGRATION]
+    assert list(dict.fromkeys(seen)) == [
+        "setup",
+        "active",
+        "pre-switchover",
+        "device",
+        "completed",
+    ]
+    assert told[-1].now_ns == report.now_ns
+    assert told[-1].details["reason"] == "converged"
+
+
+async def test_one_vm_has_one_migration_at_a_time() -> None:
+    fleet = Fleet(Limits())
+    vm = await make_vm(fleet)
+    first = start(fleet, vm, pace_ms=PACED)
+
+    with pytest.raises(MigrationRunningError, match="default-m1"):
+        start(fleet, vm)
+    first.run.cancel()
+    await ended(first)
+
+    assert start(fleet, vm).migration_id == "default-m2"
+
+
+async def test_so_many_run_at_a_time_and_no_more() -> None:
+    fleet = Fleet(Limits())
+    running = [
+        start(fleet, await make_vm(fleet), pace_ms=PACED)
+        for _ in range(migrations.MAX_RUNNING_MIGRATIONS)
+    ]
+    one_more = await make_vm(fleet)
+
+    with pytest.raises(MigrationLimitError):
+        start(fleet, one_more)
+    running[0].run.cancel()
+    await ended(running[0])
+
+    start(fleet, one_more)
+    await fleet.migrations.stop()
+
+
+async def test_the_oldest_that_ended_go_for_newer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "MAX_KEPT_MIGRATIONS_PER_SESSION", 2)
+    fleet = Fleet(Limits())
+    slow = start(fleet, await make_vm(fleet), pace_ms=PACED)
+    vm = await make_vm(fleet)
+
+    for _ in range(3):
+        await ended(start(fleet, vm))
+
+    kept = [each.migration_id for each in fleet.migrations.migrations("default")]
+    assert kept == ["default-m1", "default-m4"]
+    with pytest.raises(NoSuchMigrationError):
+        fleet.migrations.migration("default-m2")
+    slow.run.cancel()
+
+
+async def test_all_sessions_together_keep_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "MAX_KEPT_MIGRATIONS", 1)
+    fleet = Fleet(Limits())
+    fleet.create_session("other")
+
+    await ended(start(fleet, await make_vm(fleet)))
+    await ended(start(fleet, await make_vm(fleet, "other")))
+
+    assert [each.migration_id for each in fleet.migrations.migrations(None)] == ["other-m1"]
+
+
+async def test_a_vm_that_is_deleted_ends_its_migration_and_the_report_stays() -> None:
+    fleet = Fleet(Limits())
+    migration = await begun(fleet)
+    start(fleet, await make_vm(fleet), pace_ms=PACED)
+
+    fleet.delete_vm(migration.vm_id)
+    report = await ended(migration)
+
+    assert (report.status, report.reason) == (MigrationStatus.CANCELLED, Reason.VM_DELETED)
+    assert fleet.migrations.migration("default-m1") is migration
+    assert not fleet.migrations.migration("default-m2").run.is_over
+    await fleet.migrations.stop()
+
+
+async def test_a_session_that_is_reset_ends_and_forgets_and_numbers_anew() -> None:
+    fleet = Fleet(Limits())
+    migration = start(fleet, await make_vm(fleet), pace_ms=PACED)
+    comparison = fleet.migrations.compare("default", [await leg(fleet)], pace_ms=PACED)
+
+    fleet.reset_session("default")
+    report = await ended(migration)
+
+    assert report.reason is Reason.SESSION_RESET
+    assert comparison.run.legs[0].seen().reason is Reason.SESSION_RESET
+    assert fleet.migrations.migrations("default") == []
+    with pytest.raises(NoSuchComparisonError):
+        fleet.migrations.comparison(comparison.comparison_id)
+    assert start(fleet, await make_vm(fleet)).migration_id == "default-m1"
+
+
+async def test_a_cancelled_one_is_cancelling_until_it_has_ended_however_often_it_is_asked() -> None:
+    fleet = Fleet(Limits())
+    migration = await begun(fleet)
+
+    migration.run.cancel()
+    migration.run.cancel()
+    between = migration.report()
+    report = await ended(migration)
+    migration.run.cancel()
+
+    assert (between.status, between.reason) == (MigrationStatus.CANCELLING, Reason.CANCEL)
+    assert (report.status, report.reason) == (MigrationStatus.CANCELLED, Reason.CANCEL)
+    assert migration.report() == report
+
+
+async def test_when_the_service_stops_all_end() -> None:
+    fleet = Fleet(Limits())
+    some = [start(fleet, await make_vm(fleet), pace_ms=PACED) for _ in range(3)]
+
+    await fleet.migrations.stop()
+
+    assert {each.report().reason for each in some} == {Reason.SERVICE_STOPPED}
+    assert all(each.run.is_over for each in some)
+
+
+async def test_what_it_holds_is_given_back_at_the_end() -> None:
+    fleet = Fleet(Limits())
+    vm = await make_vm(fleet)
+    before = fleet.budget.used_bytes
+    migration = start(fleet, vm, pace_ms=PACED)
+    during = fleet.budget.used_bytes
+
+    migration.run.cancel()
+    await ended(migration)
+
+    assert during >= before + 4 * 4096
+    assert fleet.budget.used_bytes == before
+
+
+async def test_without_room_for_what_arrives_it_is_refused_and_nothing_is_held() -> None:
+    fleet = Fleet(Limits(max_state_bytes=16 << 10))
+    vm = await make_vm(fleet)
+    before = fleet.budget.used_bytes
+
+    with pytest.raises(StateBytesLimitError):
+        start(fleet, vm)
+
+    assert fleet.budget.used_bytes == before
+    assert fleet.migrations.migrations("default") == []
+
+
+async def leg(fleet: Fleet, spec: MigrationSpec = SPEC) -> Leg:
+    slot = SetMemoryRegion(0, 0x4000_0000, 4096 * 4096)
+    live = await fleet.build_apart(VmSpec("default", "", source().config, memslots=(slot,)))
+    return fleet.migrations.leg("one", live, spec)
+
+
+async def test_a_comparison_runs_its_machines_one_after_the_other_and_lets_them_go() -> None:
+    fleet = Fleet(Limits())
+    before = fleet.budget.used_bytes
+
+    comparison = fleet.migrations.compare("default", [await leg(fleet), await leg(fleet)])
+    await comparison.run.wait(lambda: False, 30, Waiter())
+
+    assert fleet.migrations.comparisons("default") == [comparison]
+    assert fleet.migrations.comparison("default-c1") is comparison
+    assert [each.report.status for each in comparison.run.legs] == [MigrationStatus.COMPLETED] * 2
+    assert fleet.budget.used_bytes == before
+    assert fleet.vms(None) == []
+
+
+async def test_a_defect_ends_it_as_failed_and_those_who_wait_are_told() -> None:
+    fleet = Fleet(Limits())
+    impossible = Scheduled(0, "nothing", cast("Action", object()))
+    migration = start(fleet, await make_vm(fleet), made_spec(schedule=(impossible,)))
+
+    report = await ended(migration)
+
+    assert report.status is MigrationStatus.FAILED
+    assert report.refused is not None
+    assert report.refused.code == "internal_error"
+    task = migration.run._task
+    assert task is not None
+    with pytest.raises(AssertionError):
+        await task
+
+
+async def test_a_defect_in_one_of_several_leaves_those_before_as_they_ended() -> None:
+    fleet = Fleet(Limits())
+    impossible = Scheduled(0, "nothing", cast("Action", object()))
+    legs = [await leg(fleet), await leg(fleet, made_spec(schedule=(impossible,)))]
+
+    comparison = fleet.migrations.compare("default", legs)
+    await comparison.run.wait(lambda: False, 30, Waiter())
+
+    assert [each.report.status.value for each in legs] == ["completed", "failed"]
+    task = comparison.run._task
+    assert task is not None
+    with pytest.raises(AssertionError):
+        await task
+
+
+async def test_a_task_that_is_cancelled_leaves_it_cancelled() -> None:
+    fleet = Fleet(Limits())
+    migration = await begun(fleet)
+    task = migration.run._task
+    assert task is not None
+
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert migration.report().reason is Reason.SERVICE_STOPPED
+
+
+async def test_who_waits_is_sent_away_when_the_time_is_over_or_the_server_stops() -> None:
+    fleet = Fleet(Limits())
+    migration = start(fleet, await make_vm(fleet), pace_ms=PACED)
+    waiter = Waiter()
+    waiter.close()
+
+    await migration.run.wait(lambda: False, 30, waiter)
+    await migration.run.wait(lambda: False, 0, Waiter())
+    late = Waiter()
+    waiting = asyncio.ensure_future(migration.run.wait(lambda: False, 30, late))
+    await asyncio.sleep(0)
+    late.close()
+    await waiting
+
+    assert not migration.run.is_over
+    migration.run.cancel()
+    await ended(migration)

@@ -1,0 +1,147 @@
+"""Workloads and page versions within the fleet's limits, and how long runs are thought to take."""
+
+import numpy as np
+import pytest
+
+from app.service.budget import StateBudget
+from app.service.cost_estimate import INLINE_WORK, work_of, work_of_making
+from app.service.errors import StateBytesLimitError, WorkloadLimitError
+from app.service.limits import MAX_WORKLOADS_PER_VM, Limits
+from app.service.totals import Tally
+from app.service.vm_runtime import LiveMachine
+from hacdbs_sim.sim.actions import (
+    Action,
+    AddWorkload,
+    AdvanceClock,
+    MachineConfig,
+    RemoveWorkload,
+    RunGuest,
+    Sequential,
+    SetMemoryRegion,
+    Trace,
+    TrackVersions,
+    Uniform,
+    WorkloadSpec,
+    Zipf,
+)
+from hacdbs_sim.sim.base.errors import InvalidWorkloadError
+from hacdbs_sim.sim.machine import Machine
+
+MS = 10**6
+PAGES = 1024
+SLOT = SetMemoryRegion(0, 0, PAGES * 4096, flags=1)
+QUIET = AddWorkload(WorkloadSpec(0, Sequential(), 1000))
+
+
+def trace(records: int) -> AddWorkload:
+    pages = Trace(np.array([0, records]), np.zeros(records, np.uint32), interval_ns=MS)
+    return AddWorkload(WorkloadSpec(0, pages))
+
+
+def make(budget: StateBudget | None = None) -> LiveMachine:
+    live = LiveMachine(Machine(MachineConfig()), Limits(), budget or StateBudget(1 << 30), Tally())
+    live.perform(SLOT)
+    return live
+
+
+def test_a_vm_takes_so_many_workloads_and_one_more_once_one_is_off() -> None:
+    live = make()
+    for _ in range(MAX_WORKLOADS_PER_VM):
+        live.perform(QUIET)
+
+    with pytest.raises(WorkloadLimitError, match="the VM has 64 workloads"):
+        live.perform(QUIET)
+
+    live.perform(RemoveWorkload("w7"))
+    assert live.perform(QUIET).workload_id == "w65"
+
+
+def test_a_trace_is_charged_and_given_back() -> None:
+    budget = StateBudget(1 << 20)
+    live = make(budget)
+    before = budget.used_bytes
+
+    live.perform(trace(1000))
+    held = budget.used_bytes
+    live.perform(RemoveWorkload("w1"))
+
+    assert held - before == 8000
+    assert budget.used_bytes == before
+
+
+def test_page_versions_are_charged_and_given_back() -> None:
+    budget = StateBudget(1 << 20)
+    live = make(budget)
+    before = budget.used_bytes
+
+    live.perform(TrackVersions(enabled=True))
+    held = budget.used_bytes
+    live.perform(TrackVersions(enabled=False))
+
+    assert held - before == 4 * PAGES
+    assert budget.used_bytes == before
+
+
+@pytest.mark.parametrize("action", [trace(10_000), TrackVersions(enabled=True)])
+def test_what_does_not_fit_the_budget_is_refused_and_changes_nothing(
+    action: AddWorkload | TrackVersions,
+) -> None:
+    budget = StateBudget(make().machine.footprint.state_bytes + 4 * PAGES - 1)
+    live = make(budget)
+    before = budget.used_bytes
+
+    with pytest.raises(StateBytesLimitError):
+        live.perform(action)
+
+    assert budget.used_bytes == before
+    assert live.machine.workloads() == ()
+    assert live.machine.versions(0) is None
+
+
+def test_a_workload_that_is_refused_is_not_charged() -> None:
+    budget = StateBudget(1 << 20)
+    live = make(budget)
+    before = budget.used_bytes
+    pages = Trace(np.array([0, 1]), np.array([PAGES], np.uint32), interval_ns=MS)
+
+    with pytest.raises(InvalidWorkloadError):
+        live.perform(AddWorkload(WorkloadSpec(0, pages)))
+
+    assert budget.used_bytes == before
+
+
+@pytest.mark.parametrize(
+    ("workload", "action", "is_short"),
+    [
+        (WorkloadSpec(0, Uniform(), 10**6), RunGuest(MS), True),
+        (WorkloadSpec(0, Uniform(), 10**6), RunGuest(100 * MS), False),
+        (WorkloadSpec(0, Uniform(), 10**6), RunGuest(100 * MS, 99), True),
+        (WorkloadSpec(0, Uniform(), 10**6), AdvanceClock(10**15), True),
+        (WorkloadSpec(0, Uniform(), 10**6), QUIET, True),
+        (WorkloadSpec(0, Uniform(), 10**6), AddWorkload(WorkloadSpec(0, Zipf(), 1)), False),
+        (WorkloadSpec(0, Uniform(), 10**6), trace(100), True),
+        (WorkloadSpec(0, Uniform(), 10**6), trace(100_000), False),
+    ],
+)
+def test_what_takes_more_than_a_millisecond_leaves_the_event_loop(
+    workload: WorkloadSpec, action: Action, is_short: bool
+) -> None:
+    live = make()
+    live.perform(AddWorkload(workload))
+
+    assert (work_of(live.machine, action) <= INLINE_WORK) is is_short
+
+
+def test_many_idle_workloads_are_no_short_run() -> None:
+    live = make()
+    for _ in range(MAX_WORKLOADS_PER_VM):
+        live.perform(QUIET)
+
+    assert work_of(live.machine, RunGuest(1)) > INLINE_WORK
+
+
+@pytest.mark.parametrize(("workload", "is_short"), [(QUIET, True), (trace(100_000), False)])
+def test_a_vm_made_with_a_long_trace_is_made_in_a_thread(
+    workload: AddWorkload, is_short: bool
+) -> None:
+    assert (work_of_making(MachineConfig(), [SLOT], [workload]) <= INLINE_WORK) is is_short
