@@ -118,10 +118,10 @@ class _Lives:
 
 def _create_delete(service: Service, effort: Effort, goal: Goal) -> Figures:
     with service.crowd(CONNECTIONS) as crowd:
-        lives = _Lives(service, crowd)
+        runtimes = _Lives(service, crowd)
         return compare(
             goal,
-            waiting(lives.run, lives.look_ahead),
+            waiting(runtimes.run, runtimes.look_ahead),
             empty_side(crowd, 2 * BURST),
             effort,
             show=rate(2 * BURST),

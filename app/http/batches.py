@@ -127,11 +127,11 @@ def _refusal(refused: KvmError, path: str, index: int, op: str) -> dict[str, Any
 
 def perform_plain(vm: Vm, batch: PlainBatch, path: str) -> Answer:
     """Perform accesses as `perform_all` does, by the shortest way: one takes a few us in all."""
-    outcomes = write_each(vm.live, batch.frames) if batch.is_of_page_writes else None
+    outcomes = write_each(vm.runtime, batch.frames) if batch.is_of_page_writes else None
     if outcomes is not None:
         return Answer({"results": [_written(outcome) for outcome in outcomes]})
     results: list[Any] = []
-    perform = vm.live.perform
+    perform = vm.runtime.perform
     for index, action in enumerate(batch.actions()):
         try:
             outcome = perform(action)
@@ -151,14 +151,14 @@ def _written(outcome: AccessOutcome) -> orjson.Fragment:
 def work_of_plain(vm: Vm, batch: PlainBatch) -> int:
     """Estimate the work of a batch of plain accesses."""
     work = WORK_PER_GFN * len(batch.frames)
-    if batch.is_of_page_writes and can_write_each(vm.live, batch.frames):
+    if batch.is_of_page_writes and can_write_each(vm.runtime, batch.frames):
         return WORK_PER_ACTION + WORK_PER_RESULT * len(batch.ops) + work
     return WORK_PER_ACTION * len(batch.ops) + work
 
 
 def work_of_batch(vm: Vm, actions: list[b.BatchAction]) -> int:
     """Estimate the work of a batch, each action on the slots as they may be by then."""
-    machine = vm.live.machine
+    machine = vm.runtime.machine
     pages = machine.pages
     grown: dict[int, int] = {}
     work = 0

@@ -5,16 +5,16 @@ from functools import cache
 from hacdbs_sim.scenarios.builtin import load, names
 
 from ..service.errors import NoSuchScenarioError
-from .schemas.scenarios import ShippedScenarioOut
+from .schemas.scenarios import BuiltinScenarioOut
 
 
 @cache
-def shipped() -> list[ShippedScenarioOut]:
+def builtin() -> list[BuiltinScenarioOut]:
     """List them by name; read once, for they are part of the program."""
     return [_out(name) for name in names()]
 
 
-def _out(name: str) -> ShippedScenarioOut:
+def _out(name: str) -> BuiltinScenarioOut:
     document = load(name)
     return {
         "scenario": document["scenario"],
@@ -24,9 +24,9 @@ def _out(name: str) -> ShippedScenarioOut:
     }
 
 
-def find_shipped(name: str) -> ShippedScenarioOut:
+def find_builtin(name: str) -> BuiltinScenarioOut:
     """Find one by its name."""
-    for each in shipped():
+    for each in builtin():
         if each["scenario"] == name:
             return each
     raise NoSuchScenarioError("no scenario of this name ships", field="name", value=name)

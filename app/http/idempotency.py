@@ -74,7 +74,7 @@ async def answer_once(
     scope = await _scope_of(request, body, fleet)
     if scope is None:
         return await handle(request)  # which refuses it, and changes nothing
-    claim = fleet.replays.begin(scope, key, fingerprint)  # at once: the session is still there
+    claim = fleet.idempotency.begin(scope, key, fingerprint)  # at once: the session is still there
     if isinstance(claim, KeptAnswer):
         return _replay(claim)
     answer = None

@@ -24,7 +24,7 @@ class FleetCollector(Collector):
 
     @override
     def collect(self) -> Iterator[Metric]:
-        fleet, tally = self._fleet, self._fleet.tally
+        fleet, totals = self._fleet, self._fleet.totals
         yield GaugeMetricFamily("hacdbs_vms", "Live VMs.", fleet.vm_count)
         yield GaugeMetricFamily("hacdbs_sessions", "Sessions.", len(fleet.sessions()))
         yield GaugeMetricFamily(
@@ -33,16 +33,16 @@ class FleetCollector(Collector):
         yield GaugeMetricFamily(
             "hacdbs_idempotency_bytes",
             "Bytes of answers kept for retries.",
-            fleet.replays.held_bytes,
+            fleet.idempotency.held_bytes,
         )
         yield _labelled(
-            "hacdbs_cleaned_pages", "Pages cleaned in the dirty log.", "by", tally.cleaned_pages
+            "hacdbs_cleaned_pages", "Pages cleaned in the dirty log.", "by", totals.cleaned_pages
         )
         yield CounterMetricFamily(
-            "hacdbs_requeued_pages", "Pages put back for the software.", tally.requeued_pages
+            "hacdbs_requeued_pages", "Pages put back for the software.", totals.requeued_pages
         )
-        yield _labelled("hacdbs_hook_calls", "Calls of the hook.", "outcome", tally.hook_calls)
-        yield _labelled("hacdbs_fault_hits", "Injected faults that hit.", "type", tally.fault_hits)
+        yield _labelled("hacdbs_hook_calls", "Calls of the hook.", "outcome", totals.hook_calls)
+        yield _labelled("hacdbs_fault_hits", "Injected faults that hit.", "type", totals.fault_hits)
         yield _labelled("hacdbs_events", "What happened.", "type", fleet.events.counts)
         yield GaugeMetricFamily(
             "hacdbs_event_readers", "Callers that wait for events.", fleet.events.reader_count

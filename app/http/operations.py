@@ -71,8 +71,8 @@ async def run_alone(
 
     To write pages into the answer is work as well.
     """
-    machine = vm.live.machine
-    return await vm.live.run(
+    machine = vm.runtime.machine
+    return await vm.runtime.run(
         lambda: operation().response(),
         work=lambda: work_of(machine, action) + _work_of_writing(machine, written),
     )
@@ -80,8 +80,8 @@ async def run_alone(
 
 async def run_look(vm: Vm, look: Callable[[], Answer | OctetsAnswer]) -> Response:
     """Run a look that wants the machine at rest, and make its response there."""
-    machine = vm.live.machine
-    return await vm.live.run(lambda: look().response(), work=lambda: work_of_look(machine))
+    machine = vm.runtime.machine
+    return await vm.runtime.run(lambda: look().response(), work=lambda: work_of_look(machine))
 
 
 async def run_peek(
@@ -92,8 +92,8 @@ async def run_peek(
     written: Written | None,
 ) -> Response:
     """Run a look at a slot's log as it is, as `run_look` does."""
-    machine = vm.live.machine
-    return await vm.live.run(
+    machine = vm.runtime.machine
+    return await vm.runtime.run(
         lambda: look().response(),
         work=lambda: work_of_copy(machine, slot) + _work_of_writing(machine, written),
     )
@@ -111,7 +111,7 @@ def _work_of_writing(machine: Machine, written: Written | None) -> int:
 
 def access(vm: Vm, action: GuestWrite | GuestRead | HostWrite | HostUnmap) -> Answer:
     """Perform a batch of accesses."""
-    return Answer(access_out(vm.live.perform(action)))
+    return Answer(access_out(vm.runtime.perform(action)))
 
 
 def set_memslot(
@@ -119,7 +119,7 @@ def set_memslot(
 ) -> Answer:
     """Create, change or delete a memslot."""
     preconditions.check(memslot_etag(vm, action.slot))
-    outcome = vm.live.perform(action)
+    outcome = vm.runtime.perform(action)
     body = memslot_change_out(outcome)
     etag = memslot_etag(vm, action.slot)
     if outcome.change is MemslotChange.CREATE:
@@ -130,7 +130,7 @@ def set_memslot(
 def delete_memslot(vm: Vm, slot: int, preconditions: Preconditions = NO_PRECONDITIONS) -> Answer:
     """Delete a memslot."""
     preconditions.check(memslot_etag(vm, slot))
-    vm.live.perform(SetMemoryRegion(slot))
+    vm.runtime.perform(SetMemoryRegion(slot))
     return Answer(None, 204)
 
 
@@ -147,7 +147,7 @@ def set_capability(
 ) -> Answer:
     """Set a capability of a VM."""
     preconditions.check(vm_etag(vm))
-    vm.live.perform(action)
+    vm.runtime.perform(action)
     return show_vm(vm)
 
 
@@ -155,12 +155,12 @@ def take_dirty_log(vm: Vm, action: GetDirtyLog, form: LogForm) -> DirtyLogOutcom
     """Perform a get; one whose pages the answer could not carry is refused before it begins."""
     if form is LogForm.RANGES and (bitmap := _look(vm, action)) is not None:
         check_ranges(bitmap)
-    return vm.live.perform(action)
+    return vm.runtime.perform(action)
 
 
 def _look(vm: Vm, action: GetDirtyLog) -> NDArray[np.uint64] | None:
     """Peek at the log that a get will take; nothing where the get itself will be refused."""
-    machine = vm.live.machine
+    machine = vm.runtime.machine
     try:
         if action.cpu is not None:
             machine.cpu(action.cpu)
@@ -176,12 +176,12 @@ def get_dirty_log(vm: Vm, action: GetDirtyLog, form: LogForm) -> Answer:
 
 def clear_dirty_log(vm: Vm, action: ClearDirtyLog) -> Answer:
     """Clear pages of the dirty log."""
-    return Answer(dirty_log_out(vm.live.perform(action)))
+    return Answer(dirty_log_out(vm.runtime.perform(action)))
 
 
 def peek_dirty_log(vm: Vm, slot: int, form: LogForm) -> Answer:
     """Look at the dirty log, answering its pages in JSON."""
-    outcome = vm.live.machine.peek_dirty_log(slot)
+    outcome = vm.runtime.machine.peek_dirty_log(slot)
     if form is LogForm.RANGES and outcome.bitmap is not None:
         check_ranges(outcome.bitmap)
     return Answer(dirty_log_out(outcome, form))
@@ -189,12 +189,12 @@ def peek_dirty_log(vm: Vm, slot: int, form: LogForm) -> Answer:
 
 def get_as_octets(vm: Vm, action: GetDirtyLog) -> OctetsAnswer:
     """Take the dirty log, answering the ioctl's own bytes."""
-    return _octets(vm.live.perform(action))
+    return _octets(vm.runtime.perform(action))
 
 
 def peek_as_octets(vm: Vm, slot: int) -> OctetsAnswer:
     """Look at the dirty log, answering the ioctl's own bytes."""
-    return _octets(vm.live.machine.peek_dirty_log(slot))
+    return _octets(vm.runtime.machine.peek_dirty_log(slot))
 
 
 def _octets(outcome: DirtyLogOutcome) -> OctetsAnswer:
@@ -205,7 +205,7 @@ def _octets(outcome: DirtyLogOutcome) -> OctetsAnswer:
 
 def look_at_stage2(vm: Vm, window: Window) -> Answer:
     """Show runs of pages equal in level and state."""
-    page = vm.live.machine.stage2(window.start, window.remaining, window.limit)
+    page = vm.runtime.machine.stage2(window.start, window.remaining, window.limit)
     token = "" if page.next_gfn is None else f"{page.next_gfn:016x}"
     body: Stage2Out = {"runs": [stage2_run_out(run) for run in page.runs], "next_page_token": token}
     return Answer(body)
@@ -213,49 +213,49 @@ def look_at_stage2(vm: Vm, window: Window) -> Answer:
 
 def look_at_heat(vm: Vm, slot: int, bins: int) -> Answer:
     """Show a slot as a heat map."""
-    return Answer(heat_out(vm.live.machine.heat(slot, bins)))
+    return Answer(heat_out(vm.runtime.machine.heat(slot, bins)))
 
 
 def set_cpu(vm: Vm, action: SetCpuOnline) -> Answer:
     """Plug a CPU in or out."""
-    return Answer(cpu_out(vm.live.perform(action)))
+    return Answer(cpu_out(vm.runtime.perform(action)))
 
 
 def add_fault(vm: Vm, action: ArmFault) -> Answer:
     """Arm a fault."""
-    view = vm.live.perform(action)
+    view = vm.runtime.perform(action)
     return Answer(fault_out(view), 201, f"/v1/vms/{vm.vm_id}/faults/{view.fault_id}")
 
 
 def delete_fault(vm: Vm, fault_id: str) -> Answer:
     """Disarm a fault."""
-    vm.live.perform(DisarmFault(fault_id))
+    vm.runtime.perform(DisarmFault(fault_id))
     return Answer(None, 204)
 
 
 def add_workload(vm: Vm, action: AddWorkload) -> Answer:
     """Add a workload."""
-    view = vm.live.perform(action)
+    view = vm.runtime.perform(action)
     return Answer(workload_out(view), 201, f"/v1/vms/{vm.vm_id}/workloads/{view.workload_id}")
 
 
 def delete_workloads(vm: Vm, *workload_ids: str) -> Answer:
     """Take workloads off."""
     for workload_id in workload_ids:
-        vm.live.perform(RemoveWorkload(workload_id))
+        vm.runtime.perform(RemoveWorkload(workload_id))
     return Answer(None, 204)
 
 
 def delete_all_workloads(vm: Vm) -> Answer:
     """Take all workloads off."""
-    return delete_workloads(vm, *(view.workload_id for view in vm.live.machine.workloads()))
+    return delete_workloads(vm, *(view.workload_id for view in vm.runtime.machine.workloads()))
 
 
 def advance_clock(vm: Vm, action: AdvanceClock) -> Answer:
     """Let time pass while the guest is paused."""
-    return Answer(clock_out(vm.live.perform(action)))
+    return Answer(clock_out(vm.runtime.perform(action)))
 
 
 def run_guest(vm: Vm, action: RunGuest) -> Answer:
     """Let the workloads write."""
-    return Answer(guest_run_out(vm.live.perform(action)))
+    return Answer(guest_run_out(vm.runtime.perform(action)))

@@ -28,13 +28,13 @@ _ANY: Final = "*"
 
 def vm_etag(vm: Vm) -> str:
     """Give the entity tag of a VM's settings: capabilities and memslots."""
-    capabilities, memslots = vm.live.machine.generation
+    capabilities, memslots = vm.runtime.machine.generation
     return f'"{capabilities}.{memslots}"'
 
 
 def memslot_etag(vm: Vm, slot: int) -> str | None:
     """Give the entity tag of a slot's settings; None if it is absent."""
-    generation = vm.live.machine.memslot_generation(slot)
+    generation = vm.runtime.machine.memslot_generation(slot)
     return None if generation is None else f'"{generation}"'
 
 

@@ -84,9 +84,7 @@ async def read_scenario(request: Request) -> Scenario:
     return await decode(scenario_of, await read_body(request, ScenarioIn.max_bytes))
 
 
-async def put_up(
-    fleet: Fleet, session_id: str, scenario: Scenario
-) -> tuple[StandingScenario, bool]:
+async def apply(fleet: Fleet, session_id: str, scenario: Scenario) -> tuple[StandingScenario, bool]:
     """Make a session be what a scenario says, and play its steps; once for the same document.
 
     Another document, or VMs that are there already, go first: the session is reset. What is refused
@@ -177,7 +175,7 @@ class _Play:
         try:
             self._check(vm)
             self.standing.migration = self.fleet.migrations.start(
-                vm.session_id, vm.vm_id, vm.live, migration.to_spec(), pace_ms=migration.pace_ms
+                vm.session_id, vm.vm_id, vm.runtime, migration.to_spec(), pace_ms=migration.pace_ms
             )
         except KvmError as refused:
             site = Site("/v1/migrations", "start_migration", body_pointer="/migration")
@@ -204,7 +202,7 @@ class _Play:
 
         try:
             self._check(vm)
-            answer, answer_bytes = await vm.live.run(
+            answer, answer_bytes = await vm.runtime.run(
                 answer_and_weigh, work=lambda: work_of_batch(vm, [step.action])
             )
             self.held_bytes += answer_bytes

@@ -12,7 +12,7 @@ from hacdbs_sim.sim.base.errors import KvmError
 from ..service.errors import SetupRefusedError
 from ..service.fleet import DEFAULT_SESSION, Fleet
 from .problems import Refusal, Site, kvm_document, refusal_document
-from .scenarios import outcome_of, put_up, scenario_of
+from .scenarios import apply, outcome_of, scenario_of
 from .schemas.problem import ProblemOut
 from .schemas.scenarios import Verdict
 
@@ -34,7 +34,7 @@ async def start_with(fleet: Fleet, given: str) -> Verdict:
     text = _read(given)
     try:
         scenario = scenario_of(json.dumps(parse(text)).encode())
-        standing, _ = await put_up(fleet, DEFAULT_SESSION, scenario)
+        standing, _ = await apply(fleet, DEFAULT_SESSION, scenario)
     except BadDocumentError as bad:
         raise ScenarioNotStartedError(f"{given}:{bad.line}: {bad}") from None
     except (Refusal, SetupRefusedError, KvmError) as refused:

@@ -30,12 +30,12 @@ from .errors import (
     VmLimitError,
 )
 from .events import EventLog, EventType
-from .idempotency_store import Replays
+from .idempotency_store import IdempotencyStore
 from .limits import MAX_SESSIONS, Limits
 from .migrations import Migrations
 from .scenarios import StandingScenario
-from .totals import Tally
-from .vm_runtime import LiveMachine
+from .totals import Totals
+from .vm_runtime import VmRuntime
 
 DEFAULT_SESSION: Final = "default"
 
@@ -67,7 +67,7 @@ class Vm:
     session_id: str
     number: int
     name: str
-    live: LiveMachine
+    runtime: VmRuntime
 
     @property
     def vm_id(self) -> str:
@@ -105,9 +105,9 @@ class Fleet:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.tally = Tally()
+        self.totals = Totals()
         self.budget = StateBudget(limits.max_state_bytes)
-        self.replays = Replays(limits, time.monotonic)
+        self.idempotency = IdempotencyStore(limits, time.monotonic)
         self.events = EventLog()
         self.migrations = Migrations(self.budget, self.events)
         self._sessions = {DEFAULT_SESSION: Session(DEFAULT_SESSION)}
@@ -162,7 +162,7 @@ class Fleet:
                 value=session_id,
             )
         vm_count = self._empty(session_id)
-        self.replays.clear(resets_scope(session_id))
+        self.idempotency.clear(resets_scope(session_id))
         del self._sessions[session_id]
         self.events.emit(
             EventType.SESSION_DELETED, session_id=session_id, details={"vm_count": vm_count}
@@ -179,7 +179,7 @@ class Fleet:
         """Empty a session; tell how many VMs it had."""
         session = self.session(session_id)
         vm_count = len(session.vms)
-        self.replays.clear(session_id)
+        self.idempotency.clear(session_id)
         self.migrations.session_gone(session_id)
         for vm in list(session.vms.values()):
             self._unlink(vm)
@@ -223,42 +223,42 @@ class Fleet:
     async def _create_in_thread(self, spec: VmSpec) -> Vm:
         return self._publish(spec, await asyncio.to_thread(self._build, spec))
 
-    async def build_apart(self, spec: VmSpec) -> LiveMachine:
+    async def build_apart(self, spec: VmSpec) -> VmRuntime:
         """Make a machine that is no VM of a session; who asks for it closes it."""
         return await asyncio.shield(asyncio.to_thread(self._build, spec))
 
-    def _build(self, spec: VmSpec) -> LiveMachine:
-        live = LiveMachine(Machine(spec.config), self.limits, self.budget, self.tally)
+    def _build(self, spec: VmSpec) -> VmRuntime:
+        runtime = VmRuntime(Machine(spec.config), self.limits, self.budget, self.totals)
         try:
             for index, memslot in enumerate(spec.memslots):
                 with _named("memslots", index):
-                    live.perform(memslot)
+                    runtime.perform(memslot)
             for index, fault in enumerate(spec.faults):
                 with _named("faults", index):
-                    live.perform(fault)
+                    runtime.perform(fault)
             for index, workload in enumerate(spec.workloads):
                 with _named("workloads", index):
-                    live.perform(workload)
+                    runtime.perform(workload)
         except BaseException:
-            live.close()
+            runtime.close()
             raise
-        return live
+        return runtime
 
-    def _publish(self, spec: VmSpec, live: LiveMachine) -> Vm:
+    def _publish(self, spec: VmSpec, runtime: VmRuntime) -> Vm:
         try:
             session = self.session(spec.session_id)
             self._check_vm_limit()
         except FleetError:
-            live.close()
+            runtime.close()
             raise
-        return self._link(session, spec, live)
+        return self._link(session, spec, runtime)
 
-    def _link(self, session: Session, spec: VmSpec, live: LiveMachine) -> Vm:
+    def _link(self, session: Session, spec: VmSpec, runtime: VmRuntime) -> Vm:
         session.last_number += 1
-        vm = Vm(spec.session_id, session.last_number, spec.name, live)
+        vm = Vm(spec.session_id, session.last_number, spec.name, runtime)
         session.vms[vm.number] = self._vms[vm.vm_id] = vm
         tell = partial(self.events.emit, session_id=vm.session_id, vm_id=vm.vm_id)
-        live.announce_to(tell)
+        runtime.announce_to(tell)
         tell(EventType.VM_CREATED, details={"name": vm.name})
         return vm
 
@@ -274,30 +274,30 @@ class Fleet:
             SetupRefusedError: One of them was refused; its part is `vms/{index}`, or below it.
         """
         self.session(session_id)
-        lives = await asyncio.to_thread(self._build_all, specs)
+        runtimes = await asyncio.to_thread(self._build_all, specs)
         try:
             session = self.session(session_id)
             self._check_vm_limit(len(specs) - 1 - len(session.vms))
         except FleetError:
-            for live in lives:
-                live.close()
+            for runtime in runtimes:
+                runtime.close()
             raise
         vm_count = len(session.vms)
         self.reset_session(session_id)
-        pairs = zip(specs, lives, strict=True)
-        return [self._link(session, spec, live) for spec, live in pairs], vm_count
+        pairs = zip(specs, runtimes, strict=True)
+        return [self._link(session, spec, runtime) for spec, runtime in pairs], vm_count
 
-    def _build_all(self, specs: Sequence[VmSpec]) -> list[LiveMachine]:
-        lives: list[LiveMachine] = []
+    def _build_all(self, specs: Sequence[VmSpec]) -> list[VmRuntime]:
+        runtimes: list[VmRuntime] = []
         try:
             for index, spec in enumerate(specs):
                 with _named("vms", index):
-                    lives.append(self._build(spec))
+                    runtimes.append(self._build(spec))
         except BaseException:
-            for live in lives:
-                live.close()
+            for runtime in runtimes:
+                runtime.close()
             raise
-        return lives
+        return runtimes
 
     def _check_vm_limit(self, more: int = 0) -> None:
         if self.vm_count + more >= self.limits.max_vms:
@@ -321,4 +321,4 @@ class Fleet:
         del self._sessions[vm.session_id].vms[vm.number]
         del self._vms[vm.vm_id]
         self.migrations.vm_gone(vm.session_id, vm.vm_id)
-        vm.live.close()
+        vm.runtime.close()

@@ -70,7 +70,7 @@ class _Scope:
 class Claim:
     """The right and the duty to answer a key's first request."""
 
-    _replays: "Replays"
+    _store: "IdempotencyStore"
     _scope: _Scope
     _key: str
 
@@ -79,10 +79,10 @@ class Claim:
 
         If the scope was cleared since, nothing is kept.
         """
-        self._replays._settle(self._scope, self._key, answer)  # noqa: SLF001 - one thing, two names
+        self._store._settle(self._scope, self._key, answer)  # noqa: SLF001 - one thing, two names
 
 
-class Replays:
+class IdempotencyStore:
     """The answers that a service keeps for retries.
 
     Args:

@@ -18,7 +18,7 @@ from hacdbs_sim.vmm.report import Reason, Refused
 
 from .budget import Account
 from .cost_estimate import INLINE_WORK
-from .vm_runtime import LiveMachine
+from .vm_runtime import VmRuntime
 
 PIECE_SECONDS: Final = 0.05
 """For about so long a run holds its machine at a time."""
@@ -32,7 +32,7 @@ def bytes_of(precopy: Precopy) -> int:
     return npages // PAGES_PER_WORD * 8 + npages * BYTES_A_PAGE * precopy.spec.verify
 
 
-class Leg:
+class MigrationTask:
     """One migration of a run.
 
     Attributes:
@@ -41,10 +41,10 @@ class Leg:
         report: How it stood after the last piece.
     """
 
-    def __init__(self, name: str, live: LiveMachine, precopy: Precopy, account: Account) -> None:
+    def __init__(self, name: str, runtime: VmRuntime, precopy: Precopy, account: Account) -> None:
         self.name = name
         self.spec: MigrationSpec = precopy.spec
-        self._live: LiveMachine | None = live
+        self._runtime: VmRuntime | None = runtime
         self._precopy: Precopy | None = precopy
         self._account = account
         self._asked_to_end: Reason | None = None
@@ -69,10 +69,10 @@ class Leg:
 
     async def advance(self) -> bool:
         """Go on by a piece; tell whether it has come further: another phase, or a pass more."""
-        assert self._live is not None, "only what has not ended goes on"
+        assert self._runtime is not None, "only what has not ended goes on"
         assert self._precopy is not None, "only what has not ended goes on"
         before = self._precopy.progress
-        self.report = await self._live.run(self._go_on, work=lambda: INLINE_WORK + 1)
+        self.report = await self._runtime.run(self._go_on, work=lambda: INLINE_WORK + 1)
         return self._precopy.progress != before
 
     def _go_on(self) -> Report:
@@ -85,10 +85,10 @@ class Leg:
 
     def close(self, *, owns_machine: bool) -> None:
         """Let go of the machine, with its bytes if it is nobody else's."""
-        if owns_machine and self._live is not None:
-            self._live.close()
+        if owns_machine and self._runtime is not None:
+            self._runtime.close()
         self._account.close()
-        self._live = self._precopy = None
+        self._runtime = self._precopy = None
 
     def end_as(self, status: MigrationStatus, reason: Reason, refused: Refused | None) -> None:
         """Have it ended where it could not end by itself."""
@@ -133,13 +133,13 @@ class Run:
 
     def __init__(
         self,
-        legs: Sequence[Leg],
+        tasks: Sequence[MigrationTask],
         *,
         pace_seconds: float,
         owns_machines: bool,
         tell: Callable[[Report], None] | None = None,
     ) -> None:
-        self.legs = tuple(legs)
+        self.tasks = tuple(tasks)
         self._pace_seconds = pace_seconds
         self._owns_machines = owns_machines
         self._tell = tell
@@ -150,7 +150,7 @@ class Run:
     @property
     def is_over(self) -> bool:
         """Tell whether all its migrations have ended."""
-        return all(leg.is_over for leg in self.legs)
+        return all(task.is_over for task in self.tasks)
 
     def start(self) -> None:
         """Begin, on the event loop."""
@@ -158,8 +158,8 @@ class Run:
 
     def cancel(self, reason: Reason = Reason.CANCEL) -> None:
         """Ask for the end of what has not ended; from the event loop."""
-        for leg in self.legs:
-            leg.cancel(reason)
+        for task in self.tasks:
+            task.cancel(reason)
         self._hurry.set()
         self._news.spread()
 
@@ -183,8 +183,8 @@ class Run:
 
     async def _carry_on(self) -> None:
         try:
-            for leg in self.legs:
-                await self._carry_on_with(leg)
+            for task in self.tasks:
+                await self._carry_on_with(task)
         except asyncio.CancelledError:
             self._end_as(MigrationStatus.CANCELLED, Reason.SERVICE_STOPPED, None)
             raise
@@ -192,20 +192,20 @@ class Run:
             self._end_as(MigrationStatus.FAILED, Reason.REFUSED, DEFECT)
             raise
         finally:
-            for leg in self.legs:
-                leg.close(owns_machine=self._owns_machines)
+            for task in self.tasks:
+                task.close(owns_machine=self._owns_machines)
             self._news.spread()
 
-    async def _carry_on_with(self, leg: Leg) -> None:
-        while not leg.is_over:
-            if not await leg.advance():
+    async def _carry_on_with(self, task: MigrationTask) -> None:
+        while not task.is_over:
+            if not await task.advance():
                 continue
             if self._tell is not None:
-                self._tell(leg.report)
+                self._tell(task.report)
             self._news.spread()
-            if self._pace_seconds and not leg.is_over:
+            if self._pace_seconds and not task.is_over:
                 await self._pause()
-        leg.close(owns_machine=self._owns_machines)
+        task.close(owns_machine=self._owns_machines)
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
@@ -213,5 +213,5 @@ class Run:
                 await self._hurry.wait()
 
     def _end_as(self, status: MigrationStatus, reason: Reason, refused: Refused | None) -> None:
-        for leg in self.legs:
-            leg.end_as(status, reason, refused)
+        for task in self.tasks:
+            task.end_as(status, reason, refused)

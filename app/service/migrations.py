@@ -15,8 +15,8 @@ from .errors import (
     NoSuchMigrationError,
 )
 from .events import EventLog, EventType
-from .migration_tasks import Leg, Run, bytes_of
-from .vm_runtime import LiveMachine
+from .migration_tasks import MigrationTask, Run, bytes_of
+from .vm_runtime import VmRuntime
 
 MAX_RUNNING_MIGRATIONS: Final = 16
 MAX_KEPT_MIGRATIONS_PER_SESSION: Final = 100
@@ -46,11 +46,11 @@ class Migration:
     @property
     def spec(self) -> MigrationSpec:
         """Value of how it is run."""
-        return self.run.legs[0].spec
+        return self.run.tasks[0].spec
 
     def report(self) -> Report:
         """Tell how it stands."""
-        return self.run.legs[0].seen()
+        return self.run.tasks[0].seen()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +131,7 @@ class Migrations:
         self,
         session_id: str,
         vm_id: str,
-        live: LiveMachine,
+        runtime: VmRuntime,
         spec: MigrationSpec,
         *,
         pace_ms: int = 0,
@@ -153,11 +153,11 @@ class Migrations:
                     value=vm_id,
                 )
         self.check_limit()
-        leg = self.leg("", live, spec)
+        task = self.task("", runtime, spec)
         number = self._migrations.number(session_id)
         migration_id = f"{session_id}-m{number}"
         run = Run(
-            (leg,),
+            (task,),
             pace_seconds=pace_ms / 1000,
             owns_machines=False,
             tell=partial(self._tell, session_id, vm_id, migration_id),
@@ -167,20 +167,22 @@ class Migrations:
         self._go(run)
         return migration
 
-    def compare(self, session_id: str, legs: list[Leg], *, pace_ms: int = 0) -> Comparison:
+    def compare(
+        self, session_id: str, tasks: list[MigrationTask], *, pace_ms: int = 0
+    ) -> Comparison:
         """Begin runs of machines that are nobody else's, one after the other."""
-        run = Run(legs, pace_seconds=pace_ms / 1000, owns_machines=True)
+        run = Run(tasks, pace_seconds=pace_ms / 1000, owns_machines=True)
         comparison = Comparison(session_id, self._comparisons.number(session_id), run)
         self._comparisons.add(comparison.comparison_id, comparison)
         self._go(run)
         return comparison
 
-    def leg(self, name: str, live: LiveMachine, spec: MigrationSpec) -> Leg:
+    def task(self, name: str, runtime: VmRuntime, spec: MigrationSpec) -> MigrationTask:
         """Make ready to migrate a machine; raises as `start` does."""
-        precopy = Precopy(live.machine, spec, live.perform)
+        precopy = Precopy(runtime.machine, spec, runtime.perform)
         account = Account(self._budget)
         account.hold(bytes_of(precopy))
-        return Leg(name, live, precopy, account)
+        return MigrationTask(name, runtime, precopy, account)
 
     def check_limit(self) -> None:
         """Refuse one more run where as many run as the service takes."""

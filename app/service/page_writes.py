@@ -12,7 +12,7 @@ import numpy as np
 from hacdbs_sim.sim.actions import AccessOutcome, Gfns, GuestWrite
 from hacdbs_sim.sim.base.words import Words
 
-from .vm_runtime import LiveMachine
+from .vm_runtime import VmRuntime
 
 _DIRTY: Final = 4
 _KINDS: Final = [
@@ -27,24 +27,24 @@ _KINDS: Final = [
 """By number: which fault a write takes (0 none, 1 translation, 2 permission), and 4 if the page is new in the log."""
 
 
-def can_write_each(live: LiveMachine, gfns: Words) -> bool:
+def can_write_each(runtime: VmRuntime, gfns: Words) -> bool:
     """Tell whether `write_each` would do it, for less than it takes."""
-    return live.machine.last_version is None and live.machine.takes_pages_apart(gfns)
+    return runtime.machine.last_version is None and runtime.machine.takes_pages_apart(gfns)
 
 
-def write_each(live: LiveMachine, gfns: Words) -> list[AccessOutcome] | None:
+def write_each(runtime: VmRuntime, gfns: Words) -> list[AccessOutcome] | None:
     """Perform guest writes by vCPU 0 of frames, uint64[k], k at least 1, in order, repeats allowed.
 
     Returns:
         What each did; None, and nothing has been done, where they cannot be told apart.
     """
     # Versions count batches, so each write wants its own
-    was = None if live.machine.last_version is not None else live.machine.look_at_pages(gfns)
+    was = None if runtime.machine.last_version is not None else runtime.machine.look_at_pages(gfns)
     if was is None:
         return None
     faults = np.zeros(len(gfns), np.bool_)
     faults[np.unique(gfns, return_index=True)[1]] = True  # a page written again is writable by then
     faults &= ~was.writable
     kinds = (faults & ~was.mapped) + 2 * (faults & was.mapped) + _DIRTY * (faults & ~was.dirty)
-    live.perform(GuestWrite(Gfns(gfns)))
+    runtime.perform(GuestWrite(Gfns(gfns)))
     return [_KINDS[kind] for kind in kinds.tolist()]

@@ -7,7 +7,7 @@ from threading import Lock
 from hacdbs_sim.sim.actions import DirtyLogOutcome, FaultType
 
 
-class Tally:
+class Totals:
     """Monotonic sums over all get and clear calls; machines report from several threads."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from .cost_estimate import INLINE_WORK
 from .errors import FaultLimitError, PageLimitError, WorkloadLimitError
 from .events import Detail, EventType
 from .limits import MAX_FAULTS_PER_VM, MAX_WORKLOADS_PER_VM, Limits
-from .totals import Tally
+from .totals import Totals
 
 T = TypeVar("T")
 
@@ -26,18 +26,20 @@ class Tell(Protocol):
         ...
 
 
-class LiveMachine:
+class VmRuntime:
     """A machine that several requests may want at once.
 
     `run` gives one of them at a time the machine. What the core promises to be safe beside a
     running call (looks, arming and disarming a fault) may go to `machine` and `perform` directly.
     """
 
-    def __init__(self, machine: Machine, limits: Limits, budget: StateBudget, tally: Tally) -> None:
+    def __init__(
+        self, machine: Machine, limits: Limits, budget: StateBudget, totals: Totals
+    ) -> None:
         self.machine = machine
         self._limits = limits
         self._account = Account(budget)
-        self._tally = tally
+        self._totals = totals
         self._lock = asyncio.Lock()
         self._hits: dict[a.FaultType, int] = {}
         self._hits_told: dict[str, int] = {}
@@ -175,14 +177,14 @@ class LiveMachine:
         finally:
             # A call that is refused may have been so by a fault.
             self._tally_hits()
-        self._tally.record(outcome)
+        self._totals.record(outcome)
         self._tell_fallback(action, outcome)
         return outcome
 
     def _tally_hits(self) -> None:
         hits = self.machine.fault_hits()
         if hits != self._hits:
-            self._tally.record_hits(hits, self._hits)
+            self._totals.record_hits(hits, self._hits)
             self._hits = hits
             self._tell_hits()
 

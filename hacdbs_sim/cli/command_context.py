@@ -11,7 +11,7 @@ import orjson
 import typer
 from rich.console import Console, RenderableType
 
-from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import Client, ClientError, ProblemError, WaitTimeoutError
 from hacdbs_sim.client.answers import Answer, Page
 from hacdbs_sim.client.call import Call, after
@@ -94,7 +94,7 @@ def print_json(body: bytes) -> None:
 def usage_error(message: str) -> typer.Exit:
     """Tell what cannot be understood, and give what ends the command."""
     typer.echo(message, err=True)
-    return typer.Exit(Ending.USAGE)
+    return typer.Exit(ExitCode.USAGE)
 
 
 @contextmanager
@@ -106,13 +106,13 @@ def ending_well(*, as_json: bool) -> Generator[None]:
         if as_json:
             print_json(orjson.dumps(refused.problem))
         typer.echo(f"refused: {refused}", err=True)
-        raise typer.Exit(Ending.REFUSED) from None
+        raise typer.Exit(ExitCode.REFUSED) from None
     except WaitTimeoutError as late:
         typer.echo(f"not in time: {late}", err=True)
-        raise typer.Exit(Ending.NOT_IN_TIME) from None
+        raise typer.Exit(ExitCode.NOT_IN_TIME) from None
     except (ClientError, httpx.InvalidURL) as failed:
         typer.echo(f"no service: {failed}", err=True)
-        raise typer.Exit(Ending.UNREACHABLE) from None
+        raise typer.Exit(ExitCode.UNREACHABLE) from None
     except ValueError as senseless:
         # What the client refuses before anything is sent, such as a name that no path can hold
         raise usage_error(str(senseless)) from None

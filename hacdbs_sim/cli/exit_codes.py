@@ -3,7 +3,7 @@
 from enum import IntEnum
 
 
-class Ending(IntEnum):
+class ExitCode(IntEnum):
     """An exit code."""
 
     GOOD = 0

@@ -119,7 +119,7 @@ def recording_of(
 
 
 @cache
-def shipped(name: str) -> Recording:
+def builtin(name: str) -> Recording:
     """Read one of `SHIPPED`; the arrays are shared and must not be written."""
     resource = resources.files(__package__) / "data" / f"{name}.npz"
     with resource.open("rb") as file:

@@ -16,7 +16,7 @@ from hacdbs_sim.cli.service import stop
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 START_SECONDS: Final = 60.0
 
-ALL_IN_THREADS: Final = "fleet.INLINE_WORK = live.INLINE_WORK = -1"
+ALL_IN_THREADS: Final = "fleet.INLINE_WORK = vm_runtime.INLINE_WORK = -1"
 """No call on a machine is short enough for the event loop."""
 
 
@@ -43,12 +43,10 @@ def serving(*, constants: str = "pass", **settings: object) -> Generator[Serving
     """Run `hacdbs-sim serve` on any free port of loopback; `max_vms=3` is HACDBS_MAX_VMS=3.
 
     Args:
-        constants: Assignments to constants of `app.service`'s modules `fleet` and `live`.
+        constants: Assignments to constants of `app.service`'s modules `fleet` and `vm_runtime`.
         settings: The settings.
     """
-    program = (
-        f"from hacdbs_sim.cli import main; from app.service import fleet, live; {constants}; main()"
-    )
+    program = f"from hacdbs_sim.cli import main; from app.service import fleet, vm_runtime; {constants}; main()"
     given = {f"HACDBS_{name.upper()}": str(value) for name, value in settings.items()}
     environ = {name: value for name, value in os.environ.items() if not name.startswith("HACDBS_")}
     with tempfile.TemporaryDirectory(prefix="hacdbs-load-") as directory:

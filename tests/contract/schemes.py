@@ -83,9 +83,9 @@ def make_world(fleet: Fleet) -> None:
 async def _make_vm(fleet: Fleet) -> None:
     """Make the VM, and have a migration and a comparison that have ended."""
     vm = await fleet.create_vm(_SPEC)
-    migration = fleet.migrations.start(vm.session_id, vm.vm_id, vm.live, _SMALL_MIGRATION)
-    leg = fleet.migrations.leg("one", await fleet.build_apart(_SPEC), _SMALL_MIGRATION)
-    comparison = fleet.migrations.compare(vm.session_id, [leg])
+    migration = fleet.migrations.start(vm.session_id, vm.vm_id, vm.runtime, _SMALL_MIGRATION)
+    task = fleet.migrations.task("one", await fleet.build_apart(_SPEC), _SMALL_MIGRATION)
+    comparison = fleet.migrations.compare(vm.session_id, [task])
     for run in (migration.run, comparison.run):
         await run.wait(lambda: False, 30, Waiter())
 

@@ -192,7 +192,7 @@ async def test_another_request_with_the_key_is_refused_and_not_done(
 async def test_a_retry_while_the_first_is_in_flight_is_refused(
     client: httpx.AsyncClient, app: Application, vm: str
 ) -> None:
-    lock = app.context.fleet.vm("default-1").live._lock
+    lock = app.context.fleet.vm("default-1").runtime._lock
     await client.post(f"{vm}/guest/write", json={"gfns": [GFN]})
     async with lock:  # somebody else's call has the VM
         get = client.post(f"{vm}/memslots/0/dirty-log/get", headers=key("k"))
@@ -231,7 +231,7 @@ async def test_a_deleted_session_takes_its_keys_and_those_of_its_resets_along(
     await client.post("/v1/sessions/gone/reset", headers=key("r"))
     await client.delete("/v1/sessions/gone")
 
-    assert len(app.context.fleet.replays) == 0
+    assert len(app.context.fleet.idempotency) == 0
 
 
 async def test_a_retried_reset_spares_what_was_made_since(client: httpx.AsyncClient) -> None:
@@ -269,7 +269,7 @@ async def test_what_belongs_to_no_session_is_refused_as_without_a_key(
 
     assert plain.status_code == keyed.status_code == status
     assert keyed.json() == plain.json()
-    assert len(app.context.fleet.replays) == 0
+    assert len(app.context.fleet.idempotency) == 0
 
 
 @pytest.mark.parametrize("bad", ["", "with space", "x" * 256, "caf\u00e9"])
@@ -351,7 +351,7 @@ async def test_an_answer_that_was_not_kept_is_told_and_nothing_done_again(
 
 async def test_many_keys_stay_within_the_bound_and_stop_nobody_else(connect: Connect) -> None:
     app = create_app(Settings(max_idempotency_bytes=1 << 16))
-    replays = app.context.fleet.replays
+    idempotency = app.context.fleet.idempotency
     async with connect(app) as client:
         await client.post("/v1/vms")
         codes = set()
@@ -361,7 +361,7 @@ async def test_many_keys_stay_within_the_bound_and_stop_nobody_else(connect: Con
                 body = {"session_id": session, "name": f"{k}"}
                 answer = await client.post("/v1/vms", json=body, headers=key(f"{k}"))
                 codes.add((answer.status_code, answer.json().get("code")))
-            assert replays.held_bytes <= 1 << 16
+            assert idempotency.held_bytes <= 1 << 16
 
         assert codes == {(201, None), (409, "idempotency_key_limit")}
         assert (await client.post("/v1/vms", json={"session_id": "s39"})).status_code == 201

@@ -51,16 +51,16 @@ async def claim_keys(client: httpx.AsyncClient, app: Application, call: Call, co
     The claims are real; only the requests that hold them are not there, for they would have to be
     caught in the middle of what takes no time.
     """
-    replays = app.context.fleet.replays
+    idempotency = app.context.fleet.idempotency
     assert (await send(client, call)).is_success
-    ((name, scope),) = replays._scopes.items()
+    ((name, scope),) = idempotency._scopes.items()
     fingerprint = scope.settled[KEY].fingerprint
-    replays.clear(name)
+    idempotency.clear(name)
     if code == "idempotency_key_limit":
         for number in range(call.settings["max_idempotency_bytes"] // SCOPE_SHARE // RECORD_BYTES):
-            replays.begin(name, f"other-{number}", fingerprint)
+            idempotency.begin(name, f"other-{number}", fingerprint)
         return
-    claim = replays.begin(name, KEY, fingerprint)
+    claim = idempotency.begin(name, KEY, fingerprint)
     assert isinstance(claim, Claim)
     if code == "answer_not_kept":
         claim.settle(None)

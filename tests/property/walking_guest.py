@@ -27,7 +27,7 @@ from hacdbs_sim.sim.actions import (
     Writer,
     Zipf,
 )
-from hacdbs_sim.traces.recording import shipped
+from hacdbs_sim.traces.recording import builtin
 
 if TYPE_CHECKING:
     from tests.property.walking import Walk
@@ -75,7 +75,7 @@ def _pattern(walk: "Walk", num_pages: int) -> Pattern:
         case "intervals":
             return _intervals(walk, num_pages)
         case "replay":
-            recorded, loop = shipped("cc1"), dice.pick((True, False))
+            recorded, loop = builtin("cc1"), dice.pick((True, False))
             starts, pages = recorded.interval_start, recorded.pages
             return Trace(starts, pages, 100_000, loop=loop, scale=True, name="cc1")
         case _:

@@ -49,10 +49,10 @@ def test_no_lock_has_an_address(lock: str) -> None:
 
 
 def test_what_is_tested_is_what_is_shipped() -> None:
-    shipped, tested = entries("requirements.txt"), entries("requirements-dev.txt")
+    builtin, tested = entries("requirements.txt"), entries("requirements-dev.txt")
 
-    assert shipped.keys() <= tested.keys()
-    for name, requirement in shipped.items():
+    assert builtin.keys() <= tested.keys()
+    for name, requirement in builtin.items():
         assert requirement.specifier == tested[name].specifier
         assert requirement.marker == tested[name].marker
         assert requirement.extras <= tested[name].extras  # what tests need may ask for more

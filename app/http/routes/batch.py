@@ -39,11 +39,11 @@ async def run_batch(
     """Perform actions in order up to the first refusal; earlier ones stay done."""
     path = request.scope["path"]
     if isinstance(batch, PlainBatch):
-        return await vm.live.run(
+        return await vm.runtime.run(
             lambda: perform_plain(vm, batch, path).response(), work=lambda: work_of_plain(vm, batch)
         )
     actions = batch.actions
-    return await vm.live.run(
+    return await vm.runtime.run(
         lambda: perform_all(vm, actions, path).response(),
         work=lambda: work_of_batch(vm, actions),
     )

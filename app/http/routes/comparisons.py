@@ -11,7 +11,7 @@ from hacdbs_sim.vmm.errors import InvalidMigrationError
 
 from ...service.errors import SetupRefusedError
 from ...service.fleet import DEFAULT_SESSION, Fleet
-from ...service.migration_tasks import Leg
+from ...service.migration_tasks import MigrationTask
 from ...service.migrations import Comparison
 from ..bodies import json_body
 from ..deps import FleetDep, PageDep
@@ -43,31 +43,31 @@ async def _begin(fleet: Fleet, body: ComparisonIn) -> Comparison:
     fleet.session(session_id)
     fleet.migrations.check_limit()
     _check_names([variant.name for variant in body.chosen()])
-    legs: list[Leg] = []
+    tasks: list[MigrationTask] = []
     try:
         for index, variant in enumerate(body.chosen()):
-            legs.append(await _leg(fleet, body, index, variant))
+            tasks.append(await _leg(fleet, body, index, variant))
         # What was made took its time; the session may have gone, or others have begun
         fleet.session(session_id)
         fleet.migrations.check_limit()
     except BaseException:
-        for leg in legs:
-            leg.close(owns_machine=True)
+        for task in tasks:
+            task.close(owns_machine=True)
         raise
-    return fleet.migrations.compare(session_id, legs, pace_ms=body.pace_ms)
+    return fleet.migrations.compare(session_id, tasks, pace_ms=body.pace_ms)
 
 
-async def _leg(fleet: Fleet, body: ComparisonIn, index: int, variant: VariantIn) -> Leg:
+async def _leg(fleet: Fleet, body: ComparisonIn, index: int, variant: VariantIn) -> MigrationTask:
     try:
-        live = await fleet.build_apart(variant.of(body.vm).to_domain())
+        runtime = await fleet.build_apart(variant.of(body.vm).to_domain())
     except SetupRefusedError as refused:
         is_its_own = refused.part in variant.model_fields_set
         part = f"variants/{index}/{refused.part}" if is_its_own else f"vm/{refused.part}"
         raise SetupRefusedError(part, refused.index, refused.cause) from refused
     try:
-        return fleet.migrations.leg(variant.name, live, body.migration.to_spec())
+        return fleet.migrations.task(variant.name, runtime, body.migration.to_spec())
     except InvalidMigrationError as refused:
-        live.close()
+        runtime.close()
         raise InvalidMigrationError(
             refused.detail,
             field=f"migration.{refused.field}",
@@ -75,7 +75,7 @@ async def _leg(fleet: Fleet, body: ComparisonIn, index: int, variant: VariantIn)
             value=refused.value,
         ) from None
     except KvmError:
-        live.close()
+        runtime.close()
         raise
 
 

@@ -23,14 +23,14 @@ router = resource_router("cpus")
 @router.get("/v1/vms/{vm_id}/cpus", operation_id="list_cpus", response_model=CpuListOut)
 async def list_cpus(vm: VmDep, page: PageDep) -> Response:
     """List the host CPUs, by number."""
-    views, token = page.of(vm.live.machine.cpus(), key=lambda view: number_key(view.cpu))
+    views, token = page.of(vm.runtime.machine.cpus(), key=lambda view: number_key(view.cpu))
     return JsonResponse({"cpus": [cpu_out(view) for view in views], "next_page_token": token})
 
 
 @router.get("/v1/vms/{vm_id}/cpus/{cpu}", operation_id="get_cpu", response_model=CpuOut)
 async def get_cpu(vm: VmDep, cpu: CpuPath) -> Response:
     """Show a host CPU and its unit."""
-    return JsonResponse(cpu_out(vm.live.machine.cpu(cpu)))
+    return JsonResponse(cpu_out(vm.runtime.machine.cpu(cpu)))
 
 
 @router.patch(

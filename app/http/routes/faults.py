@@ -47,14 +47,16 @@ async def add_fault(vm: VmDep, body: Annotated[FaultIn, Depends(read_fault)]) ->
 @router.get("/v1/vms/{vm_id}/faults", operation_id="list_faults", response_model=FaultListOut)
 async def list_faults(vm: VmDep, page: PageDep) -> Response:
     """List the armed faults, in order of arming."""
-    views, token = page.of(vm.live.machine.faults(), key=lambda v: number_key(int(v.fault_id[1:])))
+    views, token = page.of(
+        vm.runtime.machine.faults(), key=lambda v: number_key(int(v.fault_id[1:]))
+    )
     return JsonResponse({"faults": [fault_out(view) for view in views], "next_page_token": token})
 
 
 @router.delete("/v1/vms/{vm_id}/faults", operation_id="delete_faults", status_code=204)
 async def delete_faults(vm: VmDep) -> Response:
     """Disarm all faults."""
-    for view in vm.live.machine.faults():
+    for view in vm.runtime.machine.faults():
         do.delete_fault(vm, view.fault_id)
     return Response(status_code=204)
 
@@ -62,7 +64,7 @@ async def delete_faults(vm: VmDep) -> Response:
 @router.get("/v1/vms/{vm_id}/faults/{fault_id}", operation_id="get_fault", response_model=FaultOut)
 async def get_fault(vm: VmDep, fault_id: FaultPath) -> Response:
     """Show an armed fault."""
-    return JsonResponse(fault_out(vm.live.machine.fault(fault_id)))
+    return JsonResponse(fault_out(vm.runtime.machine.fault(fault_id)))
 
 
 @router.delete("/v1/vms/{vm_id}/faults/{fault_id}", operation_id="delete_fault", status_code=204)

@@ -49,7 +49,7 @@ async def set_memslot(
 @router.get("/v1/vms/{vm_id}/memslots", operation_id="list_memslots", response_model=MemslotListOut)
 async def list_memslots(vm: VmDep, page: PageDep) -> Response:
     """List the memslots, by number."""
-    views, token = page.of(vm.live.machine.memslots(), key=lambda view: number_key(view.slot))
+    views, token = page.of(vm.runtime.machine.memslots(), key=lambda view: number_key(view.slot))
     return JsonResponse({"memslots": [memslot_out(v) for v in views], "next_page_token": token})
 
 
@@ -59,7 +59,7 @@ async def list_memslots(vm: VmDep, page: PageDep) -> Response:
 async def get_memslot(vm: VmDep, slot: SlotPath) -> Response:
     """Show a memslot."""
     etag = memslot_etag(vm, slot)
-    return Answer(memslot_out(vm.live.machine.memslot(slot)), etag=etag).response()
+    return Answer(memslot_out(vm.runtime.machine.memslot(slot)), etag=etag).response()
 
 
 @router.delete("/v1/vms/{vm_id}/memslots/{slot}", operation_id="delete_memslot", status_code=204)

@@ -84,7 +84,7 @@ async def start_migration(
     """Begin to migrate a VM, in virtual time: a pre-copy, in the background."""
     vm = fleet.vm(body.vm_id)
     migration = fleet.migrations.start(
-        vm.session_id, vm.vm_id, vm.live, body.to_spec(), pace_ms=body.pace_ms
+        vm.session_id, vm.vm_id, vm.runtime, body.to_spec(), pace_ms=body.pace_ms
     )
     location = f"/v1/migrations/{migration.migration_id}"
     return Answer(migration_out(migration), 202, location).response()

@@ -10,18 +10,18 @@ from starlette.responses import Response
 from ...service.fleet import Fleet
 from ...service.scenarios import StandingScenario
 from ..bodies import THREAD_BYTES
-from ..builtin_scenarios import find_shipped, shipped
+from ..builtin_scenarios import builtin, find_builtin
 from ..deps import FleetDep, PageDep, ScenarioPath, SessionPath
 from ..long_poll import WaitSeconds, open_waiter
 from ..openapi import json_request
 from ..responses import Answer, JsonResponse
 from ..routing import resource_router
-from ..scenarios import Scenario, put_up, read_scenario, scenario_out, standing_in
+from ..scenarios import Scenario, apply, read_scenario, scenario_out, standing_in
 from ..schemas.scenarios import (
+    BuiltinScenarioListOut,
+    BuiltinScenarioOut,
     ScenarioIn,
     ScenarioOut,
-    ShippedScenarioListOut,
-    ShippedScenarioOut,
 )
 
 router = resource_router("scenarios")
@@ -56,7 +56,7 @@ async def put_scenario(
 
     The session is reset first: VMs and another scenario that it had are gone.
     """
-    standing, is_new = await put_up(fleet, session_id, body)
+    standing, is_new = await apply(fleet, session_id, body)
     if is_new:
         return await _show(session_id, standing, 201, f"/v1/sessions/{session_id}/scenario")
     return await _show(session_id, standing)
@@ -90,18 +90,18 @@ def _take_off(fleet: Fleet, session_id: str) -> None:
     fleet.reset_session(session_id)
 
 
-@router.get("/v1/scenarios", operation_id="list_scenarios", response_model=ShippedScenarioListOut)
+@router.get("/v1/scenarios", operation_id="list_scenarios", response_model=BuiltinScenarioListOut)
 async def list_scenarios(page: PageDep) -> Response:
     """List the scenarios that ship, by name."""
     found, token = page.of(
-        await asyncio.to_thread(shipped), key=lambda each: each["scenario"].encode()
+        await asyncio.to_thread(builtin), key=lambda each: each["scenario"].encode()
     )
     return JsonResponse({"scenarios": found, "next_page_token": token})
 
 
 @router.get(
-    "/v1/scenarios/{name}", operation_id="get_shipped_scenario", response_model=ShippedScenarioOut
+    "/v1/scenarios/{name}", operation_id="get_shipped_scenario", response_model=BuiltinScenarioOut
 )
 async def get_shipped_scenario(name: ScenarioPath) -> Response:
     """Show a scenario that ships."""
-    return JsonResponse(await asyncio.to_thread(find_shipped, name))
+    return JsonResponse(await asyncio.to_thread(find_builtin, name))

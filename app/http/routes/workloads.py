@@ -53,7 +53,7 @@ async def add_workload(vm: VmDep, body: Annotated[WorkloadIn, Depends(read_workl
 )
 async def list_workloads(vm: VmDep, page: PageDep) -> Response:
     """List the workloads, in the order in which they were added."""
-    views = vm.live.machine.workloads()
+    views = vm.runtime.machine.workloads()
     listed, token = page.of(views, key=lambda view: number_key(int(view.workload_id[1:])))
     body: WorkloadListOut = {
         "workloads": [workload_out(view) for view in listed],
@@ -75,7 +75,7 @@ async def delete_workloads(vm: VmDep) -> Response:
 )
 async def get_workload(vm: VmDep, workload_id: WorkloadPath) -> Response:
     """Show a workload, and how far it has come."""
-    return JsonResponse(workload_out(vm.live.machine.workload(workload_id)))
+    return JsonResponse(workload_out(vm.runtime.machine.workload(workload_id)))
 
 
 @router.delete(
@@ -90,7 +90,7 @@ async def delete_workload(vm: VmDep, workload_id: WorkloadPath) -> Response:
 @router.get("/v1/vms/{vm_id}/clock", operation_id="get_clock", response_model=ClockOut)
 async def get_clock(vm: VmDep) -> Response:
     """Show the virtual clock."""
-    return JsonResponse(clock_out(vm.live.machine.clock()))
+    return JsonResponse(clock_out(vm.runtime.machine.clock()))
 
 
 @router.post(

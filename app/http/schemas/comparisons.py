@@ -133,7 +133,7 @@ _BY_OTHERS: Final = frozenset({Reason.CANCEL, Reason.SESSION_RESET, Reason.SERVI
 def _status(comparison: Comparison) -> ComparisonStatus:
     if not comparison.run.is_over:
         return "running"
-    if any(leg.report.reason in _BY_OTHERS for leg in comparison.run.legs):
+    if any(task.report.reason in _BY_OTHERS for task in comparison.run.tasks):
         return "cancelled"
     return "completed"
 
@@ -141,8 +141,8 @@ def _status(comparison: Comparison) -> ComparisonStatus:
 def comparison_brief_out(comparison: Comparison) -> ComparisonBriefOut:
     """Project a comparison, in short."""
     rows: list[Any] = []
-    for leg in comparison.run.legs:
-        row = row_of(leg.name, leg.seen())
+    for task in comparison.run.tasks:
+        row = row_of(task.name, task.seen())
         reason = None if row.reason is None else row.reason.value
         rows.append({**asdict(row), "status": row.status.value, "reason": reason})
     return {
@@ -158,6 +158,7 @@ def comparison_out(comparison: Comparison) -> ComparisonOut:
     return {
         **comparison_brief_out(comparison),
         "reports": [
-            {"name": leg.name, **report_out(leg.spec, leg.seen())} for leg in comparison.run.legs
+            {"name": task.name, **report_out(task.spec, task.seen())}
+            for task in comparison.run.tasks
         ],
     }

@@ -149,7 +149,7 @@ class ScenarioOut(TypedDict):
 
 
 @answer
-class ShippedScenarioOut(TypedDict):
+class BuiltinScenarioOut(TypedDict):
     """A scenario that ships with the service."""
 
     scenario: str
@@ -159,8 +159,8 @@ class ShippedScenarioOut(TypedDict):
 
 
 @answer
-class ShippedScenarioListOut(TypedDict):
+class BuiltinScenarioListOut(TypedDict):
     """The scenarios that ship, by name."""
 
-    scenarios: list[ShippedScenarioOut]
+    scenarios: list[BuiltinScenarioOut]
     next_page_token: str

@@ -162,7 +162,7 @@ class VmListOut(TypedDict):
 
 def vm_out(vm: Vm) -> VmOut:
     """Project a VM."""
-    machine = vm.live.machine
+    machine = vm.runtime.machine
     config = machine.config
     return {
         "vm_id": vm.vm_id,

@@ -26,7 +26,7 @@ from hacdbs_sim.sim.guest.patterns import MAX_EXPONENT, MIN_EXPONENT
 from hacdbs_sim.sim.guest.trace import MAX_COPIES
 from hacdbs_sim.sim.guest.workload import MAX_NS, MAX_WRITES_PER_SECOND
 from hacdbs_sim.sim.kvm.region import MAX_MEMSLOT_PAGES
-from hacdbs_sim.traces.recording import shipped
+from hacdbs_sim.traces.recording import builtin
 
 from .base import Request, answer, example, omittable
 from .fields import Count, PositiveCount, Slot, Whole
@@ -191,7 +191,7 @@ class ReplayIn(_Replayed):
     @override
     def pattern(self) -> Trace:
         """Give the core's pattern."""
-        recording = shipped(self.trace)
+        recording = builtin(self.trace)
         return self._trace(self.trace, recording.interval_start, recording.pages)
 
 

@@ -9,7 +9,7 @@ from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import Talk, talking, usage_error
 from hacdbs_sim.cli.documents import read_document
-from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.cli.progress import Shown, showing
 from hacdbs_sim.client.call import given, post, reading
 from hacdbs_sim.client.operations import migrations as of_migrations
@@ -80,7 +80,7 @@ def migrate(
     report = _watch(talk, talk.ask(call))
     talk.show(views.outcome(report.migration_id, report), views.totals(report))
     if report.status != "completed" or report.verification.lost_pages:
-        raise typer.Exit(Ending.NEGATIVE)
+        raise typer.Exit(ExitCode.NEGATIVE)
 
 
 def _watch(talk: Talk, report: MigrationInfo) -> MigrationInfo:
@@ -133,7 +133,7 @@ def compare(
         comparison = talk.ask(call)
     talk.show(views.comparison(comparison))
     if any(row.status != "completed" or row.lost_pages for row in comparison.rows):
-        raise typer.Exit(Ending.NEGATIVE)
+        raise typer.Exit(ExitCode.NEGATIVE)
 
 
 def _of_preset(talk: Talk, name: str | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rich.text import Text
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import Talk, print_json, talking
 from hacdbs_sim.cli.documents import Document, read_document
-from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import ProblemError, ScenarioOutcome
 from hacdbs_sim.client.operations import scenarios as of_scenarios
 from hacdbs_sim.client.operations import service as of_service
@@ -121,13 +121,13 @@ def _placing(talk: Talk, document: Document) -> Iterator[None]:
         errors = [error for error in refused.errors if error["in"] == "body"]
         told = explain(document.name, document.text, errors)
         typer.echo("\n".join(told) or f"refused: {refused}", err=True)
-        raise typer.Exit(Ending.REFUSED) from None
+        raise typer.Exit(ExitCode.REFUSED) from None
 
 
 def _end(talk: Talk, played: ScenarioOutcome) -> None:
     talk.show(*_steps(played), *_mismatches(played), f"{played.scenario}: {played.verdict}")
     if played.verdict == "failed":
-        raise typer.Exit(Ending.NEGATIVE)
+        raise typer.Exit(ExitCode.NEGATIVE)
 
 
 def _steps(played: ScenarioOutcome) -> Iterator[Table]:

@@ -13,11 +13,11 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from hacdbs_sim.cli.command_context import open_console, print_json
-from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.traces.figures import figures_of, pages_over_time, rewritten
 from hacdbs_sim.traces.lackey import DEFAULT_INTERVAL_INSTRUCTIONS, import_lackey
 from hacdbs_sim.traces.plot import svg_of
-from hacdbs_sim.traces.recording import SHIPPED, Recording, RecordingError, shipped
+from hacdbs_sim.traces.recording import SHIPPED, Recording, RecordingError, builtin
 from hacdbs_sim.traces.soft_dirty import has_soft_dirty, record
 
 BAR_COLUMNS = 40
@@ -36,7 +36,7 @@ def _usable(what: str) -> Generator[None]:
         yield
     except (RecordingError, OSError) as wrong:
         typer.echo(f"{what}: {wrong}", err=True)
-        raise typer.Exit(Ending.USAGE) from None
+        raise typer.Exit(ExitCode.USAGE) from None
 
 
 @app.command("import")
@@ -71,7 +71,7 @@ def record_(
             "valgrind's lackey instead",
             err=True,
         )
-        raise typer.Exit(Ending.NEGATIVE)
+        raise typer.Exit(ExitCode.NEGATIVE)
     with _usable(f"process {pid}"):
         recording = record(pid, intervals=intervals, interval_ns=interval_ms * 1_000_000)
     _save(recording, output)
@@ -88,7 +88,7 @@ def info(
 ) -> None:
     """Show what a recording amounts to."""
     with _usable(source):
-        recording = shipped(source) if source in SHIPPED else Recording.load(source)
+        recording = builtin(source) if source in SHIPPED else Recording.load(source)
     name = Path(source).stem
     if plot is not None:
         with _usable(str(plot)):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hacdbs_sim.cli.demo.ledger import Pages
-from hacdbs_sim.traces.recording import SHIPPED, Recording, shipped
+from hacdbs_sim.traces.recording import SHIPPED, Recording, builtin
 
 XZ_COPIES: Final = 8
 
@@ -34,7 +34,7 @@ class Trace:
     @classmethod
     def load(cls, name: str) -> Self:
         """Read one of those that ship."""
-        recording = shipped(name)
+        recording = builtin(name)
         return cls(name, recording, lay_out(recording.vpage))
 
     @property

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from hacdbs_sim.cli import cli
-from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.cli.exit_codes import ExitCode
 
 DOCUMENT = (Path(__file__).parents[3] / "docs/cli.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^\| `hacdbs-sim ([^`]+)` \|", DOCUMENT, re.MULTILINE)
@@ -63,4 +63,4 @@ def test_every_option_is_told() -> None:
 def test_every_exit_code_is_told() -> None:
     told = re.findall(r"^\| (\d+) \|", DOCUMENT, re.MULTILINE)
 
-    assert [int(code) for code in told] == [*sorted(Ending), 130]
+    assert [int(code) for code in told] == [*sorted(ExitCode), 130]

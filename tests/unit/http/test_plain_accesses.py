@@ -83,7 +83,7 @@ def test_a_plain_batch_answers_what_the_schemas_actions_answer(
     answers = (perform_plain(vms[0], plain, PATH), perform_all(vms[1], body.actions, PATH))
 
     assert answers[0].response().body == answers[1].response().body
-    assert vms[0].live.machine.counters() == vms[1].live.machine.counters()
+    assert vms[0].runtime.machine.counters() == vms[1].runtime.machine.counters()
     if not plain.is_of_page_writes:
         assert work_of_plain(vms[0], plain) == work_of_batch(vms[0], body.actions)
 
@@ -149,7 +149,7 @@ def test_many_writes_of_one_page_are_short_work_where_they_are_done_at_once() ->
     )
     assert plain is not None
     at_once, one_by_one = new_vm(), new_vm()
-    one_by_one.live.perform(TrackVersions(enabled=True))
+    one_by_one.runtime.perform(TrackVersions(enabled=True))
 
     assert work_of_plain(at_once, plain) <= INLINE_WORK
     assert work_of_plain(one_by_one, plain) > INLINE_WORK

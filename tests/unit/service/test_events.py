@@ -207,13 +207,13 @@ async def test_what_happens_to_vms_and_sessions_is_told() -> None:
 
 async def test_a_fault_that_hits_is_told_once_for_each_call_and_with_its_fallback() -> None:
     fleet = Fleet(Limits())
-    live = (await fleet.create_vm(SPEC)).live
-    live.perform(ArmFault(FaultSpec(FaultType.IPAF, times=1)))
-    live.perform(GuestWrite(gfns(5, 6)))
+    runtime = (await fleet.create_vm(SPEC)).runtime
+    runtime.perform(ArmFault(FaultSpec(FaultType.IPAF, times=1)))
+    runtime.perform(GuestWrite(gfns(5, 6)))
 
-    live.perform(GetDirtyLog(0, cpu=1))
-    live.perform(GuestWrite(gfns(7)))
-    live.perform(GetDirtyLog(0))
+    runtime.perform(GetDirtyLog(0, cpu=1))
+    runtime.perform(GuestWrite(gfns(7)))
+    runtime.perform(GetDirtyLog(0))
 
     place = {"op": "get", "slot": 0, "cpu": 1, "batch": 0, "index": 0, "gfn": 5}
     end = {"outcome": "partial", "errno": "EAGAIN", "reason": "IPAF"}
@@ -229,12 +229,12 @@ async def test_a_fault_that_hits_is_told_once_for_each_call_and_with_its_fallbac
 
 async def test_a_fault_that_refuses_the_call_is_told_too() -> None:
     fleet = Fleet(Limits())
-    live = (await fleet.create_vm(SPEC)).live
-    live.perform(ArmFault(FaultSpec(FaultType.COPY_TO_USER)))
+    runtime = (await fleet.create_vm(SPEC)).runtime
+    runtime.perform(ArmFault(FaultSpec(FaultType.COPY_TO_USER)))
 
     for _ in range(2):
         with pytest.raises(CopyToUserError):
-            live.perform(GetDirtyLog(0))
+            runtime.perform(GetDirtyLog(0))
 
     assert [(kind, details["hits"]) for kind, _, details in (await told(fleet))[1:]] == [
         ("fault_hit", 1),
@@ -244,9 +244,9 @@ async def test_a_fault_that_refuses_the_call_is_told_too() -> None:
 
 async def test_a_call_that_declines_is_told_with_its_errno() -> None:
     fleet = Fleet(Limits())
-    live = (await fleet.create_vm(replace(SPEC, config=MachineConfig(hacdbs=False)))).live
+    runtime = (await fleet.create_vm(replace(SPEC, config=MachineConfig(hacdbs=False)))).runtime
 
-    live.perform(GetDirtyLog(0))
+    runtime.perform(GetDirtyLog(0))
 
     ((kind, _, details),) = (await told(fleet))[1:]
     assert kind == "fell_back"
@@ -255,12 +255,12 @@ async def test_a_call_that_declines_is_told_with_its_errno() -> None:
 
 async def test_a_cpu_that_changes_is_told_and_one_that_stays_is_not() -> None:
     fleet = Fleet(Limits())
-    live = (await fleet.create_vm(SPEC)).live
+    runtime = (await fleet.create_vm(SPEC)).runtime
 
     for online in (True, False, False):
-        live.perform(SetCpuOnline(1, online=online))
+        runtime.perform(SetCpuOnline(1, online=online))
     with pytest.raises(LastCpuError):
-        live.perform(SetCpuOnline(0, online=False))
+        runtime.perform(SetCpuOnline(0, online=False))
 
     assert (await told(fleet))[1:] == [("cpu_changed", "default-1", {"cpu": 1, "online": False})]
 
@@ -270,21 +270,21 @@ async def test_a_deleted_vm_is_silent() -> None:
     vm = await fleet.create_vm(SPEC)
     fleet.delete_vm(vm.vm_id)
 
-    vm.live.perform(SetCpuOnline(1, online=False))
+    vm.runtime.perform(SetCpuOnline(1, online=False))
 
     assert [kind for kind, _, _ in await told(fleet)] == ["vm_created", "vm_deleted"]
 
 
 async def test_a_disarmed_fault_of_another_is_not_told_again() -> None:
     fleet = Fleet(Limits())
-    live = (await fleet.create_vm(SPEC)).live
+    runtime = (await fleet.create_vm(SPEC)).runtime
     for _ in range(2):
-        live.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY, times=1)))
-    live.perform(GetDirtyLog(0))
+        runtime.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY, times=1)))
+    runtime.perform(GetDirtyLog(0))
     before = fleet.events.last_event_id
-    live.perform(DisarmFault("f1"))
+    runtime.perform(DisarmFault("f1"))
 
-    live.perform(GetDirtyLog(0))
+    runtime.perform(GetDirtyLog(0))
 
     hits = [d["fault_id"] for kind, _, d in await told(fleet, before) if kind == "fault_hit"]
     assert hits == ["f2"]

@@ -54,7 +54,7 @@ async def test_a_vm_of_many_parts_is_built_beside_the_event_loop() -> None:
 
     vm = await making
 
-    assert len(vm.live.machine.memslots()) == 40
+    assert len(vm.runtime.machine.memslots()) == 40
 
 
 @pytest.mark.parametrize("size_bytes", [4096, 256 * GIB])
@@ -102,7 +102,7 @@ async def test_a_call_in_flight_finishes_on_the_machine_that_it_holds() -> None:
     vm = await fleet.create_vm(spec("default", SetMemoryRegion(0, 0, 4096)))
 
     fleet.reset_session("default")
-    outcome = vm.live.perform(SetMemoryRegion(1, 1 << 20, 1 << 20))
+    outcome = vm.runtime.perform(SetMemoryRegion(1, 1 << 20, 1 << 20))
 
     assert outcome.memslot.npages == 256
     assert fleet.budget.used_bytes == 0

@@ -16,7 +16,7 @@ from app.service.errors import (
 from app.service.events import ALL_EVENTS, EventType
 from app.service.fleet import Fleet, Vm, VmSpec
 from app.service.limits import Limits
-from app.service.migration_tasks import Leg, Waiter
+from app.service.migration_tasks import MigrationTask, Waiter
 from app.service.migrations import Migration
 from hacdbs_sim.sim.actions import Action, AddWorkload, Sequential, SetMemoryRegion, WorkloadSpec
 from hacdbs_sim.vmm import MigrationSpec, MigrationStatus, Precopy, Report, Scheduled
@@ -44,7 +44,7 @@ async def make_vm(fleet: Fleet, session_id: str = "default", rate: int = 250_000
 
 
 def start(fleet: Fleet, vm: Vm, spec: MigrationSpec = SPEC, pace_ms: int = 0) -> Migration:
-    return fleet.migrations.start(vm.session_id, vm.vm_id, vm.live, spec, pace_ms=pace_ms)
+    return fleet.migrations.start(vm.session_id, vm.vm_id, vm.runtime, spec, pace_ms=pace_ms)
 
 
 async def begun(fleet: Fleet) -> Migration:
@@ -174,13 +174,13 @@ async def test_a_vm_that_is_deleted_ends_its_migration_and_the_report_stays() ->
 async def test_a_session_that_is_reset_ends_and_forgets_and_numbers_anew() -> None:
     fleet = Fleet(Limits())
     migration = start(fleet, await make_vm(fleet), pace_ms=PACED)
-    comparison = fleet.migrations.compare("default", [await leg(fleet)], pace_ms=PACED)
+    comparison = fleet.migrations.compare("default", [await a_task(fleet)], pace_ms=PACED)
 
     fleet.reset_session("default")
     report = await ended(migration)
 
     assert report.reason is Reason.SESSION_RESET
-    assert comparison.run.legs[0].seen().reason is Reason.SESSION_RESET
+    assert comparison.run.tasks[0].seen().reason is Reason.SESSION_RESET
     assert fleet.migrations.migrations("default") == []
     with pytest.raises(NoSuchComparisonError):
         fleet.migrations.comparison(comparison.comparison_id)
@@ -238,22 +238,22 @@ async def test_without_room_for_what_arrives_it_is_refused_and_nothing_is_held()
     assert fleet.migrations.migrations("default") == []
 
 
-async def leg(fleet: Fleet, spec: MigrationSpec = SPEC) -> Leg:
+async def a_task(fleet: Fleet, spec: MigrationSpec = SPEC) -> MigrationTask:
     slot = SetMemoryRegion(0, 0x4000_0000, 4096 * 4096)
-    live = await fleet.build_apart(VmSpec("default", "", source().config, memslots=(slot,)))
-    return fleet.migrations.leg("one", live, spec)
+    runtime = await fleet.build_apart(VmSpec("default", "", source().config, memslots=(slot,)))
+    return fleet.migrations.task("one", runtime, spec)
 
 
 async def test_a_comparison_runs_its_machines_one_after_the_other_and_lets_them_go() -> None:
     fleet = Fleet(Limits())
     before = fleet.budget.used_bytes
 
-    comparison = fleet.migrations.compare("default", [await leg(fleet), await leg(fleet)])
+    comparison = fleet.migrations.compare("default", [await a_task(fleet), await a_task(fleet)])
     await comparison.run.wait(lambda: False, 30, Waiter())
 
     assert fleet.migrations.comparisons("default") == [comparison]
     assert fleet.migrations.comparison("default-c1") is comparison
-    assert [each.report.status for each in comparison.run.legs] == [MigrationStatus.COMPLETED] * 2
+    assert [each.report.status for each in comparison.run.tasks] == [MigrationStatus.COMPLETED] * 2
     assert fleet.budget.used_bytes == before
     assert fleet.vms(None) == []
 
@@ -277,12 +277,12 @@ async def test_a_defect_ends_it_as_failed_and_those_who_wait_are_told() -> None:
 async def test_a_defect_in_one_of_several_leaves_those_before_as_they_ended() -> None:
     fleet = Fleet(Limits())
     impossible = Scheduled(0, "nothing", cast("Action", object()))
-    legs = [await leg(fleet), await leg(fleet, made_spec(schedule=(impossible,)))]
+    tasks = [await a_task(fleet), await a_task(fleet, made_spec(schedule=(impossible,)))]
 
-    comparison = fleet.migrations.compare("default", legs)
+    comparison = fleet.migrations.compare("default", tasks)
     await comparison.run.wait(lambda: False, 30, Waiter())
 
-    assert [each.report.status.value for each in legs] == ["completed", "failed"]
+    assert [each.report.status.value for each in tasks] == ["completed", "failed"]
     task = comparison.run._task
     assert task is not None
     with pytest.raises(AssertionError):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from app.service.budget import StateBudget
 from app.service.limits import Limits
 from app.service.page_writes import write_each
-from app.service.totals import Tally
-from app.service.vm_runtime import LiveMachine
+from app.service.totals import Totals
+from app.service.vm_runtime import VmRuntime
 from hacdbs_sim.sim.actions import (
     ClearDirtyLog,
     GetDirtyLog,
@@ -32,11 +32,11 @@ MIB = 1 << 20
 LOGS, READONLY = 1, 2
 
 
-def live(*, flags: int = LOGS, backing: int = 4096, **config: Any) -> LiveMachine:
+def runtime(*, flags: int = LOGS, backing: int = 4096, **config: Any) -> VmRuntime:
     machine = Machine(MachineConfig(**config))
     machine.perform(SetMemoryRegion(0, BASE << 12, PAGES << 12, flags=flags, backing=backing))
     limits = Limits()
-    return LiveMachine(machine, limits, StateBudget(limits.max_state_bytes), Tally())
+    return VmRuntime(machine, limits, StateBudget(limits.max_state_bytes), Totals())
 
 
 def gfns(pages: list[int]) -> Gfns:
@@ -76,7 +76,7 @@ earlier = st.lists(
 def test_writes_at_once_are_told_as_one_by_one(
     earlier: list[Any], written: list[int], protect: int, *, dbm: bool
 ) -> None:
-    at_once, in_turn = (live(manual_dirty_log_protect2=protect, dbm=dbm) for _ in range(2))
+    at_once, in_turn = (runtime(manual_dirty_log_protect2=protect, dbm=dbm) for _ in range(2))
     for action in earlier:
         at_once.perform(action)
         in_turn.perform(action)
@@ -88,23 +88,23 @@ def test_writes_at_once_are_told_as_one_by_one(
 
 
 def test_a_block_that_has_gone_is_none() -> None:
-    made = live(flags=0, backing=2 * MIB)  # shorter than a block, so it has none to map
+    made = runtime(flags=0, backing=2 * MIB)  # shorter than a block, so it has none to map
     made.perform(GuestWrite(gfns([0])))
     made.perform(SetMemoryRegion(0, BASE << 12, PAGES << 12, flags=LOGS, backing=2 * MIB))
 
     assert write_each(made, gfns([0, 1]).gfns) is not None
 
 
-def with_block() -> LiveMachine:
-    made = live()
+def with_block() -> VmRuntime:
+    made = runtime()
     made.perform(SetMemoryRegion(1, 1 << 30, 4 * MIB, backing=2 * MIB))
     made.perform(GuestWrite(Gfns(np.array([1 << 18], np.uint64))))
     made.perform(SetMemoryRegion(1, 1 << 30, 4 * MIB, flags=LOGS, backing=2 * MIB))
     return made
 
 
-def with_versions() -> LiveMachine:
-    made = live()
+def with_versions() -> VmRuntime:
+    made = runtime()
     made.perform(TrackVersions(enabled=True))
     return made
 
@@ -112,18 +112,18 @@ def with_versions() -> LiveMachine:
 @pytest.mark.parametrize(
     ("made", "frames"),
     [
-        (live(), [BASE, BASE + PAGES]),
-        (live(), [BASE - 1]),
-        (live(), [BASE, 1 << 50]),
-        (live(flags=0), [BASE]),
-        (live(flags=READONLY), [BASE]),
-        (live(flags=READONLY | LOGS), [BASE]),
+        (runtime(), [BASE, BASE + PAGES]),
+        (runtime(), [BASE - 1]),
+        (runtime(), [BASE, 1 << 50]),
+        (runtime(flags=0), [BASE]),
+        (runtime(flags=READONLY), [BASE]),
+        (runtime(flags=READONLY | LOGS), [BASE]),
         (with_block(), [(1 << 18) + 1]),
         (with_versions(), [BASE]),
     ],
     ids=["past", "before", "beyond", "silent", "readonly", "both", "block", "versions"],
 )
-def test_writes_that_could_do_more_are_left_alone(made: LiveMachine, frames: list[int]) -> None:
+def test_writes_that_could_do_more_are_left_alone(made: VmRuntime, frames: list[int]) -> None:
     before = sight(made.machine) if made.machine.memslot(0).dirty_count is not None else None
 
     assert write_each(made, np.array(frames, np.uint64)) is None

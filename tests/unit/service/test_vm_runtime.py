@@ -10,8 +10,8 @@ from app.service.budget import StateBudget
 from app.service.cost_estimate import INLINE_WORK, work_of
 from app.service.errors import FaultLimitError, PageLimitError, StateBytesLimitError
 from app.service.limits import MAX_FAULTS_PER_VM, Limits
-from app.service.totals import Tally
-from app.service.vm_runtime import LiveMachine
+from app.service.totals import Totals
+from app.service.vm_runtime import VmRuntime
 from hacdbs_sim.sim.actions import (
     ArmFault,
     DisarmFault,
@@ -33,9 +33,9 @@ PAGE = 4096
 LOGGING = 1
 
 
-def make(limits: Limits | None = None, budget: StateBudget | None = None) -> LiveMachine:
-    return LiveMachine(
-        Machine(MachineConfig()), limits or Limits(), budget or StateBudget(1 << 30), Tally()
+def make(limits: Limits | None = None, budget: StateBudget | None = None) -> VmRuntime:
+    return VmRuntime(
+        Machine(MachineConfig()), limits or Limits(), budget or StateBudget(1 << 30), Totals()
     )
 
 
@@ -65,7 +65,7 @@ async def test_a_call_that_need_not_wait_is_estimated_once(work: int) -> None:
 
 
 async def test_the_loop_goes_on_while_a_machine_works_and_its_lock_is_held() -> None:
-    live = make()
+    runtime = make()
     begun, may_end = threading.Event(), threading.Event()
     order: list[str] = []
 
@@ -74,11 +74,11 @@ async def test_the_loop_goes_on_while_a_machine_works_and_its_lock_is_held() -> 
         may_end.wait(5)
         order.append("long")
 
-    first = asyncio.create_task(live.run(long_call, work=lambda: LONG))
+    first = asyncio.create_task(runtime.run(long_call, work=lambda: LONG))
     await asyncio.to_thread(begun.wait, 5)
-    second = asyncio.create_task(live.run(lambda: order.append("short"), work=lambda: 0))
+    second = asyncio.create_task(runtime.run(lambda: order.append("short"), work=lambda: 0))
     await asyncio.sleep(0.02)
-    armed = live.perform(ArmFault(FaultSpec(FaultType.IPAF)))  # does not wait
+    armed = runtime.perform(ArmFault(FaultSpec(FaultType.IPAF)))  # does not wait
     order.append("fault")
     may_end.set()
     await asyncio.gather(first, second)
@@ -88,7 +88,7 @@ async def test_the_loop_goes_on_while_a_machine_works_and_its_lock_is_held() -> 
 
 
 async def test_a_cancelled_request_leaves_the_lock_with_its_thread() -> None:
-    live = make()
+    runtime = make()
     begun, may_end = threading.Event(), threading.Event()
     order: list[str] = []
 
@@ -97,12 +97,12 @@ async def test_a_cancelled_request_leaves_the_lock_with_its_thread() -> None:
         may_end.wait(5)
         order.append("long")
 
-    cancelled = asyncio.create_task(live.run(long_call, work=lambda: LONG))
+    cancelled = asyncio.create_task(runtime.run(long_call, work=lambda: LONG))
     await asyncio.to_thread(begun.wait, 5)
     cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cancelled
-    next_one = asyncio.create_task(live.run(lambda: order.append("next"), work=lambda: 0))
+    next_one = asyncio.create_task(runtime.run(lambda: order.append("next"), work=lambda: 0))
     await asyncio.sleep(0.02)
     assert not next_one.done()
     may_end.set()
@@ -113,51 +113,51 @@ async def test_a_cancelled_request_leaves_the_lock_with_its_thread() -> None:
 
 @pytest.mark.parametrize("work", [0, LONG])
 async def test_a_call_that_fails_gives_the_lock_back(work: int) -> None:
-    live = make()
+    runtime = make()
 
     def fail() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await live.run(fail, work=lambda: work)
+        await runtime.run(fail, work=lambda: work)
 
-    assert await live.run(lambda: "free", work=lambda: 0) == "free"
+    assert await runtime.run(lambda: "free", work=lambda: 0) == "free"
 
 
 async def test_a_queued_call_is_estimated_when_its_turn_comes() -> None:
-    live = make()
+    runtime = make()
     here = threading.get_ident()
 
     def grow() -> None:
-        live.perform(SetMemoryRegion(0, 0, 128 << 30))
+        runtime.perform(SetMemoryRegion(0, 0, 128 << 30))
 
-    first = asyncio.create_task(live.run(grow, work=lambda: LONG))
+    first = asyncio.create_task(runtime.run(grow, work=lambda: LONG))
     await asyncio.sleep(0)
-    second = live.run(threading.get_ident, work=lambda: work_of(live.machine, GetDirtyLog(0)))
+    second = runtime.run(threading.get_ident, work=lambda: work_of(runtime.machine, GetDirtyLog(0)))
     (_, thread) = await asyncio.gather(first, second)
 
     assert thread != here
 
 
 async def test_an_estimate_that_fails_gives_the_lock_back() -> None:
-    live = make()
+    runtime = make()
 
     def fail() -> int:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await live.run(lambda: None, work=fail)
+        await runtime.run(lambda: None, work=fail)
 
-    assert await live.run(lambda: "free", work=lambda: 0) == "free"
+    assert await runtime.run(lambda: "free", work=lambda: 0) == "free"
 
 
 def test_slots_stay_within_the_pages_of_a_vm() -> None:
-    live = make(Limits(max_pages_per_vm=8))
-    live.perform(SetMemoryRegion(0, 0, 6 * PAGE))
+    runtime = make(Limits(max_pages_per_vm=8))
+    runtime.perform(SetMemoryRegion(0, 0, 6 * PAGE))
 
     with pytest.raises(PageLimitError) as refused:
-        live.perform(SetMemoryRegion(1, 1 << 20, 3 * PAGE))
-    live.perform(SetMemoryRegion(1, 1 << 20, 2 * PAGE))
+        runtime.perform(SetMemoryRegion(1, 1 << 20, 3 * PAGE))
+    runtime.perform(SetMemoryRegion(1, 1 << 20, 2 * PAGE))
 
     assert (refused.value.bound, refused.value.value) == (8, 9)
 
@@ -181,83 +181,83 @@ def test_slots_stay_within_the_bytes_of_all_vms() -> None:
 
 
 def test_refusals_of_the_kernel_come_before_limits() -> None:
-    live = make(Limits(max_pages_per_vm=8))
-    live.perform(SetMemoryRegion(0, 0, 8 * PAGE))
+    runtime = make(Limits(max_pages_per_vm=8))
+    runtime.perform(SetMemoryRegion(0, 0, 8 * PAGE))
 
     with pytest.raises(MemslotChangedError):
-        live.perform(SetMemoryRegion(0, 0, 100 * PAGE))
+        runtime.perform(SetMemoryRegion(0, 0, 100 * PAGE))
     with pytest.raises(BeyondIpaSpaceError):
-        live.perform(SetMemoryRegion(1, (1 << 40) - PAGE, 100 * PAGE))
+        runtime.perform(SetMemoryRegion(1, (1 << 40) - PAGE, 100 * PAGE))
 
 
 def test_a_refused_move_has_unmapped_the_slot_as_in_the_kernel() -> None:
-    live = make()
-    live.perform(SetMemoryRegion(0, 0, 4 * PAGE, 0))
-    live.perform(GuestWrite(PageRanges(*range_columns([(0, 4)]))))
+    runtime = make()
+    runtime.perform(SetMemoryRegion(0, 0, 4 * PAGE, 0))
+    runtime.perform(GuestWrite(PageRanges(*range_columns([(0, 4)]))))
 
     with pytest.raises(BeyondIpaSpaceError):
-        live.perform(SetMemoryRegion(0, 1 << 40, 4 * PAGE, 0))
+        runtime.perform(SetMemoryRegion(0, 1 << 40, 4 * PAGE, 0))
 
-    (run,) = live.machine.stage2(0, 4, 10).runs
+    (run,) = runtime.machine.stage2(0, 4, 10).runs
     assert run.level is None
 
 
 def test_faults_stay_within_what_one_vm_takes() -> None:
-    live = make()
+    runtime = make()
     for _ in range(MAX_FAULTS_PER_VM):
-        live.perform(ArmFault(FaultSpec(FaultType.IPAF, enabled=False)))
+        runtime.perform(ArmFault(FaultSpec(FaultType.IPAF, enabled=False)))
 
     with pytest.raises(FaultLimitError):
-        live.perform(ArmFault(FaultSpec(FaultType.IPAF)))
+        runtime.perform(ArmFault(FaultSpec(FaultType.IPAF)))
 
 
 def test_gets_are_tallied() -> None:
-    tally = Tally()
-    live = LiveMachine(Machine(MachineConfig()), Limits(), StateBudget(1 << 20), tally)
-    live.perform(SetMemoryRegion(0, 0, 64 * PAGE, flags=LOGGING))
-    live.perform(GuestWrite(PageRanges(*range_columns([(0, 4)]))))
-    live.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY)))
+    totals = Totals()
+    runtime = VmRuntime(Machine(MachineConfig()), Limits(), StateBudget(1 << 20), totals)
+    runtime.perform(SetMemoryRegion(0, 0, 64 * PAGE, flags=LOGGING))
+    runtime.perform(GuestWrite(PageRanges(*range_columns([(0, 4)]))))
+    runtime.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY)))
 
-    live.perform(GetDirtyLog(0))
+    runtime.perform(GetDirtyLog(0))
 
-    assert tally.cleaned_pages == {"hardware": 0, "software": 4}
-    assert tally.hook_calls["declined"] == 1
-    assert tally.fault_hits == {"unit_busy": 1}
+    assert totals.cleaned_pages == {"hardware": 0, "software": 4}
+    assert totals.hook_calls["declined"] == 1
+    assert totals.fault_hits == {"unit_busy": 1}
 
 
 def test_hits_are_tallied_once_each_also_those_that_refuse_the_call() -> None:
-    tally = Tally()
-    live = LiveMachine(Machine(MachineConfig()), Limits(), StateBudget(1 << 20), tally)
-    live.perform(SetMemoryRegion(0, 0, 64 * PAGE, flags=LOGGING))
-    live.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY, times=2)))
-    live.perform(ArmFault(FaultSpec(FaultType.COPY_TO_USER, after=2)))
+    totals = Totals()
+    runtime = VmRuntime(Machine(MachineConfig()), Limits(), StateBudget(1 << 20), totals)
+    runtime.perform(SetMemoryRegion(0, 0, 64 * PAGE, flags=LOGGING))
+    runtime.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY, times=2)))
+    runtime.perform(ArmFault(FaultSpec(FaultType.COPY_TO_USER, after=2)))
 
-    live.perform(GetDirtyLog(0))
-    live.perform(GetDirtyLog(0))
+    runtime.perform(GetDirtyLog(0))
+    runtime.perform(GetDirtyLog(0))
     with pytest.raises(CopyToUserError):
-        live.perform(GetDirtyLog(0))
+        runtime.perform(GetDirtyLog(0))
 
-    assert tally.fault_hits == {"unit_busy": 2, "copy_to_user": 1}
+    assert totals.fault_hits == {"unit_busy": 2, "copy_to_user": 1}
 
 
 def test_the_hits_of_a_fault_disarmed_meanwhile_are_tallied_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tally = Tally()
-    live = LiveMachine(Machine(MachineConfig()), Limits(), StateBudget(1 << 20), tally)
-    live.perform(SetMemoryRegion(0, 0, 64 * PAGE, flags=LOGGING))
-    armed = live.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY)))
-    perform = live.machine.perform
+    totals = Totals()
+    runtime = VmRuntime(Machine(MachineConfig()), Limits(), StateBudget(1 << 20), totals)
+    runtime.perform(SetMemoryRegion(0, 0, 64 * PAGE, flags=LOGGING))
+    armed = runtime.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY)))
+    perform = runtime.machine.perform
 
     def disarm_after(action: GetDirtyLog) -> object:
         outcome = perform(action)
         perform(DisarmFault(armed.fault_id))  # by a call that does not wait for this one
         return outcome
 
-    monkeypatch.setattr(live.machine, "perform", disarm_after)
+    monkeypatch.setattr(runtime.machine, "perform", disarm_after)
 
-    live.perform(GetDirtyLog(0))
+    runtime.perform(GetDirtyLog(0))
 
-    assert live.machine.faults() == ()
-    assert live.machine.fault_hits() == {FaultType.UNIT_BUSY: 1}
-    assert tally.fault_hits == {"unit_busy": 1}
+    assert runtime.machine.faults() == ()
+    assert runtime.machine.fault_hits() == {FaultType.UNIT_BUSY: 1}
+    assert totals.fault_hits == {"unit_busy": 1}

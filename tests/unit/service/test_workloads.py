@@ -7,8 +7,8 @@ from app.service.budget import StateBudget
 from app.service.cost_estimate import INLINE_WORK, work_of, work_of_making
 from app.service.errors import StateBytesLimitError, WorkloadLimitError
 from app.service.limits import MAX_WORKLOADS_PER_VM, Limits
-from app.service.totals import Tally
-from app.service.vm_runtime import LiveMachine
+from app.service.totals import Totals
+from app.service.vm_runtime import VmRuntime
 from hacdbs_sim.sim.actions import (
     Action,
     AddWorkload,
@@ -38,32 +38,34 @@ def trace(records: int) -> AddWorkload:
     return AddWorkload(WorkloadSpec(0, pages))
 
 
-def make(budget: StateBudget | None = None) -> LiveMachine:
-    live = LiveMachine(Machine(MachineConfig()), Limits(), budget or StateBudget(1 << 30), Tally())
-    live.perform(SLOT)
-    return live
+def make(budget: StateBudget | None = None) -> VmRuntime:
+    runtime = VmRuntime(
+        Machine(MachineConfig()), Limits(), budget or StateBudget(1 << 30), Totals()
+    )
+    runtime.perform(SLOT)
+    return runtime
 
 
 def test_a_vm_takes_so_many_workloads_and_one_more_once_one_is_off() -> None:
-    live = make()
+    runtime = make()
     for _ in range(MAX_WORKLOADS_PER_VM):
-        live.perform(QUIET)
+        runtime.perform(QUIET)
 
     with pytest.raises(WorkloadLimitError, match="the VM has 64 workloads"):
-        live.perform(QUIET)
+        runtime.perform(QUIET)
 
-    live.perform(RemoveWorkload("w7"))
-    assert live.perform(QUIET).workload_id == "w65"
+    runtime.perform(RemoveWorkload("w7"))
+    assert runtime.perform(QUIET).workload_id == "w65"
 
 
 def test_a_trace_is_charged_and_given_back() -> None:
     budget = StateBudget(1 << 20)
-    live = make(budget)
+    runtime = make(budget)
     before = budget.used_bytes
 
-    live.perform(trace(1000))
+    runtime.perform(trace(1000))
     held = budget.used_bytes
-    live.perform(RemoveWorkload("w1"))
+    runtime.perform(RemoveWorkload("w1"))
 
     assert held - before == 8000
     assert budget.used_bytes == before
@@ -71,12 +73,12 @@ def test_a_trace_is_charged_and_given_back() -> None:
 
 def test_page_versions_are_charged_and_given_back() -> None:
     budget = StateBudget(1 << 20)
-    live = make(budget)
+    runtime = make(budget)
     before = budget.used_bytes
 
-    live.perform(TrackVersions(enabled=True))
+    runtime.perform(TrackVersions(enabled=True))
     held = budget.used_bytes
-    live.perform(TrackVersions(enabled=False))
+    runtime.perform(TrackVersions(enabled=False))
 
     assert held - before == 4 * PAGES
     assert budget.used_bytes == before
@@ -87,25 +89,25 @@ def test_what_does_not_fit_the_budget_is_refused_and_changes_nothing(
     action: AddWorkload | TrackVersions,
 ) -> None:
     budget = StateBudget(make().machine.footprint.state_bytes + 4 * PAGES - 1)
-    live = make(budget)
+    runtime = make(budget)
     before = budget.used_bytes
 
     with pytest.raises(StateBytesLimitError):
-        live.perform(action)
+        runtime.perform(action)
 
     assert budget.used_bytes == before
-    assert live.machine.workloads() == ()
-    assert live.machine.versions(0) is None
+    assert runtime.machine.workloads() == ()
+    assert runtime.machine.versions(0) is None
 
 
 def test_a_workload_that_is_refused_is_not_charged() -> None:
     budget = StateBudget(1 << 20)
-    live = make(budget)
+    runtime = make(budget)
     before = budget.used_bytes
     pages = Trace(np.array([0, 1]), np.array([PAGES], np.uint32), interval_ns=MS)
 
     with pytest.raises(InvalidWorkloadError):
-        live.perform(AddWorkload(WorkloadSpec(0, pages)))
+        runtime.perform(AddWorkload(WorkloadSpec(0, pages)))
 
     assert budget.used_bytes == before
 
@@ -126,18 +128,18 @@ def test_a_workload_that_is_refused_is_not_charged() -> None:
 def test_what_takes_more_than_a_millisecond_leaves_the_event_loop(
     workload: WorkloadSpec, action: Action, is_short: bool
 ) -> None:
-    live = make()
-    live.perform(AddWorkload(workload))
+    runtime = make()
+    runtime.perform(AddWorkload(workload))
 
-    assert (work_of(live.machine, action) <= INLINE_WORK) is is_short
+    assert (work_of(runtime.machine, action) <= INLINE_WORK) is is_short
 
 
 def test_many_idle_workloads_are_no_short_run() -> None:
-    live = make()
+    runtime = make()
     for _ in range(MAX_WORKLOADS_PER_VM):
-        live.perform(QUIET)
+        runtime.perform(QUIET)
 
-    assert work_of(live.machine, RunGuest(1)) > INLINE_WORK
+    assert work_of(runtime.machine, RunGuest(1)) > INLINE_WORK
 
 
 @pytest.mark.parametrize(("workload", "is_short"), [(QUIET, True), (trace(100_000), False)])

@@ -11,7 +11,7 @@ import pytest
 
 from hacdbs_sim.traces.figures import Figures, figures_of, pages_over_time, rewritten
 from hacdbs_sim.traces.plot import MAX_COLUMNS, MAX_ROWS, heat_of, png_of, svg_of
-from hacdbs_sim.traces.recording import SHIPPED, Recording, recording_of, shipped
+from hacdbs_sim.traces.recording import SHIPPED, Recording, builtin, recording_of
 
 
 def made(*intervals: list[int]) -> Recording:
@@ -101,7 +101,7 @@ def test_the_picture_is_white_where_nothing_is_written_and_ink_where_most_is() -
     assert pixels[1].tolist() == [[143, 166, 188], [255, 255, 255]]
 
 
-@pytest.mark.parametrize("recording", [SMALL, NOTHING, *map(shipped, SHIPPED)])
+@pytest.mark.parametrize("recording", [SMALL, NOTHING, *map(builtin, SHIPPED)])
 def test_the_plot_is_sound_svg_with_its_map_inside(recording: Recording) -> None:
     svg = svg_of(recording, 'a "<name>" & more')
 

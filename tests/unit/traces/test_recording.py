@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.traces.recording import SHIPPED, Recording, RecordingError, recording_of, shipped
+from hacdbs_sim.traces.recording import SHIPPED, Recording, RecordingError, builtin, recording_of
 
 PAGES = st.lists(st.lists(st.integers(0, 1 << 45), max_size=6), min_size=1, max_size=6)
 
@@ -57,9 +57,9 @@ def test_a_file_gives_back_what_was_saved(intervals: list[list[int]], by_time: b
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_what_ships_can_be_read_and_is_read_once(name: str) -> None:
-    recording = shipped(name)
+    recording = builtin(name)
 
-    assert recording is shipped(name)
+    assert recording is builtin(name)
     assert recording.page_size == 4096
     assert recording.instructions_per_interval in {250_000, 1_000_000}
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from typing_extensions import override
 
 from hacdbs_sim.cli import cli
-from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import Vm, serve_in_thread
 from tests.unit.cli.commands.conftest import Run
 
@@ -52,7 +52,7 @@ def stranger() -> Generator[str]:
 def test_a_refusal_ends_in_3_with_the_problem_told(run: Run) -> None:
     result = run("inspect", "default-9")
 
-    assert result.exit_code == Ending.REFUSED
+    assert result.exit_code == ExitCode.REFUSED
     assert result.stdout == ""
     assert "404 no_such_vm" in result.stderr
 
@@ -60,14 +60,14 @@ def test_a_refusal_ends_in_3_with_the_problem_told(run: Run) -> None:
 def test_a_refusal_prints_the_problem_document_as_json(run: Run) -> None:
     result = run("inspect", "default-9", "--json")
 
-    assert result.exit_code == Ending.REFUSED
+    assert result.exit_code == ExitCode.REFUSED
     assert json.loads(result.stdout)["code"] == "no_such_vm"
 
 
 def test_a_refusal_by_the_schema_names_field_bound_and_value(run: Run) -> None:
     result = run("create", "--cpus", "0")
 
-    assert result.exit_code == Ending.REFUSED
+    assert result.exit_code == ExitCode.REFUSED
     assert "/cpus" in result.stderr
     assert "must be an integer of 1..4096" in result.stderr or "1.." in result.stderr
 
@@ -75,27 +75,27 @@ def test_a_refusal_by_the_schema_names_field_bound_and_value(run: Run) -> None:
 def test_nobody_there_ends_in_4(nobody: str) -> None:
     result = CliRunner().invoke(cli, ["list", "--url", nobody])
 
-    assert result.exit_code == Ending.UNREACHABLE
+    assert result.exit_code == ExitCode.UNREACHABLE
     assert "no service" in result.stderr
 
 
 def test_another_service_there_ends_in_4(stranger: str) -> None:
     result = CliRunner().invoke(cli, ["list", "--url", stranger])
 
-    assert result.exit_code == Ending.UNREACHABLE
+    assert result.exit_code == ExitCode.UNREACHABLE
     assert "no service" in result.stderr
 
 
 def test_a_url_that_is_none_ends_in_4() -> None:
     result = CliRunner().invoke(cli, ["list", "--url", "http://[::1"])
 
-    assert result.exit_code == Ending.UNREACHABLE
+    assert result.exit_code == ExitCode.UNREACHABLE
 
 
 def test_waiting_in_vain_ends_in_5(nobody: str) -> None:
     result = CliRunner().invoke(cli, ["wait", "--url", nobody, "--timeout", "0.05"])
 
-    assert result.exit_code == Ending.NOT_IN_TIME
+    assert result.exit_code == ExitCode.NOT_IN_TIME
     assert "within 0.05 s" in result.stderr
 
 
@@ -118,7 +118,7 @@ def test_waiting_in_vain_ends_in_5(nobody: str) -> None:
 def test_what_cannot_be_understood_ends_in_2(arguments: list[str], told: str, run: Run) -> None:
     result = run(*arguments)
 
-    assert result.exit_code == Ending.USAGE
+    assert result.exit_code == ExitCode.USAGE
     assert told in " ".join(result.stderr.replace("│", " ").split())
 
 
@@ -146,7 +146,7 @@ def test_a_bad_file_is_told_with_its_line(text: str, told: str, tmp_path: Path, 
 
     result = run("create", "--file", str(file))
 
-    assert result.exit_code == Ending.USAGE
+    assert result.exit_code == ExitCode.USAGE
     assert f"{file}{told}" in result.stderr
 
 
@@ -160,7 +160,7 @@ def test_a_file_that_cannot_be_read_is_told(
 
     result = run("create", "--file", str(file))
 
-    assert result.exit_code == Ending.USAGE
+    assert result.exit_code == ExitCode.USAGE
     assert f"cannot read {file}" in result.stderr
 
 
@@ -172,8 +172,8 @@ def test_the_token_comes_from_the_environment_or_the_option() -> None:
         by_option = CliRunner().invoke(cli, [*to, "--token", "secret"])
         by_environment = CliRunner().invoke(cli, to, env={"HACDBS_TOKEN": "secret"})
 
-    assert (refused.exit_code, "401 unauthorized" in refused.stderr) == (Ending.REFUSED, True)
-    assert (by_option.exit_code, by_environment.exit_code) == (Ending.GOOD, Ending.GOOD)
+    assert (refused.exit_code, "401 unauthorized" in refused.stderr) == (ExitCode.REFUSED, True)
+    assert (by_option.exit_code, by_environment.exit_code) == (ExitCode.GOOD, ExitCode.GOOD)
 
 
 def complete(words: str) -> list[str]:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from hacdbs_sim.cli import cli
 from hacdbs_sim.cli.commands import service as service_commands
-from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.cli.progress import SHOWN_PASSES, Shown, showing
 from hacdbs_sim.client import Client, Vm
 from hacdbs_sim.client.reports import Iteration
@@ -49,7 +49,7 @@ def lines(text: str) -> Iterator[str]:
 def test_migrate_shows_each_pass_and_how_it_ended(writing: Vm, run: Run) -> None:
     result = run("migrate", writing.vm_id, "--downtime-limit", "1ms")
 
-    assert result.exit_code == Ending.GOOD
+    assert result.exit_code == ExitCode.GOOD
     told = list(lines(result.stdout))
     assert told[0].startswith("pass 0: phase active, dirty ")
     assert told[1].startswith("pass 1: phase ")
@@ -96,7 +96,7 @@ def test_its_options_are_the_fields_of_a_migration(
 def test_lost_pages_end_in_1_and_are_listed(writing: Vm, run: Run) -> None:
     result = run("migrate", writing.vm_id, "--downtime-limit", "1ms", "--clear-order", "after_copy")
 
-    assert result.exit_code == Ending.NEGATIVE
+    assert result.exit_code == ExitCode.NEGATIVE
     told = list(lines(result.stdout))
     assert "status completed" in told
     assert "lost pages 0" not in told
@@ -106,7 +106,7 @@ def test_lost_pages_end_in_1_and_are_listed(writing: Vm, run: Run) -> None:
 def test_a_migration_that_is_cancelled_ends_in_1(writing: Vm, run: Run) -> None:
     result = run("migrate", writing.vm_id, "--max-iterations", "1", "--downtime-limit", "1ns")
 
-    assert result.exit_code == Ending.NEGATIVE
+    assert result.exit_code == ExitCode.NEGATIVE
     assert "reason max_iterations" in list(lines(result.stdout))
 
 
@@ -115,14 +115,14 @@ def test_a_migration_that_fails_tells_why(writing: Vm, run: Run) -> None:
 
     result = run("migrate", writing.vm_id)
 
-    assert result.exit_code == Ending.NEGATIVE
+    assert result.exit_code == ExitCode.NEGATIVE
     assert any(line.startswith("problem copy_to_user_failed: ") for line in lines(result.stdout))
 
 
 def test_a_migration_that_is_refused_ends_in_3(vm: Vm, run: Run) -> None:
     result = run("migrate", vm.vm_id, "--slot", "7")
 
-    assert result.exit_code == Ending.REFUSED
+    assert result.exit_code == ExitCode.REFUSED
     assert "/slots" in result.stderr
 
 
@@ -138,7 +138,7 @@ def test_a_migration_that_is_refused_ends_in_3(vm: Vm, run: Run) -> None:
 def test_an_amount_that_is_none_ends_in_2(option: str, value: str, told: str, run: Run) -> None:
     result = run("migrate", "default-1", option, value)
 
-    assert result.exit_code == Ending.USAGE
+    assert result.exit_code == ExitCode.USAGE
     assert told in " ".join(result.stderr.replace("│", " ").split())
 
 
@@ -177,7 +177,7 @@ def test_compare_shows_the_variants_side_by_side(tmp_path: Path, run: Run) -> No
 
     result = run("compare", "--file", str(file))
 
-    assert result.exit_code == Ending.GOOD
+    assert result.exit_code == ExitCode.GOOD
     told = list(lines(result.stdout))
     assert told[0] == "comparison default-c1: completed"
     for variant in ("hacdbs", "software", "faults"):
@@ -198,7 +198,7 @@ def test_compare_prints_the_services_own_answer(
 def test_compare_takes_a_preset(run: Run) -> None:
     result = run("compare", "--preset", "never_converges", "--json")
 
-    assert result.exit_code == Ending.NEGATIVE
+    assert result.exit_code == ExitCode.NEGATIVE
     assert [row["status"] for row in json.loads(result.stdout)["rows"]] == ["cancelled"] * 3
 
 
@@ -214,7 +214,7 @@ def test_compare_takes_a_preset(run: Run) -> None:
 def test_compare_wants_a_file_or_a_preset(arguments: list[str], told: str, run: Run) -> None:
     result = run("compare", *arguments)
 
-    assert result.exit_code == Ending.USAGE
+    assert result.exit_code == ExitCode.USAGE
     assert told in result.stderr
 
 
@@ -234,7 +234,7 @@ def test_waiting_for_a_migration_in_vain_ends_in_5(writing: Vm, run: Run) -> Non
     result = run("wait", "--migration", "default-m1", "--timeout", "0")
     migration.cancel()
 
-    assert result.exit_code == Ending.NOT_IN_TIME
+    assert result.exit_code == ExitCode.NOT_IN_TIME
     assert "after 0 s" in result.stderr
 
 
@@ -244,7 +244,7 @@ def test_a_long_wait_asks_again(writing: Vm, run: Run, monkeypatch: pytest.Monke
 
     result = run("wait", "--migration", migration.migration_id)
 
-    assert result.exit_code == Ending.GOOD
+    assert result.exit_code == ExitCode.GOOD
 
 
 def iteration(number: int, **figures: int) -> Iteration:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import Client
 from hacdbs_sim.scenarios.builtin import load, names
 from tests.unit.cli.commands.conftest import Run, RunJson
@@ -49,7 +49,7 @@ def test_show_prints_what_run_reads(tmp_path: Path, run: Run, run_json: RunJson)
 
     assert yaml.safe_load(told) == load("lost-interrupt")
     assert run_json("scenario", "show", "lost-interrupt")["scenario"] == "lost-interrupt"
-    assert run("scenario", "run", str(path)).exit_code == Ending.GOOD
+    assert run("scenario", "run", str(path)).exit_code == ExitCode.GOOD
 
 
 def test_run_plays_one_that_ships_in_a_session_of_its_own(client: Client, run: Run) -> None:
@@ -57,7 +57,7 @@ def test_run_plays_one_that_ships_in_a_session_of_its_own(client: Client, run: R
 
     result = run("scenario", "run", "lost-interrupt")
 
-    assert result.exit_code == Ending.GOOD
+    assert result.exit_code == ExitCode.GOOD
     assert result.stdout.splitlines()[-1].strip() == "lost-interrupt: passed"
     assert sessions(client) == before
 
@@ -73,14 +73,14 @@ def test_run_prints_the_services_own_answer(file: Path, run_json: RunJson) -> No
 
 
 def test_run_reads_stdin(run: Run) -> None:
-    assert run("scenario", "run", "-", stdin=GOOD).exit_code == Ending.GOOD
+    assert run("scenario", "run", "-", stdin=GOOD).exit_code == ExitCode.GOOD
 
 
 def test_run_keeps_the_session_that_is_asked_for(client: Client, file: Path, run: Run) -> None:
     first = run("scenario", "run", str(file), "--session", "default")
     outcome = run("scenario", "outcome")
 
-    assert (first.exit_code, outcome.exit_code) == (Ending.GOOD, Ending.GOOD)
+    assert (first.exit_code, outcome.exit_code) == (ExitCode.GOOD, ExitCode.GOOD)
     assert outcome.stdout == first.stdout
     assert client.session().scenario().scenario == "mine"
 
@@ -102,7 +102,7 @@ def test_a_failed_scenario_ends_in_1_with_what_is_not_as_expected(
 
     result = run("scenario", "run", str(file))
 
-    assert result.exit_code == Ending.NEGATIVE
+    assert result.exit_code == ExitCode.NEGATIVE
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "step 0 /body/newly_dirty must be what was expected 2 1" in lines
     assert lines[-1] == "mine: failed"
@@ -115,7 +115,7 @@ def test_a_file_that_is_refused_is_told_line_by_line(client: Client, file: Path,
 
     result = run("scenario", "run", str(file))
 
-    assert result.exit_code == Ending.REFUSED
+    assert result.exit_code == ExitCode.REFUSED
     assert f"{file}:5: /vms/0/memslots/0/slot: must be an integer" in result.stderr
     assert sessions(client) == before
 
@@ -125,7 +125,7 @@ def test_a_refusal_of_the_core_is_told_by_its_line_too(file: Path, run: Run) -> 
 
     result = run("scenario", "run", str(file), "--json")
 
-    assert result.exit_code == Ending.REFUSED
+    assert result.exit_code == ExitCode.REFUSED
     assert f"{file}:5: /vms/0/memslots/0/guest_phys_addr" in result.stderr
     assert json.loads(result.stdout)["code"] == "invalid_argument"
 
@@ -133,14 +133,14 @@ def test_a_refusal_of_the_core_is_told_by_its_line_too(file: Path, run: Run) -> 
 def test_a_session_that_is_not_there_is_told(file: Path, run: Run) -> None:
     result = run("scenario", "run", str(file), "--session", "none")
 
-    assert result.exit_code == Ending.REFUSED
+    assert result.exit_code == ExitCode.REFUSED
     assert "no_such_session" in result.stderr
 
 
 def test_a_name_that_does_not_ship_is_told(run: Run) -> None:
     result = run("scenario", "run", "none")
 
-    assert result.exit_code == Ending.REFUSED
+    assert result.exit_code == ExitCode.REFUSED
     assert "no_such_scenario" in result.stderr
 
 
@@ -149,7 +149,7 @@ def test_a_bad_file_is_told_with_its_line(file: Path, run: Run) -> None:
 
     result = run("scenario", "run", str(file))
 
-    assert result.exit_code == Ending.USAGE
+    assert result.exit_code == ExitCode.USAGE
     assert f"{file}:" in result.stderr
 
 
@@ -157,7 +157,7 @@ def test_run_waits_for_the_migration(run: Run, run_json: RunJson) -> None:
     told = run("scenario", "run", "clear-before-copy-loses-nothing")
     report = run_json("scenario", "run", "clear-before-copy-loses-nothing")["migration"]
 
-    assert told.exit_code == Ending.GOOD
+    assert told.exit_code == ExitCode.GOOD
     assert ["lost", "pages", "0"] in [line.split() for line in told.stdout.splitlines()]
     assert report["status"] == "completed"
 
@@ -167,7 +167,7 @@ def test_a_migration_that_fails_its_scenario_is_told(file: Path, run: Run) -> No
 
     result = run("scenario", "run", str(file))
 
-    assert result.exit_code == Ending.NEGATIVE
+    assert result.exit_code == ExitCode.NEGATIVE
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "migration /verification/lost_pages must be what was expected 3 0" in lines
 
@@ -177,7 +177,7 @@ def test_a_migration_that_is_refused_is_told(file: Path, run: Run) -> None:
 
     result = run("scenario", "run", str(file))
 
-    assert result.exit_code == Ending.NEGATIVE
+    assert result.exit_code == ExitCode.NEGATIVE
     assert "the migration was refused: slots must be memslots of the VM" in result.stdout
 
 
@@ -187,5 +187,5 @@ def test_outcome_of_one_that_runs_is_no_failure(client: Client, run: Run) -> Non
 
     result = run("scenario", "outcome")
 
-    assert result.exit_code == Ending.GOOD
+    assert result.exit_code == ExitCode.GOOD
     assert result.stdout.splitlines()[-1].strip() == "mine: running"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from hacdbs_sim.cli import cli
 from hacdbs_sim.cli.commands import trace
-from hacdbs_sim.cli.exit_codes import Ending
+from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.traces.recording import SHIPPED, Recording, recording_of
 
 LACKEY = Path(__file__).parents[2] / "traces" / "true.lackey"
@@ -109,7 +109,7 @@ def test_what_cannot_be_used_is_named(
 
     result = run(*arguments)
 
-    assert result.exit_code == Ending.USAGE
+    assert result.exit_code == ExitCode.USAGE
     assert told in result.stderr
     assert not (tmp_path / "x.npz").exists()
 
@@ -121,7 +121,7 @@ def test_record_says_plainly_where_the_kernel_cannot(
 
     result = run("record", "-o", tmp_path / "x.npz", "--pid", "1")
 
-    assert result.exit_code == Ending.NEGATIVE
+    assert result.exit_code == ExitCode.NEGATIVE
     assert "this kernel keeps no soft-dirty bits" in result.stderr
     assert "trace import" in result.stderr
 
@@ -134,7 +134,7 @@ def test_record_names_a_process_that_is_not_there(
 
     result = run("record", "-o", tmp_path / "x.npz", "--pid", str(2**22 + 1))
 
-    assert result.exit_code == Ending.USAGE
+    assert result.exit_code == ExitCode.USAGE
     assert "there is no process 4194305" in result.stderr
 
 
