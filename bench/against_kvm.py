@@ -15,7 +15,7 @@ from bench.rows import Figures, Row, compare
 from bench.service import Service, slot_of
 from bench.wire import OCTETS, as_json, request
 from hacdbs_sim.sim.actions import Gfns, GuestWrite, MachineConfig, SetMemoryRegion
-from hacdbs_sim.sim.base.units import GIB
+from hacdbs_sim.model.units import GIB
 from hacdbs_sim.sim.machine import Machine
 
 _IOCTL: Final = "real KVM's ioctl"

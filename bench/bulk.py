@@ -14,7 +14,7 @@ from bench.rows import Figures, Row, compare
 from bench.service import Service
 from bench.serving import BITMAP_BYTES
 from bench.wire import OCTETS, as_json, request
-from hacdbs_sim.sim.base.units import GIB
+from hacdbs_sim.model.units import GIB
 
 ACTIONS: Final = 1_000
 

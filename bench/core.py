@@ -24,7 +24,7 @@ from hacdbs_sim.sim.actions import (
     PageRanges,
     SetMemoryRegion,
 )
-from hacdbs_sim.sim.base.units import GIB, entries_per_array
+from hacdbs_sim.model.units import GIB, entries_per_array
 from hacdbs_sim.sim.machine import Machine
 
 PAGE_SIZE = 4096

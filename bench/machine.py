@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.kernel_loop import compiler_version
-from hacdbs_sim.sim.base.units import GIB
+from hacdbs_sim.model.units import GIB
 from tests.oracle.kvm import why_unusable
 
 PACKAGES: Final = ("numpy", "fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools")

@@ -13,7 +13,7 @@ from bench.core import PAGE_SIZE, CoreSlot
 from bench.goals import at_most
 from bench.rows import Figures, Row, Spread
 from bench.service import ROOT, rss_bytes, service
-from hacdbs_sim.sim.base.units import GIB, KIB
+from hacdbs_sim.model.units import GIB, KIB
 
 WARMING_VMS: Final = 100
 

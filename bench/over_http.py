@@ -11,7 +11,7 @@ from bench.rounds import Effort, Side, nothing, waiting
 from bench.rows import Figures, Row, compare, rate
 from bench.service import Service, slot_of
 from bench.wire import Crowd, as_json, request
-from hacdbs_sim.sim.base.units import GIB
+from hacdbs_sim.model.units import GIB
 
 CONNECTIONS: Final = 16
 BURST: Final = 256

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.rows import SkippedError
-from hacdbs_sim.sim.base.units import GIB, MIB
+from hacdbs_sim.model.units import GIB, MIB
 from tests.oracle import guest
 from tests.oracle.kvm import (
     CAP_MANUAL_DIRTY_LOG_PROTECT2,

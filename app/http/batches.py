@@ -15,8 +15,8 @@ from hacdbs_sim.sim.actions import (
     RunGuest,
     SetCpuOnline,
 )
-from hacdbs_sim.sim.base.errors import KvmError
-from hacdbs_sim.sim.base.units import PAGES_PER_WORD
+from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.model.units import PAGES_PER_WORD
 
 from ..service.cost_estimate import INLINE_WORK, WORK_PER_ACTION, WORK_PER_GFN, WORK_PER_RANGE
 from ..service.fleet import Vm

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.base.errors import InvalidArgumentError, KvmError
+from hacdbs_sim.model.errors import InvalidArgumentError, KvmError
 
 Words = NDArray[np.uint64]
 

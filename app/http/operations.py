@@ -33,7 +33,7 @@ from hacdbs_sim.sim.actions import (
     SetManualProtect,
     SetMemoryRegion,
 )
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 
 from ..service.cost_estimate import work_of, work_of_copy, work_of_listing, work_of_look

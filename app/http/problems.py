@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from hacdbs_sim.sim.base import errors as kvm
-from hacdbs_sim.sim.base.errors import Errno, KvmError
+from hacdbs_sim.model.errors import Errno, KvmError
 from hacdbs_sim.vmm import errors as vmm
 
 from ..service import errors as fleet

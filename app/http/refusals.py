@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hacdbs_sim.sim.base import errors as kvm
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.vmm import errors as vmm
 
 from ..service import errors as fleet

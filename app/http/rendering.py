@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 from starlette.requests import Request
 
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 
 from ..service.errors import SetupRefusedError
 from .problems import Refusal, Site, kvm_document, refusal_document

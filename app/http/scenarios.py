@@ -13,7 +13,7 @@ import orjson
 from pydantic_core import from_json
 from starlette.requests import Request
 
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.vmm import MigrationStatus
 
 from ..service.budget import Account

@@ -7,7 +7,7 @@ import orjson
 
 from hacdbs_sim.scenarios.builtin import names, text_of
 from hacdbs_sim.scenarios.reading import BadDocumentError, explain, parse
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 
 from ..service.errors import SetupRefusedError
 from ..service.fleet import DEFAULT_SESSION, Fleet

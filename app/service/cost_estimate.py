@@ -25,8 +25,8 @@ from hacdbs_sim.sim.actions import (
     SetMemoryRegion,
     Zipf,
 )
-from hacdbs_sim.sim.base.errors import NoSuchMemslotError
-from hacdbs_sim.sim.base.units import PAGES_PER_WORD
+from hacdbs_sim.model.errors import NoSuchMemslotError
+from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.guest.running import MAX_SLICES, WRITES_PER_SLICE
 from hacdbs_sim.sim.machine import Machine
 

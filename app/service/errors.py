@@ -1,6 +1,6 @@
 """What the fleet refuses by itself, beside what the simulated KVM refuses."""
 
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 
 
 class FleetError(KvmError):

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from hacdbs_sim.sim.actions import AddWorkload, ArmFault, MachineConfig, SetMemoryRegion
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 
 from .budget import StateBudget

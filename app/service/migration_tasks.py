@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hacdbs_sim.sim.base.units import PAGES_PER_WORD
+from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.guest.versions import BYTES_A_PAGE
 from hacdbs_sim.vmm import MigrationSpec, MigrationStatus, Precopy, Report
 from hacdbs_sim.vmm.report import Reason, Refused

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from hacdbs_sim.sim.actions import AccessOutcome, Gfns, GuestWrite
-from hacdbs_sim.sim.base.words import Words
+from hacdbs_sim.model.words import Words
 
 from .vm_runtime import VmRuntime
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar, overload
 
 from hacdbs_sim.sim import actions as a
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 
 from .budget import Account, StateBudget

@@ -23,8 +23,8 @@ from hacdbs_sim.sim.arm64.faults import (
 )
 from hacdbs_sim.sim.arm64.hacdbs import UnitStatus, UnitView
 from hacdbs_sim.sim.arm64.stage2 import Stage2Run
-from hacdbs_sim.sim.base.pages import Gfns, PageRanges, PageSet
-from hacdbs_sim.sim.base.units import KIB
+from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
+from hacdbs_sim.model.units import KIB
 from hacdbs_sim.sim.guest.clock import ClockView
 from hacdbs_sim.sim.guest.costs import KNOBS, CostModel, Knob
 from hacdbs_sim.sim.guest.patterns import HotSet, Moving, Pattern, Sequential, Uniform, Zipf

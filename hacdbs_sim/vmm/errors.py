@@ -1,6 +1,6 @@
 """What a migration is refused for, beside what the simulated KVM refuses."""
 
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 
 
 class InvalidMigrationError(KvmError):

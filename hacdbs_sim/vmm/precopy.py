@@ -15,7 +15,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 from hacdbs_sim.vmm.report import (
     Iteration,

@@ -12,8 +12,8 @@ from typing import Final, Protocol, cast, overload
 import numpy as np
 
 from hacdbs_sim.sim import actions as a
-from hacdbs_sim.sim.base.errors import KvmError, TooManyWritesError
-from hacdbs_sim.sim.base.words import WORD_BITS, Words, fill_first, popcount, words_for
+from hacdbs_sim.model.errors import KvmError, TooManyWritesError
+from hacdbs_sim.model.words import WORD_BITS, Words, fill_first, popcount, words_for
 from hacdbs_sim.sim.guest.versions import Versions
 from hacdbs_sim.sim.machine import Machine
 from hacdbs_sim.vmm.errors import SlotChangedError

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from hacdbs_sim.sim.actions import Action, MemslotFlags, MemslotView
-from hacdbs_sim.sim.base.errors import check_within
-from hacdbs_sim.sim.base.words import WORD_BITS
+from hacdbs_sim.model.errors import check_within
+from hacdbs_sim.model.words import WORD_BITS
 from hacdbs_sim.sim.machine import Machine
 from hacdbs_sim.vmm.errors import InvalidMigrationError
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.base.words import WORD_BITS, Words
+from hacdbs_sim.model.words import WORD_BITS, Words
 from hacdbs_sim.sim.guest.versions import Versions
 
 MAX_LOST_RANGES: Final = 256

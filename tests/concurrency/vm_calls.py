@@ -34,7 +34,7 @@ from hacdbs_sim.sim.actions import (
     SetMemoryRegion,
     UnitStatus,
 )
-from hacdbs_sim.sim.base.errors import Errno
+from hacdbs_sim.model.errors import Errno
 from tests.bounds.calls import Answer
 from tests.support.building import gfns, ranges
 from tests.support.scalar_model import Refused, ScalarMachine

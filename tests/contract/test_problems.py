@@ -20,7 +20,7 @@ from app.http.schemas.batch import BatchIn
 from app.http.schemas.vms import VmIn
 from app.main import create_app
 from app.settings import LogFormat, Settings
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 
 pytestmark = pytest.mark.anyio
 

@@ -24,7 +24,7 @@ from hacdbs_sim.sim.actions import (
     SetManualProtect,
     SetMemoryRegion,
 )
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 from tests.oracle import guest, kvm
 from tests.oracle.answers import Answer

@@ -20,7 +20,7 @@ from hacdbs_sim.sim.actions import (
     UnitStatus,
 )
 from hacdbs_sim.sim.arm64.regions import stage2_of
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.guest.trace import TracePlan
 from hacdbs_sim.sim.machine import Machine
 from tests.property.invariant import Invariant

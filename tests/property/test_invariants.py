@@ -40,7 +40,7 @@ from hacdbs_sim.sim.actions import (
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.arm64.stage2 import Stage2
 from hacdbs_sim.sim.arm64.sysregs import Hacdbsbr
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 from tests.property import invariants_of_calls as calls
 from tests.property import invariants_of_guest as guest

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hacdbs_sim.sim.actions import Action, DirtyLogOutcome, LeafState, MachineConfig, Stage2Run
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 from tests.support.scalar_model import Refused, ScalarMachine
 

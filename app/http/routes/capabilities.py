@@ -4,7 +4,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from hacdbs_sim.sim.base.units import MAX_IPA_BITS, MAX_VCPUS, PAGE_SIZES_BYTES, leaf_sizes_bytes
+from hacdbs_sim.model.units import MAX_IPA_BITS, MAX_VCPUS, PAGE_SIZES_BYTES, leaf_sizes_bytes
 
 from ...service.limits import (
     MAX_FAULTS_PER_VM,

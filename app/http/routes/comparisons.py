@@ -6,7 +6,7 @@ from fastapi import Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.vmm.errors import InvalidMigrationError
 
 from ...service.errors import SetupRefusedError

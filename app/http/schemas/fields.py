@@ -13,7 +13,7 @@ from annotated_types import Ge, Le, MultipleOf
 from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from hacdbs_sim.sim.base.units import GIB, KIB, MIB
+from hacdbs_sim.model.units import GIB, KIB, MIB
 from hacdbs_sim.sim.machine import MAX_BINS
 
 MAX_JSON_INTEGER: Final = (1 << 53) - 1

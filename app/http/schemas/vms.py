@@ -13,7 +13,7 @@ from hacdbs_sim.sim.actions import (
     SetEagerSplitChunkSize,
     SetManualProtect,
 )
-from hacdbs_sim.sim.base.units import KIB, MAX_CPUS, MAX_IPA_BITS, MAX_VCPUS, MIN_IPA_BITS
+from hacdbs_sim.model.units import KIB, MAX_CPUS, MAX_IPA_BITS, MAX_VCPUS, MIN_IPA_BITS
 
 from ...service.fleet import DEFAULT_SESSION, Vm, VmSpec
 from ...service.limits import MAX_FAULTS_PER_VM, MAX_WORKLOADS_PER_VM

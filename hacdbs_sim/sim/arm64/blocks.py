@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hacdbs_sim.sim.arm64.descriptor import Leaf
-from hacdbs_sim.sim.base.words import WORD_BITS, WordMask, Words, mask_of_ranges
+from hacdbs_sim.model.words import WORD_BITS, WordMask, Words, mask_of_ranges
 
 Blocks = NDArray[np.intp]
 """Numbers of blocks, ascending without repeats; 0 is the slot's first whole block."""

@@ -13,7 +13,7 @@ from enum import IntEnum, StrEnum
 from typing import Final
 
 from hacdbs_sim.sim.base.bits import Bits
-from hacdbs_sim.sim.base.units import PAGE_LEVEL
+from hacdbs_sim.model.units import PAGE_LEVEL
 
 VALID: Final = Bits(0, 0)
 TYPE: Final = Bits(1, 1)

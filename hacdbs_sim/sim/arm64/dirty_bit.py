@@ -24,9 +24,9 @@ from hacdbs_sim.sim.arm64.hacdbs import Unit, UnitStatus
 from hacdbs_sim.sim.arm64.leaf_cleaning import Splitting
 from hacdbs_sim.sim.arm64.stage2 import Stage2
 from hacdbs_sim.sim.arm64.sysregs import ErrReason
-from hacdbs_sim.sim.base.errors import Errno
-from hacdbs_sim.sim.base.units import BLOCK_SIZES_BYTES, PAGE_LEVEL, entries_per_array
-from hacdbs_sim.sim.base.words import WordMask
+from hacdbs_sim.model.errors import Errno
+from hacdbs_sim.model.units import BLOCK_SIZES_BYTES, PAGE_LEVEL, entries_per_array
+from hacdbs_sim.model.words import WordMask
 from hacdbs_sim.sim.kvm.dirty_bitmap import LogWindow
 from hacdbs_sim.sim.kvm.hook import (
     AcceleratorOutcome,

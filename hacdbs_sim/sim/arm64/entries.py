@@ -7,7 +7,7 @@ and their counts of set bits, and prefix sums are taken only in the tile that ho
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.base.words import (
+from hacdbs_sim.model.words import (
     WORD_BITS,
     WordMask,
     Words,

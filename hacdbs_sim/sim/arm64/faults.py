@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from hacdbs_sim.sim.base.errors import (
+from hacdbs_sim.model.errors import (
     GfnBeyondIpaSpaceError,
     NoSuchCpuError,
     NoSuchFaultError,

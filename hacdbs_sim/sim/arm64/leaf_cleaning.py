@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from hacdbs_sim.sim.arm64.blocks import BlockLevel, Blocks
 from hacdbs_sim.sim.arm64.descriptor import Leaf
 from hacdbs_sim.sim.arm64.leaves import Leaves
-from hacdbs_sim.sim.base.units import PAGE_LEVEL
-from hacdbs_sim.sim.base.words import (
+from hacdbs_sim.model.units import PAGE_LEVEL
+from hacdbs_sim.model.words import (
     ALL_ONES,
     WordMask,
     Words,

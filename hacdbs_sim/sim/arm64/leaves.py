@@ -11,8 +11,8 @@ from typing import Final
 
 from hacdbs_sim.sim.arm64.blocks import BlockLevel
 from hacdbs_sim.sim.arm64.descriptor import READ_ONLY, READ_WRITE, WRITABLE_DIRTY, Leaf
-from hacdbs_sim.sim.base.units import BLOCK_SIZES_BYTES
-from hacdbs_sim.sim.base.words import (
+from hacdbs_sim.model.units import BLOCK_SIZES_BYTES
+from hacdbs_sim.model.words import (
     WordMask,
     Words,
     drop_bits,

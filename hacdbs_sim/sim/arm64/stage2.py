@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from hacdbs_sim.sim.arm64.descriptor import LeafState, leaf_descriptor
 from hacdbs_sim.sim.arm64.leaf_cleaning import CleanableLeaves
 from hacdbs_sim.sim.arm64.leaf_faults import FaultingLeaves
-from hacdbs_sim.sim.base.units import BLOCK_SIZES_BYTES, PAGE_LEVEL
-from hacdbs_sim.sim.base.words import ALL_ONES, WORD_BITS, words_for
+from hacdbs_sim.model.units import BLOCK_SIZES_BYTES, PAGE_LEVEL
+from hacdbs_sim.model.words import ALL_ONES, WORD_BITS, words_for
 
 
 @dataclass(frozen=True, slots=True)

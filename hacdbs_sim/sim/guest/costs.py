@@ -8,8 +8,8 @@ measured in the open. Costs are sums of counts times knobs, rounded down to nano
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Protocol
 
-from hacdbs_sim.sim.base.errors import InvalidArgumentError, check_within
-from hacdbs_sim.sim.base.words import words_for
+from hacdbs_sim.model.errors import InvalidArgumentError, check_within
+from hacdbs_sim.model.words import words_for
 from hacdbs_sim.sim.guest.clock import PS_PER_NS
 from hacdbs_sim.sim.kvm.accesses import AccessOutcome
 from hacdbs_sim.sim.kvm.hook import AcceleratorOutcome, AcceleratorReport

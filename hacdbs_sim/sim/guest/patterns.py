@@ -19,7 +19,7 @@ from typing import ClassVar, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.base.errors import InvalidWorkloadError
+from hacdbs_sim.model.errors import InvalidWorkloadError
 from hacdbs_sim.sim.guest.draws import HALF, LOWER, below, draws
 from hacdbs_sim.sim.guest.trace import Trace
 from hacdbs_sim.sim.guest.zipf import zipf_table

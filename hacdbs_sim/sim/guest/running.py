@@ -11,13 +11,13 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from hacdbs_sim.sim.base.errors import (
+from hacdbs_sim.model.errors import (
     InvalidArgumentError,
     NoSuchWorkloadError,
     TooManyWritesError,
     check_within,
 )
-from hacdbs_sim.sim.base.pages import Gfns
+from hacdbs_sim.model.pages import Gfns
 from hacdbs_sim.sim.guest.clock import MAX_NOW_NS, ClockView, GuestClock
 from hacdbs_sim.sim.guest.costs import CostModel
 from hacdbs_sim.sim.guest.draws import derived_seed

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.base.errors import InvalidWorkloadError
+from hacdbs_sim.model.errors import InvalidWorkloadError
 
 MAX_COPIES: Final = 4096
 MAX_RECORDS: Final = 1 << 24

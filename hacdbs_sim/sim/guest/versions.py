@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.base.pages import Gfns, PageRanges, PageSet
+from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
 from hacdbs_sim.sim.kvm.memslots import Memslots
 
 Versions: TypeAlias = NDArray[np.uint32]

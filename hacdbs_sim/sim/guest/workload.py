@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Self
 
-from hacdbs_sim.sim.base.errors import InvalidWorkloadError, check_within
+from hacdbs_sim.model.errors import InvalidWorkloadError, check_within
 from hacdbs_sim.sim.guest.patterns import PagesOf, Pattern, Uniform
 from hacdbs_sim.sim.guest.trace import Trace
 

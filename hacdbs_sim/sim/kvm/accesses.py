@@ -11,9 +11,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from hacdbs_sim.sim.base.errors import GfnBeyondIpaSpaceError
-from hacdbs_sim.sim.base.pages import Gfns, PageRanges, PageSet
-from hacdbs_sim.sim.base.words import WordMask, mask_of_page, tiles_of, tiles_of_range
+from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError
+from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
+from hacdbs_sim.model.words import WordMask, mask_of_page, tiles_of, tiles_of_range
 from hacdbs_sim.sim.kvm.memslots import Memslot, Memslots
 from hacdbs_sim.sim.kvm.mmu import Faults
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hacdbs_sim.sim.base import words
-from hacdbs_sim.sim.base.words import (
+from hacdbs_sim.model.words import (
     CountedMask,
     WordMask,
     Words,

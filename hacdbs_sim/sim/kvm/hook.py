@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from hacdbs_sim.sim.base.errors import Errno
-from hacdbs_sim.sim.base.words import WordMask
+from hacdbs_sim.model.errors import Errno
+from hacdbs_sim.model.words import WordMask
 from hacdbs_sim.sim.kvm.dirty_bitmap import LogWindow
 
 

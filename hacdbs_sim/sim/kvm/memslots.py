@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
-from hacdbs_sim.sim.base.errors import (
+from hacdbs_sim.model.errors import (
     MemslotChangedError,
     MemslotOverlapError,
     NoDirtyLogError,

@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple, Protocol
 
-from hacdbs_sim.sim.base.words import WordMask
+from hacdbs_sim.model.words import WordMask
 
 
 class Faults(NamedTuple):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import STRICT, IntFlag
 from typing import Final
 
-from hacdbs_sim.sim.base.errors import InvalidArgumentError
-from hacdbs_sim.sim.base.units import leaf_sizes_bytes
+from hacdbs_sim.model.errors import InvalidArgumentError
+from hacdbs_sim.model.units import leaf_sizes_bytes
 
 NR_MEMSLOTS: Final = 32767
 """KVM_CAP_NR_MEMSLOTS; ids are 0..32766."""

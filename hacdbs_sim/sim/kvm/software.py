@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from hacdbs_sim.sim.base.words import WordMask, spans
+from hacdbs_sim.model.words import WordMask, spans
 from hacdbs_sim.sim.kvm.dirty_bitmap import LogWindow
 from hacdbs_sim.sim.kvm.hook import DirtyCleaner
 

@@ -5,8 +5,8 @@ from hacdbs_sim.sim.actions import (
     MANUAL_PROTECT_ENABLE,
     MachineConfig,
 )
-from hacdbs_sim.sim.base.errors import InvalidArgumentError, check_within
-from hacdbs_sim.sim.base.units import (
+from hacdbs_sim.model.errors import InvalidArgumentError, check_within
+from hacdbs_sim.model.units import (
     MAX_CPUS,
     MAX_IPA_BITS,
     MAX_VCPUS,

@@ -4,7 +4,7 @@ from hacdbs_sim.sim import actions as a
 from hacdbs_sim.sim.arm64.dirty_bit import AcceleratedClear, ClearConfig
 from hacdbs_sim.sim.arm64.faults import FaultBoard, FaultCall
 from hacdbs_sim.sim.arm64.regions import stage2_of
-from hacdbs_sim.sim.base.errors import CopyToUserError
+from hacdbs_sim.model.errors import CopyToUserError
 from hacdbs_sim.sim.kvm import dirty_log
 from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap
 from hacdbs_sim.sim.kvm.memslots import Memslot, Memslots

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import assert_never
 
 from hacdbs_sim.sim import actions as a
-from hacdbs_sim.sim.base.errors import NoSuchVcpuError
-from hacdbs_sim.sim.base.pages import PageSet
+from hacdbs_sim.model.errors import NoSuchVcpuError
+from hacdbs_sim.model.pages import PageSet
 from hacdbs_sim.sim.guest.running import Guest
 from hacdbs_sim.sim.guest.versions import BYTES_A_PAGE, PageVersions, Versions
 from hacdbs_sim.sim.kvm import accesses

@@ -21,7 +21,7 @@ from hacdbs_sim.sim.arm64.descriptor import (
 )
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.arm64.stage2 import Stage2
-from hacdbs_sim.sim.base.words import WORD_BITS, Words, words_for
+from hacdbs_sim.model.words import WORD_BITS, Words, words_for
 from hacdbs_sim.sim.kvm.memslots import Memslot
 
 MAX_BINS: Final = 8_192

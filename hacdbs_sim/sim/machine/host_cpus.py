@@ -1,7 +1,7 @@
 """The host's CPUs, each with its HACDBS unit, and whose turn it is."""
 
 from hacdbs_sim.sim.arm64.hacdbs import Unit, UnitView
-from hacdbs_sim.sim.base.errors import LastCpuError, NoSuchCpuError
+from hacdbs_sim.model.errors import LastCpuError, NoSuchCpuError
 
 
 class HostCpus:

@@ -15,14 +15,14 @@ from hacdbs_sim.sim.arm64.dirty_bit import ClearConfig
 from hacdbs_sim.sim.arm64.faults import FaultBoard, FaultBounds
 from hacdbs_sim.sim.arm64.regions import Stage2Regions
 from hacdbs_sim.sim.arm64.stage2 import Stage2
-from hacdbs_sim.sim.base.errors import (
+from hacdbs_sim.model.errors import (
     GfnBeyondIpaSpaceError,
     MemslotsPresentError,
 )
-from hacdbs_sim.sim.base.units import (
+from hacdbs_sim.model.units import (
     entries_per_array,
 )
-from hacdbs_sim.sim.base.words import Words, words_for
+from hacdbs_sim.model.words import Words, words_for
 from hacdbs_sim.sim.guest.versions import Versions
 from hacdbs_sim.sim.kvm.memslots import MemslotChange, Memslots, RegionPlan
 from hacdbs_sim.sim.kvm.region import (

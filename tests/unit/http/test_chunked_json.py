@@ -14,7 +14,7 @@ from app.http.problems import Refusal
 from app.http.schemas.accesses import PagesIn
 from app.http.schemas.dirty_log import ClearIn
 from hacdbs_sim.sim.actions import Bitmap, PageRanges
-from hacdbs_sim.sim.base.errors import InvalidArgumentError
+from hacdbs_sim.model.errors import InvalidArgumentError
 
 
 def told(read: Callable[[], Any]) -> tuple[Any, ...] | None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.http import codec
-from hacdbs_sim.sim.base.errors import InvalidArgumentError
+from hacdbs_sim.model.errors import InvalidArgumentError
 
 pages = st.lists(
     st.one_of(st.integers(0, 255), st.sampled_from([0, 63, 64, 127, 128, 255])), max_size=80

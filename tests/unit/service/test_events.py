@@ -28,7 +28,7 @@ from hacdbs_sim.sim.actions import (
     SetCpuOnline,
     SetMemoryRegion,
 )
-from hacdbs_sim.sim.base.errors import CopyToUserError, LastCpuError
+from hacdbs_sim.model.errors import CopyToUserError, LastCpuError
 from tests.support.building import gfns
 
 pytestmark = pytest.mark.anyio

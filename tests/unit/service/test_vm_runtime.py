@@ -23,7 +23,7 @@ from hacdbs_sim.sim.actions import (
     PageRanges,
     SetMemoryRegion,
 )
-from hacdbs_sim.sim.base.errors import BeyondIpaSpaceError, CopyToUserError, MemslotChangedError
+from hacdbs_sim.model.errors import BeyondIpaSpaceError, CopyToUserError, MemslotChangedError
 from hacdbs_sim.sim.machine import Machine
 
 pytestmark = pytest.mark.anyio

@@ -24,7 +24,7 @@ from hacdbs_sim.sim.actions import (
     WorkloadSpec,
     Zipf,
 )
-from hacdbs_sim.sim.base.errors import InvalidWorkloadError
+from hacdbs_sim.model.errors import InvalidWorkloadError
 from hacdbs_sim.sim.machine import Machine
 
 MS = 10**6

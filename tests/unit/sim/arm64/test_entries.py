@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hacdbs_sim.sim.arm64.entries import Entries
-from hacdbs_sim.sim.base.words import WordMask, mask_of_pages
+from hacdbs_sim.model.words import WordMask, mask_of_pages
 from tests.support.building import pages_of
 
 DENSE = [page for page in range(64, 320) if page % 3]

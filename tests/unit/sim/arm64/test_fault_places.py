@@ -14,7 +14,7 @@ from hacdbs_sim.sim.actions import (
     LastHit,
     LogOp,
 )
-from hacdbs_sim.sim.base.errors import Errno
+from hacdbs_sim.model.errors import Errno
 from tests.support.building import (
     MIB,
     arm,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hacdbs_sim.sim.actions import FaultType, LogOp
-from hacdbs_sim.sim.base.errors import KvmError, NoSuchFaultError
+from hacdbs_sim.model.errors import KvmError, NoSuchFaultError
 from tests.support.building import arm, machine
 
 SENSELESS = "senseless_fault"

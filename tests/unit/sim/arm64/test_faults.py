@@ -20,7 +20,7 @@ from hacdbs_sim.sim.actions import (
     SetMemoryRegion,
 )
 from hacdbs_sim.sim.arm64.faults import ArmedFault, draw
-from hacdbs_sim.sim.base.errors import NoSuchFaultError
+from hacdbs_sim.model.errors import NoSuchFaultError
 from tests.support.building import LOG, arm, clear, get, machine, write
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hacdbs_sim.sim.actions import (
     MachineConfig,
     SoftwareReport,
 )
-from hacdbs_sim.sim.base.errors import InvalidArgumentError
+from hacdbs_sim.model.errors import InvalidArgumentError
 from hacdbs_sim.sim.machine import Machine
 
 PRIMES = CostModel(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hacdbs_sim.sim.actions import HotSet, Moving, Pattern, Sequential, Uniform, Zipf
-from hacdbs_sim.sim.base.errors import InvalidWorkloadError
+from hacdbs_sim.model.errors import InvalidWorkloadError
 from hacdbs_sim.sim.guest.draws import derived_seed, draws
 from hacdbs_sim.sim.guest.trace import Trace
 from hacdbs_sim.sim.guest.zipf import ZipfTable, zipf_table

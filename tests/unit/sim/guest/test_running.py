@@ -34,7 +34,7 @@ from hacdbs_sim.sim.actions import (
     Writer,
     Zipf,
 )
-from hacdbs_sim.sim.base.errors import (
+from hacdbs_sim.model.errors import (
     InvalidArgumentError,
     InvalidWorkloadError,
     KvmError,
@@ -43,7 +43,7 @@ from hacdbs_sim.sim.base.errors import (
     NoSuchWorkloadError,
     TooManyWritesError,
 )
-from hacdbs_sim.sim.base.units import KIB
+from hacdbs_sim.model.units import KIB
 from hacdbs_sim.sim.guest.running import MAX_WRITES_PER_RUN, WRITES_PER_SLICE
 from hacdbs_sim.sim.machine import Machine
 

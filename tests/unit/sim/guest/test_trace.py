@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.sim.base.errors import InvalidWorkloadError
+from hacdbs_sim.model.errors import InvalidWorkloadError
 from hacdbs_sim.sim.guest.trace import MAX_RECORDS, Trace, TracePlan
 
 

@@ -16,8 +16,8 @@ from hacdbs_sim.sim.actions import (
     SetMemoryRegion,
     TrackVersions,
 )
-from hacdbs_sim.sim.base.errors import NoSuchMemslotError
-from hacdbs_sim.sim.base.units import KIB
+from hacdbs_sim.model.errors import NoSuchMemslotError
+from hacdbs_sim.model.units import KIB
 from hacdbs_sim.sim.guest.versions import FEW_RANGES
 from hacdbs_sim.sim.machine import Machine
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hacdbs_sim.sim.actions import Burst, Sequential, Trace, WorkloadSpec, Zipf
-from hacdbs_sim.sim.base.errors import InvalidWorkloadError
+from hacdbs_sim.model.errors import InvalidWorkloadError
 from hacdbs_sim.sim.guest.workload import Workload
 from tests.support import scalar_workloads as scalar
 

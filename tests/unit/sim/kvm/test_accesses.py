@@ -14,7 +14,7 @@ from hacdbs_sim.sim.actions import (
     SetManualProtect,
     SetMemoryRegion,
 )
-from hacdbs_sim.sim.base.errors import GfnBeyondIpaSpaceError, NoSuchVcpuError
+from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, NoSuchVcpuError
 from tests.support.building import (
     GIB,
     LOG,

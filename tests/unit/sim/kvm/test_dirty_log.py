@@ -17,7 +17,7 @@ from hacdbs_sim.sim.actions import (
     SetMemoryRegion,
     SoftwareReport,
 )
-from hacdbs_sim.sim.base.errors import CopyToUserError, KvmError, NoSuchCpuError
+from hacdbs_sim.model.errors import CopyToUserError, KvmError, NoSuchCpuError
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     LOG,

@@ -12,7 +12,7 @@ from hacdbs_sim.sim.actions import (
     SetManualProtect,
     SetMemoryRegion,
 )
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     GIB,

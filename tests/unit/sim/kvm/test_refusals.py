@@ -13,7 +13,7 @@ from hacdbs_sim.sim.actions import (
     PageSet,
     SetMemoryRegion,
 )
-from hacdbs_sim.sim.base.errors import KvmError
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import LOG, MIB, READONLY, bitmap, gfns, machine, ranges
 

@@ -15,7 +15,7 @@ from hacdbs_sim.sim.actions import (
     LeafState,
     SetMemoryRegion,
 )
-from hacdbs_sim.sim.base.errors import NoSuchMemslotError
+from hacdbs_sim.model.errors import NoSuchMemslotError
 from hacdbs_sim.sim.machine import MAX_BINS, Heat, Machine
 from tests.support.building import LOG, MIB, gfns, machine, pages_of, ranges
 

@@ -17,7 +17,7 @@ from hacdbs_sim.sim.actions import (
     SetManualProtect,
     SetMemoryRegion,
 )
-from hacdbs_sim.sim.base.errors import (
+from hacdbs_sim.model.errors import (
     KvmError,
     LastCpuError,
     MemslotsPresentError,

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.base.pages import Gfns, PageSet
+from hacdbs_sim.model.pages import Gfns, PageSet
 
 Words = NDArray[np.uint64]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hacdbs_sim.sim.base import words as w
-from hacdbs_sim.sim.base.pages import Gfns, PageRanges
+from hacdbs_sim.model.pages import Gfns, PageRanges
 from tests.support.building import pages_of
 
 word_lists = st.lists(

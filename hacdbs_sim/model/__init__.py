@@ -1,0 +1,1 @@
+"""Every action, query, outcome, specification and report, declared once."""

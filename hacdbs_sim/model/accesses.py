@@ -1,0 +1,78 @@
+"""Accesses of guest and host to batches of guest frames."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hacdbs_sim.model.base import Action, Model
+from hacdbs_sim.model.kinds import Count
+from hacdbs_sim.model.pages import FramePages
+
+
+@dataclass(kw_only=True)
+class AccessOutcome(Model):
+    """What a batch of accesses did (docs/kernel.md S.2). Guest faults are counted by kind.
+
+    Attributes:
+        pages: Accesses, repeats counted.
+        newly_dirty: Pages that entered a dirty log.
+        translation_faults: Faults on an unmapped page.
+        permission_faults: Write faults on a leaf without write permission.
+        mmio_exits: Accesses that no slot takes, repeats counted: outside every slot, or a write to
+            a READONLY one. A host unmap has none.
+        block_splits: Blocks broken by a write fault while logging (lazy splits).
+        blocks_mapped: Block leaves made by a fault.
+    """
+
+    pages: Count = 0
+    newly_dirty: Count = 0
+    translation_faults: Count = 0
+    permission_faults: Count = 0
+    mmio_exits: Count = 0
+    block_splits: Count = 0
+    blocks_mapped: Count = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestWrite(Action[AccessOutcome]):
+    """Write pages as a vCPU.
+
+    Attributes:
+        vcpu: Which vCPU writes.
+    """
+
+    op: ClassVar[str] = "guest_write"
+
+    pages: FramePages
+    vcpu: Count = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestRead(Action[AccessOutcome]):
+    """Read pages as a vCPU.
+
+    Attributes:
+        vcpu: Which vCPU reads.
+    """
+
+    op: ClassVar[str] = "guest_read"
+
+    pages: FramePages
+    vcpu: Count = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostWrite(Action[AccessOutcome]):
+    """Write pages as the host kernel (kvm_write_guest, the vGIC): mark the log, leave stage 2 alone."""
+
+    op: ClassVar[str] = "host_write"
+
+    pages: FramePages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostUnmap(Action[AccessOutcome]):
+    """Unmap pages as an MMU notifier does, whole blocks included; leave the log alone."""
+
+    op: ClassVar[str] = "host_unmap"
+
+    pages: FramePages

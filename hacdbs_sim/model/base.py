@@ -1,0 +1,126 @@
+"""The seam: actions change a machine, queries look at it, a backend does both.
+
+Every operation is one dataclass, and what it returns is another, named by the type parameter. From
+these two follow JSON, validation, OpenAPI, the batch, schedules, scenarios and the client's results
+(docs/architecture.md).
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from hacdbs_sim.model.kinds import Count, schema_hook
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Model:
+    """A class of the model; its form on the wire is derived, never written.
+
+    Attributes:
+        op: The operation's one spelling, of an action or a query.
+        one_of: Sets of fields of which exactly one is given.
+        not_with: Pairs of fields that exclude each other.
+    """
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "ignore"}
+
+    one_of: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:  # noqa: ANN401
+        """Ask the hook, as pydantic asks each class."""
+        return schema_hook().class_core_schema(cls, source, handler)
+
+
+class Request(Model):
+    """What a caller sends: a field that it does not know is refused."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+
+class Operation(Request, Generic[T_co]):
+    """An action or a query.
+
+    Attributes:
+        op: Its one spelling: in a batch, as operationId, as the client's method.
+        ioctl: The ioctl that it stands for, if any.
+    """
+
+    __slots__ = ()
+    op: ClassVar[str]
+    ioctl: ClassVar[str | None] = None
+
+
+class Action(Operation[T_co]):
+    """Changes a machine; `Backend.perform` is the only way to."""
+
+    __slots__ = ()
+
+
+class Query(Operation[T_co]):
+    """Looks at a machine, and never changes it."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Estimate(Model):
+    """What an action will take, roughly.
+
+    Attributes:
+        work: Words of a bitmap gone through, or as much other work.
+        pages: Pages of all slots afterwards.
+        state_bytes: Bytes that the machine holds afterwards.
+    """
+
+    work: Count
+    pages: Count
+    state_bytes: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendInfo(Model):
+    """Which backend answers for a VM, and what it can do.
+
+    Attributes:
+        backend: Its name: `simulated`, `host_kvm`.
+        ops: The actions and queries that it performs; others are refused with
+            `not_supported_by_backend`.
+        unknown_fields: Fields of outcomes that it cannot know; they are null.
+    """
+
+    backend: str
+    ops: tuple[str, ...]
+    unknown_fields: tuple[str, ...] = ()
+
+
+class Backend(Protocol):
+    """A machine: simulated, or the host's own KVM."""
+
+    @property
+    def capabilities(self) -> BackendInfo:
+        """What this backend can do."""
+        ...
+
+    def perform(self, action: Action[T]) -> T:
+        """Change the machine, whole or not at all.
+
+        Raises:
+            KvmError: What userspace sees.
+        """
+        ...
+
+    def query(self, query: Query[T]) -> T:
+        """Look at the machine.
+
+        Raises:
+            KvmError: There is no such thing.
+        """
+        ...
+
+    def estimate(self, action: Action[Any]) -> Estimate:
+        """Estimate an action; may raise as `perform` would."""
+        ...

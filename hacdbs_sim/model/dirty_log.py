@@ -1,0 +1,199 @@
+"""The dirty log: get, clear and peek, and what accelerator and software did for them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Final
+
+from hacdbs_sim.model.base import Action, Model, Query
+from hacdbs_sim.model.errors import Errno
+from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Omitted, Page64, SlotId
+from hacdbs_sim.model.pages import LogBitmap, LogPages
+
+
+class AcceleratorOutcome(StrEnum):
+    """How a call of the hook ended."""
+
+    CLEANED = "cleaned"
+    DECLINED = "declined"
+    PARTIAL = "partial"
+
+
+class ErrorReason(StrEnum):
+    """Why a run of the unit was given up: ERR_REASON's names, or an interrupt that never came."""
+
+    STRUCTF = "STRUCTF"
+    IPAF = "IPAF"
+    IPAHACF = "IPAHACF"
+    LOST_INTERRUPT = "LOST_INTERRUPT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryError(Model):
+    """Where the unit stopped, and why.
+
+    Attributes:
+        reason: ERR_REASON's name, or LOST_INTERRUPT.
+        batch: The run, from 0.
+        index: The entry in its array.
+        gfn: That entry's frame; null after a whole array.
+    """
+
+    reason: ErrorReason
+    batch: Count
+    index: Count
+    gfn: Gfn | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTrace(Model):
+    """One run of the unit.
+
+    Attributes:
+        size: Entries in the array.
+        cleaned: Entries cleaned.
+        first_gfn: The first entry's frame.
+        last_gfn: The last entry's frame.
+        ttwl: The entries' translation table walk level.
+    """
+
+    size: Count
+    cleaned: Count
+    first_gfn: Gfn
+    last_gfn: Gfn
+    ttwl: Count
+
+
+@dataclass(slots=True, kw_only=True)
+class AcceleratorReport(Model):
+    """What the architecture's hook did before the software (docs/kernel.md S.1).
+
+    Attributes:
+        cpu: The host CPU that the call ran on.
+        outcome: How the call of the hook ended.
+        errno: What the hook returned where it declined or stopped early; userspace never sees it.
+        batches: Runs of the unit.
+        entries: Entries in their arrays.
+        cleaned: Entries that the unit cleaned.
+        requeued: Pages that went back to the log.
+        blocks_split: Blocks split before cleaning.
+        error: Where the unit stopped.
+        trace: The first runs, in order, where asked for.
+        trace_omitted: How many runs more there were.
+    """
+
+    cpu: Count
+    outcome: AcceleratorOutcome
+    errno: Errno | None = None
+    batches: Count = 0
+    entries: Count = 0
+    cleaned: Count = 0
+    requeued: Count = 0
+    blocks_split: Count = 0
+    error: EntryError | None = None
+    trace: Omitted[tuple[RunTrace, ...]] = None
+    trace_omitted: Omitted[Count] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftwareReport(Model):
+    """What the software loop did (docs/kernel.md S.2).
+
+    Attributes:
+        ran: Whether the loop ran at all (the hook returned an errno).
+        words: Words of the bitmap with something left to clean.
+        pages: Pages that it took from the log.
+        write_protected: Leaf descriptors whose S2AP[1] went from 1 to 0; a block is one.
+        blocks_split: Block leaves that became tables.
+    """
+
+    ran: Boolean = False
+    words: Count = 0
+    pages: Count = 0
+    write_protected: Count = 0
+    blocks_split: Count = 0
+
+
+NOT_RUN: Final = SoftwareReport()
+
+
+@dataclass(slots=True, kw_only=True)
+class DirtyLog(Model):
+    """A dirty log taken, cleared or looked at.
+
+    Attributes:
+        slot: The memslot.
+        first_page: Start of the window, in pages of the slot.
+        num_pages: Its length.
+        dirty_count: Pages returned; for a clear, pages removed from the log.
+        remaining_count: Pages left in the slot's log.
+        bitmap: The pages; a clear returns none.
+        accelerator: What the hardware did; null where the hook was not called (peek, get with
+            manual protect).
+        software: What software cleaning did.
+        flush_tlb: Whether the slot's TLB entries were flushed.
+    """
+
+    slot: SlotId
+    first_page: Count
+    num_pages: Count
+    dirty_count: Count
+    remaining_count: Count
+    bitmap: LogBitmap = None
+    accelerator: AcceleratorReport | None = None
+    software: SoftwareReport = NOT_RUN
+    flush_tlb: Boolean = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetDirtyLog(Action[DirtyLog]):
+    """KVM_GET_DIRTY_LOG (docs/kernel.md A.2).
+
+    Attributes:
+        slot: The memslot.
+        cpu: The host CPU that the call runs on; the online ones in turn if absent.
+        trace: Whether to list the unit's runs.
+    """
+
+    op: ClassVar[str] = "get_dirty_log"
+    ioctl: ClassVar[str | None] = "KVM_GET_DIRTY_LOG"
+
+    slot: SlotId
+    cpu: Count | None = None
+    trace: Boolean = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearDirtyLog(Action[DirtyLog]):
+    """KVM_CLEAR_DIRTY_LOG (docs/kernel.md A.3).
+
+    Attributes:
+        slot: The memslot.
+        first_page: Start of the window, in pages of the slot.
+        num_pages: Its length; to the slot's end if absent.
+        cpu: The host CPU that the call runs on; the online ones in turn if absent.
+        trace: Whether to list the unit's runs.
+    """
+
+    op: ClassVar[str] = "clear_dirty_log"
+    ioctl: ClassVar[str | None] = "KVM_CLEAR_DIRTY_LOG"
+
+    slot: SlotId
+    pages: LogPages
+    first_page: Page64 = 0
+    num_pages: Count | None = None
+    cpu: Count | None = None
+    trace: Boolean = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeekDirtyLog(Query[DirtyLog]):
+    """Look at a slot's dirty log without any side effect.
+
+    Attributes:
+        slot: The memslot.
+    """
+
+    op: ClassVar[str] = "peek_dirty_log"
+    ioctl: ClassVar[str | None] = "KVM_GET_DIRTY_LOG"
+
+    slot: SlotId

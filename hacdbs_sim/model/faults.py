@@ -1,0 +1,348 @@
+"""Fault injection: one class per type, so that a place which a type does not have cannot be given."""
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import ClassVar, Final, Literal, TypeAlias
+
+from hacdbs_sim.model.base import Action, Model, Query, Request
+from hacdbs_sim.model.kinds import (
+    Boolean,
+    Count,
+    Fraction,
+    Gfn,
+    ObjectId,
+    Omitted,
+    PositiveCount,
+    SlotId,
+)
+
+
+class FaultType(StrEnum):
+    """What can be made to go wrong (docs/kernel.md S.3)."""
+
+    STRUCTF = "structf"
+    IPAF = "ipaf"
+    IPAHACF = "ipahacf"
+    LOST_INTERRUPT = "lost_interrupt"
+    ENTRIES_ENOMEM = "entries_enomem"
+    UNIT_BUSY = "unit_busy"
+    SPLIT_ENOMEM = "split_enomem"
+    COPY_TO_USER = "copy_to_user"
+
+
+class LogOp(StrEnum):
+    """The calls that faults are considered in."""
+
+    GET = "get"
+    CLEAR = "clear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallWhen(Request):
+    """Which calls a fault is for; what is left out matches all.
+
+    Attributes:
+        op: Calls of get, or of clear.
+        slot: Calls on this memslot.
+        cpu: Calls on this host CPU.
+    """
+
+    op: Omitted[LogOp] = None
+    slot: Omitted[SlotId] = None
+    cpu: Omitted[Count] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetWhen(CallWhen):
+    """Which calls of get a fault is for."""
+
+    op: Omitted[Literal[LogOp.GET]] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunWhen(CallWhen):
+    """Which calls, and which run of the unit in them.
+
+    Attributes:
+        batch: The run, from 0.
+    """
+
+    batch: Omitted[Count] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockWhen(CallWhen):
+    """Which calls, and which block.
+
+    Attributes:
+        gfn: A guest frame of the block.
+    """
+
+    gfn: Omitted[Gfn] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryWhen(RunWhen):
+    """Which calls, and which entry: by run and index in its array, or by guest frame; not both.
+
+    Attributes:
+        index: The entry in its array.
+        gfn: The entry's guest frame.
+    """
+
+    not_with: ClassVar[tuple[tuple[str, str], ...]] = (("gfn", "batch"), ("gfn", "index"))
+
+    index: Omitted[Count] = None
+    gfn: Omitted[Gfn] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultFields(Model):
+    """When a fault counts, and when it fires.
+
+    Attributes:
+        enabled: Whether it counts at all.
+        probability: How likely it fires at an opportunity, drawn from the machine's seed.
+        after: Opportunities skipped at first.
+        every: Then each `every`-th counts.
+        times: Spent after so many hits; null: never.
+    """
+
+    enabled: Boolean = True
+    probability: Fraction = 1.0
+    after: Count = 0
+    every: PositiveCount = 1
+    times: PositiveCount | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastHit(Model):
+    """Where a fault last hit.
+
+    Attributes:
+        opportunity: Its number, from 1.
+        op: The call.
+        slot: The memslot.
+        cpu: The host CPU; null for a copy under manual protect.
+        batch: The run, where the type has one.
+        index: The entry, where the type has one.
+        gfn: Its guest frame, where the type has one.
+    """
+
+    opportunity: Count
+    op: LogOp
+    slot: SlotId
+    cpu: Count | None
+    batch: Count | None
+    index: Count | None
+    gfn: Gfn | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultInfo(FaultFields):
+    """An armed fault.
+
+    Attributes:
+        fault_id: f1, f2, ... in the order of arming.
+        type: What goes wrong.
+        when: Which calls, and where in them; only what was given.
+        opportunities: Calls that reached its site.
+        hits: How often it hit.
+        last_hit: Where it last did.
+    """
+
+    fault_id: str
+    type: FaultType
+    when: EntryWhen
+    opportunities: Count
+    hits: Count
+    last_hit: LastHit | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddFault(FaultFields, Action[FaultInfo]):
+    """Arm a fault; it takes effect at the next get or clear.
+
+    Attributes:
+        type: What goes wrong.
+        when: Which calls, and where in them.
+    """
+
+    op: ClassVar[str] = "add_fault"
+
+    type: FaultType
+    when: CallWhen = CallWhen()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddStructf(AddFault):
+    """Reading an entry of the array ends in an external abort; the unit stops there."""
+
+    type: Literal[FaultType.STRUCTF] = FaultType.STRUCTF
+    when: EntryWhen = EntryWhen()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddIpaf(AddFault):
+    """The stage-2 walk of an entry faults as if nothing were mapped; the unit stops there."""
+
+    type: Literal[FaultType.IPAF] = FaultType.IPAF
+    when: EntryWhen = EntryWhen()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddIpahacf(AddFault):
+    """An entry's leaf is neither writable-clean nor writable-dirty; the unit stops there."""
+
+    type: Literal[FaultType.IPAHACF] = FaultType.IPAHACF
+    when: EntryWhen = EntryWhen()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddLostInterrupt(AddFault):
+    """The interrupt of a run never comes; the watchdog reads INDEX and gives the unit up."""
+
+    type: Literal[FaultType.LOST_INTERRUPT] = FaultType.LOST_INTERRUPT
+    when: RunWhen = RunWhen()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddEntriesEnomem(AddFault):
+    """The hook has no buffer for entries and declines with ENOMEM."""
+
+    type: Literal[FaultType.ENTRIES_ENOMEM] = FaultType.ENTRIES_ENOMEM
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddUnitBusy(AddFault):
+    """The CPU's unit is in use, so the hook declines with EPERM."""
+
+    type: Literal[FaultType.UNIT_BUSY] = FaultType.UNIT_BUSY
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddSplitEnomem(AddFault):
+    """Splits of blocks fail for want of page tables: all of the call, or that of gfn's block."""
+
+    type: Literal[FaultType.SPLIT_ENOMEM] = FaultType.SPLIT_ENOMEM
+    when: BlockWhen = BlockWhen()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddCopyToUser(AddFault):
+    """The copy to userspace fails and the get returns EFAULT.
+
+    Without manual protect the bits that it took are gone.
+    """
+
+    type: Literal[FaultType.COPY_TO_USER] = FaultType.COPY_TO_USER
+    when: GetWhen = GetWhen()
+
+
+AnyFault: TypeAlias = (
+    AddStructf
+    | AddIpaf
+    | AddIpahacf
+    | AddLostInterrupt
+    | AddEntriesEnomem
+    | AddUnitBusy
+    | AddSplitEnomem
+    | AddCopyToUser
+)
+
+FAULTS: Final[dict[FaultType, type[AddFault]]] = {
+    FaultType.STRUCTF: AddStructf,
+    FaultType.IPAF: AddIpaf,
+    FaultType.IPAHACF: AddIpahacf,
+    FaultType.LOST_INTERRUPT: AddLostInterrupt,
+    FaultType.ENTRIES_ENOMEM: AddEntriesEnomem,
+    FaultType.UNIT_BUSY: AddUnitBusy,
+    FaultType.SPLIT_ENOMEM: AddSplitEnomem,
+    FaultType.COPY_TO_USER: AddCopyToUser,
+}
+"""The class of each type."""
+
+
+def when_class(kind: FaultType) -> type[CallWhen]:
+    """Return the class of a type's `when`."""
+    (when,) = (each.default for each in fields(FAULTS[kind]) if each.name == "when")
+    return type(when)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteFault(Action[FaultInfo]):
+    """Disarm a fault; a call in flight keeps the faults that it began with.
+
+    Attributes:
+        fault_id: Which.
+    """
+
+    op: ClassVar[str] = "delete_fault"
+
+    fault_id: ObjectId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteFaults(Action[None]):
+    """Disarm all faults."""
+
+    op: ClassVar[str] = "delete_faults"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetFault(Query[FaultInfo]):
+    """Show an armed fault.
+
+    Attributes:
+        fault_id: Which.
+    """
+
+    op: ClassVar[str] = "get_fault"
+
+    fault_id: ObjectId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListFaults(Query[tuple[FaultInfo, ...]]):
+    """List the armed faults, in the order of arming."""
+
+    op: ClassVar[str] = "list_faults"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountFaultHits(Query[dict[FaultType, Count]]):
+    """Count the hits so far by type, those of faults since disarmed included."""
+
+    op: ClassVar[str] = "count_fault_hits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultTypeInfo(Model):
+    """A type of fault.
+
+    Attributes:
+        type: Its name.
+        description: What it does.
+        ops: The calls that it is considered in.
+        when: The fields that its `when` may have.
+    """
+
+    type: FaultType
+    description: str
+    ops: tuple[LogOp, ...]
+    when: tuple[str, ...]
+
+
+def _type_info(kind: FaultType) -> FaultTypeInfo:
+    when = when_class(kind)
+    is_get = when is GetWhen
+    return FaultTypeInfo(
+        type=kind,
+        description=" ".join((FAULTS[kind].__doc__ or "").split()),
+        ops=(LogOp.GET,) if is_get else tuple(LogOp),
+        when=tuple(each.name for each in fields(when)),
+    )
+
+
+FAULT_TYPES: Final = tuple(map(_type_info, FaultType))
+"""All types."""

@@ -1,0 +1,131 @@
+"""Memslots: KVM_SET_USER_MEMORY_REGION (docs/kernel.md A.1)."""
+
+from dataclasses import dataclass
+from enum import STRICT, IntFlag, StrEnum
+from typing import Annotated, ClassVar
+
+from hacdbs_sim.model.base import Action, Model, Query
+from hacdbs_sim.model.kinds import Address, Count, Form, Gfn, Kind, Size, SlotId
+
+
+class MemslotFlags(IntFlag, boundary=STRICT):
+    """KVM_MEM_* flags of a slot; an unknown bit is EINVAL."""
+
+    NONE = 0
+    LOG_DIRTY_PAGES = 1
+    READONLY = 2
+
+
+Flags = Annotated[int, Kind(Form.FLAGS, flags=MemslotFlags)]
+"""Raw in an action, so that an unknown bit can be refused as the kernel refuses it."""
+
+
+class MemslotChange(StrEnum):
+    """enum kvm_mr_change, and `none` for a call that changes nothing."""
+
+    CREATE = "create"
+    MOVE = "move"
+    FLAGS_ONLY = "flags_only"
+    NONE = "none"
+    DELETE = "delete"
+
+
+@dataclass(kw_only=True)
+class MemslotInfo(Model):
+    """A memslot.
+
+    Attributes:
+        slot: Its number.
+        guest_phys_addr: Where it begins in the guest.
+        memory_size: Its length.
+        userspace_addr: Where it is backed.
+        flags: Its KVM_MEM_* flags.
+        backing: Size of the pages that back it.
+        base_gfn: Its first guest frame.
+        npages: Its length in pages.
+        dirty_count: Pages in its dirty log; null where it keeps none.
+    """
+
+    slot: SlotId
+    guest_phys_addr: Address
+    memory_size: Size
+    userspace_addr: Address
+    flags: Flags
+    backing: Size
+    base_gfn: Gfn
+    npages: Count
+    dirty_count: Count | None
+
+    @property
+    def is_logging(self) -> bool:
+        """Whether the slot keeps a dirty log."""
+        return bool(self.flags & MemslotFlags.LOG_DIRTY_PAGES)
+
+
+@dataclass(kw_only=True)
+class ChangedMemslot(MemslotInfo):
+    """A memslot, and what the call did to it; after a delete it echoes the request, with 0 pages.
+
+    Attributes:
+        change: enum kvm_mr_change.
+    """
+
+    change: MemslotChange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMemslot(Action[ChangedMemslot]):
+    """KVM_SET_USER_MEMORY_REGION: create, move, change flags, or (memory_size 0) delete.
+
+    Attributes:
+        slot: Its number.
+        guest_phys_addr: Where it begins in the guest.
+        memory_size: Its length; 0 deletes the slot.
+        userspace_addr: Where it is backed; guest_phys_addr if absent.
+        flags: KVM_MEM_* flags.
+        backing: Size of the backing's pages; page_size if absent.
+    """
+
+    op: ClassVar[str] = "set_memslot"
+    ioctl: ClassVar[str | None] = "KVM_SET_USER_MEMORY_REGION"
+
+    slot: SlotId
+    guest_phys_addr: Address
+    memory_size: Size
+    userspace_addr: Address | None = None
+    flags: Flags = 0
+    backing: Size | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteMemslot(Action[ChangedMemslot]):
+    """KVM_SET_USER_MEMORY_REGION with a size of 0: delete a slot.
+
+    Attributes:
+        slot: Its number.
+    """
+
+    op: ClassVar[str] = "delete_memslot"
+    ioctl: ClassVar[str | None] = "KVM_SET_USER_MEMORY_REGION"
+
+    slot: SlotId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetMemslot(Query[MemslotInfo]):
+    """Show a memslot.
+
+    Attributes:
+        slot: Its number.
+    """
+
+    op: ClassVar[str] = "get_memslot"
+
+    slot: SlotId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListMemslots(Query[tuple[MemslotInfo, ...]]):
+    """List the memslots, ascending by slot number."""
+
+    op: ClassVar[str] = "list_memslots"

@@ -1,0 +1,66 @@
+"""All actions and queries, by name: a test asks every backend for a handler of each."""
+
+from typing import Any, Final
+
+from hacdbs_sim.model import (
+    accesses,
+    cpus,
+    dirty_log,
+    faults,
+    guest,
+    memslots,
+    stage2,
+    vms,
+    workloads,
+)
+from hacdbs_sim.model.base import Action, Query
+
+ACTIONS: Final[tuple[type[Action[Any]], ...]] = (
+    accesses.GuestWrite,
+    accesses.GuestRead,
+    accesses.HostWrite,
+    accesses.HostUnmap,
+    dirty_log.GetDirtyLog,
+    dirty_log.ClearDirtyLog,
+    memslots.SetMemslot,
+    memslots.DeleteMemslot,
+    cpus.SetCpu,
+    *faults.FAULTS.values(),
+    faults.DeleteFault,
+    faults.DeleteFaults,
+    workloads.AddSequential,
+    workloads.AddUniform,
+    workloads.AddHotSet,
+    workloads.AddZipf,
+    workloads.AddMoving,
+    workloads.AddReplay,
+    workloads.AddIntervals,
+    workloads.DeleteWorkload,
+    workloads.DeleteWorkloads,
+    guest.AdvanceClock,
+    guest.RunGuest,
+    guest.TrackVersions,
+    vms.UpdateVm,
+)
+
+QUERIES: Final[tuple[type[Query[Any]], ...]] = (
+    memslots.GetMemslot,
+    memslots.ListMemslots,
+    dirty_log.PeekDirtyLog,
+    cpus.GetCpu,
+    cpus.ListCpus,
+    faults.GetFault,
+    faults.ListFaults,
+    faults.CountFaultHits,
+    workloads.GetWorkload,
+    workloads.ListWorkloads,
+    guest.GetClock,
+    guest.GetPageVersions,
+    guest.GetLastVersion,
+    stage2.GetStage2,
+    stage2.GetHeat,
+    vms.GetConfig,
+    vms.GetCounters,
+    vms.GetFootprint,
+    vms.GetGenerations,
+)

@@ -1,0 +1,130 @@
+"""Stage 2 as it can be looked at: runs of equal leaves, and heat maps."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hacdbs_sim.model.base import Model, Query
+from hacdbs_sim.model.kinds import Count, Gfn, PositiveCount, Register, SlotId, whole
+from hacdbs_sim.model.pages import CountsForm, equal_arrays
+
+MAX_BINS: Final = 8_192
+
+Counts = Annotated[NDArray[np.int64], CountsForm()]
+Bins = Annotated[int, whole(1, MAX_BINS)]
+
+
+class LeafState(StrEnum):
+    """What a leaf descriptor permits (docs/kernel.md B.5)."""
+
+    UNMAPPED = "unmapped"
+    READ_ONLY = "read_only"
+    READ_WRITE = "read_write"
+    WRITABLE_CLEAN = "writable_clean"
+    WRITABLE_DIRTY = "writable_dirty"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage2Run(Model):
+    """Neighbouring pages equal in level and state.
+
+    Attributes:
+        gfn: The first page.
+        count: How many pages.
+        level: The leaf's lookup level; null where nothing is mapped.
+        state: What the leaf permits.
+        descriptor: The leaf descriptor that translates the first page; 0x0 where nothing is mapped.
+    """
+
+    gfn: Gfn
+    count: Count
+    level: Count | None
+    state: LeafState
+    descriptor: Register
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage2Page(Model):
+    """A part of stage 2: runs by gfn, and where to go on.
+
+    Attributes:
+        runs: Runs of equal pages.
+        next_gfn: The frame to go on from; null at the end.
+    """
+
+    runs: tuple[Stage2Run, ...]
+    next_gfn: Gfn | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetStage2(Query[Stage2Page]):
+    """Show a range of guest frames as runs of pages equal in level and state.
+
+    Attributes:
+        gfn: The first frame.
+        count: How many frames; the range is cut at the end of the IPA space, its default.
+        limit: At most so many runs.
+    """
+
+    op: ClassVar[str] = "get_stage2"
+
+    gfn: Gfn = 0
+    count: Count | None = None
+    limit: PositiveCount = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Heat(Model):
+    """Pages of a slot by bin: how many are dirty, and in which state of stage 2.
+
+    Attributes:
+        slot: The memslot.
+        npages: Its pages.
+        bins: How many bins.
+        pages_per_bin: Pages of a bin; the last one may have fewer.
+        dirty: Pages in the dirty log, by bin; null where the slot keeps none.
+        unmapped: Pages without a leaf, by bin. The five states of a bin add up to its pages.
+        read_only: Pages under a read-only leaf.
+        read_write: Pages under a plain writable leaf (DBM 0).
+        writable_clean: Pages under a writable-clean leaf.
+        writable_dirty: Pages under a writable-dirty leaf.
+    """
+
+    slot: SlotId
+    npages: Count
+    bins: Count
+    pages_per_bin: Count
+    dirty: Counts | None
+    unmapped: Counts
+    read_only: Counts
+    read_write: Counts
+    writable_clean: Counts
+    writable_dirty: Counts
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Heat):
+            return NotImplemented
+        return all(
+            equal_arrays(getattr(self, name), getattr(other, name)) for name in self.__slots__
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.slot, self.npages, self.bins))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetHeat(Query[Heat]):
+    """Show a slot as a heat map of at most so many bins.
+
+    Attributes:
+        slot: The memslot.
+        bins: The most bins; from 64 pages on a bin is made of whole words.
+    """
+
+    op: ClassVar[str] = "get_heat"
+
+    slot: SlotId
+    bins: Bins = 1_024

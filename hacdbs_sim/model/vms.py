@@ -1,0 +1,224 @@
+"""Virtual machines: how they are made, changed and shown."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Final
+
+from annotated_types import Len
+
+from hacdbs_sim.model.base import Action, Model, Query, Request
+from hacdbs_sim.model.costs import CostModel
+from hacdbs_sim.model.faults import AnyFault, FaultInfo
+from hacdbs_sim.model.kinds import (
+    MAX_SLOT,
+    Boolean,
+    Count,
+    CpuCount,
+    IpaBits,
+    Label,
+    ManualProtect,
+    PageSize,
+    Size,
+    VcpuCount,
+)
+from hacdbs_sim.model.memslots import MemslotInfo, SetMemslot
+from hacdbs_sim.model.sessions import DEFAULT_SESSION, SessionId
+from hacdbs_sim.model.units import KIB
+from hacdbs_sim.model.workloads import AnyWorkload, WorkloadInfo
+
+MAX_FAULTS_PER_VM: Final = 1_000
+MAX_WORKLOADS_PER_VM: Final = 64
+
+MANUAL_PROTECT_ENABLE: Final = 1
+MANUAL_PROTECT_AND_INIT_SET: Final = 3
+
+
+class KernelProfile(StrEnum):
+    """Which kernel is simulated: the posted patch with its defects mended, or as it was posted."""
+
+    FIXED = "fixed"
+    V1 = "v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features(Request):
+    """What the simulated hardware and kernel have.
+
+    Attributes:
+        dbm: Writable leaves get DBM (KVM_PGTABLE_S2_DBM).
+        hacdbs: The kernel is built with the hook.
+    """
+
+    dbm: Boolean = True
+    hacdbs: Boolean = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmConfig(Request):
+    """What a VM is made of.
+
+    Attributes:
+        page_size: The granule.
+        ipa_bits: Width of its intermediate physical addresses.
+        vcpus: Its vCPUs.
+        cpus: The host's CPUs, each with a HACDBS unit.
+        features: What the simulated hardware and kernel have.
+        manual_dirty_log_protect2: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
+        eager_split_chunk_size: KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE; 0 is off.
+        kernel: Which kernel is simulated.
+        seed: Of all that is drawn.
+        costs: The cost model, picoseconds by name; what is left out keeps its default.
+    """
+
+    page_size: PageSize = 4 * KIB
+    ipa_bits: IpaBits = 40
+    vcpus: VcpuCount = 1
+    cpus: CpuCount = 4
+    features: Features = Features()
+    manual_dirty_log_protect2: ManualProtect = 0
+    eager_split_chunk_size: Size = 0
+    kernel: KernelProfile = KernelProfile.FIXED
+    seed: Count = 0
+    costs: CostModel = field(default_factory=CostModel)
+
+    @property
+    def protects_manually(self) -> bool:
+        """Whether a get is a copy, and clears clean (kvm->manual_dirty_log_protect)."""
+        return bool(self.manual_dirty_log_protect2 & MANUAL_PROTECT_ENABLE)
+
+    @property
+    def initially_set(self) -> bool:
+        """Whether logs begin full, and gets and clears split (manual protect and init-set)."""
+        return self.manual_dirty_log_protect2 == MANUAL_PROTECT_AND_INIT_SET
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmSpec(VmConfig):
+    """A VM to make with its slots, faults and workloads: all of it, or nothing.
+
+    Attributes:
+        name: A label.
+        memslots: Its memslots.
+        faults: Faults to arm.
+        workloads: What writes by itself.
+    """
+
+    name: Label = ""
+    memslots: Annotated[tuple[SetMemslot, ...], Len(0, MAX_SLOT + 1)] = ()
+    faults: Annotated[tuple[AnyFault, ...], Len(0, MAX_FAULTS_PER_VM)] = ()
+    workloads: Annotated[tuple[AnyWorkload, ...], Len(0, MAX_WORKLOADS_PER_VM)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateVm(VmSpec):
+    """A VM to make in a session.
+
+    Attributes:
+        session_id: The session.
+    """
+
+    session_id: SessionId = DEFAULT_SESSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmInfo(VmConfig):
+    """A VM.
+
+    Attributes:
+        vm_id: `{session_id}-{n}`, never reused before a reset.
+        name: Its label.
+        session_id: Its session.
+        memslots: Its memslots, by number.
+        faults: Its armed faults, oldest first.
+        workloads: Its workloads, oldest first.
+        counters: What has been counted since it was made, by name.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = Model.__pydantic_config__
+
+    vm_id: str
+    name: str
+    session_id: str
+    memslots: tuple[MemslotInfo, ...]
+    faults: tuple[FaultInfo, ...]
+    workloads: tuple[WorkloadInfo, ...]
+    counters: dict[str, Count]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateVm(Action[None]):
+    """Set a capability (KVM_ENABLE_CAP; docs/kernel.md A.4, A.6): one at a time.
+
+    Attributes:
+        manual_dirty_log_protect2: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, 1 or 3.
+        eager_split_chunk_size: KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE: 0 or a leaf size.
+    """
+
+    op: ClassVar[str] = "update_vm"
+    ioctl: ClassVar[str | None] = "KVM_ENABLE_CAP"
+    one_of: ClassVar[tuple[str, ...]] = ("manual_dirty_log_protect2", "eager_split_chunk_size")
+
+    manual_dirty_log_protect2: ManualProtect | None = None
+    eager_split_chunk_size: Size | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetConfig(Query[VmConfig]):
+    """Return the configuration, with the two capabilities as they are now."""
+
+    op: ClassVar[str] = "get_config"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetCounters(Query[dict[str, Count]]):
+    """Return what has been counted since the VM was made, by name."""
+
+    op: ClassVar[str] = "get_counters"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint(Model):
+    """What a machine holds.
+
+    Attributes:
+        pages: Guest pages in all slots.
+        state_bytes: Bytes of planes, bitmaps, workloads and versions for them.
+    """
+
+    pages: Count
+    state_bytes: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetFootprint(Query[Footprint]):
+    """Return what the machine holds."""
+
+    op: ClassVar[str] = "get_footprint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generations(Model):
+    """How often settings have changed: equal, nothing has.
+
+    Attributes:
+        capabilities: How often capabilities were set.
+        memslots: How often memslots changed.
+        slot: The memslots' generation in which the slot asked for became what it is; null if absent.
+    """
+
+    capabilities: Count
+    memslots: Count
+    slot: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetGenerations(Query[Generations]):
+    """Return the generations of the settings, for entity tags.
+
+    Attributes:
+        slot: A memslot to ask for.
+    """
+
+    op: ClassVar[str] = "get_generations"
+
+    slot: Count | None = None

@@ -1,0 +1,358 @@
+"""Workloads: what writes by itself whenever the guest runs; one class per kind."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+
+from annotated_types import Ge, Le
+
+from hacdbs_sim.model.base import Action, Model, Query, Request
+from hacdbs_sim.model.kinds import (
+    MAX_NS,
+    Boolean,
+    Count,
+    Fraction,
+    Nanoseconds,
+    ObjectId,
+    PositiveCount,
+    SlotId,
+    whole,
+)
+from hacdbs_sim.model.pages import IntervalPages
+
+MAX_WRITES_PER_SECOND: Final = 10**9
+MIN_EXPONENT: Final = 0.01
+MAX_EXPONENT: Final = 10.0
+MAX_COPIES: Final = 4096
+
+Rate = Annotated[int, whole(1, MAX_WRITES_PER_SECOND)]
+Exponent = Annotated[float, Ge(MIN_EXPONENT), Le(MAX_EXPONENT)]
+Copies = Annotated[int, whole(1, MAX_COPIES)]
+TraceName: TypeAlias = Literal["xz", "sqlite", "cc1"]
+
+
+class Writer(StrEnum):
+    """Who writes: a vCPU, or the host kernel (kvm_write_guest, as a virtual device does)."""
+
+    GUEST = "guest"
+    HOST = "host"
+
+
+class WorkloadKind(StrEnum):
+    """Which pages a workload writes, in which order (docs/workloads.md)."""
+
+    SEQUENTIAL = "sequential"
+    UNIFORM = "uniform"
+    HOT_SET = "hot_set"
+    ZIPF = "zipf"
+    MOVING = "moving"
+    REPLAY = "replay"
+    INTERVALS = "intervals"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst(Request):
+    """Writes for `on_ns`, then rests for `off_ns`, and so on.
+
+    Attributes:
+        on_ns: How long it writes.
+        off_ns: How long it rests.
+    """
+
+    on_ns: Nanoseconds
+    off_ns: Annotated[int, whole(0, MAX_NS)]
+
+    def time_on(self, time_ns: int) -> int:
+        """Return the nanoseconds of the first `time_ns` in which it writes."""
+        periods, within = divmod(time_ns, self.on_ns + self.off_ns)
+        return periods * self.on_ns + min(within, self.on_ns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadFields(Model):
+    """Where a workload writes, who writes, and when it rests.
+
+    Attributes:
+        slot: The memslot that it writes in.
+        first_page: Start of its window, in pages of the slot.
+        num_pages: Length of its window; to the slot's end if absent.
+        seed: Of its draws; made of the VM's seed and the workload's number if absent.
+        burst: When it rests; null: never.
+        writer: The guest, whose time is slowed by faults and throttling; or the host, whose is not.
+        vcpu: Which vCPU writes.
+    """
+
+    slot: SlotId
+    first_page: Count = 0
+    num_pages: PositiveCount | None = None
+    seed: Count | None = None
+    burst: Burst | None = None
+    writer: Writer = Writer.GUEST
+    vcpu: Count = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedFields(WorkloadFields):
+    """What writes at a rate.
+
+    Attributes:
+        writes_per_second: How often, while its writer runs.
+    """
+
+    writes_per_second: Rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceFields(WorkloadFields):
+    """What has its own times: the intervals of a trace.
+
+    Attributes:
+        interval_ns: How long an interval lasts.
+        loop: Whether it begins anew at its end; else it writes nothing more.
+        copies: So many play side by side, each in an equal part of the window.
+        scale: Whether it is stretched over its part.
+    """
+
+    interval_ns: Nanoseconds
+    loop: Boolean = True
+    copies: Copies = 1
+    scale: Boolean = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequential(TimedFields):
+    """Page after page, from the start again at the window's end."""
+
+    kind: Literal[WorkloadKind.SEQUENTIAL] = WorkloadKind.SEQUENTIAL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform(TimedFields):
+    """Each page as likely as any other."""
+
+    kind: Literal[WorkloadKind.UNIFORM] = WorkloadKind.UNIFORM
+
+
+@dataclass(frozen=True, kw_only=True)
+class HotSet(TimedFields):
+    """A share of the writes goes to a fraction of the pages, those at the window's start.
+
+    Attributes:
+        hot_fraction: Of the pages.
+        hot_share: Of the writes.
+    """
+
+    kind: Literal[WorkloadKind.HOT_SET] = WorkloadKind.HOT_SET
+    hot_fraction: Fraction = 0.1
+    hot_share: Fraction = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zipf(TimedFields):
+    """Rank k is written in proportion to k**-exponent; the ranks are scattered over the window.
+
+    Attributes:
+        exponent: Of Zipf's law.
+    """
+
+    kind: Literal[WorkloadKind.ZIPF] = WorkloadKind.ZIPF
+    exponent: Exponent = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moving(TimedFields):
+    """A working set whose start moves on every so many writes.
+
+    Attributes:
+        set_pages: Its size.
+        move_every_writes: After so many writes it moves.
+        step_pages: How far.
+    """
+
+    kind: Literal[WorkloadKind.MOVING] = WorkloadKind.MOVING
+    set_pages: PositiveCount
+    move_every_writes: PositiveCount
+    step_pages: PositiveCount = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay(TraceFields):
+    """A recorded program's writes: a trace that comes with the service.
+
+    Attributes:
+        trace: Its name.
+    """
+
+    kind: Literal[WorkloadKind.REPLAY] = WorkloadKind.REPLAY
+    trace: TraceName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Model):
+    """How far a workload has come.
+
+    Attributes:
+        workload_id: w1, w2, ... in the order in which they were added.
+        writes: Writes it has made so far.
+        skipped: Those of them whose page the slot no longer had.
+    """
+
+    workload_id: str
+    writes: Count
+    skipped: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequentialInfo(Sequential, Progress):
+    """A sequential workload on a VM."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformInfo(Uniform, Progress):
+    """A uniform workload on a VM."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HotSetInfo(HotSet, Progress):
+    """A workload with a hot set on a VM."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZipfInfo(Zipf, Progress):
+    """A workload after Zipf's law on a VM."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovingInfo(Moving, Progress):
+    """A workload whose working set moves, on a VM."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceProgress(Progress):
+    """How far a trace has come, and how much it has.
+
+    Attributes:
+        interval_count: Its intervals.
+        record_count: Page records in them.
+    """
+
+    interval_count: Count
+    record_count: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayInfo(Replay, TraceProgress):
+    """A recorded program's writes on a VM."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalsInfo(TraceFields, TraceProgress):
+    """A trace given in full on a VM; its pages are reported by their count."""
+
+    kind: Literal[WorkloadKind.INTERVALS] = WorkloadKind.INTERVALS
+
+
+WorkloadInfo: TypeAlias = (
+    SequentialInfo
+    | UniformInfo
+    | HotSetInfo
+    | ZipfInfo
+    | MovingInfo
+    | ReplayInfo
+    | IntervalsInfo
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddWorkload(WorkloadFields, Action[WorkloadInfo]):
+    """Give the guest, or the host beside it, something to write whenever the guest runs."""
+
+    op: ClassVar[str] = "add_workload"
+    kind: WorkloadKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddSequential(Sequential, AddWorkload):
+    """Add a workload that writes page after page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddUniform(Uniform, AddWorkload):
+    """Add a workload that writes each page as likely as any other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddHotSet(HotSet, AddWorkload):
+    """Add a workload with a hot set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddZipf(Zipf, AddWorkload):
+    """Add a workload after Zipf's law."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddMoving(Moving, AddWorkload):
+    """Add a workload whose working set moves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddReplay(Replay, AddWorkload):
+    """Add a trace that comes with the service."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddIntervals(TraceFields, AddWorkload):
+    """Add a trace given in full.
+
+    Attributes:
+        pages: The pages that each interval writes.
+    """
+
+    kind: Literal[WorkloadKind.INTERVALS] = WorkloadKind.INTERVALS
+    pages: IntervalPages
+
+
+AnyWorkload: TypeAlias = (
+    AddSequential | AddUniform | AddHotSet | AddZipf | AddMoving | AddReplay | AddIntervals
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteWorkload(Action[WorkloadInfo]):
+    """Take a workload off.
+
+    Attributes:
+        workload_id: Which.
+    """
+
+    op: ClassVar[str] = "delete_workload"
+
+    workload_id: ObjectId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteWorkloads(Action[None]):
+    """Take all workloads off."""
+
+    op: ClassVar[str] = "delete_workloads"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetWorkload(Query[WorkloadInfo]):
+    """Show a workload, and how far it has come.
+
+    Attributes:
+        workload_id: Which.
+    """
+
+    op: ClassVar[str] = "get_workload"
+
+    workload_id: ObjectId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListWorkloads(Query[tuple[WorkloadInfo, ...]]):
+    """List the workloads, in the order in which they were added."""
+
+    op: ClassVar[str] = "list_workloads"
