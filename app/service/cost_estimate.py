@@ -7,28 +7,11 @@ much as four words, being sorted and looked up.
 from collections.abc import Sequence
 from typing import Final
 
-from hacdbs_sim.sim.actions import (
-    Action,
-    AddWorkload,
-    ArmFault,
-    ClearDirtyLog,
-    GetDirtyLog,
-    Gfns,
-    GuestRead,
-    GuestWrite,
-    HostUnmap,
-    HostWrite,
-    MachineConfig,
-    PageRanges,
-    PageSet,
-    RunGuest,
-    SetMemoryRegion,
-    Zipf,
-)
 from hacdbs_sim.model.errors import NoSuchMemslotError
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.guest.running import MAX_SLICES, WRITES_PER_SLICE
 from hacdbs_sim.sim.machine import Machine
+from hacdbs_sim.model import Action, AddWorkload, ClearDirtyLog, GetDirtyLog, Gfns, GuestRead, GuestWrite, HostUnmap, HostWrite, PageRanges, PageSet, RunGuest, SetMemslot, VmConfig, Zipf
 
 INLINE_WORK: Final = 1 << 16
 """Work done on the event loop itself: about a millisecond. More goes to a worker thread."""
@@ -59,7 +42,7 @@ def work_of(machine: Machine, action: Action) -> int:  # noqa: PLR0911 - one ret
         case ClearDirtyLog():
             ranges = action.pages.first.size if isinstance(action.pages, PageRanges) else 0
             return work_of_look(machine) + WORK_PER_GFN * ranges
-        case SetMemoryRegion():
+        case SetMemslot():
             new_pages = action.memory_size // machine.config.page_size
             return WORK_PER_ACTION + max(machine.pages, new_pages) // PAGES_PER_WORD
         case RunGuest():
@@ -93,8 +76,8 @@ def work_of_listing(machine: Machine, slot: int) -> int:
 
 
 def work_of_making(
-    config: MachineConfig,
-    memslots: Sequence[SetMemoryRegion],
+    config: VmConfig,
+    memslots: Sequence[SetMemslot],
     others: Sequence[ArmFault | AddWorkload],
 ) -> int:
     """Estimate the work of making a machine with its slots, faults and workloads."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from hacdbs_sim.sim.actions import AddWorkload, ArmFault, MachineConfig, SetMemoryRegion
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 
@@ -36,6 +35,7 @@ from .migrations import Migrations
 from .scenarios import StandingScenario
 from .totals import Totals
 from .vm_runtime import VmRuntime
+from hacdbs_sim.model import AddWorkload, SetMemslot, VmConfig
 
 DEFAULT_SESSION: Final = "default"
 
@@ -54,8 +54,8 @@ class VmSpec:
 
     session_id: str
     name: str
-    config: MachineConfig
-    memslots: tuple[SetMemoryRegion, ...] = ()
+    config: VmConfig
+    memslots: tuple[SetMemslot, ...] = ()
     faults: tuple[ArmFault, ...] = ()
     workloads: tuple[AddWorkload, ...] = ()
 

@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import AccessOutcome, Gfns, GuestWrite
 from hacdbs_sim.model.words import Words
 
 from .vm_runtime import VmRuntime
+from hacdbs_sim.model import AccessOutcome, Gfns, GuestWrite
 
 _DIRTY: Final = 4
 _KINDS: Final = [
@@ -46,5 +46,5 @@ def write_each(runtime: VmRuntime, gfns: Words) -> list[AccessOutcome] | None:
     faults[np.unique(gfns, return_index=True)[1]] = True  # a page written again is writable by then
     faults &= ~was.writable
     kinds = (faults & ~was.mapped) + 2 * (faults & was.mapped) + _DIRTY * (faults & ~was.dirty)
-    runtime.perform(GuestWrite(Gfns(gfns)))
+    runtime.perform(GuestWrite(pages=Gfns(gfns)))
     return [_KINDS[kind] for kind in kinds.tolist()]

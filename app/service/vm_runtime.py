@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, TypeVar, overload
 
-from hacdbs_sim.sim import actions as a
+from hacdbs_sim import model as a
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 
@@ -80,21 +80,21 @@ class VmRuntime:
         self._tell = None
 
     @overload
-    def perform(self, action: a.SetMemoryRegion) -> a.MemslotOutcome: ...
+    def perform(self, action: a.SetMemslot) -> a.ChangedMemslot: ...
     @overload
     def perform(
         self, action: a.GuestWrite | a.GuestRead | a.HostWrite | a.HostUnmap
     ) -> a.AccessOutcome: ...
     @overload
-    def perform(self, action: a.GetDirtyLog | a.ClearDirtyLog) -> a.DirtyLogOutcome: ...
+    def perform(self, action: a.GetDirtyLog | a.ClearDirtyLog) -> a.DirtyLog: ...
     @overload
-    def perform(self, action: a.SetCpuOnline) -> a.UnitView: ...
+    def perform(self, action: a.SetCpu) -> a.CpuInfo: ...
     @overload
-    def perform(self, action: a.ArmFault | a.DisarmFault) -> a.FaultView: ...
+    def perform(self, action: a.ArmFault | a.DeleteFault) -> a.FaultInfo: ...
     @overload
-    def perform(self, action: a.AddWorkload | a.RemoveWorkload) -> a.WorkloadView: ...
+    def perform(self, action: a.AddWorkload | a.DeleteWorkload) -> a.WorkloadInfo: ...
     @overload
-    def perform(self, action: a.AdvanceClock) -> a.ClockView: ...
+    def perform(self, action: a.AdvanceClock) -> a.Clock: ...
     @overload
     def perform(self, action: a.RunGuest) -> a.GuestRun: ...
     @overload
@@ -107,24 +107,24 @@ class VmRuntime:
             case a.GuestWrite() | a.GuestRead() | a.HostWrite() | a.HostUnmap():
                 # As the last case, but first: a batch makes thousands, and each case costs.
                 return self.machine.perform(action)
-            case a.SetMemoryRegion():
+            case a.SetMemslot():
                 return self._set_memory_region(action)
             case a.AddWorkload():
                 return self._add_workload(action)
             case a.TrackVersions():
                 return self._holding(action, self.machine.footprint_after(action))
-            case a.RemoveWorkload():
+            case a.DeleteWorkload():
                 return self._remove_workload(action)
             case a.GetDirtyLog() | a.ClearDirtyLog():
                 return self._dirty_log(action)
             case a.ArmFault():
                 return self._arm_fault(action)
-            case a.SetCpuOnline():
+            case a.SetCpu():
                 return self._set_cpu_online(action)
             case _:
                 return self.machine.perform(action)
 
-    def _set_memory_region(self, action: a.SetMemoryRegion) -> a.MemslotOutcome:
+    def _set_memory_region(self, action: a.SetMemslot) -> a.ChangedMemslot:
         try:
             after = self.machine.footprint_after(action)
         except KvmError:
@@ -141,7 +141,7 @@ class VmRuntime:
             )
         return self._holding(action, after)
 
-    def _add_workload(self, action: a.AddWorkload) -> a.WorkloadView:
+    def _add_workload(self, action: a.AddWorkload) -> a.WorkloadInfo:
         if len(self.machine.workloads()) >= MAX_WORKLOADS_PER_VM:
             raise WorkloadLimitError(
                 f"the VM has {MAX_WORKLOADS_PER_VM} workloads, as many as one VM takes",
@@ -149,19 +149,19 @@ class VmRuntime:
             )
         return self._holding(action, self.machine.footprint_after(action))
 
-    def _remove_workload(self, action: a.RemoveWorkload) -> a.WorkloadView:
+    def _remove_workload(self, action: a.DeleteWorkload) -> a.WorkloadInfo:
         view = self.machine.perform(action)
         self._account.hold(self.machine.footprint.state_bytes)
         return view
 
     @overload
-    def _holding(self, action: a.SetMemoryRegion, after: a.Footprint) -> a.MemslotOutcome: ...
+    def _holding(self, action: a.SetMemslot, after: a.Footprint) -> a.ChangedMemslot: ...
     @overload
-    def _holding(self, action: a.AddWorkload, after: a.Footprint) -> a.WorkloadView: ...
+    def _holding(self, action: a.AddWorkload, after: a.Footprint) -> a.WorkloadInfo: ...
     @overload
     def _holding(self, action: a.TrackVersions, after: a.Footprint) -> None: ...
     def _holding(
-        self, action: a.SetMemoryRegion | a.AddWorkload | a.TrackVersions, after: a.Footprint
+        self, action: a.SetMemslot | a.AddWorkload | a.TrackVersions, after: a.Footprint
     ) -> object:
         """Perform what makes the machine hold more, or less, with the bytes for it taken first."""
         self._account.hold(after.state_bytes)
@@ -171,7 +171,7 @@ class VmRuntime:
             self._account.hold(self.machine.footprint.state_bytes)
             raise
 
-    def _dirty_log(self, action: a.GetDirtyLog | a.ClearDirtyLog) -> a.DirtyLogOutcome:
+    def _dirty_log(self, action: a.GetDirtyLog | a.ClearDirtyLog) -> a.DirtyLog:
         try:
             outcome = self.machine.perform(action)
         finally:
@@ -216,7 +216,7 @@ class VmRuntime:
         self._hits_told = {fault_id: view.hits for fault_id, view in views.items()}
 
     def _tell_fallback(
-        self, action: a.GetDirtyLog | a.ClearDirtyLog, outcome: a.DirtyLogOutcome
+        self, action: a.GetDirtyLog | a.ClearDirtyLog, outcome: a.DirtyLog
     ) -> None:
         hook = outcome.accelerator
         if hook is None or hook.outcome is a.AcceleratorOutcome.CLEANED:
@@ -239,14 +239,14 @@ class VmRuntime:
             },
         )
 
-    def _set_cpu_online(self, action: a.SetCpuOnline) -> a.UnitView:
+    def _set_cpu_online(self, action: a.SetCpu) -> a.CpuInfo:
         was_online = self.machine.cpu(action.cpu).online
         view = self.machine.perform(action)
         if view.online is not was_online:
             self._emit(EventType.CPU_CHANGED, {"cpu": view.cpu, "online": view.online})
         return view
 
-    def _arm_fault(self, action: a.ArmFault) -> a.FaultView:
+    def _arm_fault(self, action: a.ArmFault) -> a.FaultInfo:
         if len(self.machine.faults()) >= MAX_FAULTS_PER_VM:
             raise FaultLimitError(
                 f"the VM has {MAX_FAULTS_PER_VM} faults, as many as one VM takes",

@@ -265,8 +265,7 @@ FAULTS: Final[dict[FaultType, type[AddFault]]] = {
 
 def when_class(kind: FaultType) -> type[CallWhen]:
     """Return the class of a type's `when`."""
-    (when,) = (each.default for each in fields(FAULTS[kind]) if each.name == "when")
-    return type(when)
+    return type(FAULTS[kind]().when)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

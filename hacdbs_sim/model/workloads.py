@@ -253,13 +253,7 @@ class IntervalsInfo(TraceFields, TraceProgress):
 
 
 WorkloadInfo: TypeAlias = (
-    SequentialInfo
-    | UniformInfo
-    | HotSetInfo
-    | ZipfInfo
-    | MovingInfo
-    | ReplayInfo
-    | IntervalsInfo
+    SequentialInfo | UniformInfo | HotSetInfo | ZipfInfo | MovingInfo | ReplayInfo | IntervalsInfo
 )
 
 
@@ -316,6 +310,17 @@ class AddIntervals(TraceFields, AddWorkload):
 AnyWorkload: TypeAlias = (
     AddSequential | AddUniform | AddHotSet | AddZipf | AddMoving | AddReplay | AddIntervals
 )
+
+WORKLOADS: Final[tuple[type[AddWorkload], ...]] = (
+    AddSequential,
+    AddUniform,
+    AddHotSet,
+    AddZipf,
+    AddMoving,
+    AddReplay,
+    AddIntervals,
+)
+"""The class of each kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

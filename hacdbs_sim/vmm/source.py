@@ -11,7 +11,7 @@ from typing import Final, Protocol, cast, overload
 
 import numpy as np
 
-from hacdbs_sim.sim import actions as a
+from hacdbs_sim import model as a
 from hacdbs_sim.model.errors import KvmError, TooManyWritesError
 from hacdbs_sim.model.words import WORD_BITS, Words, fill_first, popcount, words_for
 from hacdbs_sim.sim.guest.versions import Versions
@@ -35,11 +35,11 @@ class Perform(Protocol):
     """How a machine's actions are performed: by the machine, or by who keeps its limits."""
 
     @overload
-    def __call__(self, action: a.SetMemoryRegion) -> a.MemslotOutcome: ...
+    def __call__(self, action: a.SetMemslot) -> a.ChangedMemslot: ...
     @overload
-    def __call__(self, action: a.GetDirtyLog | a.ClearDirtyLog) -> a.DirtyLogOutcome: ...
+    def __call__(self, action: a.GetDirtyLog | a.ClearDirtyLog) -> a.DirtyLog: ...
     @overload
-    def __call__(self, action: a.AdvanceClock) -> a.ClockView: ...
+    def __call__(self, action: a.AdvanceClock) -> a.Clock: ...
     @overload
     def __call__(self, action: a.RunGuest) -> a.GuestRun: ...
     @overload
@@ -55,7 +55,7 @@ class SourceSlot:
         arrived: What the destination has of it; None where nobody asks.
     """
 
-    def __init__(self, view: a.MemslotView) -> None:
+    def __init__(self, view: a.MemslotInfo) -> None:
         self.view = view
         self.pending = np.zeros(words_for(view.npages), np.uint64)
         self.arrived: Arrived | None = None
@@ -150,7 +150,7 @@ class Source:
             if not logs(slot.view):
                 self._begin_to_log(slot.view)
 
-    def _begin_to_log(self, view: a.MemslotView) -> None:
+    def _begin_to_log(self, view: a.MemslotInfo) -> None:
         split_before = self._machine.counters()["eager_blocks_split"]
         self._perform(_region(view, view.flags | a.MemslotFlags.LOG_DIRTY_PAGES))
         self._owed_ns += self._machine.config.costs.enable_logging_ns(
@@ -174,7 +174,7 @@ class Source:
     def sync(self) -> None:
         """Take the log of each slot (KVM_GET_DIRTY_LOG)."""
         for slot in self.slots:
-            outcome = self._perform(a.GetDirtyLog(slot.view.slot))
+            outcome = self._perform(a.GetDirtyLog(slot=slot.view.slot))
             bitmap = outcome.bitmap
             assert bitmap is not None, "a get has a bitmap"
             if outcome.num_pages != slot.view.npages:
@@ -203,8 +203,8 @@ class Source:
         """Clear what is sent of a chunk (KVM_CLEAR_DIRTY_LOG)."""
         outcome = self._perform(
             a.ClearDirtyLog(
-                chunk.slot.view.slot,
-                a.Bitmap(chunk.words.copy()),
+                slot=chunk.slot.view.slot,
+                pages=a.Bitmap(chunk.words.copy()),
                 first_page=chunk.first_page,
                 num_pages=chunk.num_pages,
             )
@@ -245,7 +245,7 @@ class Source:
         self._owed_ns = 0
         while left_ns:
             if self.is_paused:
-                self._perform(a.AdvanceClock(left_ns))
+                self._perform(a.AdvanceClock(duration_ns=left_ns))
                 return
             left_ns -= self._run_guest(min(left_ns, self._step_ns()))
             yield
@@ -254,7 +254,9 @@ class Source:
         """Let the guest run, for less than asked for where it would write too much at once."""
         while True:
             try:
-                run = self._perform(a.RunGuest(duration_ns, self.throttle_percent))
+                run = self._perform(
+                    a.RunGuest(duration_ns=duration_ns, throttle_percent=self.throttle_percent)
+                )
             except TooManyWritesError:
                 if duration_ns == 1:
                     raise
@@ -273,7 +275,7 @@ class Source:
         rate = sum(view.spec.writes_per_second or 0 for view in self._machine.workloads())
         return MAX_DURATION_NS if not rate else WRITES_PER_STEP * NS_PER_SECOND // rate + 1
 
-    def _account(self, outcome: a.DirtyLogOutcome) -> int:
+    def _account(self, outcome: a.DirtyLog) -> int:
         """Account for a get or a clear; give what it cost, in nanoseconds."""
         row, hook = self.row, outcome.accelerator
         row.software_cleaned += outcome.software.pages
@@ -350,9 +352,9 @@ class Source:
         return last
 
 
-def _region(view: a.MemslotView, flags: a.MemslotFlags) -> a.SetMemoryRegion:
+def _region(view: a.MemslotInfo, flags: a.MemslotFlags) -> a.SetMemslot:
     """Give the ioctl that sets a slot's flags and nothing else."""
-    return a.SetMemoryRegion(
+    return a.SetMemslot(
         slot=view.slot,
         guest_phys_addr=view.guest_phys_addr,
         memory_size=view.memory_size,

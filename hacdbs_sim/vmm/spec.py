@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from hacdbs_sim.sim.actions import Action, MemslotFlags, MemslotView
 from hacdbs_sim.model.errors import check_within
 from hacdbs_sim.model.words import WORD_BITS
 from hacdbs_sim.sim.machine import Machine
 from hacdbs_sim.vmm.errors import InvalidMigrationError
+from hacdbs_sim.model import Action, MemslotFlags, MemslotInfo
 
 NS_PER_SECOND: Final = 10**9
 
@@ -109,7 +109,7 @@ class MigrationSpec:
     schedule: tuple[Scheduled, ...] = ()
 
 
-def check_spec(spec: MigrationSpec, machine: Machine) -> tuple[MemslotView, ...]:
+def check_spec(spec: MigrationSpec, machine: Machine) -> tuple[MemslotInfo, ...]:
     """Refuse what this machine could not do; give the slots to migrate, by number.
 
     Raises:
@@ -140,12 +140,12 @@ def check_spec(spec: MigrationSpec, machine: Machine) -> tuple[MemslotView, ...]
     return tuple(chosen)
 
 
-def logs(view: MemslotView) -> bool:
+def logs(view: MemslotInfo) -> bool:
     """Tell whether a slot keeps a dirty log."""
     return MemslotFlags.LOG_DIRTY_PAGES in view.flags
 
 
-def _slot(views: dict[int, MemslotView], slot: int, spec: MigrationSpec) -> MemslotView:
+def _slot(views: dict[int, MemslotInfo], slot: int, spec: MigrationSpec) -> MemslotInfo:
     view = views.get(slot)
     if view is None:
         raise InvalidMigrationError(

@@ -15,29 +15,11 @@ from app.http.schemas.dirty_log import LogForm, dirty_log_out
 from app.http.schemas.faults import fault_out
 from app.http.schemas.memslots import memslot_change_out
 from app.http.schemas.stage2 import stage2_run_out
-from hacdbs_sim.sim.actions import (
-    AcceleratorOutcome,
-    ArmFault,
-    ClearDirtyLog,
-    DisarmFault,
-    ErrorReason,
-    FaultSpec,
-    FaultType,
-    FaultWhen,
-    GetDirtyLog,
-    GuestRead,
-    GuestWrite,
-    HostUnmap,
-    HostWrite,
-    MachineConfig,
-    SetCpuOnline,
-    SetMemoryRegion,
-    UnitStatus,
-)
 from hacdbs_sim.model.errors import Errno
 from tests.bounds.calls import Answer
 from tests.support.building import gfns, ranges
 from tests.support.scalar_model import Refused, ScalarMachine
+from hacdbs_sim.model import AcceleratorOutcome, ClearDirtyLog, DeleteFault, ErrorReason, FaultType, GetDirtyLog, GuestRead, GuestWrite, HostUnmap, HostWrite, SetCpu, SetMemslot, UnitStatus, VmConfig
 
 PAGE: Final = 4096
 CPUS: Final = 3
@@ -46,10 +28,10 @@ NPAGES: Final = 130
 MOVING_GFNS: Final = (4096, 8192)
 MOVING_PAGES: Final = 70
 SLOTS: Final = (
-    SetMemoryRegion(0, BASE_GFN * PAGE, NPAGES * PAGE, flags=1),
-    SetMemoryRegion(1, MOVING_GFNS[0] * PAGE, MOVING_PAGES * PAGE, MOVING_GFNS[0] * PAGE, 1),
+    SetMemslot(slot=0, guest_phys_addr=BASE_GFN * PAGE, memory_size=NPAGES * PAGE, flags=1),
+    SetMemslot(slot=1, guest_phys_addr=MOVING_GFNS[0] * PAGE, memory_size=MOVING_PAGES * PAGE, userspace_addr=MOVING_GFNS[0] * PAGE, flags=1),
 )
-CONFIG: Final = MachineConfig(cpus=CPUS, seed=11)
+CONFIG: Final = VmConfig(cpus=CPUS, seed=11)
 CREATION: Final = {
     "cpus": CPUS,
     "seed": 11,
@@ -184,7 +166,7 @@ def _get(random: Random) -> VmCall:
     form = random.choice(list(LogForm))
     cpu = random.choice([None, None, 0, 2])
     query = f"?format={form.value}" + ("" if cpu is None else f"&cpu={cpu}")
-    action = GetDirtyLog(int(random.random() < 0.2), cpu)
+    action = GetDirtyLog(slot=int(random.random() < 0.2), cpu=cpu)
     return VmCall(
         "POST",
         f"/memslots/{action.slot}/dirty-log/get{query}",
@@ -206,7 +188,7 @@ def _peek(random: Random) -> VmCall:
 def _clear(random: Random) -> VmCall:
     first = random.randrange(NPAGES)
     pair = (first, random.randint(1, NPAGES - first))
-    action = ClearDirtyLog(0, ranges(pair))
+    action = ClearDirtyLog(slot=0, pages=ranges(pair))
     return VmCall(
         "POST",
         "/memslots/0/dirty-log/clear",
@@ -219,7 +201,7 @@ def _arm(random: Random) -> VmCall:
     kind = random.choice(
         [FaultType.IPAF, FaultType.UNIT_BUSY, FaultType.ENTRIES_ENOMEM, FaultType.COPY_TO_USER]
     )
-    action = ArmFault(FaultSpec(kind, times=1, when=FaultWhen(slot=0)))
+    action = fault(kind, times=1, when=dict(slot=0))
     return VmCall(
         "POST",
         "/faults",
@@ -232,13 +214,13 @@ def _disarm(random: Random) -> VmCall:
     fault_id = f"f{random.randint(1, 4)}"
 
     def perform(model: ScalarMachine) -> None:
-        model.perform(DisarmFault(fault_id))
+        model.perform(DeleteFault(fault_id=fault_id))
 
     return VmCall("DELETE", f"/faults/{fault_id}", None, perform)
 
 
 def _plug(random: Random) -> VmCall:
-    action = SetCpuOnline(random.randrange(CPUS), online=random.random() < 0.5)
+    action = SetCpu(cpu=random.randrange(CPUS), online=random.random() < 0.5)
     return VmCall(
         "PATCH",
         f"/cpus/{action.cpu}",
@@ -251,7 +233,7 @@ def _set_memslot(random: Random) -> VmCall:
     """Move slot 1, or turn its log on or off."""
     logs = random.random() < 0.7
     base = random.choice(MOVING_GFNS) * PAGE
-    action = SetMemoryRegion(1, base, MOVING_PAGES * PAGE, MOVING_GFNS[0] * PAGE, int(logs))
+    action = SetMemslot(slot=1, guest_phys_addr=base, memory_size=MOVING_PAGES * PAGE, userspace_addr=MOVING_GFNS[0] * PAGE, flags=int(logs))
     body = {
         "guest_phys_addr": base,
         "memory_size": action.memory_size,
@@ -274,7 +256,7 @@ def _stage2(_: Random) -> VmCall:
 def _batch(random: Random) -> VmCall:
     """Write and take at once; nobody comes between."""
     named = _some_gfns(random)
-    write, get = GuestWrite(gfns(*named)), GetDirtyLog(0)
+    write, get = GuestWrite(pages=gfns(*named)), GetDirtyLog(slot=0)
     body = {
         "actions": [
             {"op": "guest_write", "gfns": named},

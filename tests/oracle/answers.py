@@ -5,8 +5,8 @@ from typing import Protocol
 
 import numpy as np
 from typing_extensions import override
+from hacdbs_sim.model import Action
 
-from hacdbs_sim.sim.actions import Action
 
 
 @dataclass(frozen=True, slots=True)

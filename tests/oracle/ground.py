@@ -14,22 +14,12 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.actions import (
-    ClearDirtyLog,
-    GetDirtyLog,
-    Gfns,
-    GuestRead,
-    GuestWrite,
-    HostUnmap,
-    HostWrite,
-    SetManualProtect,
-    SetMemoryRegion,
-)
 from tests.oracle import guest, kvm
 from tests.oracle.answers import Answer
+from hacdbs_sim.model import ClearDirtyLog, GetDirtyLog, Gfns, GuestRead, GuestWrite, HostUnmap, HostWrite, SetMemslot
 
 Access: TypeAlias = GuestWrite | GuestRead | HostWrite | HostUnmap
-OracleAction: TypeAlias = SetMemoryRegion | SetManualProtect | Access | GetDirtyLog | ClearDirtyLog
+OracleAction: TypeAlias = SetMemslot | SetManualProtect | Access | GetDirtyLog | ClearDirtyLog
 
 LOG: Final = 1
 READONLY: Final = 2
@@ -71,7 +61,7 @@ class Known:
         is_unprotected: Logging came on while initially-set put the protection off.
     """
 
-    region: SetMemoryRegion
+    region: SetMemslot
     is_unprotected: bool = False
 
     @property
@@ -107,10 +97,10 @@ class Ground:
         match action:
             case SetManualProtect():
                 self.manual_protect = action.flags
-            case SetMemoryRegion(memory_size=0):
+            case SetMemslot(memory_size=0):
                 del self.slots[action.slot]
                 self.last_got.pop(action.slot, None)
-            case SetMemoryRegion():
+            case SetMemslot():
                 self.slots[action.slot] = self._known(action)
             case GetDirtyLog():
                 assert answer.bitmap is not None, "a get that succeeds gives a bitmap"
@@ -118,7 +108,7 @@ class Ground:
             case ClearDirtyLog() | GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
                 pass
 
-    def _known(self, action: SetMemoryRegion) -> Known:
+    def _known(self, action: SetMemslot) -> Known:
         old = self.slots.get(action.slot)
         if old is None or old.region.guest_phys_addr != action.guest_phys_addr:
             return Known(action)  # nothing is mapped
@@ -131,7 +121,7 @@ class Ground:
     def why_not(self, action: OracleAction) -> str | None:
         """Tell why an action is no ground for a comparison; None if it is."""
         match action:
-            case SetMemoryRegion():
+            case SetMemslot():
                 return self._why_not_slot(action.slot) or self._why_not_region(action)
             case GetDirtyLog() | ClearDirtyLog():
                 return self._why_not_slot(action.slot)
@@ -148,7 +138,7 @@ class Ground:
             return "address space 1: SMM on x86, absent on arm64"
         return None
 
-    def _why_not_region(self, action: SetMemoryRegion) -> str | None:
+    def _why_not_region(self, action: SetMemslot) -> str | None:
         start, end = action.guest_phys_addr, action.guest_phys_addr + action.memory_size
         assert action.userspace_addr is not None, "sequences say where a slot's memory is"
         user_end = action.userspace_addr + action.memory_size

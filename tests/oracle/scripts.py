@@ -7,12 +7,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.actions import Bitmap, Gfns
 from tests.oracle.comparing import Comparison, Difference, Start
 from tests.oracle.ground import OracleAction
 from tests.oracle.sequences import Sequence
 from tests.oracle.setups import Setup
 from tests.oracle.sides import CoreSide, RealHost
+from hacdbs_sim.model import Bitmap, Gfns
 
 _LONG_LIST: Final = 16
 _IN_BYTES: Final = ("guest_phys_addr", "memory_size", "userspace_addr")

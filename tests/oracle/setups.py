@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from hacdbs_sim.sim.actions import ArmFault, FaultSpec, FaultType, KernelProfile, MachineConfig
 from tests.oracle.kvm import HUGE_PAGE_SIZE, PAGE_SIZE
+from tests.support.faults import fault
+from hacdbs_sim.model import FaultType, Features, KernelProfile, VmConfig
+from hacdbs_sim.model import Features
 
 BACKINGS: Final = (PAGE_SIZE, HUGE_PAGE_SIZE)
 CHUNK_SIZES: Final = (0, PAGE_SIZE, HUGE_PAGE_SIZE, 1 << 30)
@@ -32,11 +34,10 @@ class Setup:
     kernel: str = "fixed"
     has_faults: bool = False
 
-    def config(self) -> MachineConfig:
+    def config(self) -> VmConfig:
         """Give the simulated machine's configuration."""
-        return MachineConfig(
-            dbm=self.dbm,
-            hacdbs=self.hacdbs,
+        return VmConfig(
+            features=Features(dbm=self.dbm, hacdbs=self.hacdbs),
             eager_split_chunk_size=self.eager_split_chunk_size,
             kernel=KernelProfile(self.kernel),
         )
@@ -44,7 +45,7 @@ class Setup:
     def faults(self) -> tuple[ArmFault, ...]:
         """Give the actions that arm its faults."""
         kinds = FAULTS if self.has_faults else ()
-        return tuple(ArmFault(FaultSpec(kind, probability=FAULT_PROBABILITY)) for kind in kinds)
+        return tuple(fault(kind, probability=FAULT_PROBABILITY) for kind in kinds)
 
     def body(self) -> dict[str, Any]:
         """Give the request that makes the VM."""

@@ -10,26 +10,13 @@ import numpy as np
 
 from app.main import create_app
 from app.settings import LogLevel, Settings
-from hacdbs_sim.sim.actions import (
-    AccessOutcome,
-    Action,
-    Bitmap,
-    ClearDirtyLog,
-    DirtyLogOutcome,
-    GetDirtyLog,
-    GuestRead,
-    GuestWrite,
-    HostUnmap,
-    HostWrite,
-    SetManualProtect,
-    SetMemoryRegion,
-)
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 from tests.oracle import guest, kvm
 from tests.oracle.answers import Answer
 from tests.oracle.ground import ARENA_BYTES, LOG, READONLY, USER_BASE, Access, HostFacts, gfns_of
 from tests.oracle.setups import BACKINGS, Setup
+from hacdbs_sim.model import AccessOutcome, Action, Bitmap, ClearDirtyLog, DirtyLog, GetDirtyLog, GuestRead, GuestWrite, HostUnmap, HostWrite, SetMemslot
 
 _OCTETS: Final = {"content-type": "application/octet-stream"}
 _ACCESS_PATHS: Final[Mapping[type[Action], str]] = {
@@ -70,7 +57,7 @@ class RealSide:
     def __init__(self, vm: kvm.KvmVm, arena: kvm.Arena) -> None:
         self._vm = vm
         self._arena = arena
-        self._slots: dict[int, SetMemoryRegion] = {}
+        self._slots: dict[int, SetMemslot] = {}
         self._bitmap = np.empty(ARENA_BYTES // kvm.PAGE_SIZE // 64 + 1, np.uint64)
 
     def close(self) -> None:
@@ -80,7 +67,7 @@ class RealSide:
     def perform(self, action: Action) -> Answer:
         """Perform an action by ioctl, or by the guest."""
         match action:
-            case SetMemoryRegion():
+            case SetMemslot():
                 return self._set_memory_region(action)
             case SetManualProtect():
                 return Answer(self._vm.enable_cap(kvm.CAP_MANUAL_DIRTY_LOG_PROTECT2, action.flags))
@@ -109,7 +96,7 @@ class RealSide:
                     self._unmap(gfn)
         return Answer()
 
-    def _set_memory_region(self, action: SetMemoryRegion) -> Answer:
+    def _set_memory_region(self, action: SetMemslot) -> Answer:
         user = action.userspace_addr
         assert user is not None, "sequences say where a slot's memory is"
         if USER_BASE <= user < USER_BASE + ARENA_BYTES:
@@ -160,7 +147,7 @@ class CoreSide:
         except KvmError as error:
             return Answer(str(error.errno or error.code))
         match outcome:
-            case DirtyLogOutcome(bitmap=bitmap) if bitmap is not None:
+            case DirtyLog(bitmap=bitmap) if bitmap is not None:
                 return Answer(bitmap=bitmap.astype("<u8").tobytes())
             case AccessOutcome() if isinstance(action, GuestWrite | GuestRead):
                 return Answer(mmio_exits=outcome.mmio_exits)
@@ -168,7 +155,7 @@ class CoreSide:
                 return Answer()
 
     def _outcome(self, action: Action) -> object:
-        if isinstance(action, SetMemoryRegion):
+        if isinstance(action, SetMemslot):
             return self._machine.perform(replace(action, backing=self._backing))
         return self._machine.perform(action)
 
@@ -227,7 +214,7 @@ class HttpSide:
     def _response(self, action: Action) -> httpx.Response:
         call, slots = self._service.call, f"{self._path}/memslots"
         match action:
-            case SetMemoryRegion():
+            case SetMemslot():
                 return call("PUT", f"{slots}/{action.slot}", json=self._region(action))
             case SetManualProtect():
                 body = {"manual_dirty_log_protect2": action.flags}
@@ -250,7 +237,7 @@ class HttpSide:
             case _:
                 raise AssertionError(f"no sequence has {action}")
 
-    def _region(self, action: SetMemoryRegion) -> dict[str, Any]:
+    def _region(self, action: SetMemslot) -> dict[str, Any]:
         names = {LOG: "LOG_DIRTY_PAGES", READONLY: "READONLY"}
         bits = [1 << bit for bit in range(32) if action.flags >> bit & 1]
         return {

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from typing_extensions import override
 
-from hacdbs_sim.sim import actions as a
+from hacdbs_sim import model as a
 from tests.oracle.answers import Answer
 from tests.oracle.ground import LOG, gfns_of
 from tests.oracle.kvm import PAGE_SIZE
@@ -53,7 +53,7 @@ class MovesLoseTheLog(CoreSide):
     @override
     def perform(self, action: a.Action) -> Answer:
         answer = super().perform(action)
-        if isinstance(action, a.SetMemoryRegion) and answer.errno is None:
+        if isinstance(action, a.SetMemslot) and answer.errno is None:
             moved = self._places.get(action.slot) not in (None, action.guest_phys_addr)
             if moved and action.memory_size:
                 super().perform(replace(action, flags=action.flags & ~LOG))
@@ -70,7 +70,7 @@ class NothingIsInitiallySet(CoreSide):
     @override
     def perform(self, action: a.Action) -> Answer:
         if isinstance(action, a.SetManualProtect) and action.flags == 3:
-            action = a.SetManualProtect(1)
+            action = a.UpdateVm(manual_dirty_log_protect2=1)
         return super().perform(action)
 
 
@@ -82,7 +82,7 @@ class NothingIsManual(CoreSide):
         answer = super().perform(action)
         if isinstance(action, a.GetDirtyLog) and answer.bitmap is not None:
             words = np.frombuffer(answer.bitmap, np.uint64)
-            super().perform(a.ClearDirtyLog(action.slot, a.Bitmap(words)))
+            super().perform(a.ClearDirtyLog(slot=action.slot, pages=a.Bitmap(words)))
         return answer
 
 
@@ -129,7 +129,7 @@ class AnyFlagWillDo(CoreSide):
 
     @override
     def perform(self, action: a.Action) -> Answer:
-        if isinstance(action, a.SetMemoryRegion):
+        if isinstance(action, a.SetMemslot):
             action = replace(action, flags=action.flags & 3)
         return super().perform(action)
 
@@ -148,7 +148,7 @@ class UnmapsAreLogged(CoreSide):
     @override
     def perform(self, action: a.Action) -> Answer:
         if isinstance(action, a.HostUnmap):
-            super().perform(a.HostWrite(action.pages))
+            super().perform(a.HostWrite(pages=action.pages))
         return super().perform(action)
 
 
@@ -161,7 +161,7 @@ class PagesAreSixteenKib(CoreSide):
         if isinstance(action, a.GuestWrite):
             first = gfns_of(action) & ~np.uint64(3)
             for step in range(4):
-                super().perform(a.GuestWrite(a.Gfns(first + np.uint64(step))))
+                super().perform(a.GuestWrite(pages=a.Gfns(first + np.uint64(step))))
         return answer
 
 
@@ -170,7 +170,7 @@ class ReadonlyIsNot(CoreSide):
 
     @override
     def perform(self, action: a.Action) -> Answer:
-        if isinstance(action, a.SetMemoryRegion) and action.flags < 4:
+        if isinstance(action, a.SetMemslot) and action.flags < 4:
             action = replace(action, flags=action.flags & LOG)
         return super().perform(action)
 
@@ -185,7 +185,7 @@ class SlotsMayGrow(CoreSide):
     @override
     def perform(self, action: a.Action) -> Answer:
         answer = super().perform(action)
-        if isinstance(action, a.SetMemoryRegion):
+        if isinstance(action, a.SetMemslot):
             grown = action.memory_size == self._sizes.get(action.slot, 0) + PAGE_SIZE
             if answer.errno == "EINVAL" and grown:
                 return Answer()

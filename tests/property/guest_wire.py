@@ -4,21 +4,12 @@ from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
-from hacdbs_sim.sim.actions import (
-    Action,
-    AddWorkload,
-    AdvanceClock,
-    CostModel,
-    MachineConfig,
-    RemoveWorkload,
-    RunGuest,
-    Trace,
-    WorkloadSpec,
-)
+from hacdbs_sim.sim.actions import Trace
 from tests.vectors import wire
+from hacdbs_sim.model import Action, AddWorkload, AdvanceClock, CostModel, DeleteWorkload, RunGuest, VmConfig
 
 
-def body_of(config: MachineConfig) -> dict[str, Any]:
+def body_of(config: VmConfig) -> dict[str, Any]:
     """Write a configuration as the body that makes the VM."""
     body = wire.body_of(replace(config, costs=CostModel()))
     return {**body, "costs": asdict(config.costs)}
@@ -29,7 +20,7 @@ def op_of(action: Action) -> dict[str, Any]:
     match action:
         case AddWorkload(spec):
             return {"op": "add_workload", **_workload_of(spec)}
-        case RemoveWorkload(workload_id):
+        case DeleteWorkload(workload_id):
             return {"op": "delete_workload", "workload_id": workload_id}
         case AdvanceClock(duration_ns):
             return {"op": "clock_advance", "duration_ns": duration_ns}

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import Bitmap, ClearDirtyLog, DirtyLogOutcome
 from tests.property.states import Pages, Step, offsets_in, pages_of_words
+from hacdbs_sim.model import Bitmap, ClearDirtyLog, DirtyLog
 
 
 class Invariant:
@@ -15,7 +15,7 @@ class Invariant:
 
 
 def reported(step: Step) -> Pages:
-    assert isinstance(step.answer, DirtyLogOutcome)
+    assert isinstance(step.answer, DirtyLog)
     assert step.answer.bitmap is not None
     return pages_of_words(step.answer.bitmap, step.after.slots[step.answer.slot].npages)
 

@@ -5,20 +5,7 @@ from dataclasses import replace
 import numpy as np
 from typing_extensions import override
 
-from hacdbs_sim.sim.actions import (
-    AcceleratorOutcome,
-    AcceleratorReport,
-    ClearDirtyLog,
-    DirtyLogOutcome,
-    FaultType,
-    GetDirtyLog,
-    KernelProfile,
-    MemslotView,
-    RunGuest,
-    SetMemoryRegion,
-    Trace,
-    UnitStatus,
-)
+from hacdbs_sim.sim.actions import Trace
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.guest.trace import TracePlan
@@ -32,6 +19,7 @@ from tests.property.states import (
 )
 from tests.support.scalar_model import Refused
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
+from hacdbs_sim.model import AcceleratorOutcome, AcceleratorReport, ClearDirtyLog, DirtyLog, FaultType, GetDirtyLog, KernelProfile, MemslotInfo, RunGuest, SetMemslot, UnitStatus
 
 NOTHING_LEFT = ("beyond_ipa_space", "copy_to_user_failed")
 """The two refusals after which something has changed, as in the kernel (design.md 3.2)."""
@@ -49,7 +37,7 @@ class HardwareEndsAsSoftwareDoes(Invariant):
 
     @override
     def after(self, step: Step) -> None:
-        if not isinstance(step.answer, DirtyLogOutcome) or step.answer.accelerator is None:
+        if not isinstance(step.answer, DirtyLog) or step.answer.accelerator is None:
             return
         twin = copy_of(step.before.state)
         # There is no action for it: how a kernel was built does not change.
@@ -77,7 +65,7 @@ class ReportsFollowTheRule(Invariant):
     @override
     def after(self, step: Step) -> None:
         outcome = step.answer
-        if not isinstance(outcome, DirtyLogOutcome) or outcome.accelerator is None:
+        if not isinstance(outcome, DirtyLog) or outcome.accelerator is None:
             return
         report, total = outcome.accelerator, outcome.dirty_count
         n = step.before.config.page_size // 8
@@ -127,7 +115,7 @@ class CountsAddUp(Invariant):
             assert len(words) == -(-view.npages // 64)
             assert not view.npages % 64 or int(words[-1]) >> view.npages % 64 == 0
         outcome = step.answer
-        if not isinstance(outcome, DirtyLogOutcome):
+        if not isinstance(outcome, DirtyLog):
             return
         assert outcome.remaining_count == step.after.slots[outcome.slot].dirty_count
         if outcome.bitmap is None:
@@ -161,7 +149,7 @@ class UnitsRestBetweenActions(Invariant):
             assert unit.hacdbsbr_el2 == 0
             assert unit.cleaned <= unit.entries
         assert any(unit.online for unit in units)
-        report = step.answer.accelerator if isinstance(step.answer, DirtyLogOutcome) else None
+        report = step.answer.accelerator if isinstance(step.answer, DirtyLog) else None
         if report is not None and report.error is not None:
             self.lost += report.error.reason == "LOST_INTERRUPT"
         elif isinstance(step.answer, Refused) and step.answer.code == "copy_to_user_failed":
@@ -197,7 +185,7 @@ class LooksChangeNothing(Invariant):
             assert core.fault(fault.fault_id) == fault
         for workload in sight.workloads:
             assert core.workload(workload.workload_id) == workload
-        assert core.writes_of_run(RunGuest(1_000_000)) >= 0
+        assert core.writes_of_run(RunGuest(duration_ns=1_000_000)) >= 0
         assert core.clock() == sight.clock
         for absent in (9, 32767):
             for look in (core.memslot, core.peek_dirty_log, core.cpu):
@@ -221,7 +209,7 @@ class RefusedMeansUnchanged(Invariant):
             assert step.after.state == before.state
             return
         assert (after.config, after.footprint) == (before.config, before.footprint)
-        assert isinstance(step.action, SetMemoryRegion | GetDirtyLog)
+        assert isinstance(step.action, SetMemslot | GetDirtyLog)
         slot = step.action.slot
         if step.answer.code == "beyond_ipa_space":
             assert (after.slots, after.units) == (before.slots, before.units)
@@ -289,9 +277,9 @@ def _bytes_of_traces(core: Machine) -> int:
     return sizes
 
 
-def _quietly_ask(step: Step, view: MemslotView, gpa: int, flags: int) -> None:
-    action = SetMemoryRegion(
-        view.slot, gpa, view.memory_size, view.userspace_addr, flags, view.backing
+def _quietly_ask(step: Step, view: MemslotInfo, gpa: int, flags: int) -> None:
+    action = SetMemslot(
+        slot=view.slot, guest_phys_addr=gpa, memory_size=view.memory_size, userspace_addr=view.userspace_addr, flags=flags, backing=view.backing
     )
     _refused(step.core.footprint_after, action)
 

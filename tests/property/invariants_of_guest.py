@@ -5,23 +5,10 @@ from dataclasses import fields
 import numpy as np
 from typing_extensions import override
 
-from hacdbs_sim.sim.actions import (
-    AccessOutcome,
-    AddWorkload,
-    AdvanceClock,
-    ClockView,
-    GuestRun,
-    GuestWrite,
-    HostWrite,
-    MemslotFlags,
-    RemoveWorkload,
-    RunGuest,
-    TrackVersions,
-    WorkloadView,
-)
 from tests.property.invariant import Invariant
 from tests.property.states import Sight, Step, copy_of, offsets_in
 from tests.support.scalar_model import Refused
+from hacdbs_sim.model import AccessOutcome, AddWorkload, AdvanceClock, Clock, DeleteWorkload, GuestRun, GuestWrite, HostWrite, MemslotFlags, RunGuest, TrackVersions, WorkloadInfo
 
 
 class RunsEndAsTheirWritesDo(Invariant):
@@ -65,7 +52,7 @@ class ClocksAddUp(Invariant):
     @override
     def after(self, step: Step) -> None:
         before, after, action = step.before.clock, step.after.clock, step.action
-        moved = {each.name: _moved(each.name, before, after) for each in fields(ClockView)}
+        moved = {each.name: _moved(each.name, before, after) for each in fields(Clock)}
         owed_ns = moved.pop("debt_ns")
         ran_ns = moved["guest_ns"] + moved["stalled_ns"] + moved["throttled_ns"]
         if isinstance(step.answer, Refused) or not isinstance(action, AdvanceClock | RunGuest):
@@ -104,7 +91,7 @@ class WorkloadsWriteInRunsOnly(Invariant):
         if new:
             assert after[new[0]] == step.answer == step.after.workloads[-1]
             assert (after[new[0]].writes, after[new[0]].skipped) == (0, 0)
-        is_removal = is_done and isinstance(step.action, RemoveWorkload)
+        is_removal = is_done and isinstance(step.action, DeleteWorkload)
         assert [before[each] for each in gone] == ([step.answer] if is_removal else [])
         writes = skipped = 0
         for workload_id in before.keys() & after.keys():
@@ -151,12 +138,12 @@ class VersionsTellWrites(Invariant):
                 assert not (entered & ~written).any()
 
 
-def _moved(name: str, before: ClockView, after: ClockView) -> int:
+def _moved(name: str, before: Clock, after: Clock) -> int:
     difference: int = getattr(after, name) - getattr(before, name)
     return difference
 
 
-def _check_same(was: WorkloadView, now: WorkloadView) -> None:
+def _check_same(was: WorkloadInfo, now: WorkloadInfo) -> None:
     assert now.spec == was.spec
     assert now.writes >= was.writes
     assert now.skipped >= was.skipped

@@ -5,23 +5,6 @@ from itertools import pairwise
 import numpy as np
 from typing_extensions import override
 
-from hacdbs_sim.sim.actions import (
-    AddWorkload,
-    AdvanceClock,
-    ArmFault,
-    ClearDirtyLog,
-    DisarmFault,
-    GetDirtyLog,
-    GuestRead,
-    GuestWrite,
-    HostUnmap,
-    HostWrite,
-    LeafState,
-    MemslotFlags,
-    RemoveWorkload,
-    RunGuest,
-    TrackVersions,
-)
 from tests.property.invariant import Invariant, asked_of, reported
 from tests.property.states import (
     Pages,
@@ -30,8 +13,9 @@ from tests.property.states import (
 )
 from tests.support.scalar_model import Refused
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
+from hacdbs_sim.model import AddWorkload, AdvanceClock, ClearDirtyLog, DeleteFault, DeleteWorkload, GetDirtyLog, GuestRead, GuestWrite, HostUnmap, HostWrite, LeafState, MemslotFlags, RunGuest, TrackVersions
 
-ALOOF = ArmFault | DisarmFault | AddWorkload | RemoveWorkload | AdvanceClock | TrackVersions
+ALOOF = ArmFault | DeleteFault | AddWorkload | DeleteWorkload | AdvanceClock | TrackVersions
 """Actions that touch neither memory nor logs."""
 
 

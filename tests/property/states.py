@@ -12,27 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from hacdbs_sim.sim.actions import (
-    Action,
-    ClockView,
-    FaultView,
-    Footprint,
-    Gfns,
-    GuestRun,
-    GuestWrite,
-    HostWrite,
-    LeafState,
-    MachineConfig,
-    MemslotView,
-    PageSet,
-    Stage2Run,
-    Trace,
-    UnitView,
-    WorkloadView,
-    Writer,
-)
+from hacdbs_sim.sim.actions import Trace
 from hacdbs_sim.sim.machine import Machine
 from tests.support.scalar_model import Refused
+from hacdbs_sim.model import Action, Clock, CpuInfo, FaultInfo, Footprint, Gfns, GuestRun, GuestWrite, HostWrite, LeafState, MemslotInfo, PageSet, Stage2Run, VmConfig, WorkloadInfo, Writer
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -102,16 +85,16 @@ class Sight:
     """
 
     state: bytes
-    config: MachineConfig
-    slots: dict[int, MemslotView]
+    config: VmConfig
+    slots: dict[int, MemslotInfo]
     logs: dict[int, NDArray[np.uint64]]
-    units: tuple[UnitView, ...]
-    faults: tuple[FaultView, ...]
+    units: tuple[CpuInfo, ...]
+    faults: tuple[FaultInfo, ...]
     counters: dict[str, int]
     footprint: Footprint
     runs: tuple[Stage2Run, ...]
-    clock: ClockView
-    workloads: tuple[WorkloadView, ...]
+    clock: Clock
+    workloads: tuple[WorkloadInfo, ...]
     versions: dict[int, NDArray[np.uint32]] | None
     last_version: int | None
 
@@ -209,7 +192,7 @@ class Step:
         )
 
 
-def _batch_of(workload: WorkloadView, made: int, slot: MemslotView) -> GuestWrite | HostWrite:
+def _batch_of(workload: WorkloadInfo, made: int, slot: MemslotInfo) -> GuestWrite | HostWrite:
     """Give the writes from the one numbered `made` on, those left out that the slot has no page for."""
     spec = workload.spec
     assert spec.num_pages is not None
@@ -222,11 +205,11 @@ def _batch_of(workload: WorkloadView, made: int, slot: MemslotView) -> GuestWrit
     )
     pages = pages_of(made, workload.writes - made) + np.uint64(spec.first_page)
     gfns = Gfns(pages[pages < slot.npages] + np.uint64(slot.base_gfn))
-    return GuestWrite(gfns) if spec.writer is Writer.GUEST else HostWrite(gfns)
+    return GuestWrite(pages=gfns) if spec.writer is Writer.GUEST else HostWrite(pages=gfns)
 
 
 def _versions_of(
-    machine: Machine, slots: dict[int, MemslotView]
+    machine: Machine, slots: dict[int, MemslotInfo]
 ) -> dict[int, NDArray[np.uint32]] | None:
     if machine.last_version is None:
         return None
@@ -234,7 +217,7 @@ def _versions_of(
     return {slot: versions for slot, versions in found.items() if versions is not None}
 
 
-def _end_gfn(config: MachineConfig) -> int:
+def _end_gfn(config: VmConfig) -> int:
     return (1 << config.ipa_bits) // config.page_size
 
 

@@ -10,14 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
-    Action,
-    DirtyLogOutcome,
-    GuestRun,
-    KernelProfile,
-    MachineConfig,
-    SetCpuOnline,
-)
 from hacdbs_sim.sim.machine import Machine
 from tests.oracle.shrinking import shorten
 from tests.property.dice import Dice
@@ -27,12 +19,13 @@ from tests.property.states import Sight, Step, stage2_state, whole_state
 from tests.property.walking import Walk
 from tests.support.lockstep import Lockstep
 from tests.support.scalar_model import Refused
+from hacdbs_sim.model import Action, DirtyLog, GuestRun, KernelProfile, SetCpu, VmConfig
 
 
 class Story:
     """Performs actions on a machine and on its model, and judges each."""
 
-    def __init__(self, config: MachineConfig, core: Machine | None = None) -> None:
+    def __init__(self, config: VmConfig, core: Machine | None = None) -> None:
         self._state = b""
         self._stage2 = b""
         self.both = Lockstep(config, core, self._stage2_state)
@@ -71,7 +64,7 @@ class Story:
         self.tally[f"{name} {'refused' if refused else 'done'}"] += 1
         if isinstance(step.answer, Refused):
             self.tally[f"refused: {step.answer.code}"] += 1
-        if isinstance(step.action, SetCpuOnline) and not refused:
+        if isinstance(step.action, SetCpu) and not refused:
             self.tally["cpu plugged" if step.action.online else "cpu unplugged"] += 1
         hits = {fault.fault_id: fault.hits for fault in step.before.faults}
         for fault in step.after.faults:
@@ -79,7 +72,7 @@ class Story:
                 self.tally[f"hit: {fault.spec.type.value}"] += 1
         if isinstance(step.answer, GuestRun):
             self._count_run(step, step.answer)
-        if isinstance(step.answer, DirtyLogOutcome) and step.answer.accelerator is not None:
+        if isinstance(step.answer, DirtyLog) and step.answer.accelerator is not None:
             report = step.answer.accelerator
             self.tally[f"hook: {report.outcome.value}"] += 1
             self.tally[f"errno: {report.errno}"] += 1
@@ -119,15 +112,15 @@ def tell(dice: Dice, page_size: int, kernel: KernelProfile, scale: str, steps: i
     return story
 
 
-def shortest(config: MachineConfig, actions: Sequence[Action]) -> tuple[Action, ...]:
+def shortest(config: VmConfig, actions: Sequence[Action]) -> tuple[Action, ...]:
     """Take actions away as long as what is left still fails, whichever rule it breaks."""
     return shorten(tuple(actions), lambda some: failure_of(config, some) is not None)
 
 
 def failure_of(
-    config: MachineConfig,
+    config: VmConfig,
     actions: Sequence[Action],
-    make: Callable[[MachineConfig], Machine] = Machine,
+    make: Callable[[VmConfig], Machine] = Machine,
 ) -> Exception | None:
     """Tell a story again; give what it fails with, or None."""
     try:
@@ -139,7 +132,7 @@ def failure_of(
     return None
 
 
-def transcript(config: MachineConfig, actions: Sequence[Action]) -> str:
+def transcript(config: VmConfig, actions: Sequence[Action]) -> str:
     """Write a story down as the values that repeat it."""
     with np.printoptions(threshold=10_000):
         return "\n".join(["a story fails:", repr(config), *map(repr, actions)])

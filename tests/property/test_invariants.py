@@ -10,33 +10,7 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from hacdbs_sim.sim.actions import (
-    Action,
-    AddWorkload,
-    AdvanceClock,
-    ArmFault,
-    ClearDirtyLog,
-    DirtyLogOutcome,
-    FaultSpec,
-    FaultType,
-    FaultWhen,
-    Footprint,
-    GetDirtyLog,
-    GuestRead,
-    GuestWrite,
-    HostUnmap,
-    HostWrite,
-    MachineConfig,
-    RemoveWorkload,
-    RunGuest,
-    Sequential,
-    SetMemoryRegion,
-    Stage2Page,
-    Trace,
-    TrackVersions,
-    WorkloadSpec,
-    Writer,
-)
+from hacdbs_sim.sim.actions import Trace
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.arm64.stage2 import Stage2
 from hacdbs_sim.sim.arm64.sysregs import Hacdbsbr
@@ -50,6 +24,8 @@ from tests.property.invariants import STEPWISE
 from tests.property.states import Sight, Step, whole_state
 from tests.support.scalar_model import Refused
 from tests.support.strategies import page_ranges
+from tests.support.faults import fault
+from hacdbs_sim.model import Action, AddSequential, AddWorkload, AdvanceClock, ClearDirtyLog, DeleteWorkload, DirtyLog, FaultType, Footprint, GetDirtyLog, GuestRead, GuestWrite, HostUnmap, HostWrite, RunGuest, Sequential, SetMemslot, Stage2Page, TrackVersions, VmConfig, Writer
 
 GFN: Final = 0x10000
 NPAGES: Final = 700
@@ -57,31 +33,31 @@ ROOT: Final = Path(__file__).parents[2]
 TRACE: Final = Trace(np.array([0, 2, 3]), np.array([9, 640, 7], np.uint32), interval_ns=10_000)
 
 ACTIONS: Final[tuple[Action, ...]] = (
-    SetMemoryRegion(0, GFN * 4096, NPAGES * 4096, flags=1),
-    GuestWrite(page_ranges((GFN, 600))),
-    ClearDirtyLog(0, page_ranges((0, 100))),
-    HostWrite(page_ranges((GFN + 650, 10))),
-    GuestRead(page_ranges((GFN + 620, 5))),
-    GetDirtyLog(0, trace=True),
-    GuestWrite(page_ranges((GFN + 3, 1))),
-    SetMemoryRegion(0, GFN * 4096, NPAGES * 4096 + 4096),
-    ArmFault(FaultSpec(FaultType.IPAF, times=1, when=FaultWhen(index=5))),
-    GuestWrite(page_ranges((GFN, 600))),
-    GetDirtyLog(0),
-    GuestWrite(page_ranges((GFN, 60))),
-    HostUnmap(page_ranges((GFN + 30, 1))),
-    GetDirtyLog(0),
-    GetDirtyLog(0),
-    SetMemoryRegion(1, 0, 4096, flags=4),
+    SetMemslot(slot=0, guest_phys_addr=GFN * 4096, memory_size=NPAGES * 4096, flags=1),
+    GuestWrite(pages=page_ranges((GFN, 600))),
+    ClearDirtyLog(slot=0, pages=page_ranges((0, 100))),
+    HostWrite(pages=page_ranges((GFN + 650, 10))),
+    GuestRead(pages=page_ranges((GFN + 620, 5))),
+    GetDirtyLog(slot=0, trace=True),
+    GuestWrite(pages=page_ranges((GFN + 3, 1))),
+    SetMemslot(slot=0, guest_phys_addr=GFN * 4096, memory_size=NPAGES * 4096 + 4096),
+    fault(FaultType.IPAF, times=1, when=dict(index=5)),
+    GuestWrite(pages=page_ranges((GFN, 600))),
+    GetDirtyLog(slot=0),
+    GuestWrite(pages=page_ranges((GFN, 60))),
+    HostUnmap(pages=page_ranges((GFN + 30, 1))),
+    GetDirtyLog(slot=0),
+    GetDirtyLog(slot=0),
+    SetMemslot(slot=1, guest_phys_addr=0, memory_size=4096, flags=4),
     TrackVersions(enabled=True),
-    AddWorkload(WorkloadSpec(0, Sequential(), 1_000_000, 3)),
-    AddWorkload(WorkloadSpec(0, TRACE, writer=Writer.HOST)),
-    RunGuest(40_000, throttle_percent=10),
-    GetDirtyLog(0),
-    RunGuest(100_000),
-    AdvanceClock(1_000),
-    HostWrite(page_ranges((GFN + 650, 10))),
-    RemoveWorkload("w1"),
+    AddSequential(slot=0, writes_per_second=1_000_000, first_page=3),
+    WorkloadSpec(slot=0, pattern=TRACE, writer=Writer.HOST),
+    RunGuest(duration_ns=40_000, throttle_percent=10),
+    GetDirtyLog(slot=0),
+    RunGuest(duration_ns=100_000),
+    AdvanceClock(duration_ns=1_000),
+    HostWrite(pages=page_ranges((GFN + 650, 10))),
+    DeleteWorkload(workload_id="w1"),
 )
 
 Spoil: TypeAlias = Callable[["Spoiled", Action, Any], Any]
@@ -90,7 +66,7 @@ Spoil: TypeAlias = Callable[["Spoiled", Action, Any], Any]
 class Spoiled(Machine):
     """A machine that does something wrong after each action: a service that the rules must catch."""
 
-    def __init__(self, config: MachineConfig, spoil: Spoil) -> None:
+    def __init__(self, config: VmConfig, spoil: Spoil) -> None:
         super().__init__(config)
         self.spoil = spoil
 
@@ -140,7 +116,7 @@ def forgets_to_map(core: Spoiled, action: Action, answer: Any) -> Any:
 
 
 def looks_leave_a_mark(core: Spoiled, _action: Action, answer: Any) -> Any:
-    def footprint_after(_action: SetMemoryRegion) -> Footprint:
+    def footprint_after(_action: SetMemslot) -> Footprint:
         core._counters._add({"mmio_exits": 1})
         return core.footprint
 
@@ -149,7 +125,7 @@ def looks_leave_a_mark(core: Spoiled, _action: Action, answer: Any) -> Any:
 
 
 def counts_what_it_refused(core: Spoiled, action: Action, answer: Any) -> Any:
-    if answer is None and isinstance(action, SetMemoryRegion):
+    if answer is None and isinstance(action, SetMemslot):
         core._counters._add({"mmio_exits": 1})
     return answer
 
@@ -161,13 +137,13 @@ def unmaps_as_the_host_writes(core: Spoiled, action: Action, answer: Any) -> Any
 
 
 def miscounts_what_is_left(_core: Spoiled, _action: Action, answer: Any) -> Any:
-    if isinstance(answer, DirtyLogOutcome):
+    if isinstance(answer, DirtyLog):
         return answer._replace(remaining_count=answer.remaining_count + 1)
     return answer
 
 
 def requeues_a_word_too_much(_core: Spoiled, _action: Action, answer: Any) -> Any:
-    if isinstance(answer, DirtyLogOutcome) and answer.accelerator is not None:
+    if isinstance(answer, DirtyLog) and answer.accelerator is not None:
         hook = answer.accelerator
         return answer._replace(accelerator=hook._replace(requeued=hook.requeued + 64))
     return answer
@@ -182,7 +158,7 @@ def leaves_the_unit_enabled(core: Spoiled, action: Action, answer: Any) -> Any:
 def drops_a_run(core: Spoiled, _action: Action, answer: Any) -> Any:
     def stage2(gfn: int, count: int, limit: int) -> Stage2Page:
         page = Machine.stage2(core, gfn, count, limit)
-        return Stage2Page(page.runs[:1] + page.runs[2:], page.next_gfn)
+        return Stage2Page(runs=page.runs[:1] + page.runs[2:], next_gfn=page.next_gfn)
 
     core.stage2 = stage2  # type: ignore[method-assign]
     return answer
@@ -200,7 +176,7 @@ def starts_counting_anew(core: Spoiled, action: Action, answer: Any) -> Any:
 
 
 def loses_what_a_workload_wrote(core: Spoiled, action: Action, answer: Any) -> Any:
-    return loses_a_page(core, GuestWrite(page_ranges()), answer) if is_run(action) else answer
+    return loses_a_page(core, GuestWrite(pages=page_ranges()), answer) if is_run(action) else answer
 
 
 def forgets_a_debt(core: Spoiled, action: Action, answer: Any) -> Any:
@@ -306,7 +282,7 @@ MORE_SPOILS: Final[tuple[tuple[type[Invariant], Spoil], ...]] = (
 
 def judge(invariant: Invariant, spoil: Spoil) -> None:
     """Perform the actions on a spoiled machine, with one rule to judge it and no model beside it."""
-    core = Spoiled(MachineConfig(), spoil)
+    core = Spoiled(VmConfig(), spoil)
     # A machine is what it is, whoever spoils it: only its own state is written down.
     core.__reduce_ex__ = lambda _protocol: (  # type: ignore[method-assign]
         _machine_of,

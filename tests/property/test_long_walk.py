@@ -15,11 +15,11 @@ from typing import Final, get_args
 
 import pytest
 
-from hacdbs_sim.sim.actions import Action, FaultType, KernelProfile
 from tests.conftest import WALK_STEPS
 from tests.property.dice import SeededDice
 from tests.property.replaying import replay
 from tests.property.stories import Story, tell
+from hacdbs_sim.model import Action, FaultType, KernelProfile
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.sim import actions as a
+from hacdbs_sim import model as a
 from hacdbs_sim.sim.machine import Machine
 from hacdbs_sim.vmm import AutoConverge, ClearOrder, MigrationSpec, Precopy, Report, Scheduled
 from hacdbs_sim.vmm import TimeoutStrategy as Strategy
@@ -23,7 +23,7 @@ class Story:
     """A machine to make, and how to migrate it."""
 
     config: dict[str, Any]
-    slots: tuple[a.SetMemoryRegion, ...]
+    slots: tuple[a.SetMemslot, ...]
     workloads: tuple[a.WorkloadSpec, ...]
     faults: tuple[a.FaultSpec, ...]
     spec: dict[str, Any]
@@ -77,7 +77,7 @@ unplugs = st.lists(
         Scheduled,
         st.integers(0, 4),
         st.just("set_cpu"),
-        st.builds(a.SetCpuOnline, st.integers(0, 3), online=st.booleans()),
+        st.builds(a.SetCpu, st.integers(0, 3), online=st.booleans()),
     ),
     max_size=3,
 )
@@ -88,8 +88,8 @@ def stories(draw: st.DrawFn) -> Story:
     sizes = draw(st.lists(st.integers(1, 1_500), min_size=1, max_size=3))
     backing = draw(st.sampled_from([4096, 2 << 20]))
     slots = tuple(
-        a.SetMemoryRegion(
-            number,
+        a.SetMemslot(
+            slot=number,
             guest_phys_addr=number << 30,
             memory_size=pages * 4096,
             flags=draw(st.sampled_from([0, LOGS])),
@@ -112,14 +112,14 @@ def stories(draw: st.DrawFn) -> Story:
 
 
 def made(story: Story) -> Machine:
-    machine = Machine(a.MachineConfig(**story.config))
+    machine = Machine(a.VmConfig(**story.config))
     for slot in story.slots:
         machine.perform(slot)
     for workload in story.workloads:
         if not isinstance(workload.pattern, a.Moving) or _fits(story, workload):
-            machine.perform(a.AddWorkload(workload))
+            machine.perform(workload)
     for fault in story.faults:
-        machine.perform(a.ArmFault(fault))
+        machine.perform(fault)
     return machine
 
 
@@ -190,8 +190,8 @@ def test_the_hazard_loses_only_what_was_written_meanwhile(story: Story) -> None:
 
 
 def test_the_hazard_loses_pages_where_the_guest_writes_and_the_property_would_see_it() -> None:
-    slot = a.SetMemoryRegion(0, memory_size=1_000 * 4096)
-    workload = a.WorkloadSpec(0, a.Uniform(), writes_per_second=100_000)
+    slot = a.SetMemslot(slot=0, memory_size=1_000 * 4096, guest_phys_addr=0)
+    workload = a.AddUniform(slot=0, writes_per_second=100_000)
     config = {"manual_dirty_log_protect2": 1}
     story = Story(config, (slot,), (workload,), (), {"bandwidth_bytes_per_second": 10**9})
 

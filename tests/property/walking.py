@@ -10,31 +10,6 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
-    Action,
-    ArmFault,
-    Bitmap,
-    ClearDirtyLog,
-    DisarmFault,
-    FaultSpec,
-    FaultType,
-    FaultWhen,
-    GetDirtyLog,
-    Gfns,
-    GuestRead,
-    GuestWrite,
-    HostUnmap,
-    HostWrite,
-    LogOp,
-    MachineConfig,
-    MemslotView,
-    PageRanges,
-    PageSet,
-    SetCpuOnline,
-    SetEagerSplitChunkSize,
-    SetManualProtect,
-    SetMemoryRegion,
-)
 from tests.property.dice import Dice
 from tests.property.impossible import IMPOSSIBLE
 from tests.property.setups import BLOCK_GFNS, SIZES, leaf_sizes
@@ -47,6 +22,8 @@ from tests.property.walking_guest import (
 )
 from tests.support.scalar_model import ScalarMachine
 from tests.support.strategies import BASE_GFNS, page_ranges
+from tests.support.faults import fault
+from hacdbs_sim.model import Action, Bitmap, ClearDirtyLog, DeleteFault, DeleteMemslot, FaultType, GetDirtyLog, Gfns, GuestRead, GuestWrite, HostUnmap, HostWrite, LogOp, MemslotInfo, PageRanges, PageSet, SetCpu, SetMemslot, UpdateVm, VmConfig
 
 SLOTS: Final = 3
 
@@ -77,13 +54,13 @@ class Walk:
     scale: str
 
     @property
-    def config(self) -> MachineConfig:
+    def config(self) -> VmConfig:
         return self.model.config
 
-    def slots(self) -> tuple[MemslotView, ...]:
+    def slots(self) -> tuple[MemslotInfo, ...]:
         return self.model.memslots()
 
-    def logged(self) -> tuple[MemslotView, ...]:
+    def logged(self) -> tuple[MemslotInfo, ...]:
         return tuple(slot for slot in self.slots() if slot.dirty_count is not None)
 
     def kind(self) -> str:
@@ -125,7 +102,7 @@ class Walk:
         flags = self.dice.pick((1, 1, 1, 1, 0, 0, 2, 3))
         sizes = leaf_sizes(page_size)
         backing = self.dice.pick(sizes if self.scale == "words" else (*sizes[1:] * 3, *sizes))
-        return SetMemoryRegion(free[0], gpa, size, gpa + apart, flags, backing)
+        return SetMemslot(slot=free[0], guest_phys_addr=gpa, memory_size=size, userspace_addr=gpa + apart, flags=flags, backing=backing)
 
     def change_flags(self) -> Action:
         """Toggle the log mostly; READONLY never may change."""
@@ -143,17 +120,17 @@ class Walk:
         slot = self.dice.pick(self.slots())
         page = self.config.page_size
         size = slot.memory_size + self.dice.pick((page, 0))
-        return SetMemoryRegion(
-            slot.slot,
-            slot.guest_phys_addr,
-            size,
-            slot.userspace_addr + self.dice.pick((0, page)),
-            int(slot.flags),
-            slot.backing,
+        return SetMemslot(
+            slot=slot.slot,
+            guest_phys_addr=slot.guest_phys_addr,
+            memory_size=size,
+            userspace_addr=slot.userspace_addr + self.dice.pick((0, page)),
+            flags=int(slot.flags),
+            backing=slot.backing,
         )
 
     def delete(self) -> Action:
-        return SetMemoryRegion(self.dice.between(0, SLOTS - 1))
+        return DeleteMemslot(slot=self.dice.between(0, SLOTS - 1))
 
     # Accesses
 
@@ -187,32 +164,32 @@ class Walk:
         return self.dice.pick((0,) * 19 + (self.config.vcpus,))
 
     def guest_write(self) -> Action:
-        return GuestWrite(self._batch(), self._vcpu())
+        return GuestWrite(pages=self._batch(), vcpu=self._vcpu())
 
     def guest_read(self) -> Action:
-        return GuestRead(self._batch(), self._vcpu())
+        return GuestRead(pages=self._batch(), vcpu=self._vcpu())
 
     def host_write(self) -> Action:
-        return HostWrite(self._batch())
+        return HostWrite(pages=self._batch())
 
     def host_unmap(self) -> Action:
-        return HostUnmap(self._batch())
+        return HostUnmap(pages=self._batch())
 
     def fill(self) -> Action:
         """Write a whole logging slot, so that the unit can clean whole arrays."""
         slot = self.dice.pick(self.logged())
         start = self.dice.between(0, min(70, slot.npages - 1))
-        return GuestWrite(page_ranges((slot.base_gfn + start, slot.npages - start)))
+        return GuestWrite(pages=page_ranges((slot.base_gfn + start, slot.npages - start)))
 
     def fill_and_clean(self) -> tuple[Action, ...]:
         """Write a whole logging slot and clean it, in one way or the other."""
         slot = self.dice.pick(self.logged())
         start = self.dice.between(0, min(70, slot.npages - 1))
         count = slot.npages - start
-        write = GuestWrite(page_ranges((slot.base_gfn + start, count)))
+        write = GuestWrite(pages=page_ranges((slot.base_gfn + start, count)))
         if self.dice.pick((True, False)):
-            return write, GetDirtyLog(slot.slot, trace=self._trace())
-        return write, ClearDirtyLog(slot.slot, page_ranges((start, count)), trace=self._trace())
+            return write, GetDirtyLog(slot=slot.slot, trace=self._trace())
+        return write, ClearDirtyLog(slot=slot.slot, pages=page_ranges((start, count)), trace=self._trace())
 
     def clean_blocks(self) -> tuple[Action, ...]:
         """Map a slot freely, so by blocks where it may; then log it with all bits set, and clear."""
@@ -222,24 +199,24 @@ class Walk:
         if len(self.model.faults()) < 4 and self.dice.pick((True, False)):
             # Whatever keeps the hook from its end leaves blocks for the software to split.
             kinds = (FaultType.UNIT_BUSY, FaultType.SPLIT_ENOMEM, FaultType.IPAHACF)
-            faults = (ArmFault(FaultSpec(self.dice.pick(kinds), times=1)),)
+            faults = (fault(self.dice.pick(kinds), times=1),)
         return (
             *faults,
-            SetManualProtect(3),
+            UpdateVm(manual_dirty_log_protect2=3),
             _region(slot, gpa, int(slot.flags) & ~1),
-            GuestWrite(page_ranges((slot.base_gfn, slot.npages))),
+            GuestWrite(pages=page_ranges((slot.base_gfn, slot.npages))),
             _region(slot, gpa, int(slot.flags) | 1),
-            ClearDirtyLog(slot.slot, page_ranges(self._span(0, slot.npages)), trace=self._trace()),
+            ClearDirtyLog(slot=slot.slot, pages=page_ranges(self._span(0, slot.npages)), trace=self._trace()),
         )
 
     def access_beyond(self) -> Action:
         end = (1 << self.config.ipa_bits) // self.config.page_size
         pages = page_ranges((end - 1, self.dice.between(1, 2)))
         accesses: tuple[Action, ...] = (
-            GuestWrite(pages),
-            GuestRead(pages),
-            HostWrite(pages),
-            HostUnmap(pages),
+            GuestWrite(pages=pages),
+            GuestRead(pages=pages),
+            HostWrite(pages=pages),
+            HostUnmap(pages=pages),
         )
         return self.dice.pick(accesses)
 
@@ -255,12 +232,12 @@ class Walk:
 
     def get(self) -> Action:
         slot = self.dice.pick(self.logged() if self.dice.between(0, 15) else self.slots())
-        return GetDirtyLog(slot.slot, self._cpu(), self._trace())
+        return GetDirtyLog(slot=slot.slot, cpu=self._cpu(), trace=self._trace())
 
     def clear_all(self) -> Action:
         slot = self.dice.pick(self.logged() if self.dice.between(0, 15) else self.slots())
         pages = page_ranges((0, slot.npages))
-        return ClearDirtyLog(slot.slot, pages, cpu=self._cpu(), trace=self._trace())
+        return ClearDirtyLog(slot=slot.slot, pages=pages, cpu=self._cpu(), trace=self._trace())
 
     def clear_some(self) -> Action:
         slot = self.dice.pick(self.logged())
@@ -272,7 +249,7 @@ class Walk:
             pages = Bitmap(self._user_words(-(-num // 64)))
         else:
             pages = page_ranges(self._span(first, max(num, 1)))
-        return ClearDirtyLog(slot.slot, pages, first, num, self._cpu(), self._trace())
+        return ClearDirtyLog(slot=slot.slot, pages=pages, first_page=first, num_pages=num, cpu=self._cpu(), trace=self._trace())
 
     def _user_words(self, words: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
         patterns = ((1 << 64) - 1, 0x5555_5555_5555_5555, 0xFFFF_FFFF_0000_0000, 1 << 63 | 1, 0)
@@ -286,31 +263,30 @@ class Walk:
         words = self._user_words(self.dice.between(0, 2))
         first = self.dice.pick((0, 1, 64, 3008, 1 << 20))
         return ClearDirtyLog(
-            slot, Bitmap(words), first, self.dice.pick((None, 0, 1, 63, 64, 1 << 20))
+            slot=slot, pages=Bitmap(words), first_page=first, num_pages=self.dice.pick((None, 0, 1, 63, 64, 1 << 20))
         )
 
     # The host, the capabilities, the faults
 
     def plug(self) -> Action:
         cpu = self.dice.between(0, self.config.cpus - 1 + (self.dice.between(0, 9) == 9))
-        return SetCpuOnline(cpu, self.dice.pick((True, False)))
+        return SetCpu(cpu=cpu, online=self.dice.pick((True, False)))
 
     def set_manual_protect(self) -> Action:
-        return SetManualProtect(self.dice.pick((0, 0, 1, 3)))
+        return UpdateVm(manual_dirty_log_protect2=self.dice.pick((0, 0, 1, 3)))
 
     def set_chunk(self) -> Action:
-        return SetEagerSplitChunkSize(self.dice.pick((0, *leaf_sizes(self.config.page_size))))
+        return UpdateVm(eager_split_chunk_size=self.dice.pick((0, *leaf_sizes(self.config.page_size))))
 
     def disarm(self) -> Action:
         armed = [fault.fault_id for fault in self.model.faults()]
-        return DisarmFault(self.dice.pick(armed or ["f1"]))
+        return DeleteFault(fault_id=self.dice.pick(armed or ["f1"]))
 
     def arm(self) -> Action:
         """Arm a fault; where four are armed, take one off, lest no unit ever runs to its end."""
         if len(self.model.faults()) >= 4:
             return self.disarm()
-        return ArmFault(
-            FaultSpec(
+        return fault(
                 kind := self.dice.pick(FAULTS),
                 enabled=self.dice.pick((True,) * 15 + (False,)),
                 probability=self.dice.pick((1.0,) * 6 + (0.5, 0.1, 0.0)),
@@ -320,7 +296,6 @@ class Walk:
                 times=self.dice.pick((1, 1, 2) if kind in WHOLE_CALL else (None, None, 1, 2)),
                 when=self._when(kind),
             )
-        )
 
     def _when(self, kind: FaultType) -> FaultWhen:
         dice = self.dice
@@ -343,7 +318,7 @@ class Walk:
                 calls["op"] = dice.pick((None, LogOp.GET))
             case _:
                 pass
-        return FaultWhen(**calls)  # type: ignore[arg-type]  # fields by name
+        return dict(**calls)  # type: ignore[arg-type]  # fields by name
 
     def _gfn(self) -> int:
         slots = self.slots()
@@ -356,9 +331,9 @@ class Walk:
         return self.dice.pick(IMPOSSIBLE)
 
 
-def _region(slot: MemslotView, gpa: int, flags: int) -> SetMemoryRegion:
-    return SetMemoryRegion(
-        slot.slot, gpa, slot.memory_size, slot.userspace_addr, flags, slot.backing
+def _region(slot: MemslotInfo, gpa: int, flags: int) -> SetMemslot:
+    return SetMemslot(
+        slot=slot.slot, guest_phys_addr=gpa, memory_size=slot.memory_size, userspace_addr=slot.userspace_addr, flags=flags, backing=slot.backing
     )
 
 

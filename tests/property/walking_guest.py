@@ -8,26 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
-    Action,
-    AddWorkload,
-    AdvanceClock,
-    Burst,
-    HotSet,
-    MemslotView,
-    Moving,
-    Pattern,
-    RemoveWorkload,
-    RunGuest,
-    Sequential,
-    Trace,
-    TrackVersions,
-    Uniform,
-    WorkloadSpec,
-    Writer,
-    Zipf,
-)
+from hacdbs_sim.sim.actions import Pattern, Trace
 from hacdbs_sim.traces.recording import builtin
+from hacdbs_sim.model import Action, AddWorkload, AdvanceClock, Burst, DeleteWorkload, HotSet, MemslotInfo, Moving, RunGuest, Sequential, TrackVersions, Uniform, Writer, Zipf
 
 if TYPE_CHECKING:
     from tests.property.walking import Walk
@@ -53,17 +36,17 @@ def add_workload(walk: "Walk") -> Action:
     num = dice.pick((None, dice.between(1, slot.npages - first)))
     pattern = _pattern(walk, slot.npages - first if num is None else num)
     spec = WorkloadSpec(
-        slot.slot,
-        pattern,
-        None if isinstance(pattern, Trace) else dice.pick((100_000, 20_000, 1_000_000)),
-        first,
-        num,
+        slot=slot.slot,
+        pattern=pattern,
+        writes_per_second=None if isinstance(pattern, Trace) else dice.pick((100_000, 20_000, 1_000_000)),
+        first_page=first,
+        num_pages=num,
         seed=dice.pick((None, 7, (1 << 53) - 1)),
-        burst=dice.pick((None, None, Burst(30_000, 50_000), Burst(100_000, 0))),
+        burst=dice.pick((None, None, Burst(on_ns=30_000, off_ns=50_000), Burst(on_ns=100_000, off_ns=0))),
         writer=dice.pick((Writer.GUEST, Writer.GUEST, Writer.HOST)),
         vcpu=dice.pick((0,) * 19 + (walk.config.vcpus,)),
     )
-    return AddWorkload(spec if dice.between(0, 9) else _senseless(walk, spec, slot))
+    return spec if dice.between(0, 9) else _senseless(walk, spec, slot)
 
 
 def _pattern(walk: "Walk", num_pages: int) -> Pattern:
@@ -99,7 +82,7 @@ def _intervals(walk: "Walk", num_pages: int) -> Trace:
     )
 
 
-def _senseless(walk: "Walk", spec: WorkloadSpec, slot: MemslotView) -> WorkloadSpec:
+def _senseless(walk: "Walk", spec: WorkloadSpec, slot: MemslotInfo) -> WorkloadSpec:
     """Take a window that its slot does not have, or a pattern that its window does not hold."""
     large = replace(spec, pattern=Moving(slot.npages + 1, 10), writes_per_second=1_000)
     trace = Trace(np.array([0, 1]), np.array([slot.npages], np.uint32), interval_ns=1_000)
@@ -116,7 +99,7 @@ def _senseless(walk: "Walk", spec: WorkloadSpec, slot: MemslotView) -> WorkloadS
 
 def remove_workload(walk: "Walk") -> Action:
     ids = [view.workload_id for view in walk.model.workloads()]
-    return RemoveWorkload(walk.dice.pick(ids or ["w1"]))
+    return DeleteWorkload(workload_id=walk.dice.pick(ids or ["w1"]))
 
 
 def run_guest(walk: "Walk") -> Action:
@@ -127,17 +110,17 @@ def run_guest(walk: "Walk") -> Action:
     throttle = dice.pick((0, 0, 0, 20, 99))
     duration, most = dice.pick(((200_000, FEW_WRITES),) * 38 + ((1, 0), (10**9, SOME_SLICES)))
     if not dice.between(0, 29) and guest.writes_ahead(DAY_NS, throttle) > TOO_MANY_WRITES:
-        return RunGuest(DAY_NS, throttle)
+        return RunGuest(duration_ns=DAY_NS, throttle_percent=throttle)
     while duration > 1 and guest.writes_ahead(duration, throttle) > most:
         duration = duration * 3 // 4
-    return RunGuest(duration, throttle)
+    return RunGuest(duration_ns=duration, throttle_percent=throttle)
 
 
 def advance_clock(walk: "Walk") -> Action | tuple[Action, ...]:
     """Let time pass; now and then all that a clock has, but for some hours."""
     if not walk.dice.between(0, 39):
-        return (AdvanceClock(LONGEST_NS),) * 9
-    return AdvanceClock(walk.dice.pick((1, 1_000, 10**9, LONGEST_NS)))
+        return (AdvanceClock(duration_ns=LONGEST_NS),) * 9
+    return AdvanceClock(duration_ns=walk.dice.pick((1, 1_000, 10**9, LONGEST_NS)))
 
 
 def track_versions(walk: "Walk") -> Action:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import Action, DirtyLogOutcome, LeafState, MachineConfig, Stage2Run
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 from tests.support.scalar_model import Refused, ScalarMachine
+from hacdbs_sim.model import Action, DirtyLog, LeafState, Stage2Run, VmConfig
 
 ALL_RUNS = 1 << 62
 FEW_RUNS = 2
@@ -29,7 +29,7 @@ class Lockstep:
 
     def __init__(
         self,
-        config: MachineConfig,
+        config: VmConfig,
         core: Machine | None = None,
         stage2_state: Callable[[Machine], object] | None = None,
     ) -> None:
@@ -131,7 +131,7 @@ def same(core: object, model: object) -> bool:
     """Whether two answers are equal, bitmaps and refusals included."""
     if isinstance(core, Refused) and isinstance(model, Refused):
         return core.code == model.code
-    if isinstance(core, DirtyLogOutcome) and isinstance(model, DirtyLogOutcome):
+    if isinstance(core, DirtyLog) and isinstance(model, DirtyLog):
         pairs: Iterable[tuple[Any, Any]] = zip(core, model, strict=True)
         return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
     return core == model

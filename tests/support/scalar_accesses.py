@@ -2,20 +2,10 @@
 
 from collections import Counter
 
-from hacdbs_sim.sim.actions import (
-    AccessOutcome,
-    Gfns,
-    GuestRead,
-    GuestWrite,
-    HostUnmap,
-    HostWrite,
-    LeafState,
-    MachineConfig,
-    PageSet,
-)
 from tests.support.scalar_memslots import ScalarMemslot, ScalarMemslots
 from tests.support.scalar_refusal import Refused
 from tests.support.scalar_stage2 import WITHOUT_WRITE, ScalarStage2
+from hacdbs_sim.model import AccessOutcome, Gfns, GuestRead, GuestWrite, HostUnmap, HostWrite, LeafState, PageSet, VmConfig
 
 
 def each_page(pages: PageSet) -> list[int]:
@@ -40,7 +30,7 @@ class ScalarAccesses:
     """Accesses to the slots and the stage 2 of one VM."""
 
     def __init__(
-        self, config: MachineConfig, memslots: ScalarMemslots, stage2: ScalarStage2
+        self, config: VmConfig, memslots: ScalarMemslots, stage2: ScalarStage2
     ) -> None:
         self.config = config
         self.memslots = memslots

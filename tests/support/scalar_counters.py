@@ -4,17 +4,8 @@ A count that is still 0 is not in here, so that the model needs no list of names
 """
 
 from collections import Counter
+from hacdbs_sim.model import AcceleratorReport, AccessOutcome, GuestRead, GuestWrite, HostUnmap, HostWrite, LogOp, SoftwareReport
 
-from hacdbs_sim.sim.actions import (
-    AcceleratorReport,
-    AccessOutcome,
-    GuestRead,
-    GuestWrite,
-    HostUnmap,
-    HostWrite,
-    LogOp,
-    SoftwareReport,
-)
 
 KIND_OF_ACCESS = {
     GuestWrite: "guest_writes",

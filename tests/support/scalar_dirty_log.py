@@ -11,21 +11,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
-    AcceleratorOutcome,
-    AcceleratorReport,
-    EntryError,
-    ErrorReason,
-    FaultType,
-    KernelProfile,
-    MachineConfig,
-    RunTrace,
-    SoftwareReport,
-)
 from tests.support.scalar_faults import ENTRY_FAULTS, Call, ScalarFault, ScalarFaults
 from tests.support.scalar_memslots import ScalarMemslot
 from tests.support.scalar_stage2 import ScalarStage2
 from tests.support.scalar_unit import STOP_TTWL, ScalarUnit, encode_entry
+from hacdbs_sim.model import AcceleratorOutcome, AcceleratorReport, EntryError, ErrorReason, FaultType, KernelProfile, RunTrace, SoftwareReport, VmConfig
 
 TRACED_RUNS = 4096
 
@@ -67,7 +57,7 @@ class LogCall:
 class ScalarDirtyLog:
     """The cleaning of dirty logs of one VM."""
 
-    def __init__(self, config: MachineConfig, stage2: ScalarStage2, faults: ScalarFaults) -> None:
+    def __init__(self, config: VmConfig, stage2: ScalarStage2, faults: ScalarFaults) -> None:
         self.config = config
         self.stage2 = stage2
         self.faults = faults
@@ -167,11 +157,11 @@ class ScalarDirtyLog:
         for fault in struck + lost[:1]:
             fault.hit(log.call, batch=batch, index=index, gfn=gfn)
         if lost:
-            log.error = EntryError(ErrorReason.LOST_INTERRUPT, batch, index, gfn)
+            log.error = EntryError(reason=ErrorReason.LOST_INTERRUPT, batch=batch, index=index, gfn=gfn)
         elif index < size:
-            log.error = EntryError(ErrorReason(reason), batch, index, gfn)
+            log.error = EntryError(reason=ErrorReason(reason), batch=batch, index=index, gfn=gfn)
         first, last = self._gfn(log.array[0]), self._gfn(log.array[size - 1])
-        log.trace.append(RunTrace(size, index, first, last, self._ttwl(log.chunk)))
+        log.trace.append(RunTrace(size=size, cleaned=index, first_gfn=first, last_gfn=last, ttwl=self._ttwl(log.chunk)))
         log.batches += 1
         log.entries += size
         log.cleaned += index

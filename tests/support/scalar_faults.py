@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from hacdbs_sim.sim.actions import FaultSpec, FaultType, FaultView, LastHit, LogOp, MachineConfig
 from tests.support.scalar_refusal import Refused
+from hacdbs_sim.model import FaultInfo, FaultType, LastHit, LogOp, VmConfig
 
 ENTRY_FAULTS: Final = (FaultType.STRUCTF, FaultType.IPAF, FaultType.IPAHACF)
 """Faults of one entry, in the order in which they win at the same entry."""
@@ -88,16 +88,16 @@ class ScalarFault:
         gfn: int | None = None,
     ) -> None:
         self.hits += 1
-        self.last_hit = LastHit(self.opportunities, call.op, call.slot, call.cpu, batch, index, gfn)
+        self.last_hit = LastHit(opportunity=self.opportunities, op=call.op, slot=call.slot, cpu=call.cpu, batch=batch, index=index, gfn=gfn)
 
-    def view(self) -> FaultView:
-        return FaultView(self.fault_id, self.spec, self.opportunities, self.hits, self.last_hit)
+    def view(self) -> FaultInfo:
+        return FaultInfo(self.fault_id, self.spec, self.opportunities, self.hits, self.last_hit)
 
 
 class ScalarFaults:
     """The faults of one VM, in the order of their arming."""
 
-    def __init__(self, config: MachineConfig) -> None:
+    def __init__(self, config: VmConfig) -> None:
         self.seed = config.seed
         self.entries_per_array = config.page_size // 8
         self.cpus = config.cpus
@@ -105,7 +105,7 @@ class ScalarFaults:
         self.armed: dict[str, ScalarFault] = {}
         self.ordinal = 0
 
-    def arm(self, spec: FaultSpec) -> FaultView:
+    def arm(self, spec: FaultSpec) -> FaultInfo:
         when = spec.when
         if _is_senseless(spec) or not 0 <= (when.index or 0) < self.entries_per_array:
             raise Refused("senseless_fault")
@@ -118,7 +118,7 @@ class ScalarFaults:
         self.armed[fault.fault_id] = fault
         return fault.view()
 
-    def disarm(self, fault_id: str) -> FaultView:
+    def disarm(self, fault_id: str) -> FaultInfo:
         if fault_id not in self.armed:
             raise Refused("no_such_fault")
         return self.armed.pop(fault_id).view()

@@ -10,36 +10,18 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
-    AccessOutcome,
-    AddWorkload,
-    AdvanceClock,
-    ClockView,
-    Gfns,
-    GuestRun,
-    GuestWrite,
-    HostWrite,
-    HotSet,
-    MachineConfig,
-    Moving,
-    RemoveWorkload,
-    RunGuest,
-    Trace,
-    WorkloadSpec,
-    WorkloadView,
-    Writer,
-    Zipf,
-)
+from hacdbs_sim.sim.actions import Trace
 from tests.support.scalar_memslots import ScalarMemslots
 from tests.support.scalar_refusal import Refused
 from tests.support.scalar_workloads import U64, mix, page_of
+from hacdbs_sim.model import AccessOutcome, AddWorkload, AdvanceClock, Clock, DeleteWorkload, Gfns, GuestRun, GuestWrite, HostWrite, HotSet, Moving, RunGuest, VmConfig, WorkloadInfo, Writer, Zipf
 
 GAMMA = 0x9E3779B97F4A7C15
 MAX_NS = 10**15
 LAST_NS = 2**53 - 1
 MOST_WRITES = 2**26
 
-GuestAction = AddWorkload | RemoveWorkload | AdvanceClock | RunGuest
+GuestAction = AddWorkload | DeleteWorkload | AdvanceClock | RunGuest
 Write = Callable[[GuestWrite | HostWrite], AccessOutcome]
 
 
@@ -55,8 +37,8 @@ class ScalarWorkload:
     played: list[list[int]] = field(default_factory=list)
     """Of a trace, what each interval writes, all copies together."""
 
-    def view(self) -> WorkloadView:
-        return WorkloadView(self.workload_id, self.spec, self.writes, self.skipped)
+    def view(self) -> WorkloadInfo:
+        return WorkloadInfo(self.workload_id, self.spec, self.writes, self.skipped)
 
     def writes_by(self, writer_ns: int) -> int:
         time_ns = writer_ns - self.began_ns
@@ -94,7 +76,7 @@ class ScalarWorkload:
 class ScalarGuest:
     """The workloads and the clock of one VM; `write` performs a batch on it."""
 
-    def __init__(self, config: MachineConfig, memslots: ScalarMemslots, write: Write) -> None:
+    def __init__(self, config: VmConfig, memslots: ScalarMemslots, write: Write) -> None:
         self.config = config
         self.memslots = memslots
         self.write = write
@@ -108,7 +90,7 @@ class ScalarGuest:
         match action:
             case AddWorkload():
                 return self._add(action.spec)
-            case RemoveWorkload():
+            case DeleteWorkload():
                 if action.workload_id not in self.workloads:
                     raise Refused("no_such_workload")
                 return self.workloads.pop(action.workload_id).view()
@@ -123,8 +105,8 @@ class ScalarGuest:
     def guest_ns(self) -> int:
         return self.awake_percent // 100 - self.stalled_ns
 
-    def clock(self) -> ClockView:
-        return ClockView(
+    def clock(self) -> Clock:
+        return Clock(
             now_ns=self.advanced_ns + self.run_ns,
             guest_ns=self.guest_ns,
             stalled_ns=self.stalled_ns,
@@ -132,7 +114,7 @@ class ScalarGuest:
             debt_ns=self._debt_ns(),
         )
 
-    def views(self) -> tuple[WorkloadView, ...]:
+    def views(self) -> tuple[WorkloadInfo, ...]:
         return tuple(workload.view() for workload in self.workloads.values())
 
     def state_bytes(self) -> int:
@@ -155,7 +137,7 @@ class ScalarGuest:
             each.writes_by(ends[each.spec.writer]) - each.writes for each in self.workloads.values()
         )
 
-    def _add(self, spec: WorkloadSpec) -> WorkloadView:
+    def _add(self, spec: WorkloadSpec) -> WorkloadInfo:
         if not 0 <= spec.vcpu < self.config.vcpus:
             raise Refused("no_such_vcpu")
         if spec.slot not in self.memslots.by_id:
@@ -233,7 +215,7 @@ class ScalarGuest:
         if not gfns:
             return {}
         batch = Gfns(np.array(gfns, np.uint64))
-        outcome = self.write(GuestWrite(batch) if is_guest else HostWrite(batch))
+        outcome = self.write(GuestWrite(pages=batch) if is_guest else HostWrite(pages=batch))
         if is_guest:
             costs = self.config.costs
             self.debt_ps += outcome.translation_faults * costs.translation_fault_ps

@@ -6,17 +6,10 @@ other.
 
 from dataclasses import dataclass
 
-from hacdbs_sim.sim.actions import (
-    MachineConfig,
-    MemslotChange,
-    MemslotFlags,
-    MemslotOutcome,
-    MemslotView,
-    SetMemoryRegion,
-)
 from tests.support.scalar_counters import ScalarCounters
 from tests.support.scalar_refusal import Refused
 from tests.support.scalar_stage2 import Leaf, ScalarStage2
+from hacdbs_sim.model import ChangedMemslot, MemslotChange, MemslotFlags, MemslotInfo, SetMemslot, VmConfig
 
 LOG = 1
 READONLY = 2
@@ -68,8 +61,8 @@ class ScalarMemslot:
         self.dirty.add(offset)
         return 1
 
-    def view(self) -> MemslotView:
-        return MemslotView(
+    def view(self) -> MemslotInfo:
+        return MemslotInfo(
             slot=self.slot,
             guest_phys_addr=self.base_gfn * self.page_size,
             memory_size=self.npages * self.page_size,
@@ -86,7 +79,7 @@ class ScalarMemslots:
     """The slots of one VM, by id."""
 
     def __init__(
-        self, config: MachineConfig, stage2: ScalarStage2, counted: ScalarCounters
+        self, config: VmConfig, stage2: ScalarStage2, counted: ScalarCounters
     ) -> None:
         self.config = config
         self.stage2 = stage2
@@ -105,7 +98,7 @@ class ScalarMemslots:
             raise Refused("no_dirty_log")
         return slot
 
-    def set_region(self, action: SetMemoryRegion, manual: int, chunk: int) -> MemslotOutcome:
+    def set_region(self, action: SetMemslot, manual: int, chunk: int) -> ChangedMemslot:
         """KVM_SET_USER_MEMORY_REGION, under the VM's current capabilities."""
         asked = self._checked(action)
         old = self.by_id.get(action.slot)
@@ -113,7 +106,7 @@ class ScalarMemslots:
             return self._delete(asked, old)
         change = _change(asked, old)
         if change is MemslotChange.NONE:
-            return MemslotOutcome(change, asked.view() if old is None else old.view())
+            return ChangedMemslot(change, asked.view() if old is None else old.view())
         if change in {MemslotChange.CREATE, MemslotChange.MOVE}:
             self._refuse_overlap(asked)
         if change is MemslotChange.MOVE and old is not None:
@@ -128,9 +121,9 @@ class ScalarMemslots:
             split = self._split_all(asked) if chunk else 0
             if change is MemslotChange.FLAGS_ONLY:  # nothing is mapped after the other changes
                 self.counted.log_enabled(split)
-        return MemslotOutcome(change, asked.view())
+        return ChangedMemslot(change, asked.view())
 
-    def _checked(self, action: SetMemoryRegion) -> ScalarMemslot:
+    def _checked(self, action: SetMemslot) -> ScalarMemslot:
         page_size = self.config.page_size
         gpa, size = action.guest_phys_addr, action.memory_size
         uaddr = gpa if action.userspace_addr is None else action.userspace_addr
@@ -158,12 +151,12 @@ class ScalarMemslots:
             backing=backing,
         )
 
-    def _delete(self, asked: ScalarMemslot, old: ScalarMemslot | None) -> MemslotOutcome:
+    def _delete(self, asked: ScalarMemslot, old: ScalarMemslot | None) -> ChangedMemslot:
         if old is None:
             raise Refused("no_such_memslot")
         self.stage2.unmap(old.base_gfn, old.end_gfn)
         del self.by_id[old.slot]
-        return MemslotOutcome(MemslotChange.DELETE, asked.view())
+        return ChangedMemslot(MemslotChange.DELETE, asked.view())
 
     def _refuse_overlap(self, asked: ScalarMemslot) -> None:
         for slot in self.by_id.values():

@@ -9,39 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
-    AccessOutcome,
-    Action,
-    AddWorkload,
-    AdvanceClock,
-    ArmFault,
-    Bitmap,
-    ClearDirtyLog,
-    ClockView,
-    DirtyLogOutcome,
-    DisarmFault,
-    FaultType,
-    FaultView,
-    Footprint,
-    GetDirtyLog,
-    GuestRead,
-    GuestWrite,
-    HostUnmap,
-    HostWrite,
-    LogOp,
-    MachineConfig,
-    MemslotView,
-    PageRanges,
-    RemoveWorkload,
-    RunGuest,
-    SetCpuOnline,
-    SetEagerSplitChunkSize,
-    SetManualProtect,
-    SetMemoryRegion,
-    TrackVersions,
-    UnitView,
-    WorkloadView,
-)
 from tests.support.scalar_accesses import ScalarAccesses, each_page
 from tests.support.scalar_counters import ScalarCounters
 from tests.support.scalar_dirty_log import LogCall, ScalarDirtyLog, Window, to_words
@@ -51,6 +18,7 @@ from tests.support.scalar_memslots import SLOT_IDS, ScalarMemslot, ScalarMemslot
 from tests.support.scalar_refusal import Refused
 from tests.support.scalar_stage2 import ScalarStage2
 from tests.support.scalar_unit import ScalarUnit
+from hacdbs_sim.model import AccessOutcome, Action, AddWorkload, AdvanceClock, Bitmap, ClearDirtyLog, Clock, CpuInfo, DeleteFault, DeleteWorkload, DirtyLog, FaultInfo, FaultType, Footprint, GetDirtyLog, GuestRead, GuestWrite, HostUnmap, HostWrite, LogOp, MemslotInfo, PageRanges, RunGuest, SetCpu, SetMemslot, TrackVersions, VmConfig, WorkloadInfo
 
 __all__ = ["Refused", "ScalarMachine"]
 
@@ -58,7 +26,7 @@ __all__ = ["Refused", "ScalarMachine"]
 class ScalarMachine:
     """One simulated VM; a refused action raises `Refused`."""
 
-    def __init__(self, config: MachineConfig) -> None:
+    def __init__(self, config: VmConfig) -> None:
         self.config = config
         self.stage2 = ScalarStage2(config.page_size, dbm=config.dbm)
         self.counted = ScalarCounters()
@@ -75,7 +43,7 @@ class ScalarMachine:
         """Do one action and answer as the core does."""
         outcome: object = None
         match action:
-            case SetMemoryRegion():
+            case SetMemslot():
                 outcome = self._set_region(action)
             case SetManualProtect():
                 self._set_manual_protect(action.flags)
@@ -87,25 +55,25 @@ class ScalarMachine:
                 outcome = self._get(action)
             case ClearDirtyLog():
                 outcome = self._clear(action)
-            case SetCpuOnline():
+            case SetCpu():
                 outcome = self._set_online(action)
             case ArmFault():
                 outcome = self.armed.arm(action.spec)
-            case DisarmFault():
+            case DeleteFault():
                 outcome = self.armed.disarm(action.fault_id)
             case TrackVersions():
                 self._track(enabled=action.enabled)
-            case AddWorkload() | RemoveWorkload() | AdvanceClock() | RunGuest():
+            case AddWorkload() | DeleteWorkload() | AdvanceClock() | RunGuest():
                 outcome = self.guest.perform(action)
         return outcome
 
-    def memslots(self) -> tuple[MemslotView, ...]:
+    def memslots(self) -> tuple[MemslotInfo, ...]:
         return tuple(self.slots.by_id[slot].view() for slot in sorted(self.slots.by_id))
 
-    def cpus(self) -> tuple[UnitView, ...]:
+    def cpus(self) -> tuple[CpuInfo, ...]:
         return tuple(unit.view() for unit in self.units)
 
-    def faults(self) -> tuple[FaultView, ...]:
+    def faults(self) -> tuple[FaultInfo, ...]:
         return tuple(fault.view() for fault in self.armed.armed.values())
 
     def counters(self) -> dict[str, int]:
@@ -122,12 +90,12 @@ class ScalarMachine:
             pages += slot.npages
             state_bytes += planes * 8 * words + blocks
         versions = 0 if self.kept is None else 4 * pages
-        return Footprint(pages, state_bytes + versions)
+        return Footprint(pages=pages, state_bytes=state_bytes + versions)
 
-    def clock(self) -> ClockView:
+    def clock(self) -> Clock:
         return self.guest.clock()
 
-    def workloads(self) -> tuple[WorkloadView, ...]:
+    def workloads(self) -> tuple[WorkloadInfo, ...]:
         return self.guest.views()
 
     def last_version(self) -> int | None:
@@ -137,11 +105,11 @@ class ScalarMachine:
         """Give the versions that are not 0, by slot and page."""
         return {} if self.kept is None else self.kept.by_page
 
-    def peek_dirty_log(self, slot_id: int) -> DirtyLogOutcome:
+    def peek_dirty_log(self, slot_id: int) -> DirtyLog:
         slot = self.slots.with_log(slot_id)
         return _copy_of(slot)
 
-    def _set_region(self, action: SetMemoryRegion) -> object:
+    def _set_region(self, action: SetMemslot) -> object:
         outcome = self.slots.set_region(action, *self._capabilities())
         if self.kept is not None:
             self.kept.follow()
@@ -174,7 +142,7 @@ class ScalarMachine:
             raise Refused("invalid_argument")
         self.config = replace(self.config, eager_split_chunk_size=chunk)
 
-    def _set_online(self, action: SetCpuOnline) -> UnitView:
+    def _set_online(self, action: SetCpu) -> CpuInfo:
         self._refuse_absent_cpu(action.cpu)
         online = [unit.cpu for unit in self.units if unit.online]
         if not action.online and online == [action.cpu]:
@@ -186,7 +154,7 @@ class ScalarMachine:
         if cpu is not None and not 0 <= cpu < len(self.units):
             raise Refused("no_such_cpu")
 
-    def _get(self, action: GetDirtyLog) -> DirtyLogOutcome:
+    def _get(self, action: GetDirtyLog) -> DirtyLog:
         self._refuse_absent_cpu(action.cpu)
         if not 0 <= action.slot < SLOT_IDS:
             raise Refused("invalid_argument")
@@ -202,7 +170,7 @@ class ScalarMachine:
         self.counted.cleaning(LogOp.GET, accelerator, software, flush=flush)
         self._copy_to_user(log.call)
         bitmap = np.array([log.snapshot[word] for word in range(window.count)], dtype=np.uint64)
-        return DirtyLogOutcome(
+        return DirtyLog(
             slot=slot.slot,
             first_page=0,
             num_pages=slot.npages,
@@ -214,7 +182,7 @@ class ScalarMachine:
             flush_tlb=flush,
         )
 
-    def _clear(self, action: ClearDirtyLog) -> DirtyLogOutcome:
+    def _clear(self, action: ClearDirtyLog) -> DirtyLog:
         self._refuse_absent_cpu(action.cpu)
         if not 0 <= action.slot < SLOT_IDS or action.first_page % 64:
             raise Refused("invalid_argument")
@@ -230,7 +198,7 @@ class ScalarMachine:
         accelerator, software, flush = self.log.clean(log, trace=action.trace)
         self.counted.cleaning(LogOp.CLEAR, accelerator, software, flush=flush)
         after = len(slot.dirty or ())
-        return DirtyLogOutcome(
+        return DirtyLog(
             slot=slot.slot,
             first_page=first,
             num_pages=num,
@@ -269,9 +237,9 @@ class ScalarMachine:
             raise Refused("copy_to_user_failed")
 
 
-def _copy_of(slot: ScalarMemslot) -> DirtyLogOutcome:
+def _copy_of(slot: ScalarMemslot) -> DirtyLog:
     dirty = slot.dirty or set()
-    return DirtyLogOutcome(
+    return DirtyLog(
         slot=slot.slot,
         first_page=0,
         num_pages=slot.npages,

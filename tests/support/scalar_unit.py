@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from hacdbs_sim.sim.actions import LeafState, UnitStatus, UnitView
 from tests.support.scalar_stage2 import ScalarStage2
+from hacdbs_sim.model import CpuInfo, LeafState, UnitStatus
 
 IPA_MASK: Final = ((1 << 56) - 1) & ~((1 << 12) - 1)
 STOP_TTWL: Final = -4
@@ -64,8 +64,8 @@ class ScalarUnit:
         self.hacdbsbr = 0
         return reason, index
 
-    def view(self) -> UnitView:
-        return UnitView(
+    def view(self) -> CpuInfo:
+        return CpuInfo(
             cpu=self.cpu,
             online=self.online,
             status=self.status,

@@ -1,6 +1,6 @@
 """Workloads one write at a time, straight from the formulas of docs/workloads.md: the oracle."""
+from hacdbs_sim.model import Burst, HotSet, Moving, Sequential, Uniform
 
-from hacdbs_sim.sim.actions import Burst, HotSet, Moving, Sequential, Uniform
 
 U64 = (1 << 64) - 1
 

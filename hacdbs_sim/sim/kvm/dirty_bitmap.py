@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from hacdbs_sim.sim.base import words
 from hacdbs_sim.model.words import (
     CountedMask,
     WordMask,
@@ -19,6 +18,7 @@ from hacdbs_sim.model.words import (
     unset_words,
     words_for,
 )
+from hacdbs_sim.sim.base import words
 
 
 class DirtyBitmap:

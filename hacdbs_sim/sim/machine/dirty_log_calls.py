@@ -1,10 +1,10 @@
 """Gets and clears of a machine's dirty log: the generic code, the hook and the copy to the user."""
 
-from hacdbs_sim.sim import actions as a
+from hacdbs_sim import model
+from hacdbs_sim.model.errors import CopyToUserError
 from hacdbs_sim.sim.arm64.dirty_bit import AcceleratedClear, ClearConfig
 from hacdbs_sim.sim.arm64.faults import FaultBoard, FaultCall
 from hacdbs_sim.sim.arm64.regions import stage2_of
-from hacdbs_sim.model.errors import CopyToUserError
 from hacdbs_sim.sim.kvm import dirty_log
 from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap
 from hacdbs_sim.sim.kvm.memslots import Memslot, Memslots
@@ -30,7 +30,7 @@ class DirtyLogCalls:
         self._faults = faults
         self._counters = counters
 
-    def get(self, action: a.GetDirtyLog, config: a.MachineConfig) -> a.DirtyLogOutcome:
+    def get(self, action: model.GetDirtyLog, config: model.VmConfig) -> model.DirtyLog:
         """Take the log of a slot (domain.md A.2).
 
         Raises:
@@ -40,20 +40,20 @@ class DirtyLogCalls:
         slot, log = self._slots.logging(action.slot)
         if config.protects_manually:
             # A pure copy: no hook, no turn, no fault but that of the copy itself.
-            faults = self._faults.call(a.LogOp.GET, action.slot, action.cpu)
+            faults = self._faults.call(model.LogOp.GET, action.slot, action.cpu)
             self._copy_to_user(faults)
             self._counters.add_copy()
             return copied(action.slot, log)
-        cleaner, faults = self._cleaner(a.LogOp.GET, slot, action, config)
+        cleaner, faults = self._cleaner(model.LogOp.GET, slot, action, config)
         snapshot, cleaned = dirty_log.get_dirty_log(log, cleaner)
         cleaner.finish()
         self._counters.add_cleaning("dirty_log_gets", cleaned)
         self._copy_to_user(faults)
-        return a.DirtyLogOutcome(
+        return model.DirtyLog(
             slot=action.slot,
             first_page=0,
             num_pages=log.npages,
-            bitmap=snapshot,
+            bitmap=model.Bitmap(snapshot),
             dirty_count=cleaned.pages,
             remaining_count=log.count,
             accelerator=cleaned.accelerator,
@@ -61,7 +61,7 @@ class DirtyLogCalls:
             flush_tlb=cleaned.flush_tlb,
         )
 
-    def clear(self, action: a.ClearDirtyLog, config: a.MachineConfig) -> a.DirtyLogOutcome:
+    def clear(self, action: model.ClearDirtyLog, config: model.VmConfig) -> model.DirtyLog:
         """Clear a window of the log of a slot (domain.md A.3).
 
         Raises:
@@ -72,13 +72,13 @@ class DirtyLogCalls:
         dirty_log.check_first_page(action.first_page)
         slot, log = self._slots.logging(action.slot)
         num_pages = dirty_log.check_window(action.first_page, action.num_pages, log.npages)
-        pages = action.pages.words if isinstance(action.pages, a.Bitmap) else action.pages
+        pages = action.pages.words if isinstance(action.pages, model.Bitmap) else action.pages
         user = dirty_log.user_words(pages, action.first_page, num_pages)
-        cleaner, _ = self._cleaner(a.LogOp.CLEAR, slot, action, config)
+        cleaner, _ = self._cleaner(model.LogOp.CLEAR, slot, action, config)
         cleaned = dirty_log.clear_dirty_log(log, action.first_page, num_pages, user, cleaner)
         cleaner.finish()
         self._counters.add_cleaning("dirty_log_clears", cleaned)
-        return a.DirtyLogOutcome(
+        return model.DirtyLog(
             slot=action.slot,
             first_page=action.first_page,
             num_pages=num_pages,
@@ -92,10 +92,10 @@ class DirtyLogCalls:
 
     def _cleaner(
         self,
-        op: a.LogOp,
+        op: model.LogOp,
         slot: Memslot,
-        action: a.GetDirtyLog | a.ClearDirtyLog,
-        config: a.MachineConfig,
+        action: model.GetDirtyLog | model.ClearDirtyLog,
+        config: model.VmConfig,
     ) -> tuple[AcceleratedClear, FaultCall]:
         """Begin a call of the hook: a CPU, the faults for it, the architecture's side."""
         unit = self._cpus.for_hook(action.cpu)
@@ -114,20 +114,20 @@ class DirtyLogCalls:
 
     @staticmethod
     def _copy_to_user(faults: FaultCall) -> None:
-        if faults.strikes(a.FaultType.COPY_TO_USER):
+        if faults.strikes(model.FaultType.COPY_TO_USER):
             raise CopyToUserError(
                 "the copy of the dirty bitmap to userspace failed, as an armed copy_to_user fault "
                 "asked; without manual protect its bits are gone"
             )
 
 
-def copied(slot: int, log: DirtyBitmap) -> a.DirtyLogOutcome:
+def copied(slot: int, log: DirtyBitmap) -> model.DirtyLog:
     """Copy a log as it is: a peek, or a get with manual protect."""
-    return a.DirtyLogOutcome(
+    return model.DirtyLog(
         slot=slot,
         first_page=0,
         num_pages=log.npages,
-        bitmap=log.words.copy(),
+        bitmap=model.Bitmap(log.words.copy()),
         dirty_count=log.count,
         remaining_count=log.count,
     )

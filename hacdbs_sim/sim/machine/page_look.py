@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.model.words import WORD_BITS, Words
+from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.kvm.memslots import Memslot, Memslots
 
 Truths = NDArray[np.bool_]

@@ -18,11 +18,11 @@ from app.service.fleet import Fleet, Vm, VmSpec
 from app.service.limits import Limits
 from app.service.migration_tasks import MigrationTask, Waiter
 from app.service.migrations import Migration
-from hacdbs_sim.sim.actions import Action, AddWorkload, Sequential, SetMemoryRegion, WorkloadSpec
 from hacdbs_sim.vmm import MigrationSpec, MigrationStatus, Precopy, Report, Scheduled
 from hacdbs_sim.vmm.report import Reason
 from tests.unit.vmm.source import source
 from tests.unit.vmm.source import spec as made_spec
+from hacdbs_sim.model import Action, AddSequential, AddWorkload, Sequential, SetMemslot
 
 pytestmark = pytest.mark.anyio
 
@@ -37,8 +37,8 @@ async def make_vm(fleet: Fleet, session_id: str = "default", rate: int = 250_000
             session_id,
             "",
             machine,
-            memslots=(SetMemoryRegion(0, 0x4000_0000, 4096 * 4096),),
-            workloads=(AddWorkload(WorkloadSpec(0, Sequential(), writes_per_second=rate)),),
+            memslots=(SetMemslot(slot=0, guest_phys_addr=0x4000_0000, memory_size=4096 * 4096),),
+            workloads=(AddSequential(slot=0, writes_per_second=rate),),
         )
     )
 
@@ -239,7 +239,7 @@ async def test_without_room_for_what_arrives_it_is_refused_and_nothing_is_held()
 
 
 async def a_task(fleet: Fleet, spec: MigrationSpec = SPEC) -> MigrationTask:
-    slot = SetMemoryRegion(0, 0x4000_0000, 4096 * 4096)
+    slot = SetMemslot(slot=0, guest_phys_addr=0x4000_0000, memory_size=4096 * 4096)
     runtime = await fleet.build_apart(VmSpec("default", "", source().config, memslots=(slot,)))
     return fleet.migrations.task("one", runtime, spec)
 

@@ -12,19 +12,8 @@ from app.service.limits import Limits
 from app.service.page_writes import write_each
 from app.service.totals import Totals
 from app.service.vm_runtime import VmRuntime
-from hacdbs_sim.sim.actions import (
-    ClearDirtyLog,
-    GetDirtyLog,
-    Gfns,
-    GuestRead,
-    GuestWrite,
-    HostWrite,
-    MachineConfig,
-    PageRanges,
-    SetMemoryRegion,
-    TrackVersions,
-)
 from hacdbs_sim.sim.machine import Machine
+from hacdbs_sim.model import ClearDirtyLog, GetDirtyLog, Gfns, GuestRead, GuestWrite, HostWrite, PageRanges, SetMemslot, TrackVersions, VmConfig
 
 BASE = 0x1000
 PAGES = 200
@@ -33,8 +22,8 @@ LOGS, READONLY = 1, 2
 
 
 def runtime(*, flags: int = LOGS, backing: int = 4096, **config: Any) -> VmRuntime:
-    machine = Machine(MachineConfig(**config))
-    machine.perform(SetMemoryRegion(0, BASE << 12, PAGES << 12, flags=flags, backing=backing))
+    machine = Machine(VmConfig(**config))
+    machine.perform(SetMemslot(slot=0, guest_phys_addr=BASE << 12, memory_size=PAGES << 12, flags=flags, backing=backing))
     limits = Limits()
     return VmRuntime(machine, limits, StateBudget(limits.max_state_bytes), Totals())
 
@@ -57,11 +46,11 @@ def sight(machine: Machine) -> Any:
 pages = st.lists(st.integers(0, PAGES - 1), max_size=30)
 earlier = st.lists(
     st.one_of(
-        pages.map(lambda given: GuestWrite(gfns(given))),
-        pages.map(lambda given: GuestRead(gfns(given))),
-        pages.map(lambda given: HostWrite(gfns(given))),
-        st.just(GetDirtyLog(0)),
-        st.just(ClearDirtyLog(0, PageRanges(np.array([64], np.uint64), np.array([70], np.uint64)))),
+        pages.map(lambda given: GuestWrite(pages=gfns(given))),
+        pages.map(lambda given: GuestRead(pages=gfns(given))),
+        pages.map(lambda given: HostWrite(pages=gfns(given))),
+        st.just(GetDirtyLog(slot=0)),
+        st.just(ClearDirtyLog(slot=0, pages=PageRanges(np.array([64], np.uint64), np.array([70], np.uint64)))),
     ),
     max_size=6,
 )
@@ -83,23 +72,23 @@ def test_writes_at_once_are_told_as_one_by_one(
 
     told = write_each(at_once, gfns(written).gfns)
 
-    assert told == [in_turn.perform(GuestWrite(gfns([page]))) for page in written]
+    assert told == [in_turn.perform(GuestWrite(pages=gfns([page]))) for page in written]
     assert sight(at_once.machine) == sight(in_turn.machine)
 
 
 def test_a_block_that_has_gone_is_none() -> None:
     made = runtime(flags=0, backing=2 * MIB)  # shorter than a block, so it has none to map
-    made.perform(GuestWrite(gfns([0])))
-    made.perform(SetMemoryRegion(0, BASE << 12, PAGES << 12, flags=LOGS, backing=2 * MIB))
+    made.perform(GuestWrite(pages=gfns([0])))
+    made.perform(SetMemslot(slot=0, guest_phys_addr=BASE << 12, memory_size=PAGES << 12, flags=LOGS, backing=2 * MIB))
 
     assert write_each(made, gfns([0, 1]).gfns) is not None
 
 
 def with_block() -> VmRuntime:
     made = runtime()
-    made.perform(SetMemoryRegion(1, 1 << 30, 4 * MIB, backing=2 * MIB))
-    made.perform(GuestWrite(Gfns(np.array([1 << 18], np.uint64))))
-    made.perform(SetMemoryRegion(1, 1 << 30, 4 * MIB, flags=LOGS, backing=2 * MIB))
+    made.perform(SetMemslot(slot=1, guest_phys_addr=1 << 30, memory_size=4 * MIB, backing=2 * MIB))
+    made.perform(GuestWrite(pages=Gfns(np.array([1 << 18], np.uint64))))
+    made.perform(SetMemslot(slot=1, guest_phys_addr=1 << 30, memory_size=4 * MIB, flags=LOGS, backing=2 * MIB))
     return made
 
 

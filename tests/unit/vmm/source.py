@@ -2,19 +2,9 @@
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
-    KNOBS,
-    AddWorkload,
-    CostModel,
-    MachineConfig,
-    MemslotFlags,
-    PageRanges,
-    Sequential,
-    SetMemoryRegion,
-    WorkloadSpec,
-)
 from hacdbs_sim.sim.machine import Machine
 from hacdbs_sim.vmm import MigrationSpec, Precopy, Report
+from hacdbs_sim.model import AddSequential, AddWorkload, CostModel, KNOBS, MemslotFlags, PageRanges, Sequential, SetMemslot, VmConfig
 
 FREE = CostModel(**{knob.name: 0 for knob in KNOBS})
 PAGE_US = 4_096_000_000
@@ -35,11 +25,11 @@ def source(
     cpus: int = 2,
 ) -> Machine:
     """A machine with a slot that its guest goes through page by page, a write every 4 us."""
-    machine = Machine(MachineConfig(manual_dirty_log_protect2=manual, costs=costs, cpus=cpus))
-    machine.perform(SetMemoryRegion(0, 0x4000_0000, npages * 4096, flags=flags))
+    machine = Machine(VmConfig(manual_dirty_log_protect2=manual, costs=costs, cpus=cpus))
+    machine.perform(SetMemslot(slot=0, guest_phys_addr=0x4000_0000, memory_size=npages * 4096, flags=flags))
     if writes_per_second:
         machine.perform(
-            AddWorkload(WorkloadSpec(0, Sequential(), writes_per_second=writes_per_second))
+            AddSequential(slot=0, writes_per_second=writes_per_second)
         )
     return machine
 

@@ -1,9 +1,10 @@
 """query-migrate's names and units: 4,096 pages, then 1,024, 256, and 64 with the guest paused."""
 
-from hacdbs_sim.sim.actions import ArmFault, FaultSpec, FaultType
 from hacdbs_sim.vmm import AutoConverge, Precopy
 from hacdbs_sim.vmm.qmp import query_migrate
 from tests.unit.vmm.source import US, migrated, source, spec, until
+from tests.support.faults import fault
+from hacdbs_sim.model import FaultType
 
 SENT = 4096 + 1024 + 256 + 64
 MILLISECONDS = 1_000
@@ -86,7 +87,7 @@ def test_throttling_is_told_while_it_lasts() -> None:
 
 def test_a_failure_is_told_with_its_cause() -> None:
     machine = source(manual=0)
-    machine.perform(ArmFault(FaultSpec(FaultType.COPY_TO_USER)))
+    machine.perform(fault(FaultType.COPY_TO_USER))
 
     told = query_migrate(migrated(machine))
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from hacdbs_sim.sim.actions import SetMemoryRegion
 from hacdbs_sim.vmm import AutoConverge, ClearOrder, Precopy, Scheduled
 from hacdbs_sim.vmm.errors import InvalidMigrationError
 from hacdbs_sim.vmm.spec import MAX_SCHEDULED
 from tests.unit.vmm.source import LOGS, source, spec
+from hacdbs_sim.model import DeleteMemslot, SetMemslot
 
-UNDO = Scheduled(0, "delete_memslot", SetMemoryRegion(0))
+UNDO = Scheduled(0, "delete_memslot", DeleteMemslot(slot=0))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_clear_after_the_copy_needs_manual_protect() -> None:
 
 def test_a_machine_without_slots_has_nothing_to_migrate() -> None:
     machine = source(writes_per_second=0)
-    machine.perform(SetMemoryRegion(0))
+    machine.perform(DeleteMemslot(slot=0))
 
     with pytest.raises(InvalidMigrationError, match="no memslot"):
         Precopy(machine, spec())
@@ -69,7 +69,7 @@ def test_a_machine_without_slots_has_nothing_to_migrate() -> None:
 
 def test_without_logging_of_its_own_it_takes_the_slots_that_log() -> None:
     machine = source(writes_per_second=0)
-    machine.perform(SetMemoryRegion(1, 0x8000_0000, 4096, flags=LOGS))
+    machine.perform(SetMemslot(slot=1, guest_phys_addr=0x8000_0000, memory_size=4096, flags=LOGS))
 
     precopy = Precopy(machine, spec(enable_logging=False))
 
@@ -78,7 +78,7 @@ def test_without_logging_of_its_own_it_takes_the_slots_that_log() -> None:
 
 def test_slots_are_named_once_and_in_order() -> None:
     machine = source(writes_per_second=0)
-    machine.perform(SetMemoryRegion(1, 0x8000_0000, 4096))
+    machine.perform(SetMemslot(slot=1, guest_phys_addr=0x8000_0000, memory_size=4096))
 
     precopy = Precopy(machine, spec(slots=(1, 0, 1)))
 

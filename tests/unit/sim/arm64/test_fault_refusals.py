@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from hacdbs_sim.sim.actions import FaultType, LogOp
 from hacdbs_sim.model.errors import KvmError, NoSuchFaultError
 from tests.support.building import arm, machine
+from hacdbs_sim.model import FaultType, LogOp
 
 SENSELESS = "senseless_fault"
 

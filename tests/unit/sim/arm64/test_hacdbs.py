@@ -1,17 +1,9 @@
 import pytest
 from typing_extensions import override
 
-from hacdbs_sim.sim.arm64.hacdbs import (
-    TRANSITIONS,
-    Unit,
-    UnitEvent,
-    UnitStatus,
-    Walk,
-    end_of_array,
-    interrupt_asserted,
-    is_failure,
-)
+from hacdbs_sim.sim.arm64.hacdbs import TRANSITIONS, Unit, UnitEvent, Walk, end_of_array, interrupt_asserted, is_failure
 from hacdbs_sim.sim.arm64.sysregs import ErrReason, Hacdbsbr, Hacdbscons
+from hacdbs_sim.model import UnitStatus
 
 
 def walk(**changes: object) -> Walk:

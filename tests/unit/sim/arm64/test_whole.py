@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hacdbs_sim.sim.actions import DirtyLogOutcome, FaultType, HostUnmap, HostWrite, KernelProfile
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
@@ -24,6 +23,7 @@ from tests.support.building import (
     states,
     write,
 )
+from hacdbs_sim.model import DirtyLog, FaultType, HostUnmap, HostWrite, KernelProfile
 
 NPAGES = 64 * 41
 
@@ -39,7 +39,7 @@ def both(npages: int = NPAGES, **config: Any) -> tuple[Machine, Machine]:
     return made
 
 
-def told(outcome: DirtyLogOutcome) -> dict[str, Any]:
+def told(outcome: DirtyLog) -> dict[str, Any]:
     """Give an outcome as values that compare."""
     values = outcome._asdict()
     pages = values.pop("bitmap")
@@ -119,7 +119,7 @@ def test_a_slot_with_no_page_writable_any_more_is_used_as_before(*, fails: bool)
     for made in (at_once, walking):
         write(made, (0, NPAGES))
         clear(made, (0, NPAGES))
-        made.perform(HostWrite(ranges((0, 300))))
+        made.perform(HostWrite(pages=ranges((0, 300))))
         if fails:
             arm(made, FaultType.IPAF, index=7, times=1)
 
@@ -127,7 +127,7 @@ def test_a_slot_with_no_page_writable_any_more_is_used_as_before(*, fails: bool)
     assert stage2_of(walking._slots.get(0)).writable.flags.writeable
     for made in (at_once, walking):
         assert clear(made, (0, 128), first_page=0, num_pages=128).dirty_count == 128
-        made.perform(HostUnmap(ranges((5, 100))))
+        made.perform(HostUnmap(pages=ranges((5, 100))))
         read(made, (5, 3))
         write(made, (7, 20))
     assert states(at_once, 0, NPAGES) == states(walking, 0, NPAGES)
@@ -141,7 +141,7 @@ def test_a_copy_of_a_machine_has_planes_of_its_own() -> None:
     get(made)
 
     copied = deepcopy(made)
-    copied.perform(HostWrite(ranges((5, 70))))
+    copied.perform(HostWrite(pages=ranges((5, 70))))
 
     assert pages_of(_peek(copied)) == set(range(5, 75))
     assert pages_of(_peek(made)) == set()
@@ -153,8 +153,8 @@ def _peek(made: Machine) -> Any:
 
 
 def _unmap(gfn: int) -> HostUnmap:
-    return HostUnmap(gfns(gfn))
+    return HostUnmap(pages=gfns(gfn))
 
 
 def _host_write(gfn: int) -> HostWrite:
-    return HostWrite(gfns(gfn))
+    return HostWrite(pages=gfns(gfn))

@@ -4,18 +4,9 @@ from dataclasses import fields, replace
 
 import pytest
 
-from hacdbs_sim.sim.actions import (
-    KNOBS,
-    AcceleratorOutcome,
-    AcceleratorReport,
-    AccessOutcome,
-    CostModel,
-    DirtyLogOutcome,
-    MachineConfig,
-    SoftwareReport,
-)
 from hacdbs_sim.model.errors import InvalidArgumentError
 from hacdbs_sim.sim.machine import Machine
+from hacdbs_sim.model import AcceleratorOutcome, AcceleratorReport, AccessOutcome, CostModel, DirtyLog, KNOBS, SoftwareReport, VmConfig
 
 PRIMES = CostModel(
     translation_fault_ps=2_000,
@@ -36,12 +27,12 @@ PRIMES = CostModel(
     enable_page_ps=53_000,
     enable_initially_set_page_ps=59_000,
 )
-LOG = DirtyLogOutcome(
+LOG = DirtyLog(
     slot=0, first_page=0, num_pages=130, bitmap=None, dirty_count=0, remaining_count=0
 )
 HOOK = AcceleratorReport(
-    0,
-    AcceleratorOutcome.PARTIAL,
+    cpu=0,
+    outcome=AcceleratorOutcome.PARTIAL,
     batches=2,
     entries=600,
     cleaned=500,
@@ -80,7 +71,7 @@ def test_the_hardware_costs_its_runs_and_entries() -> None:
 
 
 def test_a_hook_that_declines_costs_no_more_than_the_log_being_gone_through() -> None:
-    declined = AcceleratorReport(0, AcceleratorOutcome.DECLINED)
+    declined = AcceleratorReport(cpu=0, outcome=AcceleratorOutcome.DECLINED)
 
     assert PRIMES.dirty_log_ns(LOG._replace(accelerator=declined)) == 11 + 3 * 13 + 3 * 17
 
@@ -141,6 +132,6 @@ def test_every_knob_is_told_with_its_source_and_hardware_as_an_assumption() -> N
 @pytest.mark.parametrize("name", [knob.name for knob in KNOBS])
 def test_a_knob_out_of_bounds_is_refused_by_name(name: str, value: int) -> None:
     with pytest.raises(InvalidArgumentError, match=f"^{name} must be 0..1000000000000, not") as no:
-        Machine(MachineConfig(costs=replace(CostModel(), **{name: value})))
+        Machine(VmConfig(costs=replace(CostModel(), **{name: value})))
 
     assert (no.value.field, no.value.value) == (name, value)

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.actions import HotSet, Moving, Pattern, Sequential, Uniform, Zipf
+from hacdbs_sim.sim.actions import Pattern
 from hacdbs_sim.model.errors import InvalidWorkloadError
 from hacdbs_sim.sim.guest.draws import derived_seed, draws
 from hacdbs_sim.sim.guest.trace import Trace
 from hacdbs_sim.sim.guest.zipf import ZipfTable, zipf_table
 from tests.support import scalar_workloads as scalar
+from hacdbs_sim.model import HotSet, Moving, Sequential, Uniform, Zipf
 
 SEEDS = st.integers(0, (1 << 64) - 1)
 WINDOWS = st.integers(1, 1 << 31)

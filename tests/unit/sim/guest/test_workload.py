@@ -7,17 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.sim.actions import Burst, Sequential, Trace, WorkloadSpec, Zipf
+from hacdbs_sim.sim.actions import Trace
 from hacdbs_sim.model.errors import InvalidWorkloadError
 from hacdbs_sim.sim.guest.workload import Workload
 from tests.support import scalar_workloads as scalar
+from hacdbs_sim.model import AddUniform, AddZipf, Burst, Sequential, Zipf
 
 BURSTS = st.builds(Burst, st.integers(1, 5000), st.integers(0, 5000))
 TRACE = Trace(np.array([0, 2]), np.array([0, 1], np.uint32), interval_ns=100)
 
 
 def made(*, npages: int = 100, began_ns: int = 0, **fields: Any) -> Workload:
-    spec = WorkloadSpec(0, **{"pattern": Sequential(), "writes_per_second": 1000, **fields})
+    spec = AddUniform(slot=0, **{"pattern": Sequential(), "writes_per_second": 1000, **fields})
     return Workload(1, spec.resolved(npages=npages, seed=9), began_ns)
 
 
@@ -31,32 +32,32 @@ def test_it_has_made_as_many_writes_as_its_time_on_asks_for(
 
 
 def test_a_burst_writes_first_and_then_rests() -> None:
-    workload = made(writes_per_second=10**9, burst=Burst(3, 2))
+    workload = made(writes_per_second=10**9, burst=Burst(on_ns=3, off_ns=2))
 
     assert [workload.writes_by(t) for t in range(11)] == [0, 1, 2, 3, 3, 3, 4, 5, 6, 6, 6]
 
 
 def test_a_trace_rests_with_the_burst_and_goes_on_after_it() -> None:
-    workload = made(pattern=TRACE, writes_per_second=None, burst=Burst(50, 1000))
+    workload = made(pattern=TRACE, writes_per_second=None, burst=Burst(on_ns=50, off_ns=1000))
 
     assert [workload.writes_by(t) for t in (50, 1049, 1100, 2149)] == [1, 1, 2, 2]
 
 
 def test_what_is_left_open_is_filled_in() -> None:
-    resolved = WorkloadSpec(3, writes_per_second=5, first_page=10).resolved(npages=64, seed=77)
+    resolved = AddUniform(slot=3, writes_per_second=5, first_page=10).resolved(npages=64, seed=77)
 
     assert (resolved.num_pages, resolved.seed) == (54, 77)
 
 
 def test_what_is_given_stays() -> None:
-    given_spec = WorkloadSpec(3, writes_per_second=5, first_page=10, num_pages=2, seed=1)
+    given_spec = AddUniform(slot=3, writes_per_second=5, first_page=10, num_pages=2, seed=1)
 
     assert given_spec.resolved(npages=64, seed=77) == given_spec
 
 
 def test_only_a_trace_takes_bytes_of_its_own() -> None:
-    assert WorkloadSpec(0, Zipf(), 1).state_bytes == 0
-    assert WorkloadSpec(0, TRACE).state_bytes == 16
+    assert AddZipf(slot=0, writes_per_second=1).state_bytes == 0
+    assert WorkloadSpec(slot=0, pattern=TRACE).state_bytes == 16
 
 
 @pytest.mark.parametrize(
@@ -72,10 +73,10 @@ def test_only_a_trace_takes_bytes_of_its_own() -> None:
         ({"first_page": 60, "num_pages": 41}, "num_pages", 41),
         ({"seed": -1}, "seed", -1),
         ({"seed": 1 << 64}, "seed", 1 << 64),
-        ({"burst": Burst(0, 1)}, "on_ns", 0),
-        ({"burst": Burst(1, -1)}, "off_ns", -1),
-        ({"burst": Burst(10**15 + 1, 1)}, "on_ns", 10**15 + 1),
-        ({"burst": Burst(1, 10**15 + 1)}, "off_ns", 10**15 + 1),
+        ({"burst": Burst(on_ns=0, off_ns=1)}, "on_ns", 0),
+        ({"burst": Burst(on_ns=1, off_ns=-1)}, "off_ns", -1),
+        ({"burst": Burst(on_ns=10**15 + 1, off_ns=1)}, "on_ns", 10**15 + 1),
+        ({"burst": Burst(on_ns=1, off_ns=10**15 + 1)}, "off_ns", 10**15 + 1),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(

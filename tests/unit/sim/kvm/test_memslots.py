@@ -4,14 +4,6 @@ from typing import Any
 
 import pytest
 
-from hacdbs_sim.sim.actions import (
-    HostWrite,
-    MachineConfig,
-    MemslotChange,
-    MemslotFlags,
-    SetManualProtect,
-    SetMemoryRegion,
-)
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
@@ -26,12 +18,13 @@ from tests.support.building import (
     states,
     write,
 )
+from hacdbs_sim.model import DeleteMemslot, HostWrite, MemslotChange, MemslotFlags, SetMemslot, UpdateVm, VmConfig
 
 A = 0x4000_0000
 
 
 def set_region(made: Machine, slot: int = 0, gpa: int = A, size: int = MIB, **rest: Any) -> Any:
-    return made.perform(SetMemoryRegion(slot, gpa, size, **rest))
+    return made.perform(SetMemslot(slot=slot, guest_phys_addr=gpa, memory_size=size, **rest))
 
 
 def refusal(made: Machine, *args: Any, **rest: Any) -> tuple[str, str | None, str | None]:
@@ -212,7 +205,7 @@ def test_a_new_bitmap_is_zero_or_exactly_npages_bits(caps: int, dirty: set[int])
 def test_a_bitmap_is_kept_while_logging_stays_and_lost_when_it_ends() -> None:
     made = machine(256)
     write(made, (3, 2))
-    made.perform(SetManualProtect(3))
+    made.perform(UpdateVm(manual_dirty_log_protect2=3))
 
     set_region(made, gpa=0, flags=LOG)
     assert pages_of(made.peek_dirty_log(0).bitmap) == {3, 4}
@@ -226,7 +219,7 @@ def test_a_read_only_slot_logs_but_its_mappings_may_be_blocks() -> None:
     made = machine(512, flags=LOG | READONLY, backing=2 * MIB)
 
     read(made, (7, 1))
-    made.perform(HostWrite(ranges((7, 1))))
+    made.perform(HostWrite(pages=ranges((7, 1))))
 
     assert states(made, 0, 512) == [(0, 512, 2, "read_only")]
     assert made.memslot(0).dirty_count == 0
@@ -234,7 +227,7 @@ def test_a_read_only_slot_logs_but_its_mappings_may_be_blocks() -> None:
 
 def test_the_footprint_counts_planes_and_bitmap_within_six_bits_a_page() -> None:
     made = machine(1 << 18)
-    plan = SetMemoryRegion(1, A, GIB, flags=LOG)
+    plan = SetMemslot(slot=1, guest_phys_addr=A, memory_size=GIB, flags=LOG)
 
     after = made.footprint_after(plan)
 
@@ -242,9 +235,9 @@ def test_the_footprint_counts_planes_and_bitmap_within_six_bits_a_page() -> None
     made.perform(plan)
     assert made.footprint == after
     assert after.state_bytes * 8 <= 6 * after.pages
-    assert made.footprint_after(SetMemoryRegion(1)).pages == 1 << 18
-    made.perform(SetMemoryRegion(1))
-    made.perform(SetMemoryRegion(0))
+    assert made.footprint_after(DeleteMemslot(slot=1)).pages == 1 << 18
+    made.perform(DeleteMemslot(slot=1))
+    made.perform(DeleteMemslot(slot=0))
     assert made.footprint.state_bytes == 0
 
 
@@ -254,9 +247,9 @@ def test_the_footprint_after_a_refused_change_is_the_refusal_and_changes_nothing
     write(made, (A >> 12, 10))
 
     for wrong in (
-        SetMemoryRegion(0, (1 << 32) - 4096, MIB, A, LOG),
-        SetMemoryRegion(0, A, MIB, A, 8),
-        SetMemoryRegion(5),
+        SetMemslot(slot=0, guest_phys_addr=(1 << 32) - 4096, memory_size=MIB, userspace_addr=A, flags=LOG),
+        SetMemslot(slot=0, guest_phys_addr=A, memory_size=MIB, userspace_addr=A, flags=8),
+        DeleteMemslot(slot=5),
     ):
         with pytest.raises(KvmError):
             made.footprint_after(wrong)
@@ -265,9 +258,9 @@ def test_the_footprint_after_a_refused_change_is_the_refusal_and_changes_nothing
 
 
 def test_a_slot_of_a_tebibyte_takes_no_memory_before_it_is_used() -> None:
-    made = Machine(MachineConfig(ipa_bits=41))
+    made = Machine(VmConfig(ipa_bits=41))
 
-    made.perform(SetMemoryRegion(0, 0, 1 << 40, flags=LOG))
+    made.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=1 << 40, flags=LOG))
     write(made, (123_456_789, 3))
 
     assert made.memslot(0).dirty_count == 3
@@ -290,7 +283,7 @@ def test_slots_are_found_by_address() -> None:
     made = machine()
     spans = {7: (2, 1), 0: (3, 1), 5: (4, 3), 1: (9, 2), 2: (11, 1)}
     for slot, (first, count) in spans.items():
-        made.perform(SetMemoryRegion(slot, first * 4096, count * 4096))
+        made.perform(SetMemslot(slot=slot, guest_phys_addr=first * 4096, memory_size=count * 4096))
 
     for gfn in range(14):
         later = [(first, slot) for slot, (first, count) in spans.items() if first + count > gfn]

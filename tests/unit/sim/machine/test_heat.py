@@ -7,17 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.sim.actions import (
-    GetDirtyLog,
-    GuestRead,
-    GuestWrite,
-    HostUnmap,
-    LeafState,
-    SetMemoryRegion,
-)
 from hacdbs_sim.model.errors import NoSuchMemslotError
-from hacdbs_sim.sim.machine import MAX_BINS, Heat, Machine
+from hacdbs_sim.sim.machine import Machine
 from tests.support.building import LOG, MIB, gfns, machine, pages_of, ranges
+from hacdbs_sim.model import GetDirtyLog, GuestRead, GuestWrite, Heat, HostUnmap, LeafState, MAX_BINS, SetMemslot
 
 BASE = 512
 
@@ -63,18 +56,18 @@ def test_a_heat_map_counts_each_page_once_where_it_is(
     vm = machine(dbm=flags["dbm"])
     size = npages * 4096
     backing = 2 * MIB if flags["huge"] else 4096
-    vm.perform(SetMemoryRegion(0, BASE * 4096, size, flags=0, backing=backing))
+    vm.perform(SetMemslot(slot=0, guest_phys_addr=BASE * 4096, memory_size=size, flags=0, backing=backing))
     written, read, unmapped, again = (
         gfns(*(BASE + page for page in some if page < npages)) for some in places
     )
-    vm.perform(GuestWrite(written))
+    vm.perform(GuestWrite(pages=written))
     if flags["logs"]:
-        vm.perform(SetMemoryRegion(0, BASE * 4096, size, flags=LOG, backing=backing))
-    vm.perform(GuestRead(read))
-    vm.perform(HostUnmap(unmapped))
-    vm.perform(GuestWrite(again))
+        vm.perform(SetMemslot(slot=0, guest_phys_addr=BASE * 4096, memory_size=size, flags=LOG, backing=backing))
+    vm.perform(GuestRead(pages=read))
+    vm.perform(HostUnmap(pages=unmapped))
+    vm.perform(GuestWrite(pages=again))
     if flags["logs"] and flags["cleans"]:
-        vm.perform(GetDirtyLog(0))
+        vm.perform(GetDirtyLog(slot=0))
 
     heat = vm.heat(0, bins)
 
@@ -107,8 +100,8 @@ def test_bins_are_equal_and_from_64_pages_on_whole_words(
 
 def test_blocks_larger_and_smaller_than_a_bin_are_spread_over_the_bins() -> None:
     vm = machine()
-    vm.perform(SetMemoryRegion(0, 0, 8 * MIB, flags=0, backing=2 * MIB))
-    vm.perform(GuestWrite(ranges((0, 1), (1_024, 1))))
+    vm.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=8 * MIB, flags=0, backing=2 * MIB))
+    vm.perform(GuestWrite(pages=ranges((0, 1), (1_024, 1))))
 
     fine, coarse = vm.heat(0, 16).states, vm.heat(0, 2).states
 
@@ -129,7 +122,7 @@ def test_a_slot_that_is_absent_has_no_heat() -> None:
 
 def test_to_look_changes_nothing() -> None:
     vm = machine(10_000)
-    vm.perform(GuestWrite(ranges((0, 5_000))))
+    vm.perform(GuestWrite(pages=ranges((0, 5_000))))
     before: Any = (vm.counters(), vm.peek_dirty_log(0).bitmap.tolist())  # type: ignore[union-attr]
 
     vm.heat(0, 100)
