@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from hacdbs_sim.model import words
 from hacdbs_sim.model.words import (
     CountedMask,
     WordMask,
@@ -18,7 +19,6 @@ from hacdbs_sim.model.words import (
     unset_words,
     words_for,
 )
-from hacdbs_sim.sim.base import words
 
 
 class DirtyBitmap:
