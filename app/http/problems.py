@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Final
 from urllib.parse import quote
 
-from hacdbs_sim.sim.base import errors as kvm
+from hacdbs_sim.model import errors as kvm
 from hacdbs_sim.model.errors import Errno, KvmError
 from hacdbs_sim.vmm import errors as vmm
 

@@ -6,7 +6,7 @@ What follows from an operation's shape (its path, its body) is worked out; the t
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hacdbs_sim.sim.base import errors as kvm
+from hacdbs_sim.model import errors as kvm
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.vmm import errors as vmm
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-from hacdbs_sim.vmm import MigrationSpec, Precopy, Report
-from hacdbs_sim.vmm.report import Reason
+from hacdbs_sim.model import EventType, MigrationSpec, Reason
+from hacdbs_sim.vmm import Precopy, Report
 
 from .budget import Account, StateBudget
 from .errors import (
@@ -14,7 +14,7 @@ from .errors import (
     NoSuchComparisonError,
     NoSuchMigrationError,
 )
-from .events import EventLog, EventType
+from .events import EventLog
 from .migration_tasks import MigrationTask, Run, bytes_of
 from .vm_runtime import VmRuntime
 
@@ -24,9 +24,6 @@ MAX_KEPT_MIGRATIONS: Final = 400
 MAX_KEPT_COMPARISONS_PER_SESSION: Final = 25
 MAX_KEPT_COMPARISONS: Final = 50
 """What is kept of each may be a report of 1,000 passes, or several: some 2 MB."""
-
-MAX_PACE_MS: Final = 10_000
-MAX_VARIANTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,6 +123,7 @@ class Migrations:
             MAX_KEPT_COMPARISONS_PER_SESSION, MAX_KEPT_COMPARISONS
         )
         self._running: set[Run] = set()
+        self._is_stopping = False
 
     def start(
         self,
@@ -179,7 +177,7 @@ class Migrations:
 
     def task(self, name: str, runtime: VmRuntime, spec: MigrationSpec) -> MigrationTask:
         """Make ready to migrate a machine; raises as `start` does."""
-        precopy = Precopy(runtime.machine, spec, runtime.perform)
+        precopy = Precopy(runtime, spec)
         account = Account(self._budget)
         account.hold(bytes_of(precopy))
         return MigrationTask(name, runtime, precopy, account)
@@ -229,6 +227,16 @@ class Migrations:
         self._migrations.forget(session_id)
         self._comparisons.forget(session_id)
 
+    def begin(self) -> None:
+        """Let callers wait for runs: the service starts."""
+        self._is_stopping = False
+
+    def begin_stop(self) -> None:
+        """End every wait for a run, those to come included; the runs go on until `stop`."""
+        self._is_stopping = True
+        for run in self._running:
+            run.end_waits()
+
     async def stop(self) -> None:
         """End all that runs, for the service stops."""
         for run in [each for each in self._running if not each.is_over]:
@@ -236,6 +244,8 @@ class Migrations:
 
     def _go(self, run: Run) -> None:
         self._running.add(run)
+        if self._is_stopping:
+            run.end_waits()
         run.start()
 
     def _tell(self, session_id: str, vm_id: str, migration_id: str, report: Report) -> None:

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping
 from threading import Lock
-from hacdbs_sim.model import DirtyLog, FaultType
 
+from hacdbs_sim.model import DirtyLog, FaultType
 
 
 class Totals:

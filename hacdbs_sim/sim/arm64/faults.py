@@ -266,13 +266,18 @@ class FaultBoard:
         """Look at all faults."""
         return tuple(fault.view() for fault in tuple(self._armed.values()))
 
-    def call(self, op: LogOp, slot: int, cpu: int | None) -> FaultCall:
+    def armed(self) -> tuple[ArmedFault, ...]:
+        """Return the faults as they are when a get or clear begins."""
+        return tuple(self._armed.values())
+
+    @staticmethod
+    def call(armed: tuple[ArmedFault, ...], op: LogOp, slot: int, cpu: int | None) -> FaultCall:
         """Begin a get or clear: pick the enabled faults that match it."""
-        if not self._armed:
+        if not armed:
             return FaultCall(op, slot, cpu, ())
         matching = tuple(
             fault
-            for fault in tuple(self._armed.values())
+            for fault in armed
             if fault.spec.enabled
             and fault.place.op in (None, op)
             and fault.place.slot in (None, slot)

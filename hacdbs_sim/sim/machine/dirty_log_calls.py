@@ -1,9 +1,11 @@
 """Gets and clears of a machine's dirty log: the generic code, the hook and the copy to the user."""
 
+from collections.abc import Callable
+
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import CopyToUserError
 from hacdbs_sim.sim.arm64.dirty_bit import AcceleratedClear, ClearConfig
-from hacdbs_sim.sim.arm64.faults import FaultBoard, FaultCall
+from hacdbs_sim.sim.arm64.faults import ArmedFault, FaultBoard, FaultCall
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.kvm import dirty_log
 from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap
@@ -23,12 +25,15 @@ class DirtyLogCalls:
         cpus: HostCpus,
         faults: FaultBoard,
         counters: Counters,
+        *,
+        entered: Callable[[], None],
     ) -> None:
         self._clear_config = clear_config
         self._slots = slots
         self._cpus = cpus
         self._faults = faults
         self._counters = counters
+        self._entered = entered
 
     def get(self, action: model.GetDirtyLog, config: model.VmConfig) -> model.DirtyLog:
         """Take the log of a slot (domain.md A.2).
@@ -36,15 +41,16 @@ class DirtyLogCalls:
         Raises:
             KvmError: what the ioctl answers.
         """
+        armed = self._enter()
         self._cpus.check(action.cpu)
         slot, log = self._slots.logging(action.slot)
         if config.protects_manually:
             # A pure copy: no hook, no turn, no fault but that of the copy itself.
-            faults = self._faults.call(model.LogOp.GET, action.slot, action.cpu)
+            faults = self._faults.call(armed, model.LogOp.GET, action.slot, action.cpu)
             self._copy_to_user(faults)
             self._counters.add_copy()
             return copied(action.slot, log)
-        cleaner, faults = self._cleaner(model.LogOp.GET, slot, action, config)
+        cleaner, faults = self._cleaner(armed, model.LogOp.GET, slot, action, config)
         snapshot, cleaned = dirty_log.get_dirty_log(log, cleaner)
         cleaner.finish()
         self._counters.add_cleaning("dirty_log_gets", cleaned)
@@ -67,6 +73,7 @@ class DirtyLogCalls:
         Raises:
             KvmError: what the ioctl answers.
         """
+        armed = self._enter()
         self._cpus.check(action.cpu)
         check_slot_id(action.slot)
         dirty_log.check_first_page(action.first_page)
@@ -74,7 +81,7 @@ class DirtyLogCalls:
         num_pages = dirty_log.check_window(action.first_page, action.num_pages, log.npages)
         pages = action.pages.words if isinstance(action.pages, model.Bitmap) else action.pages
         user = dirty_log.user_words(pages, action.first_page, num_pages)
-        cleaner, _ = self._cleaner(model.LogOp.CLEAR, slot, action, config)
+        cleaner, _ = self._cleaner(armed, model.LogOp.CLEAR, slot, action, config)
         cleaned = dirty_log.clear_dirty_log(log, action.first_page, num_pages, user, cleaner)
         cleaner.finish()
         self._counters.add_cleaning("dirty_log_clears", cleaned)
@@ -90,8 +97,15 @@ class DirtyLogCalls:
             flush_tlb=cleaned.flush_tlb,
         )
 
+    def _enter(self) -> tuple[ArmedFault, ...]:
+        """Read the board of faults: what is armed from now on is for the next call."""
+        armed = self._faults.armed()
+        self._entered()
+        return armed
+
     def _cleaner(
         self,
+        armed: tuple[ArmedFault, ...],
         op: model.LogOp,
         slot: Memslot,
         action: model.GetDirtyLog | model.ClearDirtyLog,
@@ -99,7 +113,7 @@ class DirtyLogCalls:
     ) -> tuple[AcceleratedClear, FaultCall]:
         """Begin a call of the hook: a CPU, the faults for it, the architecture's side."""
         unit = self._cpus.for_hook(action.cpu)
-        faults = self._faults.call(op, action.slot, unit.cpu)
+        faults = self._faults.call(armed, op, action.slot, unit.cpu)
         cleaner = AcceleratedClear(
             self._clear_config,
             stage2_of(slot),

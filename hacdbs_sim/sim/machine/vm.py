@@ -47,12 +47,18 @@ class Machine:
     Args:
         config: What it is made of.
         recordings: The traces that it may replay, by name.
+        entered: Called once a get or clear has read the board of faults.
 
     Raises:
         InvalidArgumentError: A figure of the configuration that no VM can have (EINVAL).
     """
 
-    def __init__(self, config: model.VmConfig, recordings: Recordings = no_recordings) -> None:
+    def __init__(
+        self,
+        config: model.VmConfig,
+        recordings: Recordings = no_recordings,
+        entered: Callable[[], None] = lambda: None,
+    ) -> None:
         check_config(config)
         self._config = config
         self._recordings = recordings
@@ -73,6 +79,7 @@ class Machine:
             self._cpus,
             self._faults,
             self._counters,
+            entered=entered,
         )
         self._guest_side = GuestSide(config, self._slots, self._counters, recordings)
 
