@@ -12,10 +12,33 @@ from typing import Final
 import numpy as np
 import pytest
 
+from hacdbs_sim.model import (
+    AcceleratorOutcome,
+    AddEntriesEnomem,
+    AddFault,
+    AddIpaf,
+    AddLostInterrupt,
+    AddUnitBusy,
+    Bitmap,
+    ClearDirtyLog,
+    DirtyLog,
+    EntryWhen,
+    FaultType,
+    Features,
+    GetDirtyLog,
+    Gfns,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    KernelProfile,
+    LogOp,
+    RunWhen,
+    SetCpu,
+    SetMemslot,
+    VmConfig,
+)
 from hacdbs_sim.sim.machine import Machine
 from tests.support.faults import fault
-from hacdbs_sim.model import AcceleratorOutcome, Bitmap, ClearDirtyLog, DirtyLog, FaultType, Features, GetDirtyLog, Gfns, GuestWrite, HostUnmap, HostWrite, KernelProfile, LogOp, SetCpu, SetMemslot, VmConfig
-from hacdbs_sim.model import Features
 
 PAGE_SIZE: Final = 4096
 N: Final = PAGE_SIZE // 8
@@ -38,7 +61,7 @@ class Cleaner:
     dbm: bool = True
     hacdbs: bool = True
     kernel: KernelProfile = KernelProfile.FIXED
-    faults: tuple[FaultSpec, ...] = field(default=())
+    faults: tuple[AddFault, ...] = field(default=())
     cpu: int | None = None
 
 
@@ -47,18 +70,18 @@ def declining(name: str, errno: str, **how: object) -> Cleaner:
 
 
 def failing(kind: FaultType, batch: int, index: int) -> Cleaner:
-    fault = fault(kind, when=dict(batch=batch, index=index))
+    stop = fault(kind, when={"batch": batch, "index": index})
     return Cleaner(
         f"{kind.value}-{batch}-{index}",
         AcceleratorOutcome.PARTIAL,
         "EAGAIN",
         (kind.value.upper(), batch, index),
-        faults=(fault,),
+        faults=(stop,),
     )
 
 
-def losing_interrupt(batch: int, *also: FaultSpec, index: int) -> Cleaner:
-    lost = fault(FaultType.LOST_INTERRUPT, when=dict(batch=batch))
+def losing_interrupt(batch: int, *also: AddFault, index: int) -> Cleaner:
+    lost = AddLostInterrupt(when=RunWhen(batch=batch))
     return Cleaner(
         f"lost_interrupt-{batch}-{index}",
         AcceleratorOutcome.PARTIAL,
@@ -79,8 +102,8 @@ CLEANERS: Final = [
     Cleaner("hacdbs-v1", AcceleratorOutcome.CLEANED, kernel=KernelProfile.V1),
     declining("dbm-off", "EPERM", dbm=False),
     declining("unit-absent", "EPERM", cpu=ABSENT_CPU),
-    declining("unit-busy", "EPERM", faults=(fault(FaultType.UNIT_BUSY),)),
-    declining("entries-enomem", "ENOMEM", faults=(fault(FaultType.ENTRIES_ENOMEM),)),
+    declining("unit-busy", "EPERM", faults=(AddUnitBusy(),)),
+    declining("entries-enomem", "ENOMEM", faults=(AddEntriesEnomem(),)),
     *(
         failing(kind, batch, index)
         for kind in (FaultType.STRUCTF, FaultType.IPAF, FaultType.IPAHACF)
@@ -88,7 +111,7 @@ CLEANERS: Final = [
     ),
     *(losing_interrupt(batch, index=N) for batch in (0, 1, 2)),
     losing_interrupt(3, index=64),
-    losing_interrupt(1, fault(FaultType.IPAF, when=dict(batch=1, index=77)), index=77),
+    losing_interrupt(1, AddIpaf(when=EntryWhen(batch=1, index=77)), index=77),
 ]
 
 
@@ -114,7 +137,7 @@ def frames(pages: set[int]) -> Gfns:
 
 def pages_of(outcome: DirtyLog) -> set[int]:
     assert outcome.bitmap is not None
-    words = [int(word) for word in outcome.bitmap]
+    words = [int(word) for word in outcome.bitmap.words]
     return {64 * k + bit for k, word in enumerate(words) for bit in range(64) if word >> bit & 1}
 
 
@@ -133,9 +156,16 @@ class Migration:
             )
         )
         self.machine.perform(SetCpu(cpu=ABSENT_CPU, online=False))
-        self.machine.perform(SetMemslot(slot=0, guest_phys_addr=BASE_GFN * PAGE_SIZE, memory_size=NPAGES * PAGE_SIZE, flags=1))
-        for fault in cleaner.faults:
-            self.machine.perform(fault)
+        self.machine.perform(
+            SetMemslot(
+                slot=0,
+                guest_phys_addr=BASE_GFN * PAGE_SIZE,
+                memory_size=NPAGES * PAGE_SIZE,
+                flags=1,
+            )
+        )
+        for each in cleaner.faults:
+            self.machine.perform(each)
 
     def collect(self) -> tuple[set[int], DirtyLog]:
         """Give the pages reported, and the outcome of the call that cleaned them."""
@@ -145,7 +175,7 @@ class Migration:
             return pages_of(outcome), outcome
         copy = self.machine.perform(GetDirtyLog(slot=0))
         assert copy.bitmap is not None
-        outcome = self.machine.perform(ClearDirtyLog(slot=0, pages=Bitmap(copy.bitmap), cpu=cpu))
+        outcome = self.machine.perform(ClearDirtyLog(slot=0, pages=copy.bitmap, cpu=cpu))
         return pages_of(copy), outcome
 
 
@@ -205,7 +235,9 @@ def test_every_cleaner_of_a_part_leaves_the_other_pages_in_the_log(cleaner: Clea
         words[page // 64 - 2] |= 1 << page % 64
 
     mask = Bitmap(np.array(words, np.uint64))
-    outcome = machine.perform(ClearDirtyLog(slot=0, pages=mask, first_page=128, num_pages=23 * 64, cpu=cleaner.cpu))
+    outcome = machine.perform(
+        ClearDirtyLog(slot=0, pages=mask, first_page=128, num_pages=23 * 64, cpu=cleaner.cpu)
+    )
     again = machine.perform(GuestWrite(pages=frames(part)))
 
     assert outcome.dirty_count == len(part)

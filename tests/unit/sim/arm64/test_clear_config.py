@@ -2,9 +2,9 @@
 
 import pytest
 
+from hacdbs_sim.model import KernelProfile
 from hacdbs_sim.sim.arm64.dirty_bit import ClearConfig
 from tests.support.building import GIB, MIB
-from hacdbs_sim.model import KernelProfile
 
 FIXED, V1 = KernelProfile.FIXED, KernelProfile.V1
 

@@ -3,7 +3,15 @@
 import pytest
 
 from hacdbs_sim.sim.arm64 import descriptor
-from hacdbs_sim.sim.arm64.descriptor import READ_ONLY, READ_WRITE, STATES, WRITABLE_CLEAN, WRITABLE_DIRTY, Leaf, leaf_descriptor
+from hacdbs_sim.sim.arm64.descriptor import (
+    READ_ONLY,
+    READ_WRITE,
+    STATES,
+    WRITABLE_CLEAN,
+    WRITABLE_DIRTY,
+    Leaf,
+    leaf_descriptor,
+)
 
 AF, SH, NORMAL, VALID = 1 << 10, 0b11 << 8, 0b1111 << 2, 1
 DBM, S2AP_WRITE, S2AP_READ, PAGE = 1 << 51, 1 << 7, 1 << 6, 1 << 1

@@ -4,9 +4,26 @@ from typing import Any
 
 import pytest
 
+from hacdbs_sim.model import (
+    AcceleratorOutcome,
+    AcceleratorReport,
+    DirtyLog,
+    EntryError,
+    ErrorReason,
+    FaultType,
+    Features,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    KernelProfile,
+    RunTrace,
+    SetCpu,
+    SoftwareReport,
+    UpdateVm,
+    words,
+)
 from hacdbs_sim.sim.arm64.clear_plan import plan_clear
 from hacdbs_sim.sim.arm64.sysregs import ErrReason, Hacdbscons
-from hacdbs_sim.sim.base import words
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     GIB,
@@ -16,14 +33,13 @@ from tests.support.building import (
     get,
     gfns,
     machine,
-    pages_of,
     ranges,
     read,
     set_log,
     states,
     write,
 )
-from hacdbs_sim.model import AcceleratorOutcome, AcceleratorReport, DirtyLog, EntryError, ErrorReason, FaultType, GuestWrite, HostUnmap, HostWrite, KernelProfile, RunTrace, SetCpu, SoftwareReport, UpdateVm
+from tests.unit.sim.looks import dirty_pages
 
 
 @pytest.fixture(params=[1, 3, words.TILE_WORDS], autouse=True)
@@ -38,7 +54,7 @@ def report(outcome: DirtyLog) -> AcceleratorReport:
 
 
 def cons(made: Machine, cpu: int = 0) -> Hacdbscons:
-    return Hacdbscons.decode(made.cpu(cpu).hacdbscons_el2)
+    return Hacdbscons.decode(made.cpu(cpu).hacdbscons_el2.raw)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +149,7 @@ def test_a_get_keeps_in_its_snapshot_what_hardware_and_software_cleaned(rank: in
 
     got = get(made)
 
-    assert pages_of(got.bitmap) == set(range(1100))
+    assert dirty_pages(got) == set(range(1100))
     assert report(got).cleaned == rank
     assert got.software.pages == 1100 - rank
     assert states(made, 0, 1100) == [(0, 1100, 3, "writable_clean")]
@@ -149,7 +165,9 @@ def test_natural_failures_are_judged_by_the_leaf() -> None:
 
     read(made, (400, 1))
     made.perform(HostWrite(pages=gfns(400)))  # dirty but read-only: IPAHACF
-    assert report(get(made)).error == EntryError(reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=400)
+    assert report(get(made)).error == EntryError(
+        reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=400
+    )
 
     made.perform(HostWrite(pages=gfns(10)))  # dirty and already clean: no failure
     assert report(get(made)).outcome is AcceleratorOutcome.CLEANED
@@ -289,8 +307,8 @@ def declines(made: Machine, **rest: Any) -> str | None:
 
 
 def test_each_reason_to_decline_has_its_errno() -> None:
-    assert declines(machine(64, hacdbs=False, dbm=False)) == "ENXIO"
-    assert declines(machine(64, dbm=False)) == "EPERM"
+    assert declines(machine(64, features=Features(dbm=False, hacdbs=False))) == "ENXIO"
+    assert declines(machine(64, features=Features(dbm=False))) == "EPERM"
     offline = machine(64, cpus=2)
     offline.perform(SetCpu(cpu=1, online=False))
     write(offline, (0, 9))
@@ -313,7 +331,7 @@ def test_an_earlier_reason_keeps_a_later_fault_from_its_opportunity() -> None:
     get(made)
 
     assert [made.fault(f).opportunities for f in (busy, enomem, entry)] == [1, 0, 0]
-    absent = machine(64, hacdbs=False)
+    absent = machine(64, features=Features(hacdbs=False))
     busy = arm(absent, FaultType.UNIT_BUSY)
     get(absent)
     assert absent.fault(busy).opportunities == 0
@@ -403,7 +421,9 @@ def test_a_lost_interrupt_gives_up_after_its_whole_run(
 
     got = get(made)
 
-    assert report(got).error == EntryError(reason=ErrorReason.LOST_INTERRUPT, batch=batch, index=index, gfn=None)
+    assert report(got).error == EntryError(
+        reason=ErrorReason.LOST_INTERRUPT, batch=batch, index=index, gfn=None
+    )
     assert report(got).batches == batch + 1
     assert (report(got).cleaned, report(got).requeued) == (cleaned, requeued)
     assert got.software.pages == 1100 - cleaned
@@ -411,7 +431,7 @@ def test_a_lost_interrupt_gives_up_after_its_whole_run(
     reason = ErrReason.NOF if index == 512 else ErrReason.IPAHACF
     assert cons(made) == Hacdbscons(reason, index)
     assert made.fault(fault).hits == 1
-    assert pages_of(got.bitmap) == set(range(1100))
+    assert dirty_pages(got) == set(range(1100))
 
 
 def test_a_lost_interrupt_puts_the_rest_of_its_frontier_back() -> None:
@@ -434,7 +454,9 @@ def test_a_lost_interrupt_in_a_run_that_fails_reports_itself_and_both_hit() -> N
 
     got = get(made)
 
-    assert report(got).error == EntryError(reason=ErrorReason.LOST_INTERRUPT, batch=1, index=9, gfn=521)
+    assert report(got).error == EntryError(
+        reason=ErrorReason.LOST_INTERRUPT, batch=1, index=9, gfn=521
+    )
     assert cons(made) == Hacdbscons(ErrReason.IPAF, 9)
     assert (made.cpu(0).interrupts, made.cpu(0).runs) == (1, 2)
     assert (made.fault(entry).hits, made.fault(lost).hits) == (1, 1)
@@ -483,7 +505,7 @@ def test_v1_takes_a_full_last_array_for_a_failure() -> None:
     assert report(got).outcome is AcceleratorOutcome.PARTIAL
     assert (report(got).errno, report(got).error, report(got).requeued) == ("EAGAIN", None, 0)
     assert got.software == SoftwareReport(ran=True)
-    assert (got.dirty_count, pages_of(got.bitmap)) == (1024, set(range(1024)))
+    assert (got.dirty_count, dirty_pages(got)) == (1024, set(range(1024)))
     write(made, (0, 1023))
     assert report(get(made)).outcome is AcceleratorOutcome.CLEANED
     assert report(get(made)).outcome is AcceleratorOutcome.CLEANED  # nothing dirty
@@ -496,7 +518,9 @@ def test_v1_takes_the_level_of_its_entries_from_the_chunk_size(chunk: int, ttwl:
 
     got = get(made, trace=True)
 
-    assert report(got).trace == (RunTrace(size=3, cleaned=3 if ttwl == 3 else 0, first_gfn=0, last_gfn=2, ttwl=ttwl),)
+    assert report(got).trace == (
+        RunTrace(size=3, cleaned=3 if ttwl == 3 else 0, first_gfn=0, last_gfn=2, ttwl=ttwl),
+    )
     if ttwl != 3:
         assert report(got).error == EntryError(reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=0)
 
@@ -519,7 +543,9 @@ def test_v1_cleans_a_block_whole_where_the_level_fits() -> None:
     assert (report(got).outcome, report(got).cleaned) == (AcceleratorOutcome.CLEANED, 3)
     assert states(made, 0, 1024) == [(0, 512, 2, "writable_clean"), (512, 512, 2, "writable_dirty")]
     made.perform(UpdateVm(manual_dirty_log_protect2=3))
-    assert report(clear(made, (600, 1))).error == EntryError(reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=600)
+    assert report(clear(made, (600, 1))).error == EntryError(
+        reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=600
+    )
 
 
 def test_v1_cleans_only_blocks_of_its_own_level() -> None:
@@ -538,7 +564,9 @@ def test_v1_cleans_only_blocks_of_its_own_level() -> None:
     made.perform(UpdateVm(manual_dirty_log_protect2=1))
 
     assert report(clear(made, (512, 600))).cleaned == 600
-    assert report(clear(made, (gib, 1))).error == EntryError(reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=gib)
+    assert report(clear(made, (gib, 1))).error == EntryError(
+        reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=gib
+    )
     assert states(made, 512, 2 * gib - 512) == [
         (512, 1024, 2, "writable_clean"),
         (1536, gib - 1536, 2, "writable_dirty"),
@@ -550,7 +578,9 @@ def test_the_fixed_profile_always_means_the_page_level() -> None:
     made = machine(64, eager_split_chunk_size=2 * MIB)
     write(made, (0, 3))
 
-    assert report(get(made, trace=True)).trace == (RunTrace(size=3, cleaned=3, first_gfn=0, last_gfn=2, ttwl=3),)
+    assert report(get(made, trace=True)).trace == (
+        RunTrace(size=3, cleaned=3, first_gfn=0, last_gfn=2, ttwl=3),
+    )
 
 
 # Trace and plan
@@ -592,7 +622,9 @@ def test_the_trace_keeps_the_first_4096_runs() -> None:
 
     assert got.trace is not None
     assert (len(got.trace), got.trace_omitted) == (4096, 4)
-    assert got.trace[-1] == RunTrace(size=512, cleaned=512, first_gfn=4095 * 512, last_gfn=4096 * 512 - 1, ttwl=3)
+    assert got.trace[-1] == RunTrace(
+        size=512, cleaned=512, first_gfn=4095 * 512, last_gfn=4096 * 512 - 1, ttwl=3
+    )
 
 
 def test_a_plan_follows_from_the_rank_alone() -> None:
@@ -610,7 +642,9 @@ def test_a_sparse_log_in_a_large_slot_costs_no_other_answer() -> None:
 
     got = get(made)
 
-    assert pages_of(got.bitmap) == dirty
-    assert report(got).error == EntryError(reason=ErrorReason.STRUCTF, batch=0, index=4, gfn=131_071)
+    assert dirty_pages(got) == dirty
+    assert report(got).error == EntryError(
+        reason=ErrorReason.STRUCTF, batch=0, index=4, gfn=131_071
+    )
     assert (report(got).requeued, got.software.words) == (3, 3)
     assert made.perform(GuestWrite(pages=ranges((3, 1), (199_999, 1)))).permission_faults == 2

@@ -7,6 +7,17 @@ The slot begins 300 pages before a 2 MiB block that comes before its first 1 GiB
 import numpy as np
 import pytest
 
+from hacdbs_sim.model import (
+    AccessOutcome,
+    EntryError,
+    ErrorReason,
+    FaultType,
+    Features,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    UpdateVm,
+)
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.arm64.stage2 import Stage2
 from hacdbs_sim.sim.machine import Machine
@@ -25,7 +36,6 @@ from tests.support.building import (
     states,
     write,
 )
-from hacdbs_sim.model import AccessOutcome, EntryError, ErrorReason, FaultType, GuestRead, GuestWrite, HostUnmap, UpdateVm
 
 BIG = GIB >> 12
 SMALL = 512
@@ -117,7 +127,7 @@ def test_a_large_block_replaces_the_small_ones_under_it_and_no_others() -> None:
 
 
 def test_software_write_protects_a_block_of_each_level_once() -> None:
-    made = two_levels(hacdbs=False, manual_dirty_log_protect2=3)
+    made = two_levels(features=Features(hacdbs=False), manual_dirty_log_protect2=3)
     write(made, (BEFORE, 1), (BIG, 1), (2 * BIG, 1))
     set_log(made, on=True)
     near, far = BEFORE - BASE, BIG - BASE

@@ -5,10 +5,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hacdbs_sim.sim.base import words
+from hacdbs_sim.model import (
+    Bitmap,
+    ClearDirtyLog,
+    DirtyLog,
+    FaultType,
+    GetDirtyLog,
+    Gfns,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    KernelProfile,
+    PageRanges,
+    words,
+)
 from hacdbs_sim.sim.machine import Machine
-from tests.support.building import MIB, arm, machine, pages_of, set_log, states
-from hacdbs_sim.model import Bitmap, ClearDirtyLog, DirtyLog, FaultType, GetDirtyLog, Gfns, GuestRead, GuestWrite, HostUnmap, HostWrite, KernelProfile, PageRanges
+from tests.support.building import MIB, arm, machine, set_log, states
+from tests.unit.sim.looks import dirty_pages
 
 PAGES = 4096 - 29
 """64 words and, in each array of 512 entries, at least 8 of them: runs, frontiers and blocks span tiles."""
@@ -48,9 +62,9 @@ def told(outcome: DirtyLog, made: Machine) -> tuple[Any, ...]:
     return (
         outcome.accelerator,
         outcome.software,
-        None if outcome.bitmap is None else pages_of(outcome.bitmap),
+        None if outcome.bitmap is None else dirty_pages(outcome),
         (outcome.dirty_count, outcome.remaining_count, outcome.flush_tlb),
-        pages_of(made.peek_dirty_log(0).bitmap),
+        dirty_pages(made.peek_dirty_log(0)),
         states(made, 0, PAGES),
         (made.cpus(), made.faults()),
         made.counters(),
@@ -83,7 +97,9 @@ def story(seed: int, config: dict[str, Any], faults: str, *, dense: bool) -> lis
     seen.append(told(made.perform(ClearDirtyLog(slot=0, pages=Bitmap(user))), made))
     seen.append(made.perform(GuestWrite(pages=some(share))))
     window = (np.array([640], np.uint64), np.array([1280], np.uint64))
-    cleared = made.perform(ClearDirtyLog(slot=0, pages=PageRanges(*window), first_page=640, num_pages=1280))
+    cleared = made.perform(
+        ClearDirtyLog(slot=0, pages=PageRanges(*window), first_page=640, num_pages=1280)
+    )
     seen.append(told(cleared, made))
     seen.append(told(made.perform(GetDirtyLog(slot=0)), made))
     return seen
@@ -116,7 +132,7 @@ def test_the_frontier_may_lie_many_tiles_behind_the_stop(monkeypatch: pytest.Mon
     assert (got.accelerator.batches, got.accelerator.entries) == (2, 1024)
     assert (got.accelerator.cleaned, got.accelerator.requeued) == (513, 511)
     assert (got.software.words, got.software.pages) == (987, 987)
-    assert pages_of(got.bitmap) == set(range(0, 64 * 1500, 64))
+    assert dirty_pages(got) == set(range(0, 64 * 1500, 64))
 
 
 def test_a_page_that_went_and_came_back_read_only_is_noticed_by_the_next_clear() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.building import arm, get, machine, write
 from hacdbs_sim.model import Bitmap, ClearDirtyLog, FaultType
+from tests.support.building import arm, get, machine, write
 
 PAGES = 1 << 26
 """256 GiB: a plane of 8 MiB, 32 tiles; a quarter of it is 8 tiles."""

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.sim.guest.clock import GuestClock
 from hacdbs_sim.model import Clock
+from hacdbs_sim.sim.guest.clock import GuestClock
 
 SLICES = st.lists(
     st.tuples(st.integers(1, 10**6), st.integers(0, 99), st.integers(0, 10**9)), max_size=8
@@ -12,7 +12,9 @@ SLICES = st.lists(
 
 
 def test_a_new_clock_stands_at_zero() -> None:
-    assert GuestClock(1).view() == Clock(now_ns=0, guest_ns=0, stalled_ns=0, throttled_ns=0, debt_ns=0)
+    assert GuestClock(1).view() == Clock(
+        now_ns=0, guest_ns=0, stalled_ns=0, throttled_ns=0, debt_ns=0
+    )
 
 
 def test_advancing_moves_the_time_and_not_the_guest() -> None:

@@ -1,6 +1,9 @@
 """Runs of the guest: what the workloads of a machine write, and what that costs it."""
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -8,7 +11,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.actions import Pattern, Trace
+from hacdbs_sim.model import (
+    AccessOutcome,
+    AddHotSet,
+    AddIntervals,
+    AddMoving,
+    AddSequential,
+    AddUniform,
+    AddWorkload,
+    AddZipf,
+    AdvanceClock,
+    Burst,
+    Clock,
+    CostModel,
+    DeleteMemslot,
+    DeleteWorkload,
+    Footprint,
+    Gfns,
+    GuestRun,
+    GuestWrite,
+    HostWrite,
+    Intervals,
+    RunGuest,
+    SetMemslot,
+    TimedFields,
+    TrackVersions,
+    UniformInfo,
+    VmConfig,
+    Writer,
+)
 from hacdbs_sim.model.errors import (
     InvalidArgumentError,
     InvalidWorkloadError,
@@ -19,28 +50,31 @@ from hacdbs_sim.model.errors import (
     TooManyWritesError,
 )
 from hacdbs_sim.model.units import KIB
+from hacdbs_sim.sim.guest.patterns import pages_of
 from hacdbs_sim.sim.guest.running import MAX_WRITES_PER_RUN, WRITES_PER_SLICE
 from hacdbs_sim.sim.machine import Machine
-from hacdbs_sim.model import AccessOutcome, AddSequential, AddUniform, AddWorkload, AddZipf, AdvanceClock, Burst, Clock, CostModel, DeleteMemslot, DeleteWorkload, Gfns, GuestRun, GuestWrite, HostWrite, HotSet, Moving, RunGuest, Sequential, SetMemslot, TrackVersions, Uniform, VmConfig, Writer, Zipf
 
 PAGE = 4 * KIB
 BASE = 1 << 18
 NPAGES = 4096
 FREE = CostModel(translation_fault_ps=0, permission_fault_ps=0, mmio_exit_ps=0)
 MS = 10**6
-TRACE = Trace(np.array([0, 3, 3, 5]), np.array([0, 1, 9, 2, 0], np.uint32), interval_ns=MS)
+PAGES = Intervals(starts=np.array([0, 3, 3, 5]), pages=np.array([0, 1, 9, 2, 0], np.uint32))
+Pattern: TypeAlias = Callable[..., AddWorkload]
 PATTERNS: list[Pattern] = [
-    Sequential(),
-    Uniform(),
-    HotSet(0.1, 0.8),
-    Zipf(1.2),
-    Moving(50, 100, 3),
+    AddSequential,
+    AddUniform,
+    partial(AddHotSet, hot_fraction=0.1, hot_share=0.8),
+    partial(AddZipf, exponent=1.2),
+    partial(AddMoving, set_pages=50, move_every_writes=100, step_pages=3),
 ]
 
 
-def machine(*specs: WorkloadSpec, npages: int = NPAGES, **config: Any) -> Machine:
+def machine(*specs: AddWorkload, npages: int = NPAGES, **config: Any) -> Machine:
     made = Machine(VmConfig(**{"seed": 7, "vcpus": 2, **config}))
-    made.perform(SetMemslot(slot=0, guest_phys_addr=BASE * PAGE, memory_size=npages * PAGE, flags=1))
+    made.perform(
+        SetMemslot(slot=0, guest_phys_addr=BASE * PAGE, memory_size=npages * PAGE, flags=1)
+    )
     for spec in specs:
         made.perform(spec)
     return made
@@ -49,7 +83,7 @@ def machine(*specs: WorkloadSpec, npages: int = NPAGES, **config: Any) -> Machin
 def dirty(made: Machine, slot: int = 0) -> NDArray[np.uint64]:
     bitmap = made.peek_dirty_log(slot).bitmap
     assert bitmap is not None
-    return bitmap
+    return bitmap.words
 
 
 def run(made: Machine, duration_ns: int, throttle_percent: int = 0) -> GuestRun:
@@ -66,14 +100,23 @@ def state(made: Machine) -> Any:
     )
 
 
+def met(done: GuestRun) -> AccessOutcome:
+    """What the writes of a run met."""
+    return AccessOutcome(**{each.name: getattr(done, each.name) for each in fields(AccessOutcome)})
+
+
+def of_pattern(pattern: Pattern, **rest: Any) -> AddWorkload:
+    return pattern(slot=0, **rest)
+
+
 SPECS = st.builds(
-    WorkloadSpec,
-    st.just(0),
+    of_pattern,
     st.sampled_from(PATTERNS),
-    st.integers(1, 2_000_000),
+    writes_per_second=st.integers(1, 2_000_000),
     first_page=st.integers(0, 100),
     num_pages=st.integers(60, 3000),
-    burst=st.none() | st.builds(Burst, st.integers(1, 10 * MS), st.integers(0, 10 * MS)),
+    burst=st.none()
+    | st.builds(Burst, on_ns=st.integers(1, 10 * MS), off_ns=st.integers(0, 10 * MS)),
     writer=st.sampled_from(Writer),
 )
 
@@ -84,7 +127,7 @@ SPECS = st.builds(
     st.integers(0, 99),
 )
 def test_cutting_a_run_changes_nothing_where_faults_are_free(
-    specs: list[WorkloadSpec], parts: list[int], throttle_percent: int
+    specs: list[AddWorkload], parts: list[int], throttle_percent: int
 ) -> None:
     cut, whole = machine(*specs, costs=FREE), machine(*specs, costs=FREE)
 
@@ -99,7 +142,7 @@ def test_cutting_a_run_changes_nothing_where_faults_are_free(
 
 @given(st.lists(SPECS, min_size=1, max_size=3), st.integers(1, 10 * MS), st.integers(0, 99))
 def test_the_same_seed_makes_the_same_machine(
-    specs: list[WorkloadSpec], duration_ns: int, throttle_percent: int
+    specs: list[AddWorkload], duration_ns: int, throttle_percent: int
 ) -> None:
     one, other = machine(*specs), machine(*specs)
 
@@ -119,30 +162,30 @@ def test_another_seed_of_the_machine_makes_other_writes() -> None:
 
 @given(SPECS, st.integers(1, 10 * MS))
 def test_a_run_leaves_what_its_writes_leave_one_batch_after_another(
-    spec: WorkloadSpec, duration_ns: int
+    spec: AddWorkload, duration_ns: int
 ) -> None:
     ran, replayed = machine(spec, costs=FREE), machine()
 
     done = run(ran, duration_ns)
 
     (view,) = ran.workloads()
-    assert view.writes == done.writes == done.accesses.pages
-    assert not isinstance(view.spec.pattern, Trace)
-    assert view.spec.seed is not None
-    assert view.spec.num_pages is not None
-    pages = view.spec.pattern.pages_of(view.spec.seed, view.spec.num_pages)(0, view.writes)
+    assert view.writes == done.writes == done.pages
+    assert isinstance(view, TimedFields)
+    assert view.seed is not None
+    assert view.num_pages is not None
+    pages = pages_of(view, view.seed, view.num_pages)(0, view.writes)
     gfns = Gfns(pages + np.uint64(BASE + spec.first_page))
     write = GuestWrite(pages=gfns) if spec.writer is Writer.GUEST else HostWrite(pages=gfns)
     outcome = replayed.perform(write)
     assert dirty(ran).tobytes() == dirty(replayed).tobytes()
-    assert outcome.newly_dirty == done.accesses.newly_dirty
+    assert outcome.newly_dirty == done.newly_dirty
     assert ran.stage2(BASE, NPAGES, NPAGES) == replayed.stage2(BASE, NPAGES, NPAGES)
     assert ran.counters() == replayed.counters()
 
 
 def test_nothing_is_written_outside_the_window() -> None:
     specs = [
-        WorkloadSpec(slot=0, pattern=pattern, writes_per_second=10**6, first_page=64 * number, num_pages=64)
+        of_pattern(pattern, writes_per_second=10**6, first_page=64 * number, num_pages=64)
         for number, pattern in enumerate(PATTERNS, 1)
     ]
 
@@ -154,7 +197,7 @@ def test_nothing_is_written_outside_the_window() -> None:
 
 
 def test_a_trace_dirties_interval_after_interval() -> None:
-    made = machine(WorkloadSpec(slot=0, pattern=TRACE, first_page=10), costs=FREE)
+    made = machine(AddIntervals(slot=0, pages=PAGES, interval_ns=MS, first_page=10), costs=FREE)
 
     found = []
     for _ in range(4):
@@ -178,11 +221,13 @@ def test_faults_cost_the_guest_time_from_the_next_slice_on() -> None:
     done = run(made, 100_000)  # too few writes for a second slice: 100 faults of 1 us on 2 vCPUs
     after = run(made, 100_000)
 
-    assert (done.slices, done.writes, done.accesses.translation_faults) == (1, 100, 100)
+    assert (done.slices, done.writes, done.translation_faults) == (1, 100, 100)
     assert (done.guest_ns, done.stalled_ns) == (100_000, 0)
     assert done.clock.debt_ns == 50_000
     assert (after.guest_ns, after.stalled_ns, after.writes) == (50_000, 50_000, 50)
-    assert after.clock == Clock(now_ns=200_000, guest_ns=150_000, stalled_ns=50_000, throttled_ns=0, debt_ns=25_000)
+    assert after.clock == Clock(
+        now_ns=200_000, guest_ns=150_000, stalled_ns=50_000, throttled_ns=0, debt_ns=25_000
+    )
 
 
 def test_a_long_run_pays_within_itself() -> None:
@@ -207,10 +252,10 @@ def test_a_run_has_a_slice_for_every_so_many_writes_and_one_for_fewer() -> None:
 @pytest.mark.parametrize("writer", list(Writer))
 def test_a_workload_begins_in_the_time_of_its_writer(writer: Writer) -> None:
     made = machine()
-    made.perform(RunGuest(duration_ns=10 * MS, throttle_percent=50))  # the guest has run for half of it
     made.perform(
-        AddUniform(slot=0, writes_per_second=1_000_000, num_pages=9, writer=writer)
-    )
+        RunGuest(duration_ns=10 * MS, throttle_percent=50)
+    )  # the guest has run for half of it
+    made.perform(AddUniform(slot=0, writes_per_second=1_000_000, num_pages=9, writer=writer))
 
     assert made.perform(RunGuest(duration_ns=MS)).writes == 1_000
 
@@ -220,20 +265,26 @@ def test_what_the_writes_of_a_run_met_is_added_up() -> None:
     made.perform(SetMemslot(slot=0, guest_phys_addr=1 << 30, memory_size=4 << 20, backing=2 << 20))
     made.perform(SetMemslot(slot=1, guest_phys_addr=1 << 31, memory_size=NPAGES * PAGE, flags=1))
     for slot in (0, 1):
-        made.perform(
-            AddSequential(slot=slot, writes_per_second=MS)
-        )
-    mapped = made.perform(RunGuest(duration_ns=MS)).accesses
-    made.perform(SetMemslot(slot=0, guest_phys_addr=1 << 30, memory_size=4 << 20, flags=1, backing=2 << 20))
+        made.perform(AddSequential(slot=slot, writes_per_second=MS))
+    mapped = met(made.perform(RunGuest(duration_ns=MS)))
+    made.perform(
+        SetMemslot(slot=0, guest_phys_addr=1 << 30, memory_size=4 << 20, flags=1, backing=2 << 20)
+    )
     for slot in (0, 1):
-        made.perform(
-            AddSequential(slot=slot, writes_per_second=MS)
-        )
+        made.perform(AddSequential(slot=slot, writes_per_second=MS))
 
-    split = made.perform(RunGuest(duration_ns=MS)).accesses
+    split = made.perform(RunGuest(duration_ns=MS))
 
     # 1,000 pages each in turn: two blocks, then as many pages; the second time both workloads of a slot
-    assert mapped == AccessOutcome(pages=2_000, newly_dirty=1_000, translation_faults=1_002, permission_faults=0, mmio_exits=0, block_splits=0, blocks_mapped=2)
+    assert mapped == AccessOutcome(
+        pages=2_000,
+        newly_dirty=1_000,
+        translation_faults=1_002,
+        permission_faults=0,
+        mmio_exits=0,
+        block_splits=0,
+        blocks_mapped=2,
+    )
     assert (split.pages, split.block_splits, split.blocks_mapped) == (4_000, 2, 0)
     assert split.newly_dirty == made.counters()["newly_dirty"] - mapped.newly_dirty
     assert split.newly_dirty == 1_024 + 1_000
@@ -255,7 +306,7 @@ def test_host_writes_cost_the_guest_nothing() -> None:
 
     done = run(made, MS)
 
-    assert done.accesses == AccessOutcome(pages=1000, newly_dirty=1000)
+    assert met(done) == AccessOutcome(pages=1000, newly_dirty=1000)
     assert done.clock.debt_ns == 0
     assert made.counters()["host_writes"] == 1000
 
@@ -286,7 +337,7 @@ def test_writes_to_a_slot_that_has_gone_are_skipped_and_counted() -> None:
 
     done = run(made, MS)
 
-    assert (done.writes, done.skipped, done.accesses) == (1000, 1000, AccessOutcome())
+    assert (done.writes, done.skipped, met(done)) == (1000, 1000, AccessOutcome())
     assert (made.workloads()[0].writes, made.workloads()[0].skipped) == (1000, 1000)
 
 
@@ -297,7 +348,7 @@ def test_writes_past_the_end_of_a_slot_that_has_shrunk_are_skipped_and_counted()
 
     done = run(made, MS)
 
-    assert (done.writes, done.skipped, done.accesses.pages) == (1000, 946, 54)
+    assert (done.writes, done.skipped, done.pages) == (1000, 946, 54)
     assert int(dirty(made)[0]) == (1 << 64) - (1 << 10)
 
 
@@ -308,7 +359,7 @@ def test_a_readonly_slot_answers_each_write_with_an_exit_that_costs_time() -> No
 
     done = run(made, MS)
 
-    assert done.accesses.mmio_exits == 1000
+    assert done.mmio_exits == 1000
     assert done.clock.debt_ns == 2000
 
 
@@ -330,7 +381,8 @@ def test_workloads_are_numbered_looked_at_and_taken_off() -> None:
     removed = made.perform(DeleteWorkload(workload_id="w1"))
     added = made.perform(AddUniform(slot=0, writes_per_second=7))
 
-    assert removed.spec.writes_per_second == 5
+    assert isinstance(removed, UniformInfo)
+    assert removed.writes_per_second == 5
     assert added.workload_id == "w3"
     assert [view.workload_id for view in made.workloads()] == ["w2", "w3"]
     assert made.workload("w3") == added
@@ -341,18 +393,18 @@ def test_workloads_are_numbered_looked_at_and_taken_off() -> None:
 def test_traces_count_in_the_footprint() -> None:
     made = machine()
     before = made.footprint
-    action = WorkloadSpec(slot=0, pattern=TRACE)
-    wanted = made.footprint_after(action)
+    action = AddIntervals(slot=0, pages=PAGES, interval_ns=MS)
+    wanted = made.estimate(action)
 
     made.perform(action)
 
-    assert made.footprint == wanted
+    assert made.footprint == Footprint(pages=wanted.pages, state_bytes=wanted.state_bytes)
     assert wanted.state_bytes - before.state_bytes == 40
     made.perform(DeleteWorkload(workload_id="w1"))
     assert made.footprint == before
 
 
-def huge() -> WorkloadSpec:
+def huge() -> AddWorkload:
     return AddUniform(slot=0, writes_per_second=10**9)
 
 
@@ -361,8 +413,18 @@ def huge() -> WorkloadSpec:
     [
         (RunGuest(duration_ns=0), InvalidArgumentError, "duration_ns", 0),
         (RunGuest(duration_ns=10**15 + 1), InvalidArgumentError, "duration_ns", 10**15 + 1),
-        (RunGuest(duration_ns=1, throttle_percent=100), InvalidArgumentError, "throttle_percent", 100),
-        (RunGuest(duration_ns=1, throttle_percent=-1), InvalidArgumentError, "throttle_percent", -1),
+        (
+            RunGuest(duration_ns=1, throttle_percent=100),
+            InvalidArgumentError,
+            "throttle_percent",
+            100,
+        ),
+        (
+            RunGuest(duration_ns=1, throttle_percent=-1),
+            InvalidArgumentError,
+            "throttle_percent",
+            -1,
+        ),
         (AdvanceClock(duration_ns=0), InvalidArgumentError, "duration_ns", 0),
         (AdvanceClock(duration_ns=10**15 + 1), InvalidArgumentError, "duration_ns", 10**15 + 1),
         (
@@ -374,7 +436,12 @@ def huge() -> WorkloadSpec:
         (DeleteWorkload(workload_id="w9"), NoSuchWorkloadError, "workload_id", "w9"),
         (AddUniform(slot=4, writes_per_second=1), NoSuchMemslotError, "slot", 4),
         (AddUniform(slot=0, writes_per_second=1, vcpu=2), NoSuchVcpuError, "vcpu", 2),
-        (AddZipf(slot=0, exponent=11, writes_per_second=1), InvalidWorkloadError, "exponent", "11"),
+        (
+            AddMoving(slot=0, writes_per_second=1, set_pages=NPAGES + 1, move_every_writes=1),
+            InvalidWorkloadError,
+            "set_pages",
+            NPAGES + 1,
+        ),
     ],
 )
 def test_what_is_refused_is_named_and_changes_nothing(

@@ -1,15 +1,30 @@
 """Page versions: which write last touched a page."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hacdbs_sim.model import (
+    Action,
+    DeleteMemslot,
+    Footprint,
+    Gfns,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    PageRanges,
+    SetMemslot,
+    TrackVersions,
+    VmConfig,
+)
 from hacdbs_sim.model.errors import NoSuchMemslotError
 from hacdbs_sim.model.units import KIB
 from hacdbs_sim.sim.guest.versions import FEW_RANGES
 from hacdbs_sim.sim.machine import Machine
-from hacdbs_sim.model import DeleteMemslot, Gfns, GuestRead, GuestWrite, HostUnmap, HostWrite, PageRanges, SetMemslot, TrackVersions, VmConfig
 
 PAGE = 4 * KIB
 BASE = 1 << 18
@@ -19,9 +34,18 @@ def machine(*slots: tuple[int, int, int, int], tracking: bool = True) -> Machine
     """Slots as (id, base_gfn, npages, flags)."""
     made = Machine(VmConfig())
     for slot, base, npages, flags in slots or ((0, BASE, 16, 1),):
-        made.perform(SetMemslot(slot=slot, guest_phys_addr=base * PAGE, memory_size=npages * PAGE, flags=flags))
+        made.perform(
+            SetMemslot(
+                slot=slot, guest_phys_addr=base * PAGE, memory_size=npages * PAGE, flags=flags
+            )
+        )
     made.perform(TrackVersions(enabled=tracking))
     return made
+
+
+def would_hold(made: Machine, action: Action[Any]) -> Footprint:
+    after = made.estimate(action)
+    return Footprint(pages=after.pages, state_bytes=after.state_bytes)
 
 
 def gfns(*numbers: int) -> Gfns:
@@ -111,7 +135,9 @@ def test_a_move_keeps_them_and_a_delete_loses_them() -> None:
     made.perform(GuestWrite(pages=gfns(BASE)))
     user = BASE * PAGE
 
-    made.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=16 * PAGE, userspace_addr=user, flags=1))
+    made.perform(
+        SetMemslot(slot=0, guest_phys_addr=0, memory_size=16 * PAGE, userspace_addr=user, flags=1)
+    )
     moved = versions(made)
     made.perform(DeleteMemslot(slot=0))
     made.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=8 * PAGE))
@@ -148,14 +174,14 @@ def test_a_part_of_them_can_be_read_and_is_a_copy() -> None:
 def test_they_count_four_bytes_a_page_in_the_footprint() -> None:
     made = machine(tracking=False)
     before = made.footprint
-    wanted = made.footprint_after(TrackVersions(enabled=True))
+    wanted = would_hold(made, TrackVersions(enabled=True))
 
     made.perform(TrackVersions(enabled=True))
 
     assert made.footprint == wanted
     assert wanted.state_bytes - before.state_bytes == 4 * 16
-    assert made.footprint_after(TrackVersions(enabled=False)) == before
-    grown = made.footprint_after(SetMemslot(slot=1, guest_phys_addr=0, memory_size=8 * PAGE))
+    assert would_hold(made, TrackVersions(enabled=False)) == before
+    grown = would_hold(made, SetMemslot(slot=1, guest_phys_addr=0, memory_size=8 * PAGE))
     made.perform(SetMemslot(slot=1, guest_phys_addr=0, memory_size=8 * PAGE))
     assert made.footprint == grown
 

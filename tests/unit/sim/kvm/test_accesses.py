@@ -1,8 +1,22 @@
 """Guest and host accesses: faults by kind, MMIO exits, what enters the log."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from hacdbs_sim.model import (
+    AccessOutcome,
+    Features,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    PageRanges,
+    PageSet,
+    SetMemslot,
+    UpdateVm,
+)
 from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, NoSuchVcpuError
 from tests.support.building import (
     GIB,
@@ -13,14 +27,13 @@ from tests.support.building import (
     get,
     gfns,
     machine,
-    pages_of,
     ranges,
     read,
     set_log,
     states,
     write,
 )
-from hacdbs_sim.model import AccessOutcome, GuestRead, GuestWrite, HostUnmap, HostWrite, PageRanges, PageSet, SetMemslot, UpdateVm
+from tests.unit.sim.looks import dirty_pages
 
 
 def outcome(**counts: int) -> AccessOutcome:
@@ -42,7 +55,9 @@ def test_a_read_maps_read_only_and_unlogged_then_a_write_takes_a_permission_faul
 
     assert made.perform(GuestRead(pages=gfns(5))) == outcome(pages=1, translation_faults=1)
     assert states(made, 5, 1) == [(5, 1, 3, "read_only")]
-    assert made.perform(GuestWrite(pages=gfns(5))) == outcome(pages=1, newly_dirty=1, permission_faults=1)
+    assert made.perform(GuestWrite(pages=gfns(5))) == outcome(
+        pages=1, newly_dirty=1, permission_faults=1
+    )
     assert states(made, 5, 1) == [(5, 1, 3, "writable_dirty")]
     assert made.perform(GuestRead(pages=gfns(5))) == outcome(pages=1)
 
@@ -54,7 +69,7 @@ def test_what_no_slot_holds_is_left_to_userspace(
 ) -> None:
     made = machine(128)
 
-    met = made.perform(access(pages))
+    met = made.perform(access(pages=pages))
 
     assert met == outcome(pages=met.pages, mmio_exits=met.pages)
     assert met.pages in {1, 2, 7}
@@ -68,24 +83,29 @@ def test_one_page_comes_to_what_it_does_named_twice(
     once, twice = machine(128, flags=flags), machine(128, flags=flags)
 
     for gfn in (9, 9, 127):
-        met, met_twice = once.perform(access(gfns(gfn))), twice.perform(access(gfns(gfn, gfn)))
+        met, met_twice = (
+            once.perform(access(pages=gfns(gfn))),
+            twice.perform(access(pages=gfns(gfn, gfn))),
+        )
 
-        assert met_twice == met._replace(pages=2, mmio_exits=2 * met.mmio_exits)
+        assert met_twice == replace(met, pages=2, mmio_exits=2 * met.mmio_exits)
     assert states(once, 0, 128) == states(twice, 0, 128)
 
 
 @pytest.mark.parametrize(("dbm", "cleaned"), [(True, "writable_clean"), (False, "read_only")])
 def test_a_cleaned_page_faults_on_its_next_write(dbm: bool, cleaned: str) -> None:
-    made = machine(128, dbm=dbm)
+    made = machine(128, features=Features(dbm=dbm))
     write(made, (5, 1))
     get(made)
 
     assert states(made, 5, 1) == [(5, 1, 3, cleaned)]
-    assert made.perform(GuestWrite(pages=gfns(5))) == outcome(pages=1, newly_dirty=1, permission_faults=1)
+    assert made.perform(GuestWrite(pages=gfns(5))) == outcome(
+        pages=1, newly_dirty=1, permission_faults=1
+    )
 
 
 def test_without_dbm_a_written_page_is_plain_read_write() -> None:
-    made = machine(64, dbm=False)
+    made = machine(64, features=Features(dbm=False))
 
     write(made, (5, 1))
 
@@ -94,7 +114,9 @@ def test_without_dbm_a_written_page_is_plain_read_write() -> None:
 
 def test_accesses_that_no_slot_takes_are_mmio_exits_with_repeats() -> None:
     made = machine(64, base_gfn=64)
-    made.perform(SetMemslot(slot=1, guest_phys_addr=256 * 4096, memory_size=64 * 4096, flags=READONLY))
+    made.perform(
+        SetMemslot(slot=1, guest_phys_addr=256 * 4096, memory_size=64 * 4096, flags=READONLY)
+    )
 
     assert made.perform(GuestWrite(pages=gfns(1, 1, 70, 300, 130))).mmio_exits == 4
     assert made.perform(GuestRead(pages=gfns(1, 1, 70, 300, 130))).mmio_exits == 3
@@ -111,15 +133,19 @@ def test_one_batch_reaches_all_slots_it_names() -> None:
     made.perform(GuestWrite(pages=ranges((60, 8), (1000, 2))))
     made.perform(GuestWrite(pages=gfns(1063, 64, 3)))
 
-    assert pages_of(made.peek_dirty_log(0).bitmap) == {60, 61, 62, 63, 3}
-    assert pages_of(made.peek_dirty_log(1).bitmap) == {0, 1, 2, 3}
-    assert pages_of(made.peek_dirty_log(2).bitmap) == {0, 1, 63}
+    assert dirty_pages(made.peek_dirty_log(0)) == {60, 61, 62, 63, 3}
+    assert dirty_pages(made.peek_dirty_log(1)) == {0, 1, 2, 3}
+    assert dirty_pages(made.peek_dirty_log(2)) == {0, 1, 63}
 
 
 def test_a_batch_may_pass_over_a_slot_without_naming_it() -> None:
     made = machine(64)
     for slot in (1, 2):
-        made.perform(SetMemslot(slot=slot, guest_phys_addr=slot * 64 * 4096, memory_size=64 * 4096, flags=LOG))
+        made.perform(
+            SetMemslot(
+                slot=slot, guest_phys_addr=slot * 64 * 4096, memory_size=64 * 4096, flags=LOG
+            )
+        )
 
     made.perform(GuestWrite(pages=gfns(3, 130)))
     made.perform(GuestWrite(pages=ranges((5, 1), (140, 1))))
@@ -133,9 +159,13 @@ def test_a_batch_adds_up_over_its_slots_and_passes_over_a_read_only_one(
 ) -> None:
     made = machine(64, flags=READONLY)
     for slot in (1, 2):
-        made.perform(SetMemslot(slot=slot, guest_phys_addr=slot * 64 * 4096, memory_size=64 * 4096, flags=LOG))
+        made.perform(
+            SetMemslot(
+                slot=slot, guest_phys_addr=slot * 64 * 4096, memory_size=64 * 4096, flags=LOG
+            )
+        )
 
-    done = made.perform(access(gfns(3, 70, 71, 130, 130)))
+    done = made.perform(access(pages=gfns(3, 70, 71, 130, 130)))
 
     assert (done.pages, done.newly_dirty, done.mmio_exits) == (5, 3, 1)
 
@@ -145,13 +175,17 @@ def test_faults_of_each_kind_add_up_over_the_slots_of_a_batch() -> None:
     made = machine()
     bases = (0, 1 << 20)
     for slot, base in enumerate(bases):
-        region = (slot, base * 4096, 8 * MIB, base * 4096)
-        made.perform(SetMemslot(*region, 0, 2 * MIB))
+        region = SetMemslot(
+            slot=slot, guest_phys_addr=base * 4096, memory_size=8 * MIB, backing=2 * MIB
+        )
+        made.perform(region)
         write(made, (base, 1))
-        made.perform(SetMemslot(*region, LOG, 2 * MIB))
+        made.perform(replace(region, flags=LOG))
         read(made, (base + 600, 1))
 
-    logging = made.perform(GuestWrite(pages=gfns(*(base + at for base in bases for at in (9, 600, 700)))))
+    logging = made.perform(
+        GuestWrite(pages=gfns(*(base + at for base in bases for at in (9, 600, 700))))
+    )
     for slot in (0, 1):
         set_log(made, on=False, slot=slot)
     free = made.perform(GuestWrite(pages=gfns(*(base + 1100 for base in bases))))
@@ -182,7 +216,7 @@ def test_only_the_pages_inside_a_slot_are_its_own(batch: PageSet, taken: list[in
     done = made.perform(GuestWrite(pages=batch))
 
     assert done.mmio_exits == done.pages - len(taken)
-    assert pages_of(made.peek_dirty_log(0).bitmap) == {gfn - 64 for gfn in taken}
+    assert dirty_pages(made.peek_dirty_log(0)) == {gfn - 64 for gfn in taken}
 
 
 def test_the_highest_page_of_a_batch_may_be_the_first_of_a_slot() -> None:
@@ -199,7 +233,7 @@ def test_a_host_write_marks_the_log_and_leaves_stage_2_alone() -> None:
     assert made.perform(HostWrite(pages=gfns(3, 3, 4))) == outcome(pages=3, newly_dirty=2)
     assert made.perform(HostWrite(pages=gfns(3))) == outcome(pages=1)
     assert states(made, 0, 64) == [(0, 64, None, "unmapped")]
-    assert pages_of(get(made).bitmap) == {3, 4}
+    assert dirty_pages(get(made)) == {3, 4}
 
 
 def test_a_host_write_to_a_slot_without_a_log_only_counts() -> None:
@@ -217,7 +251,7 @@ def test_a_host_unmap_unmaps_and_leaves_the_log() -> None:
         "unmapped",
         "writable_dirty",
     ]
-    assert pages_of(made.peek_dirty_log(0).bitmap) == {3, 4, 5, 6}
+    assert dirty_pages(made.peek_dirty_log(0)) == {3, 4, 5, 6}
     assert made.perform(GuestWrite(pages=gfns(4))) == outcome(pages=1, translation_faults=1)
 
 
@@ -236,7 +270,9 @@ def test_without_logging_a_fault_maps_the_largest_block_inside_the_slot() -> Non
     made = machine(2 * gib, base_gfn=gib - 512 - 3, flags=0, backing=GIB)
 
     done = made.perform(
-        GuestWrite(pages=gfns(gib - 515, gib - 512, gib - 1, gib, 2 * gib - 1, 2 * gib, 3 * gib - 516))
+        GuestWrite(
+            pages=gfns(gib - 515, gib - 512, gib - 1, gib, 2 * gib - 1, 2 * gib, 3 * gib - 516)
+        )
     )
 
     assert done == outcome(pages=7, translation_faults=5, blocks_mapped=3)
@@ -265,7 +301,11 @@ def test_each_granule_has_its_block(page_size: int, block_pages: int) -> None:
 
 def test_a_block_needs_both_addresses_to_agree() -> None:
     made = machine()
-    made.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=4 * MIB, userspace_addr=0x1000, backing=2 * MIB))
+    made.perform(
+        SetMemslot(
+            slot=0, guest_phys_addr=0, memory_size=4 * MIB, userspace_addr=0x1000, backing=2 * MIB
+        )
+    )
 
     assert made.perform(GuestWrite(pages=gfns(5))) == outcome(pages=1, translation_faults=1)
     assert states(made, 5, 1) == [(5, 1, 3, "writable_dirty")]
@@ -384,7 +424,12 @@ def test_a_batch_beyond_the_ipa_space_is_refused_whole() -> None:
         (ranges((1, 1), (2, 2**64 - 1)), 2**64, "gfn_ranges"),  # its end wraps to 1
     ]
     for batch, value, field in wrong:
-        for action in (GuestWrite(pages=batch), GuestRead(pages=batch), HostWrite(pages=batch), HostUnmap(pages=batch)):
+        for action in (
+            GuestWrite(pages=batch),
+            GuestRead(pages=batch),
+            HostWrite(pages=batch),
+            HostUnmap(pages=batch),
+        ):
             with pytest.raises(GfnBeyondIpaSpaceError) as caught:
                 made.perform(action)
             assert (caught.value.field, caught.value.bound) == (field, end - 1)

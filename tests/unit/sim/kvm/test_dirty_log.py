@@ -5,6 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hacdbs_sim.model import (
+    AcceleratorOutcome,
+    Bitmap,
+    ClearDirtyLog,
+    FaultType,
+    Features,
+    GetDirtyLog,
+    HostWrite,
+    SetCpu,
+    SetMemslot,
+    SoftwareReport,
+    UpdateVm,
+)
 from hacdbs_sim.model.errors import CopyToUserError, KvmError, NoSuchCpuError
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
@@ -16,13 +29,12 @@ from tests.support.building import (
     clear,
     get,
     machine,
-    pages_of,
     ranges,
     set_log,
     states,
     write,
 )
-from hacdbs_sim.model import AcceleratorOutcome, Bitmap, ClearDirtyLog, FaultType, GetDirtyLog, HostWrite, SetCpu, SetMemslot, SoftwareReport, UpdateVm
+from tests.unit.sim.looks import dirty_pages
 
 
 def refusal(
@@ -41,15 +53,15 @@ def test_a_get_without_manual_protect_takes_all_and_cleans() -> None:
 
     first, second = get(made), get(made)
 
-    assert pages_of(first.bitmap) == {0, 1, 2, 129}
+    assert dirty_pages(first) == {0, 1, 2, 129}
     assert (first.dirty_count, first.remaining_count, first.flush_tlb) == (4, 0, True)
     assert (second.dirty_count, second.flush_tlb) == (0, False)
-    assert pages_of(second.bitmap) == set()
+    assert dirty_pages(second) == set()
 
 
 @pytest.mark.parametrize("hacdbs", [True, False])
 def test_one_page_is_enough_to_flush_the_tlb(hacdbs: bool) -> None:
-    made = machine(130, hacdbs=hacdbs)
+    made = machine(130, features=Features(hacdbs=hacdbs))
     write(made, (7, 1))
 
     assert clear(made, (8, 100)).flush_tlb is False
@@ -64,7 +76,7 @@ def test_a_get_with_manual_protect_is_a_pure_copy() -> None:
     outcomes = [get(made), get(made)]
 
     for outcome in outcomes:
-        assert pages_of(outcome.bitmap) == {7, 8}
+        assert dirty_pages(outcome) == {7, 8}
         assert (outcome.dirty_count, outcome.remaining_count) == (2, 2)
         assert outcome.accelerator is None
         assert outcome.software == SoftwareReport()
@@ -83,7 +95,7 @@ def test_a_clear_takes_only_what_is_dirty_and_asked_for_in_its_window() -> None:
     assert (outcome.first_page, outcome.num_pages, outcome.bitmap) == (64, 192, None)
     assert outcome.dirty_count == 6 + 4
     assert outcome.remaining_count == 4 + 46
-    assert pages_of(made.peek_dirty_log(0).bitmap) == {60, 61, 62, 63} | set(range(254, 300))
+    assert dirty_pages(made.peek_dirty_log(0)) == {60, 61, 62, 63} | set(range(254, 300))
 
 
 def test_bit_0_of_a_clears_bitmap_is_first_page() -> None:
@@ -92,7 +104,7 @@ def test_bit_0_of_a_clears_bitmap_is_first_page() -> None:
 
     made.perform(ClearDirtyLog(slot=0, pages=bitmap(64, {3}), first_page=128, num_pages=64))
 
-    assert set(range(300)) - pages_of(made.peek_dirty_log(0).bitmap) == {131}
+    assert set(range(300)) - dirty_pages(made.peek_dirty_log(0)) == {131}
 
 
 def test_bits_past_the_slots_end_are_harmless() -> None:
@@ -135,8 +147,14 @@ NOTHING: Any = ranges()
         (GetDirtyLog(slot=40000), ("invalid_argument", "EINVAL", "slot")),
         (GetDirtyLog(slot=5), ("no_dirty_log", "ENOENT", "slot")),
         (GetDirtyLog(slot=1), ("no_dirty_log", "ENOENT", "slot")),
-        (ClearDirtyLog(slot=40000, pages=NOTHING, first_page=1), ("invalid_argument", "EINVAL", "slot")),
-        (ClearDirtyLog(slot=5, pages=NOTHING, first_page=1), ("invalid_argument", "EINVAL", "first_page")),
+        (
+            ClearDirtyLog(slot=40000, pages=NOTHING, first_page=1),
+            ("invalid_argument", "EINVAL", "slot"),
+        ),
+        (
+            ClearDirtyLog(slot=5, pages=NOTHING, first_page=1),
+            ("invalid_argument", "EINVAL", "first_page"),
+        ),
         (ClearDirtyLog(slot=5, pages=NOTHING, first_page=6400), ("no_dirty_log", "ENOENT", "slot")),
         (
             ClearDirtyLog(slot=0, pages=NOTHING, first_page=192, num_pages=1),
@@ -152,9 +170,18 @@ NOTHING: Any = ranges()
         ),
         (ClearDirtyLog(slot=0, pages=bitmap(64, set())), ("invalid_argument", "EINVAL", "bitmap")),
         (ClearDirtyLog(slot=0, pages=bitmap(200, set())), ("invalid_argument", "EINVAL", "bitmap")),
-        (ClearDirtyLog(slot=0, pages=ranges((129, 2))), ("invalid_argument", "EINVAL", "page_ranges")),
-        (ClearDirtyLog(slot=0, pages=ranges((1, 130))), ("invalid_argument", "EINVAL", "page_ranges")),
-        (ClearDirtyLog(slot=0, pages=ranges((2**64 - 1, 2))), ("invalid_argument", "EINVAL", "page_ranges")),
+        (
+            ClearDirtyLog(slot=0, pages=ranges((129, 2))),
+            ("invalid_argument", "EINVAL", "page_ranges"),
+        ),
+        (
+            ClearDirtyLog(slot=0, pages=ranges((1, 130))),
+            ("invalid_argument", "EINVAL", "page_ranges"),
+        ),
+        (
+            ClearDirtyLog(slot=0, pages=ranges((2**64 - 1, 2))),
+            ("invalid_argument", "EINVAL", "page_ranges"),
+        ),
         (
             ClearDirtyLog(slot=0, pages=ranges((0, 1)), first_page=64),
             ("invalid_argument", "EINVAL", "page_ranges"),
@@ -179,7 +206,10 @@ def set_region_without_log(made: Machine) -> None:
 def test_a_cpu_that_does_not_exist_is_refused_before_all_else() -> None:
     made = machine(64, cpus=2)
 
-    for action in (GetDirtyLog(slot=9, cpu=2), ClearDirtyLog(slot=9, pages=NOTHING, first_page=3, cpu=-1)):
+    for action in (
+        GetDirtyLog(slot=9, cpu=2),
+        ClearDirtyLog(slot=9, pages=NOTHING, first_page=3, cpu=-1),
+    ):
         with pytest.raises(NoSuchCpuError) as caught:
             made.perform(action)
         assert caught.value.bound == 1
@@ -230,7 +260,7 @@ def test_hook_calls_take_the_online_cpus_in_turn() -> None:
 
 def test_software_cleaning_write_protects_the_whole_interval_of_a_word() -> None:
     """Pages that stay dirty between two masked ones lose their write permission too."""
-    made = machine(128, hacdbs=False)
+    made = machine(128, features=Features(hacdbs=False))
     write(made, (0, 128))
 
     outcome = clear(made, (10, 1), (20, 1))
@@ -243,11 +273,13 @@ def test_software_cleaning_write_protects_the_whole_interval_of_a_word() -> None
         (10, 11, 3, "writable_clean"),
         (21, 107, 3, "writable_dirty"),
     ]
-    assert pages_of(made.peek_dirty_log(0).bitmap) == set(range(128)) - {10, 20}
+    assert dirty_pages(made.peek_dirty_log(0)) == set(range(128)) - {10, 20}
 
 
 def test_software_cleaning_write_protects_a_block_whole_and_counts_one_leaf() -> None:
-    made = machine(1024, flags=0, backing=2 * MIB, manual_dirty_log_protect2=3, hacdbs=False)
+    made = machine(
+        1024, flags=0, backing=2 * MIB, manual_dirty_log_protect2=3, features=Features(hacdbs=False)
+    )
     write(made, (0, 1), (512, 1))
     set_log(made, on=True)
 

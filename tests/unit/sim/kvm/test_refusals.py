@@ -4,10 +4,18 @@ from typing import Any
 
 import pytest
 
+from hacdbs_sim.model import (
+    Bitmap,
+    ClearDirtyLog,
+    GetDirtyLog,
+    GuestWrite,
+    PageSet,
+    SetMemslot,
+    VmConfig,
+)
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import LOG, MIB, READONLY, bitmap, gfns, machine, ranges
-from hacdbs_sim.model import Bitmap, ClearDirtyLog, GetDirtyLog, GuestWrite, PageSet, SetMemslot, VmConfig
 
 A = 0x4000_0000
 NOTHING: Any = ranges()
@@ -167,9 +175,7 @@ def test_a_region_is_refused_by_field_bound_and_value(
 def test_a_region_at_the_edge_is_taken(region: dict[str, Any]) -> None:
     made = machine()
 
-    made.perform(
-        SetMemslot(**({"slot": 1, "guest_phys_addr": A, "memory_size": MIB} | region))
-    )
+    made.perform(SetMemslot(**({"slot": 1, "guest_phys_addr": A, "memory_size": MIB} | region)))
 
     assert len(made.memslots()) == 1
 

@@ -6,6 +6,17 @@ from typing import Any
 
 import pytest
 
+from hacdbs_sim.model import (
+    FaultType,
+    Features,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    SetCpu,
+    SetMemslot,
+    UpdateVm,
+    VmConfig,
+)
 from hacdbs_sim.model.errors import (
     KvmError,
     LastCpuError,
@@ -27,7 +38,6 @@ from tests.support.building import (
     states,
     write,
 )
-from hacdbs_sim.model import FaultType, GuestRead, GuestWrite, HostUnmap, SetCpu, SetMemslot, UpdateVm, VmConfig
 
 
 @pytest.mark.parametrize(
@@ -109,7 +119,9 @@ def test_a_look_at_an_absent_slot_is_refused() -> None:
 
 def test_stage_2_is_told_as_runs_across_slots_and_gaps() -> None:
     made = machine(64, base_gfn=64)
-    made.perform(SetMemslot(slot=1, guest_phys_addr=1024 * 4096, memory_size=4 * MIB, backing=2 * MIB))
+    made.perform(
+        SetMemslot(slot=1, guest_phys_addr=1024 * 4096, memory_size=4 * MIB, backing=2 * MIB)
+    )
     write(made, (70, 3), (1024, 1))
     read(made, (73, 1))
 
@@ -167,7 +179,7 @@ def test_a_page_descriptor_has_the_bits_of_the_manual(
     after: str,
     descriptor: int,
 ) -> None:
-    made = machine(64, base_gfn=0x40000, dbm=dbm)
+    made = machine(64, base_gfn=0x40000, features=Features(dbm=dbm))
     if after == "read":
         made.perform(GuestRead(pages=gfns(0x40005)))
     else:
@@ -244,7 +256,7 @@ def story(seed: int) -> list[Any]:
         write(made, (first, 900))
         got = get(made, trace=True)
         assert got.bitmap is not None
-        seen.append((got.bitmap.tobytes(), got.accelerator, got.software, made.cpus()))
+        seen.append((got.bitmap.words.tobytes(), got.accelerator, got.software, made.cpus()))
     return [*seen, made.faults(), made.counters(), made.stage2(0, 3000, 99)]
 
 
