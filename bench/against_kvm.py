@@ -14,10 +14,9 @@ from bench.rounds import Effort, Side, waiting
 from bench.rows import Figures, Row, compare
 from bench.service import Service, slot_of
 from bench.wire import OCTETS, as_json, request
+from hacdbs_sim.model import DeleteMemslot, Gfns, GuestWrite, SetMemslot, VmConfig
 from hacdbs_sim.model.units import GIB
 from hacdbs_sim.sim.machine import Machine
-from hacdbs_sim.model import DeleteMemslot, Gfns, GuestWrite, SetMemslot, VmConfig
-from hacdbs_sim.model import DeleteMemslot
 
 _IOCTL: Final = "real KVM's ioctl"
 _FAULTS: Final = "real KVM's write faults"

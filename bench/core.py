@@ -10,9 +10,20 @@ from bench.kernel_loop import KernelLoop, LoopSlot
 from bench.planes import ThreePasses
 from bench.rounds import Effort, Side
 from bench.rows import Figures, Row, compare
+from hacdbs_sim.model import (
+    AddIpaf,
+    Bitmap,
+    ClearDirtyLog,
+    DeleteFault,
+    EntryWhen,
+    Gfns,
+    GuestWrite,
+    PageRanges,
+    SetMemslot,
+    VmConfig,
+)
 from hacdbs_sim.model.units import GIB, entries_per_array
 from hacdbs_sim.sim.machine import Machine
-from hacdbs_sim.model import Bitmap, ClearDirtyLog, DeleteFault, FaultType, Gfns, GuestWrite, PageRanges, SetMemslot, VmConfig
 
 PAGE_SIZE = 4096
 SEED = 4
@@ -102,7 +113,7 @@ class _FaultySlot(CoreSlot):
         if self._armed is not None:
             self.machine.perform(DeleteFault(fault_id=self._armed))
         batch, index = divmod(int(self._dice.integers(self.npages)), entries_per_array(PAGE_SIZE))
-        spec = fault(FaultType.IPAF, when=dict(batch=batch, index=index))
+        spec = AddIpaf(when=EntryWhen(batch=batch, index=index))
         self._armed = self.machine.perform(spec).fault_id
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from hacdbs_sim.model import FaultType, GuestRead, HostUnmap, HostWrite
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     GIB,
@@ -18,7 +19,6 @@ from tests.support.building import (
     states,
     write,
 )
-from hacdbs_sim.model import FaultType, GuestRead, HostUnmap, HostWrite
 
 KIB = 1 << 10
 NPAGES = 64 * GIB // 4096

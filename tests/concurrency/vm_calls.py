@@ -7,19 +7,35 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final
 
-from typing_extensions import override
-
 from app.http.schemas.accesses import access_out
 from app.http.schemas.cpus import cpu_out
 from app.http.schemas.dirty_log import LogForm, dirty_log_out
 from app.http.schemas.faults import fault_out
 from app.http.schemas.memslots import memslot_change_out
 from app.http.schemas.stage2 import stage2_run_out
+from typing_extensions import override
+
+from hacdbs_sim.model import (
+    AcceleratorOutcome,
+    ClearDirtyLog,
+    DeleteFault,
+    ErrorReason,
+    FaultType,
+    GetDirtyLog,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    SetCpu,
+    SetMemslot,
+    UnitStatus,
+    VmConfig,
+)
 from hacdbs_sim.model.errors import Errno
 from tests.bounds.calls import Answer
 from tests.support.building import gfns, ranges
+from tests.support.faults import fault
 from tests.support.scalar_model import Refused, ScalarMachine
-from hacdbs_sim.model import AcceleratorOutcome, ClearDirtyLog, DeleteFault, ErrorReason, FaultType, GetDirtyLog, GuestRead, GuestWrite, HostUnmap, HostWrite, SetCpu, SetMemslot, UnitStatus, VmConfig
 
 PAGE: Final = 4096
 CPUS: Final = 3
@@ -29,7 +45,13 @@ MOVING_GFNS: Final = (4096, 8192)
 MOVING_PAGES: Final = 70
 SLOTS: Final = (
     SetMemslot(slot=0, guest_phys_addr=BASE_GFN * PAGE, memory_size=NPAGES * PAGE, flags=1),
-    SetMemslot(slot=1, guest_phys_addr=MOVING_GFNS[0] * PAGE, memory_size=MOVING_PAGES * PAGE, userspace_addr=MOVING_GFNS[0] * PAGE, flags=1),
+    SetMemslot(
+        slot=1,
+        guest_phys_addr=MOVING_GFNS[0] * PAGE,
+        memory_size=MOVING_PAGES * PAGE,
+        userspace_addr=MOVING_GFNS[0] * PAGE,
+        flags=1,
+    ),
 )
 CONFIG: Final = VmConfig(cpus=CPUS, seed=11)
 CREATION: Final = {
@@ -117,12 +139,13 @@ def _log_out(outcome: Any, form: LogForm = LogForm.SUMMARY) -> Any:
         error = report.error
         if error is not None:
             error = replace(error, reason=ErrorReason(error.reason))
-        report = report._replace(
+        report = replace(
+            report,
             outcome=AcceleratorOutcome(report.outcome),
             errno=None if report.errno is None else Errno(report.errno),
             error=error,
         )
-    return dirty_log_out(outcome._replace(accelerator=report), form)
+    return dirty_log_out(replace(outcome, accelerator=report), form)
 
 
 def _cpu_out(view: Any) -> Any:
@@ -201,7 +224,7 @@ def _arm(random: Random) -> VmCall:
     kind = random.choice(
         [FaultType.IPAF, FaultType.UNIT_BUSY, FaultType.ENTRIES_ENOMEM, FaultType.COPY_TO_USER]
     )
-    action = fault(kind, times=1, when=dict(slot=0))
+    action = fault(kind, times=1, when={"slot": 0})
     return VmCall(
         "POST",
         "/faults",
@@ -233,7 +256,13 @@ def _set_memslot(random: Random) -> VmCall:
     """Move slot 1, or turn its log on or off."""
     logs = random.random() < 0.7
     base = random.choice(MOVING_GFNS) * PAGE
-    action = SetMemslot(slot=1, guest_phys_addr=base, memory_size=MOVING_PAGES * PAGE, userspace_addr=MOVING_GFNS[0] * PAGE, flags=int(logs))
+    action = SetMemslot(
+        slot=1,
+        guest_phys_addr=base,
+        memory_size=MOVING_PAGES * PAGE,
+        userspace_addr=MOVING_GFNS[0] * PAGE,
+        flags=int(logs),
+    )
     body = {
         "guest_phys_addr": base,
         "memory_size": action.memory_size,

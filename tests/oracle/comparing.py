@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final, TypeAlias
 
+from hacdbs_sim.model import GetDirtyLog
 from tests.oracle.answers import Answer, Side
 from tests.oracle.ground import LOG, Ground, HostFacts, OracleAction
 from tests.oracle.sequences import Sequence, draw
 from tests.oracle.setups import Setup, draw_setup
-from hacdbs_sim.model import GetDirtyLog
 
 Start: TypeAlias = Callable[[Setup], Side]
 """Makes a side's VM."""

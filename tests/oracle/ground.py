@@ -14,12 +14,22 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hacdbs_sim.model import (
+    ClearDirtyLog,
+    GetDirtyLog,
+    Gfns,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    SetMemslot,
+    UpdateVm,
+)
 from tests.oracle import guest, kvm
 from tests.oracle.answers import Answer
-from hacdbs_sim.model import ClearDirtyLog, GetDirtyLog, Gfns, GuestRead, GuestWrite, HostUnmap, HostWrite, SetMemslot
 
 Access: TypeAlias = GuestWrite | GuestRead | HostWrite | HostUnmap
-OracleAction: TypeAlias = SetMemslot | SetManualProtect | Access | GetDirtyLog | ClearDirtyLog
+OracleAction: TypeAlias = SetMemslot | UpdateVm | Access | GetDirtyLog | ClearDirtyLog
 
 LOG: Final = 1
 READONLY: Final = 2
@@ -95,8 +105,8 @@ class Ground:
         if answer.errno is not None:
             return
         match action:
-            case SetManualProtect():
-                self.manual_protect = action.flags
+            case UpdateVm():
+                self.manual_protect = flags_of(action)
             case SetMemslot(memory_size=0):
                 del self.slots[action.slot]
                 self.last_got.pop(action.slot, None)
@@ -127,7 +137,7 @@ class Ground:
                 return self._why_not_slot(action.slot)
             case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
                 return self._why_not_access(action)
-            case SetManualProtect():
+            case UpdateVm():
                 return self._why_not_manual_protect(action)
 
     def _why_not_slot(self, slot: int) -> str | None:
@@ -169,14 +179,21 @@ class Ground:
                     return "reads while logging: x86 maps a page writable and marks it dirty"
         return None
 
-    def _why_not_manual_protect(self, action: SetManualProtect) -> str | None:
+    def _why_not_manual_protect(self, action: UpdateVm) -> str | None:
         late = any(known.is_unprotected for known in self.slots.values())
-        if late and self.backing > kvm.PAGE_SIZE and action.flags in (0, 1):
+        if late and self.backing > kvm.PAGE_SIZE and flags_of(action) in (0, 1):
             # x86 protects huge pages at a clear in initially-set mode only; a huge page that was
             # left writable then takes writes that no log records. Real KVM loses those pages;
             # arm64's software cleaning protects the block that a page lies in, in every mode.
             return "initially-set turned off with huge pages still writable: x86 loses writes"
         return None
+
+
+def flags_of(action: UpdateVm) -> int:
+    """Give the flags of manual protect, all that a sequence updates."""
+    flags = action.manual_dirty_log_protect2
+    assert flags is not None, "sequences set manual protect"
+    return flags
 
 
 def gfns_of(action: Access) -> NDArray[np.uint64]:

@@ -14,11 +14,21 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hacdbs_sim.model import (
+    Bitmap,
+    ClearDirtyLog,
+    GetDirtyLog,
+    Gfns,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    SetMemslot,
+    UpdateVm,
+)
 from tests.oracle.ground import ARENA_BYTES, LOG, READONLY, USER_BASE, Ground, Known, OracleAction
 from tests.oracle.kvm import HUGE_PAGE_SIZE, PAGE_SIZE
 from tests.oracle.setups import Setup
-from hacdbs_sim.model import Bitmap, ClearDirtyLog, GetDirtyLog, Gfns, GuestRead, GuestWrite, HostUnmap, HostWrite, SetMemslot, UpdateVm
-from hacdbs_sim.model import UpdateVm
 
 Draw: TypeAlias = Callable[[Random, Ground], OracleAction]
 
@@ -121,7 +131,13 @@ def _delete(rng: Random, ground: Ground) -> SetMemslot:
     slot = rng.choice(there) if there and rng.random() < 0.8 else rng.choice(SLOT_IDS)
     address = rng.randrange(1 << 20) * PAGE_SIZE
     user = USER_BASE + rng.randrange(_ARENA_PAGES) * PAGE_SIZE
-    return SetMemslot(slot=slot, guest_phys_addr=address, memory_size=0, userspace_addr=user, flags=rng.choice((0, LOG, READONLY, LOG | READONLY)))
+    return SetMemslot(
+        slot=slot,
+        guest_phys_addr=address,
+        memory_size=0,
+        userspace_addr=user,
+        flags=rng.choice((0, LOG, READONLY, LOG | READONLY)),
+    )
 
 
 def _spoil(rng: Random, ground: Ground) -> SetMemslot:
@@ -179,8 +195,10 @@ _SPOILERS: Final = (
 )
 
 
-def _manual_protect(rng: Random, _: Ground) -> SetManualProtect:
-    return UpdateVm(manual_dirty_log_protect2=rng.choices((0, 1, 3, 2, 4, 7, 1 << 40), (6, 6, 8, 1, 1, 1, 1))[0])
+def _manual_protect(rng: Random, _: Ground) -> UpdateVm:
+    return UpdateVm(
+        manual_dirty_log_protect2=rng.choices((0, 1, 3, 2, 4, 7, 1 << 40), (6, 6, 8, 1, 1, 1, 1))[0]
+    )
 
 
 # Accesses

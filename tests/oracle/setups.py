@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
+from hacdbs_sim.model import AddFault, FaultType, Features, KernelProfile, VmConfig
 from tests.oracle.kvm import HUGE_PAGE_SIZE, PAGE_SIZE
 from tests.support.faults import fault
-from hacdbs_sim.model import FaultType, Features, KernelProfile, VmConfig
-from hacdbs_sim.model import Features
 
 BACKINGS: Final = (PAGE_SIZE, HUGE_PAGE_SIZE)
 CHUNK_SIZES: Final = (0, PAGE_SIZE, HUGE_PAGE_SIZE, 1 << 30)
@@ -42,7 +41,7 @@ class Setup:
             kernel=KernelProfile(self.kernel),
         )
 
-    def faults(self) -> tuple[ArmFault, ...]:
+    def faults(self) -> tuple[AddFault, ...]:
         """Give the actions that arm its faults."""
         kinds = FAULTS if self.has_faults else ()
         return tuple(fault(kind, probability=FAULT_PROBABILITY) for kind in kinds)
@@ -54,8 +53,7 @@ class Setup:
             "eager_split_chunk_size": self.eager_split_chunk_size,
             "kernel": self.kernel,
             "faults": [
-                {"type": fault.spec.type.value, "probability": fault.spec.probability}
-                for fault in self.faults()
+                {"type": each.type.value, "probability": each.probability} for each in self.faults()
             ],
         }
 

@@ -10,12 +10,20 @@ from typing import TypeVar
 
 import numpy as np
 
+from hacdbs_sim.model import (
+    Bitmap,
+    ClearDirtyLog,
+    Gfns,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+)
 from tests.oracle.comparing import Comparison, Difference
 from tests.oracle.ground import Access, OracleAction, gfns_of
 from tests.oracle.scripts import bits_in, pages_of
 from tests.oracle.sequences import Sequence
 from tests.oracle.setups import Setup
-from hacdbs_sim.model import Bitmap, ClearDirtyLog, Gfns, GuestRead, GuestWrite, HostUnmap, HostWrite
 
 T = TypeVar("T")
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ from tests.oracle.sides import CoreSide
 from tests.oracle.wrong import WRONG_SIDES, Sticky
 
 PAGE = kvm.PAGE_SIZE
-SLOT = a.SetMemslot(slot=0, guest_phys_addr=0, memory_size=130 * PAGE, userspace_addr=USER_BASE, flags=LOG)
+SLOT = a.SetMemslot(
+    slot=0, guest_phys_addr=0, memory_size=130 * PAGE, userspace_addr=USER_BASE, flags=LOG
+)
 
 
 def comparison(subject: Callable[[Setup], CoreSide]) -> Comparison:
@@ -53,14 +56,18 @@ def test_random_sequences_find_what_is_wrong_and_show_it_in_few_actions(
 def test_a_long_sequence_shrinks_to_the_pages_that_matter(seed: int) -> None:
     everything = range(130)
     noise = (
-        a.SetMemslot(slot=1, guest_phys_addr=4 << 30, memory_size=PAGE, userspace_addr=USER_BASE, flags=LOG),
+        a.SetMemslot(
+            slot=1, guest_phys_addr=4 << 30, memory_size=PAGE, userspace_addr=USER_BASE, flags=LOG
+        ),
         a.GuestWrite(pages=gfns(*everything)),
         a.GetDirtyLog(slot=1),
         a.UpdateVm(manual_dirty_log_protect2=1),
         a.GetDirtyLog(slot=0),
     )
     clear = a.ClearDirtyLog(slot=0, pages=bits_in(1, *range(64)), first_page=64, num_pages=64)
-    sequence = Sequence(draw_setup(Random(seed)), (SLOT, *noise, clear, a.GetDirtyLog(slot=0), *noise))
+    sequence = Sequence(
+        draw_setup(Random(seed)), (SLOT, *noise, clear, a.GetDirtyLog(slot=0), *noise)
+    )
     wrong = comparison(Sticky)
     found = wrong.run(sequence)
     assert found is not None
@@ -89,7 +96,13 @@ def test_shortening_leaves_just_the_items_that_are_needed(wanted: set[int]) -> N
 def test_sources_give_the_same_actions_again() -> None:
     actions: tuple[OracleAction, ...] = (
         SLOT,
-        a.SetMemslot(slot=63, guest_phys_addr=(1 << 64) - PAGE, memory_size=8, userspace_addr=1 << 63, flags=1 << 31),
+        a.SetMemslot(
+            slot=63,
+            guest_phys_addr=(1 << 64) - PAGE,
+            memory_size=8,
+            userspace_addr=1 << 63,
+            flags=1 << 31,
+        ),
         a.UpdateVm(manual_dirty_log_protect2=4),
         a.GuestWrite(pages=gfns(3, 1, 1, 7)),
         a.GuestRead(pages=gfns()),
@@ -130,7 +143,7 @@ def test_the_same_seed_draws_the_same_sequence() -> None:
 
         class Recorder(CoreSide):
             @override
-            def perform(self, action: a.Action) -> Answer:
+            def perform(self, action: a.Action[Any]) -> Answer:
                 seen.append(repr(type(action)) + str(getattr(action, "slot", "")))
                 return super().perform(action)
 
@@ -145,9 +158,20 @@ LEFT_OUT: list[tuple[OracleAction, str]] = [
     (a.GetDirtyLog(slot=32764), "slot ids"),
     (a.GetDirtyLog(slot=32763), "slot ids"),
     (a.GetDirtyLog(slot=1 << 16), "address space 1"),
-    (a.SetMemslot(slot=1, guest_phys_addr=PHYS_END, memory_size=PAGE, userspace_addr=USER_BASE), "physical addresses"),
-    (a.SetMemslot(slot=1, guest_phys_addr=kvm.TSS_ADDR, memory_size=PAGE, userspace_addr=USER_BASE), "private slots"),
-    (a.SetMemslot(slot=1, guest_phys_addr=0, memory_size=PAGE, userspace_addr=USER_BASE - PAGE), "outside the arena"),
+    (
+        a.SetMemslot(slot=1, guest_phys_addr=PHYS_END, memory_size=PAGE, userspace_addr=USER_BASE),
+        "physical addresses",
+    ),
+    (
+        a.SetMemslot(
+            slot=1, guest_phys_addr=kvm.TSS_ADDR, memory_size=PAGE, userspace_addr=USER_BASE
+        ),
+        "private slots",
+    ),
+    (
+        a.SetMemslot(slot=1, guest_phys_addr=0, memory_size=PAGE, userspace_addr=USER_BASE - PAGE),
+        "outside the arena",
+    ),
     (a.GuestRead(pages=gfns(500, 5)), "reads while logging"),
     (a.GuestWrite(pages=gfns(PHYS_END // PAGE)), "beyond what the oracle's guest maps"),
     (a.GuestWrite(pages=gfns(kvm.TSS_ADDR // PAGE)), "private slots"),
@@ -156,7 +180,9 @@ LEFT_OUT: list[tuple[OracleAction, str]] = [
 COMMON: list[OracleAction] = [
     a.GetDirtyLog(slot=32767),
     a.GetDirtyLog(slot=2 << 16),
-    a.SetMemslot(slot=1, guest_phys_addr=(1 << 64) - PAGE, memory_size=PAGE, userspace_addr=USER_BASE),
+    a.SetMemslot(
+        slot=1, guest_phys_addr=(1 << 64) - PAGE, memory_size=PAGE, userspace_addr=USER_BASE
+    ),
     a.SetMemslot(slot=1, guest_phys_addr=0, memory_size=1 << 43, userspace_addr=USER_BASE),
     a.SetMemslot(slot=1, guest_phys_addr=0, memory_size=PAGE, userspace_addr=1 << 63),
     a.GuestRead(pages=gfns(130, 1000)),
@@ -169,7 +195,9 @@ COMMON: list[OracleAction] = [
 def logging_ground() -> Ground:
     """Slot 0, huge pages behind it, that began to log in initially-set mode."""
     ground = Ground(HostFacts(address_spaces=2), kvm.HUGE_PAGE_SIZE)
-    silent = a.SetMemslot(slot=0, guest_phys_addr=0, memory_size=130 * PAGE, userspace_addr=USER_BASE)
+    silent = a.SetMemslot(
+        slot=0, guest_phys_addr=0, memory_size=130 * PAGE, userspace_addr=USER_BASE
+    )
     for action in (silent, a.UpdateVm(manual_dirty_log_protect2=3), SLOT):
         ground.note(action, Answer())
     return ground
@@ -186,8 +214,12 @@ def test_what_architectures_share_is_compared(action: OracleAction) -> None:
 
 
 def test_initially_set_may_be_turned_off_once_the_slot_has_moved_or_stopped_logging() -> None:
-    moved = a.SetMemslot(slot=0, guest_phys_addr=PAGE, memory_size=130 * PAGE, userspace_addr=USER_BASE, flags=LOG)
-    silent = a.SetMemslot(slot=0, guest_phys_addr=0, memory_size=130 * PAGE, userspace_addr=USER_BASE)
+    moved = a.SetMemslot(
+        slot=0, guest_phys_addr=PAGE, memory_size=130 * PAGE, userspace_addr=USER_BASE, flags=LOG
+    )
+    silent = a.SetMemslot(
+        slot=0, guest_phys_addr=0, memory_size=130 * PAGE, userspace_addr=USER_BASE
+    )
     gone = a.SetMemslot(slot=0, guest_phys_addr=0, memory_size=0, userspace_addr=USER_BASE)
     for action in (moved, silent, gone):
         ground = logging_ground()
@@ -199,7 +231,12 @@ def test_initially_set_may_be_turned_off_once_the_slot_has_moved_or_stopped_logg
 def test_a_refused_change_of_a_slot_teaches_nothing() -> None:
     ground = logging_ground()
 
-    ground.note(a.SetMemslot(slot=1, guest_phys_addr=0, memory_size=PAGE, userspace_addr=USER_BASE, flags=READONLY), Answer("EEXIST"))
+    ground.note(
+        a.SetMemslot(
+            slot=1, guest_phys_addr=0, memory_size=PAGE, userspace_addr=USER_BASE, flags=READONLY
+        ),
+        Answer("EEXIST"),
+    )
 
     assert list(ground.slots) == [0]
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tests.property.states import Pages, Step, offsets_in, pages_of_words
 from hacdbs_sim.model import Bitmap, ClearDirtyLog, DirtyLog
+from tests.property.states import Pages, Step, offsets_in, pages_of_words
 
 
 class Invariant:
@@ -17,7 +17,7 @@ class Invariant:
 def reported(step: Step) -> Pages:
     assert isinstance(step.answer, DirtyLog)
     assert step.answer.bitmap is not None
-    return pages_of_words(step.answer.bitmap, step.after.slots[step.answer.slot].npages)
+    return pages_of_words(step.answer.bitmap.words, step.after.slots[step.answer.slot].npages)
 
 
 def asked_of(step: Step) -> Pages:

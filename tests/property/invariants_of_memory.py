@@ -5,6 +5,25 @@ from itertools import pairwise
 import numpy as np
 from typing_extensions import override
 
+from hacdbs_sim.model import (
+    AddFault,
+    AddWorkload,
+    AdvanceClock,
+    ClearDirtyLog,
+    DeleteFault,
+    DeleteFaults,
+    DeleteWorkload,
+    DeleteWorkloads,
+    GetDirtyLog,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    LeafState,
+    MemslotFlags,
+    RunGuest,
+    TrackVersions,
+)
 from tests.property.invariant import Invariant, asked_of, reported
 from tests.property.states import (
     Pages,
@@ -13,9 +32,17 @@ from tests.property.states import (
 )
 from tests.support.scalar_model import Refused
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
-from hacdbs_sim.model import AddWorkload, AdvanceClock, ClearDirtyLog, DeleteFault, DeleteWorkload, GetDirtyLog, GuestRead, GuestWrite, HostUnmap, HostWrite, LeafState, MemslotFlags, RunGuest, TrackVersions
 
-ALOOF = ArmFault | DeleteFault | AddWorkload | DeleteWorkload | AdvanceClock | TrackVersions
+ALOOF = (
+    AddFault
+    | DeleteFault
+    | DeleteFaults
+    | AddWorkload
+    | DeleteWorkload
+    | DeleteWorkloads
+    | AdvanceClock
+    | TrackVersions
+)
 """Actions that touch neither memory nor logs."""
 
 

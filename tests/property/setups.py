@@ -2,10 +2,9 @@
 
 from typing import Final
 
+from hacdbs_sim.model import CostModel, Features, KernelProfile, VmConfig
 from tests.property.dice import Dice
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
-from hacdbs_sim.model import CostModel, Features, KernelProfile, VmConfig
-from hacdbs_sim.model import Features
 
 SIZES: Final[dict[int, dict[str, tuple[int, ...]]]] = {
     4096: {"words": (64, 65, 130, 1), "blocks": (1100, 700, 1030), "arrays": (1536, 1600, 2112)},
@@ -34,7 +33,9 @@ def draw_config(dice: Dice, page_size: int, kernel: KernelProfile) -> VmConfig:
         ipa_bits=dice.pick((40, 34)),
         vcpus=dice.between(1, 3),
         cpus=dice.between(1, 4),
-        features=Features(dbm=dice.pick((True,) * 7 + (False,)), hacdbs=dice.pick((True,) * 7 + (False,))),
+        features=Features(
+            dbm=dice.pick((True,) * 7 + (False,)), hacdbs=dice.pick((True,) * 7 + (False,))
+        ),
         manual_dirty_log_protect2=dice.pick((0, 0, 1, 3, 3)),
         eager_split_chunk_size=dice.pick((0, sizes[0], sizes[0], *sizes)),
         kernel=kernel,

@@ -8,18 +8,41 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from hacdbs_sim.sim.base import words
+from hacdbs_sim.model import (
+    AcceleratorReport,
+    AddFault,
+    AddIpaf,
+    AddIpahacf,
+    AddLostInterrupt,
+    AddSplitEnomem,
+    AddStructf,
+    BlockWhen,
+    ClearDirtyLog,
+    DirtyLog,
+    EntryError,
+    EntryWhen,
+    FaultType,
+    GetDirtyLog,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    KernelProfile,
+    RunWhen,
+    SetMemslot,
+    VmConfig,
+    words,
+)
+from tests.support.faults import fault
 from tests.support.lockstep import Lockstep
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
 from tests.support.strategies import page_ranges, user_bitmaps
-from tests.support.faults import fault
-from hacdbs_sim.model import AcceleratorReport, ClearDirtyLog, DirtyLog, EntryError, FaultType, GetDirtyLog, GuestRead, GuestWrite, HostUnmap, HostWrite, KernelProfile, SetMemslot, VmConfig
 
 GIB = 1 << 30
 GIB_PAGES = GIB // 4096
@@ -72,7 +95,7 @@ class Story:
     backing: int
     logs_from_start: bool
     holes: Holes
-    faults: tuple[FaultSpec, ...]
+    faults: tuple[AddFault, ...]
     cleanings: tuple[GetDirtyLog | ClearDirtyLog, ...]
 
 
@@ -128,34 +151,39 @@ def _holes(aim: Aim, base_gfn: int, n: int) -> st.SearchStrategy[Holes]:
     return st.one_of(unmap, read, host, *([none] if aim is Aim.RAGGED else []))
 
 
-def _faults(aim: Aim, n: int, base_gfn: int) -> st.SearchStrategy[tuple[FaultSpec, ...]]:
+def _built(
+    kinds: st.SearchStrategy[type[AddFault]],
+    **given: st.SearchStrategy[Any],
+) -> st.SearchStrategy[AddFault]:
+    """Draw a class of fault and its fields."""
+    return st.tuples(kinds, st.fixed_dictionaries(given)).map(lambda drawn: drawn[0](**drawn[1]))
+
+
+def _faults(aim: Aim, n: int, base_gfn: int) -> st.SearchStrategy[tuple[AddFault, ...]]:
     """Draw faults; where a case is aimed at, none that would stop the unit before it."""
-    kinds = st.sampled_from([FaultType.STRUCTF, FaultType.IPAF, FaultType.IPAHACF])
-    place = st.builds(FaultWhen, batch=st.integers(1, 2), index=st.integers(0, n - 1))
-    entry = st.builds(FaultSpec, type=kinds, when=place)
-    far = st.builds(FaultWhen, batch=st.integers(0, 4), index=st.integers(0, n - 1))
-    any_entry = st.builds(FaultSpec, type=kinds, when=far)
-    gfn = st.integers(base_gfn, base_gfn + 4 * n).map(lambda gfn: dict(gfn=gfn))
-    of_gfn = st.builds(FaultSpec, type=kinds, when=gfn)
-    batch = st.integers(1, 2).map(lambda batch: dict(batch=batch))
-    lost = st.builds(FaultSpec, type=st.just(FaultType.LOST_INTERRUPT), when=batch)
+    kinds = st.sampled_from([AddStructf, AddIpaf, AddIpahacf])
+    place = st.builds(EntryWhen, batch=st.integers(1, 2), index=st.integers(0, n - 1))
+    entry = _built(kinds, when=place)
+    far = st.builds(EntryWhen, batch=st.integers(0, 4), index=st.integers(0, n - 1))
+    any_entry = _built(kinds, when=far)
+    gfn = st.integers(base_gfn, base_gfn + 4 * n).map(lambda gfn: EntryWhen(gfn=gfn))
+    of_gfn = _built(kinds, when=gfn)
+    batch = st.integers(1, 2).map(lambda batch: RunWhen(batch=batch))
+    lost = st.builds(AddLostInterrupt, when=batch)
     # Blocks 9 and 10 are whole in every slot drawn here.
-    in_block = st.integers(9 * n, 11 * n - 1).map(lambda gfn: dict(gfn=gfn))
-    whole = st.just(dict())
-    split = st.builds(
-        FaultSpec, type=st.just(FaultType.SPLIT_ENOMEM), when=st.one_of(whole, in_block)
-    )
-    waiting = st.builds(
-        FaultSpec,
-        type=kinds,
+    in_block = st.integers(9 * n, 11 * n - 1).map(lambda gfn: BlockWhen(gfn=gfn))
+    whole = st.just(BlockWhen())
+    split = st.builds(AddSplitEnomem, when=st.one_of(whole, in_block))
+    waiting = _built(
+        kinds,
         after=st.integers(0, 2),
         every=st.integers(1, 2),
         times=st.sampled_from([None, 1]),
         when=far,
     )
-    waits_one = st.builds(FaultSpec, type=kinds, after=st.just(1), when=place)
+    waits_one = _built(kinds, after=st.just(1), when=place)
     free = st.one_of(any_entry, waiting, of_gfn, lost, split)
-    aimed: dict[Aim, tuple[int, st.SearchStrategy[FaultSpec]]] = {
+    aimed: dict[Aim, tuple[int, st.SearchStrategy[AddFault]]] = {
         Aim.LATE_FAULT: (1, entry),
         Aim.SCHEDULE: (1, waits_one),
         Aim.LOST: (1, lost),
@@ -182,7 +210,9 @@ def _cleanings(
     )
     mask = user_bitmaps(-(-npages // 64)).map(lambda words: ClearDirtyLog(slot=0, pages=words))
     window = st.integers(0, 3).map(
-        lambda word: ClearDirtyLog(slot=0, pages=page_ranges((64 * word, npages - 64 * word)), first_page=64 * word)
+        lambda word: ClearDirtyLog(
+            slot=0, pages=page_ranges((64 * word, npages - 64 * word)), first_page=64 * word
+        )
     )
     get = st.just(GetDirtyLog(slot=0, trace=True))
     whole: list[st.SearchStrategy[GetDirtyLog | ClearDirtyLog]] = [to_end, to_end, window]
@@ -201,9 +231,15 @@ def tell(story: Story, tally: Counter[str]) -> None:
     gpa, size = story.base_gfn * page_size, story.npages * page_size
     every_page = page_ranges((story.base_gfn, story.npages))
     if not story.logs_from_start:
-        both.perform(SetMemslot(slot=0, guest_phys_addr=gpa, memory_size=size, flags=0, backing=story.backing))
+        both.perform(
+            SetMemslot(
+                slot=0, guest_phys_addr=gpa, memory_size=size, flags=0, backing=story.backing
+            )
+        )
         both.perform(GuestWrite(pages=every_page))
-    both.perform(SetMemslot(slot=0, guest_phys_addr=gpa, memory_size=size, flags=1, backing=story.backing))
+    both.perform(
+        SetMemslot(slot=0, guest_phys_addr=gpa, memory_size=size, flags=1, backing=story.backing)
+    )
     for spec in story.faults:
         both.perform(spec)
     for cleaning in story.cleanings:
@@ -219,9 +255,7 @@ def tell(story: Story, tally: Counter[str]) -> None:
 
 
 def _split_hits(both: Lockstep) -> int:
-    return sum(
-        fault.hits for fault in both.core.faults() if fault.spec.type is FaultType.SPLIT_ENOMEM
-    )
+    return sum(fault.hits for fault in both.core.faults() if fault.type is FaultType.SPLIT_ENOMEM)
 
 
 def cases(story: Story, outcome: DirtyLog, *, split_failed: bool) -> Iterator[str]:
@@ -291,14 +325,24 @@ def test_gibibyte_blocks_agree_with_the_model(
     )
     # 2 MiB of pages' room before the 1 GiB block, and a ragged end after it.
     base, npages = GIB_PAGES - 700, GIB_PAGES + 700 + 65
-    both.perform(SetMemslot(slot=0, guest_phys_addr=base * 4096, memory_size=npages * 4096, flags=0, backing=GIB))
+    both.perform(
+        SetMemslot(
+            slot=0, guest_phys_addr=base * 4096, memory_size=npages * 4096, flags=0, backing=GIB
+        )
+    )
     both.perform(GuestWrite(pages=page_ranges((base, 2000))))
     assert both.model.stage2.page(GIB_PAGES)[0] == 1
-    both.perform(SetMemslot(slot=0, guest_phys_addr=base * 4096, memory_size=npages * 4096, flags=1, backing=GIB))
+    both.perform(
+        SetMemslot(
+            slot=0, guest_phys_addr=base * 4096, memory_size=npages * 4096, flags=1, backing=GIB
+        )
+    )
     if fails_at is not None:
-        when = dict(gfn=fails_at)
+        when = {"gfn": fails_at}
         both.perform(fault(FaultType.SPLIT_ENOMEM, after=1, when=when))
 
     for first in (0, 64 * window, 64 * window + 1000):
         both.perform(ClearDirtyLog(slot=0, pages=page_ranges((first, 1700)), trace=True))
-        both.perform(GuestWrite(pages=page_ranges((base + first + 600, 50), (base + first + 1500, 3))))
+        both.perform(
+            GuestWrite(pages=page_ranges((base + first + 600, 50), (base + first + 1500, 3)))
+        )

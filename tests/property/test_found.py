@@ -1,8 +1,8 @@
 """Stories that failed once, as the walks found and shortened them."""
 
+from hacdbs_sim.model import GuestWrite, SetMemslot, VmConfig
 from tests.property.stories import failure_of
 from tests.support.strategies import page_ranges
-from hacdbs_sim.model import GuestWrite, SetMemslot, VmConfig
 
 GIB = 1 << 30
 

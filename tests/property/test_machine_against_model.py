@@ -6,11 +6,11 @@ The same walk as test_long_walk.py, drawn by Hypothesis: fewer steps, but mutate
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from hacdbs_sim.model import KernelProfile
 from tests.property.dice import DrawnDice
 from tests.property.setups import SIZES, draw_config
 from tests.property.stories import Story
 from tests.property.walking import KINDS, Walk
-from hacdbs_sim.model import KernelProfile
 
 
 class MachineAgainstModel(RuleBasedStateMachine):

@@ -4,9 +4,22 @@ from typing import Any
 
 import numpy as np
 
+from hacdbs_sim.model import (
+    Bitmap,
+    ClearDirtyLog,
+    DirtyLog,
+    FaultType,
+    GetDirtyLog,
+    Gfns,
+    GuestRead,
+    GuestWrite,
+    MemslotFlags,
+    PageRanges,
+    SetMemslot,
+    VmConfig,
+)
 from hacdbs_sim.sim.machine import Machine
 from tests.support.faults import fault
-from hacdbs_sim.model import Bitmap, ClearDirtyLog, DirtyLog, FaultType, GetDirtyLog, Gfns, GuestRead, GuestWrite, MemslotFlags, PageRanges, SetMemslot, VmConfig
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -49,7 +62,13 @@ def machine(npages: int = 0, *, base_gfn: int = 0, flags: int = LOG, **config: A
     if npages:
         size = made.config.page_size
         made.perform(
-            SetMemslot(slot=0, guest_phys_addr=base_gfn * size, memory_size=npages * size, flags=flags, backing=backing)
+            SetMemslot(
+                slot=0,
+                guest_phys_addr=base_gfn * size,
+                memory_size=npages * size,
+                flags=flags,
+                backing=backing,
+            )
         )
     return made
 
@@ -78,13 +97,13 @@ def read(made: Machine, *pairs: tuple[int, int]) -> None:
 
 
 def arm(made: Machine, kind: FaultType, **rules: Any) -> str:
-    """Arm a fault; rules of FaultWhen and of FaultSpec by name. Gives its id."""
-    when = {
+    """Arm a fault; fields of its class and of its `when`, by name. Gives its id."""
+    when: dict[str, Any] = {
         key: rules.pop(key)
         for key in ("op", "slot", "cpu", "batch", "index", "gfn")
         if key in rules
     }
-    return made.perform(fault(kind, when=dict(**when), **rules)).fault_id
+    return made.perform(fault(kind, when=when, **rules)).fault_id
 
 
 def get(made: Machine, slot: int = 0, **rest: Any) -> DirtyLog:

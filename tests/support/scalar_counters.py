@@ -4,8 +4,17 @@ A count that is still 0 is not in here, so that the model needs no list of names
 """
 
 from collections import Counter
-from hacdbs_sim.model import AcceleratorReport, AccessOutcome, GuestRead, GuestWrite, HostUnmap, HostWrite, LogOp, SoftwareReport
 
+from hacdbs_sim.model import (
+    AcceleratorReport,
+    AccessOutcome,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    LogOp,
+    SoftwareReport,
+)
 
 KIND_OF_ACCESS = {
     GuestWrite: "guest_writes",

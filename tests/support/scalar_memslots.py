@@ -4,12 +4,19 @@ The checks of KVM_SET_USER_MEMORY_REGION stand in the kernel's order (domain.md 
 other.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from hacdbs_sim.model import (
+    ChangedMemslot,
+    MemslotChange,
+    MemslotFlags,
+    MemslotInfo,
+    SetMemslot,
+    VmConfig,
+)
 from tests.support.scalar_counters import ScalarCounters
 from tests.support.scalar_refusal import Refused
 from tests.support.scalar_stage2 import Leaf, ScalarStage2
-from hacdbs_sim.model import ChangedMemslot, MemslotChange, MemslotFlags, MemslotInfo, SetMemslot, VmConfig
 
 LOG = 1
 READONLY = 2
@@ -78,9 +85,7 @@ class ScalarMemslot:
 class ScalarMemslots:
     """The slots of one VM, by id."""
 
-    def __init__(
-        self, config: VmConfig, stage2: ScalarStage2, counted: ScalarCounters
-    ) -> None:
+    def __init__(self, config: VmConfig, stage2: ScalarStage2, counted: ScalarCounters) -> None:
         self.config = config
         self.stage2 = stage2
         self.counted = counted
@@ -106,7 +111,7 @@ class ScalarMemslots:
             return self._delete(asked, old)
         change = _change(asked, old)
         if change is MemslotChange.NONE:
-            return ChangedMemslot(change, asked.view() if old is None else old.view())
+            return _changed(change, asked if old is None else old)
         if change in {MemslotChange.CREATE, MemslotChange.MOVE}:
             self._refuse_overlap(asked)
         if change is MemslotChange.MOVE and old is not None:
@@ -121,7 +126,7 @@ class ScalarMemslots:
             split = self._split_all(asked) if chunk else 0
             if change is MemslotChange.FLAGS_ONLY:  # nothing is mapped after the other changes
                 self.counted.log_enabled(split)
-        return ChangedMemslot(change, asked.view())
+        return _changed(change, asked)
 
     def _checked(self, action: SetMemslot) -> ScalarMemslot:
         page_size = self.config.page_size
@@ -156,7 +161,7 @@ class ScalarMemslots:
             raise Refused("no_such_memslot")
         self.stage2.unmap(old.base_gfn, old.end_gfn)
         del self.by_id[old.slot]
-        return ChangedMemslot(MemslotChange.DELETE, asked.view())
+        return _changed(MemslotChange.DELETE, asked)
 
     def _refuse_overlap(self, asked: ScalarMemslot) -> None:
         for slot in self.by_id.values():
@@ -168,6 +173,10 @@ class ScalarMemslots:
         """Eager split of a whole slot: every block in it is in range, so all become pages."""
         page_size = self.config.page_size
         return self.stage2.split(slot.base_gfn, slot.end_gfn, page_size, lambda _first, _end: False)
+
+
+def _changed(change: MemslotChange, slot: ScalarMemslot) -> ChangedMemslot:
+    return ChangedMemslot(change=change, **asdict(slot.view()))
 
 
 def _change(asked: ScalarMemslot, old: ScalarMemslot | None) -> MemslotChange:

@@ -1,24 +1,60 @@
 """A whole VM in plain Python: the independent oracle of the core.
 
 `ScalarMachine` performs the same actions as `hacdbs_sim.sim.machine.Machine` and answers the same values,
-from dicts, sets and loops over single pages and entries. It imports nothing of `app` but the
-actions. Where a figure in the core follows from a closed form, here it is counted step by step.
+from typing import Any
+from dicts, sets and loops over single pages and entries. It imports nothing of the core but the
+model, and the table of Zipf's law. Where a figure in the core follows from a closed form, here it is counted step by step.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from hacdbs_sim.model import (
+    AccessOutcome,
+    Action,
+    AddFault,
+    AddWorkload,
+    AdvanceClock,
+    Bitmap,
+    ClearDirtyLog,
+    Clock,
+    CpuInfo,
+    DeleteFault,
+    DeleteFaults,
+    DeleteMemslot,
+    DeleteWorkload,
+    DeleteWorkloads,
+    DirtyLog,
+    FaultInfo,
+    FaultType,
+    Footprint,
+    GetDirtyLog,
+    GuestRead,
+    GuestWrite,
+    HostUnmap,
+    HostWrite,
+    LogOp,
+    MemslotInfo,
+    PageRanges,
+    RunGuest,
+    SetCpu,
+    SetMemslot,
+    TrackVersions,
+    UpdateVm,
+    VmConfig,
+    WorkloadInfo,
+)
 from tests.support.scalar_accesses import ScalarAccesses, each_page
 from tests.support.scalar_counters import ScalarCounters
 from tests.support.scalar_dirty_log import LogCall, ScalarDirtyLog, Window, to_words
 from tests.support.scalar_faults import Call, ScalarFaults
-from tests.support.scalar_guest import ScalarGuest, ScalarVersions
+from tests.support.scalar_guest import Recordings, ScalarGuest, ScalarVersions, no_recordings
 from tests.support.scalar_memslots import SLOT_IDS, ScalarMemslot, ScalarMemslots
 from tests.support.scalar_refusal import Refused
 from tests.support.scalar_stage2 import ScalarStage2
 from tests.support.scalar_unit import ScalarUnit
-from hacdbs_sim.model import AccessOutcome, Action, AddWorkload, AdvanceClock, Bitmap, ClearDirtyLog, Clock, CpuInfo, DeleteFault, DeleteWorkload, DirtyLog, FaultInfo, FaultType, Footprint, GetDirtyLog, GuestRead, GuestWrite, HostUnmap, HostWrite, LogOp, MemslotInfo, PageRanges, RunGuest, SetCpu, SetMemslot, TrackVersions, VmConfig, WorkloadInfo
 
 __all__ = ["Refused", "ScalarMachine"]
 
@@ -26,29 +62,31 @@ __all__ = ["Refused", "ScalarMachine"]
 class ScalarMachine:
     """One simulated VM; a refused action raises `Refused`."""
 
-    def __init__(self, config: VmConfig) -> None:
+    def __init__(self, config: VmConfig, recordings: Recordings = no_recordings) -> None:
         self.config = config
-        self.stage2 = ScalarStage2(config.page_size, dbm=config.dbm)
+        self.stage2 = ScalarStage2(config.page_size, dbm=config.features.dbm)
         self.counted = ScalarCounters()
         self.slots = ScalarMemslots(config, self.stage2, self.counted)
         self.accesses = ScalarAccesses(config, self.slots, self.stage2)
         self.armed = ScalarFaults(config)
         self.log = ScalarDirtyLog(config, self.stage2, self.armed)
-        self.units = [ScalarUnit(cpu, built=config.hacdbs) for cpu in range(config.cpus)]
+        self.units = [ScalarUnit(cpu, built=config.features.hacdbs) for cpu in range(config.cpus)]
         self.turn = 0
-        self.guest = ScalarGuest(config, self.slots, self._access)
+        self.guest = ScalarGuest(config, self.slots, self._access, recordings)
         self.kept: ScalarVersions | None = None
 
-    def perform(self, action: Action) -> object:  # noqa: C901 - one case an action
+    def perform(self, action: Action[Any]) -> object:  # noqa: C901, PLR0912 - one case an action
         """Do one action and answer as the core does."""
         outcome: object = None
         match action:
             case SetMemslot():
                 outcome = self._set_region(action)
-            case SetManualProtect():
-                self._set_manual_protect(action.flags)
-            case SetEagerSplitChunkSize():
-                self._set_chunk(action.chunk_size_bytes)
+            case DeleteMemslot():
+                outcome = self._set_region(
+                    SetMemslot(slot=action.slot, guest_phys_addr=0, memory_size=0),
+                )
+            case UpdateVm():
+                self._update(action)
             case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
                 outcome = self._access(action)
             case GetDirtyLog():
@@ -57,14 +95,18 @@ class ScalarMachine:
                 outcome = self._clear(action)
             case SetCpu():
                 outcome = self._set_online(action)
-            case ArmFault():
-                outcome = self.armed.arm(action.spec)
+            case AddFault():
+                outcome = self.armed.arm(action)
             case DeleteFault():
                 outcome = self.armed.disarm(action.fault_id)
+            case DeleteFaults():
+                self.armed.armed.clear()
             case TrackVersions():
                 self._track(enabled=action.enabled)
-            case AddWorkload() | DeleteWorkload() | AdvanceClock() | RunGuest():
+            case AddWorkload() | DeleteWorkload() | DeleteWorkloads() | AdvanceClock() | RunGuest():
                 outcome = self.guest.perform(action)
+            case _:
+                raise AssertionError(f"the model does not know {action}")
         return outcome
 
     def memslots(self) -> tuple[MemslotInfo, ...]:
@@ -129,6 +171,15 @@ class ScalarMachine:
     def _capabilities(self) -> tuple[int, int]:
         return self.config.manual_dirty_log_protect2, self.config.eager_split_chunk_size
 
+    def _update(self, action: UpdateVm) -> None:
+        flags, chunk = action.manual_dirty_log_protect2, action.eager_split_chunk_size
+        if (flags is None) == (chunk is None):
+            raise Refused("invalid_argument")
+        if flags is not None:
+            self._set_manual_protect(flags)
+        if chunk is not None:
+            self._set_chunk(chunk)
+
     def _set_manual_protect(self, flags: int) -> None:
         if flags not in {0, 1, 3}:
             raise Refused("invalid_argument")
@@ -169,7 +220,7 @@ class ScalarMachine:
         accelerator, software, flush = self.log.clean(log, trace=action.trace)
         self.counted.cleaning(LogOp.GET, accelerator, software, flush=flush)
         self._copy_to_user(log.call)
-        bitmap = np.array([log.snapshot[word] for word in range(window.count)], dtype=np.uint64)
+        bitmap = Bitmap(np.array([log.snapshot[word] for word in range(window.count)], np.uint64))
         return DirtyLog(
             slot=slot.slot,
             first_page=0,
@@ -243,7 +294,7 @@ def _copy_of(slot: ScalarMemslot) -> DirtyLog:
         slot=slot.slot,
         first_page=0,
         num_pages=slot.npages,
-        bitmap=to_words(dirty, slot.npages),
+        bitmap=Bitmap(to_words(dirty, slot.npages)),
         dirty_count=len(dirty),
         remaining_count=len(dirty),
     )

@@ -8,8 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from hacdbs_sim.model import (
+    CpuInfo,
+    ErrReasonName,
+    HacdbsbrInfo,
+    HacdbsconsInfo,
+    LeafState,
+    UnitStatus,
+)
 from tests.support.scalar_stage2 import ScalarStage2
-from hacdbs_sim.model import CpuInfo, LeafState, UnitStatus
 
 IPA_MASK: Final = ((1 << 56) - 1) & ~((1 << 12) - 1)
 STOP_TTWL: Final = -4
@@ -69,8 +76,17 @@ class ScalarUnit:
             cpu=self.cpu,
             online=self.online,
             status=self.status,
-            hacdbsbr_el2=self.hacdbsbr,
-            hacdbscons_el2=self.hacdbscons,
+            hacdbsbr_el2=HacdbsbrInfo(
+                raw=self.hacdbsbr,
+                baddr=self.hacdbsbr & IPA_MASK,
+                en=bool(self.hacdbsbr & ENABLE),
+                sz=self.hacdbsbr & 0b1111,
+            ),
+            hacdbscons_el2=HacdbsconsInfo(
+                raw=self.hacdbscons,
+                err_reason=ErrReasonName(REASONS[self.hacdbscons >> 62]),
+                index=self.hacdbscons & (1 << 19) - 1,
+            ),
             interrupts=self.interrupts,
             runs=self.runs,
             entries=self.entries,
