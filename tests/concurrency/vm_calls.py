@@ -3,35 +3,28 @@
 import json
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from app.http.schemas.accesses import access_out
-from app.http.schemas.cpus import cpu_out
-from app.http.schemas.dirty_log import LogForm, dirty_log_out
-from app.http.schemas.faults import fault_out
-from app.http.schemas.memslots import memslot_change_out
-from app.http.schemas.stage2 import stage2_run_out
 from typing_extensions import override
 
 from hacdbs_sim.model import (
-    AcceleratorOutcome,
+    Action,
     ClearDirtyLog,
     DeleteFault,
-    ErrorReason,
     FaultType,
     GetDirtyLog,
     GuestRead,
     GuestWrite,
     HostUnmap,
     HostWrite,
+    Model,
     SetCpu,
     SetMemslot,
-    UnitStatus,
     VmConfig,
 )
-from hacdbs_sim.model.errors import Errno
+from hacdbs_sim.wire import LogFormat, to_plain
 from tests.bounds.calls import Answer
 from tests.support.building import gfns, ranges
 from tests.support.faults import fault
@@ -133,23 +126,11 @@ def _key(model: ScalarMachine) -> object:
     )
 
 
-def _log_out(outcome: Any, form: LogForm = LogForm.SUMMARY) -> Any:
-    """Project an outcome of the model, whose words are plain strings."""
-    if (report := outcome.accelerator) is not None:
-        error = report.error
-        if error is not None:
-            error = replace(error, reason=ErrorReason(error.reason))
-        report = replace(
-            report,
-            outcome=AcceleratorOutcome(report.outcome),
-            errno=None if report.errno is None else Errno(report.errno),
-            error=error,
-        )
-    return dirty_log_out(replace(outcome, accelerator=report), form)
-
-
-def _cpu_out(view: Any) -> Any:
-    return cpu_out(replace(view, status=UnitStatus(view.status)))
+def _out(model: ScalarMachine, action: Action[Any], form: LogFormat = LogFormat.SUMMARY) -> Any:
+    """Give what the service writes of the model's outcome."""
+    outcome = model.perform(action)
+    assert isinstance(outcome, Model)
+    return to_plain(outcome, format=form)
 
 
 def random_call(random: Random, *, with_faults: bool = True) -> VmCall:
@@ -175,18 +156,12 @@ def _access(random: Random) -> VmCall:
         ]
     )
     named = _some_gfns(random)
-    performed = action(gfns(*named))
-    return VmCall(
-        "POST", f"/{kind}", {"gfns": named}, lambda model: access_out(_as_any(model, performed))
-    )
-
-
-def _as_any(model: ScalarMachine, action: Any) -> Any:
-    return model.perform(action)
+    performed = action(pages=gfns(*named))
+    return VmCall("POST", f"/{kind}", {"gfns": named}, lambda model: _out(model, performed))
 
 
 def _get(random: Random) -> VmCall:
-    form = random.choice(list(LogForm))
+    form = random.choice(list(LogFormat))
     cpu = random.choice([None, None, 0, 2])
     query = f"?format={form.value}" + ("" if cpu is None else f"&cpu={cpu}")
     action = GetDirtyLog(slot=int(random.random() < 0.2), cpu=cpu)
@@ -194,17 +169,17 @@ def _get(random: Random) -> VmCall:
         "POST",
         f"/memslots/{action.slot}/dirty-log/get{query}",
         None,
-        lambda model: _log_out(model.perform(action), form),
+        lambda model: _out(model, action, form),
     )
 
 
 def _peek(random: Random) -> VmCall:
-    form = random.choice(list(LogForm))
+    form = random.choice(list(LogFormat))
     return VmCall(
         "GET",
         f"/memslots/0/dirty-log?format={form.value}",
         None,
-        lambda model: _log_out(model.peek_dirty_log(0), form),
+        lambda model: to_plain(model.peek_dirty_log(0), format=form),
     )
 
 
@@ -216,7 +191,7 @@ def _clear(random: Random) -> VmCall:
         "POST",
         "/memslots/0/dirty-log/clear",
         {"page_ranges": [pair]},
-        lambda model: _log_out(model.perform(action)),
+        lambda model: _out(model, action),
     )
 
 
@@ -229,7 +204,7 @@ def _arm(random: Random) -> VmCall:
         "POST",
         "/faults",
         {"type": kind.value, "times": 1, "when": {"slot": 0}},
-        lambda model: fault_out(_as_any(model, action)),
+        lambda model: _out(model, action),
     )
 
 
@@ -248,7 +223,7 @@ def _plug(random: Random) -> VmCall:
         "PATCH",
         f"/cpus/{action.cpu}",
         {"online": action.online},
-        lambda model: _cpu_out(_as_any(model, action)),
+        lambda model: _out(model, action),
     )
 
 
@@ -269,15 +244,13 @@ def _set_memslot(random: Random) -> VmCall:
         "userspace_addr": action.userspace_addr,
         "flags": ["LOG_DIRTY_PAGES"] if logs else [],
     }
-    return VmCall(
-        "PUT", "/memslots/1", body, lambda model: memslot_change_out(_as_any(model, action))
-    )
+    return VmCall("PUT", "/memslots/1", body, lambda model: _out(model, action))
 
 
 def _stage2(_: Random) -> VmCall:
     def perform(model: ScalarMachine) -> Any:
         runs = model.stage2.runs(BASE_GFN, BASE_GFN + NPAGES)
-        return {"runs": [stage2_run_out(run) for run in runs], "next_page_token": ""}
+        return {"runs": [to_plain(run) for run in runs], "next_page_token": ""}
 
     return VmCall("GET", f"/stage2?gfn={BASE_GFN}&count={NPAGES}&limit=1000", None, perform)
 
@@ -294,9 +267,9 @@ def _batch(random: Random) -> VmCall:
     }
 
     def perform(model: ScalarMachine) -> Any:
-        written = {"status": 200, "body": access_out(_as_any(model, write))}
+        written = {"status": 200, "body": _out(model, write)}
         try:
-            taken = _log_out(model.perform(get), LogForm.RANGES)
+            taken = _out(model, get, LogFormat.RANGES)
         except Refused as refused:
             return {"results": [written, _refused(refused.code)]}
         return {"results": [written, {"status": 200, "body": taken}]}
