@@ -3,14 +3,15 @@
 import asyncio
 from typing import Final
 
-import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
-from ..service.events import Event, EventPage, EventReader
+from hacdbs_sim.model import Event, EventPage, StaleReader
+from hacdbs_sim.wire import write
+
+from ..service.events import EventReader
 from .responses import EVENTS_MEDIA_TYPE
-from .schemas.events import StaleOut, event_out
 
 KEEP_ALIVE_SECONDS: Final = 15.0
 """A silent stream says something so often, so that whoever is between does not take it for dead."""
@@ -25,16 +26,13 @@ _KEEP_ALIVE: Final = b":\n\n"
 
 
 def _written(event: Event) -> bytes:
-    data = orjson.dumps(event_out(event))
+    data = write(event)
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.event_id, event.type.encode(), data)
 
 
 def _stale(page: EventPage) -> bytes:
-    out: StaleOut = {
-        "oldest_event_id": page.oldest_event_id,
-        "last_event_id": page.last_event_id,
-    }
-    return b"id: %d\nevent: stale\ndata: %s\n\n" % (page.oldest_event_id - 1, orjson.dumps(out))
+    stale = StaleReader(oldest_event_id=page.oldest_event_id, last_event_id=page.last_event_id)
+    return b"id: %d\nevent: stale\ndata: %s\n\n" % (page.oldest_event_id - 1, write(stale))
 
 
 def written(page: EventPage) -> bytes:

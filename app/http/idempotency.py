@@ -16,15 +16,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
+from hacdbs_sim.model import DEFAULT_SESSION
+from hacdbs_sim.wire import InvalidRequestError, error_at
+
 from ..service.errors import NoSuchSessionError
-from ..service.fleet import DEFAULT_SESSION, SESSIONS_SCOPE, Fleet, resets_scope
+from ..service.fleet import SESSIONS_SCOPE, Fleet, resets_scope
 from ..service.idempotency_store import IDEMPOTENCY_KEY, KeptAnswer
 from .accept import accepts_octets
 from .bodies import THREAD_BYTES, decode, read_body
 from .context import context_of
-from .problems import error_at
 from .rendering import REFUSALS, refusal_response
-from .validation import invalid_request
 
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 """Marks an answer that was kept from the key's first request."""
@@ -93,12 +94,12 @@ def _key_of(request: Request) -> str:
     given = request.headers.getlist(IDEMPOTENCY_KEY)
     if len(given) > 1:
         detail = "a request has one key"
-        raise invalid_request(
+        raise InvalidRequestError(
             (error_at("header", IDEMPOTENCY_KEY, detail, bound=1, value=len(given)),)
         )
     if _KEY.match(given[0]) is None:
         detail = "a key is 1 to 255 visible ASCII characters"
-        raise invalid_request(
+        raise InvalidRequestError(
             (error_at("header", IDEMPOTENCY_KEY, detail, bound=KEY_PATTERN, value=given[0]),)
         )
     return given[0]

@@ -14,6 +14,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
+from hacdbs_sim.model import ProblemType
+
 from . import ui
 from .metrics import Metrics
 from .problems import (
@@ -21,8 +23,7 @@ from .problems import (
     INTERNAL_ERROR,
     ORIGIN_NOT_ALLOWED,
     UNAUTHORIZED,
-    ProblemType,
-    document,
+    plain_document,
 )
 from .responses import ProblemResponse
 
@@ -163,6 +164,4 @@ def _is_same_origin(headers: Headers) -> bool:
 def _problem(
     scope: Scope, problem: ProblemType, detail: str, headers: Mapping[str, str] | None = None
 ) -> ProblemResponse:
-    return ProblemResponse(
-        document(problem, detail, scope["path"]), problem.status, dict(headers or {})
-    )
+    return ProblemResponse(plain_document(problem, detail, scope["path"]), headers)

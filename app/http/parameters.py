@@ -17,9 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from starlette.requests import Request
 
-from .problems import error_at
-from .schemas.problem import Place
-from .validation import invalid_request, parameter_errors
+from hacdbs_sim.model import Place
+from hacdbs_sim.wire import InvalidRequestError, error_at, parameter_errors
 
 Validate = Callable[..., tuple[Any, list[dict[str, Any]]]]
 Read = Callable[[str], Any]
@@ -134,7 +133,7 @@ def read_query(request: Request, known: frozenset[str]) -> Mapping[str, str]:
         for name, count in Counter(name for name, _ in given).items()
         if count > 1 and name in known
     ]
-    raise invalid_request((*unknown, *repeated))
+    raise InvalidRequestError((*unknown, *repeated))
 
 
 class ParameterPlan:
@@ -151,7 +150,7 @@ class ParameterPlan:
         errors: list[dict[str, Any]] = []
         values = _values(self._route, request, query, errors)
         if errors:
-            raise invalid_request(parameter_errors(errors))
+            raise InvalidRequestError(parameter_errors(errors))
         return await _run(self._route, request, values)
 
 

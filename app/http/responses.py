@@ -1,11 +1,13 @@
-"""Responses: JSON is written once, by orjson, and not validated again."""
+"""Responses: values of the model are written once, by the wire, and not validated again."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-import orjson
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from typing_extensions import override
+
+from hacdbs_sim.model import LogFormat, Model, Problem
+from hacdbs_sim.wire import write
 
 JSON_MEDIA_TYPE: Final = "application/json"
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
@@ -14,12 +16,14 @@ EVENTS_MEDIA_TYPE: Final = "text/event-stream"
 CSV_MEDIA_TYPE: Final = "text/csv"
 
 
-class JsonResponse(JSONResponse):
-    """A JSON answer."""
+class JsonResponse(Response):
+    """A JSON answer: a value of the model, or JSON that holds such values."""
+
+    media_type = JSON_MEDIA_TYPE
 
     @override
-    def render(self, content: object) -> bytes:
-        return orjson.dumps(content)
+    def render(self, content: Any) -> bytes:
+        return write(content)
 
 
 class ProblemResponse(JsonResponse):
@@ -27,23 +31,39 @@ class ProblemResponse(JsonResponse):
 
     media_type = PROBLEM_MEDIA_TYPE
 
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(problem, problem.status, dict(headers or {}))
+
 
 class Answer(NamedTuple):
-    """What an operation answers, by itself or as a part of a batch."""
+    """What an operation returns, by itself or as a part of a batch.
 
-    body: Mapping[str, Any] | None
+    Attributes:
+        body: A value of the model; None where there is no content.
+        status: The HTTP status.
+        location: Where something new is.
+        etag: The entity tag of what the body shows.
+        format: How the pages of a dirty log are written.
+    """
+
+    body: Model | None
     status: int = 200
     location: str | None = None
     etag: str | None = None
+    format: LogFormat = LogFormat.RANGES
+
+    def octets(self) -> bytes:
+        """Return the body as JSON; `null` where there is none."""
+        return b"null" if self.body is None else write(self.body, format=self.format)
 
     def response(self) -> Response:
-        """Make the HTTP response."""
+        """Return the HTTP response."""
         headers = {} if self.location is None else {"Location": self.location}
         if self.etag is not None:
             headers["ETag"] = self.etag
         if self.body is None:
             return Response(status_code=self.status, headers=headers)
-        return JsonResponse(self.body, self.status, headers)
+        return Response(self.octets(), self.status, headers, media_type=JSON_MEDIA_TYPE)
 
 
 class OctetsAnswer(NamedTuple):
@@ -53,5 +73,5 @@ class OctetsAnswer(NamedTuple):
     headers: Mapping[str, str]
 
     def response(self) -> Response:
-        """Make the HTTP response, which sends the bytes from where they are."""
+        """Return the HTTP response, which sends the bytes from where they are."""
         return Response(self.octets, headers=self.headers, media_type=OCTETS_MEDIA_TYPE)

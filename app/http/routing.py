@@ -9,17 +9,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import override
 
+from hacdbs_sim.wire import InvalidRequestError, error_at
+
 from .idempotency import answer_once, has_key
 from .parameters import ParameterPlan
-from .problems import error_at
 from .rendering import takes_body
 from .responses import PROBLEM_MEDIA_TYPE, JsonResponse
-from .validation import invalid_request
 
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {
         "description": "Refused; the problem document says why.",
-        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }
 
@@ -35,7 +35,7 @@ async def refuse_body(request: Request) -> None:
     async for chunk in request.stream():
         if chunk:
             error = error_at("body", "", "the operation takes no body", bound=0)
-            raise invalid_request((error,))
+            raise InvalidRequestError((error,))
 
 
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -60,7 +60,24 @@ def _answering_once(handle: Handler) -> Handler:
 
 
 class StrictRoute(APIRoute):
-    """A route that refuses unknown and repeated parameters and answers a response as it is."""
+    """A route that refuses unknown and repeated parameters and returns a response as it is.
+
+    FastAPI is not given the outcome, of which the wire has the schema (`openapi.py`).
+
+    Attributes:
+        outcome: What an answer shows: a class of the model, or None.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        response_model: Any = None,  # noqa: ANN401 - FastAPI's own
+        **options: Any,  # noqa: ANN401 - FastAPI's own
+    ) -> None:
+        self.outcome = response_model
+        super().__init__(path, endpoint, response_model=None, **options)
 
     @override
     def get_route_handler(self) -> Handler:

@@ -9,10 +9,11 @@ import asyncio
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Final
 
+from hacdbs_sim import model
 from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, EventType
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.units import PAGES_PER_WORD
@@ -39,6 +40,8 @@ from .scenarios import StandingScenario
 from .totals import Totals
 from .vm_runtime import INLINE_WORK, WORK_PER_ACTION, VmRuntime
 
+_CONFIG: Final = tuple(each.name for each in fields(model.VmConfig))
+
 SESSIONS_SCOPE: Final = "/sessions"
 """Where the keys are known of requests for new sessions; no session is called so."""
 
@@ -62,6 +65,21 @@ class Vm:
         """Value of the id under which the VM is known."""
         return f"{self.session_id}-{self.number}"
 
+    def info(self) -> model.VmInfo:
+        """Return what is shown of the VM."""
+        query = self.runtime.query
+        config = query(model.GetConfig())
+        return model.VmInfo(
+            vm_id=self.vm_id,
+            name=self.name,
+            session_id=self.session_id,
+            memslots=query(model.ListMemslots()),
+            faults=query(model.ListFaults()),
+            workloads=query(model.ListWorkloads()),
+            counters=query(model.GetCounters()),
+            **{name: getattr(config, name) for name in _CONFIG},
+        )
+
 
 @dataclass(slots=True, eq=False)
 class Session:
@@ -73,6 +91,10 @@ class Session:
     scenario: StandingScenario | None = None
     scenario_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a scenario is put up: of two at a time, one follows the other."""
+
+    def info(self) -> model.SessionInfo:
+        """Return what is shown of the session."""
+        return model.SessionInfo(session_id=self.session_id, vm_count=len(self.vms))
 
 
 @contextmanager
@@ -226,8 +248,9 @@ class Fleet:
         return await asyncio.shield(asyncio.to_thread(self._build, spec))
 
     def _build(self, spec: CreateVm) -> VmRuntime:
+        config = model.VmConfig(**{name: getattr(spec, name) for name in _CONFIG})
         runtime = VmRuntime(
-            partial(Machine, spec, builtin_intervals),
+            partial(Machine, config, builtin_intervals),
             self.limits,
             self.budget,
             self.totals,

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
+from hacdbs_sim import model
 from hacdbs_sim.model import EventType, MigrationSpec, Reason
-from hacdbs_sim.vmm import Precopy, Report
+from hacdbs_sim.vmm import Precopy, Report, row_of
 
 from .budget import Account, StateBudget
 from .errors import (
@@ -46,8 +47,30 @@ class Migration:
         return self.run.tasks[0].spec
 
     def report(self) -> Report:
-        """Tell how it stands."""
+        """Return how it stands."""
         return self.run.tasks[0].seen()
+
+    def info(self) -> model.MigrationInfo:
+        """Return what is reported of it."""
+        return model.MigrationInfo(
+            migration_id=self.migration_id,
+            session_id=self.session_id,
+            vm_id=self.vm_id,
+            **vars(self.report().public(self.spec)),
+        )
+
+    def brief(self) -> model.MigrationBrief:
+        """Return it as a list shows it."""
+        report = self.report()
+        return model.MigrationBrief(
+            migration_id=self.migration_id,
+            session_id=self.session_id,
+            vm_id=self.vm_id,
+            status=report.status,
+            reason=report.reason,
+            iteration_count=len(report.iterations),
+            lost_pages=report.verification.lost_pages,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +86,35 @@ class Comparison:
         """Value of the id under which it is known."""
         return f"{self.session_id}-c{self.number}"
 
+    def brief(self) -> model.ComparisonBrief:
+        """Return it as a list shows it."""
+        return model.ComparisonBrief(**self._brief())
+
+    def info(self) -> model.ComparisonInfo:
+        """Return it with the reports of its variants."""
+        reports = tuple(
+            model.VariantReport(name=task.name, **vars(task.seen().public(task.spec)))
+            for task in self.run.tasks
+        )
+        return model.ComparisonInfo(reports=reports, **self._brief())
+
+    def _brief(self) -> dict[str, Any]:
+        return {
+            "comparison_id": self.comparison_id,
+            "session_id": self.session_id,
+            "status": self._status(),
+            "rows": tuple(row_of(task.name, task.seen()) for task in self.run.tasks),
+        }
+
+    def _status(self) -> model.ComparisonStatus:
+        if not self.run.is_over:
+            return model.ComparisonStatus.RUNNING
+        if any(task.report.reason in _BY_OTHERS for task in self.run.tasks):
+            return model.ComparisonStatus.CANCELLED
+        return model.ComparisonStatus.COMPLETED
+
+
+_BY_OTHERS: Final = frozenset({Reason.CANCEL, Reason.SESSION_RESET, Reason.SERVICE_STOPPED})
 
 K = TypeVar("K", Migration, Comparison)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from annotated_types import Len
 
@@ -43,7 +43,7 @@ class Variant(Request):
     faults: Annotated[tuple[AnyFault, ...], Len(0, 100)] | None = None
 
     @property
-    def given(self) -> dict[str, object]:
+    def given(self) -> dict[str, Any]:
         """What it replaces, by field."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 
 from annotated_types import Len
 
-from hacdbs_sim.model.base import Action, Model, Request
+from hacdbs_sim.model.base import Model, Request
+from hacdbs_sim.model.batches import BatchAction
 from hacdbs_sim.model.kinds import Count, Pattern, whole
 from hacdbs_sim.model.migrations import MigrationInfo, PaceMs, PresetMigration
 from hacdbs_sim.model.problems import Problem
@@ -56,7 +57,7 @@ class ScenarioStep(Request):
     """
 
     vm: ScenarioName
-    action: Action[Any]
+    action: BatchAction
     expect: StepExpect = StepExpect()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from hacdbs_sim.model.base import Model
 from hacdbs_sim.model.costs import Knob
@@ -92,27 +92,3 @@ class CostModelInfo(Model):
     """
 
     knobs: tuple[Knob, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchResult(Model):
-    """What the action's own call would have returned.
-
-    Attributes:
-        status: Its status.
-        body: Its body or problem; null where it has none.
-    """
-
-    status: Count
-    body: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchResults(Model):
-    """Results, up to and including the first refusal.
-
-    Attributes:
-        results: One for each action that was performed or refused.
-    """
-
-    results: tuple[BatchResult, ...]

@@ -9,10 +9,10 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from hacdbs_sim.model import kinds
+from hacdbs_sim.model.batches import BatchAction
 from hacdbs_sim.model.kinds import ArrayForm, Kind, Pattern, Tagged
 from hacdbs_sim.wire import kind_forms
 from hacdbs_sim.wire.actions import (
-    BatchAction,
     batch_action_core_schema,
     family_core_schema,
     tag_of,
