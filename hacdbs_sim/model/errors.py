@@ -35,6 +35,19 @@ class KvmError(Exception):
 
     code: ClassVar[str]
     errno: ClassVar[Errno | None] = None
+    status: ClassVar[int] = 409
+    """404 where `code` begins with `no_`, else 409; a class may say otherwise."""
+
+    title: ClassVar[str] = "Refused"
+    """`code` as words; a class may say otherwise."""
+
+    def __init_subclass__(cls) -> None:
+        if "code" not in cls.__dict__:
+            return
+        if "status" not in cls.__dict__:
+            cls.status = 404 if cls.code.startswith("no_") else 409
+        if "title" not in cls.__dict__:
+            cls.title = cls.code.replace("_", " ").capitalize()
 
     def __init__(
         self,
@@ -77,6 +90,7 @@ class MemslotChangedError(KvmError):
     """A present slot keeps its size, address in userspace, backing and READONLY flag (EINVAL)."""
 
     code = "memslot_changed"
+    title = "The memslot cannot change so"
     errno = Errno.EINVAL
 
 
@@ -84,6 +98,7 @@ class MemslotOverlapError(KvmError):
     """The slot would cover guest frames of another one (EEXIST)."""
 
     code = "memslot_overlap"
+    title = "The memslots overlap"
     errno = Errno.EEXIST
 
 
@@ -91,6 +106,7 @@ class BeyondIpaSpaceError(KvmError):
     """The slot would end beyond the VM's intermediate physical address space (EFAULT)."""
 
     code = "beyond_ipa_space"
+    title = "Beyond the IPA space"
     errno = Errno.EFAULT
 
 
@@ -112,6 +128,7 @@ class WindowOutsideMemslotError(KvmError):
     """The window of a clear leaves the slot, or ends unaligned before its end (EINVAL)."""
 
     code = "window_outside_memslot"
+    title = "The window leaves the memslot"
     errno = Errno.EINVAL
 
 
@@ -119,6 +136,7 @@ class CopyToUserError(KvmError):
     """The copy of the dirty bitmap to userspace failed (EFAULT, an injected fault)."""
 
     code = "copy_to_user_failed"
+    title = "Copy to userspace failed"
     errno = Errno.EFAULT
 
 
@@ -126,6 +144,7 @@ class MemslotsPresentError(KvmError):
     """The eager-split chunk size cannot change once a slot exists (EINVAL, domain.md A.6)."""
 
     code = "memslots_present"
+    title = "Memslots are present"
     errno = Errno.EINVAL
 
 
@@ -133,6 +152,7 @@ class LastCpuError(KvmError):
     """The last online CPU cannot be unplugged (EBUSY)."""
 
     code = "last_online_cpu"
+    title = "The last online CPU"
     errno = Errno.EBUSY
 
 
@@ -140,12 +160,14 @@ class NoSuchCpuError(KvmError):
     """The host has no CPU of that number."""
 
     code = "no_such_cpu"
+    title = "No such CPU"
 
 
 class NoSuchVcpuError(KvmError):
     """The VM has no vCPU of that number."""
 
     code = "no_such_vcpu"
+    title = "No such vCPU"
 
 
 class NoSuchFaultError(KvmError):
@@ -164,6 +186,7 @@ class InvalidWorkloadError(KvmError):
     """A workload that makes no sense in the slot that it names."""
 
     code = "invalid_workload"
+    title = "The workload makes no sense"
 
 
 class TooManyWritesError(KvmError):
@@ -176,9 +199,11 @@ class GfnBeyondIpaSpaceError(KvmError):
     """An access named a guest frame beyond the VM's intermediate physical address space."""
 
     code = "gfn_beyond_ipa_space"
+    title = "A gfn beyond the IPA space"
 
 
 class SenselessFaultError(KvmError):
     """A fault that could never fire on this machine, or names a place that its type has not."""
 
     code = "senseless_fault"
+    title = "The fault makes no sense"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
 from hacdbs_sim.model.base import Action, Model, Query, Request
 from hacdbs_sim.model.kinds import (
@@ -14,6 +14,7 @@ from hacdbs_sim.model.kinds import (
     Omitted,
     PositiveCount,
     SlotId,
+    Tagged,
 )
 
 
@@ -239,7 +240,7 @@ class AddCopyToUser(AddFault):
     when: GetWhen = GetWhen()
 
 
-AnyFault: TypeAlias = (
+AnyFault: TypeAlias = Annotated[
     AddStructf
     | AddIpaf
     | AddIpahacf
@@ -247,8 +248,9 @@ AnyFault: TypeAlias = (
     | AddEntriesEnomem
     | AddUnitBusy
     | AddSplitEnomem
-    | AddCopyToUser
-)
+    | AddCopyToUser,
+    Tagged("type"),
+]
 
 FAULTS: Final[dict[FaultType, type[AddFault]]] = {
     FaultType.STRUCTF: AddStructf,

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from hacdbs_sim.model.accesses import AccessOutcome
 from hacdbs_sim.model.base import Action, Model, Query
 from hacdbs_sim.model.kinds import Boolean, Count, Nanoseconds, SlotId, whole
+from hacdbs_sim.model.pages import CountsForm
 
 MAX_THROTTLE_PERCENT: Final = 99
 Throttle = Annotated[int, whole(0, MAX_THROTTLE_PERCENT)]
+PageVersions = Annotated[NDArray[np.uint32], CountsForm("uint32")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ class GetClock(Query[Clock]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GetPageVersions(Query[NDArray[np.uint32] | None]):
+class GetPageVersions(Query[PageVersions | None]):
     """Copy the versions of a slot's pages, uint32[n]; None unless they are kept.
 
     A page's version is the number of the batch of writes that last touched it, counted over the

@@ -69,6 +69,14 @@ class SchemaHook(Protocol):
         """Return the validator of a text that must match a pattern."""
         ...
 
+    def form_core_schema(self, form: "ArrayForm", source: Any, handler: Any) -> Any:  # noqa: ANN401
+        """Return the validator and serializer of an array."""
+        ...
+
+    def tagged_core_schema(self, tagged: "Tagged", source: Any, handler: Any) -> Any:  # noqa: ANN401
+        """Return the validator and serializer of a union whose members differ by a field."""
+        ...
+
     def class_core_schema(self, cls: type, source: Any, handler: Any) -> Any:  # noqa: ANN401
         """Return the validator and serializer of a model class whose form is not its own fields."""
         ...
@@ -178,3 +186,24 @@ class Pattern:
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # noqa: ANN401
         """Ask the hook, as pydantic asks each annotation."""
         return schema_hook().pattern_core_schema(self, source, handler)
+
+
+class ArrayForm:
+    """How an array is written; the wire knows each subclass."""
+
+    __slots__ = ()
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # noqa: ANN401
+        """Ask the hook, as pydantic asks each annotation."""
+        return schema_hook().form_core_schema(self, source, handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A union of classes, each with another constant in `field`."""
+
+    field: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # noqa: ANN401
+        """Ask the hook, as pydantic asks each annotation."""
+        return schema_hook().tagged_core_schema(self, source, handler)

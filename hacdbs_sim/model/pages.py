@@ -6,6 +6,8 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hacdbs_sim.model.kinds import ArrayForm
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gfns:
@@ -139,7 +141,7 @@ def equal_arrays(one: Any, other: Any) -> bool:  # noqa: ANN401 - arrays, or Non
 
 
 @dataclass(frozen=True, slots=True)
-class IntervalForm:
+class IntervalForm(ArrayForm):
     """How the pages of intervals are written: a list of lists of page numbers.
 
     Attributes:
@@ -155,5 +157,11 @@ IntervalPages = Annotated[Intervals, IntervalForm()]
 
 
 @dataclass(frozen=True, slots=True)
-class CountsForm:
-    """How an array of counts is written: a list of integers."""
+class CountsForm(ArrayForm):
+    """How an array of counts is written: a list of integers.
+
+    Attributes:
+        dtype: The array's type.
+    """
+
+    dtype: str = "int64"

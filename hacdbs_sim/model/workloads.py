@@ -16,6 +16,7 @@ from hacdbs_sim.model.kinds import (
     ObjectId,
     PositiveCount,
     SlotId,
+    Tagged,
     whole,
 )
 from hacdbs_sim.model.pages import IntervalPages
@@ -252,15 +253,10 @@ class IntervalsInfo(TraceFields, TraceProgress):
     kind: Literal[WorkloadKind.INTERVALS] = WorkloadKind.INTERVALS
 
 
-WorkloadInfo: TypeAlias = (
-    SequentialInfo
-    | UniformInfo
-    | HotSetInfo
-    | ZipfInfo
-    | MovingInfo
-    | ReplayInfo
-    | IntervalsInfo
-)
+WorkloadInfo: TypeAlias = Annotated[
+    SequentialInfo | UniformInfo | HotSetInfo | ZipfInfo | MovingInfo | ReplayInfo | IntervalsInfo,
+    Tagged("kind"),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,9 +309,10 @@ class AddIntervals(TraceFields, AddWorkload):
     pages: IntervalPages
 
 
-AnyWorkload: TypeAlias = (
-    AddSequential | AddUniform | AddHotSet | AddZipf | AddMoving | AddReplay | AddIntervals
-)
+AnyWorkload: TypeAlias = Annotated[
+    AddSequential | AddUniform | AddHotSet | AddZipf | AddMoving | AddReplay | AddIntervals,
+    Tagged("kind"),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
