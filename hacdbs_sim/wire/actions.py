@@ -1,0 +1,183 @@
+"""Actions as a batch, a schedule, a scenario and the journal have them: a union by `op`.
+
+Where several classes share an `op`, they are told apart by a second field: faults by `type`,
+workloads by `kind`.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Final
+
+from annotated_types import Len
+from pydantic_core import CoreSchema, core_schema
+from pydantic_core.core_schema import SerializationInfo
+
+from hacdbs_sim.model.base import Action, Request
+from hacdbs_sim.model.dirty_log import GetDirtyLog
+from hacdbs_sim.model.operations import ACTIONS
+from hacdbs_sim.wire.class_fields import members_of, tag_field_of
+from hacdbs_sim.wire.class_schema import (
+    Generate,
+    Shape,
+    builder_of,
+    fields_schema,
+    reference_of,
+)
+from hacdbs_sim.wire.formats import LogFormat
+
+MAX_ACTIONS: Final = 10_000
+"""The most actions of a batch."""
+
+_OP: Final = "op"
+_FORMAT: Final = "format"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchAction(Request):
+    """An action of a batch, and in which form its dirty log is written.
+
+    Attributes:
+        action: The action.
+        format: How the pages of a log are written, for `get_dirty_log`.
+    """
+
+    action: Action[Any]
+    format: LogFormat = LogFormat.RANGES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch(Request):
+    """Actions, performed in order up to the first refusal.
+
+    Attributes:
+        actions: The actions.
+    """
+
+    actions: Annotated[tuple[BatchAction, ...], Len(0, MAX_ACTIONS)]
+
+
+def family_core_schema(cls: type, generate: Generate) -> CoreSchema:
+    """Return the union that an abstract action stands for: of all actions, or of those of an op."""
+    if cls is not Action:
+        return tagged_union({tag_of(each): generate(each) for each in members_of(cls)}, cls)
+    return core_schema.json_or_python_schema(
+        _by_op({op: _choice(op, generate) for op in _classes_by_op()}),
+        core_schema.is_instance_schema(Action),
+        serialization=core_schema.plain_serializer_function_ser_schema(
+            _write_action, info_arg=True
+        ),
+    )
+
+
+def batch_action_core_schema(generate: Generate) -> CoreSchema:
+    """Return the union of all actions, of which a get may have a format."""
+    choices = {op: _choice(op, generate) for op in _classes_by_op() if op != GetDirtyLog.op}
+    choices[GetDirtyLog.op] = _get_with_format(generate)
+    return core_schema.json_or_python_schema(
+        core_schema.no_info_after_validator_function(_wrap, _by_op(choices)),
+        core_schema.is_instance_schema(BatchAction),
+        serialization=core_schema.plain_serializer_function_ser_schema(
+            _write_batch_action, info_arg=True
+        ),
+    )
+
+
+def tag_of(cls: type) -> str:
+    """Return the constant that tells a class from the others of its union."""
+    tag = tag_field_of(cls).tag
+    assert tag is not None
+    return tag
+
+
+TAGS: Final[set[str]] = set()
+"""Tags of all unions described so far: pydantic's paths have them, documents do not."""
+
+
+def tagged_union(choices: dict[str, CoreSchema], cls: type) -> CoreSchema:
+    """Return a union by the field that each of its classes has as a constant."""
+    member = next(iter(members_of(cls)))
+    return union_by(tag_field_of(member).wire, choices)
+
+
+def union_by(field: str, choices: dict[str, CoreSchema]) -> CoreSchema:
+    """Return a union by a field."""
+    TAGS.update(choices)
+    return core_schema.tagged_union_schema({**choices}, discriminator=field)
+
+
+@lru_cache(1)
+def _classes_by_op() -> dict[str, list[type[Action[Any]]]]:
+    by_op: dict[str, list[type[Action[Any]]]] = {}
+    for action in ACTIONS:
+        by_op.setdefault(action.op, []).append(action)
+    return by_op
+
+
+def _by_op(choices: dict[str, CoreSchema]) -> CoreSchema:
+    return union_by(_OP, choices)
+
+
+def _choice(op: str, generate: Generate) -> CoreSchema:
+    classes = _classes_by_op()[op]
+    if len(classes) == 1:
+        return _with_op(classes[0], generate)
+    field = tag_field_of(classes[0]).wire
+    return union_by(field, {tag_of(each): _with_op(each, generate) for each in classes})
+
+
+def _with_op(cls: type[Action[Any]], generate: Generate) -> CoreSchema:
+    shape = Shape(f"{cls.__name__}Action", constants=((_OP, cls.op),))
+    build = builder_of(cls)
+
+    def build_without_op(given: dict[str, Any]) -> Action[Any]:
+        del given[_OP]
+        action: Action[Any] = build(given)
+        return action
+
+    return core_schema.no_info_after_validator_function(
+        build_without_op,
+        fields_schema(cls, generate, shape),
+        ref=reference_of(cls, shape.name),
+    )
+
+
+def _get_with_format(generate: Generate) -> CoreSchema:
+    formats = core_schema.enum_schema(LogFormat, list(LogFormat), sub_type="str")
+    choice = core_schema.with_default_schema(formats, default=LogFormat.RANGES)
+    shape = Shape(
+        "GetDirtyLogBatchAction",
+        constants=((_OP, GetDirtyLog.op),),
+        extra=((_FORMAT, choice),),
+    )
+    build = builder_of(GetDirtyLog)
+
+    def build_with_format(given: dict[str, Any]) -> BatchAction:
+        del given[_OP]
+        log_format = given.pop(_FORMAT)
+        return BatchAction(action=build(given), format=log_format)
+
+    return core_schema.no_info_after_validator_function(
+        build_with_format,
+        fields_schema(GetDirtyLog, generate, shape),
+        ref=reference_of(GetDirtyLog, shape.name),
+    )
+
+
+def _wrap(action: Action[Any] | BatchAction) -> BatchAction:
+    return action if isinstance(action, BatchAction) else BatchAction(action=action)
+
+
+def _write_action(action: Action[Any], info: SerializationInfo) -> dict[str, Any]:
+    from hacdbs_sim.wire.writer import serializer_of  # noqa: PLC0415 - that one needs the hook
+
+    fields = serializer_of(type(action)).to_python(
+        action, mode=info.mode, context=info.context, by_alias=True
+    )
+    return {_OP: action.op, **fields}
+
+
+def _write_batch_action(batched: BatchAction, info: SerializationInfo) -> dict[str, Any]:
+    written = _write_action(batched.action, info)
+    if isinstance(batched.action, GetDirtyLog):
+        written[_FORMAT] = batched.format.value
+    return written

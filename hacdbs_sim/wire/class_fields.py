@@ -1,0 +1,117 @@
+"""The fields of a model class as the wire has them."""
+
+from dataclasses import MISSING, Field, fields
+from functools import lru_cache
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from hacdbs_sim.model.base import Action, Operation, Query
+from hacdbs_sim.model.kinds import OmitIfNone
+from hacdbs_sim.model.operations import ACTIONS
+from hacdbs_sim.model.pages import PageForm
+from hacdbs_sim.wire.docstrings import description_of
+
+
+class WireField(NamedTuple):
+    """A field of a class.
+
+    Attributes:
+        name: The attribute.
+        wire: Its name on the wire: without the underscore that keeps it apart from a keyword.
+        hint: Its annotation.
+        field: What the dataclass knows of it.
+        pages: The fields that it is written as, if it is a set of pages.
+        tag: Its constant, if it is what tells the class from others of a union.
+        omitted: Whether it is left out where it is None.
+        description: What the docstring says of it.
+    """
+
+    name: str
+    wire: str
+    hint: Any
+    field: "Field[Any]"
+    pages: tuple[str, ...]
+    tag: str | None
+    omitted: bool
+    description: str | None
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a reader must be given it."""
+        has_none = self.field.default is MISSING and self.field.default_factory is MISSING
+        return self.tag is not None or has_none
+
+
+@lru_cache(1024)
+def fields_of(cls: type) -> tuple[WireField, ...]:
+    """Return the fields of a model class, in their order."""
+    hints = get_type_hints(cls, include_extras=True)
+    return tuple(_wire_field(cls, field, hints[field.name]) for field in fields(cls))
+
+
+def _wire_field(cls: type, field: "Field[Any]", hint: Any) -> WireField:  # noqa: ANN401
+    metadata = hint.__metadata__ if get_origin(hint) is Annotated else ()
+    return WireField(
+        name=field.name,
+        wire=field.name.rstrip("_"),
+        hint=hint,
+        field=field,
+        pages=next((each.fields for each in metadata if isinstance(each, PageForm)), ()),
+        tag=_tag_of(field, hint),
+        omitted=any(isinstance(each, OmitIfNone) for each in metadata),
+        description=description_of(cls, field),
+    )
+
+
+def _tag_of(field: "Field[Any]", hint: Any) -> str | None:  # noqa: ANN401 - a type
+    """Return the only value that a field can have, if its default is that."""
+    if get_origin(hint) is Literal and get_args(hint) == (field.default,):
+        return str(field.default)
+    return None
+
+
+def tag_field_of(cls: type) -> WireField:
+    """Return the field that tells a class from the others of its union."""
+    (field,) = (field for field in fields_of(cls) if field.tag is not None)
+    return field
+
+
+def page_field_of(cls: type) -> WireField | None:
+    """Return the field that is a set of pages, if there is one."""
+    return next((field for field in fields_of(cls) if field.pages), None)
+
+
+def one_of_names(cls: type) -> tuple[str, ...]:
+    """Return the fields on the wire of which a request gives exactly one; none: there is no such rule."""
+    declared: tuple[str, ...] = getattr(cls, "one_of", ())
+    pages = page_field_of(cls)
+    return pages.pages if pages is not None and pages.is_required else declared
+
+
+def is_request(cls: type) -> bool:
+    """Whether a field that the class does not have is refused."""
+    config: dict[str, Any] = getattr(cls, "__pydantic_config__", {})
+    return config.get("extra") == "forbid"
+
+
+def members_of(cls: type) -> tuple[type[Action[Any]], ...]:
+    """Return the actions that an abstract one stands for; none of any other class."""
+    if not issubclass(cls, Action) or cls in ACTIONS:
+        return ()
+    return tuple(action for action in ACTIONS if issubclass(action, cls))
+
+
+def outcome_of(operation: type[Operation[Any]]) -> Any:  # noqa: ANN401 - a type
+    """Return what an action or a query returns: its type parameter."""
+    for cls in operation.__mro__:
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            if get_origin(base) in {Action, Query}:
+                return get_args(base)[0]
+    raise AssertionError(f"{operation.__name__} declares its outcome")

@@ -1,0 +1,250 @@
+"""How a model class is read and written: its fields, by the rules of design.md 1.1.
+
+Two forms: a *plain* class is pydantic's own dataclass, read and written in Rust. A *flat* one has
+other fields on the wire than in Python: a set of pages is one of several fields, an action of a
+batch has its `op`. It is read as an object of those fields, then built; and written by way of a dict.
+"""
+
+from collections.abc import Callable
+from dataclasses import MISSING
+from typing import Any, NamedTuple
+
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core.core_schema import SerializationInfo
+
+from hacdbs_sim.wire.class_fields import (
+    WireField,
+    fields_of,
+    is_request,
+    one_of_names,
+    page_field_of,
+)
+from hacdbs_sim.wire.class_json_schema import describe_class
+from hacdbs_sim.wire.page_forms import (
+    PAGE_DESCRIPTIONS,
+    explode,
+    explode_log,
+    is_log,
+    log_from,
+    page_field_schema,
+    pages_from,
+)
+
+Generate = Callable[[Any], CoreSchema]
+"""Returns the schema of an annotation."""
+
+Constants = tuple[tuple[str, str], ...]
+"""Fields that the wire adds, and their values: `op`."""
+
+
+class Shape(NamedTuple):
+    """What a flat form has beside, or without, the class' own fields.
+
+    Attributes:
+        name: The form's name in a document.
+        constants: Fields added, each with the only value that it takes.
+        extra: Optional fields added, with what reads each.
+        without: Fields left to the path and the query.
+    """
+
+    name: str
+    constants: Constants = ()
+    extra: tuple[tuple[str, CoreSchema], ...] = ()
+    without: frozenset[str] = frozenset()
+
+
+def class_core_schema(cls: type, generate: Generate) -> CoreSchema:
+    """Return the validator and serializer of a class that stands for itself."""
+    if page_field_of(cls) is None:
+        return plain_schema(cls, generate)
+    shape = Shape(cls.__name__)
+    return core_schema.json_or_python_schema(
+        core_schema.no_info_after_validator_function(
+            builder_of(cls), fields_schema(cls, generate, shape)
+        ),
+        core_schema.is_instance_schema(cls),
+        ref=reference_of(cls, shape.name),
+        serialization=core_schema.plain_serializer_function_ser_schema(
+            exploder_of(cls),
+            info_arg=True,
+            return_schema=fields_schema(cls, generate, shape),
+        ),
+    )
+
+
+def reference_of(cls: type, name: str) -> str:
+    """Return how other schemas refer to a form of a class."""
+    return f"{cls.__module__}.{name}:{id(cls)}"
+
+
+def config_of(cls: type) -> core_schema.CoreConfig:
+    """Return how strict a class is: wholly in its values, and in its fields if it is a request."""
+    return core_schema.CoreConfig(
+        title=cls.__name__,
+        strict=True,
+        extra_fields_behavior="forbid" if is_request(cls) else "ignore",
+        serialize_by_alias=True,
+    )
+
+
+def plain_schema(cls: type, generate: Generate) -> CoreSchema:
+    """Return the validator and serializer of a class whose fields are those on the wire."""
+    read = [
+        core_schema.dataclass_field(
+            name=field.name,
+            schema=_with_default(field, generate(field.hint)),
+            kw_only=True,
+            validation_alias=None if field.wire == field.name else field.wire,
+            serialization_alias=None if field.wire == field.name else field.wire,
+            serialization_exclude_if=_is_none if field.omitted else None,
+            metadata=_described(field.description),
+        )
+        for field in fields_of(cls)
+    ]
+    rules = _rules_of(cls)
+    ref = reference_of(cls, cls.__name__)
+    dataclass = core_schema.dataclass_schema(
+        cls,
+        core_schema.dataclass_args_schema(cls.__name__, read),
+        [field.name for field in fields_of(cls)],
+        config=config_of(cls),
+        slots=True,  # attributes are set one by one, with and without slots
+        metadata=describe_class(cls, cls.__name__),
+        ref=ref if not rules else None,
+    )
+    if not rules:
+        return dataclass
+
+    def check(value: Any) -> Any:  # noqa: ANN401 - of the class
+        given = {name for name in checked if getattr(value, name) is not None}
+        for rule in rules:
+            rule(given)
+        return value
+
+    checked = tuple(field.name for field in fields_of(cls))
+    return core_schema.no_info_after_validator_function(check, dataclass, ref=ref)
+
+
+def fields_schema(cls: type, generate: Generate, shape: Shape) -> CoreSchema:
+    """Return what reads, and writes, the fields of a flat form as a dict."""
+    members: dict[str, core_schema.TypedDictField] = {
+        name: core_schema.typed_dict_field(core_schema.literal_schema([value]), required=True)
+        for name, value in shape.constants
+    }
+    for field in fields_of(cls):
+        if field.name in shape.without:
+            continue
+        for name in field.pages:
+            members[name] = core_schema.typed_dict_field(
+                core_schema.nullable_schema(page_field_schema(name)),
+                required=False,
+                metadata=_described(PAGE_DESCRIPTIONS[name]),
+            )
+        if not field.pages:
+            members[field.wire] = core_schema.typed_dict_field(
+                _with_default(field, generate(field.hint)),
+                required=field.is_required,
+                serialization_exclude_if=_is_none if field.omitted else None,
+                metadata=_described(field.description),
+            )
+    for name, schema in shape.extra:
+        members[name] = core_schema.typed_dict_field(schema, required=False)
+    return core_schema.typed_dict_schema(
+        members,
+        config=config_of(cls),
+        metadata=describe_class(cls, shape.name, shape.without),
+    )
+
+
+def _with_default(field: WireField, schema: CoreSchema) -> CoreSchema:
+    if schema["type"] == "tuple" or schema["type"] == "list":
+        schema = {**schema, "fail_fast": True}
+    if field.is_required:
+        return schema
+    if field.field.default_factory is not MISSING:
+        return core_schema.with_default_schema(schema, default_factory=field.field.default_factory)
+    return core_schema.with_default_schema(schema, default=field.field.default)
+
+
+def _described(description: str | None) -> dict[str, Any]:
+    return {} if description is None else {"pydantic_js_updates": {"description": description}}
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def builder_of(cls: type, without: frozenset[str] = frozenset()) -> Callable[[dict[str, Any]], Any]:
+    """Return what builds an instance of the fields that were read.
+
+    With fields left out it returns the others, by attribute, for whoever has those.
+    """
+    pages = page_field_of(cls)
+    group = one_of_names(cls)
+    rules = _rules_of(cls)
+    renamed = [(f.wire, f.name) for f in fields_of(cls) if f.wire != f.name]
+
+    def build(given: dict[str, Any]) -> Any:  # noqa: ANN401 - of the class, or its fields
+        if rules:
+            present = {name for name, value in given.items() if value is not None}
+            for rule in rules:
+                rule(present)
+        for wire, name in renamed:
+            if wire in given:
+                given[name] = given.pop(wire)
+        if pages is not None and pages.name not in without:
+            values = {name: given.pop(name, None) for name in pages.pages}
+            for name, value in values.items():
+                if value is not None:
+                    given[pages.name] = (
+                        log_from(name, value, given["num_pages"])
+                        if is_log(pages.hint)
+                        else pages_from(name, value)
+                    )
+        return given if without else cls(**given)
+
+    assert not group or rules, "exactly one of them is a rule"
+    return build
+
+
+def exploder_of(cls: type) -> Callable[[Any, SerializationInfo], dict[str, Any]]:
+    """Return what takes an instance apart into the fields that are written."""
+    parts = tuple((f.name, f.wire, f.pages, is_log(f.hint)) for f in fields_of(cls))
+
+    def take_apart(value: Any, info: SerializationInfo) -> dict[str, Any]:  # noqa: ANN401
+        taken: dict[str, Any] = {}
+        for name, wire, pages, log in parts:
+            if not pages:
+                taken[wire] = getattr(value, name)
+            elif log:
+                taken.update(explode_log(getattr(value, name), info))
+            else:
+                taken.update(explode(getattr(value, name), pages))
+        return taken
+
+    return take_apart
+
+
+def _rules_of(cls: type) -> list[Callable[[set[str]], None]]:
+    """Return the rules of a request about which of its fields are given together."""
+    rules: list[Callable[[set[str]], None]] = []
+    if group := one_of_names(cls):
+        names = ", ".join(group)
+
+        def exactly_one(given: set[str]) -> None:
+            if len(given.intersection(group)) != 1:
+                raise PydanticCustomError(
+                    "exactly_one", "exactly one of {bound} must be given", {"bound": names}
+                )
+
+        rules.append(exactly_one)
+    for one, other in getattr(cls, "not_with", ()):
+
+        def not_both(given: set[str], one: str = one, other: str = other) -> None:
+            if one in given and other in given:
+                raise PydanticCustomError(
+                    "not_both", "only one of {bound} may be given", {"bound": f"{one}, {other}"}
+                )
+
+        rules.append(not_both)
+    return rules

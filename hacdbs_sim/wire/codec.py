@@ -1,0 +1,186 @@
+"""Bitmaps and batches of pages on the wire: base64, octets, ranges. All vectorised.
+
+Words are little-endian unsigned 64-bit, the KVM ABI's order; bit 0 of word 0 is the first page.
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hacdbs_sim.model.errors import InvalidArgumentError, KvmError
+from hacdbs_sim.model.pages import PageRanges
+from hacdbs_sim.model.words import mask_of, set_bits, words_for
+
+Words = NDArray[np.uint64]
+
+MAX_RANGES: Final = 65_536
+"""The most ranges that one answer carries."""
+
+TEXT_PIECE: Final = 1 << 18
+OCTETS_PIECE: Final = TEXT_PIECE // 4 * 3
+"""base64 goes piece by piece: each is one call into C that holds the interpreter."""
+
+BYTES_PER_WORD: Final = 8
+_ONE: Final = np.uint64(1)
+_TOP: Final = np.uint64(63)
+
+
+class TooManyRangesError(KvmError):
+    """The log has more ranges of dirty pages than an answer of format `ranges` carries."""
+
+    code = "too_many_ranges"
+
+
+class BatchAnswerLimitError(KvmError):
+    """The answers of a batch grew too large; the actions before this one stay done."""
+
+    code = "batch_answer_limit"
+    title = "The batch's answer is too large"
+
+
+def words_from_octets(octets: bytes | memoryview, field: str) -> Words:
+    """Read little-endian 64-bit words, which must be whole."""
+    if len(octets) % BYTES_PER_WORD:
+        raise InvalidArgumentError(
+            f"{field} must be a multiple of {BYTES_PER_WORD} bytes, not {len(octets)}",
+            field=field,
+            bound=BYTES_PER_WORD,
+            value=len(octets),
+        )
+    return np.frombuffer(octets, dtype="<u8").astype(np.uint64, copy=False)
+
+
+def octets_from_words(words: Words) -> memoryview:
+    """View words as octets, little-endian and 64-bit: no copy where they are so already."""
+    return words.astype("<u8", order="C", copy=False).view(np.uint8).data
+
+
+def octets_from_base64(text: str | bytes) -> bytes:
+    """Read a base64 text and nothing else.
+
+    Raises:
+        binascii.Error: it is none.
+    """
+    octets = binascii.a2b_base64(text, strict_mode=True)
+    # Even so it takes a padding that fills nothing.
+    if len(text) % 4 or len(octets) < len(text) // 4 * 3 - 2:
+        raise binascii.Error("Excess padding")
+    return octets
+
+
+def words_from_base64(text: str, field: str) -> Words:
+    """Read a base64 text of little-endian 64-bit words; the schema has checked the alphabet."""
+    pieces = (text[at : at + TEXT_PIECE] for at in range(0, len(text), TEXT_PIECE))
+    return words_from_octets(b"".join(map(octets_from_base64, pieces)), field)
+
+
+def base64_from_words(words: Words) -> str:
+    """Write a base64 text of little-endian 64-bit words."""
+    octets = octets_from_words(words)
+    pieces = (octets[at : at + OCTETS_PIECE] for at in range(0, len(octets), OCTETS_PIECE))
+    return "".join([base64.b64encode(piece).decode("ascii") for piece in pieces])
+
+
+def range_columns(ranges: Sequence[tuple[int, int]] | Words) -> tuple[Words, Words]:
+    """Split [first, count] pairs into two arrays."""
+    if len(ranges) == 1:  # a third of what it takes for several
+        first, count = ranges[0]
+        return np.array([first], np.uint64), np.array([count], np.uint64)
+    table = np.asarray(ranges, dtype=np.uint64).reshape(-1, 2)
+    return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
+
+
+def _starts(words: Words) -> Words:
+    """Return the bits that are set while the bit below is not: each begins a range."""
+    below = words << _ONE
+    below[1:] |= words[:-1] >> _TOP
+    return words & ~below
+
+
+def _ends(words: Words) -> Words:
+    """Return the bits that are set while the bit above is not: each ends a range."""
+    above = words >> _ONE
+    above[:-1] |= words[1:] << _TOP
+    return words & ~above
+
+
+def _positions(words: Words) -> Words:
+    """Return the positions of all set bits, ascending."""
+    (at,) = np.nonzero(words)
+    octets = words[at].astype("<u8", copy=False).view(np.uint8).reshape(-1, BYTES_PER_WORD)
+    rows, bits = np.nonzero(np.unpackbits(octets, axis=1, bitorder="little"))
+    return (at[rows] * 64 + bits).astype(np.uint64)
+
+
+def count_ranges(words: Words) -> int:
+    """Count the ranges of neighbouring pages in a bitmap."""
+    return int(np.bitwise_count(_starts(words)).sum())
+
+
+def check_ranges(words: Words) -> None:
+    """Refuse a bitmap of more ranges than an answer carries."""
+    if (count := count_ranges(words)) > MAX_RANGES:
+        raise TooManyRangesError(
+            f"the log has {count} ranges, an answer carries {MAX_RANGES};"
+            " ask for format=base64 or Accept: application/octet-stream",
+            field="format",
+            bound=MAX_RANGES,
+            value=count,
+        )
+
+
+def ranges_from_words(words: Words) -> list[tuple[int, int]]:
+    """List the ranges [first, count] of neighbouring pages in a bitmap."""
+    first, count = _range_columns_of(words)
+    return list(zip(first.tolist(), count.tolist(), strict=True))
+
+
+def range_table(words: Words) -> Words:
+    """Return the ranges [first, count] of neighbouring pages in a bitmap: uint64[k, 2]."""
+    return np.stack(_range_columns_of(words), axis=1)
+
+
+_FEW_WORDS: Final = 64
+_FEW_PAGES: Final = 32
+"""Ranges of so few pages are found one by one: 3 us for two of them, 25 by arrays."""
+
+
+def _range_columns_of(words: Words) -> tuple[Words, Words]:
+    if len(words) <= _FEW_WORDS:
+        bits = int.from_bytes(octets_from_words(words), "little")
+        if bits.bit_count() <= _FEW_PAGES:
+            return range_columns(_ranges_of_bits(bits))
+    first = _positions(_starts(words))
+    last = _positions(_ends(words))
+    return first, last - first + _ONE
+
+
+def _ranges_of_bits(bits: int) -> list[tuple[int, int]]:
+    ranges = []
+    at = 0
+    while bits:
+        skipped = (bits & -bits).bit_length() - 1
+        bits >>= skipped
+        count = (~bits & (bits + 1)).bit_length() - 1
+        bits >>= count
+        ranges.append((at + skipped, count))
+        at += skipped + count
+    return ranges
+
+
+def bitmap_from_ranges(ranges: PageRanges, num_pages: int) -> Words:
+    """Return the bitmap of a log of so many pages, of which ranges are dirty.
+
+    Raises:
+        ValueError: A range leaves the log.
+    """
+    words = np.zeros(words_for(num_pages), np.uint64)
+    if len(ranges):
+        if ranges.span()[1] > num_pages:
+            raise ValueError(f"a range ends beyond the log's {num_pages} pages")
+        set_bits(words, mask_of(ranges))
+    return words

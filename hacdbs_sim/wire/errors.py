@@ -1,0 +1,141 @@
+"""What a reader refuses: text that is no JSON, and JSON that the schema refuses, part by part."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any, Final
+
+from pydantic_core import ErrorDetails, ValidationError
+
+from hacdbs_sim.model.problems import Place, ProblemError, Shown
+from hacdbs_sim.wire.actions import TAGS
+
+MAX_VALUE_CHARS: Final = 64
+MAX_SHOWN_BITS: Final = 256
+MAX_EXACT: Final = (1 << 53) - 1
+"""Integers beyond are shown as text: many clients would round them."""
+
+MAX_ERRORS: Final = 20
+"""The most faults of one request that a problem lists."""
+
+MAX_DETAILED: Final = 1_000
+"""The most faults of a body that are looked at one by one: pydantic details all or none."""
+
+_BOUNDS: Final = (
+    "ge",
+    "gt",
+    "le",
+    "lt",
+    "multiple_of",
+    "max_length",
+    "min_length",
+    "pattern",
+    "expected",
+    "expected_tags",
+    "bound",
+)
+"""Keys under which pydantic, and our own validators, name the bound that was broken."""
+
+
+class MalformedBodyError(ValueError):
+    """The text is not JSON: malformed, NaN or Infinity, nested too deep, or not UTF-8."""
+
+
+class InvalidRequestError(ValueError):
+    """The schema refuses parts of a request.
+
+    Args:
+        errors: The parts, at least one.
+    """
+
+    def __init__(self, errors: tuple[ProblemError, ...]) -> None:
+        first = errors[0]
+        self.detail = f"{first.pointer or 'the body'}: {first.detail}"
+        self.errors = errors
+        super().__init__(self.detail)
+
+
+def shown(value: object, max_chars: int | None = MAX_VALUE_CHARS) -> Shown:
+    """Return a value as a problem shows it: short, exact, and always valid JSON."""
+    match value:
+        case bool() | None:
+            return value
+        case int() if abs(value) <= MAX_EXACT:
+            return value
+        case float() if isfinite(value):
+            return value
+        case _:
+            # A lone surrogate (of a URL) cannot be encoded.
+            return _text_of(value)[:max_chars].encode("utf-8", "replace").decode("utf-8")
+
+
+def _text_of(value: object) -> str:
+    match value:
+        case dict():
+            return "an object"
+        case list() | tuple():
+            return "an array"
+        case int() if value.bit_length() > MAX_SHOWN_BITS:
+            return "a longer integer"
+        case _:
+            return str(value)
+
+
+def error_at(
+    place: Place, pointer: str, detail: str, *, bound: object = None, value: object = None
+) -> ProblemError:
+    """Describe one part of the request at fault."""
+    return ProblemError(
+        in_=place, pointer=pointer, detail=detail, bound=shown(bound, None), value=shown(value)
+    )
+
+
+def _pointer(error: ErrorDetails) -> str:
+    """Write a JSON pointer; the tag of a union is in pydantic's path, not in the document."""
+    loc = error["loc"]
+    steps = [str(step) for step in loc if not (isinstance(step, str) and step in TAGS)]
+    if error["type"] == "extra_forbidden" and loc[-1] in TAGS:
+        steps.append(str(loc[-1]))  # a field that should not be there, named like a tag
+    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+def _error_at(place: Place, pointer: str, error: Mapping[str, Any]) -> ProblemError:
+    context = error.get("ctx", {})
+    bound = next((context[name] for name in _BOUNDS if name in context), None)
+    absent = error["type"] == "missing"
+    return error_at(
+        place, pointer, error["msg"], bound=bound, value=None if absent else error["input"]
+    )
+
+
+def body_errors(
+    refused: ValidationError, *, within: tuple[str, int] | None = None, field: str | None = None
+) -> tuple[ProblemError, ...]:
+    """Describe what pydantic refused in a body.
+
+    Args:
+        refused: What it refused.
+        within: The field whose list was refused, if only a piece of it was validated, and how many
+            elements came before that piece.
+        field: The field that was refused, if only it was validated.
+    """
+    count = refused.error_count()
+    if count > MAX_DETAILED:
+        detail = f"the body breaks the schema in {count} places"
+        return (error_at("body", "", detail, bound=0, value=count),)
+    errors = refused.errors(include_url=False)
+    if field is not None:
+        for error in errors:
+            error["loc"] = (field, *error["loc"])
+    if within is not None:
+        name, before = within
+        for error in errors:
+            first, *rest = error["loc"]
+            error["loc"] = (name, before + int(first), *rest)
+    return tuple(_error_at("body", _pointer(error), error) for error in errors[:MAX_ERRORS])
+
+
+def parameter_errors(errors: Sequence[Mapping[str, Any]]) -> tuple[ProblemError, ...]:
+    """Describe what was refused in path and query; their paths begin with the place."""
+    return tuple(
+        _error_at(error["loc"][0], str(error["loc"][1]), error) for error in errors[:MAX_ERRORS]
+    )

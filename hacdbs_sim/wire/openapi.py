@@ -1,0 +1,57 @@
+"""Schemas of the model for an OpenAPI document."""
+
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+from pydantic import TypeAdapter
+
+from hacdbs_sim.wire.reader import Reader
+
+REF_TEMPLATE: Final = "#/components/schemas/{model}"
+
+Mode = Literal["validation", "serialization"]
+
+
+def json_schema(kind: Any, mode: Mode = "validation") -> tuple[dict[str, Any], dict[str, Any]]:  # noqa: ANN401
+    """Return a type's JSON schema, and the definitions that it refers to.
+
+    Args:
+        kind: A class of the model, an annotation of such, or a reader.
+        mode: As it is read, or as it is written.
+    """
+    schemas, definitions = json_schemas([(kind, mode)])
+    return schemas[0], definitions
+
+
+def json_schemas(
+    kinds: Iterable[tuple[Any, Mode]],
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the JSON schemas of several types, and all definitions that they refer to."""
+    inputs = [(number, mode, _adapter(kind)) for number, (kind, mode) in enumerate(kinds)]
+    schemas, shared = TypeAdapter.json_schemas(inputs, ref_template=REF_TEMPLATE)
+    definitions: dict[str, Any] = shared.get("$defs", {})
+    found = [schemas[number, mode] for number, mode, _ in inputs]
+    _tidy([found, definitions])
+    return found, definitions
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type, or a reader
+    return kind.adapter if isinstance(kind, Reader) else TypeAdapter(kind)
+
+
+def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
+    """Drop discriminators that OpenAPI cannot express.
+
+    pydantic nests the mapping of a union inside a union; OpenAPI wants names there, and the members
+    tell themselves apart by constants anyway.
+    """
+    if isinstance(node, list):
+        for value in node:
+            _tidy(value)
+    if not isinstance(node, dict):
+        return
+    mapping = node.get("discriminator", {}).get("mapping", {}) if "oneOf" in node else {}
+    if not all(isinstance(name, str) for name in mapping.values()):
+        del node["discriminator"]
+    for value in node.values():
+        _tidy(value)

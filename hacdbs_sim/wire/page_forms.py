@@ -1,0 +1,195 @@
+"""How sets of pages and arrays are read and written."""
+
+from collections.abc import Callable, Mapping
+from itertools import chain, pairwise
+from typing import Any, Final, get_args
+
+import numpy as np
+from pydantic_core import CoreSchema, core_schema
+from pydantic_core.core_schema import SerializationInfo
+
+from hacdbs_sim.model.kinds import ArrayForm, Form, Kind, whole
+from hacdbs_sim.model.pages import (
+    Bitmap,
+    CountsForm,
+    Gfns,
+    IntervalForm,
+    Intervals,
+    PageRanges,
+)
+from hacdbs_sim.wire.codec import (
+    base64_from_words,
+    bitmap_from_ranges,
+    range_columns,
+    range_table,
+    words_from_base64,
+)
+from hacdbs_sim.wire.formats import DEFAULT_CONTEXT, LogFormat
+from hacdbs_sim.wire.kind_forms import kind_json_schema, whole_schema
+
+BASE64_PATTERN: Final = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+MAX_WORD: Final = (1 << 64) - 1
+
+PAGE_DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "gfns": "Guest frames, one by one; order is free, repeats count.",
+    "gfn_ranges": "Guest frames as ranges [first, count].",
+    "page_ranges": "Ranges [first, count] of pages, counted from the slot's start.",
+    "bitmap": "Base64 of little-endian 64-bit words; bit 0 is the window's first page.",
+    "words": "64-bit words; bit 0 of the first is the window's first page.",
+}
+
+
+def kind_schema(kind: Kind) -> CoreSchema:
+    """Return the validator of one integer of a list, with its JSON schema."""
+    return {**whole_schema(kind), "metadata": _js(lambda mode: kind_json_schema(kind, mode))}
+
+
+def _js(schema_of: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    return {"pydantic_js_functions": [lambda _, handler: schema_of(handler.mode)]}
+
+
+def _as_list(value: Any, info: SerializationInfo) -> Any:  # noqa: ANN401 - an array, or a list
+    """Write an array: as it is for orjson, else as a list."""
+    return value if info.mode == "python" else value.tolist()
+
+
+_ARRAY: Final = core_schema.plain_serializer_function_ser_schema(_as_list, info_arg=True)
+
+
+def _ranges_schema(first: Kind) -> CoreSchema:
+    pair = core_schema.tuple_schema([kind_schema(first), kind_schema(whole(1))])
+    return core_schema.list_schema(pair, fail_fast=True, serialization=_ARRAY)
+
+
+def _words_schema() -> CoreSchema:
+    def describe(mode: str) -> dict[str, Any]:
+        described = {"type": "integer", "format": "uint64", "minimum": 0}
+        return described if mode == "serialization" else {**described, "maximum": MAX_WORD}
+
+    kind = whole(0, MAX_WORD)
+    item: Any = {**whole_schema(kind), "metadata": _js(describe)}
+    return core_schema.list_schema(item, fail_fast=True, serialization=_ARRAY)
+
+
+def page_field_schema(name: str) -> CoreSchema:
+    """Return the validator and serializer of one of the fields that a set of pages is written as."""
+    match name:
+        case "gfns":
+            gfn = kind_schema(Kind(Form.GFN))
+            return core_schema.list_schema(gfn, fail_fast=True, serialization=_ARRAY)
+        case "gfn_ranges":
+            return _ranges_schema(Kind(Form.GFN))
+        case "page_ranges":
+            return _ranges_schema(whole())
+        case "bitmap":
+            return core_schema.str_schema(pattern=BASE64_PATTERN)
+        case "words":
+            return _words_schema()
+        case _:
+            raise AssertionError(f"no form of pages has a field {name}")
+
+
+def pages_from(name: str, given: Any) -> Gfns | PageRanges | Bitmap:  # noqa: ANN401 - by name
+    """Build a set of pages from the field that was given.
+
+    Raises:
+        InvalidArgumentError: The words of a bitmap are not whole.
+    """
+    match name:
+        case "gfns":
+            return Gfns(np.array(given, dtype=np.uint64))
+        case "bitmap":
+            return Bitmap(words_from_base64(given, name))
+        case "words":
+            return Bitmap(np.array(given, dtype=np.uint64))
+        case _:
+            return PageRanges(*range_columns(given))
+
+
+def log_from(name: str, given: Any, num_pages: int) -> Bitmap:  # noqa: ANN401 - by name
+    """Build the bitmap of a log from the field that was given."""
+    pages = pages_from(name, given)
+    if isinstance(pages, PageRanges):
+        return Bitmap(bitmap_from_ranges(pages, num_pages))
+    assert isinstance(pages, Bitmap), "a log has no gfns"
+    return pages
+
+
+def is_log(hint: Any) -> bool:  # noqa: ANN401 - a type
+    """Whether the pages are those of an outcome, which are a bitmap or nothing."""
+    (pages, *_) = get_args(hint) or (None,)
+    return Bitmap in get_args(pages) and PageRanges not in get_args(pages)
+
+
+def explode(pages: Gfns | PageRanges | Bitmap, form: tuple[str, ...]) -> dict[str, Any]:
+    """Write a request's pages as the field that they came as."""
+    match pages:
+        case Gfns():
+            return {"gfns": pages.gfns}
+        case PageRanges():
+            (name,) = (name for name in form if name.endswith("_ranges"))
+            return {name: np.stack((pages.first, pages.count), axis=1)}
+        case Bitmap():
+            return {"bitmap": base64_from_words(pages.words)}
+
+
+def explode_log(bitmap: Bitmap | None, info: SerializationInfo) -> dict[str, Any]:
+    """Write an outcome's pages in the format asked for."""
+    if bitmap is None:
+        return {}
+    match (info.context or DEFAULT_CONTEXT).format:
+        case LogFormat.RANGES:
+            return {"page_ranges": range_table(bitmap.words)}
+        case LogFormat.BASE64:
+            return {"bitmap": base64_from_words(bitmap.words)}
+        case LogFormat.WORDS:
+            return {"words": bitmap.words}
+        case _:
+            return {}
+
+
+def array_core_schema(form: ArrayForm) -> CoreSchema:
+    """Return the validator and serializer of an array."""
+    if isinstance(form, IntervalForm):
+        return _intervals_schema(form)
+    assert isinstance(form, CountsForm)
+    dtype = np.dtype(form.dtype)
+
+    def build(counts: list[int]) -> Any:  # noqa: ANN401 - an array of the form's type
+        return np.array(counts, dtype)
+
+    counts = core_schema.list_schema(kind_schema(whole()), fail_fast=True)
+    return _json_or_instance(
+        core_schema.no_info_after_validator_function(build, counts), np.ndarray, _ARRAY
+    )
+
+
+def _intervals_schema(form: IntervalForm) -> CoreSchema:
+    interval = core_schema.list_schema(kind_schema(whole(0, form.max_page)), fail_fast=True)
+    intervals = core_schema.list_schema(
+        interval, min_length=1, max_length=form.max_intervals, fail_fast=True
+    )
+    return _json_or_instance(
+        core_schema.no_info_after_validator_function(_join, intervals),
+        Intervals,
+        core_schema.plain_serializer_function_ser_schema(_part),
+    )
+
+
+def _json_or_instance(json: CoreSchema, cls: type, ser: core_schema.SerSchema) -> CoreSchema:
+    return core_schema.json_or_python_schema(
+        json, core_schema.is_instance_schema(cls), serialization=ser
+    )
+
+
+def _join(intervals: list[list[int]]) -> Intervals:
+    lengths = np.array([len(interval) for interval in intervals], np.int64)
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    pages = np.fromiter(chain.from_iterable(intervals), np.uint32, count=int(starts[-1]))
+    return Intervals(starts, pages)
+
+
+def _part(intervals: Intervals) -> list[list[int]]:
+    pages = intervals.pages.tolist()
+    starts = intervals.starts.tolist()
+    return [pages[at:end] for at, end in pairwise(starts)]

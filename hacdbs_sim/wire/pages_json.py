@@ -1,0 +1,161 @@
+"""Long lists of gfns or of ranges of pages, and long bitmaps, in JSON, read piece by piece.
+
+Validating a body is one call into C that holds the interpreter: 64 MiB of gfns would keep every
+other request, health checks included, waiting for seconds. A body that is nothing but one such list
+or bitmap is therefore cut, a list at commas, and others run between its pieces. What is wrong with it
+is described as the ordinary way would describe it. Anything unusual is left to that way.
+"""
+
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from pydantic_core import SchemaValidator, ValidationError, from_json
+
+from hacdbs_sim.model.pages import Bitmap, Gfns, PageRanges
+from hacdbs_sim.wire.codec import octets_from_base64, range_columns, words_from_octets
+from hacdbs_sim.wire.errors import InvalidRequestError, body_errors
+from hacdbs_sim.wire.page_forms import page_field_schema
+
+PIECE_BYTES: Final = 1 << 16
+
+# JSON's white space; that of `re` and of `bytes.strip` has more.
+_SPACE: Final = b" \t\r\n"
+_HEAD: Final = rb'[ \t\r\n]*\{[ \t\r\n]*"%s"[ \t\r\n]*:[ \t\r\n]*\['
+_TAIL: Final = re.compile(rb"\][ \t\r\n]*\}[ \t\r\n]*\Z")
+_BITMAP_HEAD: Final = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"bitmap"[ \t\r\n]*:[ \t\r\n]*"')
+_BITMAP_TAIL: Final = re.compile(rb'"[ \t\r\n]*\}[ \t\r\n]*\Z')
+_NOT_PLAIN: Final = re.compile(rb"[^ !#-\[\]-~]")
+"""What a JSON string does not hold as it is, and what is not ASCII."""
+_TAIL_BYTES: Final = 64
+_SAMPLE_BYTES: Final = 1024
+
+_AFTER_NUMBER: Final = re.compile(rb",")
+_AFTER_PAIR: Final = re.compile(rb"\][ \t\r\n]*,")
+
+_VALIDATORS: Final = {
+    name: SchemaValidator(page_field_schema(name))
+    for name in ("gfns", "gfn_ranges", "page_ranges", "words", "bitmap")
+}
+
+
+def _pieces(body: bytes, start: int, end: int, cut: re.Pattern[bytes]) -> Iterator[bytes]:
+    """Cut at the commas that follow each so many bytes."""
+    while start <= end:
+        comma = cut.search(body, start + PIECE_BYTES, end)
+        stop = end if comma is None else comma.end() - 1
+        # White space alone would pass for a list without elements.
+        yield b"[" + (body[start:stop].strip(_SPACE) or b",") + b"]"
+        start = stop + 1
+
+
+def _read(body: bytes, name: str, cut: re.Pattern[bytes]) -> list[Any]:
+    """Read the pieces of a body that is one list of this name; none if it is anything else."""
+    head = re.match(_HEAD % name.encode(), body)
+    tail = _TAIL.search(body, max(len(body) - _TAIL_BYTES, 0))
+    if head is None or tail is None:
+        return []
+    arrays: list[Any] = []
+    pieces = _pieces(body, head.end(), tail.start(), cut)
+    for piece in pieces:
+        try:
+            # An array takes far less memory than a list, so each piece becomes one at once.
+            arrays.append(np.array(_VALIDATORS[name].validate_json(piece), dtype=np.uint64))
+        except ValidationError as refused:
+            # A comma in a string or an inner list makes pieces that are no JSON by themselves.
+            if _is_json(piece) and all(map(_is_json, pieces)):
+                before = sum(map(len, arrays))
+                errors = body_errors(refused, within=(name, before))
+                raise InvalidRequestError(errors) from None
+            return []
+    return arrays
+
+
+def _is_json(piece: bytes) -> bool:
+    try:
+        from_json(piece, allow_inf_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def gfns_of(body: bytes) -> Gfns | None:
+    """Read a body that is one list of gfns; None if it is anything else.
+
+    Raises:
+        InvalidRequestError: the schema refuses a gfn.
+    """
+    pieces = _read(body, "gfns", _AFTER_NUMBER)
+    return Gfns(np.concatenate(pieces)) if pieces else None
+
+
+def words_of(body: bytes) -> Bitmap | None:
+    """Read a body that is one list of words of a bitmap; None if it is anything else.
+
+    Raises:
+        InvalidRequestError: the schema refuses a word.
+    """
+    pieces = _read(body, "words", _AFTER_NUMBER)
+    return Bitmap(np.concatenate(pieces)) if pieces else None
+
+
+def ranges_of(body: bytes, name: str) -> PageRanges | None:
+    """Read a body that is one list of ranges; None if it is anything else.
+
+    Raises:
+        InvalidRequestError: the schema refuses a range.
+    """
+    pieces = _read(body, name, _AFTER_PAIR)
+    return PageRanges(*range_columns(np.concatenate(pieces))) if pieces else None
+
+
+def bitmap_of(body: bytes) -> Bitmap | None:
+    """Read a body that is one base64 bitmap; None if it is anything else.
+
+    Raises:
+        InvalidRequestError: it is no base64.
+        InvalidArgumentError: its words are not whole.
+    """
+    head = _BITMAP_HEAD.match(body)
+    tail = _BITMAP_TAIL.search(body, max(len(body) - _TAIL_BYTES, 0))
+    if head is None or tail is None:
+        return None
+    step = PIECE_BYTES + -PIECE_BYTES % 4
+    pieces = (
+        body[start : min(start + step, tail.start())]
+        for start in range(head.end(), tail.start(), step)
+    )
+    octets = bytearray()
+    for piece in pieces:
+        if len(octets) % 3:  # the piece before was padded, so the text went on past its end
+            break
+        try:
+            octets += octets_from_base64(piece)
+        except binascii.Error:
+            break
+    else:
+        return Bitmap(words_from_octets(bytes(octets), "bitmap"))
+    if _NOT_PLAIN.search(piece) or any(map(_NOT_PLAIN.search, pieces)):
+        return None
+    if tail.start() - head.end() < _SAMPLE_BYTES:
+        return None
+    # A problem shows a text's beginning, so a short one that is as wrong has the same.
+    sample = body[head.end() : head.end() + _SAMPLE_BYTES]
+    try:
+        _VALIDATORS["bitmap"].validate_json(b'"' + sample + b'!"')
+    except ValidationError as refused:
+        raise InvalidRequestError(body_errors(refused, field="bitmap")) from None
+    raise AssertionError("an exclamation mark is no base64")
+
+
+def pages_of(body: bytes) -> Gfns | PageRanges | Bitmap | None:
+    """Read a body that is one set of pages in any of its forms; None if it is anything else."""
+    return (
+        gfns_of(body)
+        or ranges_of(body, "gfn_ranges")
+        or ranges_of(body, "page_ranges")
+        or bitmap_of(body)
+        or words_of(body)
+    )

@@ -1,0 +1,166 @@
+"""Values of the model from JSON, validated by the schema in one pass (jiter inside pydantic).
+
+So text that is no JSON is told from JSON that the schema refuses, and nothing is decoded twice.
+"""
+
+from functools import lru_cache
+from types import UnionType
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar, Union, get_args, get_origin
+
+from annotated_types import Len
+from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, core_schema, from_json
+
+from hacdbs_sim.model.base import Action
+from hacdbs_sim.wire.class_fields import fields_of, is_request, members_of
+from hacdbs_sim.wire.class_schema import Shape, builder_of, fields_schema, reference_of
+from hacdbs_sim.wire.errors import InvalidRequestError, MalformedBodyError, body_errors, error_at
+
+UNCOUNTED_BYTES: Final = 1 << 16
+"""Bodies longer than this are refused unread where they have too many fields."""
+
+MIN_COLONS: Final = 256
+
+Body = bytes | memoryview | str
+T = TypeVar("T")
+
+
+class Reader(Generic[T]):
+    """Reads one type.
+
+    Args:
+        kind: A class of the model, or an annotation of such.
+        max_colons: More than any body has that the schema takes: each unknown field costs an error.
+        ignores_unknown: Whether fields that no class has are passed over, at any depth.
+    """
+
+    def __init__(self, kind: Any, max_colons: int, *, ignores_unknown: bool) -> None:  # noqa: ANN401
+        self.adapter: TypeAdapter[T] = TypeAdapter(kind)
+        self.max_colons = max_colons
+        self._extra: Literal["ignore"] | None = "ignore" if ignores_unknown else None
+
+    def __call__(self, body: Body) -> T:
+        """Read a JSON text.
+
+        Raises:
+            MalformedBodyError: It is not JSON.
+            InvalidRequestError: The schema refuses it.
+            InvalidArgumentError: A bitmap's words are not whole.
+        """
+        octets = bytes(body) if isinstance(body, memoryview) else body
+        # A short body cannot hold many unknown fields, so only a long one is counted.
+        if len(octets) > UNCOUNTED_BYTES and self._extra is None:
+            self._check_colons(octets)
+        try:
+            value: T = self.adapter.validator.validate_json(octets, extra=self._extra)
+        except ValidationError as refused:
+            # No schema lets NaN through, but pydantic reads it; it is no JSON, so say so instead.
+            try:
+                from_json(octets, allow_inf_nan=False)
+            except ValueError as malformed:
+                raise MalformedBodyError(f"the body is not JSON: {malformed}") from None
+            raise InvalidRequestError(body_errors(refused)) from None
+        return value
+
+    def _check_colons(self, body: bytes | str) -> None:
+        colons = body.count(":") if isinstance(body, str) else body.count(b":")
+        if colons > self.max_colons:
+            detail = "the body has more fields than the schema could take"
+            error = error_at("body", "", detail, bound=self.max_colons, value=colons)
+            raise InvalidRequestError((error,))
+
+
+def reader_of(kind: type[T]) -> Reader[T]:
+    """Return the reader of a class of the model, or of an annotation of such."""
+    if (known := _READERS.get(kind)) is not None:
+        return known
+    most = max(MIN_COLONS, count_colons(kind))
+    reader: Reader[T] = Reader(kind, most, ignores_unknown=not _has_requests(kind))
+    return _READERS.setdefault(kind, reader)
+
+
+_READERS: Final[dict[Any, Any]] = {}
+
+
+def _has_requests(hint: Any) -> bool:  # noqa: ANN401 - a type
+    """Whether a type is of requests, of which an unknown field is refused."""
+    origin = get_origin(hint) or hint
+    if origin is Annotated or origin in {tuple, Union, UnionType}:
+        return any(map(_has_requests, get_args(hint)))
+    return isinstance(origin, type) and is_request(origin)
+
+
+def read(kind: type[T], body: Body) -> T:
+    """Read an instance of a class from a JSON text; raises as `Reader` does."""
+    return reader_of(kind)(body)
+
+
+def read_action(body: Body) -> Action[Any]:
+    """Read an action with its `op`, as batches, schedules and the journal have it."""
+    action: Action[Any] = reader_of(Action)(body)
+    return action
+
+
+def _is_dataclass(kind: Any) -> bool:  # noqa: ANN401 - a type
+    """Whether it is a dataclass, not an annotation or a union."""
+    return hasattr(kind, "__dataclass_fields__")
+
+
+class BodyForm:
+    """The form of a route's body, as an annotation of pydantic.
+
+    Args:
+        cls: The request.
+        without: Its fields that the path and the query carry.
+    """
+
+    def __init__(self, cls: type, without: frozenset[str]) -> None:
+        self.cls = cls
+        self.without = without
+        self.name = f"{cls.__name__}Body"
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Return what reads the body as a dict of the fields that are left."""
+        shape = Shape(self.name, without=self.without)
+        return core_schema.no_info_after_validator_function(
+            builder_of(self.cls, self.without),
+            fields_schema(self.cls, handler.generate_schema, shape),
+            ref=reference_of(self.cls, self.name),
+        )
+
+
+@lru_cache(256)
+def body_class(cls: type, *, without: frozenset[str]) -> Reader[dict[str, Any]]:
+    """Return the reader of a route's body: a request without what path and query carry.
+
+    It returns the fields that are left, sets of pages built; `json_schema` takes it too.
+    """
+    assert without <= {field.name for field in fields_of(cls)}, f"{cls.__name__} has {without}"
+    annotated: Any = Annotated[dict, BodyForm(cls, without)]
+    return Reader(annotated, max(MIN_COLONS, count_colons(cls)), ignores_unknown=False)
+
+
+@lru_cache(512)
+def count_colons(hint: Any) -> int:  # noqa: ANN401 - a type
+    """Return at most how many colons a text has that is read as this type."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        most = next((each.max_length for each in hint.__metadata__ if isinstance(each, Len)), None)
+        inner = count_colons(args[0])
+        return inner if most is None else most * max(inner, 1)
+    if origin in {Union, UnionType}:
+        return max(map(count_colons, args))
+    if origin is tuple:
+        return count_colons(args[0])
+    if (members := _alternatives(hint)) is not None:
+        return 1 + max(map(count_colons, members))
+    if _is_dataclass(hint):
+        return 2 + sum(max(1, len(f.pages)) + count_colons(f.hint) for f in fields_of(hint))
+    return 0
+
+
+def _alternatives(hint: Any) -> tuple[type, ...] | None:  # noqa: ANN401 - a type
+    cls = get_origin(hint) or hint
+    return members_of(cls) or None if isinstance(cls, type) else None
