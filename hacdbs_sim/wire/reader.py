@@ -72,11 +72,12 @@ class Reader(Generic[T]):
 
 def reader_of(kind: type[T]) -> Reader[T]:
     """Return the reader of a class of the model, or of an annotation of such."""
-    if (known := _READERS.get(kind)) is not None:
-        return known
-    most = max(MIN_COLONS, count_colons(kind))
-    reader: Reader[T] = Reader(kind, most, ignores_unknown=not _has_requests(kind))
-    return _READERS.setdefault(kind, reader)
+    known: Reader[T] | None = _READERS.get(kind)
+    if known is None:
+        hint: Any = kind
+        most = max(MIN_COLONS, count_colons(hint))
+        known = _READERS[kind] = Reader(hint, most, ignores_unknown=not _has_requests(hint))
+    return known
 
 
 _READERS: Final[dict[Any, Any]] = {}
