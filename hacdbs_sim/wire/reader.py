@@ -10,11 +10,16 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar, Union, get_
 from annotated_types import Len
 from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema, from_json
+from typing_extensions import override
 
 from hacdbs_sim.model.base import Action
-from hacdbs_sim.wire.class_fields import fields_of, is_request, members_of
+from hacdbs_sim.wire.class_fields import WireField, fields_of, is_request, members_of
 from hacdbs_sim.wire.class_schema import Shape, builder_of, fields_schema, reference_of
 from hacdbs_sim.wire.errors import InvalidRequestError, MalformedBodyError, body_errors, error_at
+from hacdbs_sim.wire.pages_json import pages_of
+
+PIECEWISE_BYTES: Final = 1 << 18
+"""Bodies longer than this that are one set of pages are read piece by piece."""
 
 UNCOUNTED_BYTES: Final = 1 << 16
 """Bodies longer than this are refused unread where they have too many fields."""
@@ -34,7 +39,13 @@ class Reader(Generic[T]):
         ignores_unknown: Whether fields that no class has are passed over, at any depth.
     """
 
-    def __init__(self, kind: Any, max_colons: int, *, ignores_unknown: bool) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        kind: Any,  # noqa: ANN401 - a type
+        max_colons: int,
+        *,
+        ignores_unknown: bool = False,
+    ) -> None:
         self.adapter: TypeAdapter[T] = TypeAdapter(kind)
         self.max_colons = max_colons
         self._extra: Literal["ignore"] | None = "ignore" if ignores_unknown else None
@@ -68,6 +79,29 @@ class Reader(Generic[T]):
             detail = "the body has more fields than the schema could take"
             error = error_at("body", "", detail, bound=self.max_colons, value=colons)
             raise InvalidRequestError((error,))
+
+
+class PagesReader(Reader[dict[str, Any]]):
+    """Reads a body that is nothing but a set of pages; a long one piece by piece.
+
+    Args:
+        kind: The form of the body.
+        max_colons: As for any reader.
+        pages: The set of pages.
+    """
+
+    def __init__(self, kind: Any, max_colons: int, pages: WireField) -> None:  # noqa: ANN401
+        super().__init__(kind, max_colons)
+        self._pages = pages
+
+    @override
+    def __call__(self, body: Body) -> dict[str, Any]:
+        """Read a JSON text; raises as any reader does."""
+        if isinstance(body, bytes) and len(body) > PIECEWISE_BYTES:
+            found = pages_of(body, self._pages.pages)
+            if found is not None:
+                return {self._pages.name: found}
+        return super().__call__(body)
 
 
 def reader_of(kind: type[T]) -> Reader[T]:
@@ -140,7 +174,11 @@ def body_class(cls: type, *, without: frozenset[str]) -> Reader[dict[str, Any]]:
     """
     assert without <= {field.name for field in fields_of(cls)}, f"{cls.__name__} has {without}"
     annotated: Any = Annotated[dict, BodyForm(cls, without)]
-    return Reader(annotated, max(MIN_COLONS, count_colons(cls)), ignores_unknown=False)
+    most = max(MIN_COLONS, count_colons(cls))
+    left = [field for field in fields_of(cls) if field.name not in without]
+    if len(left) == 1 and left[0].pages:
+        return PagesReader(annotated, most, left[0])
+    return Reader(annotated, most)
 
 
 @lru_cache(512)

@@ -11,6 +11,9 @@ from hacdbs_sim.model.base import Action, Model
 from hacdbs_sim.wire.formats import LogFormat, WriteContext
 
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
+_ANY_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS
+"""Of values that pydantic has not seen: their names may be members of an enum."""
+
 _TRACE: Final = ("trace", "trace_omitted")
 _CONTEXTS: Final = {each: WriteContext(each) for each in LogFormat}
 _NOTHING: Final[frozenset[str]] = frozenset()
@@ -44,8 +47,9 @@ def write(
         without: Fields on the wire to leave out, of `value` itself: those of a path and a query.
     """
     if isinstance(value, Model):
-        value = _fields(value, "python", format, with_trace=with_trace, without=without)
-    return orjson.dumps(value, default=partial(_inner, format, "python"), option=_OPTIONS)
+        fields = _fields(value, "python", format, with_trace=with_trace, without=without)
+        return orjson.dumps(fields, option=_OPTIONS)
+    return orjson.dumps(value, default=partial(_inner, format, "python"), option=_ANY_OPTIONS)
 
 
 def to_plain(
