@@ -7,12 +7,13 @@ workloads by `kind`.
 from functools import lru_cache
 from typing import Any, Final
 
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from pydantic_core.core_schema import SerializationInfo
 
 from hacdbs_sim.model.base import Action
 from hacdbs_sim.model.batches import BatchAction, LogFormat
 from hacdbs_sim.model.dirty_log import GetDirtyLog
+from hacdbs_sim.model.errors import InvalidArgumentError
 from hacdbs_sim.model.operations import ACTIONS
 from hacdbs_sim.wire.class_fields import members_of, tag_field_of
 from hacdbs_sim.wire.class_schema import (
@@ -102,7 +103,12 @@ def _with_op(cls: type[Action[Any]], generate: Generate) -> CoreSchema:
 
     def build_without_op(given: dict[str, Any]) -> Action[Any]:
         del given[_OP]
-        action: Action[Any] = build(given)
+        try:
+            action: Action[Any] = build(given)
+        except InvalidArgumentError as refused:
+            # Among others the action's place is part of the refusal.
+            context = {"bound": refused.bound}
+            raise PydanticCustomError("invalid_argument", refused.detail, context) from None  # type: ignore[arg-type]
         return action
 
     return core_schema.no_info_after_validator_function(

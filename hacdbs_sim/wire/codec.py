@@ -25,6 +25,10 @@ OCTETS_PIECE: Final = TEXT_PIECE // 4 * 3
 """base64 goes piece by piece: each is one call into C that holds the interpreter."""
 
 BYTES_PER_WORD: Final = 8
+_FEW_WORDS: Final = 64
+_FEW_PAGES: Final = 32
+"""Ranges of so few pages are found one by one: 3 us for two of them, 25 by arrays."""
+
 _ONE: Final = np.uint64(1)
 _TOP: Final = np.uint64(63)
 
@@ -135,19 +139,32 @@ def check_ranges(words: Words) -> None:
 
 def ranges_from_words(words: Words) -> list[tuple[int, int]]:
     """List the ranges [first, count] of neighbouring pages in a bitmap."""
-    first, count = _range_columns_of(words)
-    return list(zip(first.tolist(), count.tolist(), strict=True))
+    table = range_table(words)
+    return table if isinstance(table, list) else [(first, count) for first, count in table.tolist()]
 
 
-def range_table(words: Words) -> Words:
-    """Return the ranges [first, count] of neighbouring pages in a bitmap: uint64[k, 2]."""
-    return np.stack(_range_columns_of(words), axis=1)
-
-
-def _range_columns_of(words: Words) -> tuple[Words, Words]:
+def range_table(words: Words) -> Words | list[tuple[int, int]]:
+    """Return the ranges [first, count] of neighbouring pages in a bitmap: uint64[k, 2], or a list."""
+    if len(words) <= _FEW_WORDS:
+        bits = int.from_bytes(octets_from_words(words), "little")
+        if bits.bit_count() <= _FEW_PAGES:
+            return _ranges_of_bits(bits)
     first = _positions(_starts(words))
     last = _positions(_ends(words))
-    return first, last - first + _ONE
+    return np.stack((first, last - first + _ONE), axis=1)
+
+
+def _ranges_of_bits(bits: int) -> list[tuple[int, int]]:
+    ranges = []
+    at = 0
+    while bits:
+        skipped = (bits & -bits).bit_length() - 1
+        bits >>= skipped
+        count = (~bits & (bits + 1)).bit_length() - 1
+        bits >>= count
+        ranges.append((at + skipped, count))
+        at += skipped + count
+    return ranges
 
 
 def bitmap_from_ranges(ranges: PageRanges, num_pages: int) -> Words:

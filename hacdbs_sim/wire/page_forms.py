@@ -51,7 +51,7 @@ def _js(schema_of: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
 
 def _as_list(value: Any, info: SerializationInfo) -> Any:  # noqa: ANN401 - an array, or a list
     """Write an array: as it is for orjson, else as a list."""
-    return value if info.mode == "python" else value.tolist()
+    return value if info.mode == "python" or isinstance(value, list) else value.tolist()
 
 
 _ARRAY: Final = core_schema.plain_serializer_function_ser_schema(_as_list, info_arg=True)

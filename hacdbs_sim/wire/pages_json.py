@@ -150,12 +150,23 @@ def bitmap_of(body: bytes) -> Bitmap | None:
     raise AssertionError("an exclamation mark is no base64")
 
 
-def pages_of(body: bytes) -> Gfns | PageRanges | Bitmap | None:
-    """Read a body that is one set of pages in any of its forms; None if it is anything else."""
-    return (
-        gfns_of(body)
-        or ranges_of(body, "gfn_ranges")
-        or ranges_of(body, "page_ranges")
-        or bitmap_of(body)
-        or words_of(body)
-    )
+def pages_of(body: bytes, names: tuple[str, ...]) -> Gfns | PageRanges | Bitmap | None:
+    """Read a body that is one set of pages, in one of these fields; None if it is anything else.
+
+    Raises:
+        InvalidRequestError: the schema refuses a part of it.
+        InvalidArgumentError: the words of a bitmap are not whole.
+    """
+    for name in names:
+        match name:
+            case "gfns":
+                found: Gfns | PageRanges | Bitmap | None = gfns_of(body)
+            case "bitmap":
+                found = bitmap_of(body)
+            case "words":
+                found = words_of(body)
+            case _:
+                found = ranges_of(body, name)
+        if found is not None:
+            return found
+    return None

@@ -10,11 +10,16 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar, Union, get_
 from annotated_types import Len
 from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema, from_json
+from typing_extensions import override
 
 from hacdbs_sim.model.base import Action
-from hacdbs_sim.wire.class_fields import fields_of, is_request, members_of
+from hacdbs_sim.wire.class_fields import WireField, fields_of, is_request, members_of
 from hacdbs_sim.wire.class_schema import Shape, builder_of, fields_schema, reference_of
 from hacdbs_sim.wire.errors import InvalidRequestError, MalformedBodyError, body_errors, error_at
+from hacdbs_sim.wire.pages_json import pages_of
+
+PIECEWISE_BYTES: Final = 1 << 18
+"""Bodies longer than this that are one set of pages are read piece by piece."""
 
 UNCOUNTED_BYTES: Final = 1 << 16
 """Bodies longer than this are refused unread where they have too many fields."""
@@ -34,7 +39,13 @@ class Reader(Generic[T]):
         ignores_unknown: Whether fields that no class has are passed over, at any depth.
     """
 
-    def __init__(self, kind: Any, max_colons: int, *, ignores_unknown: bool) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        kind: Any,  # noqa: ANN401 - a type
+        max_colons: int,
+        *,
+        ignores_unknown: bool = False,
+    ) -> None:
         self.adapter: TypeAdapter[T] = TypeAdapter(kind)
         self.max_colons = max_colons
         self._extra: Literal["ignore"] | None = "ignore" if ignores_unknown else None
@@ -70,16 +81,48 @@ class Reader(Generic[T]):
             raise InvalidRequestError((error,))
 
 
+class PagesReader(Reader[dict[str, Any]]):
+    """Reads a body that is nothing but a set of pages; a long one piece by piece.
+
+    Args:
+        kind: The form of the body.
+        max_colons: As for any reader.
+        pages: The set of pages.
+    """
+
+    def __init__(self, kind: Any, max_colons: int, pages: WireField) -> None:  # noqa: ANN401
+        super().__init__(kind, max_colons)
+        self._pages = pages
+
+    @override
+    def __call__(self, body: Body) -> dict[str, Any]:
+        """Read a JSON text; raises as any reader does."""
+        if isinstance(body, bytes) and len(body) > PIECEWISE_BYTES:
+            found = pages_of(body, self._pages.pages)
+            if found is not None:
+                return {self._pages.name: found}
+        return super().__call__(body)
+
+
 def reader_of(kind: type[T]) -> Reader[T]:
     """Return the reader of a class of the model, or of an annotation of such."""
-    reader: Reader[T] = _reader_of(kind)
-    return reader
+    known: Reader[T] | None = _READERS.get(kind)
+    if known is None:
+        hint: Any = kind
+        most = max(MIN_COLONS, count_colons(hint))
+        known = _READERS[kind] = Reader(hint, most, ignores_unknown=not _has_requests(hint))
+    return known
 
 
-@lru_cache(512)
-def _reader_of(kind: Any) -> Any:  # noqa: ANN401 - a type, and its reader
-    is_outcome = fields_exist(kind) and not is_request(kind)
-    return Reader(kind, max(MIN_COLONS, count_colons(kind)), ignores_unknown=is_outcome)
+_READERS: Final[dict[Any, Any]] = {}
+
+
+def _has_requests(hint: Any) -> bool:  # noqa: ANN401 - a type
+    """Whether a type is of requests, of which an unknown field is refused."""
+    origin = get_origin(hint) or hint
+    if origin is Annotated or origin in {tuple, Union, UnionType}:
+        return any(map(_has_requests, get_args(hint)))
+    return isinstance(origin, type) and is_request(origin)
 
 
 def read(kind: type[T], body: Body) -> T:
@@ -93,7 +136,7 @@ def read_action(body: Body) -> Action[Any]:
     return action
 
 
-def fields_exist(kind: Any) -> bool:  # noqa: ANN401 - a type
+def _is_dataclass(kind: Any) -> bool:  # noqa: ANN401 - a type
     """Whether it is a dataclass, not an annotation or a union."""
     return hasattr(kind, "__dataclass_fields__")
 
@@ -131,7 +174,11 @@ def body_class(cls: type, *, without: frozenset[str]) -> Reader[dict[str, Any]]:
     """
     assert without <= {field.name for field in fields_of(cls)}, f"{cls.__name__} has {without}"
     annotated: Any = Annotated[dict, BodyForm(cls, without)]
-    return Reader(annotated, max(MIN_COLONS, count_colons(cls)), ignores_unknown=False)
+    most = max(MIN_COLONS, count_colons(cls))
+    left = [field for field in fields_of(cls) if field.name not in without]
+    if len(left) == 1 and left[0].pages:
+        return PagesReader(annotated, most, left[0])
+    return Reader(annotated, most)
 
 
 @lru_cache(512)
@@ -148,7 +195,7 @@ def count_colons(hint: Any) -> int:  # noqa: ANN401 - a type
         return count_colons(args[0])
     if (members := _alternatives(hint)) is not None:
         return 1 + max(map(count_colons, members))
-    if fields_exist(hint):
+    if _is_dataclass(hint):
         return 2 + sum(max(1, len(f.pages)) + count_colons(f.hint) for f in fields_of(hint))
     return 0
 

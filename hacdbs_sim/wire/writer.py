@@ -1,6 +1,6 @@
 """Values of the model as JSON."""
 
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -12,17 +12,24 @@ from hacdbs_sim.model.batches import LogFormat
 from hacdbs_sim.wire.formats import WriteContext
 
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
+_ANY_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS
+"""Of values that pydantic has not seen: their names may be members of an enum."""
+
 _TRACE: Final = ("trace", "trace_omitted")
 _CONTEXTS: Final = {each: WriteContext(each) for each in LogFormat}
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
-@lru_cache(512)
-def serializer_of(cls: Any) -> SchemaSerializer:  # noqa: ANN401 - a type
-    """Return what writes a class of the model."""
+_SERIALIZERS: Final[dict[type, SchemaSerializer]] = {}
+
+
+def serializer_of(cls: type) -> SchemaSerializer:
+    """Return what writes a class of the model; it is made once."""
+    if (known := _SERIALIZERS.get(cls)) is not None:
+        return known
     serializer = TypeAdapter(cls).serializer
-    assert isinstance(serializer, SchemaSerializer)
-    return serializer
+    assert isinstance(serializer, SchemaSerializer), "the class is complete"
+    return _SERIALIZERS.setdefault(cls, serializer)
 
 
 def write(
@@ -41,8 +48,9 @@ def write(
         without: Fields on the wire to leave out, of `value` itself: those of a path and a query.
     """
     if isinstance(value, Model):
-        value = _fields(value, "python", format, with_trace=with_trace, without=without)
-    return orjson.dumps(value, default=partial(_inner, format, "python"), option=_OPTIONS)
+        fields = _fields(value, "python", format, with_trace=with_trace, without=without)
+        return orjson.dumps(fields, option=_OPTIONS)
+    return orjson.dumps(value, default=partial(_inner, format, "python"), option=_ANY_OPTIONS)
 
 
 def to_plain(

@@ -1,0 +1,90 @@
+"""Every class of the model goes to the wire and back."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hacdbs_sim.model.batches import Batch, LogFormat
+from hacdbs_sim.model.costs import Knob
+from hacdbs_sim.model.operations import ACTIONS, QUERIES
+from hacdbs_sim.model.problems import Problem
+from hacdbs_sim.model.sessions import CreateSession, SessionInfo
+from hacdbs_sim.model.vms import CreateVm, VmInfo
+from hacdbs_sim.wire import (
+    action_to_plain,
+    outcome_of,
+    read,
+    read_action,
+    reader_of,
+    to_plain,
+    write,
+    write_action,
+)
+from hacdbs_sim.wire.examples import example_of
+from tests.unit.wire.instances import of_type
+
+OTHERS = (CreateVm, VmInfo, CreateSession, SessionInfo, Problem, Knob, Batch)
+OUTCOMES = {
+    operation.op: outcome_of(operation)
+    for operation in (*ACTIONS, *QUERIES)
+    if outcome_of(operation) is not None
+}
+quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.mark.parametrize("cls", [*ACTIONS, *QUERIES, *OTHERS])
+@quick
+@given(data=st.data())
+def test_a_class_is_read_as_it_was_written(cls: type[Any], data: st.DataObject) -> None:
+    value = data.draw(of_type(cls))
+
+    text = write(value)
+    again = read(cls, text)
+
+    assert type(again) is type(value)
+    assert write(again) == text
+    assert orjson.loads(text) == to_plain(value)
+
+
+@pytest.mark.parametrize("op", OUTCOMES)
+@quick
+@given(data=st.data())
+def test_an_outcome_is_read_as_it_was_written(op: str, data: st.DataObject) -> None:
+    value = data.draw(of_type(OUTCOMES[op]))
+
+    again = reader_of(OUTCOMES[op])(write(value))
+
+    assert write(again) == write(value)
+    assert type(again) is type(value)
+
+
+@pytest.mark.parametrize("cls", ACTIONS)
+@quick
+@given(data=st.data())
+def test_an_action_is_read_by_its_op(cls: type[Any], data: st.DataObject) -> None:
+    action = data.draw(of_type(cls))
+
+    again = read_action(write_action(action))
+
+    assert type(again) is cls
+    assert action_to_plain(again) == action_to_plain(action)
+
+
+@pytest.mark.parametrize("cls", [*ACTIONS, CreateVm, CreateSession, Batch])
+def test_each_request_has_an_example_that_its_reader_takes(cls: type[Any]) -> None:
+    example = example_of(cls.__name__)
+
+    assert example is not None
+    read(cls, orjson.dumps(example))
+
+
+@pytest.mark.parametrize("format", [LogFormat.RANGES, LogFormat.BASE64, LogFormat.WORDS])
+@quick
+@given(data=st.data())
+def test_a_log_is_the_same_in_each_format(format: LogFormat, data: st.DataObject) -> None:  # noqa: A002
+    log = data.draw(of_type(OUTCOMES["get_dirty_log"]))
+
+    assert read(type(log), write(log, format=format)) == log

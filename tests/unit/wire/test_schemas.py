@@ -1,0 +1,150 @@
+"""How the model enters an OpenAPI document."""
+
+from typing import Any
+
+import pytest
+
+from hacdbs_sim.model.accesses import GuestWrite
+from hacdbs_sim.model.base import Action
+from hacdbs_sim.model.batches import Batch
+from hacdbs_sim.model.costs import CostModel
+from hacdbs_sim.model.dirty_log import DirtyLog
+from hacdbs_sim.model.faults import AddFault, EntryWhen
+from hacdbs_sim.model.operations import ACTIONS, QUERIES
+from hacdbs_sim.model.vms import CreateVm, VmInfo
+from hacdbs_sim.wire import body_class, json_schema, json_schemas, outcome_of
+
+COUNT = {"type": "integer", "format": "int64", "minimum": 0, "maximum": 9007199254740991}
+POSITIVE = {**COUNT, "minimum": 1}
+
+
+def definition(kind: Any, name: str, mode: Any = "validation") -> dict[str, Any]:
+    _, definitions = json_schema(kind, mode)
+    found: dict[str, Any] = definitions[name]
+    return found
+
+
+def test_a_body_of_pages_is_one_whole_object_for_each_form() -> None:
+    gfn = {"anyOf": [COUNT, {"type": "string", "pattern": "^0[xX][01]?[0-9a-fA-F]{1,13}$"}]}
+    null = {"type": "null"}
+    common = {"type": "object", "additionalProperties": False}
+
+    schema, definitions = json_schema(body_class(GuestWrite, without=frozenset({"vcpu"})))
+
+    assert schema == {"$ref": "#/components/schemas/GuestWriteBody"}
+    assert definitions["GuestWriteBody"] == {
+        "title": "GuestWriteBody",
+        "description": "Write pages as a vCPU.",
+        "examples": [{"gfn_ranges": [[262144, 512], [263000, 1]]}],
+        "oneOf": [
+            {
+                **common,
+                "title": "GuestWriteBodyGfns",
+                "properties": {
+                    "gfns": {
+                        "type": "array",
+                        "title": "Gfns",
+                        "items": gfn,
+                        "description": "Guest frames, one by one; order is free, repeats count.",
+                    },
+                    "gfn_ranges": null,
+                },
+                "required": ["gfns"],
+            },
+            {
+                **common,
+                "title": "GuestWriteBodyGfnRanges",
+                "properties": {
+                    "gfns": null,
+                    "gfn_ranges": {
+                        "type": "array",
+                        "title": "Gfn Ranges",
+                        "items": {
+                            "type": "array",
+                            "prefixItems": [gfn, POSITIVE],
+                            "minItems": 2,
+                            "maxItems": 2,
+                        },
+                        "description": "Guest frames as ranges [first, count].",
+                    },
+                },
+                "required": ["gfn_ranges"],
+            },
+        ],
+    }
+
+
+def test_places_that_exclude_each_other_are_stated() -> None:
+    def both(one: str, other: str) -> dict[str, Any]:
+        given = {"not": {"type": "null"}}
+        return {"required": [one, other], "properties": {one: given, other: given}}
+
+    schema = definition(AddFault, "EntryWhen")
+
+    assert schema["not"] == {"anyOf": [both("gfn", "batch"), both("gfn", "index")]}
+    assert schema["additionalProperties"] is False
+    assert [*schema["properties"]] == ["op", "slot", "cpu", "batch", "index", "gfn"]
+
+
+def test_an_outcome_states_what_is_always_there() -> None:
+    schema = definition(DirtyLog, "AcceleratorReport", "serialization")
+
+    assert schema["description"] == (
+        "What the architecture's hook did before the software (docs/kernel.md S.1)."
+    )
+    assert {"trace", "trace_omitted"}.isdisjoint(schema["required"])
+    assert len(schema["required"]) == len(schema["properties"]) - 2
+    assert schema["properties"]["trace_omitted"] == {
+        **COUNT, "title": "Trace Omitted", "description": "How many runs more there were."
+    }  # fmt: skip
+    assert "additionalProperties" not in schema
+
+
+def test_a_tag_is_required_and_the_union_has_a_discriminator() -> None:
+    schema, definitions = json_schema(AddFault)
+
+    assert schema["discriminator"]["propertyName"] == "type"
+    assert schema["discriminator"]["mapping"]["ipaf"] == "#/components/schemas/AddIpaf"
+    assert definitions["AddIpaf"]["required"] == ["type"]
+    assert definitions["AddIpaf"]["properties"]["type"]["const"] == "ipaf"
+
+
+def test_an_action_requires_its_op() -> None:
+    _, definitions = json_schema(Action[Any])
+
+    names = {f"{action.__name__}Action" for action in ACTIONS}
+    assert names <= definitions.keys()
+    for name in names:
+        forms = definitions[name].get("oneOf", [definitions[name]])
+        assert all("op" in form["required"] for form in forms)
+
+
+def test_a_knob_is_described_by_its_source() -> None:
+    knob = definition(CreateVm, "CostModel")["properties"]["copy_word_ps"]
+
+    assert knob["description"].startswith("E.3 #10")
+
+
+def test_every_type_has_a_schema_whose_references_are_all_there() -> None:
+    outcomes = [outcome_of(operation) for operation in (*ACTIONS, *QUERIES)]
+    kinds: list[tuple[Any, Any]] = [(cls, "validation") for cls in (*ACTIONS, CreateVm, Batch)]
+    kinds += [(each, "serialization") for each in (*outcomes, VmInfo) if each is not None]
+
+    schemas, definitions = json_schemas(kinds)
+
+    def references(node: Any) -> Any:
+        if isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                yield node["$ref"].rpartition("/")[2]
+            for value in node.values():
+                yield from references(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from references(value)
+
+    assert set(references([schemas, definitions])) <= definitions.keys()
+
+
+@pytest.mark.parametrize("cls", [EntryWhen, CostModel])
+def test_a_class_is_named_in_its_title(cls: type[Any]) -> None:
+    assert definition(CreateVm, cls.__name__)["title"] == cls.__name__
