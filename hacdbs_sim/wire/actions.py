@@ -36,7 +36,7 @@ def family_core_schema(cls: type, generate: Generate) -> CoreSchema:
         _by_op({op: _choice(op, generate) for op in _classes_by_op()}),
         core_schema.is_instance_schema(Action),
         serialization=core_schema.plain_serializer_function_ser_schema(
-            _write_action, info_arg=True
+            _write_action, info_arg=True, return_schema=core_schema.dict_schema()
         ),
     )
 

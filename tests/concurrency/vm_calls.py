@@ -3,7 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from random import Random
 from typing import Any, Final
 
@@ -19,12 +19,13 @@ from hacdbs_sim.model import (
     GuestWrite,
     HostUnmap,
     HostWrite,
+    LogFormat,
     Model,
     SetCpu,
     SetMemslot,
     VmConfig,
 )
-from hacdbs_sim.wire import LogFormat, to_plain
+from hacdbs_sim.wire import to_plain
 from tests.bounds.calls import Answer
 from tests.support.building import gfns, ranges
 from tests.support.faults import fault
@@ -118,11 +119,12 @@ def _key(model: ScalarMachine) -> object:
     return (
         model.turn,
         tuple(
-            (view, frozenset(model.slots.by_id[view.slot].dirty or ())) for view in model.memslots()
+            (astuple(view), frozenset(model.slots.by_id[view.slot].dirty or ()))
+            for view in model.memslots()
         ),
         frozenset(model.stage2.leaves.items()),
-        model.cpus(),
-        model.faults(),
+        tuple(map(astuple, model.cpus())),
+        tuple(map(astuple, model.faults())),
     )
 
 

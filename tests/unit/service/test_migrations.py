@@ -22,7 +22,7 @@ from hacdbs_sim.vmm import MigrationSpec, MigrationStatus, Precopy, Report, Sche
 from hacdbs_sim.vmm.report import Reason
 from tests.unit.vmm.source import source
 from tests.unit.vmm.source import spec as made_spec
-from hacdbs_sim.model import Action, AddSequential, AddWorkload, Sequential, SetMemslot
+from hacdbs_sim.model import Action, AddSequential, SetMemslot
 
 pytestmark = pytest.mark.anyio
 

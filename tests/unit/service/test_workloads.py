@@ -12,7 +12,7 @@ from app.service.vm_runtime import VmRuntime
 from hacdbs_sim.sim.actions import Trace
 from hacdbs_sim.model.errors import InvalidWorkloadError
 from hacdbs_sim.sim.machine import Machine
-from hacdbs_sim.model import Action, AddSequential, AddUniform, AddWorkload, AddZipf, AdvanceClock, DeleteWorkload, RunGuest, Sequential, SetMemslot, TrackVersions, Uniform, VmConfig, Zipf
+from hacdbs_sim.model import Action, AddSequential, AddUniform, AddWorkload, AddZipf, AdvanceClock, DeleteWorkload, RunGuest, SetMemslot, TrackVersions, VmConfig
 
 MS = 10**6
 PAGES = 1024
