@@ -12,8 +12,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.server.runner import Server, listen
-from app.settings import LogFormat
+from app.server.runner import Server, listen, write_port
 from bench.wire import OCTETS
 
 BITMAP_BYTES: Final = 4 << 20
@@ -50,10 +49,14 @@ def add_to(app: FastAPI) -> None:
 
 
 if __name__ == "__main__":
-    from app.main import app as served  # what the server below loads by its name
+    from app.main import app as served
 
     add_to(served)
     with listen("127.0.0.1", 0) as listener:
-        server = Server(listener, LogFormat.CONSOLE, Path(sys.argv[1]))
-        server.config.timeout_keep_alive = KEEP_ALIVE_SECONDS
+        port = listener.getsockname()[1]
+        server = Server(
+            lambda: served,
+            report=lambda: write_port(Path(sys.argv[1]), port),
+            keep_alive_seconds=KEEP_ALIVE_SECONDS,
+        )
         server.run(sockets=[listener])

@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from .raw_headers import every
 from .responses import CSV_MEDIA_TYPE, EVENTS_MEDIA_TYPE, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
 
 
@@ -21,7 +20,7 @@ def _qualities(accept: str) -> dict[str, float]:
 
 def _accepts(request: Request, media_type: str) -> bool:
     """Tell whether a type is asked for by name, more than JSON by its own, no less than by `*`."""
-    accept = ", ".join(every(request, b"accept"))
+    accept = ", ".join(request.headers.getlist("accept"))
     if media_type not in accept.lower():
         return False
     qualities = _qualities(accept)

@@ -1,13 +1,9 @@
 """The batch: actions on one machine in order, up to the first refusal."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
-import orjson
-
 from hacdbs_sim.sim.actions import (
-    AccessOutcome,
     AddWorkload,
     AdvanceClock,
     ArmFault,
@@ -20,14 +16,11 @@ from hacdbs_sim.sim.base.units import PAGES_PER_WORD
 
 from ..service.cost_estimate import INLINE_WORK, WORK_PER_ACTION, WORK_PER_GFN, WORK_PER_RANGE
 from ..service.fleet import Vm
-from ..service.page_writes import can_write_each, write_each
 from . import operations as do
 from .codec import MAX_RANGES, BatchAnswerLimitError
-from .plain_accesses import PlainBatch
 from .problems import Site, kvm_document
 from .responses import Answer
 from .schemas import batch as b
-from .schemas.accesses import access_out
 from .schemas.actions import access_of, clear_of
 from .schemas.dirty_log import LogForm
 from .schemas.workloads import WorkloadFields
@@ -37,9 +30,6 @@ MAX_ANSWER_BYTES: Final = 8 << 20
 
 RANGE_BYTES: Final = 16
 RUN_BYTES: Final = 96
-
-WORK_PER_RESULT: Final = 8
-"""To give a write its result, where all are done at once."""
 
 
 def perform(vm: Vm, action: b.BatchAction) -> Answer:  # noqa: PLR0911 - one return an action
@@ -112,48 +102,13 @@ def perform_all(vm: Vm, actions: list[b.BatchAction], path: str) -> Answer:
             _check_answer(answer_bytes)
             answer = perform(vm, action)
         except KvmError as refused:
-            results.append(_refusal(refused, path, index, action.op))
+            site = Site(path, operation_id=action.op, body_pointer=f"/actions/{index}")
+            problem = kvm_document(refused, site)
+            results.append({"status": problem["status"], "body": problem})
             break
         answer_bytes += _weight(answer.body)
         results.append({"status": answer.status, "body": answer.body})
     return Answer({"results": results})
-
-
-def _refusal(refused: KvmError, path: str, index: int, op: str) -> dict[str, Any]:
-    site = Site(path, operation_id=op, body_pointer=f"/actions/{index}")
-    problem = kvm_document(refused, site)
-    return {"status": problem["status"], "body": problem}
-
-
-def perform_plain(vm: Vm, batch: PlainBatch, path: str) -> Answer:
-    """Perform accesses as `perform_all` does, by the shortest way: one takes a few us in all."""
-    outcomes = write_each(vm.runtime, batch.frames) if batch.is_of_page_writes else None
-    if outcomes is not None:
-        return Answer({"results": [_written(outcome) for outcome in outcomes]})
-    results: list[Any] = []
-    perform = vm.runtime.perform
-    for index, action in enumerate(batch.actions()):
-        try:
-            outcome = perform(action)
-        except KvmError as refused:
-            results.append(_refusal(refused, path, index, batch.ops[index]))
-            break
-        results.append(_written(outcome))
-    return Answer({"results": results})
-
-
-@lru_cache(256)
-def _written(outcome: AccessOutcome) -> orjson.Fragment:
-    """Write an access' result, once: accesses of one page come to the same few."""
-    return orjson.Fragment(orjson.dumps({"status": 200, "body": access_out(outcome)}))
-
-
-def work_of_plain(vm: Vm, batch: PlainBatch) -> int:
-    """Estimate the work of a batch of plain accesses."""
-    work = WORK_PER_GFN * len(batch.frames)
-    if batch.is_of_page_writes and can_write_each(vm.runtime, batch.frames):
-        return WORK_PER_ACTION + WORK_PER_RESULT * len(batch.ops) + work
-    return WORK_PER_ACTION * len(batch.ops) + work
 
 
 def work_of_batch(vm: Vm, actions: list[b.BatchAction]) -> int:

@@ -6,18 +6,16 @@ which is no JSON is told from JSON that the schema refuses, and nothing is decod
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from typing import Annotated, Any, Final, TypeVar
 
 import numpy as np
 from fastapi import Depends
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from hacdbs_sim.sim.actions import Bitmap, FaultType, Gfns, PageRanges, PageSet
 
-from ..extensions import exchange_of
 from .chunked_json import bitmap_of, gfns_of, ranges_of
 from .codec import words_from_octets
 from .context import context_of
@@ -28,7 +26,6 @@ from .problems import (
     Refusal,
     error_at,
 )
-from .raw_headers import first, header
 from .responses import JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
 from .schemas.accesses import PagesIn
 from .schemas.base import Request as Schema
@@ -42,9 +39,6 @@ THREAD_BYTES: Final = 1 << 18
 
 UNCOUNTED_BYTES: Final = 1 << 16
 """Bodies longer than this are refused unread where they have too many fields."""
-
-_KEPT_BYTES: Final = 64
-"""Bodies of a clear up to this length are kept once they have been read."""
 
 BATCH_OPS: Final = (
     "guest_write",
@@ -66,9 +60,6 @@ BATCH_OPS: Final = (
 _TAGS: Final = frozenset((*BATCH_OPS, *FaultType, *KINDS))
 """Tags of the unions in bodies; no field is named like one."""
 
-_MEDIA_TYPES: Final = {name.encode(): name for name in (JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE)}
-"""As nearly all callers write them."""
-
 _FAULT: Final[TypeAdapter[FaultIn]] = TypeAdapter(FaultIn)
 _WORKLOAD: Final[TypeAdapter[WorkloadIn]] = TypeAdapter(WorkloadIn)
 
@@ -78,10 +69,7 @@ T = TypeVar("T")
 
 def media_type_of(request: Request, *accepted: str) -> str:
     """Give the body's media type, which must be one of those that the operation reads."""
-    octets = header(request, b"content-type") or b""
-    if (known := _MEDIA_TYPES.get(octets)) in accepted:
-        return known
-    given = str(octets, "latin-1")
+    given = request.headers.get("content-type", "")
     media_type = given.partition(";")[0].strip().lower()
     if media_type not in accepted:
         names = " or ".join(accepted)
@@ -99,42 +87,25 @@ def _bounds(request: Request, max_bytes: int | None = None) -> tuple[int, int | 
     limit = context_of(request).max_body_bytes
     if max_bytes is not None:
         limit = min(limit, max_bytes)
-    told = header(request, b"content-length")
-    if told is None or not (told.isdigit() and len(told) < 20):
+    given = request.headers.get("content-length", "")
+    if not (given.isdigit() and len(given) < 20):
         return limit, None
-    length = int(told)
+    length = int(given)
     if length > limit:
         raise _too_large(limit)
     return limit, length
 
 
-async def receive_chunk(request: Request) -> tuple[bytes, bool]:
-    """Receive the next part of a body; tell whether more is to come."""
-    message = await request.receive()
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect
-    return message.get("body", b""), message.get("more_body", False)
-
-
 async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
     """Read the whole body, up to the limit; a body in chunks is counted as it comes."""
     limit, _ = _bounds(request, max_bytes)
-    exchange = exchange_of(request.scope)
-    if exchange is not None and (body := exchange.take_body()) is not None:
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
     chunks = []
     size = 0
-    more = True
-    while more:
-        chunk, more = await receive_chunk(request)
+    async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
         chunks.append(chunk)
-    if len(chunks) == 1:
-        return chunks[0]
     if size > THREAD_BYTES:  # a copy of 64 MiB takes longer than others may wait
         return await asyncio.to_thread(b"".join, chunks)
     return b"".join(chunks)
@@ -149,19 +120,12 @@ async def read_octets(request: Request) -> bytes | memoryview:
     if length is None or length <= THREAD_BYTES:
         return await read_body(request)
     octets = np.empty(length, np.uint8).data  # which takes no memory before it is written
-    exchange = exchange_of(request.scope)
     size = 0
-    more = True
-    while more:
-        chunk, more = await receive_chunk(request)
+    async for chunk in request.stream():
         if size + len(chunk) > length:
             raise _too_large(length)
-        if len(chunk) == length:  # it came whole, as it does when a retry's key was looked at first
-            return chunk
         octets[size : size + len(chunk)] = chunk
         size += len(chunk)
-        if more and exchange is not None:
-            size += await exchange.fill(octets[size:])
     return octets[:size].toreadonly()
 
 
@@ -238,7 +202,7 @@ def optional_json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
 
     async def read(request: Request) -> M:
         body = await read_body(request, model.max_bytes)
-        if not body and first(request, b"content-type") is None:
+        if not body and "content-type" not in request.headers:
             return model()
         media_type_of(request, JSON_MEDIA_TYPE)
         return await decode(validate, model, body)
@@ -261,21 +225,10 @@ async def read_pages(request: Request) -> PageSet:
 
 
 def _clear_from_json(body: bytes) -> Bitmap | PageRanges:
-    if len(body) <= _KEPT_BYTES:
-        return _kept_clear(body)
     pages: Bitmap | PageRanges | None = None
     if len(body) > THREAD_BYTES:
         pages = ranges_of(body, "page_ranges") or bitmap_of(body)
     return pages or validate(ClearIn, body).to_domain()
-
-
-@lru_cache(1024)
-def _kept_clear(body: bytes) -> Bitmap | PageRanges:
-    """Read a short body, once: harnesses clear the same few windows over and over, of every VM."""
-    pages = validate(ClearIn, body).to_domain()
-    for array in (pages.words,) if isinstance(pages, Bitmap) else (pages.first, pages.count):
-        array.flags.writeable = False  # many calls have it
-    return pages
 
 
 async def read_clear_pages(request: Request) -> Bitmap | PageRanges:

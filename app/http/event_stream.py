@@ -1,7 +1,6 @@
 """Events as text/event-stream (WHATWG HTML, 9.2 Server-sent events)."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 import orjson
@@ -9,7 +8,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
-from ..extensions import exchange_of
 from ..service.events import Event, EventPage, EventReader
 from .responses import EVENTS_MEDIA_TYPE
 from .schemas.events import StaleOut, event_out
@@ -24,12 +22,6 @@ RETRY_MILLISECONDS: Final = 1_000
 
 _HEAD: Final = b"retry: %d\n\n" % RETRY_MILLISECONDS
 _KEEP_ALIVE: Final = b":\n\n"
-
-
-def end_at_stop(scope: Scope, close: Callable[[], None]) -> None:
-    """Have whoever waits closed when the server begins to stop, where it tells."""
-    if (exchange := exchange_of(scope)) is not None:
-        exchange.call_at_stop(close)
 
 
 def _written(event: Event) -> bytes:
@@ -80,7 +72,6 @@ class EventStream(Response):
         """Write events as they come."""
         reader = self._reader
         leaving = asyncio.ensure_future(self._wait_for_leave(receive))
-        end_at_stop(scope, reader.close)
         try:
             await send(
                 {

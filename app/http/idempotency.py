@@ -23,7 +23,6 @@ from .accept import accepts_octets
 from .bodies import THREAD_BYTES, decode, read_body
 from .context import context_of
 from .problems import error_at
-from .raw_headers import every, first
 from .rendering import REFUSALS, refusal_response
 from .validation import invalid_request
 
@@ -34,7 +33,6 @@ KEY_PATTERN: Final = r"^[!-~]{1,255}$"
 _OF_SESSION: Final = frozenset({"vm_id", "migration_id", "comparison_id"})
 """Names in a path that begin with the name of a session."""
 
-_KEY_NAME: Final = IDEMPOTENCY_KEY.lower().encode("ascii")
 _KEY: Final = re.compile(KEY_PATTERN.removesuffix("$") + r"\Z")
 
 
@@ -67,8 +65,7 @@ async def answer_once(
     """Serve a POST that has a key: the first time for good, later as the first time."""
     key = _key_of(request)
     body = await read_body(request)
-    # The server has nothing more of the body, so its way to it is not there either
-    request = Request({**request.scope, "extensions": {}}, _receiving(body))
+    request = Request(request.scope, _receiving(body))
     fleet = context_of(request).fleet
     fingerprint = await _fingerprint(request, body)
     scope = await _scope_of(request, body, fleet)
@@ -89,11 +86,11 @@ async def answer_once(
 
 def has_key(request: Request) -> bool:
     """Tell whether a request has a key."""
-    return first(request, _KEY_NAME) is not None
+    return IDEMPOTENCY_KEY in request.headers
 
 
 def _key_of(request: Request) -> str:
-    given = every(request, _KEY_NAME)
+    given = request.headers.getlist(IDEMPOTENCY_KEY)
     if len(given) > 1:
         detail = "a request has one key"
         raise invalid_request(
@@ -137,7 +134,7 @@ async def _fingerprint(request: Request, body: bytes) -> bytes:
     head = (
         request.scope["path"],
         request.scope["query_string"].decode("latin-1"),
-        first(request, b"content-type") or "",
+        request.headers.get("content-type", ""),
         accepts_octets(request),  # not the header's text: it is the answer's form that counts
     )
     digest = hashlib.sha256(orjson.dumps(head))

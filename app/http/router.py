@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .rendering import REFUSALS, refusal_response
-from .responses import send_response
 from .routing import Handler, StrictRoute
 
 _OPENING: Final = "{"
@@ -40,7 +39,7 @@ class _Step:
         return self.parameter
 
 
-class Dispatch:
+class PathRouter:
     """Serves routes of ours, and leaves other requests to an application.
 
     Args:
@@ -95,4 +94,4 @@ class Dispatch:
             response = await handle(request)
         except REFUSALS as refused:
             response = refusal_response(request, refused)
-        await send_response(response, scope, receive, send)
+        await response(scope, receive, send)

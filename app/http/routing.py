@@ -9,17 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import override
 
-from .bodies import receive_chunk
 from .idempotency import answer_once, has_key
-from .parameters import Solver
+from .parameters import ParameterPlan
 from .problems import error_at
 from .rendering import takes_body
 from .responses import PROBLEM_MEDIA_TYPE, JsonResponse
 from .validation import invalid_request
-
-_NO_BODY: Final = (b"content-length", b"0")
-_BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
-"""A request without either has no body (RFC 9112, 6.3)."""
 
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {
@@ -30,17 +25,14 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def _announces_body(request: Request) -> bool:
-    for header in request.scope["headers"]:
-        if header[0] in _BODY_HEADERS and header != _NO_BODY:
-            return True
-    return False
+    # A request without either header has no body (RFC 9112, 6.3)
+    headers = request.headers
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 async def refuse_body(request: Request) -> None:
     """Refuse a body where the operation reads none: it would be acted on as if it had been read."""
-    more = True
-    while more:
-        chunk, more = await receive_chunk(request)
+    async for chunk in request.stream():
         if chunk:
             error = error_at("body", "", "the operation takes no body", bound=0)
             raise invalid_request((error,))
@@ -72,10 +64,10 @@ class StrictRoute(APIRoute):
 
     @override
     def get_route_handler(self) -> Handler:
-        solver = Solver(self.dependant)
+        plan = ParameterPlan(self.dependant)
         methods = self.methods or ()
         reads_body = takes_body(self) or "GET" in methods
-        handle: Handler = solver if reads_body else _bodiless(solver)
+        handle: Handler = plan if reads_body else _bodiless(plan)
         return _answering_once(handle) if "POST" in methods else handle
 
 

@@ -6,17 +6,12 @@ still would take all file descriptors.
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import ClassVar, Final
 
 import httptools
 from typing_extensions import override
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-
-from ..extensions import EXCHANGE
-from .exchange import Exchange
-from .filling import BodyReader
 
 MAX_HEAD_BYTES: Final = 64 << 10
 """Request line and headers."""
@@ -47,7 +42,6 @@ class BoundedHttp(HttpToolsProtocol):
     """At the so many-th look in a row that finds a head unfinished, or nothing moved, it ends."""
 
     _running: RequestResponseCycle | None = None
-    at_stop: Callable[[], None] | None = None
     _timer: asyncio.TimerHandle
     _is_in_head = True
     _head_read_bytes = 0
@@ -113,34 +107,9 @@ class BoundedHttp(HttpToolsProtocol):
         if b"close" in tokens.lower():
             lines.append(b"connection: close")
         first = method + b" " + self.url + b" HTTP/" + version
-        self._renew_parser()
-        self.data_received(b"\r\n".join([first, *lines, b"", rest]))
-
-    def _renew_parser(self) -> None:
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-
-    def fill(self, place: memoryview) -> BodyReader:
-        """Read the rest of the body that the parser is in past it; the place is as long as that."""
-        reader = BodyReader(self, place)
-        self._read_by(reader)
-        return reader
-
-    def moved(self, size: int) -> None:
-        """Note that something came."""
-        self._moved_bytes += size
-
-    def end_body(self) -> None:
-        """Go on with the next head, which the parser that was passed by does not expect yet."""
-        self._renew_parser()
-        self._read_by(self)
-        super().on_message_complete()
-
-    def _read_by(self, protocol: asyncio.BaseProtocol) -> None:
-        # How a transport reads is settled when it begins to
-        self.flow.pause_reading()
-        self.transport.set_protocol(protocol)
-        self.flow.resume_reading()
+        self.data_received(b"\r\n".join([first, *lines, b"", rest]))
 
     @override
     def on_message_begin(self) -> None:
@@ -184,17 +153,7 @@ class BoundedHttp(HttpToolsProtocol):
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        self.at_stop = None
-        exchange = Exchange(self, cycle)
-        cycle.scope["extensions"] = {EXCHANGE: exchange}  # type: ignore[dict-item]
         super()._start_asgi_task(cycle, app)
-
-    @override
-    def shutdown(self) -> None:
-        """Begin to stop: end an answer that would not end by itself."""
-        super().shutdown()
-        if self.at_stop is not None:
-            self.at_stop()
 
     @override
     def send_400_response(self, msg: str) -> None:

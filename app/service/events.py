@@ -99,6 +99,7 @@ class EventLog:
         self._last = 0
         self._lock = Lock()
         self._readers: set[EventReader] = set()
+        self._is_stopping = False
         self.counts: Counter[str] = Counter(dict.fromkeys(EventType, 0))
 
     @property
@@ -165,7 +166,9 @@ class EventLog:
         reader = EventReader(self, after, wanted, self._forget)
         with self._lock:
             self._readers.add(reader)
-        if after != self._last:
+        if self._is_stopping:
+            reader.close()
+        elif after != self._last:
             reader.wake()
         return reader
 
@@ -173,8 +176,13 @@ class EventLog:
         with self._lock:
             self._readers.discard(reader)
 
-    def end_readers(self) -> None:
-        """End all readers: the service stops."""
+    def begin(self) -> None:
+        """Let readers wait: the service starts."""
+        self._is_stopping = False
+
+    def begin_stop(self) -> None:
+        """End all readers, those opened from now on included."""
+        self._is_stopping = True
         for reader in tuple(self._readers):
             reader.close()
 

@@ -119,6 +119,16 @@ class Fleet:
         """Value of how many VMs live, over all sessions."""
         return len(self._vms)
 
+    def begin(self) -> None:
+        """Let callers wait for events and for runs: the service starts."""
+        self.events.begin()
+        self.migrations.begin()
+
+    def begin_stop(self) -> None:
+        """End every wait for events and for runs, those to come included."""
+        self.events.begin_stop()
+        self.migrations.begin_stop()
+
     def sessions(self) -> list[Session]:
         """List the sessions, by id."""
         return [self._sessions[session_id] for session_id in sorted(self._sessions)]

@@ -126,6 +126,7 @@ class Migrations:
             MAX_KEPT_COMPARISONS_PER_SESSION, MAX_KEPT_COMPARISONS
         )
         self._running: set[Run] = set()
+        self._is_stopping = False
 
     def start(
         self,
@@ -229,6 +230,16 @@ class Migrations:
         self._migrations.forget(session_id)
         self._comparisons.forget(session_id)
 
+    def begin(self) -> None:
+        """Let callers wait for runs: the service starts."""
+        self._is_stopping = False
+
+    def begin_stop(self) -> None:
+        """End every wait for a run, those to come included; the runs go on until `stop`."""
+        self._is_stopping = True
+        for run in self._running:
+            run.end_waits()
+
     async def stop(self) -> None:
         """End all that runs, for the service stops."""
         for run in [each for each in self._running if not each.is_over]:
@@ -236,6 +247,8 @@ class Migrations:
 
     def _go(self, run: Run) -> None:
         self._running.add(run)
+        if self._is_stopping:
+            run.end_waits()
         run.start()
 
     def _tell(self, session_id: str, vm_id: str, migration_id: str, report: Report) -> None:

@@ -9,11 +9,10 @@ from collections.abc import Generator
 from typing import Final
 
 import pytest
-import uvicorn
 
 from app.main import create_app
 from app.server.protocol import BoundedHttp
-from app.server.runner import listen
+from app.server.runner import Server, listen
 from app.settings import LogLevel, Settings
 from tests.fuzz.attacks import GET, HOST, POST
 from tests.fuzz.wire import PATIENCE_SECONDS, Connection, NoAnswerError
@@ -27,15 +26,13 @@ class QuickLooks(BoundedHttp):
 
 
 @pytest.fixture(scope="module")
-def server() -> uvicorn.Server:
+def server() -> Server:
     app = create_app(Settings(log_level=LogLevel.ERROR))
-    return uvicorn.Server(
-        uvicorn.Config(app, http=QuickLooks, log_config=None, ws="none", access_log=False)
-    )
+    return Server(lambda: app, http=QuickLooks)
 
 
 @pytest.fixture(scope="module")
-def port(server: uvicorn.Server) -> Generator[int]:
+def port(server: Server) -> Generator[int]:
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -106,7 +103,7 @@ def test_a_stop_in_a_body_that_was_refused_already_is_closed(port: int) -> None:
         assert closes(connection)
 
 
-def test_answers_that_nobody_takes_are_thrown_away(port: int, server: uvicorn.Server) -> None:
+def test_answers_that_nobody_takes_are_thrown_away(port: int, server: Server) -> None:
     with Connection(port) as connection:
         connection.send(LARGE)
         assert connection.read().status == 200

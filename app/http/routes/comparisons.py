@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import Depends, Path, Query
-from starlette.requests import Request
 from starlette.responses import Response
 
 from hacdbs_sim.sim.base.errors import KvmError
@@ -15,7 +14,7 @@ from ...service.migration_tasks import MigrationTask
 from ...service.migrations import Comparison
 from ..bodies import json_body
 from ..deps import FleetDep, PageDep
-from ..long_poll import WaitSeconds, open_waiter
+from ..long_poll import WaitSeconds
 from ..openapi import json_request
 from ..paging import SessionQuery, session_key, session_or_all
 from ..responses import Answer, JsonResponse
@@ -121,7 +120,6 @@ async def list_comparisons(
     "/v1/comparisons/{comparison_id}", operation_id="get_comparison", response_model=ComparisonOut
 )
 async def get_comparison(
-    request: Request,
     fleet: FleetDep,
     comparison_id: ComparisonPath,
     wait_for: WaitForEnd = "",
@@ -131,7 +129,7 @@ async def get_comparison(
     comparison = fleet.migrations.comparison(comparison_id)
     if wait_for and wait_seconds:
         run = comparison.run
-        await run.wait(lambda: run.is_over, wait_seconds, open_waiter(request))
+        await run.wait(lambda: run.is_over, wait_seconds)
     return JsonResponse(comparison_out(comparison))
 
 

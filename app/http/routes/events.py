@@ -12,10 +12,9 @@ from starlette.responses import Response
 
 from ..accept import AcceptsEvents
 from ..deps import FleetDep, OptionalCountQuery
-from ..event_stream import EventStream, end_at_stop, first_page
+from ..event_stream import EventStream, first_page
 from ..paging import DEFAULT_LIMIT, MAX_LIMIT, Limit
 from ..problems import error_at
-from ..raw_headers import every
 from ..responses import EVENTS_MEDIA_TYPE, JsonResponse
 from ..routing import resource_router
 from ..schemas.events import (
@@ -45,7 +44,7 @@ WaitSeconds = Annotated[
 
 def read_last_event_id(request: Request) -> int | None:
     """Read which event a reader of the stream has seen last."""
-    given = every(request, LAST_EVENT_ID.lower().encode("ascii"))
+    given = request.headers.getlist(LAST_EVENT_ID)
     if not given:
         return None
     if len(given) > 1 or _EVENT_ID.match(given[0]) is None:
@@ -62,7 +61,6 @@ LastEventId = Annotated[int | None, Depends(read_last_event_id)]
     "/v1/events", operation_id="list_events", response_model=EventsOut, responses=_WITH_STREAM
 )
 async def list_events(
-    request: Request,
     fleet: FleetDep,
     *,
     as_stream: AcceptsEvents,
@@ -84,6 +82,5 @@ async def list_events(
     page = log.after(start, wanted, min(limit, MAX_LIMIT))
     if wait_seconds and not (page.events or page.stale):
         reader = log.open_reader(page.next_after, wanted)
-        end_at_stop(request.scope, reader.close)
         page = await first_page(reader, min(limit, MAX_LIMIT), wait_seconds)
     return JsonResponse(events_out(page))

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Path, Query
-from starlette.requests import Request
 from starlette.responses import Response
 
 from hacdbs_sim.vmm import MigrationStatus
@@ -14,7 +13,7 @@ from ...service.migrations import Migration
 from ..accept import AcceptsCsv
 from ..bodies import json_body
 from ..deps import FleetDep, PageDep
-from ..long_poll import WaitSeconds, open_waiter
+from ..long_poll import WaitSeconds
 from ..openapi import json_request
 from ..paging import SessionQuery, session_key, session_or_all
 from ..responses import CSV_MEDIA_TYPE, Answer, JsonResponse
@@ -106,7 +105,6 @@ async def list_migrations(
     "/v1/migrations/{migration_id}", operation_id="get_migration", response_model=MigrationOut
 )
 async def get_migration(
-    request: Request,
     fleet: FleetDep,
     migration_id: MigrationPath,
     wait_for: WaitFor = "",
@@ -115,9 +113,7 @@ async def get_migration(
     """Show a migration and its report, at once or once it has come so far."""
     migration = fleet.migrations.migration(migration_id)
     if wait_seconds and not _has_reached(migration, wait_for):
-        await migration.run.wait(
-            lambda: _has_reached(migration, wait_for), wait_seconds, open_waiter(request)
-        )
+        await migration.run.wait(lambda: _has_reached(migration, wait_for), wait_seconds)
     return JsonResponse(migration_out(migration))
 
 

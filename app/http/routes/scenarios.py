@@ -4,7 +4,6 @@ import asyncio
 from typing import Annotated
 
 from fastapi import Depends
-from starlette.requests import Request
 from starlette.responses import Response
 
 from ...service.fleet import Fleet
@@ -12,7 +11,7 @@ from ...service.scenarios import StandingScenario
 from ..bodies import THREAD_BYTES
 from ..builtin_scenarios import builtin, find_builtin
 from ..deps import FleetDep, PageDep, ScenarioPath, SessionPath
-from ..long_poll import WaitSeconds, open_waiter
+from ..long_poll import WaitSeconds
 from ..openapi import json_request
 from ..responses import Answer, JsonResponse
 from ..routing import resource_router
@@ -66,13 +65,13 @@ async def put_scenario(
     "/v1/sessions/{session_id}/scenario", operation_id="get_scenario", response_model=ScenarioOut
 )
 async def get_scenario(
-    request: Request, fleet: FleetDep, session_id: SessionPath, wait_seconds: WaitSeconds = 0
+    fleet: FleetDep, session_id: SessionPath, wait_seconds: WaitSeconds = 0
 ) -> Response:
     """Show the scenario that stands in the session, and what came of it; or wait for its end."""
     standing = standing_in(fleet, session_id)
     if wait_seconds and (migration := standing.migration) is not None:
         run = migration.run
-        await run.wait(lambda: run.is_over, wait_seconds, open_waiter(request))
+        await run.wait(lambda: run.is_over, wait_seconds)
     return await _show(session_id, standing)
 
 

@@ -2,9 +2,9 @@
 
 `Machine.perform` is the only way to change a machine; everything else here is a look, without side
 effect. A machine has no thread, clock or lock: one caller at a time performs actions, but arming
-and disarming faults, and every look but `peek_dirty_log`, `stage2`, `heat` and `look_at_pages`, may
-come in between, because a call in flight read the fault board when it began and slots are replaced,
-never half changed.
+and disarming faults, and every look but `peek_dirty_log`, `stage2` and `heat`, may come in
+between, because a call in flight read the fault board when it began and slots are replaced, never
+half changed.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ from hacdbs_sim.sim.base.errors import (
 from hacdbs_sim.sim.base.units import (
     entries_per_array,
 )
-from hacdbs_sim.sim.base.words import Words, words_for
+from hacdbs_sim.sim.base.words import words_for
 from hacdbs_sim.sim.guest.versions import Versions
 from hacdbs_sim.sim.kvm.memslots import MemslotChange, Memslots, RegionPlan
 from hacdbs_sim.sim.kvm.region import (
@@ -41,7 +41,6 @@ from hacdbs_sim.sim.machine.dirty_log_calls import DirtyLogCalls, copied
 from hacdbs_sim.sim.machine.guest_side import GuestSide
 from hacdbs_sim.sim.machine.heat import Heat, look_at_heat
 from hacdbs_sim.sim.machine.host_cpus import HostCpus
-from hacdbs_sim.sim.machine.page_look import PageSights, look_at_pages, slot_of_pages_apart
 from hacdbs_sim.sim.machine.stage2_look import look_at_stage2
 
 
@@ -299,14 +298,6 @@ class Machine:
                 value=gfn,
             )
         return look_at_stage2(self._slots, gfn, min(gfn + count, self._end_gfn), limit)
-
-    def takes_pages_apart(self, gfns: Words) -> bool:
-        """Tell whether a write to each of some frames does nothing to the others; see `page_look`."""
-        return slot_of_pages_apart(self._slots, gfns) is not None
-
-    def look_at_pages(self, gfns: Words) -> PageSights | None:
-        """Look at frames as the next write to each will find them; None if not taken apart."""
-        return look_at_pages(self._slots, gfns)
 
     def heat(self, slot: int, bins: int) -> Heat:
         """Look at a slot as at most so many bins of pages, 1..`MAX_BINS`.
