@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 from fastapi.dependencies.models import Dependant
 from pydantic import TypeAdapter, ValidationError
@@ -112,9 +113,9 @@ def query_names(call: _Call) -> frozenset[str]:
 
 def read_query(request: Request, known: frozenset[str]) -> Mapping[str, str]:
     """Read the query, in which each known parameter stands once at most, and no other."""
-    if not request.scope["query_string"]:
+    if not (octets := request.scope["query_string"]):
         return {}
-    given = request.query_params.multi_items()
+    given = parse_qsl(octets.decode("latin-1"), keep_blank_values=True)
     query = dict(given)
     if known.issuperset(query) and len(query) == len(given):
         return query
