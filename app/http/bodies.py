@@ -112,14 +112,14 @@ async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
 
 
 async def read_octets(request: Request) -> bytes | memoryview:
-    """Read a whole body of octets. If its length is given, each chunk goes to its place at once.
+    """Read a whole body of octets; with a Content-Length each chunk is copied to its place at once.
 
-    So there is nothing to be joined in the end, and no thread to wait for.
+    Joined at the end, in a thread, a body of 4 MiB takes half as long again (`http-bitmap-in`).
     """
     _, length = _bounds(request)
     if length is None or length <= THREAD_BYTES:
         return await read_body(request)
-    octets = np.empty(length, np.uint8).data  # which takes no memory before it is written
+    octets = np.empty(length, np.uint8).data  # pages are allocated as they are written
     size = 0
     async for chunk in request.stream():
         if size + len(chunk) > length:
