@@ -22,7 +22,7 @@ _SAME_BYTES: Final = "the same bytes, empty endpoint"
 
 
 def _one_percent() -> tuple[bytes, bytes]:
-    """Give a bitmap with 1 % random pages, and their gfns."""
+    """Return a bitmap with 1 % random pages, and their gfns."""
     words = random_pages(_PAGES, _PAGES // 100)
     gfns = np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little"))
     return words.tobytes(), gfns.astype("<u8").tobytes()
@@ -73,7 +73,7 @@ def _batch(service: Service, effort: Effort, goal: Goal) -> Figures:
 
 
 def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
-    """Give the rows of large bodies and of the batch."""
+    """Return the rows of large bodies and of the batch."""
     yield Row(
         "http-bitmap-out",
         "4 MiB bitmap out: get as octets, 128 GiB",

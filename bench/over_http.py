@@ -51,7 +51,7 @@ class Requests:
     plain: bytes
 
     def side(self, crowd: Crowd) -> Side:
-        """Give the requests as a side."""
+        """Return the requests as a side."""
         restore = (lambda: crowd.serve(self.restoring)) if self.restoring else nothing
         return waiting(lambda: crowd.serve(self.measured), restore)
 
@@ -143,7 +143,7 @@ def _create_delete(service: Service, effort: Effort, goal: Goal) -> Figures:
 
 
 def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
-    """Give the rows of small requests."""
+    """Return the rows of small requests."""
     many = f"{CONNECTIONS} connections"
     yield Row(
         "http-get",

@@ -75,7 +75,7 @@ def _arm_or_disarm(vm: Vm, action: b.AddFault | b.DeleteFault) -> Answer:
 
 
 def _weight(body: Mapping[str, Any] | None) -> int:
-    """Estimate the bytes of an answer's pages and trace; the rest of it is small."""
+    """Estimate the bytes of a result's pages and trace; the rest is small."""
     if body is None or "accelerator" not in body:  # what else there is has neither
         return 0
     trace = (body["accelerator"] or {}).get("trace", ())

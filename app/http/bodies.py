@@ -1,7 +1,7 @@
 """Reading request bodies: media type, size, JSON, schema, in this order.
 
-Bodies are read raw and validated by the schema in one pass (jiter inside pydantic), so that text
-which is no JSON is told from JSON that the schema refuses, and nothing is decoded twice.
+Bodies are read raw and validated by the schema in one pass (jiter inside pydantic): nothing is decoded
+twice, and malformed JSON is distinguished from JSON that the schema refuses.
 """
 
 import asyncio
@@ -68,22 +68,22 @@ T = TypeVar("T")
 
 
 def media_type_of(request: Request, *accepted: str) -> str:
-    """Give the body's media type, which must be one of those that the operation reads."""
+    """Return the media type of the body, which must be one that the operation reads."""
     given = request.headers.get("content-type", "")
     media_type = given.partition(";")[0].strip().lower()
     if media_type not in accepted:
         names = " or ".join(accepted)
-        told = f"not {given[:64]!r}" if given else "and it is missing"
+        found = f"not {given[:64]!r}" if given else "and it is missing"
         raise Refusal(
             UNSUPPORTED_MEDIA_TYPE,
-            f"Content-Type must be {names}, {told}",
+            f"Content-Type must be {names}, {found}",
             headers={"Accept-Post": ", ".join(accepted)},
         )
     return media_type
 
 
 def _bounds(request: Request, max_bytes: int | None = None) -> tuple[int, int | None]:
-    """Give the longest body that is taken, and the length that the request gives, if it does."""
+    """Return the limit of a body, and its Content-Length, None without one."""
     limit = context_of(request).max_body_bytes
     if max_bytes is not None:
         limit = min(limit, max_bytes)
@@ -106,7 +106,7 @@ async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
         if size > limit:
             raise _too_large(limit)
         chunks.append(chunk)
-    if size > THREAD_BYTES:  # a copy of 64 MiB takes longer than others may wait
+    if size > THREAD_BYTES:  # a copy of 64 MiB takes longer than other requests may wait
         return await asyncio.to_thread(b"".join, chunks)
     return b"".join(chunks)
 
@@ -150,7 +150,7 @@ def _validated(schema: Callable[[bytes], T], body: bytes, max_colons: int) -> T:
     try:
         return schema(body)
     except ValidationError as refused:
-        # No schema lets NaN through, but pydantic reads it; it is no JSON, so say so instead.
+        # No schema lets NaN through, but pydantic reads it: report it as malformed JSON
         try:
             from_json(body, allow_inf_nan=False)
         except ValueError as malformed:

@@ -26,13 +26,13 @@ _ANY: Final = "*"
 
 
 def vm_etag(vm: Vm) -> str:
-    """Give the entity tag of a VM's settings: capabilities and memslots."""
+    """Return the entity tag of a VM's settings: capabilities and memslots."""
     capabilities, memslots = vm.runtime.machine.generation
     return f'"{capabilities}.{memslots}"'
 
 
 def memslot_etag(vm: Vm, slot: int) -> str | None:
-    """Give the entity tag of a slot's settings; None if it is absent."""
+    """Return the entity tag of a slot's settings; None if it is absent."""
     generation = vm.runtime.machine.memslot_generation(slot)
     return None if generation is None else f'"{generation}"'
 
@@ -91,9 +91,9 @@ def _matches(tags: frozenset[str] | set[str], etag: str | None) -> bool:
 
 def _refuse(name: str, why: str, wanted: frozenset[str], etag: str | None) -> NoReturn:
     shown = ", ".join(sorted(wanted))
-    told = "nothing is there" if etag is None else f"the ETag is {etag}: {why}"
+    found = "nothing is there" if etag is None else f"the ETag is {etag}: {why}"
     raise Refusal(
         PRECONDITION_FAILED,
-        f"{name} does not hold: {told}",
-        (error_at("header", name, told, bound=etag, value=shown),),
+        f"{name} does not hold: {found}",
+        (error_at("header", name, found, bound=etag, value=shown),),
     )

@@ -19,12 +19,12 @@ REFUSALS: Final = (KvmError, SetupRefusedError, Refusal)
 
 
 def takes_body(route: object) -> bool:
-    """Tell whether a route reads a body."""
+    """Return whether a route reads a body."""
     return "requestBody" in (getattr(route, "openapi_extra", None) or {})
 
 
 def site_of(request: Request) -> Site:
-    """Tell where in the API a request is."""
+    """Return where in the API a request is."""
     scope = request.scope
     return Site(
         path=scope["path"],
