@@ -1,14 +1,15 @@
 """The service as `hacdbs-sim serve` runs it, with empty endpoints added: run as a program, `PORT_FILE`.
 
-The empty ones are plain FastAPI, found before every other route, and answer a response made by hand: no
-endpoint of FastAPI does less.
+The empty ones are plain FastAPI, found before every other route: they read their parameters and return a
+response made by hand. No endpoint of FastAPI with these parameters does less.
 """
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Query
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,6 +28,26 @@ router = APIRouter()
 @router.get("/empty/{name}")
 async def empty(name: str) -> Response:  # noqa: ARG001 - one path parameter, which is all it has
     """Do nothing."""
+    return Response(b"{}", media_type="application/json")
+
+
+class Ranges(BaseModel):
+    """The body of a clear by ranges."""
+
+    page_ranges: list[tuple[int, int]]
+
+
+@router.post("/empty/{vm_id}/memslots/{slot}/dirty-log/get")
+async def empty_get(vm_id: str, slot: int, form: Annotated[str, Query(alias="format")]) -> Response:
+    """Read the parameters of a get, and do nothing."""
+    del vm_id, slot, form
+    return Response(b"{}", media_type="application/json")
+
+
+@router.post("/empty/{vm_id}/memslots/{slot}/dirty-log/clear")
+async def empty_clear(vm_id: str, slot: int, pages: Ranges) -> Response:
+    """Read the parameters and the body of a clear, and do nothing."""
+    del vm_id, slot, pages
     return Response(b"{}", media_type="application/json")
 
 

@@ -50,7 +50,7 @@ class _New(_NewVm):
     vm: _NewVm | None = None
 
     def session_in(self, fleet: Fleet) -> str:
-        """Give the session.
+        """Return the session.
 
         Raises:
             NoSuchSessionError: there is no such session.
@@ -86,7 +86,7 @@ async def answer_once(
 
 
 def has_key(request: Request) -> bool:
-    """Tell whether a request has a key."""
+    """Return whether a request has a key."""
     return IDEMPOTENCY_KEY in request.headers
 
 
@@ -106,7 +106,7 @@ def _key_of(request: Request) -> str:
 
 
 def _receiving(body: bytes) -> Receive:
-    """Hand a body that was read once to whoever reads it next."""
+    """Make a `receive` that returns a body which was read before."""
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -115,7 +115,7 @@ def _receiving(body: bytes) -> Receive:
 
 
 async def _scope_of(request: Request, body: bytes, fleet: Fleet) -> str | None:
-    """Name where a request's key is known; nowhere if what it names is not there."""
+    """Return the scope of a request's key; None if what the request names does not exist."""
     named = request.path_params
     try:
         for name in _OF_SESSION & named.keys():

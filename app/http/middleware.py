@@ -45,9 +45,9 @@ class ServiceMiddleware:
     Args:
         app: What to guard.
         metrics: Where requests are counted.
-        logger: Where each request leaves a line.
+        logger: Logs each request.
         allowed_hosts: Names that the Host header may hold, lowercase; `*` allows all.
-        token: What callers must carry, if anything.
+        token: The bearer token that clients must send; None: none.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ServiceMiddleware:
     ) -> None:
         self._app = app
         self._metrics = metrics
-        # Bound once: the lazy logger that structlog makes is looked into at each use.
+        # Bound once: structlog's lazy logger is assembled again at each use
         self._logger = logger.bind()
         self._logs_requests = self._logger.is_enabled_for(logging.INFO)
         # An id must be unique, not hard to guess.

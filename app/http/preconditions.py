@@ -95,9 +95,9 @@ def _matches(tags: frozenset[str] | set[str], etag: str | None) -> bool:
 
 def _refuse(name: str, why: str, wanted: frozenset[str], etag: str | None) -> NoReturn:
     shown = ", ".join(sorted(wanted))
-    told = "nothing is there" if etag is None else f"the ETag is {etag}: {why}"
+    found = "nothing is there" if etag is None else f"the ETag is {etag}: {why}"
     raise Refusal(
         PRECONDITION_FAILED,
-        f"{name} does not hold: {told}",
-        (error_at("header", name, told, bound=etag, value=shown),),
+        f"{name} does not hold: {found}",
+        (error_at("header", name, found, bound=etag, value=shown),),
     )

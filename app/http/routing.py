@@ -1,4 +1,8 @@
-"""Routes that solve their own parameters, and their routers."""
+"""The class of our routes, and of their routers.
+
+What our routes give up beside what `parameters.py` says: FastAPI does not validate what they return, and
+`response_model` documents it only. They return a response as it is sent.
+"""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeAlias
@@ -31,7 +35,7 @@ def _announces_body(request: Request) -> bool:
 
 
 async def refuse_body(request: Request) -> None:
-    """Refuse a body where the operation reads none: it would be acted on as if it had been read."""
+    """Refuse a body where the operation reads none: a caller would believe it was read."""
     async for chunk in request.stream():
         if chunk:
             error = error_at("body", "", "the operation takes no body", bound=0)
@@ -60,7 +64,7 @@ def _answering_once(handle: Handler) -> Handler:
 
 
 class StrictRoute(APIRoute):
-    """A route that refuses unknown and repeated parameters and returns a response as it is.
+    """A route with a parameter plan, which refuses a body where it reads none.
 
     FastAPI is not given the outcome, of which the wire has the schema (`openapi.py`).
 

@@ -1,4 +1,4 @@
-"""How long a connection may stand still: with looks in quick succession, so that a test can wait.
+"""How long a connection may stand still: with checks in quick succession, so that a test can wait.
 
 The service is a real one in this process, for only its clock's pace differs from `serve`.
 """
@@ -17,18 +17,18 @@ from app.settings import LogLevel, Settings
 from tests.fuzz.attacks import GET, HOST, POST
 from tests.fuzz.wire import PATIENCE_SECONDS, Connection, NoAnswerError
 
-LOOK_SECONDS: Final = 0.05
+CHECK_SECONDS: Final = 0.05
 LARGE: Final = b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
-class QuickLooks(BoundedHttp):
-    look_seconds = LOOK_SECONDS
+class QuickChecks(BoundedHttp):
+    check_seconds = CHECK_SECONDS
 
 
 @pytest.fixture(scope="module")
 def server() -> Server:
     app = create_app(Settings(log_level=LogLevel.ERROR))
-    return Server(lambda: app, http=QuickLooks)
+    return Server(lambda: app, http=QuickChecks)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_a_head_that_drips_is_refused_however_steadily(port: int) -> None:
                 connection.send(b"drip")
             except ConnectionError:
                 break
-            time.sleep(LOOK_SECONDS / 2)
+            time.sleep(CHECK_SECONDS / 2)
 
         assert connection.read().status == 408
 
@@ -87,7 +87,7 @@ def test_a_body_that_goes_on_is_waited_for(port: int) -> None:
         connection.send(POST + b"Content-Length: %d\r\n\r\n" % length)
         for _ in range(length // 512 - 1):
             connection.send(b" " * 512)
-            time.sleep(LOOK_SECONDS / 4)
+            time.sleep(CHECK_SECONDS / 4)
         connection.send(b" " * 510 + b"{}")
 
         assert connection.read().status == 201
@@ -111,7 +111,7 @@ def test_answers_that_nobody_takes_are_thrown_away(port: int, server: Server) ->
             connection.send(LARGE)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while server.server_state.connections and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(CHECK_SECONDS)
 
         taken = 0
         while not closes(connection):
@@ -124,7 +124,7 @@ def test_answers_that_are_taken_slowly_all_come(port: int) -> None:
         connection.send(LARGE * 150)
         for _ in range(150):
             # No slower: the kernels on the way hold megabytes, and let go of them in lumps.
-            time.sleep(LOOK_SECONDS / 10)
+            time.sleep(CHECK_SECONDS / 10)
             assert connection.read().status == 200
 
 
@@ -132,7 +132,7 @@ def test_an_idle_connection_is_left_to_the_servers_own_clock(port: int) -> None:
     with Connection(port) as connection:
         connection.send(GET)
         assert connection.read().status == 200
-        time.sleep(LOOK_SECONDS * 8)
+        time.sleep(CHECK_SECONDS * 8)
         connection.send(GET)
 
         assert connection.read().status == 200

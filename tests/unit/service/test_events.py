@@ -155,12 +155,22 @@ async def test_all_readers_end_when_the_service_stops() -> None:
     reader = log.open_reader(0, ALL_EVENTS)
     waiting = asyncio.ensure_future(reader.wait(5))
 
-    log.end_readers()
+    log.begin_stop()
 
     assert await waiting
     assert reader.is_closed
     assert log.reader_count == 0
     log.emit(EventType.VM_CREATED, session_id="s")  # which wakes nobody
+    assert log.open_reader(0, ALL_EVENTS).is_closed
+
+
+async def test_a_service_that_starts_again_has_readers_again() -> None:
+    log = EventLog()
+    log.begin_stop()
+
+    log.begin()
+
+    assert not log.open_reader(0, ALL_EVENTS).is_closed
 
 
 SPEC = VmSpec(
