@@ -1,4 +1,4 @@
-"""The command line: `hacdbs-sim`. docs/cli.md shows each command."""
+"""The root of the commands. Only `hacdbs_sim.cli.main` imports it: it needs the extra `cli`."""
 
 import typer
 
@@ -16,8 +16,3 @@ cli = typer.Typer(
 )
 for command in (serve, healthcheck, demo):
     cli.command()(command)
-
-
-def main() -> None:
-    """Run the command that the arguments name."""
-    cli(prog_name="hacdbs-sim")

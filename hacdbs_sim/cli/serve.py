@@ -38,6 +38,7 @@ def serve(
         "log_level": log_level,
         "scenario": scenario,
     }
-    status = runner.serve(given, port_file)
+    with launcher.requiring("server"):  # it imports the application late
+        status = runner.serve(given, port_file)
     if status:
         raise typer.Exit(status)

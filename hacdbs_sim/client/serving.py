@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import uvicorn
-
 from hacdbs_sim import launcher
 from hacdbs_sim.client.blocking import Client
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS
@@ -58,6 +56,9 @@ def serve_in_thread(**settings: Any) -> Generator[Service]:  # noqa: ANN401 - ea
     Args:
         settings: The service's settings, as `max_vms=5`; else those of the environment.
     """
+    with launcher.requiring("server"):
+        import uvicorn  # noqa: PLC0415 - the client works without it
+
     application = load_application({**_LOOPBACK, **settings})
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     server = uvicorn.Server(
