@@ -143,12 +143,3 @@ def test_the_app_of_another_project_is_not_taken_for_ours(tmp_path: Path) -> Non
     assert ended.returncode == ExitCode.USAGE
     assert ended.stderr.startswith(f"the application of hacdbs-sim must lie in {ROOT / 'app'}, but")
     assert ended.stderr.count("\n") == 1
-
-
-def test_the_command_of_an_environment_from_before_the_move_says_so() -> None:
-    # As pip wrote it for the entry point that there was
-    ended = python_without((), "from app.cli import main; sys.exit(main())")
-
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("hacdbs-sim: this environment was made by an older commit;")
-    assert ended.stderr.count("\n") == 1
