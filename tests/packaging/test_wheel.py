@@ -164,6 +164,17 @@ def test_a_command_names_the_extra_that_it_needs(
     assert ended.stderr == needs(extra) + "\n"
 
 
+def test_the_demo_says_why_its_own_service_did_not_start(
+    environments: Environments, tmp_path: Path
+) -> None:
+    ended = environments.holding("cli").run("hacdbs-sim", "demo", "--quick", cwd=tmp_path)
+
+    assert (ended.returncode, ended.stdout) == (ExitCode.NEGATIVE, "")
+    assert ended.stderr == (
+        f"the demo could not go on: the service ended with {ExitCode.USAGE}: {needs('server')}\n"
+    )
+
+
 def test_an_extra_is_enough_for_what_it_is_for(
     environments: Environments, project: Path, tmp_path: Path
 ) -> None:
