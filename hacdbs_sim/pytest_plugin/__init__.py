@@ -98,7 +98,8 @@ def hacdbs_server(pytestconfig: pytest.Config) -> "Generator[Service]":
             try:
                 service = stack.enter_context(serve_in_thread())
             except MissingExtraError as error:
-                pytest.fail(f"{error}; or name a service that runs: {URL_VARIABLE}", pytrace=False)
+                reason = f"{error}; or name a service that runs: {URL_VARIABLE}"
+                raise pytest.fail.Exception(reason, pytrace=False) from None
             yield service
     else:
         service = Service(url, token_of_environment())

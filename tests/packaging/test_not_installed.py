@@ -106,6 +106,7 @@ def test_the_plugin_names_the_extra_for_each_test_that_needs_its_service(
     result.assert_outcomes(passed=1, errors=2)
     shown = result.stdout.str()
     assert shown.count(f"\n{line('server')}; or name a service that runs: HACDBS_URL\n") == 2
+    assert shown.count("\nhacdbs-sim needs") == 2
     assert "Traceback" not in shown
     assert "launcher.py" not in shown
 

@@ -138,6 +138,7 @@ def test_without_an_extra_client_and_plugin_use_a_service_elsewhere(
     assert "1 passed" in tested.stdout, tested.stdout
     assert "1 error" in alone.stdout
     assert f"\n{needs('server')}; or name a service that runs: HACDBS_URL\n" in alone.stdout
+    assert alone.stdout.count("\nhacdbs-sim needs") == 1
     assert "Traceback" not in alone.stdout
 
 
