@@ -54,9 +54,10 @@ def serve_in_thread(**settings: Any) -> Generator[Service]:  # noqa: ANN401 - ea
     Args:
         settings: The service's settings, as `max_vms=5`; else those of the environment.
     """
+    runner = launcher.load("server.runner")
     application = load_application({**_LOOPBACK, **settings})
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    server = launcher.load("server.runner").Server(lambda: application.asgi)
+    server = runner.Server(lambda: application.asgi)
     # A daemon: an interpreter that ends in a hurry is not held
     thread = threading.Thread(target=server.run, args=([listener],), name="hacdbs-sim", daemon=True)
     with listener:
