@@ -1,4 +1,4 @@
-"""Pages are in the navigation, and link to what is there."""
+"""Pages are in the navigation, wrapped, plainly worded, and link to what is there."""
 
 import re
 import tomllib
@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+GENERATED = {DOCS / "api.md"}
+"""Worded by the application's docstrings."""
 PAGES = sorted(
     [
         *ROOT.glob("*.md"),
@@ -18,6 +20,11 @@ PAGES = sorted(
         *(ROOT / "tests").rglob("*.md"),
     ]
 )
+WIDTH = 120
+ODD_WORDS = re.compile(
+    r"\b(tells?|told|whoever|value of the|(?<!there )is no|that ships?|what ships)\b", re.IGNORECASE
+)
+NOT_PUBLISHED = re.compile(r"\b(design|domain2?)\.md\b")
 
 
 def name(page: Path) -> str:
@@ -50,6 +57,33 @@ def test_the_navigation_has_each_page_once() -> None:
     assert sorted(entries(nav)) == sorted(
         str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")
     )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_prose_is_wrapped(page: Path) -> None:
+    long = [
+        number
+        for number, line in prose(page)
+        if len(line) > WIDTH and not line.lstrip().startswith("|") and " " in line.strip()
+    ]
+
+    assert long == [], f"wrap at {WIDTH} columns"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in GENERATED], ids=name)
+def test_wording_is_plain(page: Path) -> None:
+    odd = [
+        f"{number}: {found[0]}"
+        for number, line in prose(page)
+        for found in ODD_WORDS.finditer(line)
+    ]
+
+    assert odd == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_nothing_is_cited_that_users_do_not_have(page: Path) -> None:
+    assert NOT_PUBLISHED.findall(page.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
