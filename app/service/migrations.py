@@ -6,7 +6,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from hacdbs_sim import model
 from hacdbs_sim.model import EventType, MigrationSpec, Reason
-from hacdbs_sim.vmm import Precopy, Report, row_of
+from hacdbs_sim.vmm import Precopy, Report, public_report, row_of
 
 from .budget import Account, StateBudget
 from .errors import (
@@ -56,7 +56,7 @@ class Migration:
             migration_id=self.migration_id,
             session_id=self.session_id,
             vm_id=self.vm_id,
-            **vars(self.report().public(self.spec)),
+            **vars(public_report(self.report(), self.spec)),
         )
 
     def brief(self) -> model.MigrationBrief:
@@ -93,7 +93,7 @@ class Comparison:
     def info(self) -> model.ComparisonInfo:
         """Return it with the reports of its variants."""
         reports = tuple(
-            model.VariantReport(name=task.name, **vars(task.seen().public(task.spec)))
+            model.VariantReport(name=task.name, **vars(public_report(task.seen(), task.spec)))
             for task in self.run.tasks
         )
         return model.ComparisonInfo(reports=reports, **self._brief())

@@ -7,6 +7,7 @@ driven from outside step by step, so the same machine and the same spec always g
 
 from hacdbs_sim.vmm.comparison import row_of
 from hacdbs_sim.vmm.precopy import Precopy
+from hacdbs_sim.vmm.public import public_report
 from hacdbs_sim.vmm.report import Report
 
-__all__ = ["Precopy", "Report", "row_of"]
+__all__ = ["Precopy", "Report", "public_report", "row_of"]

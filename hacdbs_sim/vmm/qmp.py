@@ -5,18 +5,16 @@ and MigrationStats. QEMU leaves out what does not apply; here every key is alway
 then. Zero pages are not told apart from others, so `duplicate` is 0.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hacdbs_sim import model
 from hacdbs_sim.model.migrations import NS_PER_SECOND
-
-if TYPE_CHECKING:
-    from hacdbs_sim.vmm.report import Report
+from hacdbs_sim.vmm.report import Report
 
 _NS_PER_MS: Final = 10**6
 
 
-def query_migrate(report: "Report") -> model.QueryMigrate:
+def query_migrate(report: Report) -> model.QueryMigrate:
     """Return what `query-migrate` returns."""
     total_ns = report.now_ns - report.started_ns
     is_over = report.status.is_final
@@ -33,7 +31,7 @@ def query_migrate(report: "Report") -> model.QueryMigrate:
     )
 
 
-def _ram(report: "Report", sending_ns: int) -> model.QmpRam:
+def _ram(report: Report, sending_ns: int) -> model.QmpRam:
     sent_bytes = report.sent_pages * report.page_size
     downtime_bytes = sum(each.sent_bytes for each in report.iterations if each.phase == "device")
     last = report.iterations[-1] if report.iterations else None

@@ -1,4 +1,4 @@
-"""A migration at one moment, as the VMM itself knows it, and what is reported of that.
+"""A migration at one moment, as the VMM itself knows it.
 
 An iteration is one pass: a get of each slot, then its pages chunk by chunk. The pass in which the
 guest is paused is the last one, of phase `device`.
@@ -7,7 +7,6 @@ guest is paused is the last one, of phase `device`.
 from dataclasses import dataclass
 
 from hacdbs_sim import model
-from hacdbs_sim.vmm.qmp import query_migrate
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +61,4 @@ class Report:
             setup_ns=self.setup_ns,
             downtime_ns=self.downtime_ns,
             **sums,
-        )
-
-    def public(self, spec: model.MigrationSpec) -> model.MigrationReport:
-        """Return what is reported of it."""
-        return model.MigrationReport(
-            status=self.status,
-            reason=self.reason,
-            problem=self.refused,
-            spec=spec,
-            started_ns=self.started_ns,
-            now_ns=self.now_ns,
-            qmp=query_migrate(self),
-            iterations=self.iterations,
-            scheduled=self.scheduled,
-            verification=self.verification,
-            totals=self.totals,
         )

@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import httpx
 import schemathesis
+from app.http.schemas.vms import VmIn
 from hypothesis import HealthCheck, Phase, settings
 
 from app.http.idempotency import KEY_PATTERN
 from app.http.preconditions import TAGS_PATTERN
-from app.http.schemas.vms import VmIn
 from app.service.budget import Account
 from app.service.fleet import DEFAULT_SESSION, Fleet
 from app.service.scenarios import StandingScenario

@@ -8,16 +8,16 @@ from typing import cast
 
 import httpx
 import pytest
+from app.http.schemas.accesses import PagesIn
+from app.http.schemas.base import Request
+from app.http.schemas.batch import BatchIn
+from app.http.schemas.vms import VmIn
 from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.types import Message, Scope
 
 from app.http.bodies import validate
 from app.http.problems import KVM_PROBLEMS, PROBLEMS
-from app.http.schemas.accesses import PagesIn
-from app.http.schemas.base import Request
-from app.http.schemas.batch import BatchIn
-from app.http.schemas.vms import VmIn
 from app.main import create_app
 from app.settings import LogFormat, Settings
 from hacdbs_sim.model.errors import KvmError

@@ -4,7 +4,6 @@ from typing import Any
 
 import httpx
 import pytest
-
 from hacdbs_sim.sim.actions import KNOBS, CostModel
 
 pytestmark = pytest.mark.anyio

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from app.http.schemas.migrations import MigrationIn
+
 from hacdbs_sim.vmm.report import ITERATION_FIELDS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/migrations.md").read_text(encoding="utf-8")

@@ -4,15 +4,12 @@ The unit is one word of a dirty bitmap gone through (some 20 ns); a single gfn c
 four words, since it is sorted and looked up.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from hacdbs_sim import model
 from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.guest.running import MAX_SLICES, WRITES_PER_SLICE
-
-if TYPE_CHECKING:
-    from hacdbs_sim.sim.machine.vm import Machine
 
 WORDS_COPIED: Final = 10
 """So many words are copied, to memory that is not there yet, in the time that one is worked on."""
@@ -25,8 +22,34 @@ WORK_OF_ZIPF_TABLE: Final = 1 << 17
 BYTES_PER_RECORD: Final = 4
 
 
+class Estimated(Protocol):
+    """What an estimate asks of a machine."""
+
+    @property
+    def config(self) -> model.VmConfig:
+        """Its configuration."""
+        ...
+
+    @property
+    def pages(self) -> int:
+        """The pages of all its slots."""
+        ...
+
+    def npages(self, slot: int) -> int:
+        """Count a slot's pages; 0 where it is absent."""
+        ...
+
+    def workloads(self) -> tuple[model.WorkloadInfo, ...]:
+        """Look at its workloads."""
+        ...
+
+    def writes_of_run(self, action: model.RunGuest) -> int:
+        """Count the writes that a run makes at most."""
+        ...
+
+
 def estimate_work(  # noqa: C901, PLR0911 - one case an action
-    machine: "Machine", action: model.Action[Any]
+    machine: Estimated, action: model.Action[Any]
 ) -> int:
     """Estimate the work of an action on a machine as it is now."""
     match action:
@@ -56,19 +79,19 @@ def estimate_work(  # noqa: C901, PLR0911 - one case an action
             return WORK_PER_ACTION
 
 
-def work_of_sweep(machine: "Machine") -> int:
+def work_of_sweep(machine: Estimated) -> int:
     """Estimate the work of a sweep over a machine's planes."""
     return WORK_PER_ACTION + machine.pages // PAGES_PER_WORD
 
 
-def _work_of_run(machine: "Machine", action: model.RunGuest) -> int:
+def _work_of_run(machine: Estimated, action: model.RunGuest) -> int:
     writes = machine.writes_of_run(action)
     # Each slice has every workload touch its words: a small batch costs about an action.
     batches = len(machine.workloads()) * min(MAX_SLICES, 1 + writes // WRITES_PER_SLICE)
     return WORK_PER_ACTION * (1 + batches) + WORK_PER_GFN * writes
 
 
-def _work_of_pages(machine: "Machine", pages: PageSet) -> int:
+def _work_of_pages(machine: Estimated, pages: PageSet) -> int:
     if isinstance(pages, Gfns):
         return WORK_PER_GFN * pages.gfns.size
     # A range cannot touch more pages than there are, however long it says it is.

@@ -1,9 +1,20 @@
 import numpy as np
 import pytest
-
 from app.service.cost_estimate import INLINE_WORK, work_of, work_of_listing
+
+from hacdbs_sim.model import (
+    Action,
+    ClearDirtyLog,
+    GetDirtyLog,
+    Gfns,
+    GuestWrite,
+    HostWrite,
+    PageRanges,
+    SetCpu,
+    SetMemslot,
+    VmConfig,
+)
 from hacdbs_sim.sim.machine import Machine
-from hacdbs_sim.model import Action, ClearDirtyLog, GetDirtyLog, Gfns, GuestWrite, HostWrite, PageRanges, SetCpu, SetMemslot, VmConfig
 
 GIB = 1 << 30
 

@@ -17,10 +17,19 @@ from app.service.events import (
 )
 from app.service.fleet import Fleet, VmSpec
 from app.service.limits import Limits
+from hacdbs_sim.model import (
+    DeleteFault,
+    FaultType,
+    Features,
+    GetDirtyLog,
+    GuestWrite,
+    SetCpu,
+    SetMemslot,
+    VmConfig,
+)
 from hacdbs_sim.model.errors import CopyToUserError, LastCpuError
 from tests.support.building import gfns
 from tests.support.faults import fault
-from hacdbs_sim.model import DeleteFault, FaultType, Features, GetDirtyLog, GuestWrite, SetCpu, SetMemslot, VmConfig
 
 pytestmark = pytest.mark.anyio
 
@@ -245,7 +254,9 @@ async def test_a_fault_that_refuses_the_call_is_told_too() -> None:
 
 async def test_a_call_that_declines_is_told_with_its_errno() -> None:
     fleet = Fleet(Limits())
-    runtime = (await fleet.create_vm(replace(SPEC, config=VmConfig(features=Features(hacdbs=False))))).runtime
+    runtime = (
+        await fleet.create_vm(replace(SPEC, config=VmConfig(features=Features(hacdbs=False))))
+    ).runtime
 
     runtime.perform(GetDirtyLog(slot=0))
 

@@ -12,8 +12,8 @@ from app.service.errors import (
 )
 from app.service.fleet import Fleet, VmSpec
 from app.service.limits import Limits
-from tests.support.faults import fault
 from hacdbs_sim.model import FaultType, SetMemslot, VmConfig
+from tests.support.faults import fault
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,11 @@ def spec(session_id: str = "default", *slots: SetMemslot, faults: int = 0) -> Vm
 
 async def test_a_large_vm_is_built_beside_the_event_loop() -> None:
     fleet = Fleet(Limits())
-    making = asyncio.create_task(fleet.create_vm(spec("default", SetMemslot(slot=0, guest_phys_addr=0, memory_size=256 * GIB))))
+    making = asyncio.create_task(
+        fleet.create_vm(
+            spec("default", SetMemslot(slot=0, guest_phys_addr=0, memory_size=256 * GIB))
+        )
+    )
     await asyncio.sleep(0)
     assert not making.done()
 
@@ -55,7 +59,9 @@ async def test_a_vm_of_many_parts_is_built_beside_the_event_loop() -> None:
 async def test_a_session_deleted_meanwhile_takes_no_vm_and_keeps_no_bytes(size_bytes: int) -> None:
     fleet = Fleet(Limits())
     fleet.create_session("gone")
-    making = asyncio.ensure_future(fleet.create_vm(spec("gone", SetMemslot(slot=0, guest_phys_addr=0, memory_size=size_bytes))))
+    making = asyncio.ensure_future(
+        fleet.create_vm(spec("gone", SetMemslot(slot=0, guest_phys_addr=0, memory_size=size_bytes)))
+    )
     if size_bytes > GIB:
         await asyncio.sleep(0)
     fleet.delete_session("gone")
@@ -71,7 +77,9 @@ async def test_a_refused_part_is_named_and_leaves_nothing() -> None:
     fleet = Fleet(Limits())
 
     with pytest.raises(SetupRefusedError) as refused:
-        await fleet.create_vm(spec("default", SetMemslot(slot=0, guest_phys_addr=0, memory_size=4096), faults=1))
+        await fleet.create_vm(
+            spec("default", SetMemslot(slot=0, guest_phys_addr=0, memory_size=4096), faults=1)
+        )
 
     assert (refused.value.part, refused.value.index) == ("faults", 0)
     assert (fleet.vm_count, fleet.budget.used_bytes) == (0, 0)
@@ -93,7 +101,9 @@ async def test_vms_of_all_sessions_count_against_the_limit() -> None:
 
 async def test_a_call_in_flight_finishes_on_the_machine_that_it_holds() -> None:
     fleet = Fleet(Limits())
-    vm = await fleet.create_vm(spec("default", SetMemslot(slot=0, guest_phys_addr=0, memory_size=4096)))
+    vm = await fleet.create_vm(
+        spec("default", SetMemslot(slot=0, guest_phys_addr=0, memory_size=4096))
+    )
 
     fleet.reset_session("default")
     outcome = vm.runtime.perform(SetMemslot(slot=1, guest_phys_addr=1 << 20, memory_size=1 << 20))

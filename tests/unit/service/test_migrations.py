@@ -18,11 +18,11 @@ from app.service.fleet import Fleet, Vm, VmSpec
 from app.service.limits import Limits
 from app.service.migration_tasks import MigrationTask
 from app.service.migrations import Migration
+from hacdbs_sim.model import Action, AddSequential, SetMemslot
 from hacdbs_sim.vmm import MigrationSpec, MigrationStatus, Precopy, Report, Scheduled
 from hacdbs_sim.vmm.report import Reason
 from tests.unit.vmm.source import source
 from tests.unit.vmm.source import spec as made_spec
-from hacdbs_sim.model import Action, AddSequential, SetMemslot
 
 pytestmark = pytest.mark.anyio
 

@@ -4,18 +4,27 @@ import asyncio
 import threading
 
 import pytest
-
 from app.http.codec import range_columns
-from app.service.budget import StateBudget
 from app.service.cost_estimate import INLINE_WORK, work_of
+
+from app.service.budget import StateBudget
 from app.service.errors import FaultLimitError, PageLimitError, StateBytesLimitError
 from app.service.limits import MAX_FAULTS_PER_VM, Limits
 from app.service.totals import Totals
 from app.service.vm_runtime import VmRuntime
+from hacdbs_sim.model import (
+    DeleteFault,
+    DeleteMemslot,
+    FaultType,
+    GetDirtyLog,
+    GuestWrite,
+    PageRanges,
+    SetMemslot,
+    VmConfig,
+)
 from hacdbs_sim.model.errors import BeyondIpaSpaceError, CopyToUserError, MemslotChangedError
 from hacdbs_sim.sim.machine import Machine
 from tests.support.faults import fault
-from hacdbs_sim.model import DeleteFault, DeleteMemslot, FaultType, GetDirtyLog, GuestWrite, PageRanges, SetMemslot, VmConfig
 
 pytestmark = pytest.mark.anyio
 
@@ -124,7 +133,9 @@ async def test_a_queued_call_is_estimated_when_its_turn_comes() -> None:
 
     first = asyncio.create_task(runtime.run(grow, work=lambda: LONG))
     await asyncio.sleep(0)
-    second = runtime.run(threading.get_ident, work=lambda: work_of(runtime.machine, GetDirtyLog(slot=0)))
+    second = runtime.run(
+        threading.get_ident, work=lambda: work_of(runtime.machine, GetDirtyLog(slot=0))
+    )
     (_, thread) = await asyncio.gather(first, second)
 
     assert thread != here
@@ -160,7 +171,9 @@ def test_slots_stay_within_the_bytes_of_all_vms() -> None:
     held = budget.used_bytes
 
     with pytest.raises(StateBytesLimitError):
-        other.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=16384 * PAGE, flags=LOGGING))
+        other.perform(
+            SetMemslot(slot=0, guest_phys_addr=0, memory_size=16384 * PAGE, flags=LOGGING)
+        )
     assert budget.used_bytes == held
     assert other.machine.memslots() == ()
 
@@ -178,7 +191,9 @@ def test_refusals_of_the_kernel_come_before_limits() -> None:
     with pytest.raises(MemslotChangedError):
         runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=100 * PAGE))
     with pytest.raises(BeyondIpaSpaceError):
-        runtime.perform(SetMemslot(slot=1, guest_phys_addr=(1 << 40) - PAGE, memory_size=100 * PAGE))
+        runtime.perform(
+            SetMemslot(slot=1, guest_phys_addr=(1 << 40) - PAGE, memory_size=100 * PAGE)
+        )
 
 
 def test_a_refused_move_has_unmapped_the_slot_as_in_the_kernel() -> None:
@@ -187,7 +202,9 @@ def test_a_refused_move_has_unmapped_the_slot_as_in_the_kernel() -> None:
     runtime.perform(GuestWrite(pages=PageRanges(*range_columns([(0, 4)]))))
 
     with pytest.raises(BeyondIpaSpaceError):
-        runtime.perform(SetMemslot(slot=0, guest_phys_addr=1 << 40, memory_size=4 * PAGE, userspace_addr=0))
+        runtime.perform(
+            SetMemslot(slot=0, guest_phys_addr=1 << 40, memory_size=4 * PAGE, userspace_addr=0)
+        )
 
     (run,) = runtime.machine.stage2(0, 4, 10).runs
     assert run.level is None

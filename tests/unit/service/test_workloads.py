@@ -2,17 +2,29 @@
 
 import numpy as np
 import pytest
+from app.service.cost_estimate import INLINE_WORK, work_of, work_of_making
+from hacdbs_sim.sim.actions import Trace
 
 from app.service.budget import StateBudget
-from app.service.cost_estimate import INLINE_WORK, work_of, work_of_making
 from app.service.errors import StateBytesLimitError, WorkloadLimitError
 from app.service.limits import MAX_WORKLOADS_PER_VM, Limits
 from app.service.totals import Totals
 from app.service.vm_runtime import VmRuntime
-from hacdbs_sim.sim.actions import Trace
+from hacdbs_sim.model import (
+    Action,
+    AddSequential,
+    AddUniform,
+    AddWorkload,
+    AddZipf,
+    AdvanceClock,
+    DeleteWorkload,
+    RunGuest,
+    SetMemslot,
+    TrackVersions,
+    VmConfig,
+)
 from hacdbs_sim.model.errors import InvalidWorkloadError
 from hacdbs_sim.sim.machine import Machine
-from hacdbs_sim.model import Action, AddSequential, AddUniform, AddWorkload, AddZipf, AdvanceClock, DeleteWorkload, RunGuest, SetMemslot, TrackVersions, VmConfig
 
 MS = 10**6
 PAGES = 1024
@@ -26,9 +38,7 @@ def trace(records: int) -> AddWorkload:
 
 
 def make(budget: StateBudget | None = None) -> VmRuntime:
-    runtime = VmRuntime(
-        Machine(VmConfig()), Limits(), budget or StateBudget(1 << 30), Totals()
-    )
+    runtime = VmRuntime(Machine(VmConfig()), Limits(), budget or StateBudget(1 << 30), Totals())
     runtime.perform(SLOT)
     return runtime
 
@@ -104,7 +114,11 @@ def test_a_workload_that_is_refused_is_not_charged() -> None:
     [
         (AddUniform(slot=0, writes_per_second=10**6), RunGuest(duration_ns=MS), True),
         (AddUniform(slot=0, writes_per_second=10**6), RunGuest(duration_ns=100 * MS), False),
-        (AddUniform(slot=0, writes_per_second=10**6), RunGuest(duration_ns=100 * MS, throttle_percent=99), True),
+        (
+            AddUniform(slot=0, writes_per_second=10**6),
+            RunGuest(duration_ns=100 * MS, throttle_percent=99),
+            True,
+        ),
         (AddUniform(slot=0, writes_per_second=10**6), AdvanceClock(duration_ns=10**15), True),
         (AddUniform(slot=0, writes_per_second=10**6), QUIET, True),
         (AddUniform(slot=0, writes_per_second=10**6), AddZipf(slot=0, writes_per_second=1), False),

@@ -1,0 +1,27 @@
+"""What is reported of a migration, while it runs and afterwards."""
+
+from hacdbs_sim import model
+from hacdbs_sim.vmm.qmp import query_migrate
+from hacdbs_sim.vmm.report import Report
+
+
+def public_report(report: Report, spec: model.MigrationSpec) -> model.MigrationReport:
+    """Return what is reported of a moment of a migration.
+
+    Args:
+        report: The moment.
+        spec: How the migration is run, with the slots named.
+    """
+    return model.MigrationReport(
+        status=report.status,
+        reason=report.reason,
+        problem=report.refused,
+        spec=spec,
+        started_ns=report.started_ns,
+        now_ns=report.now_ns,
+        qmp=query_migrate(report),
+        iterations=report.iterations,
+        scheduled=report.scheduled,
+        verification=report.verification,
+        totals=report.totals,
+    )
