@@ -137,7 +137,7 @@ def _with_op(cls: type[Action[Any]], generate: Generate) -> CoreSchema:
         except InvalidArgumentError as refused:
             # Among others the action's place is part of the refusal.
             context = {"bound": refused.bound}
-            raise PydanticCustomError("invalid_argument", refused.detail, context) from None  # type: ignore[arg-type]
+            raise PydanticCustomError("invalid_argument", refused.detail, context) from None
         return action
 
     return core_schema.no_info_after_validator_function(

@@ -40,7 +40,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type, or a read
 
 
 def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
-    """Drop discriminators that OpenAPI cannot express.
+    """Write whole numbers as integers, and drop discriminators that OpenAPI cannot express.
 
     pydantic nests the mapping of a union inside a union; OpenAPI wants names there, and the members
     tell themselves apart by constants anyway.
@@ -53,5 +53,8 @@ def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
     mapping = node.get("discriminator", {}).get("mapping", {}) if "oneOf" in node else {}
     if not all(isinstance(name, str) for name in mapping.values()):
         del node["discriminator"]
-    for value in node.values():
-        _tidy(value)
+    for key, value in node.items():
+        if isinstance(value, float) and value.is_integer():
+            node[key] = int(value)
+        else:
+            _tidy(value)

@@ -1,6 +1,7 @@
 """Instances of any model class, drawn from what its annotations allow."""
 
 from enum import Enum
+from functools import partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -16,6 +17,7 @@ from hacdbs_sim.wire.actions import BatchAction
 from hacdbs_sim.wire.class_fields import fields_of, members_of, page_field_of
 
 COUNTS = st.integers(0, MAX_JSON_INTEGER)
+SCALARS: dict[type, list[Any]] = {str: ["", "x"], bool: [True], int: [7], float: [0.5]}
 WORD = st.integers(0, (1 << 64) - 1)
 
 
@@ -48,7 +50,7 @@ def of_metadata(hint: Any) -> st.SearchStrategy[Any] | None:
                 return st.lists(inner, min_size=1, max_size=3).map(intervals)
             case CountsForm():
                 counts = st.lists(st.integers(0, 1000), max_size=3)
-                return counts.map(lambda given, dtype=each.dtype: np.array(given, dtype))
+                return counts.map(partial(np.array, dtype=each.dtype))
             case _:
                 pass
     return None
@@ -111,7 +113,7 @@ def of_class(hint: Any) -> st.SearchStrategy[Any]:
     if issubclass(hint, Enum):
         return st.sampled_from([*hint])
     if hint in {str, bool, int, float}:
-        return st.sampled_from({str: ["", "x"], bool: [True], int: [7], float: [0.5]}[hint])
+        return st.sampled_from(SCALARS[hint])
     return of_model(hint)
 
 

@@ -1,7 +1,9 @@
 """Every class of the model goes to the wire and back."""
 
+from functools import lru_cache
 from typing import Any
 
+import jsonschema_rs
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +18,7 @@ from hacdbs_sim.wire import (
     Batch,
     LogFormat,
     action_to_plain,
+    json_schema,
     outcome_of,
     read,
     read_action,
@@ -33,7 +36,7 @@ OUTCOMES = {
     for operation in (*ACTIONS, *QUERIES)
     if outcome_of(operation) is not None
 }
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("cls", [*ACTIONS, *QUERIES, *OTHERS])
@@ -72,6 +75,34 @@ def test_an_action_is_read_by_its_op(cls: type[Any], data: st.DataObject) -> Non
 
     assert type(again) is cls
     assert action_to_plain(again) == action_to_plain(action)
+
+
+@lru_cache
+def validator(kind: Any, mode: str) -> Any:
+    schema, definitions = json_schema(
+        kind, "validation" if mode == "validation" else "serialization"
+    )
+    document = {**schema, "components": {"schemas": definitions}}
+    return jsonschema_rs.validator_for(document)
+
+
+@pytest.mark.parametrize("cls", [*ACTIONS, *QUERIES, CreateVm, CreateSession, Batch])
+@quick
+@given(data=st.data())
+def test_a_request_is_valid_by_its_schema(cls: type[Any], data: st.DataObject) -> None:
+    value = data.draw(of_type(cls))
+
+    form: Any = cls
+    validator(form, "validation").validate(to_plain(value))
+
+
+@pytest.mark.parametrize("op", OUTCOMES)
+@quick
+@given(data=st.data())
+def test_an_outcome_is_valid_by_its_schema(op: str, data: st.DataObject) -> None:
+    value = data.draw(of_type(OUTCOMES[op]))
+
+    validator(OUTCOMES[op], "serialization").validate(orjson.loads(write(value)))
 
 
 @pytest.mark.parametrize("cls", [*ACTIONS, CreateVm, CreateSession, Batch])
