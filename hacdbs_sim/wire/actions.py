@@ -1,7 +1,7 @@
 """Actions as a batch, a schedule, a scenario and the journal have them: a union by `op`.
 
-Where several classes share an `op`, they are told apart by a second field: faults by `type`,
-workloads by `kind`.
+Where several classes share an `op`, a second field distinguishes them: `type` of faults, `kind` of
+workloads.
 """
 
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ def batch_action_core_schema(generate: Generate) -> CoreSchema:
 
 
 def tag_of(cls: type) -> str:
-    """Return the constant that tells a class from the others of its union."""
+    """Return the constant that distinguishes a class from the others of its union."""
     tag = tag_field_of(cls).tag
     assert tag is not None
     return tag

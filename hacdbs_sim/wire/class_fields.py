@@ -28,7 +28,7 @@ class WireField(NamedTuple):
         hint: Its annotation.
         field: What the dataclass knows of it.
         pages: The fields that it is written as, if it is a set of pages.
-        tag: Its constant, if it is what tells the class from others of a union.
+        tag: Its constant, if it distinguishes the class from the others of a union.
         omitted: Whether it is left out where it is None.
         description: What the docstring says of it.
     """
@@ -78,7 +78,7 @@ def _tag_of(field: "Field[Any]", hint: Any) -> str | None:  # noqa: ANN401 - a t
 
 
 def tag_field_of(cls: type) -> WireField:
-    """Return the field that tells a class from the others of its union."""
+    """Return the field that distinguishes a class from the others of its union."""
     (field,) = (field for field in fields_of(cls) if field.tag is not None)
     return field
 
@@ -89,7 +89,7 @@ def page_field_of(cls: type) -> WireField | None:
 
 
 def one_of_names(cls: type) -> tuple[str, ...]:
-    """Return the fields on the wire of which a request gives exactly one; none: there is no such rule."""
+    """Return the fields on the wire of which a request has exactly one; none without such a rule."""
     declared: tuple[str, ...] = getattr(cls, "one_of", ())
     pages = page_field_of(cls)
     return pages.pages if pages is not None and pages.is_required else declared

@@ -9,6 +9,10 @@ from hacdbs_sim.wire.reader import Reader
 
 REF_TEMPLATE: Final = "#/components/schemas/{model}"
 
+_READ: Final = "-Input"
+_WRITTEN: Final = "-Output"
+"""What pydantic adds to the name of a class that it describes in both modes."""
+
 Mode = Literal["validation", "serialization"]
 
 
@@ -32,7 +36,25 @@ def json_schemas(
     definitions: dict[str, Any] = shared.get("$defs", {})
     found = [schemas[number, mode] for number, mode, _ in inputs]
     _tidy([found, definitions])
+    for name in [each for each in definitions if each.endswith(_READ)]:
+        # What is written is valid as what is read too, so one name is enough for both.
+        cls = name.removesuffix(_READ)
+        definitions[cls] = definitions.pop(name)
+        definitions.pop(cls + _WRITTEN, None)
+    _rename([found, definitions])
     return found, definitions
+
+
+def _rename(node: Any) -> None:  # noqa: ANN401 - any part of a document
+    """Refer to each class by its name."""
+    if isinstance(node, list):
+        for value in node:
+            _rename(value)
+    if isinstance(node, dict):
+        if isinstance(reference := node.get("$ref"), str):
+            node["$ref"] = reference.removesuffix(_READ).removesuffix(_WRITTEN)
+        for value in node.values():
+            _rename(value)
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type, or a reader
@@ -43,7 +65,7 @@ def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
     """Write whole numbers as integers, and drop discriminators that OpenAPI cannot express.
 
     pydantic nests the mapping of a union inside a union; OpenAPI wants names there, and the members
-    tell themselves apart by constants anyway.
+    differ by constants anyway.
     """
     if isinstance(node, list):
         for value in node:

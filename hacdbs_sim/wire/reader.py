@@ -1,6 +1,7 @@
 """Values of the model from JSON, validated by the schema in one pass (jiter inside pydantic).
 
-So text that is no JSON is told from JSON that the schema refuses, and nothing is decoded twice.
+So text that is no JSON is refused otherwise than JSON that the schema refuses, and nothing is
+decoded twice.
 """
 
 from functools import lru_cache
