@@ -1,10 +1,12 @@
 """What the docstrings of the model say: of a class, and of each of its fields."""
 
-import dataclasses
 import re
 from functools import lru_cache
 from inspect import cleandoc
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import dataclasses
 
 _SECTION: Final = "Attributes:"
 _FIELD: Final = re.compile(r"^    (\w+): (.*)$")

@@ -9,6 +9,7 @@ from hacdbs_sim.wire.reader import Reader
 
 REF_TEMPLATE: Final = "#/components/schemas/{model}"
 
+_PREFIX: Final = REF_TEMPLATE.partition("{")[0]
 _READ: Final = "-Input"
 _WRITTEN: Final = "-Output"
 """What pydantic adds to the name of a class that it describes in both modes."""
@@ -51,10 +52,11 @@ def _rename(node: Any) -> None:  # noqa: ANN401 - any part of a document
         for value in node:
             _rename(value)
     if isinstance(node, dict):
-        if isinstance(reference := node.get("$ref"), str):
-            node["$ref"] = reference.removesuffix(_READ).removesuffix(_WRITTEN)
-        for value in node.values():
-            _rename(value)
+        for key, value in node.items():
+            if isinstance(value, str) and value.startswith(_PREFIX):
+                node[key] = value.removesuffix(_READ).removesuffix(_WRITTEN)
+            else:
+                _rename(value)
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type, or a reader
