@@ -1,7 +1,8 @@
 FROM python:3.12-slim AS build
 WORKDIR /src
 
-# The two locks change rarely, the project often: its wheel comes last
+# The two locks change rarely, the project often: its wheel comes last. requirements.txt holds what
+# the extra `all` needs: service and command line
 COPY requirements.txt requirements-build.txt ./
 RUN python -m venv --without-pip /opt/hacdbs-sim \
  && python -m pip --python /opt/hacdbs-sim install --no-cache-dir --require-hashes \

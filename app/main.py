@@ -11,8 +11,8 @@ from .http.application import Application
 from .http.context import Context
 from .http.logs import make_logger, silence_server
 from .http.metrics import Metrics
-from .http.middleware import Gate
-from .http.router import Dispatch
+from .http.middleware import ServiceMiddleware
+from .http.router import PathRouter
 from .http.routes import ROUTERS
 from .http.startup_scenario import ScenarioNotStartedError, start_with
 from .service.fleet import Fleet
@@ -30,7 +30,7 @@ async def _lifespan(
     app: Application, *, scenario: str | None, logger: FilteringBoundLogger
 ) -> AsyncGenerator[None]:
     silence_server()  # here, for a server configures its loggers after it has loaded us
-    app.context.is_stopping = False
+    app.begin()
     if scenario is not None:
         try:
             verdict = await start_with(app.context.fleet, scenario)
@@ -39,8 +39,7 @@ async def _lifespan(
             raise
         logger.info("scenario", scenario=scenario, verdict=verdict)
     yield
-    app.context.is_stopping = True
-    app.context.fleet.events.end_readers()
+    app.begin_stop()
     await app.context.fleet.migrations.stop()
 
 
@@ -74,12 +73,13 @@ def create_app(settings: Settings | None = None) -> Application:
         lifespan=partial(_lifespan, scenario=settings.scenario, logger=logger),
     )
     app.context = Context(fleet, metrics, settings.max_body_bytes)
-    routes = [route for router in ROUTERS for route in router.routes]
-    # Not include_router(): its nesting would match every path twice, a third of a request.
-    app.router.routes.extend(routes)
+    for router in ROUTERS:
+        app.include_router(router)
     exception_handlers.install(app)
-    app.front = Gate(
-        Dispatch(app.serve_rest, routes=routes),
+    # The last one added comes first
+    app.add_middleware(PathRouter, routes=[route for each in ROUTERS for route in each.routes])
+    app.add_middleware(
+        ServiceMiddleware,
         metrics=metrics,
         logger=logger,
         allowed_hosts=settings.allowed_hosts,

@@ -14,7 +14,7 @@ from bench.rounds import Effort, Side, waiting
 from bench.rows import Figures, Row, compare
 from bench.service import Service, slot_of
 from bench.wire import OCTETS, as_json, request
-from hacdbs_sim.sim.actions import Gfns, GuestWrite, MachineConfig, SetMemoryRegion
+from hacdbs_sim.model import DeleteMemslot, Gfns, GuestWrite, SetMemslot, VmConfig
 from hacdbs_sim.model.units import GIB
 from hacdbs_sim.sim.machine import Machine
 
@@ -55,13 +55,13 @@ def _random_gfns(count: int) -> NDArray[np.uint64]:
 
 def _write(count: int, effort: Effort, goal: Goal) -> Figures:
     gfns = _random_gfns(count)
-    machine = Machine(MachineConfig())
-    write = GuestWrite(Gfns(gfns))
-    create = SetMemoryRegion(0, 0, _WRITTEN_BYTES, flags=1)
+    machine = Machine(VmConfig())
+    write = GuestWrite(pages=Gfns(gfns))
+    create = SetMemslot(slot=0, guest_phys_addr=0, memory_size=_WRITTEN_BYTES, flags=1)
     machine.perform(create)
 
     def renew() -> None:
-        machine.perform(SetMemoryRegion(0))
+        machine.perform(DeleteMemslot(slot=0))
         machine.perform(create)
 
     with real_slot(_WRITTEN_BYTES) as real:

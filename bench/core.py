@@ -10,19 +10,17 @@ from bench.kernel_loop import KernelLoop, LoopSlot
 from bench.planes import ThreePasses
 from bench.rounds import Effort, Side
 from bench.rows import Figures, Row, compare
-from hacdbs_sim.sim.actions import (
-    ArmFault,
+from hacdbs_sim.model import (
+    AddIpaf,
     Bitmap,
     ClearDirtyLog,
-    DisarmFault,
-    FaultSpec,
-    FaultType,
-    FaultWhen,
+    DeleteFault,
+    EntryWhen,
     Gfns,
     GuestWrite,
-    MachineConfig,
     PageRanges,
-    SetMemoryRegion,
+    SetMemslot,
+    VmConfig,
 )
 from hacdbs_sim.model.units import GIB, entries_per_array
 from hacdbs_sim.sim.machine import Machine
@@ -59,19 +57,19 @@ class CoreSlot:
         npages = size_bytes // PAGE_SIZE
         every_page = PageRanges(np.array([0], np.uint64), np.array([npages], np.uint64))
         self.npages = npages
-        self.machine = Machine(MachineConfig(ipa_bits=44))
-        self.machine.perform(SetMemoryRegion(0, 0, size_bytes, flags=1))
-        self.machine.perform(GuestWrite(every_page))
-        self.machine.perform(ClearDirtyLog(0, Bitmap(all_pages(npages))))
+        self.machine = Machine(VmConfig(ipa_bits=44))
+        self.machine.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=size_bytes, flags=1))
+        self.machine.perform(GuestWrite(pages=every_page))
+        self.machine.perform(ClearDirtyLog(slot=0, pages=Bitmap(all_pages(npages))))
         if dirty is None:
             self._user = Bitmap(all_pages(npages))
-            self._write = GuestWrite(every_page)
+            self._write = GuestWrite(pages=every_page)
             self._dirty_count = npages
         else:
             self._user = Bitmap(dirty)
             bits = np.unpackbits(dirty.view(np.uint8), bitorder="little")
             gfns = np.flatnonzero(bits).astype(np.uint64)
-            self._write = GuestWrite(Gfns(gfns))
+            self._write = GuestWrite(pages=Gfns(gfns))
             self._dirty_count = len(gfns)
 
     def refill(self) -> None:
@@ -80,7 +78,7 @@ class CoreSlot:
 
     def clear(self) -> None:
         """KVM_CLEAR_DIRTY_LOG of the whole slot."""
-        done = self.machine.perform(ClearDirtyLog(0, self._user))
+        done = self.machine.perform(ClearDirtyLog(slot=0, pages=self._user))
         assert done.dirty_count == self._dirty_count, "every dirty page is cleared"
 
     def clear_side(self, repeats: int = 1) -> Side:
@@ -113,10 +111,10 @@ class _FaultySlot(CoreSlot):
         """Make every page dirty, and have the unit stop at a random entry."""
         self.refill()
         if self._armed is not None:
-            self.machine.perform(DisarmFault(self._armed))
+            self.machine.perform(DeleteFault(fault_id=self._armed))
         batch, index = divmod(int(self._dice.integers(self.npages)), entries_per_array(PAGE_SIZE))
-        spec = FaultSpec(FaultType.IPAF, when=FaultWhen(batch=batch, index=index))
-        self._armed = self.machine.perform(ArmFault(spec)).fault_id
+        spec = AddIpaf(when=EntryWhen(batch=batch, index=index))
+        self._armed = self.machine.perform(spec).fault_id
 
 
 def _with_fault(size_bytes: int, effort: Effort, goal: Goal) -> Figures:

@@ -7,7 +7,7 @@ from typing import Final
 
 from bench.core import PAGE_SIZE, CoreSlot, all_pages
 from bench.kernel_loop import KernelLoop, LoopSlot
-from bench.over_http import BURST, GiveService, empty_side, gets
+from bench.over_http import BURST, GiveService, gets, plain_side
 from bench.planes import ThreePasses
 from bench.rounds import Effort, Side, in_turn
 from bench.rows import SkippedError
@@ -53,15 +53,15 @@ def time_against_pages() -> list[Curve]:
 def requests_against_connections(give: GiveService) -> list[Curve]:
     """Measure summaries of a 1 GiB slot, dirty and clean, for many numbers of connections."""
     service = give()
-    rates: dict[str, list[float]] = {"empty endpoint": []}
+    rates: dict[str, list[float]] = {"plain FastAPI endpoint": []}
     for name, dirty in (("get, all dirty", True), ("get, clean", False)):
         rates[name] = []
         with gets(service, dirty=dirty) as requests:
             for count in CONNECTIONS:
                 with service.crowd(count) as crowd:
-                    sides = requests.side(crowd), empty_side(crowd, BURST)
+                    sides = requests.side(crowd), plain_side(crowd, requests.plain, BURST)
                     ours, empty = in_turn(*sides, _POINT)
                 rates[name].append(BURST / median(ours))
                 if not dirty:
-                    rates["empty endpoint"].append(BURST / median(empty))
+                    rates["plain FastAPI endpoint"].append(BURST / median(empty))
     return [Curve(name, CONNECTIONS, rate) for name, rate in rates.items()]

@@ -1,16 +1,15 @@
-"""Which of two forms a caller accepts: JSON, or another: the ioctl's own bytes, a stream of events."""
+"""Which of two forms a client accepts: JSON, or another: the ioctl's own bytes, a stream of events."""
 
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import Request
 
-from .raw_headers import every
 from .responses import CSV_MEDIA_TYPE, EVENTS_MEDIA_TYPE, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
 
 
 def _qualities(accept: str) -> dict[str, float]:
-    """Read an Accept header: media range to quality; a quality that is none counts as 0."""
+    """Read an Accept header: media range to quality; a malformed quality counts as 0."""
     qualities = {}
     for item in accept.lower().split(","):
         media_range, *parameters = (part.strip() for part in item.split(";"))
@@ -20,8 +19,8 @@ def _qualities(accept: str) -> dict[str, float]:
 
 
 def _accepts(request: Request, media_type: str) -> bool:
-    """Tell whether a type is asked for by name, more than JSON by its own, no less than by `*`."""
-    accept = ", ".join(every(request, b"accept"))
+    """Return whether a type is asked for by name, above JSON by its name, not below `*`."""
+    accept = ", ".join(request.headers.getlist("accept"))
     if media_type not in accept.lower():
         return False
     qualities = _qualities(accept)
@@ -33,17 +32,17 @@ def _accepts(request: Request, media_type: str) -> bool:
 
 
 def accepts_octets(request: Request) -> bool:
-    """Tell whether a caller asks for octets."""
+    """Return whether a client asks for octets."""
     return _accepts(request, OCTETS_MEDIA_TYPE)
 
 
 def accepts_events(request: Request) -> bool:
-    """Tell whether a caller asks for a stream of events."""
+    """Return whether a client asks for a stream of events."""
     return _accepts(request, EVENTS_MEDIA_TYPE)
 
 
 def accepts_csv(request: Request) -> bool:
-    """Tell whether a caller asks for a table."""
+    """Return whether a client asks for a table."""
     return _accepts(request, CSV_MEDIA_TYPE)
 
 

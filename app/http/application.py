@@ -1,14 +1,9 @@
-"""The application: FastAPI for the document and for what is left over, and our own way in front.
-
-A request passes the gate, then goes straight to the handler of its route, where it has one. FastAPI sees
-the others: what no route of ours serves.
-"""
+"""The application: FastAPI, with what routes need, its own OpenAPI document and a way to stop."""
 
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from typing_extensions import override
 
 from .context import Context
@@ -16,45 +11,43 @@ from .openapi import document_of
 
 
 class Application(FastAPI):
-    """A FastAPI application that something stands in front of."""
+    """A FastAPI application of this service."""
 
     context: Context
     """What routes need."""
 
-    front: ASGIApp | None = None
-    """What every request passes first; it hands to `serve_rest` what it does not serve itself."""
-
     refused_start: str | None = None
     """Why the application does not start, where it is not a defect."""
 
+    def begin(self) -> None:
+        """Take work, on the event loop."""
+        self.context.is_stopping = False
+        self.context.fleet.begin()
+
+    def begin_stop(self) -> None:
+        """Stop to take work, and end event streams and long polls, on the event loop.
+
+        A server that waits for all answers must call it first: these end no other way, and the
+        lifespan's shutdown comes after all answers.
+        """
+        self.context.is_stopping = True
+        self.context.fleet.begin_stop()
+
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.front is None or scope["type"] != "http":
-            await self.serve_rest(scope, receive, self._telling(send))
-            return
-        scope["app"] = self
-        await self.front(scope, receive, send)
+        if scope["type"] == "lifespan":
+            send = self._reporting(send)
+        await super().__call__(scope, receive, send)
 
-    def _telling(self, send: Send) -> Send:
-        """Tell a server why the application does not start, and no traceback."""
+    def _reporting(self, send: Send) -> Send:
+        """Report to a server why the application does not start, without a traceback."""
 
-        async def tell(message: Message) -> None:
+        async def report(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed" and self.refused_start is not None:
                 message["message"] = self.refused_start
             await send(message)
 
-        return tell
-
-    async def serve_rest(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve as FastAPI does, with all its layers."""
-        await super().__call__(scope, receive, send)
-
-    @override
-    def build_middleware_stack(self) -> ASGIApp:
-        # But for the outermost of them, which would answer a defect before the gate does.
-        stack = super().build_middleware_stack()
-        assert isinstance(stack, ServerErrorMiddleware)
-        return stack.app
+        return report
 
     @override
     def openapi(self) -> dict[str, Any]:

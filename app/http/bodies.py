@@ -1,140 +1,79 @@
 """Reading request bodies: media type, size, JSON, schema, in this order.
 
-Bodies are read raw and validated by the schema in one pass (jiter inside pydantic), so that text
-which is no JSON is told from JSON that the schema refuses, and nothing is decoded twice.
+Bodies are read raw and validated by the wire in one pass, so that text that is not JSON is told apart
+from JSON that the schema refuses, and nothing is decoded twice.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from typing import Annotated, Any, Final, TypeVar
 
 import numpy as np
 from fastapi import Depends
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
-from hacdbs_sim.sim.actions import Bitmap, FaultType, Gfns, PageRanges, PageSet
+from hacdbs_sim.model import Bitmap, ClearDirtyLog, Gfns, GuestWrite, PageRanges, PageSet
+from hacdbs_sim.wire import Reader, body_class, error_at
+from hacdbs_sim.wire.codec import words_from_octets
+from hacdbs_sim.wire.pages_json import bitmap_of, gfns_of, ranges_of, words_of
 
-from ..extensions import exchange_of
-from .chunked_json import bitmap_of, gfns_of, ranges_of
-from .codec import words_from_octets
 from .context import context_of
-from .problems import (
-    BODY_TOO_LARGE,
-    MALFORMED_BODY,
-    UNSUPPORTED_MEDIA_TYPE,
-    Refusal,
-    error_at,
-)
-from .raw_headers import first, header
+from .problems import BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
 from .responses import JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
-from .schemas.accesses import PagesIn
-from .schemas.base import Request as Schema
-from .schemas.dirty_log import ClearIn
-from .schemas.faults import FaultIn
-from .schemas.workloads import KINDS, UniformIn, WorkloadIn
-from .validation import body_errors, invalid_request
 
 THREAD_BYTES: Final = 1 << 18
 """Bodies longer than this are decoded in a worker thread."""
 
-UNCOUNTED_BYTES: Final = 1 << 16
-"""Bodies longer than this are refused unread where they have too many fields."""
+SMALL_BODY: Final = 1 << 20
+"""The longest body of an operation that reads no pages; routes that need more say how much."""
 
-_KEPT_BYTES: Final = 64
-"""Bodies of a clear up to this length are kept once they have been read."""
-
-BATCH_OPS: Final = (
-    "guest_write",
-    "guest_read",
-    "host_write",
-    "host_unmap",
-    "get_dirty_log",
-    "clear_dirty_log",
-    "set_memslot",
-    "delete_memslot",
-    "set_cpu",
-    "add_fault",
-    "delete_fault",
-    "add_workload",
-    "delete_workload",
-    "clock_advance",
-    "guest_run",
+FRAMES_BODY: Final = body_class(GuestWrite, without=frozenset({"vcpu"}))
+LOG_PAGES_BODY: Final = body_class(
+    ClearDirtyLog, without=frozenset({"slot", "first_page", "num_pages", "cpu", "trace"})
 )
-_TAGS: Final = frozenset((*BATCH_OPS, *FaultType, *KINDS))
-"""Tags of the unions in bodies; no field is named like one."""
 
-_MEDIA_TYPES: Final = {name.encode(): name for name in (JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE)}
-"""As nearly all callers write them."""
-
-_FAULT: Final[TypeAdapter[FaultIn]] = TypeAdapter(FaultIn)
-_WORKLOAD: Final[TypeAdapter[WorkloadIn]] = TypeAdapter(WorkloadIn)
-
-M = TypeVar("M", bound=Schema)
 T = TypeVar("T")
 
 
 def media_type_of(request: Request, *accepted: str) -> str:
-    """Give the body's media type, which must be one of those that the operation reads."""
-    octets = header(request, b"content-type") or b""
-    if (known := _MEDIA_TYPES.get(octets)) in accepted:
-        return known
-    given = str(octets, "latin-1")
+    """Return the body's media type, which must be one of those that the operation reads."""
+    given = request.headers.get("content-type", "")
     media_type = given.partition(";")[0].strip().lower()
     if media_type not in accepted:
         names = " or ".join(accepted)
-        told = f"not {given[:64]!r}" if given else "and it is missing"
+        found = f"not {given[:64]!r}" if given else "and it is missing"
         raise Refusal(
             UNSUPPORTED_MEDIA_TYPE,
-            f"Content-Type must be {names}, {told}",
+            f"Content-Type must be {names}, {found}",
             headers={"Accept-Post": ", ".join(accepted)},
         )
     return media_type
 
 
 def _bounds(request: Request, max_bytes: int | None = None) -> tuple[int, int | None]:
-    """Give the longest body that is taken, and the length that the request gives, if it does."""
+    """Return the longest body that is taken, and the length that the request gives, if any."""
     limit = context_of(request).max_body_bytes
     if max_bytes is not None:
         limit = min(limit, max_bytes)
-    told = header(request, b"content-length")
-    if told is None or not (told.isdigit() and len(told) < 20):
+    given = request.headers.get("content-length", "")
+    if not (given.isdigit() and len(given) < 20):
         return limit, None
-    length = int(told)
+    length = int(given)
     if length > limit:
         raise _too_large(limit)
     return limit, length
 
 
-async def receive_chunk(request: Request) -> tuple[bytes, bool]:
-    """Receive the next part of a body; tell whether more is to come."""
-    message = await request.receive()
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect
-    return message.get("body", b""), message.get("more_body", False)
-
-
 async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
     """Read the whole body, up to the limit; a body in chunks is counted as it comes."""
     limit, _ = _bounds(request, max_bytes)
-    exchange = exchange_of(request.scope)
-    if exchange is not None and (body := exchange.take_body()) is not None:
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
     chunks = []
     size = 0
-    more = True
-    while more:
-        chunk, more = await receive_chunk(request)
+    async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
         chunks.append(chunk)
-    if len(chunks) == 1:
-        return chunks[0]
     if size > THREAD_BYTES:  # a copy of 64 MiB takes longer than others may wait
         return await asyncio.to_thread(b"".join, chunks)
     return b"".join(chunks)
@@ -149,19 +88,12 @@ async def read_octets(request: Request) -> bytes | memoryview:
     if length is None or length <= THREAD_BYTES:
         return await read_body(request)
     octets = np.empty(length, np.uint8).data  # which takes no memory before it is written
-    exchange = exchange_of(request.scope)
     size = 0
-    more = True
-    while more:
-        chunk, more = await receive_chunk(request)
+    async for chunk in request.stream():
         if size + len(chunk) > length:
             raise _too_large(length)
-        if len(chunk) == length:  # it came whole, as it does when a retry's key was looked at first
-            return chunk
         octets[size : size + len(chunk)] = chunk
         size += len(chunk)
-        if more and exchange is not None:
-            size += await exchange.fill(octets[size:])
     return octets[:size].toreadonly()
 
 
@@ -173,37 +105,6 @@ def _too_large(limit: int) -> Refusal:
     )
 
 
-def validate(model: type[M], body: bytes) -> M:
-    """Validate a JSON body."""
-    return _validated(model.model_validate_json, body, model.max_colons)
-
-
-def _validated(schema: Callable[[bytes], T], body: bytes, max_colons: int) -> T:
-    # A short body cannot hold many unknown fields, so only a long one is counted.
-    if len(body) > UNCOUNTED_BYTES and (colons := body.count(b":")) > max_colons:
-        detail = "the body has more fields than the schema could take"
-        raise invalid_request((error_at("body", "", detail, bound=max_colons, value=colons),))
-    try:
-        return schema(body)
-    except ValidationError as refused:
-        # No schema lets NaN through, but pydantic reads it; it is no JSON, so say so instead.
-        try:
-            from_json(body, allow_inf_nan=False)
-        except ValueError as malformed:
-            raise Refusal(MALFORMED_BODY, f"the body is not JSON: {malformed}") from None
-        raise invalid_request(body_errors(refused, _TAGS)) from None
-
-
-def validate_fault(body: bytes) -> FaultIn:
-    """Validate the JSON body of a fault."""
-    return _validated(_FAULT.validate_json, body, Schema.max_colons)
-
-
-def validate_workload(body: bytes) -> WorkloadIn:
-    """Validate the JSON body of a workload."""
-    return _validated(_WORKLOAD.validate_json, body, UniformIn.max_colons)
-
-
 async def decode(function: Callable[..., T], *args: Any) -> T:  # noqa: ANN401 - as the function's
     """Decode a body (the last argument) here if it is short, else in a worker thread."""
     if len(args[-1]) <= THREAD_BYTES:
@@ -211,79 +112,60 @@ async def decode(function: Callable[..., T], *args: Any) -> T:  # noqa: ANN401 -
     return await asyncio.to_thread(function, *args)
 
 
-def json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
+def json_body(
+    reader: Reader[T], max_bytes: int | None = SMALL_BODY
+) -> Callable[[Request], Awaitable[T]]:
     """Make the dependency that reads a JSON body."""
 
-    async def read(request: Request) -> M:
+    async def read(request: Request) -> T:
         media_type_of(request, JSON_MEDIA_TYPE)
-        return await decode(validate, model, await read_body(request, model.max_bytes))
+        return await decode(reader, await read_body(request, max_bytes))
 
     return read
 
 
-async def read_fault(request: Request) -> FaultIn:
-    """Read a fault, whichever its type."""
-    media_type_of(request, JSON_MEDIA_TYPE)
-    return await decode(validate_fault, await read_body(request, Schema.max_bytes))
-
-
-async def read_workload(request: Request) -> WorkloadIn:
-    """Read a workload, whichever its kind."""
-    media_type_of(request, JSON_MEDIA_TYPE)
-    return await decode(validate_workload, await read_body(request, UniformIn.max_bytes))
-
-
-def optional_json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
+def optional_json_body(
+    reader: Reader[T], max_bytes: int | None = SMALL_BODY
+) -> Callable[[Request], Awaitable[T]]:
     """Make the dependency that reads a JSON body, or none: then every field has its default."""
 
-    async def read(request: Request) -> M:
-        body = await read_body(request, model.max_bytes)
-        if not body and first(request, b"content-type") is None:
-            return model()
+    async def read(request: Request) -> T:
+        body = await read_body(request, max_bytes)
+        if not body and "content-type" not in request.headers:
+            return reader(b"{}")
         media_type_of(request, JSON_MEDIA_TYPE)
-        return await decode(validate, model, body)
+        return await decode(reader, body)
 
     return read
 
 
-def _pages_from_json(body: bytes) -> PageSet:
+def _frames_from_json(body: bytes) -> PageSet:
     pages: PageSet | None = None
     if len(body) > THREAD_BYTES:
         pages = gfns_of(body) or ranges_of(body, "gfn_ranges")
-    return pages or validate(PagesIn, body).to_domain()
+    return pages or FRAMES_BODY(body)["pages"]
 
 
-async def read_pages(request: Request) -> PageSet:
-    """Read the pages of a batch of accesses."""
+async def read_frames(request: Request) -> PageSet:
+    """Read the guest frames of a batch of accesses."""
     if media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE) == OCTETS_MEDIA_TYPE:
         return Gfns(words_from_octets(await read_octets(request), "gfns"))
-    return await decode(_pages_from_json, await read_body(request))
+    return await decode(_frames_from_json, await read_body(request))
 
 
-def _clear_from_json(body: bytes) -> Bitmap | PageRanges:
-    if len(body) <= _KEPT_BYTES:
-        return _kept_clear(body)
+def _log_pages_from_json(body: bytes) -> Bitmap | PageRanges:
     pages: Bitmap | PageRanges | None = None
     if len(body) > THREAD_BYTES:
-        pages = ranges_of(body, "page_ranges") or bitmap_of(body)
-    return pages or validate(ClearIn, body).to_domain()
-
-
-@lru_cache(1024)
-def _kept_clear(body: bytes) -> Bitmap | PageRanges:
-    """Read a short body, once: harnesses clear the same few windows over and over, of every VM."""
-    pages = validate(ClearIn, body).to_domain()
-    for array in (pages.words,) if isinstance(pages, Bitmap) else (pages.first, pages.count):
-        array.flags.writeable = False  # many calls have it
-    return pages
+        pages = ranges_of(body, "page_ranges") or bitmap_of(body) or words_of(body)
+    return pages or LOG_PAGES_BODY(body)["pages"]
 
 
 async def read_clear_pages(request: Request) -> Bitmap | PageRanges:
     """Read the pages of a clear."""
     if media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE) == OCTETS_MEDIA_TYPE:
         return Bitmap(words_from_octets(await read_octets(request), "bitmap"))
-    return await decode(_clear_from_json, await read_body(request))
+    return await decode(_log_pages_from_json, await read_body(request))
 
 
-PagesBody = Annotated[PageSet, Depends(read_pages)]
-ClearBody = Annotated[Bitmap | PageRanges, Depends(read_clear_pages)]
+FramesBody = Annotated[PageSet, Depends(read_frames)]
+LogPagesBody = Annotated[Bitmap | PageRanges, Depends(read_clear_pages)]

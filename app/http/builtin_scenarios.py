@@ -1,32 +1,36 @@
-"""The scenarios that ship, as the API shows them."""
+"""The builtin scenarios, as the API shows them."""
 
 from functools import cache
 
+from hacdbs_sim.model import BuiltinScenario
 from hacdbs_sim.scenarios.builtin import load, names
 
 from ..service.errors import NoSuchScenarioError
-from .schemas.scenarios import BuiltinScenarioOut
 
 
 @cache
-def builtin() -> list[BuiltinScenarioOut]:
+def builtin() -> tuple[BuiltinScenario, ...]:
     """List them by name; read once, for they are part of the program."""
-    return [_out(name) for name in names()]
+    return tuple(map(_of, names()))
 
 
-def _out(name: str) -> BuiltinScenarioOut:
+def _of(name: str) -> BuiltinScenario:
     document = load(name)
-    return {
-        "scenario": document["scenario"],
-        "description": document["description"],
-        "seen_in": document["seen_in"],
-        "document": document,
-    }
+    return BuiltinScenario(
+        scenario=document["scenario"],
+        description=document["description"],
+        seen_in=document["seen_in"],
+        document=document,
+    )
 
 
-def find_builtin(name: str) -> BuiltinScenarioOut:
-    """Find one by its name."""
+def find_builtin(name: str) -> BuiltinScenario:
+    """Return one by its name.
+
+    Raises:
+        NoSuchScenarioError: None has it.
+    """
     for each in builtin():
-        if each["scenario"] == name:
+        if each.scenario == name:
             return each
-    raise NoSuchScenarioError("no scenario of this name ships", field="name", value=name)
+    raise NoSuchScenarioError("no builtin scenario has this name", field="name", value=name)

@@ -6,10 +6,11 @@ from fastapi import Depends, Path, Query
 from pydantic.json_schema import SkipJsonSchema
 from starlette.requests import Request
 
+from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Page64, SlotId
+
 from ..service.fleet import Fleet, Vm
 from .context import Context, context_of
 from .paging import Page, read_page
-from .schemas.fields import CountText, FirstPageText, SlotText, TruthText
 
 
 def find_context(request: Request) -> Context:
@@ -32,14 +33,15 @@ FleetDep = Annotated[Fleet, Depends(find_fleet)]
 VmDep = Annotated[Vm, Depends(find_vm)]
 PageDep = Annotated[Page, Depends(read_page)]
 
-SlotPath = Annotated[SlotText, Path(description="The slot's number.", examples=[0])]
-CpuPath = Annotated[CountText, Path(description="The host CPU's number.", examples=[0])]
+SlotPath = Annotated[SlotId, Path(description="The slot's number.", examples=[0])]
+CpuPath = Annotated[Count, Path(description="The host CPU's number.", examples=[0])]
 FaultPath = Annotated[str, Path(description="As in `f1`.")]
 WorkloadPath = Annotated[str, Path(description="As in `w1`.")]
 ScenarioPath = Annotated[str, Path(description="As in `read-fails-after-clearing`.")]
 SessionPath = Annotated[str, Path(description="As in `default`.")]
 
-CountQuery = Annotated[CountText, Query()]
-OptionalCountQuery = Annotated[CountText | SkipJsonSchema[None], Query()]
-FirstPageQuery = Annotated[FirstPageText, Query()]
-TruthQuery = Annotated[TruthText, Query()]
+CountQuery = Annotated[Count, Query()]
+GfnQuery = Annotated[Gfn, Query()]
+OptionalCountQuery = Annotated[Count | SkipJsonSchema[None], Query()]
+FirstPageQuery = Annotated[Page64, Query()]
+TruthQuery = Annotated[Boolean, Query()]

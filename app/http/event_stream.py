@@ -1,24 +1,23 @@
 """Events as text/event-stream (WHATWG HTML, 9.2 Server-sent events)."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
-import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
-from ..extensions import exchange_of
-from ..service.events import Event, EventPage, EventReader
+from hacdbs_sim.model import Event, EventPage, StaleReader
+from hacdbs_sim.wire import write
+
+from ..service.events import EventReader
 from .responses import EVENTS_MEDIA_TYPE
-from .schemas.events import StaleOut, event_out
 
 KEEP_ALIVE_SECONDS: Final = 15.0
-"""A silent stream says something so often, so that whoever is between does not take it for dead."""
+"""A silent stream sends a comment this often, or proxies may close it."""
 
 EVENTS_AT_ONCE: Final = 64
-"""Some 20 KB: what one who does not read keeps in the server, beside the socket's own buffers."""
+"""Some 20 KB: what a client that does not read holds in the server, beside the socket buffers."""
 
 RETRY_MILLISECONDS: Final = 1_000
 
@@ -26,23 +25,14 @@ _HEAD: Final = b"retry: %d\n\n" % RETRY_MILLISECONDS
 _KEEP_ALIVE: Final = b":\n\n"
 
 
-def end_at_stop(scope: Scope, close: Callable[[], None]) -> None:
-    """Have whoever waits closed when the server begins to stop, where it tells."""
-    if (exchange := exchange_of(scope)) is not None:
-        exchange.call_at_stop(close)
-
-
 def _written(event: Event) -> bytes:
-    data = orjson.dumps(event_out(event))
+    data = write(event)
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.event_id, event.type.encode(), data)
 
 
 def _stale(page: EventPage) -> bytes:
-    out: StaleOut = {
-        "oldest_event_id": page.oldest_event_id,
-        "last_event_id": page.last_event_id,
-    }
-    return b"id: %d\nevent: stale\ndata: %s\n\n" % (page.oldest_event_id - 1, orjson.dumps(out))
+    stale = StaleReader(oldest_event_id=page.oldest_event_id, last_event_id=page.last_event_id)
+    return b"id: %d\nevent: stale\ndata: %s\n\n" % (page.oldest_event_id - 1, write(stale))
 
 
 def written(page: EventPage) -> bytes:
@@ -51,7 +41,7 @@ def written(page: EventPage) -> bytes:
 
 
 async def first_page(reader: EventReader, limit: int, seconds: float) -> EventPage:
-    """Wait for something to read, but no longer than told; whatever there is then ends the reader."""
+    """Wait up to some seconds for something to read, then close the reader."""
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + seconds
     try:
@@ -65,9 +55,9 @@ async def first_page(reader: EventReader, limit: int, seconds: float) -> EventPa
 
 
 class EventStream(Response):
-    """An answer that goes on until the caller leaves or the service stops.
+    """A response that goes on until the client disconnects or the service stops.
 
-    Its memory is one page: it takes the next when the server has taken the last.
+    It holds one page: it reads the next when the server has sent the last.
     """
 
     def __init__(self, reader: EventReader) -> None:
@@ -79,8 +69,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write events as they come."""
         reader = self._reader
-        leaving = asyncio.ensure_future(self._wait_for_leave(receive))
-        end_at_stop(scope, reader.close)
+        disconnect = asyncio.ensure_future(self._wait_for_disconnect(receive))
         try:
             await send(
                 {
@@ -96,10 +85,10 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             reader.close()
-            leaving.cancel()
+            disconnect.cancel()
 
     async def _next(self) -> bytes:
-        """Wait for something to write; events that are not wanted do not put the sign of life off."""
+        """Wait for something to write; events that are not wanted do not delay the keep-alive."""
         loop = asyncio.get_running_loop()
         speak_at = loop.time() + KEEP_ALIVE_SECONDS
         while await self._reader.wait(speak_at - loop.time()):
@@ -110,7 +99,7 @@ class EventStream(Response):
                 break
         return _KEEP_ALIVE
 
-    async def _wait_for_leave(self, receive: Receive) -> None:
+    async def _wait_for_disconnect(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         self._reader.close()

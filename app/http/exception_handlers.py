@@ -14,7 +14,7 @@ from .problems import (
     BAD_REQUEST,
     METHOD_NOT_ALLOWED,
     NO_SUCH_PATH,
-    document,
+    plain_document,
 )
 from .rendering import REFUSALS, AnyRefusal, refusal_response
 from .responses import ProblemResponse
@@ -48,13 +48,13 @@ class RoutingRefusals:
         path = request.scope["path"]
         if refused.status_code == METHOD_NOT_ALLOWED.status:
             allow = ", ".join(self._allowed(path))
-            out = document(METHOD_NOT_ALLOWED, f"the path has the methods {allow}", path)
-            return ProblemResponse(out, out["status"], {"Allow": allow})
+            out = plain_document(METHOD_NOT_ALLOWED, f"the path has the methods {allow}", path)
+            return ProblemResponse(out, {"Allow": allow})
         if refused.status_code == NO_SUCH_PATH.status:
-            out = document(NO_SUCH_PATH, "nothing is served at this path", path)
+            out = plain_document(NO_SUCH_PATH, "nothing is served at this path", path)
         else:
-            out = document(BAD_REQUEST, str(refused.detail), path)
-        return ProblemResponse(out, out["status"])
+            out = plain_document(BAD_REQUEST, str(refused.detail), path)
+        return ProblemResponse(out)
 
 
 def install(app: FastAPI) -> None:

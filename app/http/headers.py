@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from ..service.idempotency_store import IDEMPOTENCY_KEY
 from .idempotency import KEY_PATTERN, REPLAYED_HEADER
+from .last_event_id import EVENT_ID_PATTERN, LAST_EVENT_ID
 from .preconditions import IF_MATCH, IF_NONE_MATCH, MAX_TAGS_CHARS, TAGS_PATTERN
-from .schemas.events import EVENT_ID_PATTERN, LAST_EVENT_ID
 
 _CONDITIONAL: Final = {
     "update_vm": (IF_MATCH,),

@@ -16,16 +16,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
+from hacdbs_sim.model import DEFAULT_SESSION
+from hacdbs_sim.wire import InvalidRequestError, error_at
+
 from ..service.errors import NoSuchSessionError
-from ..service.fleet import DEFAULT_SESSION, SESSIONS_SCOPE, Fleet, resets_scope
+from ..service.fleet import SESSIONS_SCOPE, Fleet, resets_scope
 from ..service.idempotency_store import IDEMPOTENCY_KEY, KeptAnswer
 from .accept import accepts_octets
 from .bodies import THREAD_BYTES, decode, read_body
 from .context import context_of
-from .problems import error_at
-from .raw_headers import every, first
 from .rendering import REFUSALS, refusal_response
-from .validation import invalid_request
 
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 """Marks an answer that was kept from the key's first request."""
@@ -34,7 +34,6 @@ KEY_PATTERN: Final = r"^[!-~]{1,255}$"
 _OF_SESSION: Final = frozenset({"vm_id", "migration_id", "comparison_id"})
 """Names in a path that begin with the name of a session."""
 
-_KEY_NAME: Final = IDEMPOTENCY_KEY.lower().encode("ascii")
 _KEY: Final = re.compile(KEY_PATTERN.removesuffix("$") + r"\Z")
 
 
@@ -51,7 +50,7 @@ class _New(_NewVm):
     vm: _NewVm | None = None
 
     def session_in(self, fleet: Fleet) -> str:
-        """Give the session.
+        """Return the session.
 
         Raises:
             NoSuchSessionError: there is no such session.
@@ -67,8 +66,7 @@ async def answer_once(
     """Serve a POST that has a key: the first time for good, later as the first time."""
     key = _key_of(request)
     body = await read_body(request)
-    # The server has nothing more of the body, so its way to it is not there either
-    request = Request({**request.scope, "extensions": {}}, _receiving(body))
+    request = Request(request.scope, _receiving(body))
     fleet = context_of(request).fleet
     fingerprint = await _fingerprint(request, body)
     scope = await _scope_of(request, body, fleet)
@@ -88,27 +86,27 @@ async def answer_once(
 
 
 def has_key(request: Request) -> bool:
-    """Tell whether a request has a key."""
-    return first(request, _KEY_NAME) is not None
+    """Return whether a request has a key."""
+    return IDEMPOTENCY_KEY in request.headers
 
 
 def _key_of(request: Request) -> str:
-    given = every(request, _KEY_NAME)
+    given = request.headers.getlist(IDEMPOTENCY_KEY)
     if len(given) > 1:
         detail = "a request has one key"
-        raise invalid_request(
+        raise InvalidRequestError(
             (error_at("header", IDEMPOTENCY_KEY, detail, bound=1, value=len(given)),)
         )
     if _KEY.match(given[0]) is None:
         detail = "a key is 1 to 255 visible ASCII characters"
-        raise invalid_request(
+        raise InvalidRequestError(
             (error_at("header", IDEMPOTENCY_KEY, detail, bound=KEY_PATTERN, value=given[0]),)
         )
     return given[0]
 
 
 def _receiving(body: bytes) -> Receive:
-    """Hand a body that was read once to whoever reads it next."""
+    """Make a `receive` that returns a body which was read before."""
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -117,7 +115,7 @@ def _receiving(body: bytes) -> Receive:
 
 
 async def _scope_of(request: Request, body: bytes, fleet: Fleet) -> str | None:
-    """Name where a request's key is known; nowhere if what it names is not there."""
+    """Return the scope of a request's key; None if what the request names does not exist."""
     named = request.path_params
     try:
         for name in _OF_SESSION & named.keys():
@@ -137,7 +135,7 @@ async def _fingerprint(request: Request, body: bytes) -> bytes:
     head = (
         request.scope["path"],
         request.scope["query_string"].decode("latin-1"),
-        first(request, b"content-type") or "",
+        request.headers.get("content-type", ""),
         accepts_octets(request),  # not the header's text: it is the answer's form that counts
     )
     digest = hashlib.sha256(orjson.dumps(head))

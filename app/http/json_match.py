@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from .schemas.scenarios import MismatchOut
+from hacdbs_sim.model import Mismatch
 
 AT_LEAST: Final = "$at_least"
 AT_MOST: Final = "$at_most"
@@ -11,7 +11,7 @@ MAX_MISMATCHES: Final = 20
 """The most mismatches of one answer that are told."""
 
 
-def mismatches(expected: object, found: object) -> list[MismatchOut]:
+def mismatches(expected: object, found: object) -> list[Mismatch]:
     """List where an answer does not hold what was expected."""
     told = []
     for mismatch in _compare(expected, found, ""):
@@ -21,7 +21,7 @@ def mismatches(expected: object, found: object) -> list[MismatchOut]:
     return told
 
 
-def _compare(expected: object, found: object, pointer: str) -> Iterator[MismatchOut]:
+def _compare(expected: object, found: object, pointer: str) -> Iterator[Mismatch]:
     if isinstance(expected, dict):
         if expected.keys() in ({AT_LEAST}, {AT_MOST}):
             yield from _compare_bound(expected, found, pointer)
@@ -44,7 +44,7 @@ def _compare(expected: object, found: object, pointer: str) -> Iterator[Mismatch
 
 def _compare_fields(
     expected: Mapping[str, object], found: Mapping[str, object], pointer: str
-) -> Iterator[MismatchOut]:
+) -> Iterator[Mismatch]:
     for name, want in expected.items():
         where = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
         if name in found:
@@ -53,9 +53,7 @@ def _compare_fields(
             yield _mismatch(where, "must be there", want, None)
 
 
-def _compare_bound(
-    expected: Mapping[str, Any], found: object, pointer: str
-) -> Iterator[MismatchOut]:
+def _compare_bound(expected: Mapping[str, Any], found: object, pointer: str) -> Iterator[Mismatch]:
     ((name, bound),) = expected.items()
     if not (_is_number(bound) and _is_number(found)):
         yield _mismatch(pointer, f"{name} compares numbers", expected, found)
@@ -76,5 +74,5 @@ def _is_same(expected: object, found: object) -> bool:
     return isinstance(expected, bool) is isinstance(found, bool) and expected == found
 
 
-def _mismatch(pointer: str, detail: str, expected: object, found: object) -> MismatchOut:
-    return {"pointer": pointer, "detail": detail, "expected": expected, "found": found}
+def _mismatch(pointer: str, detail: str, expected: object, found: object) -> Mismatch:
+    return Mismatch(pointer=pointer, detail=detail, expected=expected, found=found)

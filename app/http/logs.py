@@ -14,7 +14,7 @@ _TRACEBACKS: Final = structlog.processors.ExceptionRenderer(
 
 
 def silence_server() -> None:
-    """Keep the server's own access lines out: each request leaves a line of ours."""
+    """Disable the server's own access log: the service logs each request itself."""
     logging.getLogger("uvicorn.access").disabled = True
 
 

@@ -1,52 +1,28 @@
-"""The OpenAPI document: FastAPI's, with raw bodies, exact refusals and whole integers.
+"""The OpenAPI document: FastAPI's paths and parameters, the wire's schemas, exact refusals.
 
-Bodies are validated by our own readers, so the document is told of them here: a route names its
-model in `openapi_extra`, and the models' schemas join the components. The refusals of all
-operations come from one table; what a router says of them only keeps FastAPI from adding its own.
+Bodies are read and answers are written by the wire, so their schemas come from there: a route names
+its reader in `openapi_extra` and its outcome as `response_model`. The refusals of all operations come
+from one table; what a router says of them only keeps FastAPI from adding its own.
 """
 
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, TypeAdapter
+from fastapi.routing import iter_route_contexts
+
+from hacdbs_sim.model import Problem
+from hacdbs_sim.wire import Reader, json_schemas
 
 from .headers import describe_headers
 from .middleware import TOKEN_FREE_PATHS
 from .refusals import responses_of
-from .responses import OCTETS_MEDIA_TYPE
-from .schemas.accesses import PagesIn
-from .schemas.batch import BatchIn
-from .schemas.comparisons import ComparisonIn
-from .schemas.cpus import CpuIn
-from .schemas.dirty_log import ClearIn
-from .schemas.faults import FaultIn
-from .schemas.guest import AdvanceIn, RunIn
-from .schemas.memslots import MemslotIn
-from .schemas.migrations import MigrationIn
-from .schemas.problem import ProblemOut
-from .schemas.scenarios import ScenarioIn
-from .schemas.sessions import SessionIn
-from .schemas.vms import VmIn, VmPatch
-from .schemas.workloads import WorkloadIn
+from .responses import JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
+from .routing import StrictRoute
 
-REF_TEMPLATE: Final = "#/components/schemas/{model}"
+_READERS: Final[dict[str, Reader[Any]]] = {}
+"""The readers of all routes, by the key that stands for their schema until the document is made."""
 
-_BODIES: Final[tuple[type[BaseModel], ...]] = (
-    AdvanceIn,
-    BatchIn,
-    ClearIn,
-    ComparisonIn,
-    CpuIn,
-    MemslotIn,
-    MigrationIn,
-    PagesIn,
-    RunIn,
-    ScenarioIn,
-    SessionIn,
-    VmIn,
-    VmPatch,
-)
 _OCTETS: Final = {"schema": {"type": "string", "format": "binary"}}
 _LOCATION: Final = {
     "Location": {
@@ -66,21 +42,16 @@ _SECURITY_SCHEMES: Final = {
 _SECURITY: Final[list[dict[str, list[str]]]] = [{}, {_SCHEME: []}]
 """None, or the token: which of them depends on a setting, and the document on none."""
 
+_READER_KEY: Final = "x-reader"
+
 
 def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
-    """Print whole numbers as integers, and drop discriminators that OpenAPI cannot express.
-
-    FastAPI's own model holds bounds as floats. pydantic nests the mapping of a union inside a
-    union; OpenAPI wants names there, and the members tell themselves apart by constants anyway.
-    """
+    """Print whole numbers as integers: FastAPI's own model holds bounds as floats."""
     if isinstance(node, list):
         for value in node:
             _tidy(value)
     if not isinstance(node, dict):
         return
-    mapping = node.get("discriminator", {}).get("mapping", {})
-    if not all(isinstance(name, str) for name in mapping.values()):
-        del node["discriminator"]
     for key, value in node.items():
         if isinstance(value, float) and value.is_integer():
             node[key] = int(value)
@@ -88,48 +59,20 @@ def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
             _tidy(value)
 
 
-def _components() -> dict[str, Any]:
-    adapters: dict[str, TypeAdapter[Any]] = {
-        "ProblemOut": TypeAdapter(ProblemOut),
-        "FaultIn": TypeAdapter(FaultIn),
-        "WorkloadIn": TypeAdapter(WorkloadIn),
-        **{model.__name__: TypeAdapter(model) for model in _BODIES},
-    }
-    schemas, shared = TypeAdapter.json_schemas(
-        [(name, "validation", adapter) for name, adapter in adapters.items()],
-        ref_template=REF_TEMPLATE,
-    )
-    # A union has no name of its own in the shared definitions.
-    unions = {name: schemas[name, "validation"] for name in ("FaultIn", "WorkloadIn")}
-    return {**shared["$defs"], **unions}
-
-
-def json_request(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+def json_request(reader: Reader[Any], *, required: bool = True) -> dict[str, Any]:
     """Describe a JSON body, for `openapi_extra`."""
-    return _request({"$ref": REF_TEMPLATE.format(model=model.__name__)}, required=required)
+    key = str(len(_READERS))
+    _READERS[key] = reader
+    content = {JSON_MEDIA_TYPE: {"schema": {_READER_KEY: key}}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
-def fault_request() -> dict[str, Any]:
-    """Describe a fault's body, for `openapi_extra`."""
-    return _request({"$ref": REF_TEMPLATE.format(model="FaultIn")})
-
-
-def workload_request() -> dict[str, Any]:
-    """Describe a workload's body, for `openapi_extra`."""
-    return _request({"$ref": REF_TEMPLATE.format(model="WorkloadIn")})
-
-
-def pages_request(model: type[BaseModel], octets: str) -> dict[str, Any]:
+def pages_request(reader: Reader[Any], octets: str) -> dict[str, Any]:
     """Describe a body of pages, as JSON or as octets, for `openapi_extra`."""
-    extra = _request({"$ref": REF_TEMPLATE.format(model=model.__name__)})
+    extra = json_request(reader)
     extra["requestBody"]["description"] = octets
     extra["requestBody"]["content"][OCTETS_MEDIA_TYPE] = _OCTETS
     return extra
-
-
-def _request(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
-    content = {"application/json": {"schema": schema}}
-    return {"requestBody": {"required": required, "content": content}}
 
 
 def _with_location(answer: dict[str, Any]) -> dict[str, Any]:
@@ -137,13 +80,39 @@ def _with_location(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(path: str, operation: dict[str, Any]) -> dict[str, Any]:
-    """Give an operation's answers and every refusal that it can give, by status."""
+    """Return an operation's answers and every refusal that it can give, by status."""
     answers = {
         status: _with_location(answer) if status in {"201", "202"} else answer
         for status, answer in operation["responses"].items()
         if status.startswith("2")
     }
     return dict(sorted((answers | responses_of(path, operation)).items()))
+
+
+def _fill_schemas(document: dict[str, Any], routes: list[StrictRoute]) -> None:
+    """Put the wire's schemas in their places, and what they refer to among the components."""
+    outcomes = {route.operation_id: route.outcome for route in routes}
+    kinds: list[tuple[Any, Any]] = [(Problem, "serialization")]
+    places: list[dict[str, Any]] = [{}]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            body = operation.get("requestBody", {}).get("content", {}).get(JSON_MEDIA_TYPE)
+            if body is not None:
+                kinds.append((_READERS[body["schema"][_READER_KEY]], "validation"))
+                places.append(body)
+            outcome = outcomes[operation["operationId"]]
+            for status, answer in operation["responses"].items():
+                content = answer.get("content", {}).get(JSON_MEDIA_TYPE)
+                if outcome is not None and status.startswith("2") and content is not None:
+                    kinds.append((outcome, "serialization"))
+                    places.append(content)
+    schemas, definitions = json_schemas(kinds)
+    for place, schema in zip(places, schemas, strict=True):
+        place["schema"] = schema
+    document["components"] = {
+        "schemas": dict(sorted(definitions.items())),
+        "securitySchemes": _SECURITY_SCHEMES,
+    }
 
 
 def document_of(app: FastAPI) -> dict[str, Any]:
@@ -161,9 +130,11 @@ def document_of(app: FastAPI) -> dict[str, Any]:
             operation["responses"] = _responses(path, operation)
             if path not in TOKEN_FREE_PATHS:
                 operation["security"] = _SECURITY
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas.update(_components())
-    document["components"]["schemas"] = dict(sorted(schemas.items()))
-    document["components"]["securitySchemes"] = _SECURITY_SCHEMES
+    _fill_schemas(document, _routes_of(app))
     _tidy(document)
     return document
+
+
+def _routes_of(app: FastAPI) -> list[StrictRoute]:
+    found = [context.original_route for context in iter_route_contexts(app.routes)]
+    return [route for route in found if isinstance(route, StrictRoute)]

@@ -11,8 +11,9 @@ from typing import Annotated, Final, Protocol, TypeVar
 
 from fastapi import Query
 
+from hacdbs_sim.model.kinds import PositiveCount
+
 from ..service.fleet import Fleet
-from .schemas.fields import PositiveCountText
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 1_000
@@ -21,7 +22,7 @@ MAX_KEY_OCTETS: Final = 128
 T = TypeVar("T")
 
 Limit = Annotated[
-    PositiveCountText,
+    PositiveCount,
     Query(description=f"The most items to give; above {MAX_LIMIT} is taken as {MAX_LIMIT}."),
 ]
 PageToken = Annotated[

@@ -11,10 +11,11 @@ from typing import Annotated, Final, NoReturn
 from fastapi import Depends
 from starlette.requests import Request
 
+from hacdbs_sim.model import GetGenerations
+from hacdbs_sim.wire import InvalidRequestError, error_at
+
 from ..service.fleet import Vm
-from .problems import PRECONDITION_FAILED, Refusal, error_at
-from .raw_headers import every
-from .validation import invalid_request
+from .problems import PRECONDITION_FAILED, Refusal
 
 IF_MATCH: Final = "If-Match"
 IF_NONE_MATCH: Final = "If-None-Match"
@@ -27,14 +28,14 @@ _ANY: Final = "*"
 
 
 def vm_etag(vm: Vm) -> str:
-    """Give the entity tag of a VM's settings: capabilities and memslots."""
-    capabilities, memslots = vm.runtime.machine.generation
-    return f'"{capabilities}.{memslots}"'
+    """Return the entity tag of a VM's settings: capabilities and memslots."""
+    now = vm.runtime.query(GetGenerations())
+    return f'"{now.capabilities}.{now.memslots}"'
 
 
 def memslot_etag(vm: Vm, slot: int) -> str | None:
-    """Give the entity tag of a slot's settings; None if it is absent."""
-    generation = vm.runtime.machine.memslot_generation(slot)
+    """Return the entity tag of a slot's settings; None if it is absent."""
+    generation = vm.runtime.query(GetGenerations(slot=slot)).slot
     return None if generation is None else f'"{generation}"'
 
 
@@ -76,12 +77,14 @@ PreconditionsDep = Annotated[Preconditions, Depends(read_preconditions)]
 
 
 def _tags(request: Request, name: str) -> frozenset[str] | None:
-    if not (lines := every(request, name.lower().encode("ascii"))):
+    if not (lines := request.headers.getlist(name)):
         return None
     given = ", ".join(lines)
     if len(given) > MAX_TAGS_CHARS or _TAGS.match(given) is None:
         detail = f'{name} must be * or entity tags, as in "3"'
-        raise invalid_request((error_at("header", name, detail, bound=TAGS_PATTERN, value=given),))
+        raise InvalidRequestError(
+            (error_at("header", name, detail, bound=TAGS_PATTERN, value=given),)
+        )
     return frozenset(tag.strip(" ") for tag in given.split(","))
 
 
@@ -92,9 +95,9 @@ def _matches(tags: frozenset[str] | set[str], etag: str | None) -> bool:
 
 def _refuse(name: str, why: str, wanted: frozenset[str], etag: str | None) -> NoReturn:
     shown = ", ".join(sorted(wanted))
-    told = "nothing is there" if etag is None else f"the ETag is {etag}: {why}"
+    found = "nothing is there" if etag is None else f"the ETag is {etag}: {why}"
     raise Refusal(
         PRECONDITION_FAILED,
-        f"{name} does not hold: {told}",
-        (error_at("header", name, told, bound=etag, value=shown),),
+        f"{name} does not hold: {found}",
+        (error_at("header", name, found, bound=etag, value=shown),),
     )

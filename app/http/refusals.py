@@ -6,28 +6,26 @@ What follows from an operation's shape (its path, its body) is worked out; the t
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hacdbs_sim.sim.base import errors as kvm
+from hacdbs_sim.model import errors as kvm
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.model.problems import ProblemType
 from hacdbs_sim.vmm import errors as vmm
+from hacdbs_sim.wire.codec import TooManyRangesError
+from hacdbs_sim.wire.problems import INVALID_REQUEST, MALFORMED_BODY, type_of
 
 from ..service import errors as fleet
 from ..service.idempotency_store import IDEMPOTENCY_KEY
-from .codec import TooManyRangesError
 from .middleware import TOKEN_FREE_PATHS
 from .preconditions import IF_MATCH, IF_NONE_MATCH
 from .problems import (
     BODY_TOO_LARGE,
     HOST_NOT_ALLOWED,
-    INVALID_REQUEST,
-    KVM_PROBLEMS,
-    MALFORMED_BODY,
     NO_SUCH_PATH,
     NOT_READY,
     ORIGIN_NOT_ALLOWED,
     PRECONDITION_FAILED,
     UNAUTHORIZED,
     UNSUPPORTED_MEDIA_TYPE,
-    ProblemType,
 )
 from .responses import PROBLEM_MEDIA_TYPE
 
@@ -116,20 +114,20 @@ _OWN: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
 """What the core and the fleet refuse, by operation id, beside the names in its path."""
 
 _NAMED_IN_PATH: Final[Mapping[str, ProblemType]] = {
-    "{vm_id}": KVM_PROBLEMS[fleet.NoSuchVmError],
-    "{session_id}": KVM_PROBLEMS[fleet.NoSuchSessionError],
-    "{migration_id}": KVM_PROBLEMS[fleet.NoSuchMigrationError],
-    "{comparison_id}": KVM_PROBLEMS[fleet.NoSuchComparisonError],
+    "{vm_id}": type_of(fleet.NoSuchVmError),
+    "{session_id}": type_of(fleet.NoSuchSessionError),
+    "{migration_id}": type_of(fleet.NoSuchMigrationError),
+    "{comparison_id}": type_of(fleet.NoSuchComparisonError),
     "{code}": NO_SUCH_PATH,
-    "{name}": KVM_PROBLEMS[fleet.NoSuchScenarioError],
+    "{name}": type_of(fleet.NoSuchScenarioError),
 }
 _OF_HEADERS: Final[Mapping[str, tuple[ProblemType, ...]]] = {
     IDEMPOTENCY_KEY: (
         BODY_TOO_LARGE,  # with a key, the body is read whether the operation has one or not
-        KVM_PROBLEMS[fleet.IdempotencyKeyReusedError],
-        KVM_PROBLEMS[fleet.IdempotencyKeyInFlightError],
-        KVM_PROBLEMS[fleet.IdempotencyKeyLimitError],
-        KVM_PROBLEMS[fleet.AnswerNotKeptError],
+        type_of(fleet.IdempotencyKeyReusedError),
+        type_of(fleet.IdempotencyKeyInFlightError),
+        type_of(fleet.IdempotencyKeyLimitError),
+        type_of(fleet.AnswerNotKeptError),
     ),
     IF_MATCH: (PRECONDITION_FAILED,),
     IF_NONE_MATCH: (PRECONDITION_FAILED,),
@@ -149,7 +147,7 @@ def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemTyp
     """Give what an operation of the document can refuse; the template of its path is given."""
     operation_id = operation["operationId"]
     found = {HOST_NOT_ALLOWED, ORIGIN_NOT_ALLOWED, INVALID_REQUEST}
-    found.update(KVM_PROBLEMS[error] for error in _OWN.get(operation_id, ()))
+    found.update(type_of(error) for error in _OWN.get(operation_id, ()))
     found.update(problem for name, problem in _NAMED_IN_PATH.items() if name in path)
     for parameter in operation.get("parameters", ()):
         found.update(_OF_HEADERS.get(parameter["name"], ()))
@@ -174,7 +172,7 @@ def _response(status: int, codes: list[str]) -> dict[str, Any]:
     response: dict[str, Any] = {
         "description": "Refused: " + ", ".join(f"`{code}`" for code in codes) + ".",
         CODES: codes,
-        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
     if (headers := _HEADERS.get(status)) is not None:
         response["headers"] = {

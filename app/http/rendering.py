@@ -1,4 +1,4 @@
-"""Refusals as responses: each of our exceptions becomes its problem document."""
+"""Refusals as responses: each exception that is a refusal becomes its problem document."""
 
 from dataclasses import replace
 from typing import Final, TypeAlias
@@ -6,43 +6,50 @@ from typing import Final, TypeAlias
 from starlette.requests import Request
 
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, Site, document
 
 from ..service.errors import SetupRefusedError
-from .problems import Refusal, Site, kvm_document, refusal_document
+from ..service.idempotency_store import IDEMPOTENCY_KEY
+from .ioctls import IOCTLS
+from .problems import Refusal, refusal_document
 from .responses import ProblemResponse
 
-AnyRefusal: TypeAlias = KvmError | SetupRefusedError | Refusal
-"""A refusal of the core or the fleet, of a part of a new VM, or of HTTP itself."""
+AnyRefusal: TypeAlias = (
+    KvmError | SetupRefusedError | InvalidRequestError | MalformedBodyError | Refusal
+)
+"""A refusal of a backend or the service, of a part of a new VM, of the wire, or of HTTP itself."""
 
-REFUSALS: Final = (KvmError, SetupRefusedError, Refusal)
+REFUSALS: Final = (KvmError, SetupRefusedError, InvalidRequestError, MalformedBodyError, Refusal)
 """The same, to catch."""
+
+_HEADERS: Final = frozenset({IDEMPOTENCY_KEY})
 
 
 def takes_body(route: object) -> bool:
-    """Tell whether a route reads a body."""
+    """Whether a route reads a body."""
     return "requestBody" in (getattr(route, "openapi_extra", None) or {})
 
 
 def site_of(request: Request) -> Site:
-    """Tell where in the API a request is."""
+    """Return where in the API a request is."""
     scope = request.scope
+    route = scope.get("route")
     return Site(
         path=scope["path"],
-        operation_id=getattr(scope.get("route"), "operation_id", None),
+        ioctl=IOCTLS.get(getattr(route, "operation_id", None) or ""),
         path_names=frozenset(request.path_params),
         query_names=frozenset(request.query_params),
-        takes_body=takes_body(scope.get("route")),
+        header_names=_HEADERS,
+        takes_body=takes_body(route),
     )
 
 
 def refusal_response(request: Request, refused: AnyRefusal) -> ProblemResponse:
-    """Make the answer to a request that was refused."""
+    """Return the answer to a request that was refused."""
     site = site_of(request)
     if isinstance(refused, Refusal):
-        out = refusal_document(refused, site)
-        return ProblemResponse(out, out["status"], dict(refused.headers))
+        return ProblemResponse(refusal_document(refused, site), refused.headers)
     if isinstance(refused, SetupRefusedError):
         site = replace(site, body_pointer=f"/{refused.part}/{refused.index}")
         refused = refused.cause
-    out = kvm_document(refused, site)
-    return ProblemResponse(out, out["status"])
+    return ProblemResponse(document(refused, site))

@@ -1,9 +1,16 @@
-"""From method and path straight to a route's handler.
+"""Finds a route by method and path in a tree of segments, and calls its handler.
 
-FastAPI tries a path against one route after the other, and lays exit stacks and handlers of
-exceptions around each call: 30 us, where taking a clean dirty log takes 15. A tree of segments
-finds the route in 1. Whatever is not found there is left to FastAPI: other routes than ours, paths and
+FastAPI matches a path against one route after the other and wraps each call in exit stacks and
+exception handlers: 30 to 35 us of CPU time, as much as a get of a clean dirty log takes without
+them. Requests that this router does not find are left to FastAPI: routes of others, and paths and
 methods that are refused.
+
+What our routes give up:
+
+* A segment of a path is a name or a whole parameter, without convertors such as `{name:path}`.
+* Of the exceptions only our refusals are rendered, not those of `app.add_exception_handler`.
+* No exit stack waits for them, so that dependencies cannot `yield`.
+* FastAPI's telemetry spans do not have the route's name.
 """
 
 from collections.abc import Iterable
@@ -14,7 +21,6 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .rendering import REFUSALS, refusal_response
-from .responses import send_response
 from .routing import Handler, StrictRoute
 
 _OPENING: Final = "{"
@@ -22,9 +28,9 @@ _OPENING: Final = "{"
 
 @dataclass(slots=True)
 class _Step:
-    """A part of some paths: what may follow, and the routes of the path that ends here, by method.
+    """A prefix of some paths: the segments that may follow, and the routes that end here, by method.
 
-    What follows are names, or a parameter; were it both, the routes' order would decide.
+    Names follow, or a parameter; with both, the order of the routes would decide.
     """
 
     named: dict[str, "_Step"] = field(default_factory=dict)
@@ -40,11 +46,11 @@ class _Step:
         return self.parameter
 
 
-class Dispatch:
-    """Serves routes of ours, and leaves other requests to an application.
+class PathRouter:
+    """Middleware that serves routes of ours, and leaves other requests to the application.
 
     Args:
-        app: That application, which has the same routes.
+        app: The application, which has the same routes.
         routes: The routes.
     """
 
@@ -61,7 +67,7 @@ class Dispatch:
                 step.ends.setdefault(method, served)
 
     def _find(self, scope: Scope) -> Handler | None:
-        """Find the handler of a request, and note in its scope what the router would."""
+        """Find the handler of a request, and set in its scope what FastAPI's router would."""
         step = self._root
         given = []
         for segment in scope["path"].split("/"):
@@ -95,4 +101,4 @@ class Dispatch:
             response = await handle(request)
         except REFUSALS as refused:
             response = refusal_response(request, refused)
-        await send_response(response, scope, receive, send)
+        await response(scope, receive, send)

@@ -1,4 +1,8 @@
-"""Routes that solve their own parameters, and their routers."""
+"""The class of our routes, and of their routers.
+
+What our routes give up beside what `parameters.py` says: FastAPI does not validate what they return, and
+`response_model` documents it only. They return a response as it is sent.
+"""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeAlias
@@ -9,41 +13,33 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import override
 
-from .bodies import receive_chunk
+from hacdbs_sim.wire import InvalidRequestError, error_at
+
 from .idempotency import answer_once, has_key
-from .parameters import Solver
-from .problems import error_at
+from .parameters import ParameterPlan
 from .rendering import takes_body
 from .responses import PROBLEM_MEDIA_TYPE, JsonResponse
-from .validation import invalid_request
-
-_NO_BODY: Final = (b"content-length", b"0")
-_BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
-"""A request without either has no body (RFC 9112, 6.3)."""
 
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {
         "description": "Refused; the problem document says why.",
-        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }
 
 
 def _announces_body(request: Request) -> bool:
-    for header in request.scope["headers"]:
-        if header[0] in _BODY_HEADERS and header != _NO_BODY:
-            return True
-    return False
+    # A request without either header has no body (RFC 9112, 6.3)
+    headers = request.headers
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 async def refuse_body(request: Request) -> None:
-    """Refuse a body where the operation reads none: it would be acted on as if it had been read."""
-    more = True
-    while more:
-        chunk, more = await receive_chunk(request)
+    """Refuse a body where the operation reads none: a caller would believe it was read."""
+    async for chunk in request.stream():
         if chunk:
             error = error_at("body", "", "the operation takes no body", bound=0)
-            raise invalid_request((error,))
+            raise InvalidRequestError((error,))
 
 
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -68,14 +64,31 @@ def _answering_once(handle: Handler) -> Handler:
 
 
 class StrictRoute(APIRoute):
-    """A route that refuses unknown and repeated parameters and answers a response as it is."""
+    """A route with a parameter plan, which refuses a body where it reads none.
+
+    FastAPI is not given the outcome, of which the wire has the schema (`openapi.py`).
+
+    Attributes:
+        outcome: What an answer shows: a class of the model, or None.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        response_model: Any = None,  # noqa: ANN401 - FastAPI's own
+        **options: Any,  # noqa: ANN401 - FastAPI's own
+    ) -> None:
+        self.outcome = response_model
+        super().__init__(path, endpoint, response_model=None, **options)
 
     @override
     def get_route_handler(self) -> Handler:
-        solver = Solver(self.dependant)
+        plan = ParameterPlan(self.dependant)
         methods = self.methods or ()
         reads_body = takes_body(self) or "GET" in methods
-        handle: Handler = solver if reads_body else _bodiless(solver)
+        handle: Handler = plan if reads_body else _bodiless(plan)
         return _answering_once(handle) if "POST" in methods else handle
 
 

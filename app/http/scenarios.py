@@ -1,44 +1,45 @@
-"""How a scenario is put up in a session: VMs, then steps, each judged by what it answers.
+"""How a scenario is applied to a session: VMs, then steps, each judged by what it returns.
 
-Here and not in the fleet, because a step's action and what is expected of its answer are JSON: the
-answer is what the action's own call would have given.
+Here and not in the service, because a step's action and what is expected of its answer are JSON: the
+answer is what the action's own call would have returned.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, cast
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple
 
 import orjson
 from pydantic_core import from_json
 from starlette.requests import Request
 
+from hacdbs_sim import model
+from hacdbs_sim.model import MigrationStatus, Mismatch, StepVerdict, Verdict
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.vmm import MigrationStatus
+from hacdbs_sim.wire import (
+    MalformedBodyError,
+    Site,
+    document,
+    reader_of,
+    to_plain,
+)
+from hacdbs_sim.wire.codec import BatchAnswerLimitError
 
 from ..service.budget import Account
 from ..service.errors import NoSuchScenarioError, NoSuchVmError, SenselessScenarioError
 from ..service.fleet import Fleet, Vm
 from ..service.scenarios import StandingScenario
-from .batches import MAX_ANSWER_BYTES, perform, work_of_batch
-from .bodies import decode, media_type_of, read_body, validate
-from .codec import BatchAnswerLimitError
+from .batches import MAX_ANSWER_BYTES
+from .bodies import decode, media_type_of, read_body
+from .ioctls import IOCTLS
 from .json_match import mismatches
-from .problems import MALFORMED_BODY, Refusal, Site, kvm_document
+from .operations import perform_now, work_of_batch
+from .presets import with_preset
 from .responses import JSON_MEDIA_TYPE, Answer
-from .schemas.reports import MigrationOut, migration_out
-from .schemas.scenarios import (
-    MismatchOut,
-    ScenarioIn,
-    ScenarioMigration,
-    ScenarioOut,
-    ScenarioStep,
-    StepExpect,
-    StepOut,
-    Verdict,
-)
 
 FIRST_REFUSAL: Final = 400
+SCENARIO_BYTES: Final = 8 << 20
+SCENARIO_BODY: Final = reader_of(model.Scenario)
 
 
 class Scenario(NamedTuple):
@@ -49,22 +50,30 @@ class Scenario(NamedTuple):
         document: How it says it, as JSON with sorted names.
     """
 
-    spec: ScenarioIn
+    spec: model.Scenario
     document: bytes
+
+    @property
+    def migration(self) -> model.ScenarioMigration | None:
+        """The migration that follows the steps, with what its preset has."""
+        migration = self.spec.migration
+        if migration is None:
+            return None
+        return with_preset(migration, orjson.loads(self.document)["migration"])
 
 
 def scenario_of(body: bytes) -> Scenario:
     """Read a scenario from JSON."""
-    spec = validate(ScenarioIn, body)
+    spec = SCENARIO_BODY(body)
     try:  # what is expected may be any JSON, and pydantic's has NaN
-        document = from_json(body, allow_inf_nan=False)
+        plain = from_json(body, allow_inf_nan=False)
     except ValueError as malformed:
-        raise Refusal(MALFORMED_BODY, f"the body is not JSON: {malformed}") from None
+        raise MalformedBodyError(f"the body is not JSON: {malformed}") from None
     _check_expected(spec)
-    return Scenario(spec, orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
+    return Scenario(spec, orjson.dumps(plain, option=orjson.OPT_SORT_KEYS))
 
 
-def _check_expected(spec: ScenarioIn) -> None:
+def _check_expected(spec: model.Scenario) -> None:
     """Refuse what an answer can neither be nor repeat: integers beyond 64 bits."""
     expected = {f"steps.{at}.expect.body": step.expect.body for at, step in enumerate(spec.steps)}
     for field, value in {**expected, "expect": spec.expect}.items():
@@ -81,7 +90,7 @@ def _check_expected(spec: ScenarioIn) -> None:
 async def read_scenario(request: Request) -> Scenario:
     """Read the scenario in a body."""
     media_type_of(request, JSON_MEDIA_TYPE)
-    return await decode(scenario_of, await read_body(request, ScenarioIn.max_bytes))
+    return await decode(scenario_of, await read_body(request, SCENARIO_BYTES))
 
 
 async def apply(fleet: Fleet, session_id: str, scenario: Scenario) -> tuple[StandingScenario, bool]:
@@ -91,16 +100,16 @@ async def apply(fleet: Fleet, session_id: str, scenario: Scenario) -> tuple[Stan
     is so before, and changes nothing.
 
     Returns:
-        The scenario, and whether it was put up now.
+        The scenario, and whether it was applied now.
     """
     session = fleet.session(session_id)
-    # A caller who leaves meanwhile does not leave half a session
+    # A caller that disconnects meanwhile does not leave half a session
     return await asyncio.shield(
-        asyncio.ensure_future(_put_up(fleet, session_id, session.scenario_lock, scenario))
+        asyncio.ensure_future(_apply(fleet, session_id, session.scenario_lock, scenario))
     )
 
 
-async def _put_up(
+async def _apply(
     fleet: Fleet, session_id: str, lock: asyncio.Lock, scenario: Scenario
 ) -> tuple[StandingScenario, bool]:
     async with lock:
@@ -111,7 +120,7 @@ async def _put_up(
         account = Account(fleet.budget)
         account.hold(len(scenario.document))
         try:
-            specs = [vm.to_spec(session_id) for vm in scenario.spec.vms]
+            specs = [_in_session(vm, session_id) for vm in scenario.spec.vms]
             vms, removed_vms = await fleet.replace_vms(session_id, specs)
         except BaseException:
             account.close()
@@ -120,11 +129,16 @@ async def _put_up(
         vm_ids = {key: vm.vm_id for key, vm in keyed.items()}
         standing = StandingScenario(scenario.document, account, removed_vms, vm_ids)
         fleet.session(session_id).scenario = standing
-        await _Play(fleet, standing, keyed, len(scenario.document)).all_of(scenario.spec)
+        await _Play(fleet, standing, keyed, len(scenario.document)).all_of(scenario)
         return standing, True
 
 
-def _check_keys(spec: ScenarioIn) -> None:
+def _in_session(vm: model.ScenarioVm, session_id: str) -> model.CreateVm:
+    shared = {each.name: getattr(vm, each.name) for each in fields(model.VmSpec)}
+    return model.CreateVm(session_id=session_id, **shared)
+
+
+def _check_keys(spec: model.Scenario) -> None:
     keys: set[str] = set()
     for index, vm in enumerate(spec.vms):
         if vm.key in keys:
@@ -156,67 +170,72 @@ def _check_named(keys: set[str], key: str, field: str) -> None:
 
 @dataclass(slots=True, eq=False)
 class _Play:
-    """Plays the steps of a scenario that has just been put up."""
+    """Plays the steps of a scenario that has just been applied."""
 
     fleet: Fleet
     standing: StandingScenario
     vms: Mapping[str, Vm]
     held_bytes: int
 
-    async def all_of(self, spec: ScenarioIn) -> None:
+    async def all_of(self, scenario: Scenario) -> None:
         """Play the steps, and begin the migration if none fails."""
-        await self._steps(spec.steps)
-        if not self.standing.has_failed and spec.migration is not None:
-            self._begin(spec.migration)
+        await self._steps(scenario.spec.steps)
+        if not self.standing.has_failed and (migration := scenario.migration) is not None:
+            self._begin(migration)
         self.standing.is_done = True
 
-    def _begin(self, migration: ScenarioMigration) -> None:
+    def _begin(self, migration: model.ScenarioMigration) -> None:
         vm = self.vms[migration.vm]
         try:
             self._check(vm)
             self.standing.migration = self.fleet.migrations.start(
-                vm.session_id, vm.vm_id, vm.runtime, migration.to_spec(), pace_ms=migration.pace_ms
+                vm.session_id, vm.vm_id, vm.runtime, migration, pace_ms=migration.pace_ms
             )
         except KvmError as refused:
-            site = Site("/v1/migrations", "start_migration", body_pointer="/migration")
-            self.standing.refused = {**kvm_document(refused, site)}
+            site = Site("/v1/migrations", body_pointer="/migration")
+            self.standing.refused = document(refused, site)
 
-    async def _steps(self, steps: Sequence[ScenarioStep]) -> None:
+    async def _steps(self, steps: Sequence[model.ScenarioStep]) -> None:
         """Play them up to the first that fails."""
         is_failed = False
         for number, step in enumerate(steps):
-            out = _skipped(number, step)
-            if not is_failed:
-                await self._perform(step, out)
-                is_failed = out["verdict"] == "failed"
-            self.standing.steps.append({**out})
+            if is_failed:
+                outcome = _outcome(number, step, StepVerdict.SKIPPED)
+            else:
+                outcome = await self._perform(number, step)
+                is_failed = outcome.verdict is StepVerdict.FAILED
+            self.standing.steps.append(outcome)
             await asyncio.sleep(0)  # short ones run on the event loop: others have their turn
 
-    async def _perform(self, step: ScenarioStep, out: StepOut) -> None:
-        """Perform a step and judge what it answers."""
+    async def _perform(self, number: int, step: model.ScenarioStep) -> model.StepOutcome:
+        """Perform a step and judge what it returns."""
         vm = self.vms[step.vm]
+        batched = step.action
 
-        def answer_and_weigh() -> tuple[Answer, int]:
-            answer = perform(vm, step.action)
-            return answer, len(orjson.dumps(answer.body))
+        def answer_and_write() -> tuple[Answer, bytes]:
+            answer = perform_now(vm, batched.action, batched.format)
+            return answer, answer.octets()
 
         try:
             self._check(vm)
-            answer, answer_bytes = await vm.runtime.run(
-                answer_and_weigh, work=lambda: work_of_batch(vm, [step.action])
+            answer, octets = await vm.runtime.run(
+                answer_and_write, work=lambda: work_of_batch(vm, (batched,))
             )
-            self.held_bytes += answer_bytes
+            self.held_bytes += len(octets)
             self.standing.account.hold(self.held_bytes)
-            out["status"] = answer.status
-            out["body"] = None if answer.body is None else {**answer.body}
+            status, body = answer.status, orjson.loads(octets)
         except KvmError as refused:
-            pointer = f"/steps/{out['step']}/action"
-            site = Site(f"/v1/vms/{vm.vm_id}/batch", step.action.op, body_pointer=pointer)
-            problem = kvm_document(refused, site)
-            out["status"], out["body"] = problem["status"], {**problem}
-        assert out["status"] is not None
-        out["mismatches"] = judge(step.expect, out["status"], out["body"])
-        out["verdict"] = "failed" if out["mismatches"] else "passed"
+            op = batched.action.op
+            site = Site(
+                f"/v1/vms/{vm.vm_id}/batch",
+                ioctl=IOCTLS.get(op),
+                body_pointer=f"/steps/{number}/action",
+            )
+            problem = document(refused, site)
+            status, body = problem.status, to_plain(problem)
+        found = judge(step.expect, status, body)
+        verdict = StepVerdict.FAILED if found else StepVerdict.PASSED
+        return _outcome(number, step, verdict, status=status, body=body, found=found)
 
     def _check(self, vm: Vm) -> None:
         """Refuse a step where no more may be answered, or whose VM has gone meanwhile."""
@@ -231,34 +250,43 @@ class _Play:
             )
 
 
-def _skipped(number: int, step: ScenarioStep) -> StepOut:
-    return {
-        "step": number,
-        "vm": step.vm,
-        "op": step.action.op,
-        "verdict": "skipped",
-        "status": None,
-        "body": None,
-        "mismatches": [],
-    }
+def _outcome(
+    number: int,
+    step: model.ScenarioStep,
+    verdict: StepVerdict,
+    *,
+    status: int | None = None,
+    body: Mapping[str, Any] | None = None,
+    found: Sequence[Mismatch] = (),
+) -> model.StepOutcome:
+    return model.StepOutcome(
+        step=number,
+        vm=step.vm,
+        op=step.action.action.op,
+        verdict=verdict,
+        status=status,
+        body=body,
+        mismatches=tuple(found),
+    )
 
 
-def judge(expect: StepExpect, status: int, body: Mapping[str, Any] | None) -> list[MismatchOut]:
+def judge(expect: model.StepExpect, status: int, body: Mapping[str, Any] | None) -> list[Mismatch]:
     """Compare an answer with what is expected; without a status, a refusal is not."""
-    expected = expect.model_dump(exclude_unset=True)
+    expected = {name: value for name, value in to_plain(expect).items() if value is not None}
     if "status" not in expected and status >= FIRST_REFUSAL:
-        told: MismatchOut = {
-            "pointer": "/status",
-            "detail": "must be no refusal",
-            "expected": None,
-            "found": status,
-        }
-        return [told, *mismatches(expected, {"status": status, "body": body})]
+        refusal = Mismatch(
+            pointer="/status", detail="must be no refusal", expected=None, found=status
+        )
+        return [refusal, *mismatches(expected, {"status": status, "body": body})]
     return mismatches(expected, {"status": status, "body": body})
 
 
 def standing_in(fleet: Fleet, session_id: str) -> StandingScenario:
-    """Find the scenario that stands in a session."""
+    """Return the scenario that stands in a session.
+
+    Raises:
+        NoSuchScenarioError: None does.
+    """
     standing = fleet.session(session_id).scenario
     if standing is None:
         raise NoSuchScenarioError("no scenario stands in the session")
@@ -275,43 +303,46 @@ class Outcome(NamedTuple):
     """
 
     verdict: Verdict
-    report: MigrationOut | None
-    mismatches: list[MismatchOut]
+    report: model.MigrationInfo | None
+    mismatches: tuple[Mismatch, ...]
 
 
-def outcome_of(standing: StandingScenario, document: Mapping[str, Any]) -> Outcome:
+def outcome_of(standing: StandingScenario, plain: Mapping[str, Any]) -> Outcome:
     """Judge a scenario as far as it has come."""
     migration = standing.migration
     is_over = migration is None or migration.run.is_over  # first: then the report is the last one
-    report = None if migration is None else migration_out(migration)
-    told = judge_migration(document, report) if report is not None and is_over else []
+    report = None if migration is None else migration.info()
+    found: tuple[Mismatch, ...] = ()
+    if report is not None and is_over:
+        found = tuple(judge_migration(plain, to_plain(report)))
     if standing.has_failed or standing.refused is not None:
-        return Outcome("failed", report, told)
+        return Outcome(Verdict.FAILED, report, found)
     if not (standing.is_done and is_over):
-        return Outcome("running", report, told)
-    return Outcome("failed" if told else "passed", report, told)
+        return Outcome(Verdict.RUNNING, report, found)
+    return Outcome(Verdict.FAILED if found else Verdict.PASSED, report, found)
 
 
-def judge_migration(document: Mapping[str, Any], report: Mapping[str, Any]) -> list[MismatchOut]:
+def judge_migration(plain: Mapping[str, Any], report: Mapping[str, Any]) -> list[Mismatch]:
     """Compare a migration's report with what is expected; without a status, a completed one."""
-    return mismatches(
-        {"status": MigrationStatus.COMPLETED.value, **document.get("expect", {})}, report
+    expected = plain.get("expect") or {}
+    return mismatches({"status": MigrationStatus.COMPLETED.value, **expected}, report)
+
+
+def scenario_outcome(session_id: str, standing: StandingScenario) -> model.ScenarioOutcome:
+    """Return a scenario and what came of it."""
+    plain = orjson.loads(standing.document)
+    verdict, report, found = outcome_of(standing, plain)
+    return model.ScenarioOutcome(
+        session_id=session_id,
+        scenario=plain["scenario"],
+        verdict=verdict,
+        removed_vms=standing.removed_vms,
+        vms=tuple(
+            model.VmOfScenario(key=key, vm_id=vm_id) for key, vm_id in standing.vm_ids.items()
+        ),
+        steps=tuple(standing.steps),
+        migration=report,
+        problem=standing.refused,
+        mismatches=found,
+        document=plain,
     )
-
-
-def scenario_out(session_id: str, standing: StandingScenario) -> ScenarioOut:
-    """Project a scenario and what came of it."""
-    document = orjson.loads(standing.document)
-    verdict, report, told = outcome_of(standing, document)
-    return {
-        "session_id": session_id,
-        "scenario": document["scenario"],
-        "verdict": verdict,
-        "removed_vms": standing.removed_vms,
-        "vms": [{"key": key, "vm_id": vm_id} for key, vm_id in standing.vm_ids.items()],
-        "steps": cast("list[StepOut]", [*standing.steps]),
-        "migration": report,
-        "problem": cast("Any", standing.refused),
-        "mismatches": told,
-        "document": document,
-    }

@@ -5,24 +5,23 @@ from pathlib import Path
 
 import orjson
 
+from hacdbs_sim.model import DEFAULT_SESSION, Problem, Verdict
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.scenarios.builtin import names, text_of
 from hacdbs_sim.scenarios.reading import BadDocumentError, explain, parse
-from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, Site, document, to_plain
 
 from ..service.errors import SetupRefusedError
-from ..service.fleet import DEFAULT_SESSION, Fleet
-from .problems import Refusal, Site, kvm_document, refusal_document
+from ..service.fleet import Fleet
 from .scenarios import apply, outcome_of, scenario_of
-from .schemas.problem import ProblemOut
-from .schemas.scenarios import Verdict
 
 
 class ScenarioNotStartedError(Exception):
-    """The scenario cannot be put up; the message has a line for each thing that is wrong."""
+    """The scenario cannot be applied; the message has a line for each thing that is wrong."""
 
 
 async def start_with(fleet: Fleet, given: str) -> Verdict:
-    """Put a scenario up in `default`, and tell how it ended as far as it has come.
+    """Apply a scenario to `default`, and return its verdict as far as it has come.
 
     Args:
         fleet: Where.
@@ -37,10 +36,10 @@ async def start_with(fleet: Fleet, given: str) -> Verdict:
         standing, _ = await apply(fleet, DEFAULT_SESSION, scenario)
     except BadDocumentError as bad:
         raise ScenarioNotStartedError(f"{given}:{bad.line}: {bad}") from None
-    except (Refusal, SetupRefusedError, KvmError) as refused:
+    except (InvalidRequestError, MalformedBodyError, SetupRefusedError, KvmError) as refused:
         problem = _problem_of(refused)
-        lines = explain(given, text, problem.get("errors", ()))
-        raise ScenarioNotStartedError("\n".join(lines) or problem["detail"]) from None
+        lines = explain(given, text, to_plain(problem).get("errors", ()))
+        raise ScenarioNotStartedError("\n".join(lines) or problem.detail) from None
     return outcome_of(standing, orjson.loads(standing.document)).verdict
 
 
@@ -55,10 +54,10 @@ def _read(given: str) -> str:
         ) from None
 
 
-def _problem_of(refused: Refusal | SetupRefusedError | KvmError) -> ProblemOut:
-    if isinstance(refused, Refusal):
-        return refusal_document(refused, Site(""))
+def _problem_of(
+    refused: InvalidRequestError | MalformedBodyError | SetupRefusedError | KvmError,
+) -> Problem:
     if isinstance(refused, SetupRefusedError):
         part = Site("", body_pointer=f"/{refused.part}/{refused.index}")
-        return kvm_document(refused.cause, part)
-    return kvm_document(refused, Site(""))
+        return document(refused.cause, part)
+    return document(refused, Site(""))

@@ -1,1 +1,1 @@
-"""uvicorn with bounds on each connection, and its runner."""
+"""uvicorn with bounds on each connection, the stop of what does not end by itself, and the runner."""

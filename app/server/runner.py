@@ -1,15 +1,16 @@
-"""The runner of `hacdbs-sim serve`: one process, one listening socket, a graceful stop with a bound."""
+"""The server, and the runner of `hacdbs-sim serve`: one process, one socket, a bounded stop."""
 
 import json
 import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import uvicorn
+from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from ..settings import LogFormat
@@ -22,10 +23,83 @@ BAD_SETTINGS: Final = 2
 NOT_SERVED: Final = 1
 
 
-def serve(options: Mapping[str, object], port_file: Path | None) -> int:
+class Application(Protocol):
+    """An ASGI application that a server can ask to stop."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the lifespan."""
+        ...
+
+    def begin_stop(self) -> None:
+        """End what does not end by itself: event streams and long polls."""
+        ...
+
+
+class Server(uvicorn.Server):
+    """uvicorn with bounds on each connection, which asks the application to stop before it waits.
+
+    Args:
+        make_application: Makes the application once the server starts.
+        report: Called once requests are answered.
+        http: The protocol of a connection.
+        keep_alive_seconds: How long a connection may be idle between two requests.
+    """
+
+    def __init__(
+        self,
+        make_application: Callable[[], Application],
+        *,
+        report: Callable[[], None] | None = None,
+        http: type[BoundedHttp] = BoundedHttp,
+        keep_alive_seconds: int = 5,
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                self._load,
+                factory=True,
+                log_config=None,  # requests are logged by the application
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                http=http,
+                ws="none",  # nothing here speaks it, and it would come in past the middleware
+                proxy_headers=False,
+                timeout_keep_alive=keep_alive_seconds,
+                timeout_graceful_shutdown=STOP_SECONDS,
+            )
+        )
+        self._make_application = make_application
+        self._application: Application | None = None
+        self._report = report
+
+    def _load(self) -> Application:
+        self._application = self._make_application()
+        return self._application
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then report it."""
+        await super().startup(sockets)
+        if self.started and self._report is not None:
+            self._report()
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop: first what does not end by itself, for uvicorn waits for every answer."""
+        if self._application is not None:
+            self._application.begin_stop()
+        await super().shutdown(sockets)
+
+
+def serve(
+    make_application: Callable[[], Application],
+    options: Mapping[str, object],
+    port_file: Path | None,
+) -> int:
     """Serve until SIGTERM or SIGINT, then let calls in flight end.
 
     Args:
+        make_application: Makes the application, from the environment as it is by then.
         options: Settings that take the place of the environment's, by name; None: not given.
         port_file: Where to write the bound port once requests are answered.
 
@@ -44,8 +118,14 @@ def serve(options: Mapping[str, object], port_file: Path | None) -> int:
         print(f"cannot listen on {settings.host}:{settings.port}: {error}", file=sys.stderr)
         return NOT_SERVED
 
-    server = Server(listener, settings.log_format, port_file)
+    def report() -> None:
+        port = listener.getsockname()[1]
+        if port_file is not None:
+            write_port(port_file, port)
+        print(listening_line(listener, settings.log_format), file=sys.stderr, flush=True)
+
     with listener:
+        server = Server(make_application, report=report)
         # uvicorn's own handlers come later, and after the stop it raises each signal anew for those
         # found before. With the same handlers there, a signal that comes early is not lost, and a
         # stop that was asked for ends in status 0.
@@ -61,45 +141,13 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=1024)
 
 
-class Server(uvicorn.Server):
-    """uvicorn on a bound socket, which reports where it listens once it does."""
-
-    def __init__(
-        self, listener: socket.socket, log_format: LogFormat, port_file: Path | None
-    ) -> None:
-        super().__init__(
-            uvicorn.Config(
-                # By name: the application is made above the server, and reads the environment
-                f"{__package__.rpartition('.')[0]}.main:app",
-                log_config=None,  # requests are logged by the application
-                access_log=False,
-                server_header=False,
-                http=BoundedHttp,
-                ws="none",  # nothing here speaks it, and it would come in past the middleware
-                proxy_headers=False,
-                timeout_graceful_shutdown=STOP_SECONDS,
-            )
-        )
-        host, self._port = listener.getsockname()[:2]
-        self._url = (
-            f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
-        )
-        self._log_format = log_format
-        self._port_file = port_file
-
-    @override
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then report it."""
-        await super().startup(sockets)
-        if not self.started:
-            return
-        if self._port_file is not None:
-            write_port(self._port_file, self._port)
-        if self._log_format is LogFormat.JSON:
-            line = json.dumps({"event": "listening", "url": self._url})
-        else:
-            line = f"hacdbs-sim listens on {self._url}"
-        print(line, file=sys.stderr, flush=True)
+def listening_line(listener: socket.socket, log_format: LogFormat) -> str:
+    """Return the line that says where requests are answered."""
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    if log_format is LogFormat.JSON:
+        return json.dumps({"event": "listening", "url": url})
+    return f"hacdbs-sim listens on {url}"
 
 
 def write_port(path: Path, port: int) -> None:

@@ -9,47 +9,15 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from threading import Lock
-from typing import Final, TypeAlias
+from typing import Final
+
+from hacdbs_sim.model.events import Detail, Event, EventPage, EventType
 
 from .errors import EventReaderLimitError
 
 KEPT_EVENTS: Final = 4_096
 MAX_EVENT_READERS: Final = 64
-
-Detail: TypeAlias = str | int | bool | None
-
-
-class EventType(StrEnum):
-    """What can happen; docs/events.md lists the details of each."""
-
-    VM_CREATED = "vm_created"
-    VM_DELETED = "vm_deleted"
-    SESSION_RESET = "session_reset"
-    SESSION_DELETED = "session_deleted"
-    FAULT_HIT = "fault_hit"
-    FELL_BACK = "fell_back"
-    CPU_CHANGED = "cpu_changed"
-    MIGRATION = "migration"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened.
-
-    Attributes:
-        event_id: From 1, without gaps.
-        vm_id: The VM that it happened to; None where it was a whole session.
-        now_ns: The VM's virtual clock at the time.
-    """
-
-    event_id: int
-    type: EventType
-    session_id: str
-    vm_id: str | None
-    now_ns: int
-    details: Mapping[str, Detail]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +40,6 @@ class EventFilter:
 ALL_EVENTS: Final = EventFilter()
 
 
-@dataclass(frozen=True, slots=True)
-class EventPage:
-    """Events that a reader has not seen.
-
-    Attributes:
-        events: Those that it asked for, oldest first.
-        next_after: The event after which to look next.
-        oldest_event_id: The first event that is still kept; the next one, where none is.
-        last_event_id: The last event that happened; 0 before the first.
-        stale: Whether events after the position asked for are gone, or it names none of this log.
-    """
-
-    events: tuple[Event, ...]
-    next_after: int
-    oldest_event_id: int
-    last_event_id: int
-    stale: bool
-
-
 class EventLog:
     """The last events of a fleet, and who waits for the next."""
 
@@ -99,6 +48,7 @@ class EventLog:
         self._last = 0
         self._lock = Lock()
         self._readers: set[EventReader] = set()
+        self._is_stopping = False
         self.counts: Counter[str] = Counter(dict.fromkeys(EventType, 0))
 
     @property
@@ -129,7 +79,12 @@ class EventLog:
         with self._lock:
             self._last += 1
             self._kept[self._last % len(self._kept)] = Event(
-                self._last, type, session_id, vm_id, now_ns, details or {}
+                event_id=self._last,
+                type=type,
+                session_id=session_id,
+                vm_id=vm_id,
+                now_ns=now_ns,
+                details=details or {},
             )
             self.counts[type] += 1
             readers = tuple(self._readers)
@@ -149,7 +104,13 @@ class EventLog:
                 assert event is not None, "all ids from the oldest to the last are kept"
                 if wanted.takes(event):
                     found.append(event)
-        return EventPage(tuple(found), position, oldest, last, stale)
+        return EventPage(
+            events=tuple(found),
+            next_after=position,
+            oldest_event_id=oldest,
+            last_event_id=last,
+            stale=stale,
+        )
 
     def open_reader(self, after: int, wanted: EventFilter) -> "EventReader":
         """Begin to read behind an event; on the event loop.
@@ -165,7 +126,9 @@ class EventLog:
         reader = EventReader(self, after, wanted, self._forget)
         with self._lock:
             self._readers.add(reader)
-        if after != self._last:
+        if self._is_stopping:
+            reader.close()
+        elif after != self._last:
             reader.wake()
         return reader
 
@@ -173,8 +136,13 @@ class EventLog:
         with self._lock:
             self._readers.discard(reader)
 
-    def end_readers(self) -> None:
-        """End all readers: the service stops."""
+    def begin(self) -> None:
+        """Let readers wait: the service starts."""
+        self._is_stopping = False
+
+    def begin_stop(self) -> None:
+        """End all readers, those opened from now on included."""
+        self._is_stopping = True
         for reader in tuple(self._readers):
             reader.close()
 

@@ -9,16 +9,18 @@ import asyncio
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Final
 
-from hacdbs_sim.sim.actions import AddWorkload, ArmFault, MachineConfig, SetMemoryRegion
+from hacdbs_sim import model
+from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, EventType
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.machine import Machine
+from hacdbs_sim.traces.recording import builtin_intervals
 
 from .budget import StateBudget
-from .cost_estimate import INLINE_WORK, work_of_making
 from .errors import (
     DefaultSessionError,
     FleetError,
@@ -29,15 +31,16 @@ from .errors import (
     SetupRefusedError,
     VmLimitError,
 )
-from .events import EventLog, EventType
+from .events import EventLog
 from .idempotency_store import IdempotencyStore
 from .limits import MAX_SESSIONS, Limits
 from .migrations import Migrations
+from .order import Order
 from .scenarios import StandingScenario
 from .totals import Totals
-from .vm_runtime import VmRuntime
+from .vm_runtime import INLINE_WORK, WORK_PER_ACTION, VmRuntime
 
-DEFAULT_SESSION: Final = "default"
+_CONFIG: Final = tuple(each.name for each in fields(model.VmConfig))
 
 SESSIONS_SCOPE: Final = "/sessions"
 """Where the keys are known of requests for new sessions; no session is called so."""
@@ -46,18 +49,6 @@ SESSIONS_SCOPE: Final = "/sessions"
 def resets_scope(session_id: str) -> str:
     """Name where the keys of a session's resets are known: a reset must not forget its own."""
     return f"/resets/{session_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class VmSpec:
-    """A VM to be made: all of it, or nothing."""
-
-    session_id: str
-    name: str
-    config: MachineConfig
-    memslots: tuple[SetMemoryRegion, ...] = ()
-    faults: tuple[ArmFault, ...] = ()
-    workloads: tuple[AddWorkload, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +65,21 @@ class Vm:
         """Value of the id under which the VM is known."""
         return f"{self.session_id}-{self.number}"
 
+    def info(self) -> model.VmInfo:
+        """Return what is shown of the VM."""
+        query = self.runtime.query
+        config = query(model.GetConfig())
+        return model.VmInfo(
+            vm_id=self.vm_id,
+            name=self.name,
+            session_id=self.session_id,
+            memslots=query(model.ListMemslots()),
+            faults=query(model.ListFaults()),
+            workloads=query(model.ListWorkloads()),
+            counters=query(model.GetCounters()),
+            **{name: getattr(config, name) for name in _CONFIG},
+        )
+
 
 @dataclass(slots=True, eq=False)
 class Session:
@@ -85,6 +91,10 @@ class Session:
     scenario: StandingScenario | None = None
     scenario_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a scenario is put up: of two at a time, one follows the other."""
+
+    def info(self) -> model.SessionInfo:
+        """Return what is shown of the session."""
+        return model.SessionInfo(session_id=self.session_id, vm_count=len(self.vms))
 
 
 @contextmanager
@@ -109,6 +119,7 @@ class Fleet:
         self.budget = StateBudget(limits.max_state_bytes)
         self.idempotency = IdempotencyStore(limits, time.monotonic)
         self.events = EventLog()
+        self.order = Order()
         self.migrations = Migrations(self.budget, self.events)
         self._sessions = {DEFAULT_SESSION: Session(DEFAULT_SESSION)}
         self._vms: dict[str, Vm] = {}
@@ -118,6 +129,16 @@ class Fleet:
     def vm_count(self) -> int:
         """Value of how many VMs live, over all sessions."""
         return len(self._vms)
+
+    def begin(self) -> None:
+        """Let callers wait for events and for runs: the service starts."""
+        self.events.begin()
+        self.migrations.begin()
+
+    def begin_stop(self) -> None:
+        """End every wait for events and for runs, those to come included."""
+        self.events.begin_stop()
+        self.migrations.begin_stop()
 
     def sessions(self) -> list[Session]:
         """List the sessions, by id."""
@@ -144,6 +165,7 @@ class Fleet:
             raise SessionExistsError(
                 "session_id must be new, this one exists", field="session_id", value=session_id
             )
+        self.order.take(session_id, None, "create_session")
         self._sessions[session_id] = session = Session(session_id)
         return session
 
@@ -161,7 +183,7 @@ class Fleet:
                 field="session_id",
                 value=session_id,
             )
-        vm_count = self._empty(session_id)
+        vm_count = self._empty(session_id, "delete_session")
         self.idempotency.clear(resets_scope(session_id))
         del self._sessions[session_id]
         self.events.emit(
@@ -170,14 +192,15 @@ class Fleet:
 
     def reset_session(self, session_id: str) -> None:
         """Delete a session's VMs, number the next ones from 1 again, forget its retries."""
-        vm_count = self._empty(session_id)
+        vm_count = self._empty(session_id, "reset_session")
         self.events.emit(
             EventType.SESSION_RESET, session_id=session_id, details={"vm_count": vm_count}
         )
 
-    def _empty(self, session_id: str) -> int:
-        """Empty a session; tell how many VMs it had."""
+    def _empty(self, session_id: str, change: str) -> int:
+        """Empty a session; return how many VMs it had."""
         session = self.session(session_id)
+        self.order.take(session_id, None, change)
         vm_count = len(session.vms)
         self.idempotency.clear(session_id)
         self.migrations.session_gone(session_id)
@@ -209,26 +232,30 @@ class Fleet:
         except KeyError:
             raise NoSuchVmError("there is no such VM", field="vm_id", value=vm_id) from None
 
-    async def create_vm(self, spec: VmSpec) -> Vm:
+    async def create_vm(self, spec: CreateVm) -> Vm:
         """Make a VM with its slots and faults; a refusal on the way leaves nothing behind."""
         self.session(spec.session_id)
-        if (
-            work_of_making(spec.config, spec.memslots, (*spec.faults, *spec.workloads))
-            <= INLINE_WORK
-        ):
+        if _work_of_making(spec) <= INLINE_WORK:
             return self._publish(spec, self._build(spec))
         # Shielded: were the request cancelled, nobody would give back what the thread still takes.
         return await asyncio.shield(asyncio.ensure_future(self._create_in_thread(spec)))
 
-    async def _create_in_thread(self, spec: VmSpec) -> Vm:
+    async def _create_in_thread(self, spec: CreateVm) -> Vm:
         return self._publish(spec, await asyncio.to_thread(self._build, spec))
 
-    async def build_apart(self, spec: VmSpec) -> VmRuntime:
+    async def build_apart(self, spec: CreateVm) -> VmRuntime:
         """Make a machine that is no VM of a session; who asks for it closes it."""
         return await asyncio.shield(asyncio.to_thread(self._build, spec))
 
-    def _build(self, spec: VmSpec) -> VmRuntime:
-        runtime = VmRuntime(Machine(spec.config), self.limits, self.budget, self.totals)
+    def _build(self, spec: CreateVm) -> VmRuntime:
+        config = model.VmConfig(**{name: getattr(spec, name) for name in _CONFIG})
+        runtime = VmRuntime(
+            partial(Machine, config, builtin_intervals),
+            self.limits,
+            self.budget,
+            self.totals,
+            self.order,
+        )
         try:
             for index, memslot in enumerate(spec.memslots):
                 with _named("memslots", index):
@@ -244,7 +271,7 @@ class Fleet:
             raise
         return runtime
 
-    def _publish(self, spec: VmSpec, runtime: VmRuntime) -> Vm:
+    def _publish(self, spec: CreateVm, runtime: VmRuntime) -> Vm:
         try:
             session = self.session(spec.session_id)
             self._check_vm_limit()
@@ -253,16 +280,17 @@ class Fleet:
             raise
         return self._link(session, spec, runtime)
 
-    def _link(self, session: Session, spec: VmSpec, runtime: VmRuntime) -> Vm:
+    def _link(self, session: Session, spec: CreateVm, runtime: VmRuntime) -> Vm:
         session.last_number += 1
         vm = Vm(spec.session_id, session.last_number, spec.name, runtime)
         session.vms[vm.number] = self._vms[vm.vm_id] = vm
-        tell = partial(self.events.emit, session_id=vm.session_id, vm_id=vm.vm_id)
-        runtime.announce_to(tell)
-        tell(EventType.VM_CREATED, details={"name": vm.name})
+        self.order.take(vm.session_id, vm.vm_id, spec)
+        emit = partial(self.events.emit, session_id=vm.session_id, vm_id=vm.vm_id)
+        runtime.publish(vm.session_id, vm.vm_id, emit)
+        emit(EventType.VM_CREATED, details={"name": vm.name})
         return vm
 
-    async def replace_vms(self, session_id: str, specs: Sequence[VmSpec]) -> tuple[list[Vm], int]:
+    async def replace_vms(self, session_id: str, specs: Sequence[CreateVm]) -> tuple[list[Vm], int]:
         """Make VMs and give them to a session in place of all that it has: all of it, or nothing.
 
         Not to be cancelled: what the thread makes would be nobody's.
@@ -287,7 +315,7 @@ class Fleet:
         pairs = zip(specs, runtimes, strict=True)
         return [self._link(session, spec, runtime) for spec, runtime in pairs], vm_count
 
-    def _build_all(self, specs: Sequence[VmSpec]) -> list[VmRuntime]:
+    def _build_all(self, specs: Sequence[CreateVm]) -> list[VmRuntime]:
         runtimes: list[VmRuntime] = []
         try:
             for index, spec in enumerate(specs):
@@ -309,6 +337,7 @@ class Fleet:
     def delete_vm(self, vm_id: str) -> None:
         """Delete a VM."""
         vm = self.vm(vm_id)
+        self.order.take(vm.session_id, vm_id, "delete_vm")
         self._unlink(vm)
         self.events.emit(
             EventType.VM_DELETED,
@@ -322,3 +351,11 @@ class Fleet:
         del self._vms[vm.vm_id]
         self.migrations.vm_gone(vm.session_id, vm.vm_id)
         vm.runtime.close()
+
+
+def _work_of_making(spec: CreateVm) -> int:
+    """Estimate the work of making a VM; a workload may make a table of its whole slot."""
+    pages = sum(memslot.memory_size for memslot in spec.memslots) // spec.page_size
+    parts = len(spec.memslots) + len(spec.faults)
+    work = pages // PAGES_PER_WORD + WORK_PER_ACTION * parts
+    return work + (INLINE_WORK if spec.workloads else 0)

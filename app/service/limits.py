@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-MAX_FAULTS_PER_VM: Final = 1_000
-MAX_WORKLOADS_PER_VM: Final = 64
 MAX_SESSIONS: Final = 10_000
 MAX_IDEMPOTENCY_KEYS_PER_SCOPE: Final = 10_000
 

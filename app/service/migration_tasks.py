@@ -11,19 +11,20 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hacdbs_sim.model import MigrationSpec, MigrationStatus, Reason, Refused
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.guest.versions import BYTES_A_PAGE
-from hacdbs_sim.vmm import MigrationSpec, MigrationStatus, Precopy, Report
-from hacdbs_sim.vmm.report import Reason, Refused
+from hacdbs_sim.vmm import Precopy, Report
 
 from .budget import Account
-from .cost_estimate import INLINE_WORK
-from .vm_runtime import VmRuntime
+from .vm_runtime import INLINE_WORK, VmRuntime
 
 PIECE_SECONDS: Final = 0.05
 """For about so long a run holds its machine at a time."""
 
-DEFECT: Final = Refused("internal_error", None, "a defect of the service ended the migration")
+DEFECT: Final = Refused(
+    code="internal_error", errno=None, detail="a defect of the service ended the migration"
+)
 
 
 def bytes_of(precopy: Precopy) -> int:
@@ -97,20 +98,6 @@ class MigrationTask:
 
 
 @dataclass(slots=True, eq=False)
-class Waiter:
-    """Somebody who waits for a run, and may be sent away before it comes further."""
-
-    run: "Run | None" = None
-    is_closed: bool = False
-
-    def close(self) -> None:
-        """Send away."""
-        self.is_closed = True
-        if self.run is not None:
-            self.run.wake()
-
-
-@dataclass(slots=True, eq=False)
 class _News:
     """Who waits for a run to come further."""
 
@@ -145,6 +132,7 @@ class Run:
         self._tell = tell
         self._news = _News(asyncio.Event())
         self._hurry = asyncio.Event()
+        self._has_ended_waits = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -169,16 +157,16 @@ class Run:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    async def wait(self, reached: Callable[[], bool], seconds: float, waiter: "Waiter") -> None:
-        """Wait until something is reached, the run or the time is over, or the waiter is to go."""
-        waiter.run = self
+    async def wait(self, reached: Callable[[], bool], seconds: float) -> None:
+        """Wait until something is reached, the run or the time is over, or `end_waits` is called."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not (reached() or self.is_over or waiter.is_closed):
+                while not (reached() or self.is_over or self._has_ended_waits):
                     await self._news.event.wait()
 
-    def wake(self) -> None:
-        """Have those who wait look again."""
+    def end_waits(self) -> None:
+        """End all waits, those to come included; the run itself goes on."""
+        self._has_ended_waits = True
         self._news.spread()
 
     async def _carry_on(self) -> None:

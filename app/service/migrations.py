@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from hacdbs_sim.vmm import MigrationSpec, Precopy, Report
-from hacdbs_sim.vmm.report import Reason
+from hacdbs_sim import model
+from hacdbs_sim.model import EventType, MigrationSpec, Reason
+from hacdbs_sim.vmm import Precopy, Report, row_of
 
 from .budget import Account, StateBudget
 from .errors import (
@@ -14,7 +15,7 @@ from .errors import (
     NoSuchComparisonError,
     NoSuchMigrationError,
 )
-from .events import EventLog, EventType
+from .events import EventLog
 from .migration_tasks import MigrationTask, Run, bytes_of
 from .vm_runtime import VmRuntime
 
@@ -24,9 +25,6 @@ MAX_KEPT_MIGRATIONS: Final = 400
 MAX_KEPT_COMPARISONS_PER_SESSION: Final = 25
 MAX_KEPT_COMPARISONS: Final = 50
 """What is kept of each may be a report of 1,000 passes, or several: some 2 MB."""
-
-MAX_PACE_MS: Final = 10_000
-MAX_VARIANTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +47,30 @@ class Migration:
         return self.run.tasks[0].spec
 
     def report(self) -> Report:
-        """Tell how it stands."""
+        """Return how it stands."""
         return self.run.tasks[0].seen()
+
+    def info(self) -> model.MigrationInfo:
+        """Return what is reported of it."""
+        return model.MigrationInfo(
+            migration_id=self.migration_id,
+            session_id=self.session_id,
+            vm_id=self.vm_id,
+            **vars(self.report().public(self.spec)),
+        )
+
+    def brief(self) -> model.MigrationBrief:
+        """Return it as a list shows it."""
+        report = self.report()
+        return model.MigrationBrief(
+            migration_id=self.migration_id,
+            session_id=self.session_id,
+            vm_id=self.vm_id,
+            status=report.status,
+            reason=report.reason,
+            iteration_count=len(report.iterations),
+            lost_pages=report.verification.lost_pages,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +86,35 @@ class Comparison:
         """Value of the id under which it is known."""
         return f"{self.session_id}-c{self.number}"
 
+    def brief(self) -> model.ComparisonBrief:
+        """Return it as a list shows it."""
+        return model.ComparisonBrief(**self._brief())
+
+    def info(self) -> model.ComparisonInfo:
+        """Return it with the reports of its variants."""
+        reports = tuple(
+            model.VariantReport(name=task.name, **vars(task.seen().public(task.spec)))
+            for task in self.run.tasks
+        )
+        return model.ComparisonInfo(reports=reports, **self._brief())
+
+    def _brief(self) -> dict[str, Any]:
+        return {
+            "comparison_id": self.comparison_id,
+            "session_id": self.session_id,
+            "status": self._status(),
+            "rows": tuple(row_of(task.name, task.seen()) for task in self.run.tasks),
+        }
+
+    def _status(self) -> model.ComparisonStatus:
+        if not self.run.is_over:
+            return model.ComparisonStatus.RUNNING
+        if any(task.report.reason in _BY_OTHERS for task in self.run.tasks):
+            return model.ComparisonStatus.CANCELLED
+        return model.ComparisonStatus.COMPLETED
+
+
+_BY_OTHERS: Final = frozenset({Reason.CANCEL, Reason.SESSION_RESET, Reason.SERVICE_STOPPED})
 
 K = TypeVar("K", Migration, Comparison)
 
@@ -126,6 +175,7 @@ class Migrations:
             MAX_KEPT_COMPARISONS_PER_SESSION, MAX_KEPT_COMPARISONS
         )
         self._running: set[Run] = set()
+        self._is_stopping = False
 
     def start(
         self,
@@ -179,7 +229,7 @@ class Migrations:
 
     def task(self, name: str, runtime: VmRuntime, spec: MigrationSpec) -> MigrationTask:
         """Make ready to migrate a machine; raises as `start` does."""
-        precopy = Precopy(runtime.machine, spec, runtime.perform)
+        precopy = Precopy(runtime, spec)
         account = Account(self._budget)
         account.hold(bytes_of(precopy))
         return MigrationTask(name, runtime, precopy, account)
@@ -229,6 +279,16 @@ class Migrations:
         self._migrations.forget(session_id)
         self._comparisons.forget(session_id)
 
+    def begin(self) -> None:
+        """Let callers wait for runs: the service starts."""
+        self._is_stopping = False
+
+    def begin_stop(self) -> None:
+        """End every wait for a run, those to come included; the runs go on until `stop`."""
+        self._is_stopping = True
+        for run in self._running:
+            run.end_waits()
+
     async def stop(self) -> None:
         """End all that runs, for the service stops."""
         for run in [each for each in self._running if not each.is_over]:
@@ -236,6 +296,8 @@ class Migrations:
 
     def _go(self, run: Run) -> None:
         self._running.add(run)
+        if self._is_stopping:
+            run.end_waits()
         run.start()
 
     def _tell(self, session_id: str, vm_id: str, migration_id: str, report: Report) -> None:

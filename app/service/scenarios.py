@@ -5,7 +5,8 @@ Whoever plays it writes it here. It goes when its session is emptied.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from hacdbs_sim.model import Problem, StepOutcome, StepVerdict
 
 from .budget import Account
 from .migrations import Migration
@@ -18,7 +19,7 @@ class StandingScenario:
     Attributes:
         document: The document, as JSON with sorted names: the same document is the same bytes.
         account: What the outcome holds of the bytes that the service may take.
-        removed_vms: How many VMs the session lost when it was put up.
+        removed_vms: How many VMs the session lost when it was applied.
         vm_ids: The ids of its VMs, by key.
         steps: What came of each step, in order.
         is_done: Whether the last step has been.
@@ -30,16 +31,16 @@ class StandingScenario:
     account: Account
     removed_vms: int
     vm_ids: Mapping[str, str]
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[StepOutcome] = field(default_factory=list)
     is_done: bool = False
     migration: Migration | None = None
-    refused: Mapping[str, Any] | None = None
+    refused: Problem | None = None
 
     @property
     def has_failed(self) -> bool:
-        """Tell whether a step was not as expected."""
-        return any(step["verdict"] == "failed" for step in self.steps)
+        """Whether a step was not as expected."""
+        return any(step.verdict is StepVerdict.FAILED for step in self.steps)
 
     def close(self) -> None:
-        """Give its bytes back; whoever still plays it may go on writing."""
+        """Return its bytes; whoever still plays it may go on writing."""
         self.account.close()

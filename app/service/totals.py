@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from threading import Lock
 
-from hacdbs_sim.sim.actions import DirtyLogOutcome, FaultType
+from hacdbs_sim.model import DirtyLog, FaultType
 
 
 class Totals:
@@ -17,7 +17,7 @@ class Totals:
         self.hook_calls: Counter[str] = Counter(cleaned=0, declined=0, partial=0)
         self.fault_hits: Counter[str] = Counter()
 
-    def record(self, outcome: DirtyLogOutcome) -> None:
+    def record(self, outcome: DirtyLog) -> None:
         """Add one call of the dirty log."""
         hook, software = outcome.accelerator, outcome.software
         with self._lock:

@@ -1,50 +1,93 @@
-"""A live machine: one simulated VM with its lock, its limits and its share of the budget."""
+"""A live VM: its backend with a lock, the service's limits and its share of the budget.
+
+Limits, events and the order of changes wrap the backend here, once for all actions.
+"""
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, TypeVar, overload
+from dataclasses import asdict
+from threading import Lock, get_ident
+from typing import Any, Final, Protocol, TypeVar, cast
 
-from hacdbs_sim.sim import actions as a
+from hacdbs_sim import model
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.sim.machine import Machine
 
 from .budget import Account, StateBudget
-from .cost_estimate import INLINE_WORK
 from .errors import FaultLimitError, PageLimitError, WorkloadLimitError
-from .events import Detail, EventType
-from .limits import MAX_FAULTS_PER_VM, MAX_WORKLOADS_PER_VM, Limits
+from .limits import Limits
+from .order import Order
 from .totals import Totals
 
 T = TypeVar("T")
 
+INLINE_WORK: Final = 1 << 16
+"""Work done on the event loop itself: about a millisecond. More goes to a worker thread."""
 
-class Tell(Protocol):
-    """Who is told what happens on a machine."""
+WORK_PER_RANGE: Final = 8
+"""What an answer costs for each range that it may list."""
 
-    def __call__(self, type: EventType, *, now_ns: int, details: dict[str, Detail]) -> None:  # noqa: A002 - the field's name
-        """Tell of one event."""
+WORK_PER_ACTION: Final = 1 << 10
+"""What any action costs beside its pages, decoding and answer included."""
+
+_HOLDS_MORE_OR_LESS: Final = (
+    model.SetMemslot,
+    model.DeleteMemslot,
+    model.AddWorkload,
+    model.TrackVersions,
+)
+_CONSIDERS_FAULTS: Final = (model.GetDirtyLog, model.ClearDirtyLog)
+
+
+class Emit(Protocol):
+    """Receives what happens on a VM."""
+
+    def __call__(
+        self,
+        type: model.EventType,  # noqa: A002 - the field's name
+        *,
+        now_ns: int,
+        details: dict[str, model.Detail],
+    ) -> None:
+        """Receive one event."""
         ...
 
 
 class VmRuntime:
-    """A machine that several requests may want at once.
+    """A VM that several requests may want at once; itself a `Backend`.
 
-    `run` gives one of them at a time the machine. What the core promises to be safe beside a
-    running call (looks, arming and disarming a fault) may go to `machine` and `perform` directly.
+    `run` gives one of them at a time the VM. What the backend promises to be safe beside a running
+    call (queries, arming and disarming a fault) may go to `query` and `perform` directly.
+
+    Args:
+        make: Makes the backend. It is given a function to call once a get or clear has read the
+            board of faults: from then on a fault that is armed is behind it in the order.
+        limits: What a VM may have.
+        budget: The bytes that all VMs share.
+        totals: What all VMs did together.
+        order: The order of changes.
     """
 
     def __init__(
-        self, machine: Machine, limits: Limits, budget: StateBudget, totals: Totals
+        self,
+        make: Callable[[Callable[[], None]], model.Backend],
+        limits: Limits,
+        budget: StateBudget,
+        totals: Totals,
+        order: Order,
     ) -> None:
-        self.machine = machine
+        self._entering = Lock()
+        self._entering_thread: int | None = None
+        self._backend = make(self._entered)
         self._limits = limits
         self._account = Account(budget)
         self._totals = totals
+        self._order = order
+        self._name: tuple[str, str] = ("", "")
         self._lock = asyncio.Lock()
-        self._hits: dict[a.FaultType, int] = {}
-        self._hits_told: dict[str, int] = {}
-        self._tell: Tell | None = None
-        self._account.hold(machine.footprint.state_bytes)
+        self._hits: dict[model.FaultType, int] = {}
+        self._hits_emitted: dict[str, int] = {}
+        self._emit_to: Emit | None = None
+        self._account.hold(self._backend.query(model.GetFootprint()).state_bytes)
 
     async def run(self, call: Callable[[], T], *, work: Callable[[], int]) -> T:
         """Run `call` while holding the lock: here if it is short, else in a worker thread.
@@ -70,162 +113,182 @@ class VmRuntime:
         finally:
             self._lock.release()
 
-    def announce_to(self, tell: Tell) -> None:
-        """Tell from now on what happens."""
-        self._tell = tell
+    def publish(self, session_id: str, vm_id: str, emit: Emit) -> None:
+        """Be known by an id from now on, and emit what happens."""
+        self._name = (session_id, vm_id)
+        self._emit_to = emit
 
     def close(self) -> None:
-        """Give the machine's bytes back to the budget; a call in flight may finish, untold."""
+        """Return the VM's bytes to the budget; a call in flight may finish, and emits nothing."""
         self._account.close()
-        self._tell = None
+        self._emit_to = None
 
-    @overload
-    def perform(self, action: a.SetMemoryRegion) -> a.MemslotOutcome: ...
-    @overload
-    def perform(
-        self, action: a.GuestWrite | a.GuestRead | a.HostWrite | a.HostUnmap
-    ) -> a.AccessOutcome: ...
-    @overload
-    def perform(self, action: a.GetDirtyLog | a.ClearDirtyLog) -> a.DirtyLogOutcome: ...
-    @overload
-    def perform(self, action: a.SetCpuOnline) -> a.UnitView: ...
-    @overload
-    def perform(self, action: a.ArmFault | a.DisarmFault) -> a.FaultView: ...
-    @overload
-    def perform(self, action: a.AddWorkload | a.RemoveWorkload) -> a.WorkloadView: ...
-    @overload
-    def perform(self, action: a.AdvanceClock) -> a.ClockView: ...
-    @overload
-    def perform(self, action: a.RunGuest) -> a.GuestRun: ...
-    @overload
-    def perform(
-        self, action: a.SetManualProtect | a.SetEagerSplitChunkSize | a.TrackVersions
-    ) -> None: ...
-    def perform(self, action: a.Action) -> object:  # noqa: PLR0911 - one return an action
-        """Perform an action within the fleet's limits; the caller holds the lock where needed."""
-        match action:
-            case a.GuestWrite() | a.GuestRead() | a.HostWrite() | a.HostUnmap():
-                # As the last case, but first: a batch makes thousands, and each case costs.
-                return self.machine.perform(action)
-            case a.SetMemoryRegion():
-                return self._set_memory_region(action)
-            case a.AddWorkload():
-                return self._add_workload(action)
-            case a.TrackVersions():
-                return self._holding(action, self.machine.footprint_after(action))
-            case a.RemoveWorkload():
-                return self._remove_workload(action)
-            case a.GetDirtyLog() | a.ClearDirtyLog():
-                return self._dirty_log(action)
-            case a.ArmFault():
-                return self._arm_fault(action)
-            case a.SetCpuOnline():
-                return self._set_cpu_online(action)
-            case _:
-                return self.machine.perform(action)
+    # The backend
 
-    def _set_memory_region(self, action: a.SetMemoryRegion) -> a.MemslotOutcome:
+    @property
+    def capabilities(self) -> model.BackendInfo:
+        """What the backend can do."""
+        return self._backend.capabilities
+
+    def query(self, query: model.Query[T]) -> T:
+        """Look at the VM.
+
+        Raises:
+            KvmError: There is no such thing.
+        """
+        return self._backend.query(query)
+
+    def estimate(self, action: model.Action[Any]) -> model.Estimate:
+        """Estimate an action; may raise as `perform` would."""
+        return self._backend.estimate(action)
+
+    def work(self, action: model.Action[Any]) -> int:
+        """Estimate the work of an action; one that is refused takes little."""
         try:
-            after = self.machine.footprint_after(action)
+            return self._backend.estimate(action).work
+        except KvmError:
+            return WORK_PER_ACTION
+
+    def perform(self, action: model.Action[T]) -> T:
+        """Perform an action within the limits; the caller holds the lock where needed.
+
+        Raises:
+            KvmError: What the backend or a limit refuses.
+        """
+        if isinstance(action, _HOLDS_MORE_OR_LESS):
+            return self._hold_and_perform(cast("model.Action[T]", action))
+        if isinstance(action, _CONSIDERS_FAULTS):
+            return cast("T", self._take_log(cast("model.Action[model.DirtyLog]", action)))
+        if isinstance(action, model.AddFault):
+            self._check_faults()
+        was_online = self._is_online(action)
+        outcome = self._begin(action)
+        if isinstance(action, model.DeleteWorkload | model.DeleteWorkloads):
+            self._account.hold(self._backend.query(model.GetFootprint()).state_bytes)
+        if isinstance(outcome, model.CpuInfo) and outcome.online is not was_online:
+            details: dict[str, model.Detail] = {"cpu": outcome.cpu, "online": outcome.online}
+            self._emit(model.EventType.CPU_CHANGED, details)
+        return outcome
+
+    def _begin(self, action: model.Action[T]) -> T:
+        """Take a number and perform.
+
+        The lock makes one step of taking a number and reading the board of faults. A call that does
+        not read it lets go at once; so arming a fault, which takes the lock too, never waits.
+        """
+        self._entering.acquire()
+        self._entering_thread = get_ident()
+        try:
+            self._order.take(*self._name, action)
+            if not isinstance(action, _CONSIDERS_FAULTS) and not isinstance(
+                action, model.AddFault | model.DeleteFault | model.DeleteFaults
+            ):
+                self._entered()
+            return self._backend.perform(action)
+        finally:
+            self._entered()
+
+    def _entered(self) -> None:
+        if self._entering_thread == get_ident():
+            self._entering_thread = None
+            self._entering.release()
+
+    def _hold_and_perform(self, action: model.Action[T]) -> T:
+        """Perform what makes the VM hold more, or less, with the bytes for it taken first."""
+        try:
+            after = self._backend.estimate(action)
         except KvmError:
             # A refusal of the kernel comes before ours, with what it changes on the way (a refused
             # move has unmapped the slot), so let it be performed and refused.
-            return self.machine.perform(action)
-        if after.pages > max(self.machine.pages, self._limits.max_pages_per_vm):
-            raise PageLimitError(
-                f"the VM would have {after.pages} pages,"
-                f" HACDBS_MAX_PAGES_PER_VM allows {self._limits.max_pages_per_vm}",
-                field="memory_size",
-                bound=self._limits.max_pages_per_vm,
-                value=after.pages,
-            )
-        return self._holding(action, after)
-
-    def _add_workload(self, action: a.AddWorkload) -> a.WorkloadView:
-        if len(self.machine.workloads()) >= MAX_WORKLOADS_PER_VM:
-            raise WorkloadLimitError(
-                f"the VM has {MAX_WORKLOADS_PER_VM} workloads, as many as one VM takes",
-                bound=MAX_WORKLOADS_PER_VM,
-            )
-        return self._holding(action, self.machine.footprint_after(action))
-
-    def _remove_workload(self, action: a.RemoveWorkload) -> a.WorkloadView:
-        view = self.machine.perform(action)
-        self._account.hold(self.machine.footprint.state_bytes)
-        return view
-
-    @overload
-    def _holding(self, action: a.SetMemoryRegion, after: a.Footprint) -> a.MemslotOutcome: ...
-    @overload
-    def _holding(self, action: a.AddWorkload, after: a.Footprint) -> a.WorkloadView: ...
-    @overload
-    def _holding(self, action: a.TrackVersions, after: a.Footprint) -> None: ...
-    def _holding(
-        self, action: a.SetMemoryRegion | a.AddWorkload | a.TrackVersions, after: a.Footprint
-    ) -> object:
-        """Perform what makes the machine hold more, or less, with the bytes for it taken first."""
+            return self._begin(action)
+        self._check_limits(action, after)
         self._account.hold(after.state_bytes)
         try:
-            return self.machine.perform(action)
+            return self._begin(action)
         except BaseException:
-            self._account.hold(self.machine.footprint.state_bytes)
+            self._account.hold(self._backend.query(model.GetFootprint()).state_bytes)
             raise
 
-    def _dirty_log(self, action: a.GetDirtyLog | a.ClearDirtyLog) -> a.DirtyLogOutcome:
+    def _check_limits(self, action: model.Action[Any], after: model.Estimate) -> None:
+        most = self._limits.max_pages_per_vm
+        if after.pages > max(self._backend.query(model.GetFootprint()).pages, most):
+            raise PageLimitError(
+                f"the VM would have {after.pages} pages, HACDBS_MAX_PAGES_PER_VM allows {most}",
+                field="memory_size",
+                bound=most,
+                value=after.pages,
+            )
+        if isinstance(action, model.AddWorkload):
+            most = model.MAX_WORKLOADS_PER_VM
+            if len(self._backend.query(model.ListWorkloads())) >= most:
+                raise WorkloadLimitError(
+                    f"the VM has {most} workloads, as many as one VM takes", bound=most
+                )
+
+    def _check_faults(self) -> None:
+        most = model.MAX_FAULTS_PER_VM
+        if len(self._backend.query(model.ListFaults())) >= most:
+            raise FaultLimitError(f"the VM has {most} faults, as many as one VM takes", bound=most)
+
+    def _is_online(self, action: model.Action[Any]) -> bool | None:
+        if not isinstance(action, model.SetCpu):
+            return None
+        return self._backend.query(model.GetCpu(cpu=action.cpu)).online
+
+    # What happened
+
+    def _take_log(self, action: model.Action[model.DirtyLog]) -> model.DirtyLog:
         try:
-            outcome = self.machine.perform(action)
+            outcome = self._begin(action)
         finally:
             # A call that is refused may have been so by a fault.
-            self._tally_hits()
+            self._count_hits()
         self._totals.record(outcome)
-        self._tell_fallback(action, outcome)
+        self._emit_fallback(action, outcome)
         return outcome
 
-    def _tally_hits(self) -> None:
-        hits = self.machine.fault_hits()
+    def _count_hits(self) -> None:
+        hits = self._backend.query(model.CountFaultHits())
         if hits != self._hits:
             self._totals.record_hits(hits, self._hits)
             self._hits = hits
-            self._tell_hits()
+            self._emit_hits()
 
-    def _emit(self, kind: EventType, details: dict[str, Detail]) -> None:
-        if self._tell is not None:
-            self._tell(kind, now_ns=self.machine.clock().now_ns, details=details)
+    def _emit(self, kind: model.EventType, details: dict[str, model.Detail]) -> None:
+        if self._emit_to is not None:
+            self._emit_to(
+                kind, now_ns=self._backend.query(model.GetClock()).now_ns, details=details
+            )
 
-    def _tell_hits(self) -> None:
-        """Tell of each fault that has hit since the last time; disarmed ones are gone."""
-        views = {view.fault_id: view for view in self.machine.faults() if view.hits}
-        for fault_id, view in views.items():
-            last = view.last_hit
-            if view.hits == self._hits_told.get(fault_id) or last is None:
+    def _emit_hits(self) -> None:
+        """Emit each fault that has hit since the last time; disarmed ones are gone."""
+        hit = {each.fault_id: each for each in self._backend.query(model.ListFaults()) if each.hits}
+        for fault_id, fault in hit.items():
+            if fault.hits == self._hits_emitted.get(fault_id) or fault.last_hit is None:
                 continue
+            place = asdict(fault.last_hit)
+            del place["opportunity"]
             self._emit(
-                EventType.FAULT_HIT,
+                model.EventType.FAULT_HIT,
                 {
                     "fault_id": fault_id,
-                    "fault_type": view.spec.type.value,
-                    "hits": view.hits,
-                    "op": last.op.value,
-                    "slot": last.slot,
-                    "cpu": last.cpu,
-                    "batch": last.batch,
-                    "index": last.index,
-                    "gfn": last.gfn,
+                    "fault_type": fault.type.value,
+                    "hits": fault.hits,
+                    **place,
+                    "op": fault.last_hit.op.value,
                 },
             )
-        self._hits_told = {fault_id: view.hits for fault_id, view in views.items()}
+        self._hits_emitted = {fault_id: fault.hits for fault_id, fault in hit.items()}
 
-    def _tell_fallback(
-        self, action: a.GetDirtyLog | a.ClearDirtyLog, outcome: a.DirtyLogOutcome
-    ) -> None:
+    def _emit_fallback(self, action: model.Action[Any], outcome: model.DirtyLog) -> None:
         hook = outcome.accelerator
-        if hook is None or hook.outcome is a.AcceleratorOutcome.CLEANED:
+        if hook is None or hook.outcome is model.AcceleratorOutcome.CLEANED:
             return
         error = hook.error
         self._emit(
-            EventType.FELL_BACK,
+            model.EventType.FELL_BACK,
             {
-                "op": "get" if isinstance(action, a.GetDirtyLog) else "clear",
+                "op": "get" if isinstance(action, model.GetDirtyLog) else "clear",
                 "slot": outcome.slot,
                 "cpu": hook.cpu,
                 "outcome": hook.outcome.value,
@@ -238,18 +301,3 @@ class VmRuntime:
                 "software_pages": outcome.software.pages,
             },
         )
-
-    def _set_cpu_online(self, action: a.SetCpuOnline) -> a.UnitView:
-        was_online = self.machine.cpu(action.cpu).online
-        view = self.machine.perform(action)
-        if view.online is not was_online:
-            self._emit(EventType.CPU_CHANGED, {"cpu": view.cpu, "online": view.online})
-        return view
-
-    def _arm_fault(self, action: a.ArmFault) -> a.FaultView:
-        if len(self.machine.faults()) >= MAX_FAULTS_PER_VM:
-            raise FaultLimitError(
-                f"the VM has {MAX_FAULTS_PER_VM} faults, as many as one VM takes",
-                bound=MAX_FAULTS_PER_VM,
-            )
-        return self.machine.perform(action)

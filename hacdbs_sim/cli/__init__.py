@@ -1,23 +1,18 @@
 """The command line: `hacdbs-sim`. docs/cli.md shows each command."""
 
-import typer
+import sys
 
-from hacdbs_sim.cli.commands.demo import demo
-from hacdbs_sim.cli.healthcheck import healthcheck
-from hacdbs_sim.cli.lazy import LazyGroup
-from hacdbs_sim.cli.serve import serve
-
-cli = typer.Typer(
-    name="hacdbs-sim",
-    cls=LazyGroup,
-    help="Simulated KVM/arm64 virtual machines with an accelerated dirty log, over REST.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-for command in (serve, healthcheck, demo):
-    cli.command()(command)
+from hacdbs_sim import launcher
+from hacdbs_sim.cli.exit_codes import ExitCode
 
 
 def main() -> None:
-    """Run the command that the arguments name."""
-    cli(prog_name="hacdbs-sim")
+    """Run the command that the arguments name; report what is not installed in one line."""
+    try:
+        with launcher.requiring("cli"):
+            from hacdbs_sim.cli.root import cli  # noqa: PLC0415 - it needs the extra
+
+            cli(prog_name="hacdbs-sim")
+    except launcher.NotInstalledError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - without typer
+        sys.exit(ExitCode.USAGE)

@@ -38,6 +38,7 @@ def serve(
         "log_level": log_level,
         "scenario": scenario,
     }
-    status = runner.serve(given, port_file)
+    # Made by the server: a signal that comes meanwhile must find its handlers
+    status = runner.serve(lambda: launcher.load("main").app, given, port_file)
     if status:
         raise typer.Exit(status)

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import uvicorn
-
 from hacdbs_sim import launcher
 from hacdbs_sim.client.blocking import Client
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS
@@ -17,8 +15,6 @@ from hacdbs_sim.client.coroutines import AsyncClient
 from hacdbs_sim.client.errors import ClientError
 from hacdbs_sim.client.in_process import load_application
 from hacdbs_sim.client.retrying import RETRIES
-
-STOP_SECONDS: Final = 5
 
 _LOOPBACK: Final = {"allowed_hosts": ("127.0.0.1", "localhost")}
 _POLL_SECONDS: Final = 0.005
@@ -58,21 +54,10 @@ def serve_in_thread(**settings: Any) -> Generator[Service]:  # noqa: ANN401 - ea
     Args:
         settings: The service's settings, as `max_vms=5`; else those of the environment.
     """
+    runner = launcher.load("server.runner")
     application = load_application({**_LOOPBACK, **settings})
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application.asgi,
-            http=launcher.load("server.protocol").BoundedHttp,
-            ws="none",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=STOP_SECONDS,
-        )
-    )
+    server = runner.Server(lambda: application.asgi)
     # A daemon: an interpreter that ends in a hurry is not held
     thread = threading.Thread(target=server.run, args=([listener],), name="hacdbs-sim", daemon=True)
     with listener:

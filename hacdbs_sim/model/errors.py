@@ -8,6 +8,8 @@ the order of the checks). A broken invariant is an `AssertionError` instead: a b
 from enum import StrEnum
 from typing import ClassVar
 
+from typing_extensions import override
+
 
 class Errno(StrEnum):
     """The errno values that this simulator can answer, by the kernel's names."""
@@ -41,6 +43,7 @@ class KvmError(Exception):
     title: ClassVar[str] = "Refused"
     """`code` as words; a class may say otherwise."""
 
+    @override
     def __init_subclass__(cls) -> None:
         if "code" not in cls.__dict__:
             return

@@ -267,8 +267,9 @@ FAULTS: Final[dict[FaultType, type[AddFault]]] = {
 
 def when_class(kind: FaultType) -> type[CallWhen]:
     """Return the class of a type's `when`."""
-    (when,) = (each.default for each in fields(FAULTS[kind]) if each.name == "when")
-    return type(when)
+    (when,) = (each for each in fields(FAULTS[kind]) if each.name == "when")
+    assert isinstance(when.default, CallWhen), "a fault's `when` has a default"
+    return type(when.default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from hacdbs_sim.model.kinds import ArrayForm
 
@@ -75,14 +76,17 @@ class Bitmap:
     def __len__(self) -> int:
         return len(self.words)
 
+    @override
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Bitmap):
             return NotImplemented
         return np.array_equal(self.words, other.words)
 
+    @override
     def __hash__(self) -> int:
         return hash(self.words.tobytes())
 
+    @override
     def __repr__(self) -> str:
         pages = int(np.bitwise_count(self.words).sum())
         return f"Bitmap({len(self.words)} words, {pages} pages set)"
@@ -121,14 +125,17 @@ class Intervals:
     starts: NDArray[np.int64]
     pages: NDArray[np.uint32]
 
+    @override
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Intervals):
             return NotImplemented
         return np.array_equal(self.starts, other.starts) and np.array_equal(self.pages, other.pages)
 
+    @override
     def __hash__(self) -> int:
         return hash(self.pages.tobytes())
 
+    @override
     def __repr__(self) -> str:
         return f"Intervals({len(self.starts) - 1} intervals, {len(self.pages)} records)"
 

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from hacdbs_sim.model.base import Model, Query
 from hacdbs_sim.model.kinds import Count, Gfn, PositiveCount, Register, SlotId, whole
@@ -104,6 +105,7 @@ class Heat(Model):
     writable_clean: Counts
     writable_dirty: Counts
 
+    @override
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Heat):
             return NotImplemented
@@ -111,6 +113,7 @@ class Heat(Model):
             equal_arrays(getattr(self, name), getattr(other, name)) for name in self.__slots__
         )
 
+    @override
     def __hash__(self) -> int:
         return hash((self.slot, self.npages, self.bins))
 

@@ -314,6 +314,17 @@ AnyWorkload: TypeAlias = Annotated[
     Tagged("kind"),
 ]
 
+WORKLOADS: Final[tuple[type[AddWorkload], ...]] = (
+    AddSequential,
+    AddUniform,
+    AddHotSet,
+    AddZipf,
+    AddMoving,
+    AddReplay,
+    AddIntervals,
+)
+"""The class of each kind."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteWorkload(Action[WorkloadInfo]):

@@ -7,7 +7,7 @@ imports nothing of the application: a fixture does, when it is first asked for.
 import os
 import secrets
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -90,10 +90,16 @@ def hacdbs_server(pytestconfig: pytest.Config) -> "Generator[Service]":
     """The service: that of --hacdbs-url or HACDBS_URL, else one in a thread of this process."""
     from hacdbs_sim.client import Service, serve_in_thread  # noqa: PLC0415 - see above
     from hacdbs_sim.client.connecting import token_of_environment  # noqa: PLC0415
+    from hacdbs_sim.launcher import MissingExtraError  # noqa: PLC0415
 
     url = _url(pytestconfig)
     if url is None:
-        with serve_in_thread() as service:
+        with ExitStack() as stack:
+            try:
+                service = stack.enter_context(serve_in_thread())
+            except MissingExtraError as error:
+                reason = f"{error}; or name a service that runs: {URL_VARIABLE}"
+                raise pytest.fail.Exception(reason, pytrace=False) from None
             yield service
     else:
         service = Service(url, token_of_environment())

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from hacdbs_sim.model.pages import Intervals
+
 SHIPPED: Final = ("xz", "sqlite", "cc1")
 """Names of the recordings that come with the package."""
 
@@ -147,3 +149,9 @@ def _checked(found: dict[str, Any]) -> dict[str, Any]:
         if name in found:
             checked[name] = int(found[name])
     return checked
+
+
+def builtin_intervals(name: str) -> Intervals:
+    """Return what a builtin recording wrote, as a machine replays it."""
+    recording = builtin(name)
+    return Intervals(recording.interval_start, recording.pages)

@@ -15,19 +15,22 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+from hacdbs_sim import model
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.sim.machine import Machine
-from hacdbs_sim.vmm.report import (
+from hacdbs_sim.model.migrations import (
+    NS_PER_SECOND,
+    ClearOrder,
     Iteration,
+    MigrationSpec,
     MigrationStatus,
     Reason,
     Refused,
-    Report,
     ScheduledOutcome,
+    TimeoutStrategy,
     Verification,
 )
-from hacdbs_sim.vmm.source import Chunk, Perform, Source
-from hacdbs_sim.vmm.spec import NS_PER_SECOND, ClearOrder, MigrationSpec, TimeoutStrategy
+from hacdbs_sim.vmm.report import Report
+from hacdbs_sim.vmm.source import Chunk, Source
 from hacdbs_sim.vmm.throttle import Throttle
 
 Steps: TypeAlias = Generator[None, None, None]
@@ -42,9 +45,8 @@ class Precopy:
     own neighbours did it.
 
     Args:
-        machine: The source.
+        backend: The source.
         spec: How it is migrated.
-        perform: How the machine's actions are performed; its own `perform` if absent.
 
     Attributes:
         spec: The same, with the slots named.
@@ -54,11 +56,9 @@ class Precopy:
         InvalidMigrationError: the machine could not do what the spec says.
     """
 
-    def __init__(
-        self, machine: Machine, spec: MigrationSpec, perform: Perform | None = None
-    ) -> None:
+    def __init__(self, backend: model.Backend, spec: MigrationSpec) -> None:
         self.status = MigrationStatus.NONE
-        self._source = Source(machine, spec, machine.perform if perform is None else perform)
+        self._source = Source(backend, spec)
         self.spec = replace(spec, slots=tuple(slot.view.slot for slot in self._source.slots))
         self._throttle = Throttle(spec.auto_converge)
         self._steps = self._live()
@@ -195,7 +195,7 @@ class Precopy:
         self.status = MigrationStatus.PRE_SWITCHOVER
         yield
         self.status = MigrationStatus.DEVICE
-        source.row.phase = MigrationStatus.DEVICE.value
+        source.row.phase = "device"
         yield
         self._sync()
         for chunk in source.chunks():
@@ -290,9 +290,13 @@ class Precopy:
                 self._source.perform(scheduled.action)
             except KvmError as refusal:
                 refused = _refused_of(refusal)
-            self._scheduled.append(ScheduledOutcome(number, scheduled.op, now_ns, refused))
+            self._scheduled.append(
+                ScheduledOutcome(
+                    iteration=number, op=scheduled.action.op, now_ns=now_ns, problem=refused
+                )
+            )
 
 
 def _refused_of(refusal: KvmError) -> Refused:
     errno = None if refusal.errno is None else refusal.errno.value
-    return Refused(refusal.code, errno, refusal.detail)
+    return Refused(code=refusal.code, errno=errno, detail=refusal.detail)

@@ -4,46 +4,30 @@ A get or a clear happens at one moment of the clock; what it costs is owed, and 
 copy, while the guest runs on. Whatever the guest writes meanwhile is in the log again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol, cast, overload
+from typing import Any, Final
 
 import numpy as np
 
-from hacdbs_sim.sim import actions as a
+from hacdbs_sim import model
 from hacdbs_sim.model.errors import KvmError, TooManyWritesError
+from hacdbs_sim.model.kinds import MAX_NS
+from hacdbs_sim.model.migrations import NS_PER_SECOND
 from hacdbs_sim.model.words import WORD_BITS, Words, fill_first, popcount, words_for
-from hacdbs_sim.sim.guest.versions import Versions
-from hacdbs_sim.sim.machine import Machine
 from hacdbs_sim.vmm.errors import SlotChangedError
-from hacdbs_sim.vmm.report import Iteration, Verification
-from hacdbs_sim.vmm.spec import MAX_DURATION_NS, NS_PER_SECOND, MigrationSpec, check_spec, logs
+from hacdbs_sim.vmm.spec import check_spec
 from hacdbs_sim.vmm.versions import (
     MAX_ALL_LOST_RANGES,
     MAX_LISTED_SLOTS,
     MAX_LOST_RANGES,
     Arrived,
-    LostPages,
+    Versions,
 )
 
 WRITES_PER_STEP: Final = 1 << 21
 """The guest runs for about so many writes at a time: some tens of milliseconds of real time."""
-
-
-class Perform(Protocol):
-    """How a machine's actions are performed: by the machine, or by who keeps its limits."""
-
-    @overload
-    def __call__(self, action: a.SetMemoryRegion) -> a.MemslotOutcome: ...
-    @overload
-    def __call__(self, action: a.GetDirtyLog | a.ClearDirtyLog) -> a.DirtyLogOutcome: ...
-    @overload
-    def __call__(self, action: a.AdvanceClock) -> a.ClockView: ...
-    @overload
-    def __call__(self, action: a.RunGuest) -> a.GuestRun: ...
-    @overload
-    def __call__(self, action: a.TrackVersions) -> None: ...
 
 
 class SourceSlot:
@@ -55,7 +39,7 @@ class SourceSlot:
         arrived: What the destination has of it; None where nobody asks.
     """
 
-    def __init__(self, view: a.MemslotView) -> None:
+    def __init__(self, view: model.MemslotInfo) -> None:
         self.view = view
         self.pending = np.zeros(words_for(view.npages), np.uint64)
         self.arrived: Arrived | None = None
@@ -93,33 +77,30 @@ class Source:
         InvalidMigrationError: the machine could not do what the spec says.
     """
 
-    def __init__(self, machine: Machine, spec: MigrationSpec, perform: Perform) -> None:
-        self.slots = tuple(SourceSlot(view) for view in check_spec(spec, machine))
-        self.row = Iteration()
+    def __init__(self, backend: model.Backend, spec: model.MigrationSpec) -> None:
+        self.slots = tuple(SourceSlot(view) for view in check_spec(spec, backend))
+        self.row = model.Iteration()
         self.throttle_percent = 0
         self.is_paused = False
         self.sent_pages = 0
-        self._machine = machine
+        self._backend = backend
+        config = backend.query(model.GetConfig())
+        self.page_size = config.page_size
+        self._costs = config.costs
         self._spec = spec
-        self._perform = perform
-        self._tracked_before = machine.last_version is not None
+        self._tracked_before = backend.query(model.GetLastVersion()) is not None
         self._owed_ns = 0
         self._unsent_fraction = 0  # of a nanosecond of the link, in units of one by its bandwidth
 
     @property
     def now_ns(self) -> int:
         """Value of the machine's clock."""
-        return self._machine.clock().now_ns
-
-    @property
-    def page_size(self) -> int:
-        """Value of the bytes of a page."""
-        return self._machine.config.page_size
+        return self._backend.query(model.GetClock()).now_ns
 
     @property
     def is_manual(self) -> bool:
-        """Tell whether a get is a copy, and clears clean."""
-        return self._machine.config.protects_manually
+        """Whether a get is a copy, and clears clean."""
+        return self._backend.query(model.GetConfig()).protects_manually
 
     @property
     def total_pages(self) -> int:
@@ -131,52 +112,57 @@ class Source:
         """Value of the pages known to have to be sent."""
         return sum(popcount(slot.pending) for slot in self.slots)
 
-    def perform(self, action: a.Action) -> None:
+    def perform(self, action: model.Action[Any]) -> None:
         """Perform what is none of the migration's own doing."""
-        cast("Callable[[a.Action], object]", self._perform)(action)
+        self._backend.perform(action)
 
     # Before and after
 
     def begin(self) -> None:
         """Follow the versions, where asked to, mean all pages to be sent, and let all slots log."""
         if self._spec.verify:
-            self._perform(a.TrackVersions(enabled=True))
+            self._backend.perform(model.TrackVersions(enabled=True))
             has = None if self._spec.full_first_pass else self._last_version()
             for slot in self.slots:
                 slot.arrived = Arrived(slot.view.slot, slot.view.npages, has)
         for slot in self.slots:
             if self._spec.full_first_pass:
                 fill_first(slot.pending, slot.view.npages)
-            if not logs(slot.view):
+            if not slot.view.is_logging:
                 self._begin_to_log(slot.view)
 
-    def _begin_to_log(self, view: a.MemslotView) -> None:
-        split_before = self._machine.counters()["eager_blocks_split"]
-        self._perform(_region(view, view.flags | a.MemslotFlags.LOG_DIRTY_PAGES))
-        self._owed_ns += self._machine.config.costs.enable_logging_ns(
+    def _begin_to_log(self, view: model.MemslotInfo) -> None:
+        split_before = self._eager_splits()
+        self._backend.perform(_region(view, view.flags | model.MemslotFlags.LOG_DIRTY_PAGES))
+        self._owed_ns += self._costs.enable_logging_ns(
             view.npages,
-            initially_set=self._machine.config.initially_set,
-            blocks_split=self._machine.counters()["eager_blocks_split"] - split_before,
+            initially_set=self._backend.query(model.GetConfig()).initially_set,
+            blocks_split=self._eager_splits() - split_before,
         )
+
+    def _eager_splits(self) -> int:
+        return self._backend.query(model.GetCounters())["eager_blocks_split"]
 
     def end(self) -> None:
         """Leave the slots as they were, as far as they are still there."""
         for slot in self.slots:
-            if not logs(slot.view):
+            if not slot.view.is_logging:
                 with suppress(KvmError):
-                    now = self._machine.memslot(slot.view.slot)
-                    self._perform(_region(now, now.flags & ~a.MemslotFlags.LOG_DIRTY_PAGES))
+                    now = self._backend.query(model.GetMemslot(slot=slot.view.slot))
+                    self._backend.perform(
+                        _region(now, now.flags & ~model.MemslotFlags.LOG_DIRTY_PAGES)
+                    )
         if self._spec.verify and not self._tracked_before:
-            self._perform(a.TrackVersions(enabled=False))
+            self._backend.perform(model.TrackVersions(enabled=False))
 
     # A pass
 
     def sync(self) -> None:
         """Take the log of each slot (KVM_GET_DIRTY_LOG)."""
         for slot in self.slots:
-            outcome = self._perform(a.GetDirtyLog(slot.view.slot))
-            bitmap = outcome.bitmap
-            assert bitmap is not None, "a get has a bitmap"
+            outcome = self._backend.perform(model.GetDirtyLog(slot=slot.view.slot))
+            assert outcome.bitmap is not None, "a get has a bitmap"
+            bitmap = outcome.bitmap.words
             if outcome.num_pages != slot.view.npages:
                 raise SlotChangedError(
                     f"slot {slot.view.slot} had {slot.view.npages} pages when its migration began,"
@@ -201,10 +187,10 @@ class Source:
 
     def clear(self, chunk: Chunk) -> None:
         """Clear what is sent of a chunk (KVM_CLEAR_DIRTY_LOG)."""
-        outcome = self._perform(
-            a.ClearDirtyLog(
-                chunk.slot.view.slot,
-                a.Bitmap(chunk.words.copy()),
+        outcome = self._backend.perform(
+            model.ClearDirtyLog(
+                slot=chunk.slot.view.slot,
+                pages=model.Bitmap(chunk.words.copy()),
                 first_page=chunk.first_page,
                 num_pages=chunk.num_pages,
             )
@@ -245,7 +231,7 @@ class Source:
         self._owed_ns = 0
         while left_ns:
             if self.is_paused:
-                self._perform(a.AdvanceClock(left_ns))
+                self._backend.perform(model.AdvanceClock(duration_ns=left_ns))
                 return
             left_ns -= self._run_guest(min(left_ns, self._step_ns()))
             yield
@@ -254,7 +240,9 @@ class Source:
         """Let the guest run, for less than asked for where it would write too much at once."""
         while True:
             try:
-                run = self._perform(a.RunGuest(duration_ns, self.throttle_percent))
+                run = self._backend.perform(
+                    model.RunGuest(duration_ns=duration_ns, throttle_percent=self.throttle_percent)
+                )
             except TooManyWritesError:
                 if duration_ns == 1:
                     raise
@@ -265,15 +253,19 @@ class Source:
             row.guest_stall_ns += run.stalled_ns
             row.throttled_ns += run.throttled_ns
             row.guest_writes += run.writes
-            row.permission_faults += run.accesses.permission_faults
-            row.translation_faults += run.accesses.translation_faults
+            row.permission_faults += run.permission_faults
+            row.translation_faults += run.translation_faults
             return duration_ns
 
     def _step_ns(self) -> int:
-        rate = sum(view.spec.writes_per_second or 0 for view in self._machine.workloads())
-        return MAX_DURATION_NS if not rate else WRITES_PER_STEP * NS_PER_SECOND // rate + 1
+        rate = sum(
+            each.writes_per_second
+            for each in self._backend.query(model.ListWorkloads())
+            if isinstance(each, model.TimedFields)
+        )
+        return MAX_NS if not rate else WRITES_PER_STEP * NS_PER_SECOND // rate + 1
 
-    def _account(self, outcome: a.DirtyLogOutcome) -> int:
+    def _account(self, outcome: model.DirtyLog) -> int:
         """Account for a get or a clear; give what it cost, in nanoseconds."""
         row, hook = self.row, outcome.accelerator
         row.software_cleaned += outcome.software.pages
@@ -282,23 +274,23 @@ class Source:
             row.hardware_cleaned += hook.cleaned
             row.requeued += hook.requeued
             row.blocks_split += hook.blocks_split
-            row.declined += hook.outcome is a.AcceleratorOutcome.DECLINED
-            row.partial += hook.outcome is a.AcceleratorOutcome.PARTIAL
-        cost_ns = self._machine.config.costs.dirty_log_ns(outcome)
+            row.declined += hook.outcome is model.AcceleratorOutcome.DECLINED
+            row.partial += hook.outcome is model.AcceleratorOutcome.PARTIAL
+        cost_ns = self._costs.dirty_log_ns(outcome)
         self._owed_ns += cost_ns
         return cost_ns
 
     # The proof
 
-    def verify(self, *, is_complete: bool) -> Verification:
+    def verify(self, *, is_complete: bool) -> model.Verification:
         """Compare the destination with the source.
 
         Args:
             is_complete: Nothing more will be sent; else what is known to be left is not lost.
         """
         if not self._spec.verify:
-            return Verification(enabled=False, verified=False, lost_pages=0, slots=())
-        lost: list[LostPages] = []
+            return model.Verification(enabled=False, verified=False, lost_pages=0, slots=())
+        lost: list[model.LostPages] = []
         ranges_left = MAX_ALL_LOST_RANGES
         for slot in self.slots:
             found = self._lost(slot, min(ranges_left, MAX_LOST_RANGES), is_complete=is_complete)
@@ -308,14 +300,16 @@ class Source:
         listed = lost
         if len(listed) > MAX_LISTED_SLOTS:
             listed = [each for each in lost if each.lost_pages][:MAX_LISTED_SLOTS]
-        return Verification(
+        return model.Verification(
             enabled=True,
             verified=len(lost) == len(self.slots),
             lost_pages=sum(each.lost_pages for each in lost),
             slots=tuple(listed),
         )
 
-    def _lost(self, slot: SourceSlot, max_ranges: int, *, is_complete: bool) -> LostPages | None:
+    def _lost(
+        self, slot: SourceSlot, max_ranges: int, *, is_complete: bool
+    ) -> model.LostPages | None:
         """Tell what is lost of a slot; nothing can be told of one that has changed or gone."""
         if slot.arrived is None:
             return None
@@ -328,15 +322,15 @@ class Source:
 
     def _known(self, slot: SourceSlot) -> Words:
         try:
-            log = self._machine.peek_dirty_log(slot.view.slot).bitmap
+            log = self._backend.query(model.PeekDirtyLog(slot=slot.view.slot)).bitmap
         except KvmError:
             return slot.pending
         if log is None or len(log) != len(slot.pending):
             return slot.pending
-        return log | slot.pending
+        return log.words | slot.pending
 
     def _versions(self, slot: SourceSlot) -> Versions:
-        versions = self._machine.versions(slot.view.slot)
+        versions = self._backend.query(model.GetPageVersions(slot=slot.view.slot))
         if versions is None or len(versions) != slot.view.npages:
             raise SlotChangedError(
                 f"slot {slot.view.slot} has not the versions of {slot.view.npages} pages any more"
@@ -344,15 +338,15 @@ class Source:
         return versions
 
     def _last_version(self) -> int:
-        last = self._machine.last_version
+        last = self._backend.query(model.GetLastVersion())
         if last is None:
             raise SlotChangedError("the versions of pages are not followed any more")
         return last
 
 
-def _region(view: a.MemslotView, flags: a.MemslotFlags) -> a.SetMemoryRegion:
+def _region(view: model.MemslotInfo, flags: model.MemslotFlags) -> model.SetMemslot:
     """Give the ioctl that sets a slot's flags and nothing else."""
-    return a.SetMemoryRegion(
+    return model.SetMemslot(
         slot=view.slot,
         guest_phys_addr=view.guest_phys_addr,
         memory_size=view.memory_size,

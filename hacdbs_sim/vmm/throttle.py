@@ -7,7 +7,7 @@ first by `initial` percent of the vCPUs' time, then by `increment` more, up to `
 
 from typing import Final
 
-from hacdbs_sim.vmm.spec import AutoConverge
+from hacdbs_sim.model.migrations import AutoConverge
 
 _TOO_DIRTY: Final = 2
 """How many such iterations throttle."""

@@ -4,14 +4,15 @@ A page is right at the destination if it has the version that the source's page 
 right, and what nobody knows any more that it has to be sent, is lost.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hacdbs_sim.model.migrations import LostPages
 from hacdbs_sim.model.words import WORD_BITS, Words
-from hacdbs_sim.sim.guest.versions import Versions
+
+Versions: TypeAlias = NDArray[np.uint32]
 
 MAX_LOST_RANGES: Final = 256
 """The most ranges that are listed of one slot."""
@@ -22,22 +23,6 @@ MAX_ALL_LOST_RANGES: Final = 4_096
 MAX_LISTED_SLOTS: Final = 256
 _DENSE_SHARE: Final = 4
 """With pages in more than one word in so many, a pass over all words beats picking them."""
-
-
-@dataclass(frozen=True, slots=True)
-class LostPages:
-    """Pages of a slot that the destination has not as they are, and that will not be sent.
-
-    Attributes:
-        lost_pages: How many, exactly.
-        lost_ranges: The first of them, as pairs of a page of the slot and a count.
-        ranges_omitted: How many ranges more.
-    """
-
-    slot: int
-    lost_pages: int
-    lost_ranges: tuple[tuple[int, int], ...]
-    ranges_omitted: int
 
 
 class Arrived:

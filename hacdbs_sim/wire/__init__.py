@@ -1,7 +1,6 @@
 """How the model is written: JSON and octets, derived from its dataclasses (docs/architecture.md)."""
 
 from hacdbs_sim.wire import hook
-from hacdbs_sim.wire.actions import MAX_ACTIONS, Batch, BatchAction
 from hacdbs_sim.wire.class_fields import outcome_of
 from hacdbs_sim.wire.errors import (
     InvalidRequestError,
@@ -9,7 +8,6 @@ from hacdbs_sim.wire.errors import (
     error_at,
     parameter_errors,
 )
-from hacdbs_sim.wire.formats import LogFormat
 from hacdbs_sim.wire.openapi import REF_TEMPLATE, json_schema, json_schemas
 from hacdbs_sim.wire.problems import Site, document
 from hacdbs_sim.wire.reader import Reader, body_class, read, read_action, reader_of
@@ -18,12 +16,8 @@ from hacdbs_sim.wire.writer import action_to_plain, to_plain, write, write_actio
 hook.fill()
 
 __all__ = [
-    "MAX_ACTIONS",
     "REF_TEMPLATE",
-    "Batch",
-    "BatchAction",
     "InvalidRequestError",
-    "LogFormat",
     "MalformedBodyError",
     "Reader",
     "Site",

@@ -4,15 +4,14 @@ Where several classes share an `op`, a second field distinguishes them: `type` o
 workloads.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from annotated_types import Len
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from pydantic_core.core_schema import SerializationInfo
 
-from hacdbs_sim.model.base import Action, Request
+from hacdbs_sim.model.base import Action
+from hacdbs_sim.model.batches import BatchAction, LogFormat
 from hacdbs_sim.model.dirty_log import GetDirtyLog
 from hacdbs_sim.model.errors import InvalidArgumentError
 from hacdbs_sim.model.operations import ACTIONS
@@ -24,37 +23,9 @@ from hacdbs_sim.wire.class_schema import (
     fields_schema,
     reference_of,
 )
-from hacdbs_sim.wire.formats import LogFormat
-
-MAX_ACTIONS: Final = 10_000
-"""The most actions of a batch."""
 
 _OP: Final = "op"
 _FORMAT: Final = "format"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchAction(Request):
-    """An action of a batch, and in which form its dirty log is written.
-
-    Attributes:
-        action: The action.
-        format: How the pages of a log are written, for `get_dirty_log`.
-    """
-
-    action: Action[Any]
-    format: LogFormat = LogFormat.RANGES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch(Request):
-    """Actions, performed in order up to the first refusal.
-
-    Attributes:
-        actions: The actions.
-    """
-
-    actions: Annotated[tuple[BatchAction, ...], Len(0, MAX_ACTIONS)]
 
 
 def family_core_schema(cls: type, generate: Generate) -> CoreSchema:
@@ -65,7 +36,7 @@ def family_core_schema(cls: type, generate: Generate) -> CoreSchema:
         _by_op({op: _choice(op, generate) for op in _classes_by_op()}),
         core_schema.is_instance_schema(Action),
         serialization=core_schema.plain_serializer_function_ser_schema(
-            _write_action, info_arg=True
+            _write_action, info_arg=True, return_schema=core_schema.dict_schema()
         ),
     )
 

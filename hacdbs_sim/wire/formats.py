@@ -1,16 +1,8 @@
 """In which form the pages of a dirty log are written."""
 
-from enum import StrEnum
 from typing import NamedTuple
 
-
-class LogFormat(StrEnum):
-    """How JSON has the pages of a dirty log."""
-
-    RANGES = "ranges"
-    BASE64 = "base64"
-    WORDS = "words"
-    SUMMARY = "summary"
+from hacdbs_sim.model.batches import LogFormat
 
 
 class WriteContext(NamedTuple):

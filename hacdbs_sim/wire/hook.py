@@ -9,14 +9,9 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from hacdbs_sim.model import kinds
+from hacdbs_sim.model.batches import BatchAction
 from hacdbs_sim.model.kinds import ArrayForm, Kind, Pattern, Tagged
-from hacdbs_sim.wire.actions import (
-    BatchAction,
-    batch_action_core_schema,
-    family_core_schema,
-    tag_of,
-    union_by,
-)
+from hacdbs_sim.wire.actions import batch_action_core_schema, family_core_schema, tag_of, union_by
 from hacdbs_sim.wire.class_fields import members_of
 from hacdbs_sim.wire.class_schema import class_core_schema
 from hacdbs_sim.wire.kind_forms import kind_core_schema

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic_core import CoreSchema, core_schema
 from pydantic_core.core_schema import SerializationInfo
 
+from hacdbs_sim.model.batches import LogFormat
 from hacdbs_sim.model.kinds import ArrayForm, Form, Kind, whole
 from hacdbs_sim.model.pages import (
     Bitmap,
@@ -24,7 +25,7 @@ from hacdbs_sim.wire.codec import (
     range_table,
     words_from_base64,
 )
-from hacdbs_sim.wire.formats import DEFAULT_CONTEXT, LogFormat
+from hacdbs_sim.wire.formats import DEFAULT_CONTEXT
 from hacdbs_sim.wire.kind_forms import whole_schema
 from hacdbs_sim.wire.kind_json_schema import kind_json_schema
 

@@ -4,6 +4,7 @@ So text that is no JSON is refused otherwise than JSON that the schema refuses, 
 decoded twice.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar, Union, get_args, get_origin
@@ -196,7 +197,7 @@ def count_colons(hint: Any) -> int:  # noqa: ANN401 - a type
         return max(map(count_colons, args))
     if origin is tuple:
         return count_colons(args[0])
-    if origin is dict or hint is Any:
+    if origin in {dict, Mapping} or hint is Any:
         return UNBOUNDED
     return _count_of_class(hint)
 

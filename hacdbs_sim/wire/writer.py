@@ -8,7 +8,8 @@ from pydantic import TypeAdapter
 from pydantic_core import SchemaSerializer
 
 from hacdbs_sim.model.base import Action, Model
-from hacdbs_sim.wire.formats import LogFormat, WriteContext
+from hacdbs_sim.model.batches import LogFormat
+from hacdbs_sim.wire.formats import WriteContext
 
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
 _ANY_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.service.limits import MAX_FAULTS_PER_VM
+from hacdbs_sim.model import MAX_FAULTS_PER_VM
 from tests.bounds.calls import Calls
 from tests.bounds.serving import Serving, serving
 

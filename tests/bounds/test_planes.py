@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hacdbs_sim.sim.actions import FaultType, GuestRead, HostUnmap, HostWrite
+from hacdbs_sim.model import FaultType, GuestRead, HostUnmap, HostWrite
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     GIB,
@@ -48,7 +48,7 @@ def relog(made: Machine) -> None:
 @pytest.mark.parametrize(
     "doing",
     [
-        lambda made: made.perform(HostUnmap(ranges((0, 100)))),
+        lambda made: made.perform(HostUnmap(pages=ranges((0, 100)))),
         relog,
         lambda made: clear(made, (0, 100)).software,
         lambda made: made.stage2(0, 1000, 10).runs,
@@ -67,8 +67,8 @@ def test_what_finds_nothing_allocates_no_plane(doing: Callable[[Machine], object
     [
         (lambda made: write(made, (7, 1)), 4),
         (lambda made: read(made, (7, 1)), 3),
-        (lambda made: made.perform(HostWrite(ranges((7, 1)))), 1),
-        (lambda made: made.perform(GuestRead(ranges((NPAGES + 1, 1)))), 0),
+        (lambda made: made.perform(HostWrite(pages=ranges((7, 1)))), 1),
+        (lambda made: made.perform(GuestRead(pages=ranges((NPAGES + 1, 1)))), 0),
     ],
     ids=["write", "read", "host write", "read of no slot"],
 )

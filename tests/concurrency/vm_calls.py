@@ -3,40 +3,32 @@
 import json
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
 from random import Random
 from typing import Any, Final
 
 from typing_extensions import override
 
-from app.http.schemas.accesses import access_out
-from app.http.schemas.cpus import cpu_out
-from app.http.schemas.dirty_log import LogForm, dirty_log_out
-from app.http.schemas.faults import fault_out
-from app.http.schemas.memslots import memslot_change_out
-from app.http.schemas.stage2 import stage2_run_out
-from hacdbs_sim.sim.actions import (
-    AcceleratorOutcome,
-    ArmFault,
+from hacdbs_sim.model import (
+    Action,
     ClearDirtyLog,
-    DisarmFault,
-    ErrorReason,
-    FaultSpec,
+    DeleteFault,
     FaultType,
-    FaultWhen,
     GetDirtyLog,
     GuestRead,
     GuestWrite,
     HostUnmap,
     HostWrite,
-    MachineConfig,
-    SetCpuOnline,
-    SetMemoryRegion,
-    UnitStatus,
+    LogFormat,
+    Model,
+    SetCpu,
+    SetMemslot,
+    VmConfig,
 )
-from hacdbs_sim.model.errors import Errno
+from hacdbs_sim.wire import to_plain
 from tests.bounds.calls import Answer
 from tests.support.building import gfns, ranges
+from tests.support.faults import fault
 from tests.support.scalar_model import Refused, ScalarMachine
 
 PAGE: Final = 4096
@@ -46,10 +38,16 @@ NPAGES: Final = 130
 MOVING_GFNS: Final = (4096, 8192)
 MOVING_PAGES: Final = 70
 SLOTS: Final = (
-    SetMemoryRegion(0, BASE_GFN * PAGE, NPAGES * PAGE, flags=1),
-    SetMemoryRegion(1, MOVING_GFNS[0] * PAGE, MOVING_PAGES * PAGE, MOVING_GFNS[0] * PAGE, 1),
+    SetMemslot(slot=0, guest_phys_addr=BASE_GFN * PAGE, memory_size=NPAGES * PAGE, flags=1),
+    SetMemslot(
+        slot=1,
+        guest_phys_addr=MOVING_GFNS[0] * PAGE,
+        memory_size=MOVING_PAGES * PAGE,
+        userspace_addr=MOVING_GFNS[0] * PAGE,
+        flags=1,
+    ),
 )
-CONFIG: Final = MachineConfig(cpus=CPUS, seed=11)
+CONFIG: Final = VmConfig(cpus=CPUS, seed=11)
 CREATION: Final = {
     "cpus": CPUS,
     "seed": 11,
@@ -121,30 +119,20 @@ def _key(model: ScalarMachine) -> object:
     return (
         model.turn,
         tuple(
-            (view, frozenset(model.slots.by_id[view.slot].dirty or ())) for view in model.memslots()
+            (astuple(view), frozenset(model.slots.by_id[view.slot].dirty or ()))
+            for view in model.memslots()
         ),
         frozenset(model.stage2.leaves.items()),
-        model.cpus(),
-        model.faults(),
+        tuple(map(astuple, model.cpus())),
+        tuple(map(astuple, model.faults())),
     )
 
 
-def _log_out(outcome: Any, form: LogForm = LogForm.SUMMARY) -> Any:
-    """Project an outcome of the model, whose words are plain strings."""
-    if (report := outcome.accelerator) is not None:
-        error = report.error
-        if error is not None:
-            error = replace(error, reason=ErrorReason(error.reason))
-        report = report._replace(
-            outcome=AcceleratorOutcome(report.outcome),
-            errno=None if report.errno is None else Errno(report.errno),
-            error=error,
-        )
-    return dirty_log_out(outcome._replace(accelerator=report), form)
-
-
-def _cpu_out(view: Any) -> Any:
-    return cpu_out(replace(view, status=UnitStatus(view.status)))
+def _out(model: ScalarMachine, action: Action[Any], form: LogFormat = LogFormat.SUMMARY) -> Any:
+    """Give what the service writes of the model's outcome."""
+    outcome = model.perform(action)
+    assert isinstance(outcome, Model)
+    return to_plain(outcome, format=form)
 
 
 def random_call(random: Random, *, with_faults: bool = True) -> VmCall:
@@ -170,48 +158,42 @@ def _access(random: Random) -> VmCall:
         ]
     )
     named = _some_gfns(random)
-    performed = action(gfns(*named))
-    return VmCall(
-        "POST", f"/{kind}", {"gfns": named}, lambda model: access_out(_as_any(model, performed))
-    )
-
-
-def _as_any(model: ScalarMachine, action: Any) -> Any:
-    return model.perform(action)
+    performed = action(pages=gfns(*named))
+    return VmCall("POST", f"/{kind}", {"gfns": named}, lambda model: _out(model, performed))
 
 
 def _get(random: Random) -> VmCall:
-    form = random.choice(list(LogForm))
+    form = random.choice(list(LogFormat))
     cpu = random.choice([None, None, 0, 2])
     query = f"?format={form.value}" + ("" if cpu is None else f"&cpu={cpu}")
-    action = GetDirtyLog(int(random.random() < 0.2), cpu)
+    action = GetDirtyLog(slot=int(random.random() < 0.2), cpu=cpu)
     return VmCall(
         "POST",
         f"/memslots/{action.slot}/dirty-log/get{query}",
         None,
-        lambda model: _log_out(model.perform(action), form),
+        lambda model: _out(model, action, form),
     )
 
 
 def _peek(random: Random) -> VmCall:
-    form = random.choice(list(LogForm))
+    form = random.choice(list(LogFormat))
     return VmCall(
         "GET",
         f"/memslots/0/dirty-log?format={form.value}",
         None,
-        lambda model: _log_out(model.peek_dirty_log(0), form),
+        lambda model: to_plain(model.peek_dirty_log(0), format=form),
     )
 
 
 def _clear(random: Random) -> VmCall:
     first = random.randrange(NPAGES)
     pair = (first, random.randint(1, NPAGES - first))
-    action = ClearDirtyLog(0, ranges(pair))
+    action = ClearDirtyLog(slot=0, pages=ranges(pair))
     return VmCall(
         "POST",
         "/memslots/0/dirty-log/clear",
         {"page_ranges": [pair]},
-        lambda model: _log_out(model.perform(action)),
+        lambda model: _out(model, action),
     )
 
 
@@ -219,12 +201,12 @@ def _arm(random: Random) -> VmCall:
     kind = random.choice(
         [FaultType.IPAF, FaultType.UNIT_BUSY, FaultType.ENTRIES_ENOMEM, FaultType.COPY_TO_USER]
     )
-    action = ArmFault(FaultSpec(kind, times=1, when=FaultWhen(slot=0)))
+    action = fault(kind, times=1, when={"slot": 0})
     return VmCall(
         "POST",
         "/faults",
         {"type": kind.value, "times": 1, "when": {"slot": 0}},
-        lambda model: fault_out(_as_any(model, action)),
+        lambda model: _out(model, action),
     )
 
 
@@ -232,18 +214,18 @@ def _disarm(random: Random) -> VmCall:
     fault_id = f"f{random.randint(1, 4)}"
 
     def perform(model: ScalarMachine) -> None:
-        model.perform(DisarmFault(fault_id))
+        model.perform(DeleteFault(fault_id=fault_id))
 
     return VmCall("DELETE", f"/faults/{fault_id}", None, perform)
 
 
 def _plug(random: Random) -> VmCall:
-    action = SetCpuOnline(random.randrange(CPUS), online=random.random() < 0.5)
+    action = SetCpu(cpu=random.randrange(CPUS), online=random.random() < 0.5)
     return VmCall(
         "PATCH",
         f"/cpus/{action.cpu}",
         {"online": action.online},
-        lambda model: _cpu_out(_as_any(model, action)),
+        lambda model: _out(model, action),
     )
 
 
@@ -251,22 +233,26 @@ def _set_memslot(random: Random) -> VmCall:
     """Move slot 1, or turn its log on or off."""
     logs = random.random() < 0.7
     base = random.choice(MOVING_GFNS) * PAGE
-    action = SetMemoryRegion(1, base, MOVING_PAGES * PAGE, MOVING_GFNS[0] * PAGE, int(logs))
+    action = SetMemslot(
+        slot=1,
+        guest_phys_addr=base,
+        memory_size=MOVING_PAGES * PAGE,
+        userspace_addr=MOVING_GFNS[0] * PAGE,
+        flags=int(logs),
+    )
     body = {
         "guest_phys_addr": base,
         "memory_size": action.memory_size,
         "userspace_addr": action.userspace_addr,
         "flags": ["LOG_DIRTY_PAGES"] if logs else [],
     }
-    return VmCall(
-        "PUT", "/memslots/1", body, lambda model: memslot_change_out(_as_any(model, action))
-    )
+    return VmCall("PUT", "/memslots/1", body, lambda model: _out(model, action))
 
 
 def _stage2(_: Random) -> VmCall:
     def perform(model: ScalarMachine) -> Any:
         runs = model.stage2.runs(BASE_GFN, BASE_GFN + NPAGES)
-        return {"runs": [stage2_run_out(run) for run in runs], "next_page_token": ""}
+        return {"runs": [to_plain(run) for run in runs], "next_page_token": ""}
 
     return VmCall("GET", f"/stage2?gfn={BASE_GFN}&count={NPAGES}&limit=1000", None, perform)
 
@@ -274,7 +260,7 @@ def _stage2(_: Random) -> VmCall:
 def _batch(random: Random) -> VmCall:
     """Write and take at once; nobody comes between."""
     named = _some_gfns(random)
-    write, get = GuestWrite(gfns(*named)), GetDirtyLog(0)
+    write, get = GuestWrite(pages=gfns(*named)), GetDirtyLog(slot=0)
     body = {
         "actions": [
             {"op": "guest_write", "gfns": named},
@@ -283,9 +269,9 @@ def _batch(random: Random) -> VmCall:
     }
 
     def perform(model: ScalarMachine) -> Any:
-        written = {"status": 200, "body": access_out(_as_any(model, write))}
+        written = {"status": 200, "body": _out(model, write)}
         try:
-            taken = _log_out(model.perform(get), LogForm.RANGES)
+            taken = _out(model, get, LogFormat.RANGES)
         except Refused as refused:
             return {"results": [written, _refused(refused.code)]}
         return {"results": [written, {"status": 200, "body": taken}]}

@@ -12,15 +12,19 @@ from typing import Final
 import numpy as np
 import pytest
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AcceleratorOutcome,
-    ArmFault,
+    AddEntriesEnomem,
+    AddFault,
+    AddIpaf,
+    AddLostInterrupt,
+    AddUnitBusy,
     Bitmap,
     ClearDirtyLog,
-    DirtyLogOutcome,
-    FaultSpec,
+    DirtyLog,
+    EntryWhen,
     FaultType,
-    FaultWhen,
+    Features,
     GetDirtyLog,
     Gfns,
     GuestWrite,
@@ -28,11 +32,13 @@ from hacdbs_sim.sim.actions import (
     HostWrite,
     KernelProfile,
     LogOp,
-    MachineConfig,
-    SetCpuOnline,
-    SetMemoryRegion,
+    RunWhen,
+    SetCpu,
+    SetMemslot,
+    VmConfig,
 )
 from hacdbs_sim.sim.machine import Machine
+from tests.support.faults import fault
 
 PAGE_SIZE: Final = 4096
 N: Final = PAGE_SIZE // 8
@@ -55,7 +61,7 @@ class Cleaner:
     dbm: bool = True
     hacdbs: bool = True
     kernel: KernelProfile = KernelProfile.FIXED
-    faults: tuple[FaultSpec, ...] = field(default=())
+    faults: tuple[AddFault, ...] = field(default=())
     cpu: int | None = None
 
 
@@ -64,18 +70,18 @@ def declining(name: str, errno: str, **how: object) -> Cleaner:
 
 
 def failing(kind: FaultType, batch: int, index: int) -> Cleaner:
-    fault = FaultSpec(kind, when=FaultWhen(batch=batch, index=index))
+    stop = fault(kind, when={"batch": batch, "index": index})
     return Cleaner(
         f"{kind.value}-{batch}-{index}",
         AcceleratorOutcome.PARTIAL,
         "EAGAIN",
         (kind.value.upper(), batch, index),
-        faults=(fault,),
+        faults=(stop,),
     )
 
 
-def losing_interrupt(batch: int, *also: FaultSpec, index: int) -> Cleaner:
-    lost = FaultSpec(FaultType.LOST_INTERRUPT, when=FaultWhen(batch=batch))
+def losing_interrupt(batch: int, *also: AddFault, index: int) -> Cleaner:
+    lost = AddLostInterrupt(when=RunWhen(batch=batch))
     return Cleaner(
         f"lost_interrupt-{batch}-{index}",
         AcceleratorOutcome.PARTIAL,
@@ -96,8 +102,8 @@ CLEANERS: Final = [
     Cleaner("hacdbs-v1", AcceleratorOutcome.CLEANED, kernel=KernelProfile.V1),
     declining("dbm-off", "EPERM", dbm=False),
     declining("unit-absent", "EPERM", cpu=ABSENT_CPU),
-    declining("unit-busy", "EPERM", faults=(FaultSpec(FaultType.UNIT_BUSY),)),
-    declining("entries-enomem", "ENOMEM", faults=(FaultSpec(FaultType.ENTRIES_ENOMEM),)),
+    declining("unit-busy", "EPERM", faults=(AddUnitBusy(),)),
+    declining("entries-enomem", "ENOMEM", faults=(AddEntriesEnomem(),)),
     *(
         failing(kind, batch, index)
         for kind in (FaultType.STRUCTF, FaultType.IPAF, FaultType.IPAHACF)
@@ -105,7 +111,7 @@ CLEANERS: Final = [
     ),
     *(losing_interrupt(batch, index=N) for batch in (0, 1, 2)),
     losing_interrupt(3, index=64),
-    losing_interrupt(1, FaultSpec(FaultType.IPAF, when=FaultWhen(batch=1, index=77)), index=77),
+    losing_interrupt(1, AddIpaf(when=EntryWhen(batch=1, index=77)), index=77),
 ]
 
 
@@ -129,9 +135,9 @@ def frames(pages: set[int]) -> Gfns:
     return Gfns(np.array([BASE_GFN + page for page in pages], np.uint64))
 
 
-def pages_of(outcome: DirtyLogOutcome) -> set[int]:
+def pages_of(outcome: DirtyLog) -> set[int]:
     assert outcome.bitmap is not None
-    words = [int(word) for word in outcome.bitmap]
+    words = [int(word) for word in outcome.bitmap.words]
     return {64 * k + bit for k, word in enumerate(words) for bit in range(64) if word >> bit & 1}
 
 
@@ -142,28 +148,34 @@ class Migration:
         self.cleaner = cleaner
         self.op = op
         self.machine = Machine(
-            MachineConfig(
+            VmConfig(
                 cpus=2,
-                dbm=cleaner.dbm,
-                hacdbs=cleaner.hacdbs,
+                features=Features(dbm=cleaner.dbm, hacdbs=cleaner.hacdbs),
                 kernel=cleaner.kernel,
                 manual_dirty_log_protect2=1 if op is LogOp.CLEAR else 0,
             )
         )
-        self.machine.perform(SetCpuOnline(ABSENT_CPU, online=False))
-        self.machine.perform(SetMemoryRegion(0, BASE_GFN * PAGE_SIZE, NPAGES * PAGE_SIZE, flags=1))
-        for fault in cleaner.faults:
-            self.machine.perform(ArmFault(fault))
+        self.machine.perform(SetCpu(cpu=ABSENT_CPU, online=False))
+        self.machine.perform(
+            SetMemslot(
+                slot=0,
+                guest_phys_addr=BASE_GFN * PAGE_SIZE,
+                memory_size=NPAGES * PAGE_SIZE,
+                flags=1,
+            )
+        )
+        for each in cleaner.faults:
+            self.machine.perform(each)
 
-    def collect(self) -> tuple[set[int], DirtyLogOutcome]:
+    def collect(self) -> tuple[set[int], DirtyLog]:
         """Give the pages reported, and the outcome of the call that cleaned them."""
         cpu = self.cleaner.cpu
         if self.op is LogOp.GET:
-            outcome = self.machine.perform(GetDirtyLog(0, cpu))
+            outcome = self.machine.perform(GetDirtyLog(slot=0, cpu=cpu))
             return pages_of(outcome), outcome
-        copy = self.machine.perform(GetDirtyLog(0))
+        copy = self.machine.perform(GetDirtyLog(slot=0))
         assert copy.bitmap is not None
-        outcome = self.machine.perform(ClearDirtyLog(0, Bitmap(copy.bitmap), cpu=cpu))
+        outcome = self.machine.perform(ClearDirtyLog(slot=0, pages=copy.bitmap, cpu=cpu))
         return pages_of(copy), outcome
 
 
@@ -176,9 +188,9 @@ def test_every_cleaner_reports_what_was_written_and_nothing_else(
 
     for guest, host, unmapped in rounds():
         for side in (migration, by_software):
-            side.machine.perform(GuestWrite(frames(guest)))
-            side.machine.perform(HostWrite(frames(host)))
-            side.machine.perform(HostUnmap(frames(unmapped)))
+            side.machine.perform(GuestWrite(pages=frames(guest)))
+            side.machine.perform(HostWrite(pages=frames(host)))
+            side.machine.perform(HostUnmap(pages=frames(unmapped)))
         reported, outcome = migration.collect()
 
         assert reported == guest | host
@@ -194,7 +206,7 @@ def test_every_cleaner_reports_what_was_written_and_nothing_else(
 @pytest.mark.parametrize("cleaner", CLEANERS, ids=lambda cleaner: cleaner.name)
 def test_every_cleaner_answers_as_it_is_named(cleaner: Cleaner, op: LogOp) -> None:
     migration = Migration(cleaner, op)
-    migration.machine.perform(GuestWrite(frames(rounds()[0][0])))
+    migration.machine.perform(GuestWrite(pages=frames(rounds()[0][0])))
 
     _reported, outcome = migration.collect()
 
@@ -216,15 +228,17 @@ def test_every_cleaner_of_a_part_leaves_the_other_pages_in_the_log(cleaner: Clea
     migration = Migration(cleaner, LogOp.CLEAR)
     machine = migration.machine
     dirty = rounds()[0][0]
-    machine.perform(GuestWrite(frames(dirty)))
+    machine.perform(GuestWrite(pages=frames(dirty)))
     part = {page for page in dirty if 128 <= page < 1600 and page % 3}
     words = [0] * 23
     for page in part:
         words[page // 64 - 2] |= 1 << page % 64
 
     mask = Bitmap(np.array(words, np.uint64))
-    outcome = machine.perform(ClearDirtyLog(0, mask, 128, 23 * 64, cpu=cleaner.cpu))
-    again = machine.perform(GuestWrite(frames(part)))
+    outcome = machine.perform(
+        ClearDirtyLog(slot=0, pages=mask, first_page=128, num_pages=23 * 64, cpu=cleaner.cpu)
+    )
+    again = machine.perform(GuestWrite(pages=frames(part)))
 
     assert outcome.dirty_count == len(part)
     assert outcome.remaining_count == len(dirty - part)

@@ -22,7 +22,6 @@ from app.http.preconditions import TAGS_PATTERN
 from app.http.schemas.vms import VmIn
 from app.service.budget import Account
 from app.service.fleet import DEFAULT_SESSION, Fleet
-from app.service.migration_tasks import Waiter
 from app.service.scenarios import StandingScenario
 from hacdbs_sim.vmm import MigrationSpec
 from tests.contract.calls import NAMES, WORLD
@@ -87,7 +86,7 @@ async def _make_vm(fleet: Fleet) -> None:
     task = fleet.migrations.task("one", await fleet.build_apart(_SPEC), _SMALL_MIGRATION)
     comparison = fleet.migrations.compare(vm.session_id, [task])
     for run in (migration.run, comparison.run):
-        await run.wait(lambda: False, 30, Waiter())
+        await run.wait(lambda: False, 30)
 
 
 def forget_everything(send: Send) -> None:

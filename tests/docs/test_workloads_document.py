@@ -2,8 +2,8 @@
 
 import re
 from pathlib import Path
+from hacdbs_sim.model import KNOBS
 
-from hacdbs_sim.sim.actions import KNOBS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/workloads.md").read_text(encoding="utf-8")
 ROW = re.compile(r"\| `(\w+_ps)` \| ([\d,.]+) \| (assumption|published) \| (.+) \|")

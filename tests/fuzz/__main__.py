@@ -1,4 +1,4 @@
-"""Fuzz a service of its own: good requests, damaged ones, and bytes that are no HTTP.
+"""Fuzz a service of its own: good requests, damaged ones, and malformed HTTP.
 
 `scripts/fuzz --requests 100000 --seed S` ends with 1 at the first answer that the OpenAPI document
 does not promise, at a 5xx, a hang, a line in the service's log, or memory that grows. With

@@ -183,7 +183,7 @@ def _pipelines() -> Iterable[Attack]:
     yield Attack("50 requests at once", (GET * 50,), (200,) * 50)
     yield Attack("50 requests, none read", (GET * 50,), resets=True)
     reset = b"POST /v1/sessions/default/reset HTTP/1.1\r\n" + HOST + b"Content-Length: 0\r\n\r\n"
-    yield Attack("no HTTP behind a request", (reset + b"\0\0\0\r\n\r\n",), (204,))
+    yield Attack("malformed HTTP behind a request", (reset + b"\0\0\0\r\n\r\n",), (204,))
     yield Attack("a bad body behind a request", (GET + CHUNKED + b"zz\r\n",), (200,))
     yield Attack("a head too long behind a request", (GET + b"GET /" + b"x" * (1 << 17),), (200,))
 

@@ -116,7 +116,7 @@ def _ask(outcome: Outcome, connection: Connection, author: Author, *, is_damaged
 
 
 def _check_elsewhere(contract: Contract, request: Request, answer: Answer) -> None:
-    """Where no operation is, there is no such path, or no such method, or the gate says no."""
+    """Where no operation is, there is no such path, or no such method, or the middleware refuses it."""
     named = any(contract.operation_at(method.upper(), request.path) for method in METHODS)
     allowed = {400, 403, 405} if named else {400, 403, 404}
     assert answer.status in allowed, f"{request}: {answer}"

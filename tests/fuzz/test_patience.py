@@ -1,4 +1,4 @@
-"""How long a connection may stand still: with looks in quick succession, so that a test can wait.
+"""How long a connection may stand still: with checks in quick succession, so that a test can wait.
 
 The service is a real one in this process, for only its clock's pace differs from `serve`.
 """
@@ -9,33 +9,30 @@ from collections.abc import Generator
 from typing import Final
 
 import pytest
-import uvicorn
 
 from app.main import create_app
 from app.server.protocol import BoundedHttp
-from app.server.runner import listen
+from app.server.runner import Server, listen
 from app.settings import LogLevel, Settings
 from tests.fuzz.attacks import GET, HOST, POST
 from tests.fuzz.wire import PATIENCE_SECONDS, Connection, NoAnswerError
 
-LOOK_SECONDS: Final = 0.05
+CHECK_SECONDS: Final = 0.05
 LARGE: Final = b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
-class QuickLooks(BoundedHttp):
-    look_seconds = LOOK_SECONDS
+class QuickChecks(BoundedHttp):
+    check_seconds = CHECK_SECONDS
 
 
 @pytest.fixture(scope="module")
-def server() -> uvicorn.Server:
+def server() -> Server:
     app = create_app(Settings(log_level=LogLevel.ERROR))
-    return uvicorn.Server(
-        uvicorn.Config(app, http=QuickLooks, log_config=None, ws="none", access_log=False)
-    )
+    return Server(lambda: app, http=QuickChecks)
 
 
 @pytest.fixture(scope="module")
-def port(server: uvicorn.Server) -> Generator[int]:
+def port(server: Server) -> Generator[int]:
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -79,7 +76,7 @@ def test_a_head_that_drips_is_refused_however_steadily(port: int) -> None:
                 connection.send(b"drip")
             except ConnectionError:
                 break
-            time.sleep(LOOK_SECONDS / 2)
+            time.sleep(CHECK_SECONDS / 2)
 
         assert connection.read().status == 408
 
@@ -90,7 +87,7 @@ def test_a_body_that_goes_on_is_waited_for(port: int) -> None:
         connection.send(POST + b"Content-Length: %d\r\n\r\n" % length)
         for _ in range(length // 512 - 1):
             connection.send(b" " * 512)
-            time.sleep(LOOK_SECONDS / 4)
+            time.sleep(CHECK_SECONDS / 4)
         connection.send(b" " * 510 + b"{}")
 
         assert connection.read().status == 201
@@ -106,7 +103,7 @@ def test_a_stop_in_a_body_that_was_refused_already_is_closed(port: int) -> None:
         assert closes(connection)
 
 
-def test_answers_that_nobody_takes_are_thrown_away(port: int, server: uvicorn.Server) -> None:
+def test_answers_that_nobody_takes_are_thrown_away(port: int, server: Server) -> None:
     with Connection(port) as connection:
         connection.send(LARGE)
         assert connection.read().status == 200
@@ -114,7 +111,7 @@ def test_answers_that_nobody_takes_are_thrown_away(port: int, server: uvicorn.Se
             connection.send(LARGE)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while server.server_state.connections and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(CHECK_SECONDS)
 
         taken = 0
         while not closes(connection):
@@ -127,7 +124,7 @@ def test_answers_that_are_taken_slowly_all_come(port: int) -> None:
         connection.send(LARGE * 150)
         for _ in range(150):
             # No slower: the kernels on the way hold megabytes, and let go of them in lumps.
-            time.sleep(LOOK_SECONDS / 10)
+            time.sleep(CHECK_SECONDS / 10)
             assert connection.read().status == 200
 
 
@@ -135,7 +132,7 @@ def test_an_idle_connection_is_left_to_the_servers_own_clock(port: int) -> None:
     with Connection(port) as connection:
         connection.send(GET)
         assert connection.read().status == 200
-        time.sleep(LOOK_SECONDS * 8)
+        time.sleep(CHECK_SECONDS * 8)
         connection.send(GET)
 
         assert connection.read().status == 200

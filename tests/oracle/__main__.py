@@ -9,11 +9,11 @@ import sys
 import time
 from typing import Final
 
-from tests.oracle.comparing import Comparison, Tally
+from tests.oracle.comparing import Comparison, Start, Tally
 from tests.oracle.kvm import why_unusable
 from tests.oracle.scripts import script_of
 from tests.oracle.shrinking import shrink
-from tests.oracle.sides import CoreSide, HttpService, RealHost
+from tests.oracle.sides import CoreSide, RealHost
 
 MAX_DIFFERENCES: Final = 5
 PROGRESS_SECONDS: Final = 30
@@ -61,8 +61,12 @@ def main() -> None:
         print(f"no oracle: {why}", file=sys.stderr)
         sys.exit(2)
     host = RealHost()
-    service = HttpService() if options.http else None
-    comparison = Comparison(host.facts, host.start, service.start if service else CoreSide)
+    subject: Start = CoreSide
+    if options.http:
+        from tests.oracle.service import HttpService  # noqa: PLC0415 - the core's side needs no app
+
+        subject = HttpService().start
+    comparison = Comparison(host.facts, host.start, subject)
     start = time.monotonic()
     differences = compare(comparison, options.ops, options.seed, http=options.http)
     report(comparison.tally, time.monotonic() - start)

@@ -1,12 +1,12 @@
 """What the two sides of a comparison answer, and what a side is."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from typing_extensions import override
 
-from hacdbs_sim.sim.actions import Action
+from hacdbs_sim.model import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Answer:
 class Side(Protocol):
     """One of the machines under comparison."""
 
-    def perform(self, action: Action) -> Answer:
+    def perform(self, action: Action[Any]) -> Answer:
         """Perform an action."""
         ...
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final, TypeAlias
 
-from hacdbs_sim.sim.actions import GetDirtyLog
+from hacdbs_sim.model import GetDirtyLog
 from tests.oracle.answers import Answer, Side
 from tests.oracle.ground import LOG, Ground, HostFacts, OracleAction
 from tests.oracle.sequences import Sequence, draw
@@ -102,4 +102,4 @@ def _draws(rng: Random, ground: Ground) -> Iterator[OracleAction]:
         yield draw(rng, ground)
     for slot, known in list(ground.slots.items()):
         if known.region.flags & LOG:
-            yield GetDirtyLog(slot)
+            yield GetDirtyLog(slot=slot)

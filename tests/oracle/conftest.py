@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.oracle.kvm import why_unusable
-from tests.oracle.sides import HttpService, RealHost
+from tests.oracle.sides import RealHost
 
 
 @pytest.fixture(scope="module")
@@ -12,12 +12,5 @@ def host() -> Iterator[RealHost]:
     if (why := why_unusable()) is not None:
         pytest.skip(f"NOT COMPARED WITH REAL KVM: {why}")
     opened = RealHost()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[HttpService]:
-    opened = HttpService()
     yield opened
     opened.close()

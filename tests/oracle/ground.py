@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     ClearDirtyLog,
     GetDirtyLog,
     Gfns,
@@ -22,14 +22,14 @@ from hacdbs_sim.sim.actions import (
     GuestWrite,
     HostUnmap,
     HostWrite,
-    SetManualProtect,
-    SetMemoryRegion,
+    SetMemslot,
+    UpdateVm,
 )
 from tests.oracle import guest, kvm
 from tests.oracle.answers import Answer
 
 Access: TypeAlias = GuestWrite | GuestRead | HostWrite | HostUnmap
-OracleAction: TypeAlias = SetMemoryRegion | SetManualProtect | Access | GetDirtyLog | ClearDirtyLog
+OracleAction: TypeAlias = SetMemslot | UpdateVm | Access | GetDirtyLog | ClearDirtyLog
 
 LOG: Final = 1
 READONLY: Final = 2
@@ -71,7 +71,7 @@ class Known:
         is_unprotected: Logging came on while initially-set put the protection off.
     """
 
-    region: SetMemoryRegion
+    region: SetMemslot
     is_unprotected: bool = False
 
     @property
@@ -105,12 +105,12 @@ class Ground:
         if answer.errno is not None:
             return
         match action:
-            case SetManualProtect():
-                self.manual_protect = action.flags
-            case SetMemoryRegion(memory_size=0):
+            case UpdateVm():
+                self.manual_protect = flags_of(action)
+            case SetMemslot(memory_size=0):
                 del self.slots[action.slot]
                 self.last_got.pop(action.slot, None)
-            case SetMemoryRegion():
+            case SetMemslot():
                 self.slots[action.slot] = self._known(action)
             case GetDirtyLog():
                 assert answer.bitmap is not None, "a get that succeeds gives a bitmap"
@@ -118,7 +118,7 @@ class Ground:
             case ClearDirtyLog() | GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
                 pass
 
-    def _known(self, action: SetMemoryRegion) -> Known:
+    def _known(self, action: SetMemslot) -> Known:
         old = self.slots.get(action.slot)
         if old is None or old.region.guest_phys_addr != action.guest_phys_addr:
             return Known(action)  # nothing is mapped
@@ -131,13 +131,13 @@ class Ground:
     def why_not(self, action: OracleAction) -> str | None:
         """Tell why an action is no ground for a comparison; None if it is."""
         match action:
-            case SetMemoryRegion():
+            case SetMemslot():
                 return self._why_not_slot(action.slot) or self._why_not_region(action)
             case GetDirtyLog() | ClearDirtyLog():
                 return self._why_not_slot(action.slot)
             case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
                 return self._why_not_access(action)
-            case SetManualProtect():
+            case UpdateVm():
                 return self._why_not_manual_protect(action)
 
     def _why_not_slot(self, slot: int) -> str | None:
@@ -148,7 +148,7 @@ class Ground:
             return "address space 1: SMM on x86, absent on arm64"
         return None
 
-    def _why_not_region(self, action: SetMemoryRegion) -> str | None:
+    def _why_not_region(self, action: SetMemslot) -> str | None:
         start, end = action.guest_phys_addr, action.guest_phys_addr + action.memory_size
         assert action.userspace_addr is not None, "sequences say where a slot's memory is"
         user_end = action.userspace_addr + action.memory_size
@@ -179,14 +179,21 @@ class Ground:
                     return "reads while logging: x86 maps a page writable and marks it dirty"
         return None
 
-    def _why_not_manual_protect(self, action: SetManualProtect) -> str | None:
+    def _why_not_manual_protect(self, action: UpdateVm) -> str | None:
         late = any(known.is_unprotected for known in self.slots.values())
-        if late and self.backing > kvm.PAGE_SIZE and action.flags in (0, 1):
+        if late and self.backing > kvm.PAGE_SIZE and flags_of(action) in (0, 1):
             # x86 protects huge pages at a clear in initially-set mode only; a huge page that was
             # left writable then takes writes that no log records. Real KVM loses those pages;
             # arm64's software cleaning protects the block that a page lies in, in every mode.
             return "initially-set turned off with huge pages still writable: x86 loses writes"
         return None
+
+
+def flags_of(action: UpdateVm) -> int:
+    """Give the flags of manual protect, all that a sequence updates."""
+    flags = action.manual_dirty_log_protect2
+    assert flags is not None, "sequences set manual protect"
+    return flags
 
 
 def gfns_of(action: Access) -> NDArray[np.uint64]:

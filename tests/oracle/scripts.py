@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.actions import Bitmap, Gfns
+from hacdbs_sim.model import Bitmap, Gfns
 from tests.oracle.comparing import Comparison, Difference, Start
 from tests.oracle.ground import OracleAction
 from tests.oracle.sequences import Sequence
@@ -66,10 +66,10 @@ def script_of(difference: Difference, *, http: bool = False) -> str:
         [
             "# Save it, and run it from the project's root: .venv/bin/python - < FILE",
             *(f"# {line}" for line in told(difference).splitlines()),
-            f"from hacdbs_sim.sim.actions import {', '.join(names)}",
+            f"from hacdbs_sim.model import {', '.join(names)}",
             "from tests.oracle.scripts import bits_in, gfns, reproduce",
             "from tests.oracle.setups import Setup",
-            *(["from tests.oracle.sides import HttpService"] if http else []),
+            *(["from tests.oracle.service import HttpService"] if http else []),
             "",
             "print(",
             "    reproduce(",

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     Bitmap,
     ClearDirtyLog,
     GetDirtyLog,
@@ -23,8 +23,8 @@ from hacdbs_sim.sim.actions import (
     GuestWrite,
     HostUnmap,
     HostWrite,
-    SetManualProtect,
-    SetMemoryRegion,
+    SetMemslot,
+    UpdateVm,
 )
 from tests.oracle.ground import ARENA_BYTES, LOG, READONLY, USER_BASE, Ground, Known, OracleAction
 from tests.oracle.kvm import HUGE_PAGE_SIZE, PAGE_SIZE
@@ -64,10 +64,10 @@ def draw(rng: Random, ground: Ground) -> OracleAction:
 # Memslots
 
 
-def _region(rng: Random, ground: Ground, npages: int, flags: int) -> SetMemoryRegion:
+def _region(rng: Random, ground: Ground, npages: int, flags: int) -> SetMemslot:
     slot = rng.choice(SLOT_IDS)
-    return SetMemoryRegion(
-        slot,
+    return SetMemslot(
+        slot=slot,
         guest_phys_addr=_place(rng, ground),
         memory_size=npages * PAGE_SIZE,
         userspace_addr=USER_BASE + rng.randrange(_ARENA_PAGES - npages) * PAGE_SIZE,
@@ -88,7 +88,7 @@ def _npages(rng: Random, ground: Ground) -> int:
     return rng.choice(NPAGES) if rng.random() < 0.8 else rng.randint(1, 600)
 
 
-def _create(rng: Random, ground: Ground) -> SetMemoryRegion:
+def _create(rng: Random, ground: Ground) -> SetMemslot:
     """Create a slot; the place may be taken (EEXIST), the id too (EINVAL, or a change)."""
     if len(ground.slots) >= MAX_SLOTS:
         return _delete(rng, ground)
@@ -105,7 +105,7 @@ def _create(rng: Random, ground: Ground) -> SetMemoryRegion:
     return replace(region, slot=slot, userspace_addr=user)
 
 
-def _move(rng: Random, ground: Ground) -> SetMemoryRegion:
+def _move(rng: Random, ground: Ground) -> SetMemslot:
     """Move a slot, perhaps onto another one, perhaps with other flags in the same call."""
     if not ground.slots:
         return _create(rng, ground)
@@ -117,7 +117,7 @@ def _move(rng: Random, ground: Ground) -> SetMemoryRegion:
     return replace(known.region, guest_phys_addr=target, flags=flags)
 
 
-def _toggle_flags(rng: Random, ground: Ground) -> SetMemoryRegion:
+def _toggle_flags(rng: Random, ground: Ground) -> SetMemslot:
     """Turn logging of a slot on or off; or change nothing at all."""
     if not ground.slots:
         return _create(rng, ground)
@@ -125,16 +125,22 @@ def _toggle_flags(rng: Random, ground: Ground) -> SetMemoryRegion:
     return replace(known.region, flags=known.region.flags ^ (LOG if rng.random() < 0.85 else 0))
 
 
-def _delete(rng: Random, ground: Ground) -> SetMemoryRegion:
+def _delete(rng: Random, ground: Ground) -> SetMemslot:
     """Delete a slot, there or not, with whatever flags and addresses."""
     there = list(ground.slots)
     slot = rng.choice(there) if there and rng.random() < 0.8 else rng.choice(SLOT_IDS)
     address = rng.randrange(1 << 20) * PAGE_SIZE
     user = USER_BASE + rng.randrange(_ARENA_PAGES) * PAGE_SIZE
-    return SetMemoryRegion(slot, address, 0, user, rng.choice((0, LOG, READONLY, LOG | READONLY)))
+    return SetMemslot(
+        slot=slot,
+        guest_phys_addr=address,
+        memory_size=0,
+        userspace_addr=user,
+        flags=rng.choice((0, LOG, READONLY, LOG | READONLY)),
+    )
 
 
-def _spoil(rng: Random, ground: Ground) -> SetMemoryRegion:
+def _spoil(rng: Random, ground: Ground) -> SetMemslot:
     """Break one rule of the ioctl, or several, on a slot that is there or is not."""
     region = _create(rng, ground)
     if ground.slots and rng.random() < 0.6:
@@ -144,37 +150,37 @@ def _spoil(rng: Random, ground: Ground) -> SetMemoryRegion:
     return region
 
 
-def _spoil_slot(rng: Random, region: SetMemoryRegion) -> SetMemoryRegion:
+def _spoil_slot(rng: Random, region: SetMemslot) -> SetMemslot:
     return replace(region, slot=rng.choice(BAD_SLOT_IDS))
 
 
-def _spoil_flags(rng: Random, region: SetMemoryRegion) -> SetMemoryRegion:
+def _spoil_flags(rng: Random, region: SetMemslot) -> SetMemslot:
     # 4 is KVM_MEM_GUEST_MEMFD, which this ioctl (the first of its kind) does not know.
     return replace(region, flags=region.flags | rng.choice((4, 8, 1 << 15, 1 << 31)))
 
 
-def _spoil_alignment(rng: Random, region: SetMemoryRegion) -> SetMemoryRegion:
+def _spoil_alignment(rng: Random, region: SetMemslot) -> SetMemslot:
     name = rng.choice(("guest_phys_addr", "memory_size", "userspace_addr"))
     return replace(region, **{name: getattr(region, name) + rng.choice(BAD_ALIGNMENTS)})
 
 
-def _spoil_size(rng: Random, region: SetMemoryRegion) -> SetMemoryRegion:
+def _spoil_size(rng: Random, region: SetMemslot) -> SetMemslot:
     npages = region.memory_size // PAGE_SIZE
     other = rng.choice((npages + 1, max(npages - 1, 1), 1 << 31, 1 << 40))
     return replace(region, memory_size=other * PAGE_SIZE)
 
 
-def _spoil_user(rng: Random, region: SetMemoryRegion) -> SetMemoryRegion:
+def _spoil_user(rng: Random, region: SetMemslot) -> SetMemslot:
     assert region.userspace_addr is not None
     nearby = region.userspace_addr + PAGE_SIZE * rng.choice((1, -1, 512))
     return replace(region, userspace_addr=rng.choice((nearby, KERNEL_ADDRESS)))
 
 
-def _spoil_wrap(rng: Random, region: SetMemoryRegion) -> SetMemoryRegion:
+def _spoil_wrap(rng: Random, region: SetMemslot) -> SetMemslot:
     return replace(region, guest_phys_addr=(1 << 64) - rng.choice((1, 2)) * PAGE_SIZE)
 
 
-def _spoil_readonly(_: Random, region: SetMemoryRegion) -> SetMemoryRegion:
+def _spoil_readonly(_: Random, region: SetMemslot) -> SetMemslot:
     return replace(region, flags=region.flags ^ READONLY)
 
 
@@ -189,8 +195,10 @@ _SPOILERS: Final = (
 )
 
 
-def _manual_protect(rng: Random, _: Ground) -> SetManualProtect:
-    return SetManualProtect(rng.choices((0, 1, 3, 2, 4, 7, 1 << 40), (6, 6, 8, 1, 1, 1, 1))[0])
+def _manual_protect(rng: Random, _: Ground) -> UpdateVm:
+    return UpdateVm(
+        manual_dirty_log_protect2=rng.choices((0, 1, 3, 2, 4, 7, 1 << 40), (6, 6, 8, 1, 1, 1, 1))[0]
+    )
 
 
 # Accesses
@@ -242,12 +250,12 @@ def _gfns(rng: Random, slots: list[Known]) -> Gfns:
 def _write(rng: Random, ground: Ground) -> GuestWrite:
     logging = [known for known in ground.slots.values() if known.is_logging]
     every = list(ground.slots.values())
-    return GuestWrite(_gfns(rng, logging if rng.random() < 0.85 else every))
+    return GuestWrite(pages=_gfns(rng, logging if rng.random() < 0.85 else every))
 
 
 def _read(rng: Random, ground: Ground) -> GuestRead:
     silent = [known for known in ground.slots.values() if not known.is_logging]
-    return GuestRead(_gfns(rng, silent))
+    return GuestRead(pages=_gfns(rng, silent))
 
 
 def _few_gfns(rng: Random, ground: Ground) -> Gfns:
@@ -255,11 +263,11 @@ def _few_gfns(rng: Random, ground: Ground) -> Gfns:
 
 
 def _host_write(rng: Random, ground: Ground) -> HostWrite:
-    return HostWrite(_few_gfns(rng, ground))
+    return HostWrite(pages=_few_gfns(rng, ground))
 
 
 def _host_unmap(rng: Random, ground: Ground) -> HostUnmap:
-    return HostUnmap(_few_gfns(rng, ground))
+    return HostUnmap(pages=_few_gfns(rng, ground))
 
 
 # The dirty log
@@ -274,7 +282,7 @@ def _log_id(rng: Random, ground: Ground) -> int:
 
 
 def _get(rng: Random, ground: Ground) -> GetDirtyLog:
-    return GetDirtyLog(_log_id(rng, ground))
+    return GetDirtyLog(slot=_log_id(rng, ground))
 
 
 def _clear(rng: Random, ground: Ground) -> ClearDirtyLog:
@@ -283,7 +291,7 @@ def _clear(rng: Random, ground: Ground) -> ClearDirtyLog:
     npages = known.npages if known else rng.choice(NPAGES)
     first_page, num_pages = _window(rng, npages)
     words = _user_words(rng, ground.last_got.get(slot), first_page, min(num_pages, _ARENA_PAGES))
-    return ClearDirtyLog(slot, Bitmap(words), first_page, num_pages)
+    return ClearDirtyLog(slot=slot, pages=Bitmap(words), first_page=first_page, num_pages=num_pages)
 
 
 def _window(rng: Random, npages: int) -> tuple[int, int]:  # noqa: PLR0911 - one return a shape

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from hacdbs_sim.sim.actions import ArmFault, FaultSpec, FaultType, KernelProfile, MachineConfig
+from hacdbs_sim.model import AddFault, FaultType, Features, KernelProfile, VmConfig
 from tests.oracle.kvm import HUGE_PAGE_SIZE, PAGE_SIZE
+from tests.support.faults import fault
 
 BACKINGS: Final = (PAGE_SIZE, HUGE_PAGE_SIZE)
 CHUNK_SIZES: Final = (0, PAGE_SIZE, HUGE_PAGE_SIZE, 1 << 30)
@@ -32,19 +33,18 @@ class Setup:
     kernel: str = "fixed"
     has_faults: bool = False
 
-    def config(self) -> MachineConfig:
+    def config(self) -> VmConfig:
         """Give the simulated machine's configuration."""
-        return MachineConfig(
-            dbm=self.dbm,
-            hacdbs=self.hacdbs,
+        return VmConfig(
+            features=Features(dbm=self.dbm, hacdbs=self.hacdbs),
             eager_split_chunk_size=self.eager_split_chunk_size,
             kernel=KernelProfile(self.kernel),
         )
 
-    def faults(self) -> tuple[ArmFault, ...]:
+    def faults(self) -> tuple[AddFault, ...]:
         """Give the actions that arm its faults."""
         kinds = FAULTS if self.has_faults else ()
-        return tuple(ArmFault(FaultSpec(kind, probability=FAULT_PROBABILITY)) for kind in kinds)
+        return tuple(fault(kind, probability=FAULT_PROBABILITY) for kind in kinds)
 
     def body(self) -> dict[str, Any]:
         """Give the request that makes the VM."""
@@ -53,8 +53,7 @@ class Setup:
             "eager_split_chunk_size": self.eager_split_chunk_size,
             "kernel": self.kernel,
             "faults": [
-                {"type": fault.spec.type.value, "probability": fault.spec.probability}
-                for fault in self.faults()
+                {"type": each.type.value, "probability": each.probability} for each in self.faults()
             ],
         }
 

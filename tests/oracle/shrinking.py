@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     Bitmap,
     ClearDirtyLog,
     Gfns,

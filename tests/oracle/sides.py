@@ -1,43 +1,38 @@
-"""The machines under comparison: real KVM, the core, and the service over HTTP."""
+"""The machines under comparison: real KVM and the core; `service.py` has the service over HTTP."""
 
-import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-import httpx
 import numpy as np
 
-from app.main import create_app
-from app.settings import LogLevel, Settings
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AccessOutcome,
     Action,
     Bitmap,
     ClearDirtyLog,
-    DirtyLogOutcome,
+    DirtyLog,
     GetDirtyLog,
     GuestRead,
     GuestWrite,
     HostUnmap,
     HostWrite,
-    SetManualProtect,
-    SetMemoryRegion,
+    SetMemslot,
+    UpdateVm,
 )
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
 from tests.oracle import guest, kvm
 from tests.oracle.answers import Answer
-from tests.oracle.ground import ARENA_BYTES, LOG, READONLY, USER_BASE, Access, HostFacts, gfns_of
+from tests.oracle.ground import (
+    ARENA_BYTES,
+    USER_BASE,
+    Access,
+    HostFacts,
+    flags_of,
+    gfns_of,
+)
 from tests.oracle.setups import BACKINGS, Setup
 
-_OCTETS: Final = {"content-type": "application/octet-stream"}
-_ACCESS_PATHS: Final[Mapping[type[Action], str]] = {
-    GuestWrite: "guest/write",
-    GuestRead: "guest/read",
-    HostWrite: "host/write",
-    HostUnmap: "host/unmap",
-}
 _FILLER: Final = np.uint64(0xA5A5_A5A5_A5A5_A5A5)
 
 
@@ -70,20 +65,21 @@ class RealSide:
     def __init__(self, vm: kvm.KvmVm, arena: kvm.Arena) -> None:
         self._vm = vm
         self._arena = arena
-        self._slots: dict[int, SetMemoryRegion] = {}
+        self._slots: dict[int, SetMemslot] = {}
         self._bitmap = np.empty(ARENA_BYTES // kvm.PAGE_SIZE // 64 + 1, np.uint64)
 
     def close(self) -> None:
         """Destroy the VM."""
         self._vm.close()
 
-    def perform(self, action: Action) -> Answer:
+    def perform(self, action: Action[Any]) -> Answer:
         """Perform an action by ioctl, or by the guest."""
         match action:
-            case SetMemoryRegion():
+            case SetMemslot():
                 return self._set_memory_region(action)
-            case SetManualProtect():
-                return Answer(self._vm.enable_cap(kvm.CAP_MANUAL_DIRTY_LOG_PROTECT2, action.flags))
+            case UpdateVm():
+                flags = flags_of(action)
+                return Answer(self._vm.enable_cap(kvm.CAP_MANUAL_DIRTY_LOG_PROTECT2, flags))
             case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
                 return self._access(action)
             case GetDirtyLog():
@@ -109,7 +105,7 @@ class RealSide:
                     self._unmap(gfn)
         return Answer()
 
-    def _set_memory_region(self, action: SetMemoryRegion) -> Answer:
+    def _set_memory_region(self, action: SetMemslot) -> Answer:
         user = action.userspace_addr
         assert user is not None, "sequences say where a slot's memory is"
         if USER_BASE <= user < USER_BASE + ARENA_BYTES:
@@ -153,110 +149,21 @@ class CoreSide:
     def close(self) -> None:
         """Nothing to give up."""
 
-    def perform(self, action: Action) -> Answer:
+    def perform(self, action: Action[Any]) -> Answer:
         """Perform an action; every slot has the backing of the sequence."""
         try:
             outcome = self._outcome(action)
         except KvmError as error:
             return Answer(str(error.errno or error.code))
         match outcome:
-            case DirtyLogOutcome(bitmap=bitmap) if bitmap is not None:
-                return Answer(bitmap=bitmap.astype("<u8").tobytes())
+            case DirtyLog(bitmap=Bitmap(words)):
+                return Answer(bitmap=words.astype("<u8").tobytes())
             case AccessOutcome() if isinstance(action, GuestWrite | GuestRead):
                 return Answer(mmio_exits=outcome.mmio_exits)
             case _:
                 return Answer()
 
-    def _outcome(self, action: Action) -> object:
-        if isinstance(action, SetMemoryRegion):
+    def _outcome(self, action: Action[Any]) -> object:
+        if isinstance(action, SetMemslot):
             return self._machine.perform(replace(action, backing=self._backing))
         return self._machine.perform(action)
-
-
-class HttpService:
-    """The whole service in this process, spoken to as a client does."""
-
-    def __init__(self) -> None:
-        self._runner = asyncio.Runner()
-        app = create_app(Settings(log_level=LogLevel.ERROR))
-        transport = httpx.ASGITransport(app)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
-
-    def start(self, setup: Setup) -> "HttpSide":
-        """Make a VM."""
-        return HttpSide(self, setup)
-
-    def close(self) -> None:
-        """Close the client and its event loop."""
-        self._runner.run(self._client.aclose())
-        self._runner.close()
-
-    def call(self, method: str, path: str, **rest: Any) -> httpx.Response:
-        """Make one request."""
-        return self._runner.run(self._client.request(method, path, **rest))
-
-
-class HttpSide:
-    """A VM of the service."""
-
-    def __init__(self, service: HttpService, setup: Setup) -> None:
-        self._service = service
-        self._backing = setup.backing
-        made = service.call("POST", "/v1/vms", json=setup.body())
-        assert made.status_code == 201, made.text
-        self._path: str = made.headers["location"]
-
-    def close(self) -> None:
-        """Delete the VM."""
-        self._service.call("DELETE", self._path)
-
-    def perform(self, action: Action) -> Answer:
-        """Perform an action by one request."""
-        response = self._response(action)
-        if response.is_error:
-            problem = response.json()
-            return Answer(problem.get("errno", f"{response.status_code} {problem['code']}"))
-        match action:
-            case GetDirtyLog():
-                return Answer(bitmap=response.content)
-            case GuestWrite() | GuestRead():
-                return Answer(mmio_exits=response.json()["mmio_exits"])
-            case _:
-                return Answer()
-
-    def _response(self, action: Action) -> httpx.Response:
-        call, slots = self._service.call, f"{self._path}/memslots"
-        match action:
-            case SetMemoryRegion():
-                return call("PUT", f"{slots}/{action.slot}", json=self._region(action))
-            case SetManualProtect():
-                body = {"manual_dirty_log_protect2": action.flags}
-                return call("PATCH", self._path, json=body)
-            case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
-                octets = gfns_of(action).astype("<u8").tobytes()
-                path = f"{self._path}/{_ACCESS_PATHS[type(action)]}"
-                return call("POST", path, content=octets, headers=_OCTETS)
-            case GetDirtyLog():
-                accept = {"accept": "application/octet-stream"}
-                return call("POST", f"{slots}/{action.slot}/dirty-log/get", headers=accept)
-            case ClearDirtyLog(pages=Bitmap(words), num_pages=int(num_pages)):
-                return call(
-                    "POST",
-                    f"{slots}/{action.slot}/dirty-log/clear",
-                    params={"first_page": action.first_page, "num_pages": num_pages},
-                    content=words.astype("<u8").tobytes(),
-                    headers=_OCTETS,
-                )
-            case _:
-                raise AssertionError(f"no sequence has {action}")
-
-    def _region(self, action: SetMemoryRegion) -> dict[str, Any]:
-        names = {LOG: "LOG_DIRTY_PAGES", READONLY: "READONLY"}
-        bits = [1 << bit for bit in range(32) if action.flags >> bit & 1]
-        return {
-            "guest_phys_addr": f"{action.guest_phys_addr:#x}",
-            "memory_size": action.memory_size,
-            "userspace_addr": f"{action.userspace_addr:#x}",
-            "flags": [names.get(bit, f"UNKNOWN_{bit:#x}") for bit in bits],
-            "backing": self._backing,
-        }

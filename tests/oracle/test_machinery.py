@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 from typing_extensions import override
 
-from hacdbs_sim.sim import actions as a
+from hacdbs_sim import model as a
 from tests.oracle import kvm, scripts
 from tests.oracle.answers import Answer
 from tests.oracle.comparing import Comparison
@@ -21,7 +22,9 @@ from tests.oracle.sides import CoreSide
 from tests.oracle.wrong import WRONG_SIDES, Sticky
 
 PAGE = kvm.PAGE_SIZE
-SLOT = a.SetMemoryRegion(0, 0, 130 * PAGE, USER_BASE, LOG)
+SLOT = a.SetMemslot(
+    slot=0, guest_phys_addr=0, memory_size=130 * PAGE, userspace_addr=USER_BASE, flags=LOG
+)
 
 
 def comparison(subject: Callable[[Setup], CoreSide]) -> Comparison:
@@ -53,14 +56,18 @@ def test_random_sequences_find_what_is_wrong_and_show_it_in_few_actions(
 def test_a_long_sequence_shrinks_to_the_pages_that_matter(seed: int) -> None:
     everything = range(130)
     noise = (
-        a.SetMemoryRegion(1, 4 << 30, PAGE, USER_BASE, LOG),
-        a.GuestWrite(gfns(*everything)),
-        a.GetDirtyLog(1),
-        a.SetManualProtect(1),
-        a.GetDirtyLog(0),
+        a.SetMemslot(
+            slot=1, guest_phys_addr=4 << 30, memory_size=PAGE, userspace_addr=USER_BASE, flags=LOG
+        ),
+        a.GuestWrite(pages=gfns(*everything)),
+        a.GetDirtyLog(slot=1),
+        a.UpdateVm(manual_dirty_log_protect2=1),
+        a.GetDirtyLog(slot=0),
     )
-    clear = a.ClearDirtyLog(0, bits_in(1, *range(64)), first_page=64, num_pages=64)
-    sequence = Sequence(draw_setup(Random(seed)), (SLOT, *noise, clear, a.GetDirtyLog(0), *noise))
+    clear = a.ClearDirtyLog(slot=0, pages=bits_in(1, *range(64)), first_page=64, num_pages=64)
+    sequence = Sequence(
+        draw_setup(Random(seed)), (SLOT, *noise, clear, a.GetDirtyLog(slot=0), *noise)
+    )
     wrong = comparison(Sticky)
     found = wrong.run(sequence)
     assert found is not None
@@ -89,15 +96,21 @@ def test_shortening_leaves_just_the_items_that_are_needed(wanted: set[int]) -> N
 def test_sources_give_the_same_actions_again() -> None:
     actions: tuple[OracleAction, ...] = (
         SLOT,
-        a.SetMemoryRegion(63, (1 << 64) - PAGE, 8, 1 << 63, 1 << 31),
-        a.SetManualProtect(4),
-        a.GuestWrite(gfns(3, 1, 1, 7)),
-        a.GuestRead(gfns()),
-        a.HostWrite(gfns(*range(40, 80))),
-        a.HostUnmap(gfns(1 << 20)),
-        a.GetDirtyLog(40000),
-        a.ClearDirtyLog(2, bits_in(2, *range(20, 100)), 64, 66),
-        a.ClearDirtyLog(0, bits_in(0), 0, 0),
+        a.SetMemslot(
+            slot=63,
+            guest_phys_addr=(1 << 64) - PAGE,
+            memory_size=8,
+            userspace_addr=1 << 63,
+            flags=1 << 31,
+        ),
+        a.UpdateVm(manual_dirty_log_protect2=4),
+        a.GuestWrite(pages=gfns(3, 1, 1, 7)),
+        a.GuestRead(pages=gfns()),
+        a.HostWrite(pages=gfns(*range(40, 80))),
+        a.HostUnmap(pages=gfns(1 << 20)),
+        a.GetDirtyLog(slot=40000),
+        a.ClearDirtyLog(slot=2, pages=bits_in(2, *range(20, 100)), first_page=64, num_pages=66),
+        a.ClearDirtyLog(slot=0, pages=bits_in(0), first_page=0, num_pages=0),
     )
     names = vars(a) | vars(scripts)
 
@@ -111,8 +124,8 @@ def test_sources_give_the_same_actions_again() -> None:
 
 def test_a_script_compiles_and_says_what_differed() -> None:
     wrong = comparison(Sticky)
-    clear = a.ClearDirtyLog(0, bits_in(1, 6), first_page=64, num_pages=64)
-    actions = (SLOT, a.GuestWrite(gfns(70)), clear, a.GetDirtyLog(0))
+    clear = a.ClearDirtyLog(slot=0, pages=bits_in(1, 6), first_page=64, num_pages=64)
+    actions = (SLOT, a.GuestWrite(pages=gfns(70)), clear, a.GetDirtyLog(slot=0))
     found = wrong.run(Sequence(Setup(), actions))
     assert found is not None
 
@@ -130,7 +143,7 @@ def test_the_same_seed_draws_the_same_sequence() -> None:
 
         class Recorder(CoreSide):
             @override
-            def perform(self, action: a.Action) -> Answer:
+            def perform(self, action: a.Action[Any]) -> Answer:
                 seen.append(repr(type(action)) + str(getattr(action, "slot", "")))
                 return super().perform(action)
 
@@ -142,35 +155,50 @@ def test_the_same_seed_draws_the_same_sequence() -> None:
 
 
 LEFT_OUT: list[tuple[OracleAction, str]] = [
-    (a.GetDirtyLog(32764), "slot ids"),
-    (a.GetDirtyLog(32763), "slot ids"),
-    (a.GetDirtyLog(1 << 16), "address space 1"),
-    (a.SetMemoryRegion(1, PHYS_END, PAGE, USER_BASE), "physical addresses"),
-    (a.SetMemoryRegion(1, kvm.TSS_ADDR, PAGE, USER_BASE), "private slots"),
-    (a.SetMemoryRegion(1, 0, PAGE, USER_BASE - PAGE), "outside the arena"),
-    (a.GuestRead(gfns(500, 5)), "reads while logging"),
-    (a.GuestWrite(gfns(PHYS_END // PAGE)), "beyond what the oracle's guest maps"),
-    (a.GuestWrite(gfns(kvm.TSS_ADDR // PAGE)), "private slots"),
-    (a.SetManualProtect(1), "initially-set turned off"),
+    (a.GetDirtyLog(slot=32764), "slot ids"),
+    (a.GetDirtyLog(slot=32763), "slot ids"),
+    (a.GetDirtyLog(slot=1 << 16), "address space 1"),
+    (
+        a.SetMemslot(slot=1, guest_phys_addr=PHYS_END, memory_size=PAGE, userspace_addr=USER_BASE),
+        "physical addresses",
+    ),
+    (
+        a.SetMemslot(
+            slot=1, guest_phys_addr=kvm.TSS_ADDR, memory_size=PAGE, userspace_addr=USER_BASE
+        ),
+        "private slots",
+    ),
+    (
+        a.SetMemslot(slot=1, guest_phys_addr=0, memory_size=PAGE, userspace_addr=USER_BASE - PAGE),
+        "outside the arena",
+    ),
+    (a.GuestRead(pages=gfns(500, 5)), "reads while logging"),
+    (a.GuestWrite(pages=gfns(PHYS_END // PAGE)), "beyond what the oracle's guest maps"),
+    (a.GuestWrite(pages=gfns(kvm.TSS_ADDR // PAGE)), "private slots"),
+    (a.UpdateVm(manual_dirty_log_protect2=1), "initially-set turned off"),
 ]
 COMMON: list[OracleAction] = [
-    a.GetDirtyLog(32767),
-    a.GetDirtyLog(2 << 16),
-    a.SetMemoryRegion(1, (1 << 64) - PAGE, PAGE, USER_BASE),
-    a.SetMemoryRegion(1, 0, 1 << 43, USER_BASE),
-    a.SetMemoryRegion(1, 0, PAGE, 1 << 63),
-    a.GuestRead(gfns(130, 1000)),
-    a.GuestWrite(gfns(5)),
-    a.SetManualProtect(2),
-    a.SetManualProtect(3),
+    a.GetDirtyLog(slot=32767),
+    a.GetDirtyLog(slot=2 << 16),
+    a.SetMemslot(
+        slot=1, guest_phys_addr=(1 << 64) - PAGE, memory_size=PAGE, userspace_addr=USER_BASE
+    ),
+    a.SetMemslot(slot=1, guest_phys_addr=0, memory_size=1 << 43, userspace_addr=USER_BASE),
+    a.SetMemslot(slot=1, guest_phys_addr=0, memory_size=PAGE, userspace_addr=1 << 63),
+    a.GuestRead(pages=gfns(130, 1000)),
+    a.GuestWrite(pages=gfns(5)),
+    a.UpdateVm(manual_dirty_log_protect2=2),
+    a.UpdateVm(manual_dirty_log_protect2=3),
 ]
 
 
 def logging_ground() -> Ground:
     """Slot 0, huge pages behind it, that began to log in initially-set mode."""
     ground = Ground(HostFacts(address_spaces=2), kvm.HUGE_PAGE_SIZE)
-    silent = a.SetMemoryRegion(0, 0, 130 * PAGE, USER_BASE)
-    for action in (silent, a.SetManualProtect(3), SLOT):
+    silent = a.SetMemslot(
+        slot=0, guest_phys_addr=0, memory_size=130 * PAGE, userspace_addr=USER_BASE
+    )
+    for action in (silent, a.UpdateVm(manual_dirty_log_protect2=3), SLOT):
         ground.note(action, Answer())
     return ground
 
@@ -186,20 +214,29 @@ def test_what_architectures_share_is_compared(action: OracleAction) -> None:
 
 
 def test_initially_set_may_be_turned_off_once_the_slot_has_moved_or_stopped_logging() -> None:
-    moved = a.SetMemoryRegion(0, PAGE, 130 * PAGE, USER_BASE, LOG)
-    silent = a.SetMemoryRegion(0, 0, 130 * PAGE, USER_BASE)
-    gone = a.SetMemoryRegion(0, 0, 0, USER_BASE)
+    moved = a.SetMemslot(
+        slot=0, guest_phys_addr=PAGE, memory_size=130 * PAGE, userspace_addr=USER_BASE, flags=LOG
+    )
+    silent = a.SetMemslot(
+        slot=0, guest_phys_addr=0, memory_size=130 * PAGE, userspace_addr=USER_BASE
+    )
+    gone = a.SetMemslot(slot=0, guest_phys_addr=0, memory_size=0, userspace_addr=USER_BASE)
     for action in (moved, silent, gone):
         ground = logging_ground()
         ground.note(action, Answer())
 
-        assert ground.why_not(a.SetManualProtect(1)) is None
+        assert ground.why_not(a.UpdateVm(manual_dirty_log_protect2=1)) is None
 
 
 def test_a_refused_change_of_a_slot_teaches_nothing() -> None:
     ground = logging_ground()
 
-    ground.note(a.SetMemoryRegion(1, 0, PAGE, USER_BASE, READONLY), Answer("EEXIST"))
+    ground.note(
+        a.SetMemslot(
+            slot=1, guest_phys_addr=0, memory_size=PAGE, userspace_addr=USER_BASE, flags=READONLY
+        ),
+        Answer("EEXIST"),
+    )
 
     assert list(ground.slots) == [0]
 

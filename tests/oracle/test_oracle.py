@@ -6,24 +6,33 @@ named, rule by rule, in ground.py.
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hacdbs_sim.sim.actions import GetDirtyLog, GuestWrite, SetManualProtect, SetMemoryRegion
+from hacdbs_sim.model import GetDirtyLog, GuestWrite, SetMemslot, UpdateVm
 from tests.oracle import kvm
 from tests.oracle.answers import Answer
 from tests.oracle.comparing import Comparison, Difference, Start
 from tests.oracle.ground import LOG, USER_BASE, gfns_of
 from tests.oracle.scripts import bits_in, gfns, reproduce, script_of
+from tests.oracle.service import HttpService
 from tests.oracle.setups import BACKINGS, Setup
 from tests.oracle.shrinking import shrink
-from tests.oracle.sides import CoreSide, HttpService, RealHost
+from tests.oracle.sides import CoreSide, RealHost
 from tests.oracle.wrong import FORGOTTEN_PAGE, Forgetful
 
 CORE_OPS = 10_000
 HTTP_OPS = 1_200
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[HttpService]:
+    opened = HttpService()
+    yield opened
+    opened.close()
 
 
 def compare(host: RealHost, subject: Start, ops: int) -> Comparison:
@@ -71,15 +80,21 @@ def test_a_page_lost_against_real_kvm_shrinks_to_three_actions(host: RealHost) -
 def test_a_faithful_guest_dirties_exactly_what_it_writes(host: RealHost, backing: int) -> None:
     """Real KVM without any simulator: what the driver itself promises."""
     side = host.start(Setup(backing))
-    region = SetMemoryRegion(3, 16 << 20, 130 * kvm.PAGE_SIZE, USER_BASE, LOG)
+    region = SetMemslot(
+        slot=3,
+        guest_phys_addr=16 << 20,
+        memory_size=130 * kvm.PAGE_SIZE,
+        userspace_addr=USER_BASE,
+        flags=LOG,
+    )
     end = (16 << 20) // kvm.PAGE_SIZE + 130
 
     assert side.perform(region) == Answer()
-    assert side.perform(GuestWrite(gfns(end - 1, end - 66, end))) == Answer(mmio_exits=1)
-    assert side.perform(GetDirtyLog(3)) == Answer(bitmap=bits_in(3, 129, 64).words.tobytes())
-    assert side.perform(GetDirtyLog(3)) == Answer(bitmap=bytes(24))
-    assert side.perform(GetDirtyLog(4)) == Answer("ENOENT")
-    assert side.perform(SetManualProtect(2)) == Answer("EINVAL")
+    assert side.perform(GuestWrite(pages=gfns(end - 1, end - 66, end))) == Answer(mmio_exits=1)
+    assert side.perform(GetDirtyLog(slot=3)) == Answer(bitmap=bits_in(3, 129, 64).words.tobytes())
+    assert side.perform(GetDirtyLog(slot=3)) == Answer(bitmap=bytes(24))
+    assert side.perform(GetDirtyLog(slot=4)) == Answer("ENOENT")
+    assert side.perform(UpdateVm(manual_dirty_log_protect2=2)) == Answer("EINVAL")
     side.close()
 
 
@@ -97,8 +112,14 @@ def test_the_printed_script_runs_and_finds_the_core_right(host: RealHost) -> Non
 
 @pytest.mark.usefixtures("host")  # to be skipped where there is none
 def test_reproducing_tells_where_real_kvm_and_a_wrong_core_part() -> None:
-    region = SetMemoryRegion(0, 0, 128 * kvm.PAGE_SIZE, USER_BASE, LOG)
-    actions = (region, GuestWrite(gfns(FORGOTTEN_PAGE)), GetDirtyLog(0))
+    region = SetMemslot(
+        slot=0,
+        guest_phys_addr=0,
+        memory_size=128 * kvm.PAGE_SIZE,
+        userspace_addr=USER_BASE,
+        flags=LOG,
+    )
+    actions = (region, GuestWrite(pages=gfns(FORGOTTEN_PAGE)), GetDirtyLog(slot=0))
 
     told = reproduce(Setup(), *actions, subject=Forgetful)
 

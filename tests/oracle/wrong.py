@@ -1,14 +1,14 @@
 """Sides that are wrong on purpose, each in one way: what the oracle has to find."""
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from typing_extensions import override
 
-from hacdbs_sim.sim import actions as a
+from hacdbs_sim import model as a
 from tests.oracle.answers import Answer
-from tests.oracle.ground import LOG, gfns_of
+from tests.oracle.ground import LOG, flags_of, gfns_of
 from tests.oracle.kvm import PAGE_SIZE
 from tests.oracle.scripts import bits_in, pages_of
 from tests.oracle.setups import Setup
@@ -22,7 +22,7 @@ class Forgetful(CoreSide):
     """No get ever reports page 65 of a slot."""
 
     @override
-    def perform(self, action: a.Action) -> Answer:
+    def perform(self, action: a.Action[Any]) -> Answer:
         answer = super().perform(action)
         if answer.bitmap is None or len(answer.bitmap) < 16:
             return answer
@@ -35,7 +35,7 @@ class Sticky(CoreSide):
     """A clear of page 70 in a window that starts at its word leaves the page dirty."""
 
     @override
-    def perform(self, action: a.Action) -> Answer:
+    def perform(self, action: a.Action[Any]) -> Answer:
         if isinstance(action, a.ClearDirtyLog) and action.first_page == 64:
             assert isinstance(action.pages, a.Bitmap)
             few = set(pages_of(action.pages.words)) - {STICKY_PAGE - 64}
@@ -51,9 +51,9 @@ class MovesLoseTheLog(CoreSide):
         self._places: dict[int, int] = {}
 
     @override
-    def perform(self, action: a.Action) -> Answer:
+    def perform(self, action: a.Action[Any]) -> Answer:
         answer = super().perform(action)
-        if isinstance(action, a.SetMemoryRegion) and answer.errno is None:
+        if isinstance(action, a.SetMemslot) and answer.errno is None:
             moved = self._places.get(action.slot) not in (None, action.guest_phys_addr)
             if moved and action.memory_size:
                 super().perform(replace(action, flags=action.flags & ~LOG))
@@ -68,9 +68,9 @@ class NothingIsInitiallySet(CoreSide):
     """KVM_DIRTY_LOG_INITIALLY_SET is taken and ignored."""
 
     @override
-    def perform(self, action: a.Action) -> Answer:
-        if isinstance(action, a.SetManualProtect) and action.flags == 3:
-            action = a.SetManualProtect(1)
+    def perform(self, action: a.Action[Any]) -> Answer:
+        if isinstance(action, a.UpdateVm) and flags_of(action) == 3:
+            action = a.UpdateVm(manual_dirty_log_protect2=1)
         return super().perform(action)
 
 
@@ -78,11 +78,11 @@ class NothingIsManual(CoreSide):
     """A get always cleans the log, manual protect or not."""
 
     @override
-    def perform(self, action: a.Action) -> Answer:
+    def perform(self, action: a.Action[Any]) -> Answer:
         answer = super().perform(action)
         if isinstance(action, a.GetDirtyLog) and answer.bitmap is not None:
             words = np.frombuffer(answer.bitmap, np.uint64)
-            super().perform(a.ClearDirtyLog(action.slot, a.Bitmap(words)))
+            super().perform(a.ClearDirtyLog(slot=action.slot, pages=a.Bitmap(words)))
         return answer
 
 
@@ -94,12 +94,12 @@ class ClearsNeedTheCapability(CoreSide):
         self._manual_protect = 0
 
     @override
-    def perform(self, action: a.Action) -> Answer:
+    def perform(self, action: a.Action[Any]) -> Answer:
         if isinstance(action, a.ClearDirtyLog) and not self._manual_protect:
             return Answer("EINVAL")
         answer = super().perform(action)
-        if isinstance(action, a.SetManualProtect) and answer.errno is None:
-            self._manual_protect = action.flags
+        if isinstance(action, a.UpdateVm) and answer.errno is None:
+            self._manual_protect = flags_of(action)
         return answer
 
 
@@ -107,7 +107,7 @@ class LooksTheSlotUpFirst(CoreSide):
     """An unaligned first_page on an absent slot is ENOENT, not EINVAL."""
 
     @override
-    def perform(self, action: a.Action) -> Answer:
+    def perform(self, action: a.Action[Any]) -> Answer:
         if isinstance(action, a.ClearDirtyLog) and action.first_page % 64:
             absent = super().perform(replace(action, first_page=0, num_pages=0, pages=bits_in(0)))
             if absent.errno == "ENOENT":
@@ -119,7 +119,7 @@ class OverlapIsInvalid(CoreSide):
     """Overlapping slots are EINVAL."""
 
     @override
-    def perform(self, action: a.Action) -> Answer:
+    def perform(self, action: a.Action[Any]) -> Answer:
         answer = super().perform(action)
         return Answer("EINVAL") if answer.errno == "EEXIST" else answer
 
@@ -128,8 +128,8 @@ class AnyFlagWillDo(CoreSide):
     """Flags that no kernel knows are ignored."""
 
     @override
-    def perform(self, action: a.Action) -> Answer:
-        if isinstance(action, a.SetMemoryRegion):
+    def perform(self, action: a.Action[Any]) -> Answer:
+        if isinstance(action, a.SetMemslot):
             action = replace(action, flags=action.flags & 3)
         return super().perform(action)
 
@@ -138,7 +138,7 @@ class HostWritesAreSilent(CoreSide):
     """What the host writes is not logged."""
 
     @override
-    def perform(self, action: a.Action) -> Answer:
+    def perform(self, action: a.Action[Any]) -> Answer:
         return Answer() if isinstance(action, a.HostWrite) else super().perform(action)
 
 
@@ -146,9 +146,9 @@ class UnmapsAreLogged(CoreSide):
     """An MMU notifier's unmap marks its pages dirty."""
 
     @override
-    def perform(self, action: a.Action) -> Answer:
+    def perform(self, action: a.Action[Any]) -> Answer:
         if isinstance(action, a.HostUnmap):
-            super().perform(a.HostWrite(action.pages))
+            super().perform(a.HostWrite(pages=action.pages))
         return super().perform(action)
 
 
@@ -156,12 +156,12 @@ class PagesAreSixteenKib(CoreSide):
     """A write marks its page's neighbours too."""
 
     @override
-    def perform(self, action: a.Action) -> Answer:
+    def perform(self, action: a.Action[Any]) -> Answer:
         answer = super().perform(action)
         if isinstance(action, a.GuestWrite):
             first = gfns_of(action) & ~np.uint64(3)
             for step in range(4):
-                super().perform(a.GuestWrite(a.Gfns(first + np.uint64(step))))
+                super().perform(a.GuestWrite(pages=a.Gfns(first + np.uint64(step))))
         return answer
 
 
@@ -169,8 +169,8 @@ class ReadonlyIsNot(CoreSide):
     """A READONLY slot is made as any other."""
 
     @override
-    def perform(self, action: a.Action) -> Answer:
-        if isinstance(action, a.SetMemoryRegion) and action.flags < 4:
+    def perform(self, action: a.Action[Any]) -> Answer:
+        if isinstance(action, a.SetMemslot) and action.flags < 4:
             action = replace(action, flags=action.flags & LOG)
         return super().perform(action)
 
@@ -183,9 +183,9 @@ class SlotsMayGrow(CoreSide):
         self._sizes: dict[int, int] = {}
 
     @override
-    def perform(self, action: a.Action) -> Answer:
+    def perform(self, action: a.Action[Any]) -> Answer:
         answer = super().perform(action)
-        if isinstance(action, a.SetMemoryRegion):
+        if isinstance(action, a.SetMemslot):
             grown = action.memory_size == self._sizes.get(action.slot, 0) + PAGE_SIZE
             if answer.errno == "EINVAL" and grown:
                 return Answer()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import Bitmap, ClearDirtyLog, DirtyLogOutcome
+from hacdbs_sim.model import Bitmap, ClearDirtyLog, DirtyLog
 from tests.property.states import Pages, Step, offsets_in, pages_of_words
 
 
@@ -15,9 +15,9 @@ class Invariant:
 
 
 def reported(step: Step) -> Pages:
-    assert isinstance(step.answer, DirtyLogOutcome)
+    assert isinstance(step.answer, DirtyLog)
     assert step.answer.bitmap is not None
-    return pages_of_words(step.answer.bitmap, step.after.slots[step.answer.slot].npages)
+    return pages_of_words(step.answer.bitmap.words, step.after.slots[step.answer.slot].npages)
 
 
 def asked_of(step: Step) -> Pages:

@@ -5,22 +5,23 @@ from dataclasses import replace
 import numpy as np
 from typing_extensions import override
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AcceleratorOutcome,
     AcceleratorReport,
     ClearDirtyLog,
-    DirtyLogOutcome,
+    DirtyLog,
     FaultType,
     GetDirtyLog,
+    HacdbsbrInfo,
     KernelProfile,
-    MemslotView,
+    MemslotInfo,
     RunGuest,
-    SetMemoryRegion,
-    Trace,
+    SetMemslot,
+    TraceFields,
     UnitStatus,
 )
-from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.guest.trace import TracePlan
 from hacdbs_sim.sim.machine import Machine
 from tests.property.invariant import Invariant
@@ -30,6 +31,7 @@ from tests.property.states import (
     copy_of,
     whole_state,
 )
+from tests.support.lockstep import same_words
 from tests.support.scalar_model import Refused
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
 
@@ -40,7 +42,7 @@ NOTHING_LEFT = ("beyond_ipa_space", "copy_to_user_failed")
 class HardwareEndsAsSoftwareDoes(Invariant):
     """From the same machine, a call of the hook ends as the software loop alone would have ended it.
 
-    A copy of the machine, its kernel built without the hook (`hacdbs` false, so that no fault of the
+    A copy of the machine, its kernel built without the hook (`features.hacdbs` false, so that no fault of the
     hardware has a site), performs the same get or clear. Answer and log are the same, and
     so is the write permission of every page that is not left in the log. Of a page that is left there,
     software may have taken the permission (it write-protects whole intervals of a word, and whole
@@ -49,7 +51,7 @@ class HardwareEndsAsSoftwareDoes(Invariant):
 
     @override
     def after(self, step: Step) -> None:
-        if not isinstance(step.answer, DirtyLogOutcome) or step.answer.accelerator is None:
+        if not isinstance(step.answer, DirtyLog) or step.answer.accelerator is None:
             return
         twin = copy_of(step.before.state)
         # There is no action for it: how a kernel was built does not change.
@@ -62,7 +64,8 @@ class HardwareEndsAsSoftwareDoes(Invariant):
         assert answer.accelerator.errno == "ENXIO"
         for name in ("bitmap", "dirty_count", "remaining_count", "flush_tlb"):
             mine, its = getattr(step.answer, name), getattr(answer, name)
-            assert np.array_equal(mine, its), f"{name}: {mine} by hardware, {its} by software"
+            assert mine == its, f"{name}: {mine} by hardware, {its} by software"
+        assert same_words(step.answer.bitmap, answer.bitmap)
         for other, words in step.after.logs.items():
             assert np.array_equal(words, seen.logs[other])
         left = step.after.dirty(slot)
@@ -77,7 +80,7 @@ class ReportsFollowTheRule(Invariant):
     @override
     def after(self, step: Step) -> None:
         outcome = step.answer
-        if not isinstance(outcome, DirtyLogOutcome) or outcome.accelerator is None:
+        if not isinstance(outcome, DirtyLog) or outcome.accelerator is None:
             return
         report, total = outcome.accelerator, outcome.dirty_count
         n = step.before.config.page_size // 8
@@ -104,7 +107,9 @@ class ReportsFollowTheRule(Invariant):
 
     def _traced(self, report: AcceleratorReport, n: int) -> None:
         if report.trace is None:
+            assert report.trace_omitted is None
             return
+        assert report.trace_omitted is not None
         assert len(report.trace) + report.trace_omitted == report.batches
         assert sum(run.size for run in report.trace) == report.entries
         assert sum(run.cleaned for run in report.trace) == report.cleaned
@@ -127,13 +132,13 @@ class CountsAddUp(Invariant):
             assert len(words) == -(-view.npages // 64)
             assert not view.npages % 64 or int(words[-1]) >> view.npages % 64 == 0
         outcome = step.answer
-        if not isinstance(outcome, DirtyLogOutcome):
+        if not isinstance(outcome, DirtyLog):
             return
         assert outcome.remaining_count == step.after.slots[outcome.slot].dirty_count
         if outcome.bitmap is None:
             assert isinstance(step.action, ClearDirtyLog)
         else:
-            assert int(np.bitwise_count(outcome.bitmap).sum()) == outcome.dirty_count
+            assert int(np.bitwise_count(outcome.bitmap.words).sum()) == outcome.dirty_count
         if outcome.accelerator is not None:
             by_both = outcome.accelerator.cleaned + outcome.software.pages
             assert outcome.dirty_count == by_both
@@ -156,12 +161,12 @@ class UnitsRestBetweenActions(Invariant):
     def after(self, step: Step) -> None:
         config, units = step.after.config, step.after.units
         for unit in units:
-            idle = unit.online and config.hacdbs
+            idle = unit.online and config.features.hacdbs
             assert unit.status is (UnitStatus.IDLE if idle else UnitStatus.OFF)
-            assert unit.hacdbsbr_el2 == 0
+            assert unit.hacdbsbr_el2 == HacdbsbrInfo(raw=0, baddr=0, en=False, sz=0)
             assert unit.cleaned <= unit.entries
         assert any(unit.online for unit in units)
-        report = step.answer.accelerator if isinstance(step.answer, DirtyLogOutcome) else None
+        report = step.answer.accelerator if isinstance(step.answer, DirtyLog) else None
         if report is not None and report.error is not None:
             self.lost += report.error.reason == "LOST_INTERRUPT"
         elif isinstance(step.answer, Refused) and step.answer.code == "copy_to_user_failed":
@@ -171,7 +176,7 @@ class UnitsRestBetweenActions(Invariant):
 
 
 class LooksChangeNothing(Invariant):
-    """No look has a side effect: not peek, not a list, not stage 2, not `footprint_after`.
+    """No look has a side effect: not peek, not a list, not stage 2, not `estimate`.
 
     After all looks the whole state, as bytes, is that of before them; and a look gives the same answer
     twice. Judged after every fourth action, all the looks there are being the same after each.
@@ -197,7 +202,7 @@ class LooksChangeNothing(Invariant):
             assert core.fault(fault.fault_id) == fault
         for workload in sight.workloads:
             assert core.workload(workload.workload_id) == workload
-        assert core.writes_of_run(RunGuest(1_000_000)) >= 0
+        assert core.writes_of_run(RunGuest(duration_ns=1_000_000)) >= 0
         assert core.clock() == sight.clock
         for absent in (9, 32767):
             for look in (core.memslot, core.peek_dirty_log, core.cpu):
@@ -221,7 +226,7 @@ class RefusedMeansUnchanged(Invariant):
             assert step.after.state == before.state
             return
         assert (after.config, after.footprint) == (before.config, before.footprint)
-        assert isinstance(step.action, SetMemoryRegion | GetDirtyLog)
+        assert isinstance(step.action, SetMemslot | GetDirtyLog)
         slot = step.action.slot
         if step.answer.code == "beyond_ipa_space":
             assert (after.slots, after.units) == (before.slots, before.units)
@@ -274,7 +279,7 @@ class CountersOnlyGrow(Invariant):
             assert (unit.runs, unit.entries) >= (was.runs, was.entries)
         for fault in after.faults:
             assert fault.hits <= fault.opportunities
-            assert fault.spec.times is None or fault.hits <= fault.spec.times
+            assert fault.times is None or fault.hits <= fault.times
             assert (fault.last_hit is None) == (fault.hits == 0)
 
 
@@ -283,17 +288,23 @@ def _bytes_of_traces(core: Machine) -> int:
     sizes = 0
     for workload in core._guest_side.guest._workloads.values():
         plan = getattr(workload.pages_of, "__self__", None)
-        if isinstance(workload.spec.pattern, Trace):
+        if isinstance(workload.spec, TraceFields):
             assert isinstance(plan, TracePlan)
-            sizes += workload.spec.pattern.pages.nbytes + plan.pages.nbytes
+            assert workload._recording is not None
+            sizes += workload._recording.pages.nbytes + plan.pages.nbytes
     return sizes
 
 
-def _quietly_ask(step: Step, view: MemslotView, gpa: int, flags: int) -> None:
-    action = SetMemoryRegion(
-        view.slot, gpa, view.memory_size, view.userspace_addr, flags, view.backing
+def _quietly_ask(step: Step, view: MemslotInfo, gpa: int, flags: int) -> None:
+    action = SetMemslot(
+        slot=view.slot,
+        guest_phys_addr=gpa,
+        memory_size=view.memory_size,
+        userspace_addr=view.userspace_addr,
+        flags=flags,
+        backing=view.backing,
     )
-    _refused(step.core.footprint_after, action)
+    _refused(step.core.estimate, action)
 
 
 def _refused(look: object, argument: object) -> None:
@@ -306,4 +317,4 @@ def _refused(look: object, argument: object) -> None:
 
 
 def _hits_of_lost(sight: Sight) -> int:
-    return sum(fault.hits for fault in sight.faults if fault.spec.type is FaultType.LOST_INTERRUPT)
+    return sum(fault.hits for fault in sight.faults if fault.type is FaultType.LOST_INTERRUPT)

@@ -1,27 +1,30 @@
 """What holds of the clock, of workloads and of page versions after every action (docs/invariants.md)."""
 
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 from typing_extensions import override
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AccessOutcome,
     AddWorkload,
     AdvanceClock,
-    ClockView,
+    Clock,
+    DeleteWorkload,
+    DeleteWorkloads,
     GuestRun,
     GuestWrite,
     HostWrite,
     MemslotFlags,
-    RemoveWorkload,
     RunGuest,
     TrackVersions,
-    WorkloadView,
+    WorkloadInfo,
 )
 from tests.property.invariant import Invariant
 from tests.property.states import Sight, Step, copy_of, offsets_in
 from tests.support.scalar_model import Refused
+
+ACCESS_FIGURES = tuple(each.name for each in fields(AccessOutcome))
 
 
 class RunsEndAsTheirWritesDo(Invariant):
@@ -39,11 +42,13 @@ class RunsEndAsTheirWritesDo(Invariant):
         for batch in step.batches:
             assert isinstance(batch, GuestWrite | HostWrite)
             each = twin.perform(batch)
-            met = AccessOutcome(*(one + other for one, other in zip(met, each, strict=True)))
+            met = AccessOutcome(
+                **{name: getattr(met, name) + getattr(each, name) for name in ACCESS_FIGURES},
+            )
             if isinstance(batch, GuestWrite):
                 cost_ps += _cost_ps(step, each)
         seen, after = Sight.of(twin, state=b""), step.after
-        assert met == step.answer.accesses
+        assert asdict(met) == {name: getattr(step.answer, name) for name in ACCESS_FIGURES}
         assert seen.counters == after.counters
         assert seen.runs == after.runs
         assert all(np.array_equal(seen.logs[slot], words) for slot, words in after.logs.items())
@@ -65,7 +70,7 @@ class ClocksAddUp(Invariant):
     @override
     def after(self, step: Step) -> None:
         before, after, action = step.before.clock, step.after.clock, step.action
-        moved = {each.name: _moved(each.name, before, after) for each in fields(ClockView)}
+        moved = {each.name: _moved(each.name, before, after) for each in fields(Clock)}
         owed_ns = moved.pop("debt_ns")
         ran_ns = moved["guest_ns"] + moved["stalled_ns"] + moved["throttled_ns"]
         if isinstance(step.answer, Refused) or not isinstance(action, AdvanceClock | RunGuest):
@@ -89,7 +94,8 @@ class ClocksAddUp(Invariant):
 
 
 class WorkloadsWriteInRunsOnly(Invariant):
-    """Only AddWorkload adds one and only RemoveWorkload takes one off; only RunGuest lets them write.
+    """Only AddWorkload adds one, only DeleteWorkload takes one off, or DeleteWorkloads all; only RunGuest lets
+    them write.
 
     What they are never changes. Their writes, and those skipped, add up to what the run answers.
     """
@@ -104,8 +110,11 @@ class WorkloadsWriteInRunsOnly(Invariant):
         if new:
             assert after[new[0]] == step.answer == step.after.workloads[-1]
             assert (after[new[0]].writes, after[new[0]].skipped) == (0, 0)
-        is_removal = is_done and isinstance(step.action, RemoveWorkload)
-        assert [before[each] for each in gone] == ([step.answer] if is_removal else [])
+        is_removal = is_done and isinstance(step.action, DeleteWorkload)
+        if isinstance(step.action, DeleteWorkloads):
+            assert not after
+        else:
+            assert [before[each] for each in gone] == ([step.answer] if is_removal else [])
         writes = skipped = 0
         for workload_id in before.keys() & after.keys():
             was, now = before[workload_id], after[workload_id]
@@ -114,7 +123,7 @@ class WorkloadsWriteInRunsOnly(Invariant):
             skipped += now.skipped - was.skipped
         if isinstance(step.answer, GuestRun):
             assert (step.answer.writes, step.answer.skipped) == (writes, skipped)
-            assert step.answer.accesses.pages == writes - skipped
+            assert step.answer.pages == writes - skipped
         else:
             assert (writes, skipped) == (0, 0)
 
@@ -151,13 +160,13 @@ class VersionsTellWrites(Invariant):
                 assert not (entered & ~written).any()
 
 
-def _moved(name: str, before: ClockView, after: ClockView) -> int:
+def _moved(name: str, before: Clock, after: Clock) -> int:
     difference: int = getattr(after, name) - getattr(before, name)
     return difference
 
 
-def _check_same(was: WorkloadView, now: WorkloadView) -> None:
-    assert now.spec == was.spec
+def _check_same(was: WorkloadInfo, now: WorkloadInfo) -> None:
+    assert now == replace(was, writes=now.writes, skipped=now.skipped)
     assert now.writes >= was.writes
     assert now.skipped >= was.skipped
     assert now.skipped - was.skipped <= now.writes - was.writes

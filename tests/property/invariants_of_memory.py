@@ -5,12 +5,15 @@ from itertools import pairwise
 import numpy as np
 from typing_extensions import override
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
+    AddFault,
     AddWorkload,
     AdvanceClock,
-    ArmFault,
     ClearDirtyLog,
-    DisarmFault,
+    DeleteFault,
+    DeleteFaults,
+    DeleteWorkload,
+    DeleteWorkloads,
     GetDirtyLog,
     GuestRead,
     GuestWrite,
@@ -18,7 +21,6 @@ from hacdbs_sim.sim.actions import (
     HostWrite,
     LeafState,
     MemslotFlags,
-    RemoveWorkload,
     RunGuest,
     TrackVersions,
 )
@@ -31,7 +33,16 @@ from tests.property.states import (
 from tests.support.scalar_model import Refused
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
 
-ALOOF = ArmFault | DisarmFault | AddWorkload | RemoveWorkload | AdvanceClock | TrackVersions
+ALOOF = (
+    AddFault
+    | DeleteFault
+    | DeleteFaults
+    | AddWorkload
+    | DeleteWorkload
+    | DeleteWorkloads
+    | AdvanceClock
+    | TrackVersions
+)
 """Actions that touch neither memory nor logs."""
 
 

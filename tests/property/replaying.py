@@ -11,7 +11,7 @@ import httpx
 
 from app.main import create_app
 from app.settings import LogLevel, Settings
-from hacdbs_sim.sim.actions import Action, AddWorkload, TrackVersions
+from hacdbs_sim.model import Action, TrackVersions
 from tests.property.guest_wire import body_of, op_of
 from tests.property.stories import Story
 from tests.support.scalar_model import Refused
@@ -32,14 +32,13 @@ class Replay:
     clock: dict[str, Any] = field(default_factory=dict)
 
 
-def is_on_the_wire(action: Action, answer: object) -> bool:
+def is_on_the_wire(action: Action[Any], answer: object) -> bool:
     """Tell whether an action can be asked for over HTTP as it is."""
     if isinstance(action, TrackVersions):
         return False
     if isinstance(answer, Refused) and answer.code in IN_THE_SCHEMA:
         return False
-    of = action.spec if isinstance(action, AddWorkload) else action
-    slot, cpu = getattr(of, "slot", 0), getattr(action, "cpu", None)
+    slot, cpu = getattr(action, "slot", 0), getattr(action, "cpu", None)
     return 0 <= slot <= LAST_SLOT and (cpu is None or cpu >= 0)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from hacdbs_sim.sim.actions import CostModel, KernelProfile, MachineConfig
+from hacdbs_sim.model import CostModel, Features, KernelProfile, VmConfig
 from tests.property.dice import Dice
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
 
@@ -25,16 +25,17 @@ def leaf_sizes(page_size: int) -> tuple[int, ...]:
     return tuple(sorted(pages * page_size for pages in PAGES_PER_LEAF[page_size].values()))
 
 
-def draw_config(dice: Dice, page_size: int, kernel: KernelProfile) -> MachineConfig:
+def draw_config(dice: Dice, page_size: int, kernel: KernelProfile) -> VmConfig:
     """Draw the rest of a configuration; the usual ones more often."""
     sizes = leaf_sizes(page_size)
-    return MachineConfig(
+    return VmConfig(
         page_size=page_size,
         ipa_bits=dice.pick((40, 34)),
         vcpus=dice.between(1, 3),
         cpus=dice.between(1, 4),
-        dbm=dice.pick((True,) * 7 + (False,)),
-        hacdbs=dice.pick((True,) * 7 + (False,)),
+        features=Features(
+            dbm=dice.pick((True,) * 7 + (False,)), hacdbs=dice.pick((True,) * 7 + (False,))
+        ),
         manual_dirty_log_protect2=dice.pick((0, 0, 1, 3, 3)),
         eager_split_chunk_size=dice.pick((0, sizes[0], sizes[0], *sizes)),
         kernel=kernel,

@@ -12,25 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     Action,
-    ClockView,
-    FaultView,
+    Clock,
+    CpuInfo,
+    FaultInfo,
     Footprint,
     Gfns,
     GuestRun,
     GuestWrite,
     HostWrite,
     LeafState,
-    MachineConfig,
-    MemslotView,
+    MemslotInfo,
     PageSet,
     Stage2Run,
-    Trace,
-    UnitView,
-    WorkloadView,
+    TraceFields,
+    VmConfig,
+    WorkloadInfo,
     Writer,
 )
+from hacdbs_sim.sim.guest.patterns import PagesOf, pages_of
+from hacdbs_sim.sim.guest.trace import plan_trace
 from hacdbs_sim.sim.machine import Machine
 from tests.support.scalar_model import Refused
 
@@ -102,16 +104,16 @@ class Sight:
     """
 
     state: bytes
-    config: MachineConfig
-    slots: dict[int, MemslotView]
+    config: VmConfig
+    slots: dict[int, MemslotInfo]
     logs: dict[int, NDArray[np.uint64]]
-    units: tuple[UnitView, ...]
-    faults: tuple[FaultView, ...]
+    units: tuple[CpuInfo, ...]
+    faults: tuple[FaultInfo, ...]
     counters: dict[str, int]
     footprint: Footprint
     runs: tuple[Stage2Run, ...]
-    clock: ClockView
-    workloads: tuple[WorkloadView, ...]
+    clock: Clock
+    workloads: tuple[WorkloadInfo, ...]
     versions: dict[int, NDArray[np.uint32]] | None
     last_version: int | None
 
@@ -129,7 +131,7 @@ class Sight:
             if slot.dirty_count is not None:
                 bitmap = machine.peek_dirty_log(slot.slot).bitmap
                 assert bitmap is not None
-                logs[slot.slot] = bitmap
+                logs[slot.slot] = bitmap.words
         return cls(
             whole_state(machine) if state is None else state,
             machine.config,
@@ -186,7 +188,7 @@ class Step:
         core: The machine itself, to ask more of it.
     """
 
-    action: Action
+    action: Action[Any]
     answer: object
     before: Sight
     after: Sight
@@ -203,30 +205,34 @@ class Step:
             return ()
         pairs = zip(self.before.workloads, self.after.workloads, strict=True)
         return tuple(
-            _batch_of(now, was.writes, self.after.slots[now.spec.slot])
+            _batch_of(self.core, now, was.writes, self.after.slots[now.slot])
             for was, now in pairs
-            if now.writes > was.writes and now.spec.slot in self.after.slots
+            if now.writes > was.writes and now.slot in self.after.slots
         )
 
 
-def _batch_of(workload: WorkloadView, made: int, slot: MemslotView) -> GuestWrite | HostWrite:
+def _batch_of(
+    core: Machine,
+    workload: WorkloadInfo,
+    made: int,
+    slot: MemslotInfo,
+) -> GuestWrite | HostWrite:
     """Give the writes from the one numbered `made` on, those left out that the slot has no page for."""
-    spec = workload.spec
-    assert spec.num_pages is not None
-    assert spec.seed is not None
-    pattern, num_pages = spec.pattern, spec.num_pages
-    pages_of = (
-        pattern.plan(num_pages).pages_of
-        if isinstance(pattern, Trace)
-        else pattern.pages_of(spec.seed, num_pages)
-    )
-    pages = pages_of(made, workload.writes - made) + np.uint64(spec.first_page)
+    assert workload.num_pages is not None
+    assert workload.seed is not None
+    if isinstance(workload, TraceFields):
+        recording = core._guest_side.guest._find(workload.workload_id)._recording
+        assert recording is not None
+        planned: PagesOf = plan_trace(workload, recording, workload.num_pages).pages_of
+    else:
+        planned = pages_of(workload, workload.seed, workload.num_pages)
+    pages = planned(made, workload.writes - made) + np.uint64(workload.first_page)
     gfns = Gfns(pages[pages < slot.npages] + np.uint64(slot.base_gfn))
-    return GuestWrite(gfns) if spec.writer is Writer.GUEST else HostWrite(gfns)
+    return GuestWrite(pages=gfns) if workload.writer is Writer.GUEST else HostWrite(pages=gfns)
 
 
 def _versions_of(
-    machine: Machine, slots: dict[int, MemslotView]
+    machine: Machine, slots: dict[int, MemslotInfo]
 ) -> dict[int, NDArray[np.uint32]] | None:
     if machine.last_version is None:
         return None
@@ -234,7 +240,7 @@ def _versions_of(
     return {slot: versions for slot, versions in found.items() if versions is not None}
 
 
-def _end_gfn(config: MachineConfig) -> int:
+def _end_gfn(config: VmConfig) -> int:
     return (1 << config.ipa_bits) // config.page_size
 
 

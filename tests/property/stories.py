@@ -7,16 +7,20 @@ reported.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     Action,
-    DirtyLogOutcome,
+    AddFault,
+    AddWorkload,
+    DirtyLog,
     GuestRun,
     KernelProfile,
-    MachineConfig,
-    SetCpuOnline,
+    SetCpu,
+    UpdateVm,
+    VmConfig,
 )
 from hacdbs_sim.sim.machine import Machine
 from tests.oracle.shrinking import shorten
@@ -26,24 +30,30 @@ from tests.property.setups import draw_config
 from tests.property.states import Sight, Step, stage2_state, whole_state
 from tests.property.walking import Walk
 from tests.support.lockstep import Lockstep
+from tests.support.recordings import recordings
 from tests.support.scalar_model import Refused
+
+
+def machine_of(config: VmConfig) -> Machine:
+    """Make a machine that may replay what ships."""
+    return Machine(config, recordings)
 
 
 class Story:
     """Performs actions on a machine and on its model, and judges each."""
 
-    def __init__(self, config: MachineConfig, core: Machine | None = None) -> None:
+    def __init__(self, config: VmConfig, core: Machine | None = None) -> None:
         self._state = b""
         self._stage2 = b""
         self.both = Lockstep(config, core, self._stage2_state)
         self.config = config
-        self.actions: list[Action] = []
+        self.actions: list[Action[Any]] = []
         self.answers: list[object] = []
         self.tally: Counter[str] = Counter()
         self.invariants = [each() for each in STEPWISE]
         self.sight = Sight.of(self.both.core)
 
-    def perform(self, action: Action) -> object:
+    def perform(self, action: Action[Any]) -> object:
         """Perform one action; an AssertionError says which rule it broke."""
         self.actions.append(action)
         answer = self.both.perform(action, at_once=self._see)
@@ -66,20 +76,20 @@ class Story:
         return self._stage2
 
     def _count(self, step: Step) -> None:
-        name = type(step.action).__name__
+        name = _counted(step.action)
         refused = isinstance(step.answer, Refused)
         self.tally[f"{name} {'refused' if refused else 'done'}"] += 1
         if isinstance(step.answer, Refused):
             self.tally[f"refused: {step.answer.code}"] += 1
-        if isinstance(step.action, SetCpuOnline) and not refused:
+        if isinstance(step.action, SetCpu) and not refused:
             self.tally["cpu plugged" if step.action.online else "cpu unplugged"] += 1
         hits = {fault.fault_id: fault.hits for fault in step.before.faults}
         for fault in step.after.faults:
             if fault.hits > hits.get(fault.fault_id, 0):
-                self.tally[f"hit: {fault.spec.type.value}"] += 1
+                self.tally[f"hit: {fault.type.value}"] += 1
         if isinstance(step.answer, GuestRun):
             self._count_run(step, step.answer)
-        if isinstance(step.answer, DirtyLogOutcome) and step.answer.accelerator is not None:
+        if isinstance(step.answer, DirtyLog) and step.answer.accelerator is not None:
             report = step.answer.accelerator
             self.tally[f"hook: {report.outcome.value}"] += 1
             self.tally[f"errno: {report.errno}"] += 1
@@ -93,14 +103,27 @@ class Story:
     def _count_run(self, step: Step, run: GuestRun) -> None:
         for was, now in zip(step.before.workloads, step.after.workloads, strict=True):
             if now.writes > was.writes:
-                self.tally[f"{now.spec.pattern.kind} wrote"] += 1
-                self.tally[f"the {now.spec.writer.value} wrote"] += 1
-                self.tally["a burst wrote"] += now.spec.burst is not None
+                self.tally[f"{now.kind.value} wrote"] += 1
+                self.tally[f"the {now.writer.value} wrote"] += 1
+                self.tally["a burst wrote"] += now.burst is not None
         self.tally["pages were gone"] += run.skipped > 0
         self.tally["faults stalled"] += run.stalled_ns > 0
         self.tally["throttled"] += run.throttled_ns > 0
         self.tally["several slices"] += run.slices > 1
         self.tally["versions were kept"] += step.after.versions is not None and run.writes > 0
+
+
+def counted_as(kind: type[Action[Any]]) -> str:
+    """Give the name that an action is counted under: faults and workloads by their base."""
+    of = next((base for base in (AddFault, AddWorkload) if issubclass(kind, base)), kind)
+    return of.__name__
+
+
+def _counted(action: Action[Any]) -> str:
+    if not isinstance(action, UpdateVm):
+        return counted_as(type(action))
+    given = [name for name in action.one_of if getattr(action, name) is not None]
+    return " ".join(["UpdateVm", *given])
 
 
 def tell(dice: Dice, page_size: int, kernel: KernelProfile, scale: str, steps: int) -> Story:
@@ -119,15 +142,15 @@ def tell(dice: Dice, page_size: int, kernel: KernelProfile, scale: str, steps: i
     return story
 
 
-def shortest(config: MachineConfig, actions: Sequence[Action]) -> tuple[Action, ...]:
+def shortest(config: VmConfig, actions: Sequence[Action[Any]]) -> tuple[Action[Any], ...]:
     """Take actions away as long as what is left still fails, whichever rule it breaks."""
     return shorten(tuple(actions), lambda some: failure_of(config, some) is not None)
 
 
 def failure_of(
-    config: MachineConfig,
-    actions: Sequence[Action],
-    make: Callable[[MachineConfig], Machine] = Machine,
+    config: VmConfig,
+    actions: Sequence[Action[Any]],
+    make: Callable[[VmConfig], Machine] = machine_of,
 ) -> Exception | None:
     """Tell a story again; give what it fails with, or None."""
     try:
@@ -139,7 +162,7 @@ def failure_of(
     return None
 
 
-def transcript(config: MachineConfig, actions: Sequence[Action]) -> str:
+def transcript(config: VmConfig, actions: Sequence[Action[Any]]) -> str:
     """Write a story down as the values that repeat it."""
     with np.printoptions(threshold=10_000):
         return "\n".join(["a story fails:", repr(config), *map(repr, actions)])

@@ -8,31 +8,38 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AcceleratorReport,
-    ArmFault,
+    AddFault,
+    AddIpaf,
+    AddIpahacf,
+    AddLostInterrupt,
+    AddSplitEnomem,
+    AddStructf,
+    BlockWhen,
     ClearDirtyLog,
-    DirtyLogOutcome,
+    DirtyLog,
     EntryError,
-    FaultSpec,
+    EntryWhen,
     FaultType,
-    FaultWhen,
     GetDirtyLog,
     GuestRead,
     GuestWrite,
     HostUnmap,
     HostWrite,
     KernelProfile,
-    MachineConfig,
-    SetMemoryRegion,
+    RunWhen,
+    SetMemslot,
+    VmConfig,
+    words,
 )
-from hacdbs_sim.sim.base import words
+from tests.support.faults import fault
 from tests.support.lockstep import Lockstep
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
 from tests.support.strategies import page_ranges, user_bitmaps
@@ -82,13 +89,13 @@ Holes: TypeAlias = tuple[GuestRead | HostUnmap | HostWrite, ...]
 class Story:
     """One slot, how it is filled, and the cleanings that follow."""
 
-    config: MachineConfig
+    config: VmConfig
     base_gfn: int
     npages: int
     backing: int
     logs_from_start: bool
     holes: Holes
-    faults: tuple[FaultSpec, ...]
+    faults: tuple[AddFault, ...]
     cleanings: tuple[GetDirtyLog | ClearDirtyLog, ...]
 
 
@@ -114,7 +121,7 @@ def stories(draw: st.DrawFn, aim: Aim, page_size: int, kernel: KernelProfile) ->
         chunks = [page_size] if kernel is KernelProfile.V1 else chunks
         chunks = [0, *chunks] if backing == page_size else chunks
     return Story(
-        config=MachineConfig(
+        config=VmConfig(
             page_size=page_size,
             manual_dirty_log_protect2=manual,
             eager_split_chunk_size=draw(st.sampled_from(chunks)),
@@ -137,41 +144,46 @@ def _holes(aim: Aim, base_gfn: int, n: int) -> st.SearchStrategy[Holes]:
         return st.just(())
     page = st.integers(base_gfn + 64, base_gfn + 3 * n - 100)
     page_range = page.map(lambda gfn: page_ranges((gfn, 1)))
-    unmap: st.SearchStrategy[Holes] = page_range.map(lambda one: (HostUnmap(one),))
-    read = page_range.map(lambda one: (HostUnmap(one), GuestRead(one)))
-    host = page_range.map(lambda one: (HostUnmap(one), HostWrite(one)))
+    unmap: st.SearchStrategy[Holes] = page_range.map(lambda one: (HostUnmap(pages=one),))
+    read = page_range.map(lambda one: (HostUnmap(pages=one), GuestRead(pages=one)))
+    host = page_range.map(lambda one: (HostUnmap(pages=one), HostWrite(pages=one)))
     none: st.SearchStrategy[Holes] = st.just(())
     return st.one_of(unmap, read, host, *([none] if aim is Aim.RAGGED else []))
 
 
-def _faults(aim: Aim, n: int, base_gfn: int) -> st.SearchStrategy[tuple[FaultSpec, ...]]:
+def _built(
+    kinds: st.SearchStrategy[type[AddFault]],
+    **given: st.SearchStrategy[Any],
+) -> st.SearchStrategy[AddFault]:
+    """Draw a class of fault and its fields."""
+    return st.tuples(kinds, st.fixed_dictionaries(given)).map(lambda drawn: drawn[0](**drawn[1]))
+
+
+def _faults(aim: Aim, n: int, base_gfn: int) -> st.SearchStrategy[tuple[AddFault, ...]]:
     """Draw faults; where a case is aimed at, none that would stop the unit before it."""
-    kinds = st.sampled_from([FaultType.STRUCTF, FaultType.IPAF, FaultType.IPAHACF])
-    place = st.builds(FaultWhen, batch=st.integers(1, 2), index=st.integers(0, n - 1))
-    entry = st.builds(FaultSpec, type=kinds, when=place)
-    far = st.builds(FaultWhen, batch=st.integers(0, 4), index=st.integers(0, n - 1))
-    any_entry = st.builds(FaultSpec, type=kinds, when=far)
-    gfn = st.integers(base_gfn, base_gfn + 4 * n).map(lambda gfn: FaultWhen(gfn=gfn))
-    of_gfn = st.builds(FaultSpec, type=kinds, when=gfn)
-    batch = st.integers(1, 2).map(lambda batch: FaultWhen(batch=batch))
-    lost = st.builds(FaultSpec, type=st.just(FaultType.LOST_INTERRUPT), when=batch)
+    kinds = st.sampled_from([AddStructf, AddIpaf, AddIpahacf])
+    place = st.builds(EntryWhen, batch=st.integers(1, 2), index=st.integers(0, n - 1))
+    entry = _built(kinds, when=place)
+    far = st.builds(EntryWhen, batch=st.integers(0, 4), index=st.integers(0, n - 1))
+    any_entry = _built(kinds, when=far)
+    gfn = st.integers(base_gfn, base_gfn + 4 * n).map(lambda gfn: EntryWhen(gfn=gfn))
+    of_gfn = _built(kinds, when=gfn)
+    batch = st.integers(1, 2).map(lambda batch: RunWhen(batch=batch))
+    lost = st.builds(AddLostInterrupt, when=batch)
     # Blocks 9 and 10 are whole in every slot drawn here.
-    in_block = st.integers(9 * n, 11 * n - 1).map(lambda gfn: FaultWhen(gfn=gfn))
-    whole = st.just(FaultWhen())
-    split = st.builds(
-        FaultSpec, type=st.just(FaultType.SPLIT_ENOMEM), when=st.one_of(whole, in_block)
-    )
-    waiting = st.builds(
-        FaultSpec,
-        type=kinds,
+    in_block = st.integers(9 * n, 11 * n - 1).map(lambda gfn: BlockWhen(gfn=gfn))
+    whole = st.just(BlockWhen())
+    split = st.builds(AddSplitEnomem, when=st.one_of(whole, in_block))
+    waiting = _built(
+        kinds,
         after=st.integers(0, 2),
         every=st.integers(1, 2),
         times=st.sampled_from([None, 1]),
         when=far,
     )
-    waits_one = st.builds(FaultSpec, type=kinds, after=st.just(1), when=place)
+    waits_one = _built(kinds, after=st.just(1), when=place)
     free = st.one_of(any_entry, waiting, of_gfn, lost, split)
-    aimed: dict[Aim, tuple[int, st.SearchStrategy[FaultSpec]]] = {
+    aimed: dict[Aim, tuple[int, st.SearchStrategy[AddFault]]] = {
         Aim.LATE_FAULT: (1, entry),
         Aim.SCHEDULE: (1, waits_one),
         Aim.LOST: (1, lost),
@@ -191,16 +203,18 @@ def _cleanings(
     # The frontier is in the middle of a word only if the entries do not start at a word's start.
     skip = st.integers(1, 63) if aim is Aim.FRONTIER else st.sampled_from([0, 1, 63, 64, 100])
     exact = st.integers(0, npages - 3 * n).map(
-        lambda first: ClearDirtyLog(0, page_ranges((first, 3 * n)), trace=True)
+        lambda first: ClearDirtyLog(slot=0, pages=page_ranges((first, 3 * n)), trace=True)
     )
     to_end = skip.map(
-        lambda first: ClearDirtyLog(0, page_ranges((first, npages - first)), trace=True)
+        lambda first: ClearDirtyLog(slot=0, pages=page_ranges((first, npages - first)), trace=True)
     )
-    mask = user_bitmaps(-(-npages // 64)).map(lambda words: ClearDirtyLog(0, words))
+    mask = user_bitmaps(-(-npages // 64)).map(lambda words: ClearDirtyLog(slot=0, pages=words))
     window = st.integers(0, 3).map(
-        lambda word: ClearDirtyLog(0, page_ranges((64 * word, npages - 64 * word)), 64 * word)
+        lambda word: ClearDirtyLog(
+            slot=0, pages=page_ranges((64 * word, npages - 64 * word)), first_page=64 * word
+        )
     )
-    get = st.just(GetDirtyLog(0, trace=True))
+    get = st.just(GetDirtyLog(slot=0, trace=True))
     whole: list[st.SearchStrategy[GetDirtyLog | ClearDirtyLog]] = [to_end, to_end, window]
     if manual == 0:
         whole.append(get)
@@ -217,14 +231,20 @@ def tell(story: Story, tally: Counter[str]) -> None:
     gpa, size = story.base_gfn * page_size, story.npages * page_size
     every_page = page_ranges((story.base_gfn, story.npages))
     if not story.logs_from_start:
-        both.perform(SetMemoryRegion(0, gpa, size, flags=0, backing=story.backing))
-        both.perform(GuestWrite(every_page))
-    both.perform(SetMemoryRegion(0, gpa, size, flags=1, backing=story.backing))
+        both.perform(
+            SetMemslot(
+                slot=0, guest_phys_addr=gpa, memory_size=size, flags=0, backing=story.backing
+            )
+        )
+        both.perform(GuestWrite(pages=every_page))
+    both.perform(
+        SetMemslot(slot=0, guest_phys_addr=gpa, memory_size=size, flags=1, backing=story.backing)
+    )
     for spec in story.faults:
-        both.perform(ArmFault(spec))
+        both.perform(spec)
     for cleaning in story.cleanings:
         if story.config.manual_dirty_log_protect2 != 3 or story.logs_from_start:
-            both.perform(GuestWrite(every_page))
+            both.perform(GuestWrite(pages=every_page))
         for hole in story.holes:
             both.perform(hole)
         split_hits = _split_hits(both)
@@ -235,12 +255,10 @@ def tell(story: Story, tally: Counter[str]) -> None:
 
 
 def _split_hits(both: Lockstep) -> int:
-    return sum(
-        fault.hits for fault in both.core.faults() if fault.spec.type is FaultType.SPLIT_ENOMEM
-    )
+    return sum(fault.hits for fault in both.core.faults() if fault.type is FaultType.SPLIT_ENOMEM)
 
 
-def cases(story: Story, outcome: DirtyLogOutcome, *, split_failed: bool) -> Iterator[str]:
+def cases(story: Story, outcome: DirtyLog, *, split_failed: bool) -> Iterator[str]:
     """Name the cases that one cleaning was, judged by its outcome alone."""
     report = outcome.accelerator
     if report is None:
@@ -303,18 +321,28 @@ def test_gibibyte_blocks_agree_with_the_model(
     kernel: KernelProfile, chunk: int, fails_at: int | None, window: int
 ) -> None:
     both = Lockstep(
-        MachineConfig(kernel=kernel, manual_dirty_log_protect2=3, eager_split_chunk_size=chunk)
+        VmConfig(kernel=kernel, manual_dirty_log_protect2=3, eager_split_chunk_size=chunk)
     )
     # 2 MiB of pages' room before the 1 GiB block, and a ragged end after it.
     base, npages = GIB_PAGES - 700, GIB_PAGES + 700 + 65
-    both.perform(SetMemoryRegion(0, base * 4096, npages * 4096, flags=0, backing=GIB))
-    both.perform(GuestWrite(page_ranges((base, 2000))))
+    both.perform(
+        SetMemslot(
+            slot=0, guest_phys_addr=base * 4096, memory_size=npages * 4096, flags=0, backing=GIB
+        )
+    )
+    both.perform(GuestWrite(pages=page_ranges((base, 2000))))
     assert both.model.stage2.page(GIB_PAGES)[0] == 1
-    both.perform(SetMemoryRegion(0, base * 4096, npages * 4096, flags=1, backing=GIB))
+    both.perform(
+        SetMemslot(
+            slot=0, guest_phys_addr=base * 4096, memory_size=npages * 4096, flags=1, backing=GIB
+        )
+    )
     if fails_at is not None:
-        when = FaultWhen(gfn=fails_at)
-        both.perform(ArmFault(FaultSpec(FaultType.SPLIT_ENOMEM, after=1, when=when)))
+        when = {"gfn": fails_at}
+        both.perform(fault(FaultType.SPLIT_ENOMEM, after=1, when=when))
 
     for first in (0, 64 * window, 64 * window + 1000):
-        both.perform(ClearDirtyLog(0, page_ranges((first, 1700)), trace=True))
-        both.perform(GuestWrite(page_ranges((base + first + 600, 50), (base + first + 1500, 3))))
+        both.perform(ClearDirtyLog(slot=0, pages=page_ranges((first, 1700)), trace=True))
+        both.perform(
+            GuestWrite(pages=page_ranges((base + first + 600, 50), (base + first + 1500, 3)))
+        )

@@ -1,6 +1,6 @@
 """Stories that failed once, as the walks found and shortened them."""
 
-from hacdbs_sim.sim.actions import GuestWrite, MachineConfig, SetMemoryRegion
+from hacdbs_sim.model import GuestWrite, SetMemslot, VmConfig
 from tests.property.stories import failure_of
 from tests.support.strategies import page_ranges
 
@@ -15,15 +15,15 @@ def test_a_write_protected_block_where_no_larger_one_fits_is_written_again() -> 
         "memory_size": npages * 4096,
         "backing": GIB,
     }
-    every_page = GuestWrite(page_ranges((gfn, npages)))
+    every_page = GuestWrite(pages=page_ranges((gfn, npages)))
 
     failure = failure_of(
-        MachineConfig(),
+        VmConfig(),
         [
-            SetMemoryRegion(**region, flags=0),
+            SetMemslot(**region, flags=0),
             every_page,
-            SetMemoryRegion(**region, flags=1),  # write-protects the 2 MiB block
-            SetMemoryRegion(**region, flags=0),
+            SetMemslot(**region, flags=1),  # write-protects the 2 MiB block
+            SetMemslot(**region, flags=0),
             every_page,
         ],
     )

@@ -6,7 +6,7 @@ The same walk as test_long_walk.py, drawn by Hypothesis: fewer steps, but mutate
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from hacdbs_sim.sim.actions import KernelProfile
+from hacdbs_sim.model import KernelProfile
 from tests.property.dice import DrawnDice
 from tests.property.setups import SIZES, draw_config
 from tests.property.stories import Story

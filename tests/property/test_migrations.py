@@ -3,17 +3,19 @@
 And the same again gives the same again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.sim import actions as a
+from hacdbs_sim import model as a
+from hacdbs_sim.model.migrations import NS_PER_SECOND
 from hacdbs_sim.sim.machine import Machine
-from hacdbs_sim.vmm import AutoConverge, ClearOrder, MigrationSpec, Precopy, Report, Scheduled
-from hacdbs_sim.vmm import TimeoutStrategy as Strategy
-from hacdbs_sim.vmm.spec import NS_PER_SECOND
+from hacdbs_sim.vmm import Precopy, Report
+from tests.support.faults import fault
 
 LOGS = int(a.MemslotFlags.LOG_DIRTY_PAGES)
 
@@ -23,25 +25,30 @@ class Story:
     """A machine to make, and how to migrate it."""
 
     config: dict[str, Any]
-    slots: tuple[a.SetMemoryRegion, ...]
-    workloads: tuple[a.WorkloadSpec, ...]
-    faults: tuple[a.FaultSpec, ...]
+    slots: tuple[a.SetMemslot, ...]
+    workloads: tuple[a.AddWorkload, ...]
+    faults: tuple[a.AddFault, ...]
     spec: dict[str, Any]
 
 
 configs = st.fixed_dictionaries(
     {
         "manual_dirty_log_protect2": st.sampled_from([0, 1, 3]),
-        "dbm": st.booleans(),
-        "hacdbs": st.booleans(),
+        "features": st.builds(a.Features, dbm=st.booleans(), hacdbs=st.booleans()),
         "kernel": st.sampled_from(list(a.KernelProfile)),
         "eager_split_chunk_size": st.sampled_from([0, 4096, 2 << 20]),
         "vcpus": st.integers(1, 3),
         "seed": st.integers(0, 9),
     }
 )
-patterns: st.SearchStrategy[a.Pattern] = st.sampled_from(
-    [a.Sequential(), a.Uniform(), a.HotSet(), a.Zipf(), a.Moving(3, 10)]
+kinds: st.SearchStrategy[Callable[..., a.AddWorkload]] = st.sampled_from(
+    [
+        a.AddSequential,
+        a.AddUniform,
+        a.AddHotSet,
+        a.AddZipf,
+        partial(a.AddMoving, set_pages=3, move_every_writes=10),
+    ],
 )
 specs = st.fixed_dictionaries(
     {
@@ -49,35 +56,23 @@ specs = st.fixed_dictionaries(
         "downtime_limit_ns": st.sampled_from([0, 10**5, 10**7]),
         "max_iterations": st.integers(1, 6),
         "timeout_ns": st.sampled_from([None, 10**6, 10**9]),
-        "timeout_strategy": st.sampled_from(list(Strategy)),
-        "auto_converge": st.sampled_from([None, AutoConverge()]),
+        "timeout_strategy": st.sampled_from(list(a.TimeoutStrategy)),
+        "auto_converge": st.sampled_from([None, a.AutoConverge()]),
         "clear_chunk_pages": st.sampled_from([64, 256, 1 << 20]),
         "full_first_pass": st.booleans(),
     }
 )
 faults = st.builds(
-    a.FaultSpec,
-    st.sampled_from(
-        [
-            a.FaultType.STRUCTF,
-            a.FaultType.IPAF,
-            a.FaultType.IPAHACF,
-            a.FaultType.LOST_INTERRUPT,
-            a.FaultType.ENTRIES_ENOMEM,
-            a.FaultType.UNIT_BUSY,
-            a.FaultType.SPLIT_ENOMEM,
-            a.FaultType.COPY_TO_USER,
-        ]
-    ),
+    fault,
+    st.sampled_from(a.FaultType),
     after=st.integers(0, 3),
     every=st.integers(1, 3),
 )
 unplugs = st.lists(
     st.builds(
-        Scheduled,
-        st.integers(0, 4),
-        st.just("set_cpu"),
-        st.builds(a.SetCpuOnline, st.integers(0, 3), online=st.booleans()),
+        a.Scheduled,
+        iteration=st.integers(0, 4),
+        action=st.builds(a.SetCpu, cpu=st.integers(0, 3), online=st.booleans()),
     ),
     max_size=3,
 )
@@ -88,8 +83,8 @@ def stories(draw: st.DrawFn) -> Story:
     sizes = draw(st.lists(st.integers(1, 1_500), min_size=1, max_size=3))
     backing = draw(st.sampled_from([4096, 2 << 20]))
     slots = tuple(
-        a.SetMemoryRegion(
-            number,
+        a.SetMemslot(
+            slot=number,
             guest_phys_addr=number << 30,
             memory_size=pages * 4096,
             flags=draw(st.sampled_from([0, LOGS])),
@@ -98,9 +93,8 @@ def stories(draw: st.DrawFn) -> Story:
         for number, pages in enumerate(sizes)
     )
     workloads = tuple(
-        a.WorkloadSpec(
+        draw(kinds)(
             slot=draw(st.integers(0, len(sizes) - 1)),
-            pattern=draw(patterns),
             # Enough for each page of a pass to be written, whatever the bandwidth
             writes_per_second=draw(st.sampled_from([1_000, 100_000])),
             writer=draw(st.sampled_from(list(a.Writer))),
@@ -112,28 +106,27 @@ def stories(draw: st.DrawFn) -> Story:
 
 
 def made(story: Story) -> Machine:
-    machine = Machine(a.MachineConfig(**story.config))
+    machine = Machine(a.VmConfig(**story.config))
     for slot in story.slots:
         machine.perform(slot)
     for workload in story.workloads:
-        if not isinstance(workload.pattern, a.Moving) or _fits(story, workload):
-            machine.perform(a.AddWorkload(workload))
-    for fault in story.faults:
-        machine.perform(a.ArmFault(fault))
+        if not isinstance(workload, a.AddMoving) or _fits(story, workload):
+            machine.perform(workload)
+    for armed in story.faults:
+        machine.perform(armed)
     return machine
 
 
-def _fits(story: Story, workload: a.WorkloadSpec) -> bool:
-    assert isinstance(workload.pattern, a.Moving)
-    return story.slots[workload.slot].memory_size // 4096 >= workload.pattern.set_pages
+def _fits(story: Story, workload: a.AddMoving) -> bool:
+    return story.slots[workload.slot].memory_size // 4096 >= workload.set_pages
 
 
 def migrate(story: Story, machine: Machine, **fields: Any) -> Report:
-    return Precopy(machine, MigrationSpec(**{**story.spec, **fields})).run()
+    return Precopy(machine, a.MigrationSpec(**{**story.spec, **fields})).run()
 
 
 def told_of_copies(story: Story) -> bool:
-    return any(fault.type is a.FaultType.COPY_TO_USER for fault in story.faults)
+    return any(armed.type is a.FaultType.COPY_TO_USER for armed in story.faults)
 
 
 @given(stories())
@@ -184,18 +177,18 @@ def test_the_hazard_loses_only_what_was_written_meanwhile(story: Story) -> None:
         return
     still = Story(story.config, story.slots, (), story.faults, story.spec)
 
-    report = migrate(still, made(still), clear_order=ClearOrder.AFTER_COPY)
+    report = migrate(still, made(still), clear_order=a.ClearOrder.AFTER_COPY)
 
     assert report.verification.lost_pages == 0
 
 
 def test_the_hazard_loses_pages_where_the_guest_writes_and_the_property_would_see_it() -> None:
-    slot = a.SetMemoryRegion(0, memory_size=1_000 * 4096)
-    workload = a.WorkloadSpec(0, a.Uniform(), writes_per_second=100_000)
+    slot = a.SetMemslot(slot=0, memory_size=1_000 * 4096, guest_phys_addr=0)
+    workload = a.AddUniform(slot=0, writes_per_second=100_000)
     config = {"manual_dirty_log_protect2": 1}
     story = Story(config, (slot,), (workload,), (), {"bandwidth_bytes_per_second": 10**9})
 
-    report = migrate(story, made(story), clear_order=ClearOrder.AFTER_COPY)
+    report = migrate(story, made(story), clear_order=a.ClearOrder.AFTER_COPY)
 
     assert report.verification.verified
     assert report.verification.lost_pages > 0

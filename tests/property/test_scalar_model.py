@@ -11,14 +11,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AcceleratorReport,
-    ArmFault,
     ClearDirtyLog,
-    DirtyLogOutcome,
-    FaultSpec,
+    DirtyLog,
     FaultType,
-    FaultWhen,
     GetDirtyLog,
     GuestRead,
     GuestWrite,
@@ -27,11 +24,12 @@ from hacdbs_sim.sim.actions import (
     KernelProfile,
     LeafState,
     LogOp,
-    MachineConfig,
-    SetManualProtect,
-    SetMemoryRegion,
+    SetMemslot,
+    UpdateVm,
+    VmConfig,
 )
 from tests.support import scalar_model
+from tests.support.faults import fault
 from tests.support.lockstep import Lockstep
 from tests.support.scalar_faults import draw, step
 from tests.support.scalar_model import Refused
@@ -46,25 +44,33 @@ LOG = 1
 def model(
     npages: int = 2000, *, flags: int = LOG, backing: int = 4096, **config: object
 ) -> Lockstep:
-    made = Lockstep(MachineConfig(**config))  # type: ignore[arg-type]  # fields by name
-    made.perform(SetMemoryRegion(0, BASE * 4096, npages * 4096, flags=flags, backing=backing))
+    made = Lockstep(VmConfig(**config))  # type: ignore[arg-type]  # fields by name
+    made.perform(
+        SetMemslot(
+            slot=0,
+            guest_phys_addr=BASE * 4096,
+            memory_size=npages * 4096,
+            flags=flags,
+            backing=backing,
+        )
+    )
     return made
 
 
 def write(machine: Lockstep, first: int, count: int) -> None:
-    machine.perform(GuestWrite(page_ranges((BASE + first, count))))
+    machine.perform(GuestWrite(pages=page_ranges((BASE + first, count))))
 
 
-def get(machine: Lockstep) -> tuple[DirtyLogOutcome, AcceleratorReport]:
-    outcome = machine.perform(GetDirtyLog(0))
-    assert isinstance(outcome, DirtyLogOutcome)
+def get(machine: Lockstep) -> tuple[DirtyLog, AcceleratorReport]:
+    outcome = machine.perform(GetDirtyLog(slot=0))
+    assert isinstance(outcome, DirtyLog)
     assert outcome.accelerator is not None
     return outcome, outcome.accelerator
 
 
-def clear(machine: Lockstep, first: int, count: int) -> tuple[DirtyLogOutcome, AcceleratorReport]:
-    outcome = machine.perform(ClearDirtyLog(0, page_ranges((first, count))))
-    assert isinstance(outcome, DirtyLogOutcome)
+def clear(machine: Lockstep, first: int, count: int) -> tuple[DirtyLog, AcceleratorReport]:
+    outcome = machine.perform(ClearDirtyLog(slot=0, pages=page_ranges((first, count))))
+    assert isinstance(outcome, DirtyLog)
     assert outcome.accelerator is not None
     return outcome, outcome.accelerator
 
@@ -91,7 +97,7 @@ def test_short_last_array_ends_at_its_stop_entry() -> None:
 
     assert (report.batches, report.entries, report.cleaned) == (2, 600, 600)
     assert (report.errno, outcome.software.ran, outcome.flush_tlb) == (None, False, True)
-    assert machine.model.cpus()[0].hacdbscons_el2 == 3 << 62 | 88
+    assert machine.model.cpus()[0].hacdbscons_el2.raw == 3 << 62 | 88
     assert machine.model.cpus()[0].interrupts == 2
 
 
@@ -102,7 +108,7 @@ def test_full_last_array_ends_as_finished() -> None:
     _outcome, report = get(machine)
 
     assert (report.batches, report.cleaned, report.errno) == (2, 1024, None)
-    assert machine.model.cpus()[0].hacdbscons_el2 == 512
+    assert machine.model.cpus()[0].hacdbscons_el2.raw == 512
 
 
 def test_v1_calls_an_exact_multiple_partial_and_requeues_nothing() -> None:
@@ -126,7 +132,7 @@ def test_failure_requeues_the_array_and_the_rest_of_the_word() -> None:
     # One page in the first word puts every array's end one page before a word's end.
     machine = model(2000)
     write(machine, 63, 1937)
-    machine.perform(HostUnmap(page_ranges((BASE + 63 + 512 + 100, 1))))
+    machine.perform(HostUnmap(pages=page_ranges((BASE + 63 + 512 + 100, 1))))
 
     outcome, report = get(machine)
 
@@ -148,8 +154,12 @@ def test_frontier_is_the_last_word_that_is_split() -> None:
         eager_split_chunk_size=2 * MIB,
     )
     write(machine, 0, 4096)
-    machine.perform(SetMemoryRegion(0, BASE * 4096, 4096 * 4096, flags=LOG, backing=2 * MIB))
-    machine.perform(ArmFault(FaultSpec(FaultType.STRUCTF, when=FaultWhen(batch=2, index=7))))
+    machine.perform(
+        SetMemslot(
+            slot=0, guest_phys_addr=BASE * 4096, memory_size=4096 * 4096, flags=LOG, backing=2 * MIB
+        )
+    )
+    machine.perform(fault(FaultType.STRUCTF, when={"batch": 2, "index": 7}))
 
     outcome, report = clear(machine, 1, 4095)
 
@@ -164,7 +174,11 @@ def test_frontier_is_the_last_word_that_is_split() -> None:
 def test_block_not_split_stops_the_unit_at_its_first_entry() -> None:
     machine = model(1024, flags=0, backing=2 * MIB, manual_dirty_log_protect2=3)
     write(machine, 0, 1024)
-    machine.perform(SetMemoryRegion(0, BASE * 4096, 1024 * 4096, flags=LOG, backing=2 * MIB))
+    machine.perform(
+        SetMemslot(
+            slot=0, guest_phys_addr=BASE * 4096, memory_size=1024 * 4096, flags=LOG, backing=2 * MIB
+        )
+    )
 
     outcome, report = clear(machine, 0, 1024)
 
@@ -179,9 +193,13 @@ def test_v1_cleans_whole_blocks_at_the_level_of_its_chunk() -> None:
         1024, flags=0, backing=2 * MIB, kernel=KernelProfile.V1, eager_split_chunk_size=2 * MIB
     )
     write(machine, 0, 1024)
-    machine.perform(SetManualProtect(3))
-    machine.perform(SetMemoryRegion(0, BASE * 4096, 1024 * 4096, flags=LOG, backing=2 * MIB))
-    machine.perform(SetManualProtect(1))
+    machine.perform(UpdateVm(manual_dirty_log_protect2=3))
+    machine.perform(
+        SetMemslot(
+            slot=0, guest_phys_addr=BASE * 4096, memory_size=1024 * 4096, flags=LOG, backing=2 * MIB
+        )
+    )
+    machine.perform(UpdateVm(manual_dirty_log_protect2=1))
 
     _outcome, report = clear(machine, 0, 2)
 
@@ -192,8 +210,8 @@ def test_v1_cleans_whole_blocks_at_the_level_of_its_chunk() -> None:
 
 def test_fault_after_one_strikes_the_third_array_of_the_second_clear() -> None:
     machine = model(2000)
-    when = FaultWhen(op=LogOp.CLEAR, batch=2)
-    machine.perform(ArmFault(FaultSpec(FaultType.IPAF, after=1, times=1, when=when)))
+    when = {"op": LogOp.CLEAR, "batch": 2}
+    machine.perform(fault(FaultType.IPAF, after=1, times=1, when=when))
 
     errors = []
     for _ in range(3):
@@ -211,7 +229,7 @@ def test_fault_after_one_strikes_the_third_array_of_the_second_clear() -> None:
 def test_lost_interrupt_after_a_whole_array_requeues_only_the_word() -> None:
     machine = model(2000)
     write(machine, 63, 1937)
-    machine.perform(ArmFault(FaultSpec(FaultType.LOST_INTERRUPT, when=FaultWhen(batch=1))))
+    machine.perform(fault(FaultType.LOST_INTERRUPT, when={"batch": 1}))
 
     outcome, report = get(machine)
 
@@ -227,8 +245,8 @@ def test_lost_interrupt_after_a_whole_array_requeues_only_the_word() -> None:
 
 def test_read_while_logging_maps_read_only_and_marks_nothing() -> None:
     machine = model(100)
-    machine.perform(GuestRead(page_ranges((BASE, 3))))
-    machine.perform(HostWrite(page_ranges((BASE + 1, 1))))
+    machine.perform(GuestRead(pages=page_ranges((BASE, 3))))
+    machine.perform(HostWrite(pages=page_ranges((BASE + 1, 1))))
 
     assert dirty(machine) == {1}
     assert machine.model.stage2.page(BASE + 2) == (3, LeafState.READ_ONLY)
@@ -243,7 +261,7 @@ def test_draw_chains_the_published_generator() -> None:
 
 
 def test_refusal_carries_the_code() -> None:
-    refusal = model().perform(GetDirtyLog(3))
+    refusal = model().perform(GetDirtyLog(slot=3))
 
     assert isinstance(refusal, Refused)
     assert refusal.code == "no_dirty_log"
@@ -258,7 +276,7 @@ def test_loop_agrees_with_the_closed_form(first: int, total: int, rank: int) -> 
     machine = model(2000)
     write(machine, first, total)
     if rank < total:
-        machine.perform(HostUnmap(page_ranges((BASE + first + rank, 1))))
+        machine.perform(HostUnmap(pages=page_ranges((BASE + first + rank, 1))))
 
     outcome, report = get(machine)
 
@@ -273,16 +291,17 @@ def test_loop_agrees_with_the_closed_form(first: int, total: int, rank: int) -> 
     assert report.requeued == (entries - rank + beyond if rank < total else 0)
     assert outcome.software.pages == total - cleaned
     assert outcome.bitmap is not None
-    assert np.bitwise_count(outcome.bitmap).sum() == total
+    assert np.bitwise_count(outcome.bitmap.words).sum() == total
 
 
-def test_model_imports_nothing_of_the_service_but_its_actions() -> None:
+def test_the_scalar_model_shares_only_the_model_and_the_table_of_zipf() -> None:
     modules = list(Path(scalar_model.__file__).parent.glob("scalar_*.py"))
     nodes = [node for file in modules for node in ast.walk(ast.parse(file.read_text()))]
     imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
     plain = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
 
     assert len(modules) >= 8
-    assert {name for name in imported | plain if name.startswith("app")} == {
-        "hacdbs_sim.sim.actions"
+    assert {name for name in imported | plain if name.startswith(("app", "hacdbs_sim"))} == {
+        "hacdbs_sim.model",
+        "hacdbs_sim.sim.guest.zipf",
     }

@@ -6,19 +6,18 @@ Illegal actions are drawn as well, seldom enough that they do not take the walk 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     Action,
-    ArmFault,
     Bitmap,
     ClearDirtyLog,
-    DisarmFault,
-    FaultSpec,
+    DeleteFault,
+    DeleteFaults,
+    DeleteMemslot,
     FaultType,
-    FaultWhen,
     GetDirtyLog,
     Gfns,
     GuestRead,
@@ -26,14 +25,13 @@ from hacdbs_sim.sim.actions import (
     HostUnmap,
     HostWrite,
     LogOp,
-    MachineConfig,
-    MemslotView,
+    MemslotInfo,
     PageRanges,
     PageSet,
-    SetCpuOnline,
-    SetEagerSplitChunkSize,
-    SetManualProtect,
-    SetMemoryRegion,
+    SetCpu,
+    SetMemslot,
+    UpdateVm,
+    VmConfig,
 )
 from tests.property.dice import Dice
 from tests.property.impossible import IMPOSSIBLE
@@ -42,9 +40,11 @@ from tests.property.walking_guest import (
     add_workload,
     advance_clock,
     remove_workload,
+    remove_workloads,
     run_guest,
     track_versions,
 )
+from tests.support.faults import fault
 from tests.support.scalar_model import ScalarMachine
 from tests.support.strategies import BASE_GFNS, page_ranges
 
@@ -58,7 +58,7 @@ FAULTS: Final = (
 
 WHOLE_CALL: Final = (FaultType.UNIT_BUSY, FaultType.ENTRIES_ENOMEM, FaultType.COPY_TO_USER)
 
-Draw: TypeAlias = Callable[["Walk"], Action | tuple[Action, ...]]
+Draw: TypeAlias = Callable[["Walk"], Action[Any] | tuple[Action[Any], ...]]
 """Draws an action, or some that belong together."""
 
 
@@ -77,13 +77,13 @@ class Walk:
     scale: str
 
     @property
-    def config(self) -> MachineConfig:
+    def config(self) -> VmConfig:
         return self.model.config
 
-    def slots(self) -> tuple[MemslotView, ...]:
+    def slots(self) -> tuple[MemslotInfo, ...]:
         return self.model.memslots()
 
-    def logged(self) -> tuple[MemslotView, ...]:
+    def logged(self) -> tuple[MemslotInfo, ...]:
         return tuple(slot for slot in self.slots() if slot.dirty_count is not None)
 
     def kind(self) -> str:
@@ -91,7 +91,7 @@ class Walk:
         some = KINDS if self.scale == "words" else (*KINDS, *("clean_blocks",) * 15)
         return self.dice.pick(some)
 
-    def next(self, kind: str) -> tuple[Action, ...]:
+    def next(self, kind: str) -> tuple[Action[Any], ...]:
         """Draw what comes next of a kind of `KINDS`; where it needs a slot or a log, make that."""
         draw, needs = DRAWS[kind]
         if needs and not self.slots():
@@ -104,7 +104,7 @@ class Walk:
 
     # Memslots
 
-    def create(self) -> Action:
+    def create(self) -> Action[Any]:
         page_size = self.config.page_size
         used = {slot.slot for slot in self.slots()}
         free = [slot for slot in range(SLOTS) if slot not in used] or [0]
@@ -125,35 +125,42 @@ class Walk:
         flags = self.dice.pick((1, 1, 1, 1, 0, 0, 2, 3))
         sizes = leaf_sizes(page_size)
         backing = self.dice.pick(sizes if self.scale == "words" else (*sizes[1:] * 3, *sizes))
-        return SetMemoryRegion(free[0], gpa, size, gpa + apart, flags, backing)
+        return SetMemslot(
+            slot=free[0],
+            guest_phys_addr=gpa,
+            memory_size=size,
+            userspace_addr=gpa + apart,
+            flags=flags,
+            backing=backing,
+        )
 
-    def change_flags(self) -> Action:
+    def change_flags(self) -> Action[Any]:
         """Toggle the log mostly; READONLY never may change."""
         slot = self.dice.pick(self.slots())
         flags = int(slot.flags) ^ self.dice.pick((1, 1, 1, 1, 1, 0, 2, 3))
         return _region(slot, slot.guest_phys_addr, flags)
 
-    def move(self) -> Action:
+    def move(self) -> Action[Any]:
         slot = self.dice.pick(self.slots())
         page_size, end = self.config.page_size, 1 << self.config.ipa_bits
         gfn = self.dice.pick((*BASE_GFNS, *BASE_GFNS, end // page_size - 1))
         return _region(slot, gfn * page_size, int(slot.flags) ^ self.dice.pick((0, 0, 0, 1)))
 
-    def change_shape(self) -> Action:
+    def change_shape(self) -> Action[Any]:
         slot = self.dice.pick(self.slots())
         page = self.config.page_size
         size = slot.memory_size + self.dice.pick((page, 0))
-        return SetMemoryRegion(
-            slot.slot,
-            slot.guest_phys_addr,
-            size,
-            slot.userspace_addr + self.dice.pick((0, page)),
-            int(slot.flags),
-            slot.backing,
+        return SetMemslot(
+            slot=slot.slot,
+            guest_phys_addr=slot.guest_phys_addr,
+            memory_size=size,
+            userspace_addr=slot.userspace_addr + self.dice.pick((0, page)),
+            flags=int(slot.flags),
+            backing=slot.backing,
         )
 
-    def delete(self) -> Action:
-        return SetMemoryRegion(self.dice.between(0, SLOTS - 1))
+    def delete(self) -> Action[Any]:
+        return DeleteMemslot(slot=self.dice.between(0, SLOTS - 1))
 
     # Accesses
 
@@ -186,60 +193,64 @@ class Walk:
     def _vcpu(self) -> int:
         return self.dice.pick((0,) * 19 + (self.config.vcpus,))
 
-    def guest_write(self) -> Action:
-        return GuestWrite(self._batch(), self._vcpu())
+    def guest_write(self) -> Action[Any]:
+        return GuestWrite(pages=self._batch(), vcpu=self._vcpu())
 
-    def guest_read(self) -> Action:
-        return GuestRead(self._batch(), self._vcpu())
+    def guest_read(self) -> Action[Any]:
+        return GuestRead(pages=self._batch(), vcpu=self._vcpu())
 
-    def host_write(self) -> Action:
-        return HostWrite(self._batch())
+    def host_write(self) -> Action[Any]:
+        return HostWrite(pages=self._batch())
 
-    def host_unmap(self) -> Action:
-        return HostUnmap(self._batch())
+    def host_unmap(self) -> Action[Any]:
+        return HostUnmap(pages=self._batch())
 
-    def fill(self) -> Action:
+    def fill(self) -> Action[Any]:
         """Write a whole logging slot, so that the unit can clean whole arrays."""
         slot = self.dice.pick(self.logged())
         start = self.dice.between(0, min(70, slot.npages - 1))
-        return GuestWrite(page_ranges((slot.base_gfn + start, slot.npages - start)))
+        return GuestWrite(pages=page_ranges((slot.base_gfn + start, slot.npages - start)))
 
-    def fill_and_clean(self) -> tuple[Action, ...]:
+    def fill_and_clean(self) -> tuple[Action[Any], ...]:
         """Write a whole logging slot and clean it, in one way or the other."""
         slot = self.dice.pick(self.logged())
         start = self.dice.between(0, min(70, slot.npages - 1))
         count = slot.npages - start
-        write = GuestWrite(page_ranges((slot.base_gfn + start, count)))
+        write = GuestWrite(pages=page_ranges((slot.base_gfn + start, count)))
         if self.dice.pick((True, False)):
-            return write, GetDirtyLog(slot.slot, trace=self._trace())
-        return write, ClearDirtyLog(slot.slot, page_ranges((start, count)), trace=self._trace())
+            return write, GetDirtyLog(slot=slot.slot, trace=self._trace())
+        return write, ClearDirtyLog(
+            slot=slot.slot, pages=page_ranges((start, count)), trace=self._trace()
+        )
 
-    def clean_blocks(self) -> tuple[Action, ...]:
+    def clean_blocks(self) -> tuple[Action[Any], ...]:
         """Map a slot freely, so by blocks where it may; then log it with all bits set, and clear."""
         slot = self.dice.pick(self.slots())
         gpa = slot.guest_phys_addr
-        faults: tuple[Action, ...] = ()
+        faults: tuple[Action[Any], ...] = ()
         if len(self.model.faults()) < 4 and self.dice.pick((True, False)):
             # Whatever keeps the hook from its end leaves blocks for the software to split.
             kinds = (FaultType.UNIT_BUSY, FaultType.SPLIT_ENOMEM, FaultType.IPAHACF)
-            faults = (ArmFault(FaultSpec(self.dice.pick(kinds), times=1)),)
+            faults = (fault(self.dice.pick(kinds), times=1),)
         return (
             *faults,
-            SetManualProtect(3),
+            UpdateVm(manual_dirty_log_protect2=3),
             _region(slot, gpa, int(slot.flags) & ~1),
-            GuestWrite(page_ranges((slot.base_gfn, slot.npages))),
+            GuestWrite(pages=page_ranges((slot.base_gfn, slot.npages))),
             _region(slot, gpa, int(slot.flags) | 1),
-            ClearDirtyLog(slot.slot, page_ranges(self._span(0, slot.npages)), trace=self._trace()),
+            ClearDirtyLog(
+                slot=slot.slot, pages=page_ranges(self._span(0, slot.npages)), trace=self._trace()
+            ),
         )
 
-    def access_beyond(self) -> Action:
+    def access_beyond(self) -> Action[Any]:
         end = (1 << self.config.ipa_bits) // self.config.page_size
         pages = page_ranges((end - 1, self.dice.between(1, 2)))
-        accesses: tuple[Action, ...] = (
-            GuestWrite(pages),
-            GuestRead(pages),
-            HostWrite(pages),
-            HostUnmap(pages),
+        accesses: tuple[Action[Any], ...] = (
+            GuestWrite(pages=pages),
+            GuestRead(pages=pages),
+            HostWrite(pages=pages),
+            HostUnmap(pages=pages),
         )
         return self.dice.pick(accesses)
 
@@ -253,16 +264,16 @@ class Walk:
     def _trace(self) -> bool:
         return self.dice.pick((False, False, False, True))
 
-    def get(self) -> Action:
+    def get(self) -> Action[Any]:
         slot = self.dice.pick(self.logged() if self.dice.between(0, 15) else self.slots())
-        return GetDirtyLog(slot.slot, self._cpu(), self._trace())
+        return GetDirtyLog(slot=slot.slot, cpu=self._cpu(), trace=self._trace())
 
-    def clear_all(self) -> Action:
+    def clear_all(self) -> Action[Any]:
         slot = self.dice.pick(self.logged() if self.dice.between(0, 15) else self.slots())
         pages = page_ranges((0, slot.npages))
-        return ClearDirtyLog(slot.slot, pages, cpu=self._cpu(), trace=self._trace())
+        return ClearDirtyLog(slot=slot.slot, pages=pages, cpu=self._cpu(), trace=self._trace())
 
-    def clear_some(self) -> Action:
+    def clear_some(self) -> Action[Any]:
         slot = self.dice.pick(self.logged())
         first = 64 * self.dice.between(0, slot.npages // 64)
         left = slot.npages - first
@@ -272,7 +283,14 @@ class Walk:
             pages = Bitmap(self._user_words(-(-num // 64)))
         else:
             pages = page_ranges(self._span(first, max(num, 1)))
-        return ClearDirtyLog(slot.slot, pages, first, num, self._cpu(), self._trace())
+        return ClearDirtyLog(
+            slot=slot.slot,
+            pages=pages,
+            first_page=first,
+            num_pages=num,
+            cpu=self._cpu(),
+            trace=self._trace(),
+        )
 
     def _user_words(self, words: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
         patterns = ((1 << 64) - 1, 0x5555_5555_5555_5555, 0xFFFF_FFFF_0000_0000, 1 << 63 | 1, 0)
@@ -281,48 +299,54 @@ class Walk:
             some[0] = self.dice.between(0, (1 << 64) - 1)
         return np.array((some * words)[:words], np.uint64)
 
-    def odd_clear(self) -> Action:
+    def odd_clear(self) -> Action[Any]:
         slot = self.dice.pick([each.slot for each in self.logged()] or [0])
         words = self._user_words(self.dice.between(0, 2))
         first = self.dice.pick((0, 1, 64, 3008, 1 << 20))
         return ClearDirtyLog(
-            slot, Bitmap(words), first, self.dice.pick((None, 0, 1, 63, 64, 1 << 20))
+            slot=slot,
+            pages=Bitmap(words),
+            first_page=first,
+            num_pages=self.dice.pick((None, 0, 1, 63, 64, 1 << 20)),
         )
 
     # The host, the capabilities, the faults
 
-    def plug(self) -> Action:
+    def plug(self) -> Action[Any]:
         cpu = self.dice.between(0, self.config.cpus - 1 + (self.dice.between(0, 9) == 9))
-        return SetCpuOnline(cpu, self.dice.pick((True, False)))
+        return SetCpu(cpu=cpu, online=self.dice.pick((True, False)))
 
-    def set_manual_protect(self) -> Action:
-        return SetManualProtect(self.dice.pick((0, 0, 1, 3)))
+    def set_manual_protect(self) -> Action[Any]:
+        return UpdateVm(manual_dirty_log_protect2=self.dice.pick((0, 0, 1, 3)))
 
-    def set_chunk(self) -> Action:
-        return SetEagerSplitChunkSize(self.dice.pick((0, *leaf_sizes(self.config.page_size))))
+    def set_chunk(self) -> Action[Any]:
+        return UpdateVm(
+            eager_split_chunk_size=self.dice.pick((0, *leaf_sizes(self.config.page_size)))
+        )
 
-    def disarm(self) -> Action:
+    def disarm(self) -> Action[Any]:
         armed = [fault.fault_id for fault in self.model.faults()]
-        return DisarmFault(self.dice.pick(armed or ["f1"]))
+        return DeleteFault(fault_id=self.dice.pick(armed or ["f1"]))
 
-    def arm(self) -> Action:
+    def disarm_all(self) -> Action[Any]:
+        return DeleteFaults()
+
+    def arm(self) -> Action[Any]:
         """Arm a fault; where four are armed, take one off, lest no unit ever runs to its end."""
         if len(self.model.faults()) >= 4:
             return self.disarm()
-        return ArmFault(
-            FaultSpec(
-                kind := self.dice.pick(FAULTS),
-                enabled=self.dice.pick((True,) * 15 + (False,)),
-                probability=self.dice.pick((1.0,) * 6 + (0.5, 0.1, 0.0)),
-                after=self.dice.pick((0, 0, 0, 0, 0, 0, 1, 2)),
-                every=self.dice.pick((1, 1, 1, 2, 3)),
-                # What declines every call would leave nothing for the others.
-                times=self.dice.pick((1, 1, 2) if kind in WHOLE_CALL else (None, None, 1, 2)),
-                when=self._when(kind),
-            )
+        return fault(
+            kind := self.dice.pick(FAULTS),
+            enabled=self.dice.pick((True,) * 15 + (False,)),
+            probability=self.dice.pick((1.0,) * 6 + (0.5, 0.1, 0.0)),
+            after=self.dice.pick((0, 0, 0, 0, 0, 0, 1, 2)),
+            every=self.dice.pick((1, 1, 1, 2, 3)),
+            # What declines every call would leave nothing for the others.
+            times=self.dice.pick((1, 1, 2) if kind in WHOLE_CALL else (None, None, 1, 2)),
+            when=self._when(kind),
         )
 
-    def _when(self, kind: FaultType) -> FaultWhen:
+    def _when(self, kind: FaultType) -> dict[str, LogOp | int | None]:
         dice = self.dice
         calls: dict[str, LogOp | int | None] = {
             "op": dice.pick((None, None, None, LogOp.GET, LogOp.CLEAR)),
@@ -343,7 +367,7 @@ class Walk:
                 calls["op"] = dice.pick((None, LogOp.GET))
             case _:
                 pass
-        return FaultWhen(**calls)  # type: ignore[arg-type]  # fields by name
+        return calls
 
     def _gfn(self) -> int:
         slots = self.slots()
@@ -352,13 +376,18 @@ class Walk:
         slot = self.dice.pick(slots)
         return slot.base_gfn + self.dice.between(0, slot.npages - 1)
 
-    def impossible(self) -> Action:
+    def impossible(self) -> Action[Any]:
         return self.dice.pick(IMPOSSIBLE)
 
 
-def _region(slot: MemslotView, gpa: int, flags: int) -> SetMemoryRegion:
-    return SetMemoryRegion(
-        slot.slot, gpa, slot.memory_size, slot.userspace_addr, flags, slot.backing
+def _region(slot: MemslotInfo, gpa: int, flags: int) -> SetMemslot:
+    return SetMemslot(
+        slot=slot.slot,
+        guest_phys_addr=gpa,
+        memory_size=slot.memory_size,
+        userspace_addr=slot.userspace_addr,
+        flags=flags,
+        backing=slot.backing,
     )
 
 
@@ -385,9 +414,11 @@ _DRAWS: Final[tuple[tuple[int, Draw, str], ...]] = (
     (1, Walk.set_chunk, ""),
     (8, Walk.arm, ""),
     (3, Walk.disarm, ""),
+    (1, Walk.disarm_all, ""),
     (2, Walk.impossible, ""),
     (4, add_workload, "slot"),
     (1, remove_workload, ""),
+    (1, remove_workloads, ""),
     (7, run_guest, "slot"),
     (2, advance_clock, ""),
     (2, track_versions, ""),

@@ -4,24 +4,22 @@ from typing import Any
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
-    ArmFault,
+from hacdbs_sim.model import (
     Bitmap,
     ClearDirtyLog,
-    DirtyLogOutcome,
-    FaultSpec,
+    DirtyLog,
     FaultType,
-    FaultWhen,
     GetDirtyLog,
     Gfns,
     GuestRead,
     GuestWrite,
-    MachineConfig,
     MemslotFlags,
     PageRanges,
-    SetMemoryRegion,
+    SetMemslot,
+    VmConfig,
 )
 from hacdbs_sim.sim.machine import Machine
+from tests.support.faults import fault
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -60,11 +58,17 @@ def pages_of(words: Any) -> set[int]:
 def machine(npages: int = 0, *, base_gfn: int = 0, flags: int = LOG, **config: Any) -> Machine:
     """A machine, with slot 0 of `npages` pages from `base_gfn` if any are asked for."""
     backing = config.pop("backing", None)
-    made = Machine(MachineConfig(**config))
+    made = Machine(VmConfig(**config))
     if npages:
         size = made.config.page_size
         made.perform(
-            SetMemoryRegion(0, base_gfn * size, npages * size, flags=flags, backing=backing)
+            SetMemslot(
+                slot=0,
+                guest_phys_addr=base_gfn * size,
+                memory_size=npages * size,
+                flags=flags,
+                backing=backing,
+            )
         )
     return made
 
@@ -73,41 +77,41 @@ def set_log(made: Machine, *, on: bool, slot: int = 0) -> None:
     """Turn logging of a slot on or off, all else as it is."""
     view = made.memslot(slot)
     made.perform(
-        SetMemoryRegion(
-            slot,
-            view.guest_phys_addr,
-            view.memory_size,
-            view.userspace_addr,
-            LOG if on else 0,
-            view.backing,
+        SetMemslot(
+            slot=slot,
+            guest_phys_addr=view.guest_phys_addr,
+            memory_size=view.memory_size,
+            userspace_addr=view.userspace_addr,
+            flags=LOG if on else 0,
+            backing=view.backing,
         )
     )
 
 
 def write(made: Machine, *pairs: tuple[int, int]) -> None:
-    made.perform(GuestWrite(ranges(*pairs)))
+    made.perform(GuestWrite(pages=ranges(*pairs)))
 
 
 def read(made: Machine, *pairs: tuple[int, int]) -> None:
-    made.perform(GuestRead(ranges(*pairs)))
+    made.perform(GuestRead(pages=ranges(*pairs)))
 
 
 def arm(made: Machine, kind: FaultType, **rules: Any) -> str:
-    """Arm a fault; rules of FaultWhen and of FaultSpec by name. Gives its id."""
-    when = {
+    """Arm a fault; fields of its class and of its `when`, by name. Gives its id."""
+    when: dict[str, Any] = {
         key: rules.pop(key)
         for key in ("op", "slot", "cpu", "batch", "index", "gfn")
         if key in rules
     }
-    return made.perform(ArmFault(FaultSpec(kind, when=FaultWhen(**when), **rules))).fault_id
+    return made.perform(fault(kind, when=when, **rules)).fault_id
 
 
-def get(made: Machine, slot: int = 0, **rest: Any) -> DirtyLogOutcome:
-    return made.perform(GetDirtyLog(slot, **rest))
+def get(made: Machine, slot: int = 0, **rest: Any) -> DirtyLog:
+    return made.perform(GetDirtyLog(slot=slot, **rest))
 
 
-def clear(made: Machine, *pairs: tuple[int, int], slot: int = 0, **rest: Any) -> DirtyLogOutcome:
-    return made.perform(ClearDirtyLog(slot, ranges(*pairs), **rest))
+def clear(made: Machine, *pairs: tuple[int, int], slot: int = 0, **rest: Any) -> DirtyLog:
+    return made.perform(ClearDirtyLog(slot=slot, pages=ranges(*pairs), **rest))
 
 
 def states(made: Machine, gfn: int, count: int) -> list[tuple[int, int, int | None, str]]:

@@ -1,13 +1,14 @@
 """Drives the core and the scalar model with the same actions and compares all that can be seen."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import Action, DirtyLogOutcome, LeafState, MachineConfig, Stage2Run
+from hacdbs_sim.model import Action, Bitmap, DirtyLog, LeafState, Stage2Run, VmConfig
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
+from tests.support.recordings import recordings
 from tests.support.scalar_model import Refused, ScalarMachine
 
 ALL_RUNS = 1 << 62
@@ -29,20 +30,20 @@ class Lockstep:
 
     def __init__(
         self,
-        config: MachineConfig,
+        config: VmConfig,
         core: Machine | None = None,
         stage2_state: Callable[[Machine], object] | None = None,
     ) -> None:
-        self.core = Machine(config) if core is None else core
+        self.core = Machine(config, recordings) if core is None else core
         self._stage2_state = stage2_state
         self._state: object = None
-        self.model = ScalarMachine(config)
+        self.model = ScalarMachine(config, recordings)
         self._leaves: dict[tuple[int, int], LeafState] | None = None
         self._known: list[Stage2Run] = []
         self.runs: tuple[Stage2Run, ...] = ()
         self.same_looks()
 
-    def perform(self, action: Action, at_once: Callable[[Machine], None] | None = None) -> Any:
+    def perform(self, action: Action[Any], at_once: Callable[[Machine], None] | None = None) -> Any:
         """Perform on both; give the outcome, or the code of the refusal as `Refused`.
 
         Args:
@@ -113,25 +114,31 @@ class Lockstep:
         assert few.next_gfn == (self._known[FEW_RUNS].gfn if more else None)
 
 
-def _answer_of_core(core: Machine, action: Action) -> object:
+def _answer_of_core(core: Machine, action: Action[Any]) -> object:
     try:
         return core.perform(action)
     except KvmError as error:
         return Refused(error.code)
 
 
-def _answer_of_model(model: ScalarMachine, action: Action) -> object:
+def _answer_of_model(model: ScalarMachine, action: Action[Any]) -> object:
     try:
         return model.perform(action)
     except Refused as refusal:
         return refusal
 
 
+def same_words(core: Bitmap | None, model: Bitmap | None) -> bool:
+    """Whether two bitmaps are equal word for word, or both absent."""
+    if core is None or model is None:
+        return core is model
+    return np.array_equal(core.words, model.words)
+
+
 def same(core: object, model: object) -> bool:
     """Whether two answers are equal, bitmaps and refusals included."""
     if isinstance(core, Refused) and isinstance(model, Refused):
         return core.code == model.code
-    if isinstance(core, DirtyLogOutcome) and isinstance(model, DirtyLogOutcome):
-        pairs: Iterable[tuple[Any, Any]] = zip(core, model, strict=True)
-        return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
-    return core == model
+    if isinstance(core, DirtyLog) and isinstance(model, DirtyLog):
+        return core == model and same_words(core.bitmap, model.bitmap)
+    return type(core) is type(model) and core == model

@@ -1,8 +1,9 @@
 """Guest and host accesses, one page at a time in ascending order (design.md 3.2)."""
 
 from collections import Counter
+from dataclasses import asdict
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AccessOutcome,
     Gfns,
     GuestRead,
@@ -10,8 +11,8 @@ from hacdbs_sim.sim.actions import (
     HostUnmap,
     HostWrite,
     LeafState,
-    MachineConfig,
     PageSet,
+    VmConfig,
 )
 from tests.support.scalar_memslots import ScalarMemslot, ScalarMemslots
 from tests.support.scalar_refusal import Refused
@@ -39,9 +40,7 @@ def last_page(pages: PageSet) -> int:
 class ScalarAccesses:
     """Accesses to the slots and the stage 2 of one VM."""
 
-    def __init__(
-        self, config: MachineConfig, memslots: ScalarMemslots, stage2: ScalarStage2
-    ) -> None:
+    def __init__(self, config: VmConfig, memslots: ScalarMemslots, stage2: ScalarStage2) -> None:
         self.config = config
         self.memslots = memslots
         self.stage2 = stage2
@@ -53,7 +52,7 @@ class ScalarAccesses:
         if last_page(action.pages) >= (1 << self.config.ipa_bits) // self.config.page_size:
             raise Refused("gfn_beyond_ipa_space")
         named = Counter(each_page(action.pages))
-        self.counts = Counter(AccessOutcome()._asdict())
+        self.counts = Counter(asdict(AccessOutcome()))
         self.counts["pages"] = named.total()
         if isinstance(action, HostUnmap):
             for gfn in named:

@@ -5,7 +5,7 @@ A count that is still 0 is not in here, so that the model needs no list of names
 
 from collections import Counter
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AcceleratorReport,
     AccessOutcome,
     GuestRead,

@@ -7,20 +7,20 @@ formula: each is counted where it happens.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AcceleratorOutcome,
     AcceleratorReport,
     EntryError,
+    Errno,
     ErrorReason,
     FaultType,
     KernelProfile,
-    MachineConfig,
     RunTrace,
     SoftwareReport,
+    VmConfig,
 )
 from tests.support.scalar_faults import ENTRY_FAULTS, Call, ScalarFault, ScalarFaults
 from tests.support.scalar_memslots import ScalarMemslot
@@ -67,7 +67,7 @@ class LogCall:
 class ScalarDirtyLog:
     """The cleaning of dirty logs of one VM."""
 
-    def __init__(self, config: MachineConfig, stage2: ScalarStage2, faults: ScalarFaults) -> None:
+    def __init__(self, config: VmConfig, stage2: ScalarStage2, faults: ScalarFaults) -> None:
         self.config = config
         self.stage2 = stage2
         self.faults = faults
@@ -81,17 +81,17 @@ class ScalarDirtyLog:
             errno = self._accelerate(log)
         software = SoftwareReport() if errno is None else self._software(log)
         for fault in log.split_hits:
-            fault.hit(log.call, gfn=fault.spec.when.gfn)
+            fault.hit(log.call, gfn=fault.place.gfn)
         flush = log.cleaned + software.words > 0
         return _report(log, errno, trace=trace), software, flush
 
     def _hook(self, log: LogCall) -> str | None:
         """Go through the hook's own conditions; an errno declines."""
-        if not self.config.hacdbs:
+        if not self.config.features.hacdbs:
             return "ENXIO"
         if log.unit.status != "IDLE" or self._strikes(FaultType.UNIT_BUSY, log):
             return "EPERM"
-        if not self.config.dbm:
+        if not self.config.features.dbm:
             return "EPERM"
         if self._strikes(FaultType.ENTRIES_ENOMEM, log):
             return "ENOMEM"
@@ -163,15 +163,21 @@ class ScalarDirtyLog:
 
         reason, index = log.unit.run(log.array, self.stage2, strike)
         gfn = self._gfn(log.array[index]) if index < size else None
-        lost = [f for f in log.lost_faults if (f.spec.when.batch or 0) == batch]
+        lost = [f for f in log.lost_faults if (f.place.batch or 0) == batch]
         for fault in struck + lost[:1]:
             fault.hit(log.call, batch=batch, index=index, gfn=gfn)
         if lost:
-            log.error = EntryError(ErrorReason.LOST_INTERRUPT, batch, index, gfn)
+            log.error = EntryError(
+                reason=ErrorReason.LOST_INTERRUPT, batch=batch, index=index, gfn=gfn
+            )
         elif index < size:
-            log.error = EntryError(ErrorReason(reason), batch, index, gfn)
+            log.error = EntryError(reason=ErrorReason(reason), batch=batch, index=index, gfn=gfn)
         first, last = self._gfn(log.array[0]), self._gfn(log.array[size - 1])
-        log.trace.append(RunTrace(size, index, first, last, self._ttwl(log.chunk)))
+        log.trace.append(
+            RunTrace(
+                size=size, cleaned=index, first_gfn=first, last_gfn=last, ttwl=self._ttwl(log.chunk)
+            )
+        )
         log.batches += 1
         log.entries += size
         log.cleaned += index
@@ -196,7 +202,7 @@ class ScalarDirtyLog:
             here = [
                 fault
                 for fault in log.split_faults
-                if fault.spec.when.gfn is None or start <= fault.spec.when.gfn < stop
+                if fault.place.gfn is None or start <= fault.place.gfn < stop
             ]
             log.split_hits.extend(fault for fault in here if fault not in log.split_hits)
             return bool(here)
@@ -256,7 +262,7 @@ def _interval(log: LogCall, word: int, mask: int) -> tuple[int, int]:
 
 
 def _is_at(fault: ScalarFault, batch: int, index: int, gfn: int) -> bool:
-    when = fault.spec.when
+    when = fault.place
     if when.gfn is not None:
         return when.gfn == gfn
     return (when.batch or 0, when.index or 0) == (batch, index)
@@ -272,8 +278,7 @@ def _report(log: LogCall, errno: str | None, *, trace: bool) -> AcceleratorRepor
     return AcceleratorReport(
         cpu=log.unit.cpu,
         outcome=outcome,
-        # A plain string: it equals the core's StrEnum, which the model must not know.
-        errno=cast("Any", errno),
+        errno=None if errno is None else Errno(errno),
         batches=log.batches,
         entries=log.entries,
         cleaned=log.cleaned,
@@ -281,7 +286,7 @@ def _report(log: LogCall, errno: str | None, *, trace: bool) -> AcceleratorRepor
         blocks_split=log.blocks_split,
         error=log.error,
         trace=tuple(log.trace[:TRACED_RUNS]) if trace else None,
-        trace_omitted=max(0, len(log.trace) - TRACED_RUNS) if trace else 0,
+        trace_omitted=max(0, len(log.trace) - TRACED_RUNS) if trace else None,
     )
 
 

@@ -1,22 +1,13 @@
 """Armed faults, one object each (design.md 3.3)."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from hacdbs_sim.sim.actions import FaultSpec, FaultType, FaultView, LastHit, LogOp, MachineConfig
+from hacdbs_sim.model import AddFault, EntryWhen, FaultInfo, FaultType, LastHit, LogOp, VmConfig
 from tests.support.scalar_refusal import Refused
 
 ENTRY_FAULTS: Final = (FaultType.STRUCTF, FaultType.IPAF, FaultType.IPAHACF)
 """Faults of one entry, in the order in which they win at the same entry."""
-
-PLACES: Final[dict[FaultType, set[str]]] = {
-    FaultType.STRUCTF: {"batch", "index", "gfn"},
-    FaultType.IPAF: {"batch", "index", "gfn"},
-    FaultType.IPAHACF: {"batch", "index", "gfn"},
-    FaultType.LOST_INTERRUPT: {"batch"},
-    FaultType.SPLIT_ENOMEM: {"gfn"},
-}
-"""What a fault of a type may name as its place; a type that is not in here has none."""
 
 UINT64: Final = (1 << 64) - 1
 
@@ -48,20 +39,24 @@ class Call:
 
 @dataclass(slots=True, eq=False)
 class ScalarFault:
-    """One armed fault."""
+    """One armed fault; `place` is its `when`, None for what its type does not have."""
 
     ordinal: int
-    spec: FaultSpec
+    spec: AddFault
+    place: EntryWhen = field(init=False)
     opportunities: int = 0
     hits: int = 0
     last_hit: LastHit | None = None
+
+    def __post_init__(self) -> None:
+        self.place = EntryWhen(**asdict(self.spec.when))
 
     @property
     def fault_id(self) -> str:
         return f"f{self.ordinal}"
 
     def matches(self, call: Call) -> bool:
-        when = self.spec.when
+        when = self.place
         return (
             self.spec.enabled
             and when.op in {None, call.op}
@@ -88,16 +83,36 @@ class ScalarFault:
         gfn: int | None = None,
     ) -> None:
         self.hits += 1
-        self.last_hit = LastHit(self.opportunities, call.op, call.slot, call.cpu, batch, index, gfn)
+        self.last_hit = LastHit(
+            opportunity=self.opportunities,
+            op=call.op,
+            slot=call.slot,
+            cpu=call.cpu,
+            batch=batch,
+            index=index,
+            gfn=gfn,
+        )
 
-    def view(self) -> FaultView:
-        return FaultView(self.fault_id, self.spec, self.opportunities, self.hits, self.last_hit)
+    def view(self) -> FaultInfo:
+        return FaultInfo(
+            fault_id=self.fault_id,
+            type=self.spec.type,
+            enabled=self.spec.enabled,
+            probability=self.spec.probability,
+            after=self.spec.after,
+            every=self.spec.every,
+            times=self.spec.times,
+            when=self.place,
+            opportunities=self.opportunities,
+            hits=self.hits,
+            last_hit=self.last_hit,
+        )
 
 
 class ScalarFaults:
     """The faults of one VM, in the order of their arming."""
 
-    def __init__(self, config: MachineConfig) -> None:
+    def __init__(self, config: VmConfig) -> None:
         self.seed = config.seed
         self.entries_per_array = config.page_size // 8
         self.cpus = config.cpus
@@ -105,20 +120,21 @@ class ScalarFaults:
         self.armed: dict[str, ScalarFault] = {}
         self.ordinal = 0
 
-    def arm(self, spec: FaultSpec) -> FaultView:
-        when = spec.when
-        if _is_senseless(spec) or not 0 <= (when.index or 0) < self.entries_per_array:
+    def arm(self, spec: AddFault) -> FaultInfo:
+        fault = ScalarFault(self.ordinal + 1, spec)
+        when = fault.place
+        is_twofold = when.gfn is not None and (when.batch, when.index) != (None, None)
+        if is_twofold or not 0 <= (when.index or 0) < self.entries_per_array:
             raise Refused("senseless_fault")
         if when.cpu is not None and not 0 <= when.cpu < self.cpus:
             raise Refused("no_such_cpu")
         if when.gfn is not None and not 0 <= when.gfn < self.end_gfn:
             raise Refused("gfn_beyond_ipa_space")
         self.ordinal += 1
-        fault = ScalarFault(self.ordinal, spec)
         self.armed[fault.fault_id] = fault
         return fault.view()
 
-    def disarm(self, fault_id: str) -> FaultView:
+    def disarm(self, fault_id: str) -> FaultInfo:
         if fault_id not in self.armed:
             raise Refused("no_such_fault")
         return self.armed.pop(fault_id).view()
@@ -127,19 +143,3 @@ class ScalarFaults:
         """Offer a call to every armed fault of these types; give those that fire, oldest first."""
         offered = [f for f in self.armed.values() if f.spec.type in types and f.matches(call)]
         return [fault for fault in offered if fault.fires(self.seed)]
-
-
-def _is_senseless(spec: FaultSpec) -> bool:
-    when = spec.when
-    places = {place for place in ("batch", "index", "gfn") if getattr(when, place) is not None}
-    return (
-        bool(places - PLACES.get(spec.type, set()))
-        or places > {"gfn"}
-        or (spec.type is FaultType.COPY_TO_USER and when.op is LogOp.CLEAR)
-        or not 0 <= spec.probability <= 1
-        or spec.after < 0
-        or spec.every < 1
-        or (spec.times is not None and spec.times < 1)
-        or (when.batch is not None and when.batch < 0)
-        or (when.slot is not None and when.slot < 0)
-    )

@@ -1,35 +1,51 @@
 """The guest of one VM, write by write: its workloads, its clock, and the versions of its pages.
 
-Which page a write goes to is reckoned from the formulas of docs/workloads.md, but for Zipf's, which the
-pattern itself is asked for: tests/unit/sim/guest/test_patterns.py holds it to the law.
+Which page a write goes to is reckoned from the formulas of docs/workloads.md, but for Zipf's, whose table
+the core is asked for: tests/unit/sim/guest/test_patterns.py holds it to the law.
 """
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AccessOutcome,
+    AddIntervals,
+    AddReplay,
     AddWorkload,
     AdvanceClock,
-    ClockView,
+    Clock,
+    DeleteWorkload,
+    DeleteWorkloads,
     Gfns,
     GuestRun,
     GuestWrite,
     HostWrite,
     HotSet,
-    MachineConfig,
+    HotSetInfo,
+    Intervals,
+    IntervalsInfo,
     Moving,
-    RemoveWorkload,
+    MovingInfo,
+    ReplayInfo,
     RunGuest,
-    Trace,
-    WorkloadSpec,
-    WorkloadView,
+    Sequential,
+    SequentialInfo,
+    TimedFields,
+    TraceFields,
+    TraceName,
+    Uniform,
+    UniformInfo,
+    VmConfig,
+    WorkloadInfo,
+    WorkloadKind,
     Writer,
     Zipf,
+    ZipfInfo,
 )
+from hacdbs_sim.sim.guest.zipf import zipf_table
 from tests.support.scalar_memslots import ScalarMemslots
 from tests.support.scalar_refusal import Refused
 from tests.support.scalar_workloads import U64, mix, page_of
@@ -39,8 +55,23 @@ MAX_NS = 10**15
 LAST_NS = 2**53 - 1
 MOST_WRITES = 2**26
 
-GuestAction = AddWorkload | RemoveWorkload | AdvanceClock | RunGuest
+GuestAction = AddWorkload | DeleteWorkload | DeleteWorkloads | AdvanceClock | RunGuest
 Write = Callable[[GuestWrite | HostWrite], AccessOutcome]
+Recordings = Callable[[TraceName], Intervals]
+
+INFOS: dict[WorkloadKind, Callable[..., WorkloadInfo]] = {
+    WorkloadKind.SEQUENTIAL: SequentialInfo,
+    WorkloadKind.UNIFORM: UniformInfo,
+    WorkloadKind.HOT_SET: HotSetInfo,
+    WorkloadKind.ZIPF: ZipfInfo,
+    WorkloadKind.MOVING: MovingInfo,
+    WorkloadKind.REPLAY: ReplayInfo,
+    WorkloadKind.INTERVALS: IntervalsInfo,
+}
+
+
+def no_recordings(_name: TraceName) -> Intervals:
+    raise Refused("invalid_workload")
 
 
 @dataclass
@@ -48,25 +79,36 @@ class ScalarWorkload:
     """A workload; `spec` has its window and its seed, `began_ns` is its writer's time when it was added."""
 
     workload_id: str
-    spec: WorkloadSpec
+    spec: AddWorkload
+    recording: Intervals | None
     began_ns: int
     writes: int = 0
     skipped: int = 0
     played: list[list[int]] = field(default_factory=list)
     """Of a trace, what each interval writes, all copies together."""
 
-    def view(self) -> WorkloadView:
-        return WorkloadView(self.workload_id, self.spec, self.writes, self.skipped)
+    def view(self) -> WorkloadInfo:
+        names = [each.name for each in fields(self.spec) if each.name != "pages"]
+        figures = {name: getattr(self.spec, name) for name in names}
+        if self.recording is not None:
+            figures["interval_count"] = len(self.recording.starts) - 1
+            figures["record_count"] = len(self.recording.pages)
+        return INFOS[self.spec.kind](
+            workload_id=self.workload_id,
+            writes=self.writes,
+            skipped=self.skipped,
+            **figures,
+        )
 
     def writes_by(self, writer_ns: int) -> int:
         time_ns = writer_ns - self.began_ns
         if self.spec.burst is not None:
             on, off = self.spec.burst.on_ns, self.spec.burst.off_ns
             time_ns = time_ns // (on + off) * on + min(time_ns % (on + off), on)
-        trace = self.spec.pattern
-        if not isinstance(trace, Trace):
-            assert self.spec.writes_per_second is not None
-            return time_ns * self.spec.writes_per_second // 10**9
+        trace = self.spec
+        if isinstance(trace, TimedFields):
+            return time_ns * trace.writes_per_second // 10**9
+        assert isinstance(trace, TraceFields)
         at, into_ns = divmod(time_ns, trace.interval_ns)
         whole = sum(map(len, self.played))
         if not trace.loop and at >= len(self.played):
@@ -81,21 +123,30 @@ class ScalarWorkload:
         assert spec.num_pages is not None
         assert spec.seed is not None
         numbers = range(first, first + count)
-        if isinstance(spec.pattern, Trace):
+        if isinstance(spec, TraceFields):
             flat = [page for interval in self.played for page in interval]
             pages = [flat[number % len(flat)] for number in numbers]
-        elif isinstance(spec.pattern, Zipf):
-            pages = spec.pattern.pages_of(spec.seed, spec.num_pages)(first, count).tolist()
+        elif isinstance(spec, Zipf):
+            table = zipf_table(spec.seed, spec.num_pages, spec.exponent)
+            pages = table.pages(first, count).tolist()
         else:
-            pages = [page_of(spec.pattern, spec.seed, spec.num_pages, each) for each in numbers]
+            assert isinstance(spec, Sequential | Uniform | HotSet | Moving)
+            pages = [page_of(spec, spec.seed, spec.num_pages, each) for each in numbers]
         return [spec.first_page + page for page in pages]
 
 
 class ScalarGuest:
     """The workloads and the clock of one VM; `write` performs a batch on it."""
 
-    def __init__(self, config: MachineConfig, memslots: ScalarMemslots, write: Write) -> None:
+    def __init__(
+        self,
+        config: VmConfig,
+        memslots: ScalarMemslots,
+        write: Write,
+        recordings: Recordings,
+    ) -> None:
         self.config = config
+        self.recordings = recordings
         self.memslots = memslots
         self.write = write
         self.workloads: dict[str, ScalarWorkload] = {}
@@ -107,11 +158,14 @@ class ScalarGuest:
     def perform(self, action: GuestAction) -> object:
         match action:
             case AddWorkload():
-                return self._add(action.spec)
-            case RemoveWorkload():
+                return self._add(action)
+            case DeleteWorkload():
                 if action.workload_id not in self.workloads:
                     raise Refused("no_such_workload")
                 return self.workloads.pop(action.workload_id).view()
+            case DeleteWorkloads():
+                self.workloads.clear()
+                return None
             case AdvanceClock():
                 self._check_duration(action.duration_ns)
                 self.advanced_ns += action.duration_ns
@@ -123,8 +177,8 @@ class ScalarGuest:
     def guest_ns(self) -> int:
         return self.awake_percent // 100 - self.stalled_ns
 
-    def clock(self) -> ClockView:
-        return ClockView(
+    def clock(self) -> Clock:
+        return Clock(
             now_ns=self.advanced_ns + self.run_ns,
             guest_ns=self.guest_ns,
             stalled_ns=self.stalled_ns,
@@ -132,16 +186,15 @@ class ScalarGuest:
             debt_ns=self._debt_ns(),
         )
 
-    def views(self) -> tuple[WorkloadView, ...]:
+    def views(self) -> tuple[WorkloadInfo, ...]:
         return tuple(workload.view() for workload in self.workloads.values())
 
     def state_bytes(self) -> int:
         """Give what traces take: 4 bytes a record as given, and 4 for each copy of it."""
-        traces = [each.spec.pattern for each in self.workloads.values()]
         return sum(
-            4 * len(trace.pages) * (1 + trace.copies)
-            for trace in traces
-            if isinstance(trace, Trace)
+            4 * len(each.recording.pages) * (1 + each.spec.copies)
+            for each in self.workloads.values()
+            if each.recording is not None and isinstance(each.spec, TraceFields)
         )
 
     def writes_ahead(self, duration_ns: int, throttle_percent: int) -> int:
@@ -155,7 +208,7 @@ class ScalarGuest:
             each.writes_by(ends[each.spec.writer]) - each.writes for each in self.workloads.values()
         )
 
-    def _add(self, spec: WorkloadSpec) -> WorkloadView:
+    def _add(self, spec: AddWorkload) -> WorkloadInfo:
         if not 0 <= spec.vcpu < self.config.vcpus:
             raise Refused("no_such_vcpu")
         if spec.slot not in self.memslots.by_id:
@@ -168,15 +221,23 @@ class ScalarGuest:
             num_pages=npages - spec.first_page if spec.num_pages is None else spec.num_pages,
             seed=seed if spec.seed is None else spec.seed,
         )
-        if not _makes_sense(full, npages):
+        if not _has_window(full, npages):
+            raise Refused("invalid_workload")
+        recording = self._recording_of(full)
+        if not _has_pattern(full, recording, full.num_pages or 0):
             raise Refused("invalid_workload")
         began_ns = self.guest_ns if spec.writer is Writer.GUEST else self.run_ns
-        workload = ScalarWorkload(f"w{ordinal}", full, began_ns)
-        if isinstance(full.pattern, Trace):
-            workload.played = _laid_out(full.pattern, full.num_pages or 0)
+        workload = ScalarWorkload(f"w{ordinal}", full, recording, began_ns)
+        if isinstance(full, TraceFields) and recording is not None:
+            workload.played = _laid_out(full, recording, full.num_pages or 0)
         self.workloads[workload.workload_id] = workload
         self.added = ordinal
         return workload.view()
+
+    def _recording_of(self, spec: AddWorkload) -> Intervals | None:
+        if isinstance(spec, AddReplay):
+            return self.recordings(spec.trace)
+        return spec.pages if isinstance(spec, AddIntervals) else None
 
     def _check_duration(self, duration_ns: int) -> None:
         if not 1 <= duration_ns <= min(MAX_NS, LAST_NS - self.clock().now_ns):
@@ -194,7 +255,7 @@ class ScalarGuest:
             raise Refused("too_many_writes")
         slices = min(16, 1 + ahead // 4096, action.duration_ns)
         before, made = self.clock(), self.views()
-        done = Counter(AccessOutcome()._asdict())
+        done: Counter[str] = Counter(asdict(AccessOutcome()))
         for at in range(slices):
             end = action.duration_ns * (at + 1) // slices
             self._pass(end - action.duration_ns * at // slices, action.throttle_percent)
@@ -209,7 +270,7 @@ class ScalarGuest:
             slices=slices,
             writes=sum(v.writes for v in self.views()) - sum(v.writes for v in made),
             skipped=sum(v.skipped for v in self.views()) - sum(v.skipped for v in made),
-            accesses=AccessOutcome(**done),
+            **done,
         )
 
     def _pass(self, duration_ns: int, throttle_percent: int) -> None:
@@ -233,52 +294,36 @@ class ScalarGuest:
         if not gfns:
             return {}
         batch = Gfns(np.array(gfns, np.uint64))
-        outcome = self.write(GuestWrite(batch) if is_guest else HostWrite(batch))
+        outcome = self.write(GuestWrite(pages=batch) if is_guest else HostWrite(pages=batch))
         if is_guest:
             costs = self.config.costs
             self.debt_ps += outcome.translation_faults * costs.translation_fault_ps
             self.debt_ps += outcome.permission_faults * costs.permission_fault_ps
             self.debt_ps += outcome.block_splits * costs.lazy_split_ps
             self.debt_ps += outcome.mmio_exits * costs.mmio_exit_ps
-        return outcome._asdict()
+        return asdict(outcome)
 
 
-def _makes_sense(spec: WorkloadSpec, npages: int) -> bool:
+def _has_window(spec: AddWorkload, npages: int) -> bool:
     assert spec.num_pages is not None
-    assert spec.seed is not None
-    first, num, burst = spec.first_page, spec.num_pages, spec.burst
-    is_window = 0 <= first < npages and 1 <= num <= npages - first
-    is_burst = burst is None or (1 <= burst.on_ns <= MAX_NS and 0 <= burst.off_ns <= MAX_NS)
-    return is_window and is_burst and 0 <= spec.seed < 2**64 and _is_pattern(spec, num)
+    return 0 <= spec.first_page < npages and 1 <= spec.num_pages <= npages - spec.first_page
 
 
-def _is_pattern(spec: WorkloadSpec, num_pages: int) -> bool:
-    rate = spec.writes_per_second
-    if isinstance(spec.pattern, Trace):
-        return rate is None and _fits(spec.pattern, num_pages)
-    if rate is None or not 1 <= rate <= 10**9:
+def _has_pattern(spec: AddWorkload, recording: Intervals | None, num_pages: int) -> bool:
+    if isinstance(spec, Moving):
+        return 1 <= spec.set_pages <= num_pages and 1 <= spec.step_pages <= num_pages
+    if not isinstance(spec, TraceFields):
+        return True
+    assert recording is not None
+    if not 1 <= spec.copies <= min(4096, num_pages):
         return False
-    match spec.pattern:
-        case HotSet(fraction, share):
-            return 0 <= fraction <= 1 and 0 <= share <= 1
-        case Zipf(exponent):
-            return 0.01 <= exponent <= 10
-        case Moving(size, every, step):
-            return 1 <= size <= num_pages and 1 <= step <= num_pages and every >= 1
-        case _:
-            return True
-
-
-def _fits(trace: Trace, num_pages: int) -> bool:
-    if not (1 <= trace.interval_ns <= MAX_NS and 1 <= trace.copies <= min(4096, num_pages)):
+    if not len(recording.starts) > 1 or len(recording.pages) * spec.copies > 1 << 24:
         return False
-    if not len(trace.interval_start) > 1 or len(trace.pages) * trace.copies > 1 << 24:
-        return False
-    return trace.scale or max(trace.pages.tolist(), default=0) < num_pages // trace.copies
+    return spec.scale or max(recording.pages.tolist(), default=0) < num_pages // spec.copies
 
 
-def _laid_out(trace: Trace, num_pages: int) -> list[list[int]]:
-    starts, pages = trace.interval_start.tolist(), trace.pages.tolist()
+def _laid_out(trace: TraceFields, recording: Intervals, num_pages: int) -> list[list[int]]:
+    starts, pages = recording.starts.tolist(), recording.pages.tolist()
     recorded = [pages[starts[at] : starts[at + 1]] for at in range(len(starts) - 1)]
     part, span = num_pages // trace.copies, max(pages, default=0) + 1
     played: list[list[int]] = [[] for _ in recorded]

@@ -4,15 +4,15 @@ The checks of KVM_SET_USER_MEMORY_REGION stand in the kernel's order (domain.md 
 other.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from hacdbs_sim.sim.actions import (
-    MachineConfig,
+from hacdbs_sim.model import (
+    ChangedMemslot,
     MemslotChange,
     MemslotFlags,
-    MemslotOutcome,
-    MemslotView,
-    SetMemoryRegion,
+    MemslotInfo,
+    SetMemslot,
+    VmConfig,
 )
 from tests.support.scalar_counters import ScalarCounters
 from tests.support.scalar_refusal import Refused
@@ -68,8 +68,8 @@ class ScalarMemslot:
         self.dirty.add(offset)
         return 1
 
-    def view(self) -> MemslotView:
-        return MemslotView(
+    def view(self) -> MemslotInfo:
+        return MemslotInfo(
             slot=self.slot,
             guest_phys_addr=self.base_gfn * self.page_size,
             memory_size=self.npages * self.page_size,
@@ -85,9 +85,7 @@ class ScalarMemslot:
 class ScalarMemslots:
     """The slots of one VM, by id."""
 
-    def __init__(
-        self, config: MachineConfig, stage2: ScalarStage2, counted: ScalarCounters
-    ) -> None:
+    def __init__(self, config: VmConfig, stage2: ScalarStage2, counted: ScalarCounters) -> None:
         self.config = config
         self.stage2 = stage2
         self.counted = counted
@@ -105,7 +103,7 @@ class ScalarMemslots:
             raise Refused("no_dirty_log")
         return slot
 
-    def set_region(self, action: SetMemoryRegion, manual: int, chunk: int) -> MemslotOutcome:
+    def set_region(self, action: SetMemslot, manual: int, chunk: int) -> ChangedMemslot:
         """KVM_SET_USER_MEMORY_REGION, under the VM's current capabilities."""
         asked = self._checked(action)
         old = self.by_id.get(action.slot)
@@ -113,7 +111,7 @@ class ScalarMemslots:
             return self._delete(asked, old)
         change = _change(asked, old)
         if change is MemslotChange.NONE:
-            return MemslotOutcome(change, asked.view() if old is None else old.view())
+            return _changed(change, asked if old is None else old)
         if change in {MemslotChange.CREATE, MemslotChange.MOVE}:
             self._refuse_overlap(asked)
         if change is MemslotChange.MOVE and old is not None:
@@ -128,9 +126,9 @@ class ScalarMemslots:
             split = self._split_all(asked) if chunk else 0
             if change is MemslotChange.FLAGS_ONLY:  # nothing is mapped after the other changes
                 self.counted.log_enabled(split)
-        return MemslotOutcome(change, asked.view())
+        return _changed(change, asked)
 
-    def _checked(self, action: SetMemoryRegion) -> ScalarMemslot:
+    def _checked(self, action: SetMemslot) -> ScalarMemslot:
         page_size = self.config.page_size
         gpa, size = action.guest_phys_addr, action.memory_size
         uaddr = gpa if action.userspace_addr is None else action.userspace_addr
@@ -158,12 +156,12 @@ class ScalarMemslots:
             backing=backing,
         )
 
-    def _delete(self, asked: ScalarMemslot, old: ScalarMemslot | None) -> MemslotOutcome:
+    def _delete(self, asked: ScalarMemslot, old: ScalarMemslot | None) -> ChangedMemslot:
         if old is None:
             raise Refused("no_such_memslot")
         self.stage2.unmap(old.base_gfn, old.end_gfn)
         del self.by_id[old.slot]
-        return MemslotOutcome(MemslotChange.DELETE, asked.view())
+        return _changed(MemslotChange.DELETE, asked)
 
     def _refuse_overlap(self, asked: ScalarMemslot) -> None:
         for slot in self.by_id.values():
@@ -175,6 +173,10 @@ class ScalarMemslots:
         """Eager split of a whole slot: every block in it is in range, so all become pages."""
         page_size = self.config.page_size
         return self.stage2.split(slot.base_gfn, slot.end_gfn, page_size, lambda _first, _end: False)
+
+
+def _changed(change: MemslotChange, slot: ScalarMemslot) -> ChangedMemslot:
+    return ChangedMemslot(change=change, **asdict(slot.view()))
 
 
 def _change(asked: ScalarMemslot, old: ScalarMemslot | None) -> MemslotChange:

@@ -1,27 +1,34 @@
 """A whole VM in plain Python: the independent oracle of the core.
 
 `ScalarMachine` performs the same actions as `hacdbs_sim.sim.machine.Machine` and answers the same values,
-from dicts, sets and loops over single pages and entries. It imports nothing of `app` but the
-actions. Where a figure in the core follows from a closed form, here it is counted step by step.
+from typing import Any
+from dicts, sets and loops over single pages and entries. It imports nothing of the core but the
+model, and the table of Zipf's law. Where a figure in the core follows from a closed form, here it is counted step by step.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AccessOutcome,
     Action,
+    AddFault,
     AddWorkload,
     AdvanceClock,
-    ArmFault,
     Bitmap,
     ClearDirtyLog,
-    ClockView,
-    DirtyLogOutcome,
-    DisarmFault,
+    Clock,
+    CpuInfo,
+    DeleteFault,
+    DeleteFaults,
+    DeleteMemslot,
+    DeleteWorkload,
+    DeleteWorkloads,
+    DirtyLog,
+    FaultInfo,
     FaultType,
-    FaultView,
     Footprint,
     GetDirtyLog,
     GuestRead,
@@ -29,24 +36,21 @@ from hacdbs_sim.sim.actions import (
     HostUnmap,
     HostWrite,
     LogOp,
-    MachineConfig,
-    MemslotView,
+    MemslotInfo,
     PageRanges,
-    RemoveWorkload,
     RunGuest,
-    SetCpuOnline,
-    SetEagerSplitChunkSize,
-    SetManualProtect,
-    SetMemoryRegion,
+    SetCpu,
+    SetMemslot,
     TrackVersions,
-    UnitView,
-    WorkloadView,
+    UpdateVm,
+    VmConfig,
+    WorkloadInfo,
 )
 from tests.support.scalar_accesses import ScalarAccesses, each_page
 from tests.support.scalar_counters import ScalarCounters
 from tests.support.scalar_dirty_log import LogCall, ScalarDirtyLog, Window, to_words
 from tests.support.scalar_faults import Call, ScalarFaults
-from tests.support.scalar_guest import ScalarGuest, ScalarVersions
+from tests.support.scalar_guest import Recordings, ScalarGuest, ScalarVersions, no_recordings
 from tests.support.scalar_memslots import SLOT_IDS, ScalarMemslot, ScalarMemslots
 from tests.support.scalar_refusal import Refused
 from tests.support.scalar_stage2 import ScalarStage2
@@ -58,54 +62,60 @@ __all__ = ["Refused", "ScalarMachine"]
 class ScalarMachine:
     """One simulated VM; a refused action raises `Refused`."""
 
-    def __init__(self, config: MachineConfig) -> None:
+    def __init__(self, config: VmConfig, recordings: Recordings = no_recordings) -> None:
         self.config = config
-        self.stage2 = ScalarStage2(config.page_size, dbm=config.dbm)
+        self.stage2 = ScalarStage2(config.page_size, dbm=config.features.dbm)
         self.counted = ScalarCounters()
         self.slots = ScalarMemslots(config, self.stage2, self.counted)
         self.accesses = ScalarAccesses(config, self.slots, self.stage2)
         self.armed = ScalarFaults(config)
         self.log = ScalarDirtyLog(config, self.stage2, self.armed)
-        self.units = [ScalarUnit(cpu, built=config.hacdbs) for cpu in range(config.cpus)]
+        self.units = [ScalarUnit(cpu, built=config.features.hacdbs) for cpu in range(config.cpus)]
         self.turn = 0
-        self.guest = ScalarGuest(config, self.slots, self._access)
+        self.guest = ScalarGuest(config, self.slots, self._access, recordings)
         self.kept: ScalarVersions | None = None
 
-    def perform(self, action: Action) -> object:  # noqa: C901 - one case an action
+    def perform(self, action: Action[Any]) -> object:  # noqa: C901, PLR0912 - one case an action
         """Do one action and answer as the core does."""
         outcome: object = None
         match action:
-            case SetMemoryRegion():
+            case SetMemslot():
                 outcome = self._set_region(action)
-            case SetManualProtect():
-                self._set_manual_protect(action.flags)
-            case SetEagerSplitChunkSize():
-                self._set_chunk(action.chunk_size_bytes)
+            case DeleteMemslot():
+                outcome = self._set_region(
+                    SetMemslot(slot=action.slot, guest_phys_addr=0, memory_size=0),
+                )
+            case UpdateVm():
+                self._update(action)
             case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
                 outcome = self._access(action)
             case GetDirtyLog():
                 outcome = self._get(action)
             case ClearDirtyLog():
                 outcome = self._clear(action)
-            case SetCpuOnline():
+            case SetCpu():
                 outcome = self._set_online(action)
-            case ArmFault():
-                outcome = self.armed.arm(action.spec)
-            case DisarmFault():
+            case AddFault():
+                outcome = self.armed.arm(action)
+            case DeleteFault():
                 outcome = self.armed.disarm(action.fault_id)
+            case DeleteFaults():
+                self.armed.armed.clear()
             case TrackVersions():
                 self._track(enabled=action.enabled)
-            case AddWorkload() | RemoveWorkload() | AdvanceClock() | RunGuest():
+            case AddWorkload() | DeleteWorkload() | DeleteWorkloads() | AdvanceClock() | RunGuest():
                 outcome = self.guest.perform(action)
+            case _:
+                raise AssertionError(f"the model does not know {action}")
         return outcome
 
-    def memslots(self) -> tuple[MemslotView, ...]:
+    def memslots(self) -> tuple[MemslotInfo, ...]:
         return tuple(self.slots.by_id[slot].view() for slot in sorted(self.slots.by_id))
 
-    def cpus(self) -> tuple[UnitView, ...]:
+    def cpus(self) -> tuple[CpuInfo, ...]:
         return tuple(unit.view() for unit in self.units)
 
-    def faults(self) -> tuple[FaultView, ...]:
+    def faults(self) -> tuple[FaultInfo, ...]:
         return tuple(fault.view() for fault in self.armed.armed.values())
 
     def counters(self) -> dict[str, int]:
@@ -122,12 +132,12 @@ class ScalarMachine:
             pages += slot.npages
             state_bytes += planes * 8 * words + blocks
         versions = 0 if self.kept is None else 4 * pages
-        return Footprint(pages, state_bytes + versions)
+        return Footprint(pages=pages, state_bytes=state_bytes + versions)
 
-    def clock(self) -> ClockView:
+    def clock(self) -> Clock:
         return self.guest.clock()
 
-    def workloads(self) -> tuple[WorkloadView, ...]:
+    def workloads(self) -> tuple[WorkloadInfo, ...]:
         return self.guest.views()
 
     def last_version(self) -> int | None:
@@ -137,11 +147,11 @@ class ScalarMachine:
         """Give the versions that are not 0, by slot and page."""
         return {} if self.kept is None else self.kept.by_page
 
-    def peek_dirty_log(self, slot_id: int) -> DirtyLogOutcome:
+    def peek_dirty_log(self, slot_id: int) -> DirtyLog:
         slot = self.slots.with_log(slot_id)
         return _copy_of(slot)
 
-    def _set_region(self, action: SetMemoryRegion) -> object:
+    def _set_region(self, action: SetMemslot) -> object:
         outcome = self.slots.set_region(action, *self._capabilities())
         if self.kept is not None:
             self.kept.follow()
@@ -161,6 +171,15 @@ class ScalarMachine:
     def _capabilities(self) -> tuple[int, int]:
         return self.config.manual_dirty_log_protect2, self.config.eager_split_chunk_size
 
+    def _update(self, action: UpdateVm) -> None:
+        flags, chunk = action.manual_dirty_log_protect2, action.eager_split_chunk_size
+        if (flags is None) == (chunk is None):
+            raise Refused("invalid_argument")
+        if flags is not None:
+            self._set_manual_protect(flags)
+        if chunk is not None:
+            self._set_chunk(chunk)
+
     def _set_manual_protect(self, flags: int) -> None:
         if flags not in {0, 1, 3}:
             raise Refused("invalid_argument")
@@ -174,7 +193,7 @@ class ScalarMachine:
             raise Refused("invalid_argument")
         self.config = replace(self.config, eager_split_chunk_size=chunk)
 
-    def _set_online(self, action: SetCpuOnline) -> UnitView:
+    def _set_online(self, action: SetCpu) -> CpuInfo:
         self._refuse_absent_cpu(action.cpu)
         online = [unit.cpu for unit in self.units if unit.online]
         if not action.online and online == [action.cpu]:
@@ -186,7 +205,7 @@ class ScalarMachine:
         if cpu is not None and not 0 <= cpu < len(self.units):
             raise Refused("no_such_cpu")
 
-    def _get(self, action: GetDirtyLog) -> DirtyLogOutcome:
+    def _get(self, action: GetDirtyLog) -> DirtyLog:
         self._refuse_absent_cpu(action.cpu)
         if not 0 <= action.slot < SLOT_IDS:
             raise Refused("invalid_argument")
@@ -201,8 +220,8 @@ class ScalarMachine:
         accelerator, software, flush = self.log.clean(log, trace=action.trace)
         self.counted.cleaning(LogOp.GET, accelerator, software, flush=flush)
         self._copy_to_user(log.call)
-        bitmap = np.array([log.snapshot[word] for word in range(window.count)], dtype=np.uint64)
-        return DirtyLogOutcome(
+        bitmap = Bitmap(np.array([log.snapshot[word] for word in range(window.count)], np.uint64))
+        return DirtyLog(
             slot=slot.slot,
             first_page=0,
             num_pages=slot.npages,
@@ -214,7 +233,7 @@ class ScalarMachine:
             flush_tlb=flush,
         )
 
-    def _clear(self, action: ClearDirtyLog) -> DirtyLogOutcome:
+    def _clear(self, action: ClearDirtyLog) -> DirtyLog:
         self._refuse_absent_cpu(action.cpu)
         if not 0 <= action.slot < SLOT_IDS or action.first_page % 64:
             raise Refused("invalid_argument")
@@ -230,7 +249,7 @@ class ScalarMachine:
         accelerator, software, flush = self.log.clean(log, trace=action.trace)
         self.counted.cleaning(LogOp.CLEAR, accelerator, software, flush=flush)
         after = len(slot.dirty or ())
-        return DirtyLogOutcome(
+        return DirtyLog(
             slot=slot.slot,
             first_page=first,
             num_pages=num,
@@ -269,13 +288,13 @@ class ScalarMachine:
             raise Refused("copy_to_user_failed")
 
 
-def _copy_of(slot: ScalarMemslot) -> DirtyLogOutcome:
+def _copy_of(slot: ScalarMemslot) -> DirtyLog:
     dirty = slot.dirty or set()
-    return DirtyLogOutcome(
+    return DirtyLog(
         slot=slot.slot,
         first_page=0,
         num_pages=slot.npages,
-        bitmap=to_words(dirty, slot.npages),
+        bitmap=Bitmap(to_words(dirty, slot.npages)),
         dirty_count=len(dirty),
         remaining_count=len(dirty),
     )

@@ -7,7 +7,7 @@ write-protection and splitting do is design.md 3.2.
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from hacdbs_sim.sim.actions import LeafState, Stage2Run
+from hacdbs_sim.model import LeafState, Stage2Run
 
 Leaf: TypeAlias = tuple[int, int]
 """(lookup level, first gfn)."""
@@ -138,7 +138,9 @@ class ScalarStage2:
             starts.append((at, None, LeafState.UNMAPPED))
         ends = [gfn for gfn, _level, _state in starts[1:]] + [end]
         return [
-            Stage2Run(gfn, stop - gfn, level, state, self.descriptor(gfn))
+            Stage2Run(
+                gfn=gfn, count=stop - gfn, level=level, state=state, descriptor=self.descriptor(gfn)
+            )
             for (gfn, level, state), stop in zip(starts, ends, strict=True)
         ]
 

@@ -8,7 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from hacdbs_sim.sim.actions import LeafState, UnitStatus, UnitView
+from hacdbs_sim.model import (
+    CpuInfo,
+    ErrReasonName,
+    HacdbsbrInfo,
+    HacdbsconsInfo,
+    LeafState,
+    UnitStatus,
+)
 from tests.support.scalar_stage2 import ScalarStage2
 
 IPA_MASK: Final = ((1 << 56) - 1) & ~((1 << 12) - 1)
@@ -64,13 +71,22 @@ class ScalarUnit:
         self.hacdbsbr = 0
         return reason, index
 
-    def view(self) -> UnitView:
-        return UnitView(
+    def view(self) -> CpuInfo:
+        return CpuInfo(
             cpu=self.cpu,
             online=self.online,
             status=self.status,
-            hacdbsbr_el2=self.hacdbsbr,
-            hacdbscons_el2=self.hacdbscons,
+            hacdbsbr_el2=HacdbsbrInfo(
+                raw=self.hacdbsbr,
+                baddr=self.hacdbsbr & IPA_MASK,
+                en=bool(self.hacdbsbr & ENABLE),
+                sz=self.hacdbsbr & 0b1111,
+            ),
+            hacdbscons_el2=HacdbsconsInfo(
+                raw=self.hacdbscons,
+                err_reason=ErrReasonName(REASONS[self.hacdbscons >> 62]),
+                index=self.hacdbscons & (1 << 19) - 1,
+            ),
             interrupts=self.interrupts,
             runs=self.runs,
             entries=self.entries,

@@ -1,6 +1,6 @@
 """Workloads one write at a time, straight from the formulas of docs/workloads.md: the oracle."""
 
-from hacdbs_sim.sim.actions import Burst, HotSet, Moving, Sequential, Uniform
+from hacdbs_sim.model import Burst, HotSet, Moving, Sequential, Uniform
 
 U64 = (1 << 64) - 1
 
@@ -25,12 +25,16 @@ def page_of(
             return i % num_pages
         case Uniform():
             return upper * num_pages >> 32
-        case HotSet(hot_fraction, hot_share):
+        case HotSet(hot_fraction=hot_fraction, hot_share=hot_share):
             hot = max(1, round(hot_fraction * num_pages))
             if lower < round(hot_share * (1 << 32)) or hot == num_pages:
                 return upper * hot >> 32
             return hot + (upper * (num_pages - hot) >> 32)
-        case Moving(set_pages, move_every_writes, step_pages):
+        case Moving(
+            set_pages=set_pages,
+            move_every_writes=move_every_writes,
+            step_pages=step_pages,
+        ):
             base = i // move_every_writes * step_pages
             return (base + (upper * set_pages >> 32)) % num_pages
 

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from hypothesis import strategies as st
 
-from hacdbs_sim.sim.actions import Bitmap, PageRanges
+from hacdbs_sim.model import Bitmap, PageRanges
 
 BASE_GFNS: Final = (0x10000, 0x10040, 0x10025, 0x101FF, 0x11800, 0x12000)
 """First frames of slots: on a block, on a word only, on neither; some slots overlap."""

@@ -12,6 +12,19 @@ from packaging.utils import NormalizedName, canonicalize_name
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
 CALENDAR_VERSIONED = {"structlog"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+GROUPS = {"dependencies": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
+
+
+def wanted_by(group: str) -> list[Requirement]:
+    """What a group of pyproject.toml asks for, those of the groups that it names included."""
+    found = []
+    for requirement in map(Requirement, GROUPS[group]):
+        if requirement.name == PROJECT["name"]:
+            found += [each for extra in sorted(requirement.extras) for each in wanted_by(extra)]
+        else:
+            found.append(requirement)
+    return found
 
 
 def entries(lock: str) -> dict[NormalizedName, Requirement]:
@@ -58,22 +71,25 @@ def test_what_is_tested_is_what_is_shipped() -> None:
         assert requirement.extras <= tested[name].extras  # what tests need may ask for more
 
 
-@pytest.mark.parametrize("group", ["dependencies", "dev"])
+@pytest.mark.parametrize("group", GROUPS)
 def test_every_range_is_bounded_and_the_lock_is_within(group: str) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = (
-        project["dependencies"]
-        if group == "dependencies"
-        else (project["optional-dependencies"][group])
-    )
     locked = entries("requirements-dev.txt")
 
-    for requirement in map(Requirement, wanted):
+    for requirement in wanted_by(group):
         operators = {specifier.operator for specifier in requirement.specifier}
         assert ">=" in operators, requirement
         assert "<" in operators or requirement.name in CALENDAR_VERSIONED, requirement
         (pin,) = locked[canonicalize_name(requirement.name)].specifier
         assert requirement.specifier.contains(pin.version), (requirement, pin)
+
+
+def test_scripts_and_image_have_what_every_user_extra_needs() -> None:
+    shipped = entries("requirements.txt")
+    everything = [*wanted_by("dependencies"), *wanted_by("all")]
+
+    assert {canonicalize_name(each.name) for each in everything} <= shipped.keys()
+    for extra in PROJECT["optional-dependencies"].keys() - {"all", "dev"}:
+        assert set(map(str, wanted_by(extra))) <= set(map(str, everything)), extra
 
 
 def test_an_extra_that_a_package_asks_for_is_in_the_lock() -> None:

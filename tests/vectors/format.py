@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AcceleratorReport,
     Action,
-    DirtyLogOutcome,
-    MachineConfig,
-    MemslotView,
+    Bitmap,
+    CpuInfo,
+    DirtyLog,
+    MemslotInfo,
     Stage2Run,
-    UnitView,
+    VmConfig,
 )
 from tests.vectors.wire import action_of, config_of
 
@@ -40,19 +40,19 @@ class Vector:
     call: dict[str, Any]
     expected: dict[str, Any]
 
-    def config(self) -> MachineConfig:
+    def config(self) -> VmConfig:
         return config_of(self.vm)
 
-    def actions(self) -> list[Action]:
+    def actions(self) -> list[Action[Any]]:
         return [action_of(op) for op in self.setup]
 
 
 class Side(Protocol):
     """What a vector asks of a machine, core or model, beside performing actions."""
 
-    def memslots(self) -> tuple[MemslotView, ...]: ...
-    def cpus(self) -> tuple[UnitView, ...]: ...
-    def peek_dirty_log(self, slot: int) -> DirtyLogOutcome: ...
+    def memslots(self) -> tuple[MemslotInfo, ...]: ...
+    def cpus(self) -> tuple[CpuInfo, ...]: ...
+    def peek_dirty_log(self, slot: int) -> DirtyLog: ...
 
 
 def vectors_in(file: Path) -> list[Vector]:
@@ -70,7 +70,7 @@ def vectors_in(file: Path) -> list[Vector]:
     ]
 
 
-def expected_of(side: Side, answer: DirtyLogOutcome, runs: Iterable[Stage2Run]) -> dict[str, Any]:
+def expected_of(side: Side, answer: DirtyLog, runs: Iterable[Stage2Run]) -> dict[str, Any]:
     """Write down all that a vector expects after its call."""
     log = side.peek_dirty_log(answer.slot).bitmap
     return {
@@ -87,7 +87,7 @@ def window_of(side: Side, slot: int) -> tuple[int, int]:
     return view.base_gfn, view.npages
 
 
-def answer_of(outcome: DirtyLogOutcome) -> dict[str, Any]:
+def answer_of(outcome: DirtyLog) -> dict[str, Any]:
     """Write an answer as the API does, field by field."""
     software = outcome.software
     answer: dict[str, Any] = {
@@ -135,26 +135,28 @@ def _report_of(report: AcceleratorReport | None) -> dict[str, Any] | None:
     }
 
 
-def ranges_of(words: NDArray[np.uint64] | None) -> list[list[int]]:
+def ranges_of(bitmap: Bitmap | None) -> list[list[int]]:
     """List the [first, count] ranges of a bitmap's pages."""
-    assert words is not None
-    bits = np.unpackbits(words.astype("<u8").view(np.uint8), bitorder="little").astype(np.int8)
+    assert bitmap is not None
+    bits = np.unpackbits(bitmap.words.astype("<u8").view(np.uint8), bitorder="little").astype(
+        np.int8
+    )
     edges = np.flatnonzero(np.diff(bits, prepend=0, append=0))
     firsts, ends = edges[::2].tolist(), edges[1::2].tolist()
     return [[first, end - first] for first, end in zip(firsts, ends, strict=True)]
 
 
-def cpu_of(unit: UnitView) -> dict[str, Any]:
+def cpu_of(unit: CpuInfo) -> dict[str, Any]:
     """Write a unit, its registers by field too."""
     return {
         "cpu": unit.cpu,
         "online": unit.online,
         "status": str(unit.status.value),
-        "hacdbsbr_el2": hex(unit.hacdbsbr_el2),
+        "hacdbsbr_el2": hex(unit.hacdbsbr_el2.raw),
         "hacdbscons_el2": {
-            "raw": hex(unit.hacdbscons_el2),
-            "err_reason": REASONS[unit.hacdbscons_el2 >> 62],
-            "index": unit.hacdbscons_el2 & (1 << 19) - 1,
+            "raw": hex(unit.hacdbscons_el2.raw),
+            "err_reason": REASONS[unit.hacdbscons_el2.raw >> 62],
+            "index": unit.hacdbscons_el2.raw & (1 << 19) - 1,
         },
         "interrupts": unit.interrupts,
         "runs": unit.runs,

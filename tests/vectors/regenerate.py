@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hacdbs_sim.sim.actions import DirtyLogOutcome
+from hacdbs_sim.model import DirtyLog
 from tests.support.scalar_model import ScalarMachine
 from tests.vectors.format import FILES, expected_of, text_of, window_of
 from tests.vectors.wire import action_of, config_of
@@ -20,7 +20,7 @@ def expected_by_model(vector: dict[str, Any]) -> dict[str, Any]:
     for op in vector["setup"]:
         model.perform(action_of(op))
     answer = model.perform(action_of(vector["call"]))
-    assert isinstance(answer, DirtyLogOutcome)
+    assert isinstance(answer, DirtyLog)
     gfn, count = window_of(model, answer.slot)
     return expected_of(model, answer, model.stage2.runs(gfn, gfn + count))
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.main import create_app
 from app.settings import LogLevel, Settings
-from hacdbs_sim.sim.actions import DirtyLogOutcome
+from hacdbs_sim.model import DirtyLog
 from hacdbs_sim.sim.machine import Machine
 from tests.support.lockstep import ALL_RUNS
 from tests.vectors.calls import answers_to
@@ -39,7 +39,7 @@ def test_the_core_does_what_the_vector_says(vector: Vector) -> None:
 
     answer = core.perform(action_of(vector.call))
 
-    assert isinstance(answer, DirtyLogOutcome)
+    assert isinstance(answer, DirtyLog)
     gfn, count = window_of(core, answer.slot)
     runs = core.stage2(gfn, count, ALL_RUNS).runs
     assert expected_of(core, answer, runs) == vector.expected

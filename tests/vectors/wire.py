@@ -10,15 +10,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     Action,
-    ArmFault,
+    AddFault,
     Bitmap,
     ClearDirtyLog,
-    DisarmFault,
-    FaultSpec,
+    DeleteFault,
+    DeleteMemslot,
     FaultType,
-    FaultWhen,
+    Features,
     GetDirtyLog,
     Gfns,
     GuestRead,
@@ -27,50 +27,49 @@ from hacdbs_sim.sim.actions import (
     HostWrite,
     KernelProfile,
     LogOp,
-    MachineConfig,
     PageRanges,
     PageSet,
-    SetCpuOnline,
-    SetEagerSplitChunkSize,
-    SetManualProtect,
-    SetMemoryRegion,
+    SetCpu,
+    SetMemslot,
+    UpdateVm,
+    VmConfig,
 )
+from tests.support.faults import fault
 
 FLAGS: Final = {"LOG_DIRTY_PAGES": 1, "READONLY": 2}
 PLACES: Final = ("op", "slot", "cpu", "batch", "index", "gfn")
 SCHEDULE: Final = {"enabled": True, "probability": 1.0, "after": 0, "every": 1, "times": None}
 
 
-def body_of(config: MachineConfig) -> dict[str, Any]:
+def body_of(config: VmConfig) -> dict[str, Any]:
     """Write a configuration as the body that makes the VM; what is the default is left out."""
-    body: dict[str, Any] = {}
-    default = MachineConfig()
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if value == getattr(default, field.name):
-            continue
-        if field.name in {"dbm", "hacdbs"}:
-            body.setdefault("features", {})[field.name] = value
-        else:
-            body[field.name] = value
+    body = _not_defaults(config, VmConfig())
+    if "features" in body:
+        body["features"] = _not_defaults(config.features, Features())
     return body
 
 
-def config_of(body: dict[str, Any]) -> MachineConfig:
+def _not_defaults(made: VmConfig | Features, default: VmConfig | Features) -> dict[str, Any]:
+    values = {field.name: getattr(made, field.name) for field in fields(made)}
+    return {name: value for name, value in values.items() if value != getattr(default, name)}
+
+
+def config_of(body: dict[str, Any]) -> VmConfig:
     """Read the body that makes a VM."""
-    given = {**body, **body.get("features", {})}
-    given.pop("features", None)
+    given = dict(body)
+    if "features" in given:
+        given["features"] = Features(**given["features"])
     if "kernel" in given:
         given["kernel"] = KernelProfile(given["kernel"])
-    return MachineConfig(**given)
+    return VmConfig(**given)
 
 
-def op_of(action: Action) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 - one case an action
+def op_of(action: Action[Any]) -> dict[str, Any]:  # noqa: C901, PLR0911 - one case an action
     """Write an action as JSON values."""
     match action:
-        case SetMemoryRegion(memory_size=0):
+        case DeleteMemslot():
             return {"op": "delete_memslot", "slot": action.slot}
-        case SetMemoryRegion():
+        case SetMemslot():
             op = {
                 "op": "set_memslot",
                 "slot": action.slot,
@@ -81,10 +80,9 @@ def op_of(action: Action) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 - o
             if action.userspace_addr is not None:
                 op["userspace_addr"] = hex(action.userspace_addr)
             return op if action.backing is None else {**op, "backing": action.backing}
-        case SetManualProtect():
-            return {"op": "set_vm", "manual_dirty_log_protect2": action.flags}
-        case SetEagerSplitChunkSize():
-            return {"op": "set_vm", "eager_split_chunk_size": action.chunk_size_bytes}
+        case UpdateVm():
+            given = {name: getattr(action, name) for name in UpdateVm.one_of}
+            return {"op": "set_vm", **{k: v for k, v in given.items() if v is not None}}
         case GuestWrite() | GuestRead():
             name = "guest_write" if isinstance(action, GuestWrite) else "guest_read"
             vcpu = {"vcpu": action.vcpu} if action.vcpu else {}
@@ -96,58 +94,58 @@ def op_of(action: Action) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 - o
             return {"op": "get_dirty_log", "slot": action.slot, **_call_out(action)}
         case ClearDirtyLog():
             return _clear_out(action)
-        case SetCpuOnline():
+        case SetCpu():
             return {"op": "set_cpu", "cpu": action.cpu, "online": action.online}
-        case ArmFault():
-            return {"op": "add_fault", **_fault_out(action.spec)}
-        case DisarmFault():
+        case AddFault():
+            return {"op": "add_fault", **_fault_out(action)}
+        case DeleteFault():
             return {"op": "delete_fault", "fault_id": action.fault_id}
         case _:
             raise ValueError(f"vectors have no {type(action).__name__}")
 
 
-def action_of(op: dict[str, Any]) -> Action:  # noqa: C901, PLR0911, PLR0912 - a case an action
+def action_of(op: dict[str, Any]) -> Action[Any]:  # noqa: C901, PLR0911, PLR0912 - a case an action
     """Read an action from JSON values."""
     match op:
         case {"op": "delete_memslot", "slot": slot}:
-            return SetMemoryRegion(slot)
+            return DeleteMemslot(slot=slot)
         case {"op": "set_memslot"}:
             return _region_in(op)
         case {"op": "set_vm", "manual_dirty_log_protect2": flags}:
-            return SetManualProtect(flags)
+            return UpdateVm(manual_dirty_log_protect2=flags)
         case {"op": "set_vm", "eager_split_chunk_size": size}:
-            return SetEagerSplitChunkSize(size)
+            return UpdateVm(eager_split_chunk_size=size)
         case {"op": "guest_write"}:
-            return GuestWrite(_pages_in(op), op.get("vcpu", 0))
+            return GuestWrite(pages=_pages_in(op), vcpu=op.get("vcpu", 0))
         case {"op": "guest_read"}:
-            return GuestRead(_pages_in(op), op.get("vcpu", 0))
+            return GuestRead(pages=_pages_in(op), vcpu=op.get("vcpu", 0))
         case {"op": "host_write"}:
-            return HostWrite(_pages_in(op))
+            return HostWrite(pages=_pages_in(op))
         case {"op": "host_unmap"}:
-            return HostUnmap(_pages_in(op))
+            return HostUnmap(pages=_pages_in(op))
         case {"op": "get_dirty_log", "slot": slot}:
-            return GetDirtyLog(slot, op.get("cpu"), op.get("trace", False))
+            return GetDirtyLog(slot=slot, cpu=op.get("cpu"), trace=op.get("trace", False))
         case {"op": "clear_dirty_log"}:
             return _clear_in(op)
         case {"op": "set_cpu", "cpu": cpu, "online": online}:
-            return SetCpuOnline(cpu, online)
+            return SetCpu(cpu=cpu, online=online)
         case {"op": "add_fault"}:
-            return ArmFault(_fault_in(op))
+            return _fault_in(op)
         case {"op": "delete_fault", "fault_id": fault_id}:
-            return DisarmFault(fault_id)
+            return DeleteFault(fault_id=fault_id)
         case _:
             raise AssertionError(op)
 
 
-def _region_in(op: dict[str, Any]) -> SetMemoryRegion:
+def _region_in(op: dict[str, Any]) -> SetMemslot:
     uaddr = op.get("userspace_addr")
-    return SetMemoryRegion(
-        op["slot"],
-        int(op["guest_phys_addr"], 16),
-        op["memory_size"],
-        None if uaddr is None else int(uaddr, 16),
-        sum(FLAGS[name] for name in op.get("flags", [])),
-        op.get("backing"),
+    return SetMemslot(
+        slot=op["slot"],
+        guest_phys_addr=int(op["guest_phys_addr"], 16),
+        memory_size=op["memory_size"],
+        userspace_addr=None if uaddr is None else int(uaddr, 16),
+        flags=sum(FLAGS[name] for name in op.get("flags", [])),
+        backing=op.get("backing"),
     )
 
 
@@ -200,27 +198,27 @@ def _clear_in(op: dict[str, Any]) -> ClearDirtyLog:
     else:
         pages = _ranges(op["page_ranges"])
     return ClearDirtyLog(
-        op["slot"],
-        pages,
-        op.get("first_page", 0),
-        op.get("num_pages"),
-        op.get("cpu"),
-        op.get("trace", False),
+        slot=op["slot"],
+        pages=pages,
+        first_page=op.get("first_page", 0),
+        num_pages=op.get("num_pages"),
+        cpu=op.get("cpu"),
+        trace=op.get("trace", False),
     )
 
 
-def _fault_out(spec: FaultSpec) -> dict[str, Any]:
+def _fault_out(spec: AddFault) -> dict[str, Any]:
     schedule = {name: getattr(spec, name) for name in SCHEDULE}
     given = {name: value for name, value in schedule.items() if value != SCHEDULE[name]}
-    when = {name: value for name in PLACES if (value := getattr(spec.when, name)) is not None}
+    when = {name: value for name in PLACES if (value := getattr(spec.when, name, None)) is not None}
     if "op" in when:
         when["op"] = spec.when.op.value if spec.when.op else None
     return {"type": spec.type.value, **given, **({"when": when} if when else {})}
 
 
-def _fault_in(op: dict[str, Any]) -> FaultSpec:
+def _fault_in(op: dict[str, Any]) -> AddFault:
     when = dict(op.get("when", {}))
     if "op" in when:
         when["op"] = LogOp(when["op"])
     schedule = {name: op[name] for name in SCHEDULE if name in op}
-    return FaultSpec(FaultType(op["type"]), when=FaultWhen(**when), **schedule)
+    return fault(FaultType(op["type"]), when=when, **schedule)

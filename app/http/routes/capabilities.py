@@ -4,21 +4,24 @@ from typing import Final
 
 from starlette.responses import Response
 
-from hacdbs_sim.model.units import MAX_IPA_BITS, MAX_VCPUS, PAGE_SIZES_BYTES, leaf_sizes_bytes
-
-from ...service.limits import (
+from hacdbs_sim.model import (
+    MAX_ACTIONS,
     MAX_FAULTS_PER_VM,
-    MAX_IDEMPOTENCY_KEYS_PER_SCOPE,
-    MAX_SESSIONS,
+    MAX_IPA_BITS,
+    MAX_VCPUS,
     MAX_WORKLOADS_PER_VM,
+    PAGE_SIZES_BYTES,
+    Capabilities,
+    ServiceLimits,
+    leaf_sizes_bytes,
 )
-from ..codec import MAX_RANGES
+from hacdbs_sim.model.kinds import MAX_SLOT
+from hacdbs_sim.wire.codec import MAX_RANGES
+
+from ...service.limits import MAX_IDEMPOTENCY_KEYS_PER_SCOPE, MAX_SESSIONS
 from ..deps import ContextDep
 from ..responses import JsonResponse
 from ..routing import resource_router
-from ..schemas.batch import MAX_ACTIONS
-from ..schemas.fields import MAX_SLOT
-from ..schemas.service import CapabilitiesOut
 
 router = resource_router("service")
 
@@ -36,28 +39,29 @@ _EXTENSIONS: Final = {
 }
 
 
-@router.get("/v1/capabilities", operation_id="get_capabilities", response_model=CapabilitiesOut)
+@router.get("/v1/capabilities", operation_id="get_capabilities", response_model=Capabilities)
 async def get_capabilities(context: ContextDep) -> Response:
     """Tell what KVM_CHECK_EXTENSION would say, and the limits."""
     limits = context.fleet.limits
-    body: CapabilitiesOut = {
-        "extensions": _EXTENSIONS,
-        "supported_block_sizes": {
-            str(page_size): list(leaf_sizes_bytes(page_size)) for page_size in PAGE_SIZES_BYTES
-        },
-        "limits": {
-            "max_vms": limits.max_vms,
-            "max_pages_per_vm": limits.max_pages_per_vm,
-            "max_state_bytes": limits.max_state_bytes,
-            "max_body_bytes": context.max_body_bytes,
-            "max_faults_per_vm": MAX_FAULTS_PER_VM,
-            "max_workloads_per_vm": MAX_WORKLOADS_PER_VM,
-            "max_sessions": MAX_SESSIONS,
-            "max_batch_actions": MAX_ACTIONS,
-            "max_ranges": MAX_RANGES,
-            "max_idempotency_bytes": limits.max_idempotency_bytes,
-            "max_idempotency_keys_per_session": MAX_IDEMPOTENCY_KEYS_PER_SCOPE,
-            "idempotency_seconds": limits.idempotency_seconds,
-        },
-    }
-    return JsonResponse(body)
+    return JsonResponse(
+        Capabilities(
+            extensions=_EXTENSIONS,
+            supported_block_sizes={
+                str(page_size): leaf_sizes_bytes(page_size) for page_size in PAGE_SIZES_BYTES
+            },
+            limits=ServiceLimits(
+                max_vms=limits.max_vms,
+                max_pages_per_vm=limits.max_pages_per_vm,
+                max_state_bytes=limits.max_state_bytes,
+                max_body_bytes=context.max_body_bytes,
+                max_faults_per_vm=MAX_FAULTS_PER_VM,
+                max_workloads_per_vm=MAX_WORKLOADS_PER_VM,
+                max_sessions=MAX_SESSIONS,
+                max_batch_actions=MAX_ACTIONS,
+                max_ranges=MAX_RANGES,
+                max_idempotency_bytes=limits.max_idempotency_bytes,
+                max_idempotency_keys_per_session=MAX_IDEMPOTENCY_KEYS_PER_SCOPE,
+                idempotency_seconds=limits.idempotency_seconds,
+            ),
+        )
+    )

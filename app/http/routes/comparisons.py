@@ -1,35 +1,42 @@
 """Comparisons: one VM and one migration in several variants, on machines of their own."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Final
 
+import orjson
 from fastapi import Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hacdbs_sim.model import (
+    DEFAULT_SESSION,
+    DEFAULT_VARIANTS,
+    ComparisonInfo,
+    ComparisonList,
+    StartComparison,
+    Variant,
+)
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.vmm.errors import InvalidMigrationError
+from hacdbs_sim.wire import reader_of
 
 from ...service.errors import SetupRefusedError
-from ...service.fleet import DEFAULT_SESSION, Fleet
+from ...service.fleet import Fleet
 from ...service.migration_tasks import MigrationTask
 from ...service.migrations import Comparison
-from ..bodies import json_body
+from ..bodies import decode, media_type_of, read_body
 from ..deps import FleetDep, PageDep
-from ..long_poll import WaitSeconds, open_waiter
+from ..long_poll import WaitSeconds
 from ..openapi import json_request
 from ..paging import SessionQuery, session_key, session_or_all
-from ..responses import Answer, JsonResponse
+from ..presets import with_preset
+from ..responses import JSON_MEDIA_TYPE, Answer, JsonResponse
 from ..routing import resource_router
-from ..schemas.comparisons import (
-    ComparisonIn,
-    ComparisonListOut,
-    ComparisonOut,
-    VariantIn,
-    comparison_brief_out,
-    comparison_out,
-)
+from .vms import VM_BYTES
 
 router = resource_router("comparisons")
+
+_COMPARISON: Final = reader_of(StartComparison)
 
 ComparisonPath = Annotated[str, Path(description="As in `default-c1`.")]
 WaitForEnd = Annotated[
@@ -37,16 +44,29 @@ WaitForEnd = Annotated[
 ]
 
 
-async def _begin(fleet: Fleet, body: ComparisonIn) -> Comparison:
+def _comparison_of(body: bytes) -> StartComparison:
+    comparison = _COMPARISON(body)
+    given = orjson.loads(body).get("migration") or {}
+    return replace(comparison, migration=with_preset(comparison.migration, given))
+
+
+async def read_comparison(request: Request) -> StartComparison:
+    """Read a comparison, with what its migration's preset has."""
+    media_type_of(request, JSON_MEDIA_TYPE)
+    return await decode(_comparison_of, await read_body(request, VM_BYTES))
+
+
+async def _begin(fleet: Fleet, body: StartComparison) -> Comparison:
     """Make the machines of all variants, and begin; or make none."""
     session_id = body.vm.session_id
+    variants = body.variants or DEFAULT_VARIANTS
     fleet.session(session_id)
     fleet.migrations.check_limit()
-    _check_names([variant.name for variant in body.chosen()])
+    _check_names([variant.name for variant in variants])
     tasks: list[MigrationTask] = []
     try:
-        for index, variant in enumerate(body.chosen()):
-            tasks.append(await _leg(fleet, body, index, variant))
+        for index, variant in enumerate(variants):
+            tasks.append(await _task(fleet, body, index, variant))
         # What was made took its time; the session may have gone, or others have begun
         fleet.session(session_id)
         fleet.migrations.check_limit()
@@ -57,15 +77,15 @@ async def _begin(fleet: Fleet, body: ComparisonIn) -> Comparison:
     return fleet.migrations.compare(session_id, tasks, pace_ms=body.pace_ms)
 
 
-async def _leg(fleet: Fleet, body: ComparisonIn, index: int, variant: VariantIn) -> MigrationTask:
+async def _task(fleet: Fleet, body: StartComparison, index: int, variant: Variant) -> MigrationTask:
     try:
-        runtime = await fleet.build_apart(variant.of(body.vm).to_domain())
+        runtime = await fleet.build_apart(replace(body.vm, **variant.given))
     except SetupRefusedError as refused:
-        is_its_own = refused.part in variant.model_fields_set
+        is_its_own = refused.part in variant.given
         part = f"variants/{index}/{refused.part}" if is_its_own else f"vm/{refused.part}"
         raise SetupRefusedError(part, refused.index, refused.cause) from refused
     try:
-        return fleet.migrations.task(variant.name, runtime, body.migration.to_spec())
+        return fleet.migrations.task(variant.name, runtime, body.migration)
     except InvalidMigrationError as refused:
         runtime.close()
         raise InvalidMigrationError(
@@ -93,19 +113,19 @@ def _check_names(names: list[str]) -> None:
     "/v1/comparisons",
     operation_id="start_comparison",
     status_code=202,
-    response_model=ComparisonOut,
-    openapi_extra=json_request(ComparisonIn),
+    response_model=ComparisonInfo,
+    openapi_extra=json_request(_COMPARISON),
 )
 async def start_comparison(
-    fleet: FleetDep, body: Annotated[ComparisonIn, Depends(json_body(ComparisonIn))]
+    fleet: FleetDep, body: Annotated[StartComparison, Depends(read_comparison)]
 ) -> Response:
     """Begin to run a migration in variants, one after the other, with the same seed."""
     comparison = await _begin(fleet, body)
     location = f"/v1/comparisons/{comparison.comparison_id}"
-    return Answer(comparison_out(comparison), 202, location).response()
+    return Answer(comparison.info(), 202, location).response()
 
 
-@router.get("/v1/comparisons", operation_id="list_comparisons", response_model=ComparisonListOut)
+@router.get("/v1/comparisons", operation_id="list_comparisons", response_model=ComparisonList)
 async def list_comparisons(
     fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
 ) -> Response:
@@ -113,15 +133,14 @@ async def list_comparisons(
     listed, token = page.of(
         fleet.migrations.comparisons(session_or_all(fleet, session_id)), key=session_key
     )
-    out = [comparison_brief_out(comparison) for comparison in listed]
-    return JsonResponse({"comparisons": out, "next_page_token": token})
+    shown = tuple(comparison.brief() for comparison in listed)
+    return JsonResponse(ComparisonList(comparisons=shown, next_page_token=token))
 
 
 @router.get(
-    "/v1/comparisons/{comparison_id}", operation_id="get_comparison", response_model=ComparisonOut
+    "/v1/comparisons/{comparison_id}", operation_id="get_comparison", response_model=ComparisonInfo
 )
 async def get_comparison(
-    request: Request,
     fleet: FleetDep,
     comparison_id: ComparisonPath,
     wait_for: WaitForEnd = "",
@@ -131,17 +150,17 @@ async def get_comparison(
     comparison = fleet.migrations.comparison(comparison_id)
     if wait_for and wait_seconds:
         run = comparison.run
-        await run.wait(lambda: run.is_over, wait_seconds, open_waiter(request))
-    return JsonResponse(comparison_out(comparison))
+        await run.wait(lambda: run.is_over, wait_seconds)
+    return JsonResponse(comparison.info())
 
 
 @router.post(
     "/v1/comparisons/{comparison_id}/cancel",
     operation_id="cancel_comparison",
-    response_model=ComparisonOut,
+    response_model=ComparisonInfo,
 )
 async def cancel_comparison(fleet: FleetDep, comparison_id: ComparisonPath) -> Response:
     """Ask what has not ended to end."""
     comparison = fleet.migrations.comparison(comparison_id)
     comparison.run.cancel()
-    return JsonResponse(comparison_out(comparison))
+    return JsonResponse(comparison.info())

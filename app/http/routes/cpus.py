@@ -1,47 +1,47 @@
 """Host CPUs and their HACDBS units."""
 
-from functools import partial
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import Depends
 from starlette.responses import Response
 
-from hacdbs_sim.sim.actions import SetCpuOnline
+from hacdbs_sim.model import CpuInfo, CpuList, GetCpu, ListCpus, SetCpu
+from hacdbs_sim.wire import body_class
 
-from .. import operations as do
 from ..bodies import json_body
 from ..deps import CpuPath, PageDep, VmDep
 from ..openapi import json_request
+from ..operations import run
 from ..paging import number_key
 from ..responses import JsonResponse
 from ..routing import resource_router
-from ..schemas.cpus import CpuIn, CpuListOut, CpuOut, cpu_out
 
 router = resource_router("cpus")
 
+_BODY: Final = body_class(SetCpu, without=frozenset({"cpu"}))
 
-@router.get("/v1/vms/{vm_id}/cpus", operation_id="list_cpus", response_model=CpuListOut)
+
+@router.get("/v1/vms/{vm_id}/cpus", operation_id="list_cpus", response_model=CpuList)
 async def list_cpus(vm: VmDep, page: PageDep) -> Response:
     """List the host CPUs, by number."""
-    views, token = page.of(vm.runtime.machine.cpus(), key=lambda view: number_key(view.cpu))
-    return JsonResponse({"cpus": [cpu_out(view) for view in views], "next_page_token": token})
+    cpus, token = page.of(vm.runtime.query(ListCpus()), key=lambda each: number_key(each.cpu))
+    return JsonResponse(CpuList(cpus=tuple(cpus), next_page_token=token))
 
 
-@router.get("/v1/vms/{vm_id}/cpus/{cpu}", operation_id="get_cpu", response_model=CpuOut)
+@router.get("/v1/vms/{vm_id}/cpus/{cpu}", operation_id="get_cpu", response_model=CpuInfo)
 async def get_cpu(vm: VmDep, cpu: CpuPath) -> Response:
     """Show a host CPU and its unit."""
-    return JsonResponse(cpu_out(vm.runtime.machine.cpu(cpu)))
+    return JsonResponse(vm.runtime.query(GetCpu(cpu=cpu)))
 
 
 @router.patch(
     "/v1/vms/{vm_id}/cpus/{cpu}",
     operation_id="set_cpu",
-    response_model=CpuOut,
-    openapi_extra=json_request(CpuIn),
+    response_model=CpuInfo,
+    openapi_extra=json_request(_BODY),
 )
 async def set_cpu(
-    vm: VmDep, cpu: CpuPath, body: Annotated[CpuIn, Depends(json_body(CpuIn))]
+    vm: VmDep, cpu: CpuPath, body: Annotated[dict[str, Any], Depends(json_body(_BODY))]
 ) -> Response:
     """Plug a CPU in or out."""
-    action = SetCpuOnline(cpu, body.online)
-    return await do.run_alone(vm, action, partial(do.set_cpu, vm, action))
+    return await run(vm, SetCpu(cpu=cpu, **body))

@@ -3,66 +3,55 @@
 `Accept: text/event-stream` asks for the stream, as a browser's EventSource does.
 """
 
-import re
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Query
-from starlette.requests import Request
+from fastapi import Query
 from starlette.responses import Response
 
+from hacdbs_sim.model import EventPage, EventType
+
+from ...service.events import EventFilter
 from ..accept import AcceptsEvents
 from ..deps import FleetDep, OptionalCountQuery
-from ..event_stream import EventStream, end_at_stop, first_page
+from ..event_stream import EventStream, first_page
+from ..last_event_id import LastEventId
+from ..long_poll import Seconds
 from ..paging import DEFAULT_LIMIT, MAX_LIMIT, Limit
-from ..problems import error_at
-from ..raw_headers import every
 from ..responses import EVENTS_MEDIA_TYPE, JsonResponse
 from ..routing import resource_router
-from ..schemas.events import (
-    EVENT_ID_PATTERN,
-    LAST_EVENT_ID,
-    EventsOut,
-    EventTypes,
-    events_out,
-    filter_of,
-)
-from ..schemas.fields import WaitSecondsText
-from ..validation import invalid_request
 
 router = resource_router("events")
 
-_EVENT_ID: Final = re.compile(EVENT_ID_PATTERN.removesuffix("$") + r"\Z")
 _WITH_STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"application/json": {}, EVENTS_MEDIA_TYPE: {"schema": {"type": "string"}}}}
 }
+_TYPE_NAMES: Final = "|".join(kind.value for kind in EventType)
 
+EventTypes = Annotated[
+    str,
+    Query(
+        alias="type",
+        pattern=rf"^(({_TYPE_NAMES})(,({_TYPE_NAMES}))*)?$",
+        max_length=256,
+        description="Only events of these types, comma separated; empty: of all.",
+    ),
+]
 OnlyOf = Annotated[str, Query(max_length=128)]
 WaitSeconds = Annotated[
-    WaitSecondsText,
+    Seconds,
     Query(description="How long to wait for an event where there is none; a stream waits anyway."),
 ]
 
 
-def read_last_event_id(request: Request) -> int | None:
-    """Read which event a reader of the stream has seen last."""
-    given = every(request, LAST_EVENT_ID.lower().encode("ascii"))
-    if not given:
-        return None
-    if len(given) > 1 or _EVENT_ID.match(given[0]) is None:
-        detail = "must be the id of one event, in decimal digits"
-        error = error_at("header", LAST_EVENT_ID, detail, bound=EVENT_ID_PATTERN, value=given[0])
-        raise invalid_request((error,))
-    return int(given[0])
-
-
-LastEventId = Annotated[int | None, Depends(read_last_event_id)]
+def _filter_of(types: str, session_id: str, vm_id: str) -> EventFilter:
+    kinds = frozenset(map(EventType, types.split(","))) if types else None
+    return EventFilter(kinds, session_id or None, vm_id or None)
 
 
 @router.get(
-    "/v1/events", operation_id="list_events", response_model=EventsOut, responses=_WITH_STREAM
+    "/v1/events", operation_id="list_events", response_model=EventPage, responses=_WITH_STREAM
 )
 async def list_events(
-    request: Request,
     fleet: FleetDep,
     *,
     as_stream: AcceptsEvents,
@@ -74,8 +63,8 @@ async def list_events(
     limit: Limit = DEFAULT_LIMIT,
     wait_seconds: WaitSeconds = 0,
 ) -> Response:
-    """Give the events behind one (`after`): all that are kept, or as a stream those to come."""
-    log, wanted = fleet.events, filter_of(types, session_id, vm_id)
+    """List the events behind one (`after`): all that are kept, or as a stream those to come."""
+    log, wanted = fleet.events, _filter_of(types, session_id, vm_id)
     position = after if last_event_id is None else last_event_id
     if as_stream:
         start = log.last_event_id if position is None else position
@@ -84,6 +73,5 @@ async def list_events(
     page = log.after(start, wanted, min(limit, MAX_LIMIT))
     if wait_seconds and not (page.events or page.stale):
         reader = log.open_reader(page.next_after, wanted)
-        end_at_stop(request.scope, reader.close)
         page = await first_page(reader, min(limit, MAX_LIMIT), wait_seconds)
-    return JsonResponse(events_out(page))
+    return JsonResponse(page)

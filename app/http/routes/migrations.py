@@ -1,38 +1,46 @@
 """Migrations: begun here, carried on in the background, watched by looking or by waiting."""
 
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Annotated, Any, Final
 
+import orjson
 from fastapi import Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hacdbs_sim.vmm import MigrationStatus
+from hacdbs_sim.model import (
+    DEFAULT_SESSION,
+    ITERATION_FIELDS,
+    Iteration,
+    IterationTable,
+    MigrationInfo,
+    MigrationList,
+    MigrationStatus,
+    PresetList,
+    QueryMigrate,
+    StartMigration,
+)
 from hacdbs_sim.vmm.presets import PRESETS
+from hacdbs_sim.wire import reader_of
 
-from ...service.fleet import DEFAULT_SESSION
 from ...service.migrations import Migration
 from ..accept import AcceptsCsv
-from ..bodies import json_body
+from ..bodies import media_type_of, read_body
 from ..deps import FleetDep, PageDep
-from ..long_poll import WaitSeconds, open_waiter
+from ..long_poll import WaitSeconds
 from ..openapi import json_request
 from ..paging import SessionQuery, session_key, session_or_all
-from ..responses import CSV_MEDIA_TYPE, Answer, JsonResponse
+from ..presets import with_preset
+from ..responses import CSV_MEDIA_TYPE, JSON_MEDIA_TYPE, Answer, JsonResponse
 from ..routing import resource_router
-from ..schemas.migrations import MigrationIn, PresetListOut, preset_out
-from ..schemas.reports import (
-    IterationsOut,
-    MigrationListOut,
-    MigrationOut,
-    QueryMigrateOut,
-    iterations_csv,
-    iterations_out,
-    migration_brief_out,
-    migration_out,
-    qmp_out,
-)
 
 router = resource_router("migrations")
+
+MIGRATION_BYTES: Final = 1 << 18
+
+_MIGRATION: Final = reader_of(StartMigration)
+_ROW: Final = attrgetter(*ITERATION_FIELDS)
 
 _WAIT_PATTERN: Final = (
     r"^(end|setup|active|pre-switchover|device|completed|failed|cancelled|iteration-[0-9]{1,4})?$"
@@ -71,26 +79,40 @@ def _has_reached(migration: Migration, wait_for: str) -> bool:
     return _ORDER.index(report.status) >= _ORDER.index(MigrationStatus(wait_for))
 
 
+async def read_migration(request: Request) -> StartMigration:
+    """Read a migration, with what its preset has."""
+    media_type_of(request, JSON_MEDIA_TYPE)
+    body = await read_body(request, MIGRATION_BYTES)
+    return with_preset(_MIGRATION(body), orjson.loads(body))
+
+
+def iterations_csv(rows: Sequence[Iteration]) -> str:
+    """Write passes as a table: a line of names, then one line each (RFC 4180)."""
+    lines = [",".join(ITERATION_FIELDS)]
+    lines += [",".join(map(str, _ROW(each))) for each in rows]
+    return "".join(line + "\r\n" for line in lines)
+
+
 @router.post(
     "/v1/migrations",
     operation_id="start_migration",
     status_code=202,
-    response_model=MigrationOut,
-    openapi_extra=json_request(MigrationIn),
+    response_model=MigrationInfo,
+    openapi_extra=json_request(_MIGRATION),
 )
 async def start_migration(
-    fleet: FleetDep, body: Annotated[MigrationIn, Depends(json_body(MigrationIn))]
+    fleet: FleetDep, body: Annotated[StartMigration, Depends(read_migration)]
 ) -> Response:
     """Begin to migrate a VM, in virtual time: a pre-copy, in the background."""
     vm = fleet.vm(body.vm_id)
     migration = fleet.migrations.start(
-        vm.session_id, vm.vm_id, vm.runtime, body.to_spec(), pace_ms=body.pace_ms
+        vm.session_id, vm.vm_id, vm.runtime, body, pace_ms=body.pace_ms
     )
     location = f"/v1/migrations/{migration.migration_id}"
-    return Answer(migration_out(migration), 202, location).response()
+    return Answer(migration.info(), 202, location).response()
 
 
-@router.get("/v1/migrations", operation_id="list_migrations", response_model=MigrationListOut)
+@router.get("/v1/migrations", operation_id="list_migrations", response_model=MigrationList)
 async def list_migrations(
     fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
 ) -> Response:
@@ -98,15 +120,14 @@ async def list_migrations(
     listed, token = page.of(
         fleet.migrations.migrations(session_or_all(fleet, session_id)), key=session_key
     )
-    out = [migration_brief_out(migration) for migration in listed]
-    return JsonResponse({"migrations": out, "next_page_token": token})
+    shown = tuple(migration.brief() for migration in listed)
+    return JsonResponse(MigrationList(migrations=shown, next_page_token=token))
 
 
 @router.get(
-    "/v1/migrations/{migration_id}", operation_id="get_migration", response_model=MigrationOut
+    "/v1/migrations/{migration_id}", operation_id="get_migration", response_model=MigrationInfo
 )
 async def get_migration(
-    request: Request,
     fleet: FleetDep,
     migration_id: MigrationPath,
     wait_for: WaitFor = "",
@@ -115,38 +136,36 @@ async def get_migration(
     """Show a migration and its report, at once or once it has come so far."""
     migration = fleet.migrations.migration(migration_id)
     if wait_seconds and not _has_reached(migration, wait_for):
-        await migration.run.wait(
-            lambda: _has_reached(migration, wait_for), wait_seconds, open_waiter(request)
-        )
-    return JsonResponse(migration_out(migration))
+        await migration.run.wait(lambda: _has_reached(migration, wait_for), wait_seconds)
+    return JsonResponse(migration.info())
 
 
 @router.post(
     "/v1/migrations/{migration_id}/cancel",
     operation_id="cancel_migration",
-    response_model=MigrationOut,
+    response_model=MigrationInfo,
 )
 async def cancel_migration(fleet: FleetDep, migration_id: MigrationPath) -> Response:
     """Ask a migration to end, in any phase; one that has ended stays as it is."""
     migration = fleet.migrations.migration(migration_id)
     migration.run.cancel()
-    return JsonResponse(migration_out(migration))
+    return JsonResponse(migration.info())
 
 
 @router.get(
     "/v1/migrations/{migration_id}/query-migrate",
     operation_id="query_migrate",
-    response_model=QueryMigrateOut,
+    response_model=QueryMigrate,
 )
 async def query_migrate(fleet: FleetDep, migration_id: MigrationPath) -> Response:
     """Show what QMP's query-migrate would return."""
-    return JsonResponse(qmp_out(fleet.migrations.migration(migration_id).report()))
+    return JsonResponse(fleet.migrations.migration(migration_id).info().qmp)
 
 
 @router.get(
     "/v1/migrations/{migration_id}/iterations",
     operation_id="get_iterations",
-    response_model=IterationsOut,
+    response_model=IterationTable,
     responses=_WITH_CSV,
 )
 async def get_iterations(
@@ -156,20 +175,18 @@ async def get_iterations(
     migration = fleet.migrations.migration(migration_id)
     report = migration.report()
     if as_csv:
-        return Response(iterations_csv(report), media_type=CSV_MEDIA_TYPE)
-    out: IterationsOut = {
-        "migration_id": migration.migration_id,
-        "status": report.status.value,
-        "iterations": iterations_out(report),
-    }
-    return JsonResponse(out)
+        return Response(iterations_csv(report.iterations), media_type=CSV_MEDIA_TYPE)
+    table = IterationTable(
+        migration_id=migration_id, status=report.status, iterations=report.iterations
+    )
+    return JsonResponse(table)
 
 
 @router.get(
-    "/v1/migration-presets", operation_id="list_migration_presets", response_model=PresetListOut
+    "/v1/migration-presets", operation_id="list_migration_presets", response_model=PresetList
 )
 async def list_migration_presets(page: PageDep) -> Response:
     """List migrations that end in a known way, each with a VM to make for it."""
     listed, token = page.of(sorted(PRESETS.items()), key=lambda item: item[0].encode())
-    out = [preset_out(preset) for _, preset in listed]
-    return JsonResponse({"presets": out, "next_page_token": token})
+    presets = tuple(preset for _, preset in listed)
+    return JsonResponse(PresetList(presets=presets, next_page_token=token))

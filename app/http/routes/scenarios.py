@@ -1,27 +1,29 @@
-"""Scenarios: a session as one document says it, and the documents that ship."""
+"""Scenarios: a session as one document says it, and the builtin documents."""
 
 import asyncio
 from typing import Annotated
 
 from fastapi import Depends
-from starlette.requests import Request
 from starlette.responses import Response
+
+from hacdbs_sim.model import BuiltinScenario, ScenarioList, ScenarioOutcome
 
 from ...service.fleet import Fleet
 from ...service.scenarios import StandingScenario
 from ..bodies import THREAD_BYTES
 from ..builtin_scenarios import builtin, find_builtin
 from ..deps import FleetDep, PageDep, ScenarioPath, SessionPath
-from ..long_poll import WaitSeconds, open_waiter
+from ..long_poll import WaitSeconds
 from ..openapi import json_request
 from ..responses import Answer, JsonResponse
 from ..routing import resource_router
-from ..scenarios import Scenario, apply, read_scenario, scenario_out, standing_in
-from ..schemas.scenarios import (
-    BuiltinScenarioListOut,
-    BuiltinScenarioOut,
-    ScenarioIn,
-    ScenarioOut,
+from ..scenarios import (
+    SCENARIO_BODY,
+    Scenario,
+    apply,
+    read_scenario,
+    scenario_outcome,
+    standing_in,
 )
 
 router = resource_router("scenarios")
@@ -33,7 +35,7 @@ async def _show(
     """Make the answer, in a worker thread if it is long."""
 
     def show() -> Response:
-        return Answer(scenario_out(session_id, standing), status, location).response()
+        return Answer(scenario_outcome(session_id, standing), status, location).response()
 
     if standing.account.held_bytes > THREAD_BYTES:
         return await asyncio.to_thread(show)
@@ -43,9 +45,14 @@ async def _show(
 @router.put(
     "/v1/sessions/{session_id}/scenario",
     operation_id="put_scenario",
-    response_model=ScenarioOut,
-    responses={201: {"model": ScenarioOut, "description": "Put up; what was there before went."}},
-    openapi_extra=json_request(ScenarioIn),
+    response_model=ScenarioOutcome,
+    responses={
+        201: {
+            "description": "Applied; what was there before went.",
+            "content": {"application/json": {}},
+        }
+    },
+    openapi_extra=json_request(SCENARIO_BODY),
 )
 async def put_scenario(
     fleet: FleetDep,
@@ -63,16 +70,18 @@ async def put_scenario(
 
 
 @router.get(
-    "/v1/sessions/{session_id}/scenario", operation_id="get_scenario", response_model=ScenarioOut
+    "/v1/sessions/{session_id}/scenario",
+    operation_id="get_scenario",
+    response_model=ScenarioOutcome,
 )
 async def get_scenario(
-    request: Request, fleet: FleetDep, session_id: SessionPath, wait_seconds: WaitSeconds = 0
+    fleet: FleetDep, session_id: SessionPath, wait_seconds: WaitSeconds = 0
 ) -> Response:
     """Show the scenario that stands in the session, and what came of it; or wait for its end."""
     standing = standing_in(fleet, session_id)
     if wait_seconds and (migration := standing.migration) is not None:
         run = migration.run
-        await run.wait(lambda: run.is_over, wait_seconds, open_waiter(request))
+        await run.wait(lambda: run.is_over, wait_seconds)
     return await _show(session_id, standing)
 
 
@@ -90,18 +99,18 @@ def _take_off(fleet: Fleet, session_id: str) -> None:
     fleet.reset_session(session_id)
 
 
-@router.get("/v1/scenarios", operation_id="list_scenarios", response_model=BuiltinScenarioListOut)
+@router.get("/v1/scenarios", operation_id="list_scenarios", response_model=ScenarioList)
 async def list_scenarios(page: PageDep) -> Response:
-    """List the scenarios that ship, by name."""
+    """List the builtin scenarios, by name."""
     found, token = page.of(
-        await asyncio.to_thread(builtin), key=lambda each: each["scenario"].encode()
+        await asyncio.to_thread(builtin), key=lambda each: each.scenario.encode()
     )
-    return JsonResponse({"scenarios": found, "next_page_token": token})
+    return JsonResponse(ScenarioList(scenarios=tuple(found), next_page_token=token))
 
 
 @router.get(
-    "/v1/scenarios/{name}", operation_id="get_shipped_scenario", response_model=BuiltinScenarioOut
+    "/v1/scenarios/{name}", operation_id="get_builtin_scenario", response_model=BuiltinScenario
 )
-async def get_shipped_scenario(name: ScenarioPath) -> Response:
-    """Show a scenario that ships."""
+async def get_builtin_scenario(name: ScenarioPath) -> Response:
+    """Show a builtin scenario."""
     return JsonResponse(await asyncio.to_thread(find_builtin, name))

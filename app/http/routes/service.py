@@ -7,12 +7,13 @@ from typing import Final
 from fastapi import Request
 from starlette.responses import Response
 
+from hacdbs_sim.model import Health, Index, Version
+
 from .. import metrics, swagger
 from ..deps import ContextDep
 from ..problems import NOT_READY, Refusal
 from ..responses import JsonResponse
 from ..routing import resource_router
-from ..schemas.service import HealthOut, IndexOut, VersionOut
 
 NAME: Final = "hacdbs-sim"
 API: Final = "v1"
@@ -42,36 +43,36 @@ def _installed_version() -> str:
         return "unreleased"
 
 
-@router.get("/", operation_id="get_index", response_model=IndexOut)
+@router.get("/", operation_id="get_index", response_model=Index)
 async def get_index() -> Response:
     """List where to start."""
-    return JsonResponse({"name": NAME, "links": _LINKS})
+    return JsonResponse(Index(name=NAME, links=_LINKS))
 
 
-@router.get("/livez", operation_id="get_livez", response_model=HealthOut)
+@router.get("/livez", operation_id="get_livez", response_model=Health)
 async def get_livez() -> Response:
     """Tell that the process serves."""
-    return JsonResponse({"status": "ok"})
+    return JsonResponse(Health())
 
 
-@router.get("/readyz", operation_id="get_readyz", response_model=HealthOut)
+@router.get("/readyz", operation_id="get_readyz", response_model=Health)
 async def get_readyz(context: ContextDep) -> Response:
     """Tell whether the service takes work."""
     if context.is_stopping:
         raise Refusal(NOT_READY, "the service is stopping")
-    return JsonResponse({"status": "ok"})
+    return JsonResponse(Health())
 
 
-@router.get("/version", operation_id="get_version", response_model=VersionOut)
+@router.get("/version", operation_id="get_version", response_model=Version)
 async def get_version() -> Response:
     """Tell which build serves."""
     return JsonResponse(
-        {
-            "name": NAME,
-            "version": _installed_version(),
-            "api": API,
-            "python": platform.python_version(),
-        }
+        Version(
+            name=NAME,
+            version=_installed_version(),
+            api=API,
+            python=platform.python_version(),
+        )
     )
 
 

@@ -1,47 +1,51 @@
 """Sessions: VMs that belong together and are reset together."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends
 from starlette.responses import Response
+
+from hacdbs_sim.model import CreateSession, SessionInfo, SessionList
+from hacdbs_sim.wire import reader_of
 
 from ..bodies import optional_json_body
 from ..deps import FleetDep, PageDep, SessionPath
 from ..openapi import json_request
 from ..responses import Answer, JsonResponse
 from ..routing import resource_router
-from ..schemas.sessions import SessionIn, SessionListOut, SessionOut, session_out
 
 router = resource_router("sessions")
+
+_SESSION: Final = reader_of(CreateSession)
 
 
 @router.post(
     "/v1/sessions",
     operation_id="create_session",
     status_code=201,
-    response_model=SessionOut,
-    openapi_extra=json_request(SessionIn, required=False),
+    response_model=SessionInfo,
+    openapi_extra=json_request(_SESSION, required=False),
 )
 async def create_session(
-    fleet: FleetDep, body: Annotated[SessionIn, Depends(optional_json_body(SessionIn))]
+    fleet: FleetDep, body: Annotated[CreateSession, Depends(optional_json_body(_SESSION))]
 ) -> Response:
     """Make a session."""
     session = fleet.create_session(body.session_id)
-    return Answer(session_out(session), 201, f"/v1/sessions/{session.session_id}").response()
+    return Answer(session.info(), 201, f"/v1/sessions/{session.session_id}").response()
 
 
-@router.get("/v1/sessions", operation_id="list_sessions", response_model=SessionListOut)
+@router.get("/v1/sessions", operation_id="list_sessions", response_model=SessionList)
 async def list_sessions(fleet: FleetDep, page: PageDep) -> Response:
     """List the sessions, by id."""
     sessions, token = page.of(fleet.sessions(), key=lambda session: session.session_id.encode())
-    body = {"sessions": [session_out(session) for session in sessions], "next_page_token": token}
-    return JsonResponse(body)
+    shown = tuple(session.info() for session in sessions)
+    return JsonResponse(SessionList(sessions=shown, next_page_token=token))
 
 
-@router.get("/v1/sessions/{session_id}", operation_id="get_session", response_model=SessionOut)
+@router.get("/v1/sessions/{session_id}", operation_id="get_session", response_model=SessionInfo)
 async def get_session(fleet: FleetDep, session_id: SessionPath) -> Response:
     """Show a session."""
-    return JsonResponse(session_out(fleet.session(session_id)))
+    return JsonResponse(fleet.session(session_id).info())
 
 
 @router.delete("/v1/sessions/{session_id}", operation_id="delete_session", status_code=204)

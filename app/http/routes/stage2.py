@@ -1,16 +1,18 @@
 """Stage 2 as it can be looked at."""
 
-from functools import partial
 from typing import Annotated
 
 from fastapi import Query
 from starlette.responses import Response
 
-from .. import operations as do
-from ..deps import CountQuery, OptionalCountQuery, VmDep
+from hacdbs_sim.model import GetStage2, Stage2List
+
+from ...service.fleet import Vm
+from ..deps import GfnQuery, OptionalCountQuery, VmDep
+from ..operations import run_look
 from ..paging import DEFAULT_LIMIT, MAX_LIMIT, Limit
+from ..responses import Answer
 from ..routing import resource_router
-from ..schemas.stage2 import Stage2Out, Window
 
 router = resource_router("stage 2")
 
@@ -23,14 +25,22 @@ GfnToken = Annotated[
 ]
 
 
-@router.get("/v1/vms/{vm_id}/stage2", operation_id="get_stage2", response_model=Stage2Out)
+def _look(vm: Vm, query: GetStage2) -> Answer:
+    page = vm.runtime.query(query)
+    token = "" if page.next_gfn is None else f"{page.next_gfn:016x}"
+    return Answer(Stage2List(runs=page.runs, next_page_token=token))
+
+
+@router.get("/v1/vms/{vm_id}/stage2", operation_id="get_stage2", response_model=Stage2List)
 async def get_stage2(
     vm: VmDep,
-    gfn: CountQuery = 0,
+    gfn: GfnQuery = 0,
     count: OptionalCountQuery = None,
     limit: Limit = DEFAULT_LIMIT,
     page_token: GfnToken = "",
 ) -> Response:
     """Show a range of guest frames (to the end of the IPA space) as runs of equal pages."""
-    window = Window(gfn, count, min(limit, MAX_LIMIT), int(page_token or "0", 16))
-    return await do.run_look(vm, partial(do.look_at_stage2, vm, window))
+    start = max(gfn, int(page_token or "0", 16))
+    left = None if count is None else max(gfn + count - start, 0)
+    query = GetStage2(gfn=start, count=left, limit=min(limit, MAX_LIMIT))
+    return await run_look(vm, lambda: _look(vm, query))

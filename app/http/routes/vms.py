@@ -1,69 +1,74 @@
 """Virtual machines."""
 
-from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends
 from starlette.responses import Response
 
-from ...service.fleet import DEFAULT_SESSION
-from .. import operations as do
+from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, UpdateVm, VmInfo, VmList
+from hacdbs_sim.wire import reader_of
+
 from ..bodies import json_body, optional_json_body
 from ..deps import FleetDep, PageDep, VmDep
 from ..openapi import json_request
+from ..operations import run, show_vm
 from ..paging import SessionQuery, session_key, session_or_all
 from ..preconditions import PreconditionsDep, vm_etag
 from ..responses import JsonResponse
 from ..routing import resource_router
-from ..schemas.vms import VmIn, VmListOut, VmOut, VmPatch, vm_out
 
 router = resource_router("vms")
+
+VM_BYTES: Final = 8 << 20
+"""Some 200 bytes for each of the most slots that there may be."""
+
+_VM: Final = reader_of(CreateVm)
+_UPDATE: Final = reader_of(UpdateVm)
 
 
 @router.post(
     "/v1/vms",
     operation_id="create_vm",
     status_code=201,
-    response_model=VmOut,
-    openapi_extra=json_request(VmIn, required=False),
+    response_model=VmInfo,
+    openapi_extra=json_request(_VM, required=False),
 )
 async def create_vm(
-    fleet: FleetDep, body: Annotated[VmIn, Depends(optional_json_body(VmIn))]
+    fleet: FleetDep, body: Annotated[CreateVm, Depends(optional_json_body(_VM, VM_BYTES))]
 ) -> Response:
     """Make a VM with its slots and faults: all of it, or nothing."""
-    vm = await fleet.create_vm(body.to_domain())
-    return do.show_vm(vm, 201, f"/v1/vms/{vm.vm_id}").response()
+    vm = await fleet.create_vm(body)
+    return show_vm(vm, 201, f"/v1/vms/{vm.vm_id}").response()
 
 
-@router.get("/v1/vms", operation_id="list_vms", response_model=VmListOut)
+@router.get("/v1/vms", operation_id="list_vms", response_model=VmList)
 async def list_vms(
     fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
 ) -> Response:
     """List the VMs of a session, by number."""
     listed, token = page.of(fleet.vms(session_or_all(fleet, session_id)), key=session_key)
-    return JsonResponse({"vms": [vm_out(vm) for vm in listed], "next_page_token": token})
+    return JsonResponse(VmList(vms=tuple(vm.info() for vm in listed), next_page_token=token))
 
 
-@router.get("/v1/vms/{vm_id}", operation_id="get_vm", response_model=VmOut)
+@router.get("/v1/vms/{vm_id}", operation_id="get_vm", response_model=VmInfo)
 async def get_vm(vm: VmDep) -> Response:
     """Show a VM."""
-    return do.show_vm(vm).response()
+    return show_vm(vm).response()
 
 
 @router.patch(
     "/v1/vms/{vm_id}",
     operation_id="update_vm",
-    response_model=VmOut,
-    openapi_extra=json_request(VmPatch),
+    response_model=VmInfo,
+    openapi_extra=json_request(_UPDATE),
 )
 async def update_vm(
     vm: VmDep,
     preconditions: PreconditionsDep,
-    body: Annotated[VmPatch, Depends(json_body(VmPatch))],
+    body: Annotated[UpdateVm, Depends(json_body(_UPDATE))],
 ) -> Response:
     """Set a capability (KVM_ENABLE_CAP)."""
-    action = body.to_domain()
-    return await do.run_alone(vm, action, partial(do.set_capability, vm, action, preconditions))
+    return await run(vm, body, preconditions=preconditions)
 
 
 @router.delete("/v1/vms/{vm_id}", operation_id="delete_vm", status_code=204)

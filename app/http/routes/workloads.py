@@ -1,81 +1,88 @@
 """Workloads and virtual time: what writes when the guest runs, and how long it runs."""
 
-from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends
 from starlette.responses import Response
 
-from hacdbs_sim.sim.actions import AddWorkload, AdvanceClock, RemoveWorkload, RunGuest
+from hacdbs_sim.model import (
+    KNOBS,
+    AddWorkload,
+    AdvanceClock,
+    Clock,
+    CostModelInfo,
+    DeleteWorkload,
+    DeleteWorkloads,
+    GetClock,
+    GetWorkload,
+    GuestRun,
+    ListWorkloads,
+    RunGuest,
+    WorkloadInfo,
+    WorkloadList,
+)
+from hacdbs_sim.wire import reader_of
 
-from .. import operations as do
-from ..bodies import json_body, read_workload
+from ..bodies import json_body
 from ..deps import PageDep, VmDep, WorkloadPath
-from ..openapi import json_request, workload_request
+from ..openapi import json_request
+from ..operations import run
 from ..paging import number_key
 from ..responses import JsonResponse
 from ..routing import resource_router
-from ..schemas.guest import (
-    KNOBS_OUT,
-    AdvanceIn,
-    ClockOut,
-    CostModelOut,
-    GuestRunOut,
-    RunIn,
-    clock_out,
-)
-from ..schemas.workloads import WorkloadIn, WorkloadListOut, WorkloadOut, workload_out
 
 router = resource_router("workloads")
 
+WORKLOAD_BYTES: Final = 8 << 20
 
-@router.get("/v1/cost-model", operation_id="get_cost_model", response_model=CostModelOut)
+_WORKLOAD: Final = reader_of(AddWorkload)
+_ADVANCE: Final = reader_of(AdvanceClock)
+_RUN: Final = reader_of(RunGuest)
+
+
+@router.get("/v1/cost-model", operation_id="get_cost_model", response_model=CostModelInfo)
 async def get_cost_model() -> Response:
     """Describe the knobs that turn counted events into virtual time."""
-    return JsonResponse({"knobs": KNOBS_OUT})
+    return JsonResponse(CostModelInfo(knobs=KNOBS))
 
 
 @router.post(
     "/v1/vms/{vm_id}/workloads",
     operation_id="add_workload",
     status_code=201,
-    response_model=WorkloadOut,
-    openapi_extra=workload_request(),
+    response_model=WorkloadInfo,
+    openapi_extra=json_request(_WORKLOAD),
 )
-async def add_workload(vm: VmDep, body: Annotated[WorkloadIn, Depends(read_workload)]) -> Response:
+async def add_workload(
+    vm: VmDep, body: Annotated[AddWorkload, Depends(json_body(_WORKLOAD, WORKLOAD_BYTES))]
+) -> Response:
     """Give the guest, or the host beside it, something to write whenever the guest runs."""
-    action = AddWorkload(body.to_domain())
-    return await do.run_alone(vm, action, partial(do.add_workload, vm, action))
+    return await run(vm, body)
 
 
-@router.get(
-    "/v1/vms/{vm_id}/workloads", operation_id="list_workloads", response_model=WorkloadListOut
-)
+@router.get("/v1/vms/{vm_id}/workloads", operation_id="list_workloads", response_model=WorkloadList)
 async def list_workloads(vm: VmDep, page: PageDep) -> Response:
     """List the workloads, in the order in which they were added."""
-    views = vm.runtime.machine.workloads()
-    listed, token = page.of(views, key=lambda view: number_key(int(view.workload_id[1:])))
-    body: WorkloadListOut = {
-        "workloads": [workload_out(view) for view in listed],
-        "next_page_token": token,
-    }
-    return JsonResponse(body)
+    workloads, token = page.of(
+        vm.runtime.query(ListWorkloads()), key=lambda each: number_key(int(each.workload_id[1:]))
+    )
+    return JsonResponse(WorkloadList(workloads=tuple(workloads), next_page_token=token))
 
 
 @router.delete("/v1/vms/{vm_id}/workloads", operation_id="delete_workloads", status_code=204)
 async def delete_workloads(vm: VmDep) -> Response:
     """Take all workloads off."""
-    return await do.run_alone(vm, RemoveWorkload("-"), partial(do.delete_all_workloads, vm))
+    return await run(vm, DeleteWorkloads())
 
 
 @router.get(
     "/v1/vms/{vm_id}/workloads/{workload_id}",
     operation_id="get_workload",
-    response_model=WorkloadOut,
+    response_model=WorkloadInfo,
 )
 async def get_workload(vm: VmDep, workload_id: WorkloadPath) -> Response:
     """Show a workload, and how far it has come."""
-    return JsonResponse(workload_out(vm.runtime.machine.workload(workload_id)))
+    return JsonResponse(vm.runtime.query(GetWorkload(workload_id=workload_id)))
 
 
 @router.delete(
@@ -83,37 +90,34 @@ async def get_workload(vm: VmDep, workload_id: WorkloadPath) -> Response:
 )
 async def delete_workload(vm: VmDep, workload_id: WorkloadPath) -> Response:
     """Take a workload off."""
-    action = RemoveWorkload(workload_id)
-    return await do.run_alone(vm, action, partial(do.delete_workloads, vm, workload_id))
+    return await run(vm, DeleteWorkload(workload_id=workload_id))
 
 
-@router.get("/v1/vms/{vm_id}/clock", operation_id="get_clock", response_model=ClockOut)
+@router.get("/v1/vms/{vm_id}/clock", operation_id="get_clock", response_model=Clock)
 async def get_clock(vm: VmDep) -> Response:
     """Show the virtual clock."""
-    return JsonResponse(clock_out(vm.runtime.machine.clock()))
+    return JsonResponse(vm.runtime.query(GetClock()))
 
 
 @router.post(
     "/v1/vms/{vm_id}/clock/advance",
     operation_id="advance_clock",
-    response_model=ClockOut,
-    openapi_extra=json_request(AdvanceIn),
+    response_model=Clock,
+    openapi_extra=json_request(_ADVANCE),
 )
 async def advance_clock(
-    vm: VmDep, body: Annotated[AdvanceIn, Depends(json_body(AdvanceIn))]
+    vm: VmDep, body: Annotated[AdvanceClock, Depends(json_body(_ADVANCE))]
 ) -> Response:
     """Let time pass while the guest is paused."""
-    action = AdvanceClock(body.duration_ns)
-    return await do.run_alone(vm, action, partial(do.advance_clock, vm, action))
+    return await run(vm, body)
 
 
 @router.post(
     "/v1/vms/{vm_id}/guest/run",
     operation_id="run_guest",
-    response_model=GuestRunOut,
-    openapi_extra=json_request(RunIn),
+    response_model=GuestRun,
+    openapi_extra=json_request(_RUN),
 )
-async def run_guest(vm: VmDep, body: Annotated[RunIn, Depends(json_body(RunIn))]) -> Response:
+async def run_guest(vm: VmDep, body: Annotated[RunGuest, Depends(json_body(_RUN))]) -> Response:
     """Let the workloads write for some virtual time."""
-    action = RunGuest(body.duration_ns, body.throttle_percent)
-    return await do.run_alone(vm, action, partial(do.run_guest, vm, action))
+    return await run(vm, body)

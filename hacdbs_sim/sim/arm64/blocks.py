@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.arm64.descriptor import Leaf
 from hacdbs_sim.model.words import WORD_BITS, WordMask, Words, mask_of_ranges
+from hacdbs_sim.sim.arm64.descriptor import Leaf
 
 Blocks = NDArray[np.intp]
 """Numbers of blocks, ascending without repeats; 0 is the slot's first whole block."""

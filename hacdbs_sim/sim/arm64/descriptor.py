@@ -9,11 +9,12 @@ D is DBM, C Contiguous (never set here), T page (1) or block (0). Direct permiss
 and S2AP[1] (domain.md B.5; Arm ARM DDI 0487, D8.3 and D8.4).
 """
 
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Final
 
-from hacdbs_sim.sim.base.bits import Bits
+from hacdbs_sim.model import LeafState
 from hacdbs_sim.model.units import PAGE_LEVEL
+from hacdbs_sim.sim.base.bits import Bits
 
 VALID: Final = Bits(0, 0)
 TYPE: Final = Bits(1, 1)
@@ -48,16 +49,6 @@ READ_ONLY: Final = Leaf.MAPPED
 READ_WRITE: Final = Leaf.MAPPED | Leaf.WRITABLE
 WRITABLE_CLEAN: Final = Leaf.MAPPED | Leaf.DBM
 WRITABLE_DIRTY: Final = Leaf.MAPPED | Leaf.WRITABLE | Leaf.DBM
-
-
-class LeafState(StrEnum):
-    """Direct permissions of a stage-2 leaf (domain.md B.5)."""
-
-    UNMAPPED = "unmapped"
-    READ_ONLY = "read_only"
-    READ_WRITE = "read_write"
-    WRITABLE_CLEAN = "writable_clean"
-    WRITABLE_DIRTY = "writable_dirty"
 
 
 STATES: Final[dict[int, LeafState]] = {

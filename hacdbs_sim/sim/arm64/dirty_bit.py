@@ -12,29 +12,31 @@ below it, and F is at most n entries behind. What is behind F is never looked at
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from hacdbs_sim.sim.arm64.clear_plan import ClearPlan, Stop, plan_clear
-from hacdbs_sim.sim.arm64.entries import Entries
-from hacdbs_sim.sim.arm64.faults import ENTRY_FAULTS, ArmedFault, FaultCall, FaultType
-from hacdbs_sim.sim.arm64.hacdbs import Unit, UnitStatus
-from hacdbs_sim.sim.arm64.leaf_cleaning import Splitting
-from hacdbs_sim.sim.arm64.stage2 import Stage2
-from hacdbs_sim.sim.arm64.sysregs import ErrReason
-from hacdbs_sim.model.errors import Errno
-from hacdbs_sim.model.units import BLOCK_SIZES_BYTES, PAGE_LEVEL, entries_per_array
-from hacdbs_sim.model.words import WordMask
-from hacdbs_sim.sim.kvm.dirty_bitmap import LogWindow
-from hacdbs_sim.sim.kvm.hook import (
+from hacdbs_sim.model import (
     AcceleratorOutcome,
     AcceleratorReport,
     EntryError,
     ErrorReason,
+    FaultType,
+    KernelProfile,
     RunTrace,
+    UnitStatus,
 )
+from hacdbs_sim.model.errors import Errno
+from hacdbs_sim.model.units import BLOCK_SIZES_BYTES, PAGE_LEVEL, entries_per_array
+from hacdbs_sim.model.words import WordMask
+from hacdbs_sim.sim.arm64.clear_plan import ClearPlan, Stop, plan_clear
+from hacdbs_sim.sim.arm64.entries import Entries
+from hacdbs_sim.sim.arm64.faults import ENTRY_FAULTS, ArmedFault, FaultCall
+from hacdbs_sim.sim.arm64.hacdbs import Unit
+from hacdbs_sim.sim.arm64.leaf_cleaning import Splitting
+from hacdbs_sim.sim.arm64.stage2 import Stage2
+from hacdbs_sim.sim.arm64.sysregs import ErrReason
+from hacdbs_sim.sim.kvm.dirty_bitmap import LogWindow
 
 MAX_TRACED_RUNS: Final = 4096
 
@@ -42,13 +44,6 @@ NEVER: Final = 1 << 63
 """A rank that no entry has."""
 
 NO_ENTRIES: Final = Entries(WordMask(slice(0, 0), np.empty(0, np.uint64)))
-
-
-class KernelProfile(StrEnum):
-    """Which kernel the hook behaves like: corrected, or the posted patch with its defects."""
-
-    FIXED = "fixed"
-    V1 = "v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +129,7 @@ class AcceleratedClear:
         self._splitting: Splitting | None = None
         if splits_lazily and chunk_size_bytes:
             self._split_faults = faults.firing(FaultType.SPLIT_ENOMEM)
-            gfns = [fault.spec.when.gfn for fault in self._split_faults]
+            gfns = [fault.place.gfn for fault in self._split_faults]
             self._splitting = Splitting(
                 chunk_size_bytes,
                 all_fail=None in gfns,
@@ -144,16 +139,24 @@ class AcceleratedClear:
     def dirty_log_clear(self, window: LogWindow) -> AcceleratorReport:
         """Clean the window by this CPU's unit (kvm_arch_dirty_log_clear); see `DirtyCleaner`."""
         cpu = self._unit.cpu
+        no_runs: tuple[RunTrace, ...] | None = () if self._trace else None
         errno = self._declines()
         if errno is not None:
             return AcceleratorReport(
-                cpu, AcceleratorOutcome.DECLINED, errno, trace=() if self._trace else None
+                cpu=cpu,
+                outcome=AcceleratorOutcome.DECLINED,
+                errno=errno,
+                trace=no_runs,
+                trace_omitted=None if no_runs is None else 0,
             )
         armed = self._faults.firing(*ENTRY_FAULTS)
         lost = self._lost_run()
         if window.is_clean:
             return AcceleratorReport(
-                cpu, AcceleratorOutcome.CLEANED, trace=() if self._trace else None
+                cpu=cpu,
+                outcome=AcceleratorOutcome.CLEANED,
+                trace=no_runs,
+                trace_omitted=None if no_runs is None else 0,
             )
         if window.is_whole and self._cannot_stop():
             done = self._clean_whole(window)
@@ -167,17 +170,17 @@ class AcceleratedClear:
         # was full for a failure (domain.md C.5 a).
         spurious = self._config.kernel is KernelProfile.V1 and plan.ends_full
         partial = plan.gave_up or spurious
-        trace, omitted = self._traced(plan, done.tile) if self._trace else (None, 0)
+        trace, omitted = self._traced(plan, done.tile) if self._trace else (None, None)
         return AcceleratorReport(
-            cpu,
-            AcceleratorOutcome.PARTIAL if partial else AcceleratorOutcome.CLEANED,
-            Errno.EAGAIN if partial else None,
-            plan.runs,
-            plan.entries,
-            plan.cleaned,
-            done.taken - plan.cleaned,
-            done.blocks_split,
-            error,
+            cpu=cpu,
+            outcome=AcceleratorOutcome.PARTIAL if partial else AcceleratorOutcome.CLEANED,
+            errno=Errno.EAGAIN if partial else None,
+            batches=plan.runs,
+            entries=plan.entries,
+            cleaned=plan.cleaned,
+            requeued=done.taken - plan.cleaned,
+            blocks_split=done.blocks_split,
+            error=error,
             trace=trace,
             trace_omitted=omitted,
         )
@@ -197,7 +200,7 @@ class AcceleratedClear:
         if self._splitting is None or not self._splitting.any_failed:
             return
         for fault in self._split_faults:
-            gfn = fault.spec.when.gfn
+            gfn = fault.place.gfn
             if gfn is None or gfn - self._base_gfn in self._splitting.failed_pages:
                 fault.hit(self._faults, None, None, gfn)
 
@@ -218,8 +221,8 @@ class AcceleratedClear:
         losing = self._faults.firing(FaultType.LOST_INTERRUPT)
         if not losing:
             return None
-        oldest = min(losing, key=lambda fault: fault.spec.when.batch or 0)
-        return oldest.spec.when.batch or 0, oldest
+        oldest = min(losing, key=lambda fault: fault.place.batch or 0)
+        return oldest.place.batch or 0, oldest
 
     def _cannot_stop(self) -> bool:
         """Tell whether it is known beforehand that the unit will clean every entry."""
@@ -309,7 +312,7 @@ class AcceleratedClear:
         """Find the entries at which armed faults would stop the unit."""
         stops = []
         for fault in armed:
-            gfn = fault.spec.when.gfn
+            gfn = fault.place.gfn
             rank: int | None
             if gfn is None:
                 rank = self._armed_rank(fault)
@@ -321,7 +324,7 @@ class AcceleratedClear:
 
     def _armed_rank(self, fault: ArmedFault) -> int:
         """Give the rank of a fault's batch and index."""
-        when = fault.spec.when
+        when = fault.place
         return (when.batch or 0) * self._config.array_entries + (when.index or 0)
 
     def _error(self, plan: ClearPlan, entries: Entries) -> EntryError | None:
@@ -334,7 +337,7 @@ class AcceleratedClear:
             if fault is not None:
                 fault.hit(self._faults, batch, index, gfn)
         reason = plan.stop.reason.name if plan.stop and not plan.lost else "LOST_INTERRUPT"
-        return EntryError(ErrorReason(reason), batch, index, gfn)
+        return EntryError(reason=ErrorReason(reason), batch=batch, index=index, gfn=gfn)
 
     def _traced(self, plan: ClearPlan, entries: Entries) -> tuple[tuple[RunTrace, ...], int]:
         """Tell the first runs one by one, and how many more there were."""

@@ -13,8 +13,7 @@ It fires iff draw < p. `ordinal` is the n of the fault id "f{n}" (from 1), oppor
 """
 
 from collections import Counter
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, fields
 from typing import Final, NamedTuple
 
 from hacdbs_sim.model.errors import (
@@ -23,91 +22,20 @@ from hacdbs_sim.model.errors import (
     NoSuchFaultError,
     SenselessFaultError,
 )
-
-
-class FaultType(StrEnum):
-    """What can be made to go wrong (design.md 3.3)."""
-
-    STRUCTF = "structf"
-    IPAF = "ipaf"
-    IPAHACF = "ipahacf"
-    LOST_INTERRUPT = "lost_interrupt"
-    ENTRIES_ENOMEM = "entries_enomem"
-    UNIT_BUSY = "unit_busy"
-    SPLIT_ENOMEM = "split_enomem"
-    COPY_TO_USER = "copy_to_user"
-
+from hacdbs_sim.model.faults import (
+    AddFault,
+    EntryWhen,
+    FaultFields,
+    FaultInfo,
+    FaultType,
+    LastHit,
+    LogOp,
+)
 
 ENTRY_FAULTS: Final = (FaultType.STRUCTF, FaultType.IPAF, FaultType.IPAHACF)
 """The faults that strike at one entry, in the order in which the unit would notice them."""
 
-_PLACES: Final[dict[FaultType, frozenset[str]]] = {
-    FaultType.STRUCTF: frozenset({"batch", "index", "gfn"}),
-    FaultType.IPAF: frozenset({"batch", "index", "gfn"}),
-    FaultType.IPAHACF: frozenset({"batch", "index", "gfn"}),
-    FaultType.LOST_INTERRUPT: frozenset({"batch"}),
-    FaultType.ENTRIES_ENOMEM: frozenset(),
-    FaultType.UNIT_BUSY: frozenset(),
-    FaultType.SPLIT_ENOMEM: frozenset({"gfn"}),
-    FaultType.COPY_TO_USER: frozenset(),
-}
-"""Which parts of a place each type has."""
-
-
-class LogOp(StrEnum):
-    """The calls that faults are considered in."""
-
-    GET = "get"
-    CLEAR = "clear"
-
-
-@dataclass(frozen=True, slots=True)
-class FaultWhen:
-    """Which calls a fault is for, and where in them it strikes; None means any, or the default."""
-
-    op: LogOp | None = None
-    slot: int | None = None
-    cpu: int | None = None
-    batch: int | None = None
-    index: int | None = None
-    gfn: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FaultSpec:
-    """A fault as it is armed."""
-
-    type: FaultType
-    enabled: bool = True
-    probability: float = 1.0
-    after: int = 0
-    every: int = 1
-    times: int | None = None
-    when: FaultWhen = FaultWhen()
-
-
-@dataclass(frozen=True, slots=True)
-class LastHit:
-    """Where a fault last struck: its opportunity number (from 1), the call, and the place."""
-
-    opportunity: int
-    op: LogOp
-    slot: int
-    cpu: int | None
-    batch: int | None
-    index: int | None
-    gfn: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class FaultView:
-    """An armed fault as it can be looked at."""
-
-    fault_id: str
-    spec: FaultSpec
-    opportunities: int
-    hits: int
-    last_hit: LastHit | None
+_SHARED: Final = tuple(each.name for each in fields(FaultFields))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,46 +47,28 @@ class FaultBounds:
     entries_per_array: int
 
 
-def check_fault(spec: FaultSpec, bounds: FaultBounds) -> None:
+def place_of(spec: AddFault) -> EntryWhen:
+    """Return a fault's `when` with every field that any type has; None where its own has none."""
+    when = spec.when
+    if isinstance(when, EntryWhen):
+        return when
+    return EntryWhen(**{each.name: getattr(when, each.name) for each in fields(when)})
+
+
+def check_fault(spec: AddFault, bounds: FaultBounds) -> None:
     """Refuse a fault that makes no sense on a machine.
 
     Raises:
-        SenselessFaultError: a bad figure, or a place that the type has not.
+        SenselessFaultError: `when.index` is in no array of this machine.
         NoSuchCpuError: `when.cpu` does not exist.
         GfnBeyondIpaSpaceError: `when.gfn` does not exist.
     """
-    when = spec.when
-    if not 0 <= spec.probability <= 1:
-        raise SenselessFaultError(
-            f"probability must be 0..1, not {spec.probability}",
-            field="probability",
-            bound="0..1",
-            value=str(spec.probability),
-        )
-    _check_at_least("after", spec.after, 0)
-    _check_at_least("every", spec.every, 1)
-    _check_at_least("times", spec.times, 1)
-    _check_at_least("when.batch", when.batch, 0)
-    _check_at_least("when.slot", when.slot, 0)
-    for name in ("batch", "index", "gfn"):
-        if getattr(when, name) is not None and name not in _PLACES[spec.type]:
-            raise SenselessFaultError(
-                f"when.{name} must be left out: a {spec.type.value} fault has no such place",
-                field=f"when.{name}",
-                value=getattr(when, name),
-            )
+    when = place_of(spec)
     if when.gfn is not None and (when.batch is not None or when.index is not None):
         raise SenselessFaultError(
             "when.gfn must come without when.batch and when.index: they name one entry",
             field="when.gfn",
             value=when.gfn,
-        )
-    if spec.type is FaultType.COPY_TO_USER and when.op is LogOp.CLEAR:
-        raise SenselessFaultError(
-            "when.op must be get for a copy_to_user fault: a clear copies nothing to the user",
-            field="when.op",
-            bound="get",
-            value="clear",
         )
     if when.index is not None and not 0 <= when.index < bounds.entries_per_array:
         raise SenselessFaultError(
@@ -181,13 +91,6 @@ def check_fault(spec: FaultSpec, bounds: FaultBounds) -> None:
             field="when.gfn",
             bound=bounds.end_gfn - 1,
             value=when.gfn,
-        )
-
-
-def _check_at_least(field: str, value: int | None, bound: int) -> None:
-    if value is not None and value < bound:
-        raise SenselessFaultError(
-            f"{field} must be at least {bound}, not {value}", field=field, bound=bound, value=value
         )
 
 
@@ -219,15 +122,25 @@ class ArmedFault:
         all_hits: Where the machine counts the hits of all its faults.
     """
 
-    __slots__ = ("_all_hits", "_last_hit", "_ordinal", "_seed", "hits", "opportunities", "spec")
+    __slots__ = (
+        "_all_hits",
+        "_last_hit",
+        "_ordinal",
+        "_seed",
+        "hits",
+        "opportunities",
+        "place",
+        "spec",
+    )
 
     def __init__(
-        self, ordinal: int, spec: FaultSpec, seed: int, all_hits: Counter[FaultType]
+        self, ordinal: int, spec: AddFault, seed: int, all_hits: Counter[FaultType]
     ) -> None:
         self._ordinal = ordinal
         self._seed = seed
         self._all_hits = all_hits
         self.spec = spec
+        self.place = place_of(spec)
         self.opportunities = 0
         self.hits = 0
         self._last_hit: LastHit | None = None
@@ -251,12 +164,26 @@ class ArmedFault:
         self.hits += 1
         self._all_hits[self.spec.type] += 1
         self._last_hit = LastHit(
-            self.opportunities, call.op, call.slot, call.cpu, batch, index, gfn
+            opportunity=self.opportunities,
+            op=call.op,
+            slot=call.slot,
+            cpu=call.cpu,
+            batch=batch,
+            index=index,
+            gfn=gfn,
         )
 
-    def view(self) -> FaultView:
+    def view(self) -> FaultInfo:
         """Look at the fault."""
-        return FaultView(self.fault_id, self.spec, self.opportunities, self.hits, self._last_hit)
+        return FaultInfo(
+            fault_id=self.fault_id,
+            type=self.spec.type,
+            when=self.place,
+            opportunities=self.opportunities,
+            hits=self.hits,
+            last_hit=self._last_hit,
+            **{name: getattr(self.spec, name) for name in _SHARED},
+        )
 
 
 class FaultCall(NamedTuple):
@@ -300,7 +227,7 @@ class FaultBoard:
         """Give the hits so far by type, those of faults since disarmed included."""
         return dict(self._hits)
 
-    def arm(self, spec: FaultSpec) -> FaultView:
+    def arm(self, spec: AddFault) -> FaultInfo:
         """Arm a fault; see `check_fault` for what is refused."""
         check_fault(spec, self._bounds)
         fault = ArmedFault(self._next, spec, self._seed, self._hits)
@@ -308,7 +235,7 @@ class FaultBoard:
         self._armed[fault.fault_id] = fault
         return fault.view()
 
-    def disarm(self, fault_id: str) -> FaultView:
+    def disarm(self, fault_id: str) -> FaultInfo:
         """Take a fault off; give its last state.
 
         Raises:
@@ -318,7 +245,11 @@ class FaultBoard:
         del self._armed[fault_id]
         return view
 
-    def view(self, fault_id: str) -> FaultView:
+    def disarm_all(self) -> None:
+        """Take all faults off."""
+        self._armed.clear()
+
+    def view(self, fault_id: str) -> FaultInfo:
         """Look at one fault.
 
         Raises:
@@ -331,20 +262,25 @@ class FaultBoard:
             )
         return fault.view()
 
-    def views(self) -> tuple[FaultView, ...]:
+    def views(self) -> tuple[FaultInfo, ...]:
         """Look at all faults."""
         return tuple(fault.view() for fault in tuple(self._armed.values()))
 
-    def call(self, op: LogOp, slot: int, cpu: int | None) -> FaultCall:
+    def armed(self) -> tuple[ArmedFault, ...]:
+        """Return the faults as they are when a get or clear begins."""
+        return tuple(self._armed.values())
+
+    @staticmethod
+    def call(armed: tuple[ArmedFault, ...], op: LogOp, slot: int, cpu: int | None) -> FaultCall:
         """Begin a get or clear: pick the enabled faults that match it."""
-        if not self._armed:
+        if not armed:
             return FaultCall(op, slot, cpu, ())
         matching = tuple(
             fault
-            for fault in tuple(self._armed.values())
+            for fault in armed
             if fault.spec.enabled
-            and fault.spec.when.op in (None, op)
-            and fault.spec.when.slot in (None, slot)
-            and fault.spec.when.cpu in (None, cpu)
+            and fault.place.op in (None, op)
+            and fault.place.slot in (None, slot)
+            and fault.place.cpu in (None, cpu)
         )
         return FaultCall(op, slot, cpu, matching)

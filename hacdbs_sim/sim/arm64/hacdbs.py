@@ -8,21 +8,12 @@ one (both RUNNING to IDLE), anything else a failure (RUNNING to ERROR). Writing 
 the interrupt and leaves IDLE (domain.md C.4, D). RUNNING and ERROR never outlive an action.
 """
 
-from dataclasses import dataclass
-from enum import IntEnum, StrEnum, auto
+from enum import IntEnum, auto
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
+from hacdbs_sim.model import CpuInfo, ErrReasonName, HacdbsbrInfo, HacdbsconsInfo, UnitStatus
 from hacdbs_sim.sim.arm64.sysregs import ErrReason, Hacdbsbr, Hacdbscons
-
-
-class UnitStatus(StrEnum):
-    """enum hacdbs_status of the patch."""
-
-    OFF = "OFF"
-    IDLE = "IDLE"
-    RUNNING = "RUNNING"
-    ERROR = "ERROR"
 
 
 class UnitEvent(IntEnum):
@@ -55,21 +46,6 @@ DISABLED: Final = Hacdbsbr()
 def _enabled(array_sz: int) -> Hacdbsbr:
     """Give HACDBSBR_EL2 during runs."""
     return Hacdbsbr(en=True, sz=array_sz)
-
-
-@dataclass(frozen=True, slots=True)
-class UnitView:
-    """A host CPU and its HACDBS unit as they can be looked at; registers are raw 64-bit values."""
-
-    cpu: int
-    online: bool
-    status: UnitStatus
-    hacdbsbr_el2: int
-    hacdbscons_el2: int
-    interrupts: int
-    runs: int
-    entries: int
-    cleaned: int
 
 
 class Walk(NamedTuple):
@@ -168,14 +144,20 @@ class Unit:
         self.entries += walk.entries
         self.cleaned += walk.cleaned
 
-    def view(self) -> UnitView:
+    def view(self) -> CpuInfo:
         """Look at the unit."""
-        return UnitView(
+        return CpuInfo(
             cpu=self.cpu,
             online=self.online,
             status=self.status,
-            hacdbsbr_el2=self.base.encode(),
-            hacdbscons_el2=self.cons.encode(),
+            hacdbsbr_el2=HacdbsbrInfo(
+                raw=self.base.encode(), baddr=self.base.baddr, en=self.base.en, sz=self.base.sz
+            ),
+            hacdbscons_el2=HacdbsconsInfo(
+                raw=self.cons.encode(),
+                err_reason=ErrReasonName[self.cons.err_reason.name],
+                index=self.cons.index,
+            ),
             interrupts=self.interrupts,
             runs=self.runs,
             entries=self.entries,

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.arm64.blocks import BlockLevel, Blocks
-from hacdbs_sim.sim.arm64.descriptor import Leaf
-from hacdbs_sim.sim.arm64.leaves import Leaves
 from hacdbs_sim.model.units import PAGE_LEVEL
 from hacdbs_sim.model.words import (
     ALL_ONES,
@@ -21,6 +18,9 @@ from hacdbs_sim.model.words import (
     keep_bits,
     popcount,
 )
+from hacdbs_sim.sim.arm64.blocks import BlockLevel, Blocks
+from hacdbs_sim.sim.arm64.descriptor import Leaf
+from hacdbs_sim.sim.arm64.leaves import Leaves
 
 
 @dataclass(slots=True, eq=False)

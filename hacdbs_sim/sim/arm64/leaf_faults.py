@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from hacdbs_sim.model.words import WORD_BITS, WordMask, lowest, popcount
 from hacdbs_sim.sim.arm64.blocks import BlockLevel, Blocks, Pieces
 from hacdbs_sim.sim.arm64.descriptor import Leaf
 from hacdbs_sim.sim.arm64.leaves import Leaves
-from hacdbs_sim.model.words import WORD_BITS, WordMask, lowest, popcount
 from hacdbs_sim.sim.kvm.mmu import NO_FAULTS, Faults
 
 

@@ -9,8 +9,7 @@ so on by descriptor.py. Rules: design.md 3.2, domain.md B.
 from collections.abc import Sequence
 from typing import Final
 
-from hacdbs_sim.sim.arm64.blocks import BlockLevel
-from hacdbs_sim.sim.arm64.descriptor import READ_ONLY, READ_WRITE, WRITABLE_DIRTY, Leaf
+from hacdbs_sim.model import MemslotFlags
 from hacdbs_sim.model.units import BLOCK_SIZES_BYTES
 from hacdbs_sim.model.words import (
     WordMask,
@@ -21,7 +20,9 @@ from hacdbs_sim.model.words import (
     unset_words,
     words_for,
 )
-from hacdbs_sim.sim.kvm.region import MemslotFlags, Region
+from hacdbs_sim.sim.arm64.blocks import BlockLevel
+from hacdbs_sim.sim.arm64.descriptor import READ_ONLY, READ_WRITE, WRITABLE_DIRTY, Leaf
+from hacdbs_sim.sim.kvm.region import Region
 
 PLANES = 3
 

@@ -1,7 +1,7 @@
 """What arm64 does while memslots change (kvm_arch_prepare_memory_region and its kin, mmu.c)."""
 
-from hacdbs_sim.sim.arm64.stage2 import Stage2
 from hacdbs_sim.model.errors import BeyondIpaSpaceError
+from hacdbs_sim.sim.arm64.stage2 import Stage2
 from hacdbs_sim.sim.kvm.memslots import Memslot
 from hacdbs_sim.sim.kvm.region import Region
 

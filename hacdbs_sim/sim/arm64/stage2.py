@@ -1,30 +1,13 @@
 """Stage 2 of one memslot, whole: faults, cleaning, and looks at its leaves."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.arm64.descriptor import LeafState, leaf_descriptor
-from hacdbs_sim.sim.arm64.leaf_cleaning import CleanableLeaves
-from hacdbs_sim.sim.arm64.leaf_faults import FaultingLeaves
 from hacdbs_sim.model.units import BLOCK_SIZES_BYTES, PAGE_LEVEL
 from hacdbs_sim.model.words import ALL_ONES, WORD_BITS, words_for
-
-
-@dataclass(frozen=True, slots=True)
-class Stage2Run:
-    """Neighbouring pages equal in level and state.
-
-    `level` is None and `descriptor` 0 where nothing is mapped; else `descriptor` is the 64-bit leaf
-    descriptor that translates the run's first page.
-    """
-
-    gfn: int
-    count: int
-    level: int | None
-    state: LeafState
-    descriptor: int
+from hacdbs_sim.sim.arm64.descriptor import leaf_descriptor
+from hacdbs_sim.sim.arm64.leaf_cleaning import CleanableLeaves
+from hacdbs_sim.sim.arm64.leaf_faults import FaultingLeaves
 
 
 class Stage2(FaultingLeaves, CleanableLeaves):

@@ -12,28 +12,11 @@ costs the guest 0.5 us. What a slice of a run costs is owed, and paid from the n
 from dataclasses import dataclass
 from typing import Final
 
+from hacdbs_sim.model import Clock
+
 PS_PER_NS: Final = 1000
 MAX_NOW_NS: Final = (1 << 53) - 1
 """Where a clock ends: some 104 days, the last number that JSON carries exactly."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClockView:
-    """A machine's clock, in nanoseconds since it was made.
-
-    Attributes:
-        now_ns: The time.
-        guest_ns: How long the guest really ran.
-        stalled_ns: How long its faults have kept it.
-        throttled_ns: How long it was kept from running.
-        debt_ns: What its faults still cost it, paid by the next run.
-    """
-
-    now_ns: int = 0
-    guest_ns: int = 0
-    stalled_ns: int = 0
-    throttled_ns: int = 0
-    debt_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +50,9 @@ class GuestClock:
         """Value of how long the guest has been let run, in all: the host's time beside it."""
         return self.guest_ns + self._stalled_ns + self._throttled_ns
 
-    def view(self) -> ClockView:
+    def view(self) -> Clock:
         """Look at the clock."""
-        return ClockView(
+        return Clock(
             now_ns=self._now_ns,
             guest_ns=self.guest_ns,
             stalled_ns=self._stalled_ns,

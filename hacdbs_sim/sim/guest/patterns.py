@@ -12,108 +12,42 @@ from 0; u and v are the halves of draw(seed, i) as fractions of 1 (`draws.py`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Final, Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.model.errors import InvalidWorkloadError
+from hacdbs_sim.model.errors import InvalidWorkloadError, check_within
+from hacdbs_sim.model.workloads import HotSet, Moving, Sequential, TimedFields, Uniform, Zipf
 from hacdbs_sim.sim.guest.draws import HALF, LOWER, below, draws
-from hacdbs_sim.sim.guest.trace import Trace
 from hacdbs_sim.sim.guest.zipf import zipf_table
 
 PagesOf: TypeAlias = Callable[[int, int], NDArray[np.uint64]]
-"""Gives the pages of so many writes (the second argument) from one number (the first) on."""
-
-MIN_EXPONENT: Final = 0.01
-MAX_EXPONENT: Final = 10.0
+"""Returns the pages of so many writes (the second argument) from one number (the first) on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sequential:
-    """Page after page, from the start again at the window's end."""
+def pages_of(spec: TimedFields, seed: int, num_pages: int) -> PagesOf:
+    """Return the pattern of a workload that writes at a rate, on a window.
 
-    kind: ClassVar[Literal["sequential"]] = "sequential"
-
-    def pages_of(self, seed: int, num_pages: int) -> PagesOf:  # noqa: ARG002 - draws nothing
-        """Give the pattern on a window."""
-        return partial(_sequential, num_pages)
-
-
-@dataclass(frozen=True, slots=True)
-class Uniform:
-    """Each page as likely as any other."""
-
-    kind: ClassVar[Literal["uniform"]] = "uniform"
-
-    def pages_of(self, seed: int, num_pages: int) -> PagesOf:
-        """Give the pattern on a window."""
-        return partial(_uniform, seed, num_pages)
-
-
-@dataclass(frozen=True, slots=True)
-class HotSet:
-    """A share of the writes goes to a fraction of the pages, those at the window's start."""
-
-    kind: ClassVar[Literal["hot_set"]] = "hot_set"
-
-    hot_fraction: float = 0.1
-    hot_share: float = 0.9
-
-    def pages_of(self, seed: int, num_pages: int) -> PagesOf:
-        """Give the pattern on a window.
-
-        Raises:
-            InvalidWorkloadError: a share or fraction outside 0..1.
-        """
-        _check_within("hot_fraction", self.hot_fraction, 0.0, 1.0)
-        _check_within("hot_share", self.hot_share, 0.0, 1.0)
-        return partial(_hot_set, seed, num_pages, self)
-
-
-@dataclass(frozen=True, slots=True)
-class Zipf:
-    """A few pages very often, most hardly ever."""
-
-    kind: ClassVar[Literal["zipf"]] = "zipf"
-
-    exponent: float = 1.0
-
-    def pages_of(self, seed: int, num_pages: int) -> PagesOf:
-        """Give the pattern on a window.
-
-        Raises:
-            InvalidWorkloadError: an exponent outside 0.01..10.
-        """
-        _check_within("exponent", self.exponent, MIN_EXPONENT, MAX_EXPONENT)
-        return zipf_table(seed, num_pages, self.exponent).pages
-
-
-@dataclass(frozen=True, slots=True)
-class Moving:
-    """A working set of `set_pages` whose start moves by `step_pages` every so many writes."""
-
-    kind: ClassVar[Literal["moving"]] = "moving"
-
-    set_pages: int
-    move_every_writes: int
-    step_pages: int = 1
-
-    def pages_of(self, seed: int, num_pages: int) -> PagesOf:
-        """Give the pattern on a window.
-
-        Raises:
-            InvalidWorkloadError: a set or step larger than the window, or a count below 1.
-        """
-        _check_within("set_pages", self.set_pages, 1, num_pages)
-        _check_within("step_pages", self.step_pages, 1, num_pages)
-        _check_within("move_every_writes", self.move_every_writes, 1, (1 << 53) - 1)
-        return partial(_moving, seed, num_pages, self)
-
-
-Pattern: TypeAlias = Sequential | Uniform | HotSet | Zipf | Moving | Trace
+    Raises:
+        InvalidWorkloadError: A working set or its step is larger than the window.
+    """
+    match spec:
+        case Sequential():
+            return partial(_sequential, num_pages)
+        case Uniform():
+            return partial(_uniform, seed, num_pages)
+        case HotSet():
+            return partial(_hot_set, seed, num_pages, spec)
+        case Zipf():
+            return zipf_table(seed, num_pages, spec.exponent).pages
+        case Moving():
+            check_within(InvalidWorkloadError, "set_pages", spec.set_pages, 1, num_pages)
+            check_within(InvalidWorkloadError, "step_pages", spec.step_pages, 1, num_pages)
+            return partial(_moving, seed, num_pages, spec)
+        case _:
+            raise AssertionError(f"{type(spec).__name__} has no pattern")
 
 
 def _sequential(num_pages: int, first: int, count: int) -> NDArray[np.uint64]:
@@ -152,13 +86,3 @@ def _moving(
     moved += below(draws(seed, first, count), pattern.set_pages)
     moved %= np.uint64(num_pages)
     return moved
-
-
-def _check_within(field: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise InvalidWorkloadError(
-            f"{field} must be {low}..{high}, not {value}",
-            field=field,
-            bound=f"{low}..{high}",
-            value=str(value),
-        )

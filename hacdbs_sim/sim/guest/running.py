@@ -6,29 +6,43 @@ cost the guest is owed from the next slice on.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import Final, TypeAlias
 
 import numpy as np
 
+from hacdbs_sim.model import (
+    MAX_THROTTLE_PERCENT,
+    AccessOutcome,
+    AddWorkload,
+    Clock,
+    CostModel,
+    GuestRun,
+    WorkloadInfo,
+    Writer,
+)
 from hacdbs_sim.model.errors import (
     InvalidArgumentError,
     NoSuchWorkloadError,
     TooManyWritesError,
     check_within,
 )
+from hacdbs_sim.model.kinds import MAX_NS
 from hacdbs_sim.model.pages import Gfns
-from hacdbs_sim.sim.guest.clock import MAX_NOW_NS, ClockView, GuestClock
-from hacdbs_sim.sim.guest.costs import CostModel
+from hacdbs_sim.sim.guest.clock import MAX_NOW_NS, GuestClock
 from hacdbs_sim.sim.guest.draws import derived_seed
-from hacdbs_sim.sim.guest.workload import MAX_NS, Workload, WorkloadSpec, WorkloadView, Writer
-from hacdbs_sim.sim.kvm.accesses import AccessOutcome
+from hacdbs_sim.sim.guest.workload import (
+    Recordings,
+    Workload,
+    no_recordings,
+    recording_of,
+    resolved,
+)
 from hacdbs_sim.sim.kvm.memslots import Memslots
 
 MAX_SLICES: Final = 16
 WRITES_PER_SLICE: Final = 1 << 12
 MAX_WRITES_PER_RUN: Final = 1 << 26
-MAX_THROTTLE_PERCENT: Final = 99
 WRITES_PER_BATCH: Final = 1 << 18
 """Writes performed at once: their arrays stay in the cache."""
 
@@ -36,47 +50,30 @@ WriteBatch: TypeAlias = Callable[[Writer, Gfns], AccessOutcome]
 """Performs a batch of writes on the machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class GuestRun:
-    """What a run of the guest did.
-
-    Attributes:
-        clock: The clock after it.
-        guest_ns: How long of the run the guest really ran.
-        stalled_ns: How long its faults kept it.
-        throttled_ns: How long throttling kept it.
-        slices: Into how many the run was cut.
-        writes: Writes made by all workloads, the skipped ones included.
-        skipped: Writes whose page their slot no longer had.
-        accesses: What the others did; `pages` counts them.
-    """
-
-    clock: ClockView
-    guest_ns: int
-    stalled_ns: int
-    throttled_ns: int
-    slices: int
-    writes: int
-    skipped: int
-    accesses: AccessOutcome
-
-
 class Guest:
     """The workloads and the clock of one machine."""
 
-    def __init__(self, *, vcpus: int, seed: int, costs: CostModel) -> None:
+    def __init__(
+        self,
+        *,
+        vcpus: int,
+        seed: int,
+        costs: CostModel,
+        recordings: Recordings = no_recordings,
+    ) -> None:
         self.clock = GuestClock(vcpus)
         self._seed = seed
         self._costs = costs
+        self._recordings = recordings
         self._workloads: dict[str, Workload] = {}
         self._added = 0
 
     @property
     def state_bytes(self) -> int:
         """Value of what the workloads hold: the traces among them."""
-        return sum(workload.spec.state_bytes for workload in self._workloads.copy().values())
+        return sum(workload.state_bytes for workload in self._workloads.copy().values())
 
-    def view(self, workload_id: str) -> WorkloadView:
+    def view(self, workload_id: str) -> WorkloadInfo:
         """Look at a workload.
 
         Raises:
@@ -84,24 +81,25 @@ class Guest:
         """
         return self._find(workload_id).view()
 
-    def views(self) -> tuple[WorkloadView, ...]:
+    def views(self) -> tuple[WorkloadInfo, ...]:
         """Look at all workloads, oldest first."""
         return tuple(workload.view() for workload in self._workloads.copy().values())
 
-    def add(self, spec: WorkloadSpec, npages: int) -> WorkloadView:
+    def add(self, spec: AddWorkload, npages: int) -> WorkloadInfo:
         """Add a workload; `npages` is the length of its slot.
 
         Raises:
             InvalidWorkloadError: names the field, its bound and its value.
         """
         ordinal = self._added + 1
-        resolved = spec.resolved(npages=npages, seed=derived_seed(self._seed, ordinal))
-        workload = Workload(ordinal, resolved, self._writer_ns(spec.writer))
+        whole = resolved(spec, npages=npages, seed=derived_seed(self._seed, ordinal))
+        recording = recording_of(spec, self._recordings)
+        workload = Workload(ordinal, whole, recording, self._writer_ns(spec.writer))
         self._workloads[workload.workload_id] = workload
         self._added = ordinal
         return workload.view()
 
-    def remove(self, workload_id: str) -> WorkloadView:
+    def remove(self, workload_id: str) -> WorkloadInfo:
         """Take a workload off; give how it ended.
 
         Raises:
@@ -111,7 +109,11 @@ class Guest:
         del self._workloads[workload_id]
         return view
 
-    def advance(self, duration_ns: int) -> ClockView:
+    def remove_all(self) -> None:
+        """Take all workloads off."""
+        self._workloads.clear()
+
+    def advance(self, duration_ns: int) -> Clock:
         """Let time pass while the guest is paused.
 
         Raises:
@@ -155,7 +157,7 @@ class Guest:
             slices=slices,
             writes=run.writes,
             skipped=run.skipped,
-            accesses=run.accesses,
+            **{each.name: getattr(run.accesses, each.name) for each in fields(AccessOutcome)},
         )
 
     def writes_of_run(self, duration_ns: int, throttle_percent: int) -> int:
@@ -238,8 +240,7 @@ class _Run:
         region = self._slots.get(spec.slot).region
         pages = workload.pages_of(workload.writes, count)
         pages += np.uint64(spec.first_page)
-        assert spec.num_pages is not None, "resolved"
-        if spec.first_page + spec.num_pages > region.npages:
+        if spec.first_page + workload.num_pages > region.npages:
             pages = pages[pages < np.uint64(region.npages)]
         pages += np.uint64(region.base_gfn)
         return Gfns(pages)
@@ -248,11 +249,8 @@ class _Run:
 def added(one: AccessOutcome, other: AccessOutcome) -> AccessOutcome:
     """Add two outcomes."""
     return AccessOutcome(
-        one.pages + other.pages,
-        one.newly_dirty + other.newly_dirty,
-        one.translation_faults + other.translation_faults,
-        one.permission_faults + other.permission_faults,
-        one.mmio_exits + other.mmio_exits,
-        one.block_splits + other.block_splits,
-        one.blocks_mapped + other.blocks_mapped,
+        **{
+            each.name: getattr(one, each.name) + getattr(other, each.name)
+            for each in fields(AccessOutcome)
+        }
     )

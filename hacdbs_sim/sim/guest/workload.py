@@ -11,124 +11,85 @@ of them have been made; a trace has its own times (`trace.py`). So two runs of 1
 of one of 20 ms, and the same seed makes the same writes.
 """
 
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Final, Self
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, Final, TypeVar
 
 from hacdbs_sim.model.errors import InvalidWorkloadError, check_within
-from hacdbs_sim.sim.guest.patterns import PagesOf, Pattern, Uniform
-from hacdbs_sim.sim.guest.trace import Trace
+from hacdbs_sim.model.pages import Intervals
+from hacdbs_sim.model.workloads import (
+    AddIntervals,
+    AddReplay,
+    AddWorkload,
+    HotSetInfo,
+    IntervalsInfo,
+    MovingInfo,
+    ReplayInfo,
+    SequentialInfo,
+    TimedFields,
+    TraceFields,
+    TraceName,
+    UniformInfo,
+    WorkloadInfo,
+    WorkloadKind,
+    ZipfInfo,
+)
+from hacdbs_sim.sim.guest.patterns import PagesOf, pages_of
+from hacdbs_sim.sim.guest.trace import plan_trace, state_bytes_of
 
 NS_PER_SECOND: Final = 10**9
-MAX_WRITES_PER_SECOND: Final = 10**9
-MAX_NS: Final = 10**15
-"""The longest time in a spec or an action: some 11 days."""
+
+Recordings = Callable[[TraceName], Intervals]
+"""Finds a trace that comes with the service by its name."""
+
+_INFOS: Final[dict[WorkloadKind, Callable[..., WorkloadInfo]]] = {
+    WorkloadKind.SEQUENTIAL: SequentialInfo,
+    WorkloadKind.UNIFORM: UniformInfo,
+    WorkloadKind.HOT_SET: HotSetInfo,
+    WorkloadKind.ZIPF: ZipfInfo,
+    WorkloadKind.MOVING: MovingInfo,
+    WorkloadKind.REPLAY: ReplayInfo,
+    WorkloadKind.INTERVALS: IntervalsInfo,
+}
+
+W = TypeVar("W", bound=AddWorkload)
 
 
-class Writer(StrEnum):
-    """Who writes: a vCPU, or the host kernel (kvm_write_guest, as a virtual device does)."""
+def no_recordings(name: TraceName) -> Intervals:
+    """Refuse every name: a machine is given the recordings that it may replay.
 
-    GUEST = "guest"
-    HOST = "host"
-
-
-@dataclass(frozen=True, slots=True)
-class Burst:
-    """Writes for `on_ns`, then rests for `off_ns`, and so on."""
-
-    on_ns: int
-    off_ns: int
-
-    def time_on(self, time_ns: int) -> int:
-        """Give the nanoseconds of the first `time_ns` in which it writes."""
-        periods, within = divmod(time_ns, self.on_ns + self.off_ns)
-        return periods * self.on_ns + min(within, self.on_ns)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadSpec:
-    """A workload to add.
-
-    Attributes:
-        slot: The memslot that it writes in.
-        pattern: Which pages, in which order.
-        writes_per_second: How often, while its writer runs; None for a trace, which has its own times.
-        first_page: Start of its window, in pages from the slot's start.
-        num_pages: Length of its window; None reaches to the slot's end.
-        seed: Of its draws; None takes one of the machine's seed and the workload's number.
-        burst: None writes all the time.
-        writer: The guest, whose time is slowed by faults and throttling; or the host, whose is not.
-        vcpu: Which vCPU writes.
+    Raises:
+        InvalidWorkloadError: Always.
     """
-
-    slot: int
-    pattern: Pattern = field(default_factory=Uniform)
-    writes_per_second: int | None = None
-    first_page: int = 0
-    num_pages: int | None = None
-    seed: int | None = None
-    burst: Burst | None = None
-    writer: Writer = Writer.GUEST
-    vcpu: int = 0
-
-    @property
-    def state_bytes(self) -> int:
-        """Value of what it takes on a machine: a trace, as given and as laid out."""
-        return self.pattern.state_bytes if isinstance(self.pattern, Trace) else 0
-
-    def resolved(self, *, npages: int, seed: int) -> Self:
-        """Fill in what was left open, for a slot of `npages`, and refuse what makes no sense.
-
-        Raises:
-            InvalidWorkloadError: names the field, its bound and its value.
-        """
-        check_within(InvalidWorkloadError, "first_page", self.first_page, 0, npages - 1)
-        num_pages = npages - self.first_page if self.num_pages is None else self.num_pages
-        check_within(InvalidWorkloadError, "num_pages", num_pages, 1, npages - self.first_page)
-        if isinstance(self.pattern, Trace):
-            if self.writes_per_second is not None:
-                raise InvalidWorkloadError(
-                    "writes_per_second must be left out of a trace: interval_ns says how fast it is",
-                    field="writes_per_second",
-                    bound="none",
-                    value=self.writes_per_second,
-                )
-        elif self.writes_per_second is None:
-            raise InvalidWorkloadError(
-                "writes_per_second must be given unless the workload is a trace",
-                field="writes_per_second",
-                bound=f"1..{MAX_WRITES_PER_SECOND}",
-            )
-        else:
-            check_within(
-                InvalidWorkloadError,
-                "writes_per_second",
-                self.writes_per_second,
-                1,
-                MAX_WRITES_PER_SECOND,
-            )
-        if self.burst is not None:
-            check_within(InvalidWorkloadError, "on_ns", self.burst.on_ns, 1, MAX_NS)
-            check_within(InvalidWorkloadError, "off_ns", self.burst.off_ns, 0, MAX_NS)
-        chosen = seed if self.seed is None else self.seed
-        check_within(InvalidWorkloadError, "seed", chosen, 0, (1 << 64) - 1)
-        return replace(self, num_pages=num_pages, seed=chosen)
+    raise InvalidWorkloadError(
+        f"trace must be a recording that the machine was given, not {name}",
+        field="trace",
+        bound="none",
+        value=name,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class WorkloadView:
-    """A workload as it can be looked at.
+def recording_of(spec: AddWorkload, recordings: Recordings) -> Intervals | None:
+    """Return what a trace replays; None for a workload that writes at a rate."""
+    match spec:
+        case AddIntervals():
+            return spec.pages
+        case AddReplay():
+            return recordings(spec.trace)
+        case _:
+            return None
 
-    Attributes:
-        spec: What was added, with `num_pages` and `seed` filled in.
-        writes: Writes it has made so far.
-        skipped: Those of them whose page the slot no longer had.
+
+def resolved(spec: W, *, npages: int, seed: int) -> W:
+    """Fill in what was left open, for a slot of `npages`, and refuse what does not fit in it.
+
+    Raises:
+        InvalidWorkloadError: Names the field, its bound and its value.
     """
-
-    workload_id: str
-    spec: WorkloadSpec
-    writes: int
-    skipped: int
+    check_within(InvalidWorkloadError, "first_page", spec.first_page, 0, npages - 1)
+    num_pages = npages - spec.first_page if spec.num_pages is None else spec.num_pages
+    check_within(InvalidWorkloadError, "num_pages", num_pages, 1, npages - spec.first_page)
+    return replace(spec, num_pages=num_pages, seed=seed if spec.seed is None else spec.seed)
 
 
 class Workload:
@@ -137,24 +98,40 @@ class Workload:
     Args:
         ordinal: The n of its id.
         spec: What was added, resolved.
+        recording: What a trace replays.
         began_ns: Its writer's time when it was added.
     """
 
-    def __init__(self, ordinal: int, spec: WorkloadSpec, began_ns: int) -> None:
+    def __init__(
+        self, ordinal: int, spec: AddWorkload, recording: Intervals | None, began_ns: int
+    ) -> None:
         assert spec.num_pages is not None, "resolved"
         assert spec.seed is not None, "resolved"
         self.workload_id = f"w{ordinal}"
         self.spec = spec
+        self.num_pages = spec.num_pages
         self.writes = 0
         self.skipped = 0
         self._began_ns = began_ns
+        self._recording = recording
         self._writes_by = self._at_its_rate
-        if isinstance(spec.pattern, Trace):
-            plan = spec.pattern.plan(spec.num_pages)
-            self._writes_by = plan.writes_by
-            self.pages_of: PagesOf = plan.pages_of
+        self.pages_of: PagesOf
+        if recording is None:
+            assert isinstance(spec, TimedFields), "what replays nothing writes at a rate"
+            self.pages_of = pages_of(spec, spec.seed, spec.num_pages)
         else:
-            self.pages_of = spec.pattern.pages_of(spec.seed, spec.num_pages)
+            assert isinstance(spec, TraceFields), "only a trace replays"
+            plan = plan_trace(spec, recording, spec.num_pages)
+            self._writes_by = plan.writes_by
+            self.pages_of = plan.pages_of
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes that the workload takes on a machine: a trace, as given and as laid out."""
+        if self._recording is None:
+            return 0
+        assert isinstance(self.spec, TraceFields), "only a trace replays"
+        return state_bytes_of(self.spec.copies, self._recording)
 
     def writes_by(self, writer_ns: int) -> int:
         """Count the writes that it has made once its writer has run for `writer_ns` in all."""
@@ -162,10 +139,19 @@ class Workload:
         burst = self.spec.burst
         return self._writes_by(time_ns if burst is None else burst.time_on(time_ns))
 
-    def view(self) -> WorkloadView:
+    def view(self) -> WorkloadInfo:
         """Look at the workload."""
-        return WorkloadView(self.workload_id, self.spec, self.writes, self.skipped)
+        spec = self.spec
+        given: dict[str, Any] = {
+            each.name: getattr(spec, each.name) for each in fields(spec) if each.name != "pages"
+        }
+        if self._recording is not None:
+            given["interval_count"] = len(self._recording.starts) - 1
+            given["record_count"] = len(self._recording.pages)
+        return _INFOS[spec.kind](
+            workload_id=self.workload_id, writes=self.writes, skipped=self.skipped, **given
+        )
 
     def _at_its_rate(self, time_ns: int) -> int:
-        assert self.spec.writes_per_second is not None, "resolved"
+        assert isinstance(self.spec, TimedFields), "a trace has its own times"
         return time_ns * self.spec.writes_per_second // NS_PER_SECOND

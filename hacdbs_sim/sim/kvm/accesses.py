@@ -7,42 +7,16 @@ by the architecture (user_mem_abort, domain.md B.4); marking the log is generic 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
+from hacdbs_sim.model import AccessOutcome
 from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError
 from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
 from hacdbs_sim.model.words import WordMask, mask_of_page, tiles_of, tiles_of_range
 from hacdbs_sim.sim.kvm.memslots import Memslot, Memslots
 from hacdbs_sim.sim.kvm.mmu import Faults
-
-
-class AccessOutcome(NamedTuple):
-    """What a batch of accesses did (design.md 3.2, 4). Guest faults are counted by kind.
-
-    Attributes:
-        pages: Accesses, repeats counted.
-        newly_dirty: Pages that entered a dirty log.
-        translation_faults: Faults on an unmapped page.
-        permission_faults: Write faults on a leaf without write permission.
-        mmio_exits: Accesses that no slot takes, repeats counted: outside every slot, or a write to
-            a READONLY one. A host unmap has none.
-        block_splits: Blocks broken by a write fault while logging (lazy splits).
-        blocks_mapped: Block leaves made by a fault.
-    """
-
-    pages: int = 0
-    newly_dirty: int = 0
-    translation_faults: int = 0
-    permission_faults: int = 0
-    mmio_exits: int = 0
-    block_splits: int = 0
-    blocks_mapped: int = 0
-
-
-_ONE_PAGE: Final = AccessOutcome(pages=1)
-_ONE_MMIO_EXIT: Final = AccessOutcome(pages=1, mmio_exits=1)
 
 
 def check_gfns(pages: PageSet, end_gfn: int) -> None:
@@ -97,13 +71,13 @@ class _Tally:
     def outcome(self, pages: int) -> AccessOutcome:
         """Leave to userspace what no slot took."""
         return AccessOutcome(
-            pages,
-            self.newly_dirty,
-            self.translation,
-            self.permission,
-            pages - self.taken,
-            self.block_splits,
-            self.blocks_mapped,
+            pages=pages,
+            newly_dirty=self.newly_dirty,
+            translation_faults=self.translation,
+            permission_faults=self.permission,
+            mmio_exits=pages - self.taken,
+            block_splits=self.block_splits,
+            blocks_mapped=self.blocks_mapped,
         )
 
 
@@ -133,20 +107,20 @@ def _one_gfn(pages: PageSet) -> int | None:
 def _guest_write_of_page(slots: Memslots, gfn: int) -> AccessOutcome:
     slot = slots.holding(gfn, gfn + 1)
     if slot is None or slot.region.is_readonly:
-        return _ONE_MMIO_EXIT
+        return AccessOutcome(pages=1, mmio_exits=1)
     mask = mask_of_page(gfn - slot.region.base_gfn)
     faults = slot.mappings.write_fault(mask, is_logging=slot.is_logging)
     newly_dirty = 0
     if slot.log is not None and faults.written is not None:
         newly_dirty = slot.log.mark(faults.written)
     return AccessOutcome(
-        1,
-        newly_dirty,
-        faults.translation,
-        faults.permission,
-        0,
-        faults.block_splits,
-        faults.blocks_mapped,
+        pages=1,
+        newly_dirty=newly_dirty,
+        translation_faults=faults.translation,
+        permission_faults=faults.permission,
+        mmio_exits=0,
+        block_splits=faults.block_splits,
+        blocks_mapped=faults.blocks_mapped,
     )
 
 
@@ -165,11 +139,17 @@ def guest_read(slots: Memslots, pages: PageSet) -> AccessOutcome:
 def _guest_read_of_page(slots: Memslots, gfn: int) -> AccessOutcome:
     slot = slots.holding(gfn, gfn + 1)
     if slot is None:
-        return _ONE_MMIO_EXIT
+        return AccessOutcome(pages=1, mmio_exits=1)
     mask = mask_of_page(gfn - slot.region.base_gfn)
     faults = slot.mappings.read_fault(mask, is_logging=slot.is_logging)
     return AccessOutcome(
-        1, 0, faults.translation, faults.permission, 0, faults.block_splits, faults.blocks_mapped
+        pages=1,
+        newly_dirty=0,
+        translation_faults=faults.translation,
+        permission_faults=faults.permission,
+        mmio_exits=0,
+        block_splits=faults.block_splits,
+        blocks_mapped=faults.blocks_mapped,
     )
 
 
@@ -190,10 +170,12 @@ def host_write(slots: Memslots, pages: PageSet) -> AccessOutcome:
 def _host_write_of_page(slots: Memslots, gfn: int) -> AccessOutcome:
     slot = slots.holding(gfn, gfn + 1)
     if slot is None or slot.region.is_readonly:
-        return _ONE_MMIO_EXIT
+        return AccessOutcome(pages=1, mmio_exits=1)
     if slot.log is None:
-        return _ONE_PAGE
-    return AccessOutcome(1, slot.log.mark(mask_of_page(gfn - slot.region.base_gfn)))
+        return AccessOutcome(pages=1)
+    return AccessOutcome(
+        pages=1, newly_dirty=slot.log.mark(mask_of_page(gfn - slot.region.base_gfn))
+    )
 
 
 def host_unmap(slots: Memslots, pages: PageSet) -> AccessOutcome:

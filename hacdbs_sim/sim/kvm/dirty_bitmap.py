@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hacdbs_sim.sim.base import words
+from hacdbs_sim.model import words
 from hacdbs_sim.model.words import (
     CountedMask,
     WordMask,

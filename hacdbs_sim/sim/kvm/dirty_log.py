@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hacdbs_sim.model import NOT_RUN, AcceleratorOutcome, AcceleratorReport, SoftwareReport
 from hacdbs_sim.model.errors import InvalidArgumentError, WindowOutsideMemslotError
 from hacdbs_sim.model.pages import PageRanges
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.model.words import Words, mask_of, words_for
 from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap, LogWindow
-from hacdbs_sim.sim.kvm.hook import AcceleratorOutcome, AcceleratorReport, DirtyCleaner
-from hacdbs_sim.sim.kvm.software import NOT_RUN, SoftwareReport, clean_by_software
+from hacdbs_sim.sim.kvm.hook import DirtyCleaner
+from hacdbs_sim.sim.kvm.software import clean_by_software
 
 
 class CleanedLog(NamedTuple):

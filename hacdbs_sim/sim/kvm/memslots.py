@@ -7,9 +7,9 @@ kernel has them.
 
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Protocol
 
+from hacdbs_sim.model import MemslotChange, MemslotFlags, MemslotInfo
 from hacdbs_sim.model.errors import (
     MemslotChangedError,
     MemslotOverlapError,
@@ -18,17 +18,7 @@ from hacdbs_sim.model.errors import (
 )
 from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap
 from hacdbs_sim.sim.kvm.mmu import Mappings
-from hacdbs_sim.sim.kvm.region import MemslotFlags, MemslotView, Region, check_slot_id, view_of
-
-
-class MemslotChange(StrEnum):
-    """enum kvm_mr_change, and `none` for a call that changes nothing."""
-
-    CREATE = "create"
-    MOVE = "move"
-    FLAGS_ONLY = "flags_only"
-    NONE = "none"
-    DELETE = "delete"
+from hacdbs_sim.sim.kvm.region import Region, check_slot_id, view_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +42,7 @@ class Memslot:
         is_logging = self.log is not None and not self.region.is_readonly
         object.__setattr__(self, "is_logging", is_logging)
 
-    def view(self) -> MemslotView:
+    def view(self) -> MemslotInfo:
         """Look at the slot."""
         return view_of(self.region, self.log.count if self.log else None)
 

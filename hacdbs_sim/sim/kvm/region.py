@@ -4,9 +4,9 @@ Checks 1 to 8 of domain.md A.1, in the kernel's order, and that of the backing.
 """
 
 from dataclasses import dataclass, field
-from enum import STRICT, IntFlag
 from typing import Final
 
+from hacdbs_sim.model import MemslotFlags, MemslotInfo
 from hacdbs_sim.model.errors import InvalidArgumentError
 from hacdbs_sim.model.units import leaf_sizes_bytes
 
@@ -18,29 +18,6 @@ MAX_MEMSLOT_PAGES: Final = (1 << 31) - 1
 
 USER_VA_BITS: Final = 52
 """access_ok(): userspace addresses end at 1 << 52 (arm64, CONFIG_ARM64_VA_BITS_52)."""
-
-
-class MemslotFlags(IntFlag, boundary=STRICT):
-    """KVM_MEM_* flags of a slot; an unknown bit is EINVAL."""
-
-    NONE = 0
-    LOG_DIRTY_PAGES = 1
-    READONLY = 2
-
-
-@dataclass(frozen=True, slots=True)
-class MemslotView:
-    """A memslot as it can be looked at. Addresses and sizes in bytes."""
-
-    slot: int
-    guest_phys_addr: int
-    memory_size: int
-    userspace_addr: int
-    flags: MemslotFlags
-    backing: int
-    base_gfn: int
-    npages: int
-    dirty_count: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +63,9 @@ class Region:
         return flag in self.flags
 
 
-def view_of(region: Region, dirty_count: int | None) -> MemslotView:
+def view_of(region: Region, dirty_count: int | None) -> MemslotInfo:
     """Look at a region."""
-    return MemslotView(
+    return MemslotInfo(
         slot=region.slot,
         guest_phys_addr=region.guest_phys_addr,
         memory_size=region.memory_size,

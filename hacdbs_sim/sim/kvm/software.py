@@ -6,36 +6,12 @@ Words are independent but for a block that two of them share, which the first on
 whole, so doing a tile of words at once gives the same leaves and the same counts.
 """
 
-from dataclasses import dataclass
-from typing import Final
-
 import numpy as np
 
+from hacdbs_sim.model import SoftwareReport
 from hacdbs_sim.model.words import WordMask, spans
 from hacdbs_sim.sim.kvm.dirty_bitmap import LogWindow
 from hacdbs_sim.sim.kvm.hook import DirtyCleaner
-
-
-@dataclass(frozen=True, slots=True)
-class SoftwareReport:
-    """What the software loop did (design.md 3.2, 4).
-
-    Attributes:
-        ran: Whether the loop ran at all (the hook answered an errno).
-        words: Words of the bitmap with something left to clean.
-        pages: Pages that it took from the log.
-        write_protected: Leaf descriptors whose S2AP[1] went from 1 to 0; a block is one.
-        blocks_split: Block leaves that became tables.
-    """
-
-    ran: bool = False
-    words: int = 0
-    pages: int = 0
-    write_protected: int = 0
-    blocks_split: int = 0
-
-
-NOT_RUN: Final = SoftwareReport()
 
 
 def clean_by_software(window: LogWindow, cleaner: DirtyCleaner) -> SoftwareReport:
@@ -47,7 +23,13 @@ def clean_by_software(window: LogWindow, cleaner: DirtyCleaner) -> SoftwareRepor
         pages += masked.total
         write_protected += cleaner.write_protect(_intervals(masked.mask, window))
         blocks_split += cleaner.split_blocks(masked.mask)
-    return SoftwareReport(True, words, pages, write_protected, blocks_split)  # noqa: FBT003
+    return SoftwareReport(
+        ran=True,
+        words=words,
+        pages=pages,
+        write_protected=write_protected,
+        blocks_split=blocks_split,
+    )
 
 
 def _intervals(masked: WordMask, window: LogWindow) -> WordMask:

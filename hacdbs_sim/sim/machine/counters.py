@@ -1,8 +1,9 @@
 """What a machine counts, from the outcomes of its actions."""
 
+from dataclasses import fields
 from typing import Final
 
-from hacdbs_sim.sim.actions import AcceleratorOutcome, AccessOutcome
+from hacdbs_sim.model import AcceleratorOutcome, AccessOutcome
 from hacdbs_sim.sim.arm64.regions import Stage2Regions
 from hacdbs_sim.sim.kvm.dirty_log import CleanedLog
 
@@ -39,6 +40,8 @@ went when a slot began to log."""
 
 _CALLS_OF_HOOK: Final = {outcome: f"accelerator_{outcome.value}" for outcome in AcceleratorOutcome}
 
+_FAULTS: Final = tuple(each.name for each in fields(AccessOutcome) if each.name != "pages")
+
 
 class Counters:
     """A machine's counters since it was made."""
@@ -53,15 +56,9 @@ class Counters:
     def add_access(self, kind: str, outcome: AccessOutcome) -> None:
         """Count a batch of accesses under its kind."""
         counts = self._counts
-        pages, newly_dirty, translation, permission, mmio_exits, block_splits, mapped = outcome
-        counts[kind] += pages
-        counts["newly_dirty"] += newly_dirty
-        counts["translation_faults"] += translation
-        counts["permission_faults"] += permission
-        if mmio_exits or block_splits or mapped:  # most have none of these
-            counts["mmio_exits"] += mmio_exits
-            counts["block_splits"] += block_splits
-            counts["blocks_mapped"] += mapped
+        counts[kind] += outcome.pages
+        for name in _FAULTS:
+            counts[name] += getattr(outcome, name)
 
     def add_region(self, done: Stage2Regions) -> None:
         """Count what a change of memslots did to stage 2."""

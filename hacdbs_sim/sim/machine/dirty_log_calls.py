@@ -1,10 +1,12 @@
 """Gets and clears of a machine's dirty log: the generic code, the hook and the copy to the user."""
 
-from hacdbs_sim.sim import actions as a
-from hacdbs_sim.sim.arm64.dirty_bit import AcceleratedClear, ClearConfig
-from hacdbs_sim.sim.arm64.faults import FaultBoard, FaultCall
-from hacdbs_sim.sim.arm64.regions import stage2_of
+from collections.abc import Callable
+
+from hacdbs_sim import model
 from hacdbs_sim.model.errors import CopyToUserError
+from hacdbs_sim.sim.arm64.dirty_bit import AcceleratedClear, ClearConfig
+from hacdbs_sim.sim.arm64.faults import ArmedFault, FaultBoard, FaultCall
+from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.kvm import dirty_log
 from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap
 from hacdbs_sim.sim.kvm.memslots import Memslot, Memslots
@@ -23,37 +25,41 @@ class DirtyLogCalls:
         cpus: HostCpus,
         faults: FaultBoard,
         counters: Counters,
+        *,
+        entered: Callable[[], None],
     ) -> None:
         self._clear_config = clear_config
         self._slots = slots
         self._cpus = cpus
         self._faults = faults
         self._counters = counters
+        self._entered = entered
 
-    def get(self, action: a.GetDirtyLog, config: a.MachineConfig) -> a.DirtyLogOutcome:
+    def get(self, action: model.GetDirtyLog, config: model.VmConfig) -> model.DirtyLog:
         """Take the log of a slot (domain.md A.2).
 
         Raises:
             KvmError: what the ioctl answers.
         """
+        armed = self._enter()
         self._cpus.check(action.cpu)
         slot, log = self._slots.logging(action.slot)
         if config.protects_manually:
             # A pure copy: no hook, no turn, no fault but that of the copy itself.
-            faults = self._faults.call(a.LogOp.GET, action.slot, action.cpu)
+            faults = self._faults.call(armed, model.LogOp.GET, action.slot, action.cpu)
             self._copy_to_user(faults)
             self._counters.add_copy()
             return copied(action.slot, log)
-        cleaner, faults = self._cleaner(a.LogOp.GET, slot, action, config)
+        cleaner, faults = self._cleaner(armed, model.LogOp.GET, slot, action, config)
         snapshot, cleaned = dirty_log.get_dirty_log(log, cleaner)
         cleaner.finish()
         self._counters.add_cleaning("dirty_log_gets", cleaned)
         self._copy_to_user(faults)
-        return a.DirtyLogOutcome(
+        return model.DirtyLog(
             slot=action.slot,
             first_page=0,
             num_pages=log.npages,
-            bitmap=snapshot,
+            bitmap=model.Bitmap(snapshot),
             dirty_count=cleaned.pages,
             remaining_count=log.count,
             accelerator=cleaned.accelerator,
@@ -61,24 +67,25 @@ class DirtyLogCalls:
             flush_tlb=cleaned.flush_tlb,
         )
 
-    def clear(self, action: a.ClearDirtyLog, config: a.MachineConfig) -> a.DirtyLogOutcome:
+    def clear(self, action: model.ClearDirtyLog, config: model.VmConfig) -> model.DirtyLog:
         """Clear a window of the log of a slot (domain.md A.3).
 
         Raises:
             KvmError: what the ioctl answers.
         """
+        armed = self._enter()
         self._cpus.check(action.cpu)
         check_slot_id(action.slot)
         dirty_log.check_first_page(action.first_page)
         slot, log = self._slots.logging(action.slot)
         num_pages = dirty_log.check_window(action.first_page, action.num_pages, log.npages)
-        pages = action.pages.words if isinstance(action.pages, a.Bitmap) else action.pages
+        pages = action.pages.words if isinstance(action.pages, model.Bitmap) else action.pages
         user = dirty_log.user_words(pages, action.first_page, num_pages)
-        cleaner, _ = self._cleaner(a.LogOp.CLEAR, slot, action, config)
+        cleaner, _ = self._cleaner(armed, model.LogOp.CLEAR, slot, action, config)
         cleaned = dirty_log.clear_dirty_log(log, action.first_page, num_pages, user, cleaner)
         cleaner.finish()
         self._counters.add_cleaning("dirty_log_clears", cleaned)
-        return a.DirtyLogOutcome(
+        return model.DirtyLog(
             slot=action.slot,
             first_page=action.first_page,
             num_pages=num_pages,
@@ -90,16 +97,23 @@ class DirtyLogCalls:
             flush_tlb=cleaned.flush_tlb,
         )
 
+    def _enter(self) -> tuple[ArmedFault, ...]:
+        """Read the board of faults: what is armed from now on is for the next call."""
+        armed = self._faults.armed()
+        self._entered()
+        return armed
+
     def _cleaner(
         self,
-        op: a.LogOp,
+        armed: tuple[ArmedFault, ...],
+        op: model.LogOp,
         slot: Memslot,
-        action: a.GetDirtyLog | a.ClearDirtyLog,
-        config: a.MachineConfig,
+        action: model.GetDirtyLog | model.ClearDirtyLog,
+        config: model.VmConfig,
     ) -> tuple[AcceleratedClear, FaultCall]:
         """Begin a call of the hook: a CPU, the faults for it, the architecture's side."""
         unit = self._cpus.for_hook(action.cpu)
-        faults = self._faults.call(op, action.slot, unit.cpu)
+        faults = self._faults.call(armed, op, action.slot, unit.cpu)
         cleaner = AcceleratedClear(
             self._clear_config,
             stage2_of(slot),
@@ -114,20 +128,20 @@ class DirtyLogCalls:
 
     @staticmethod
     def _copy_to_user(faults: FaultCall) -> None:
-        if faults.strikes(a.FaultType.COPY_TO_USER):
+        if faults.strikes(model.FaultType.COPY_TO_USER):
             raise CopyToUserError(
                 "the copy of the dirty bitmap to userspace failed, as an armed copy_to_user fault "
                 "asked; without manual protect its bits are gone"
             )
 
 
-def copied(slot: int, log: DirtyBitmap) -> a.DirtyLogOutcome:
+def copied(slot: int, log: DirtyBitmap) -> model.DirtyLog:
     """Copy a log as it is: a peek, or a get with manual protect."""
-    return a.DirtyLogOutcome(
+    return model.DirtyLog(
         slot=slot,
         first_page=0,
         num_pages=log.npages,
-        bitmap=log.words.copy(),
+        bitmap=model.Bitmap(log.words.copy()),
         dirty_count=log.count,
         remaining_count=log.count,
     )

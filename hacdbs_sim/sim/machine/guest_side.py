@@ -1,13 +1,14 @@
 """The guest's side of a machine: accesses, workloads, virtual time and page versions."""
 
 from collections.abc import Callable
-from typing import assert_never
 
-from hacdbs_sim.sim import actions as a
+from hacdbs_sim import model
 from hacdbs_sim.model.errors import NoSuchVcpuError
-from hacdbs_sim.model.pages import PageSet
+from hacdbs_sim.model.pages import Intervals, PageSet
 from hacdbs_sim.sim.guest.running import Guest
+from hacdbs_sim.sim.guest.trace import state_bytes_of
 from hacdbs_sim.sim.guest.versions import BYTES_A_PAGE, PageVersions, Versions
+from hacdbs_sim.sim.guest.workload import Recordings
 from hacdbs_sim.sim.kvm import accesses
 from hacdbs_sim.sim.kvm.memslots import Memslots
 from hacdbs_sim.sim.machine.counters import Counters
@@ -20,53 +21,75 @@ class GuestSide:
         config: The machine's configuration.
         slots: Its memslots.
         counters: Its counters.
+        recordings: The traces that it may replay.
     """
 
-    def __init__(self, config: a.MachineConfig, slots: Memslots, counters: Counters) -> None:
+    def __init__(
+        self,
+        config: model.VmConfig,
+        slots: Memslots,
+        counters: Counters,
+        recordings: Recordings,
+    ) -> None:
         self._vcpus = config.vcpus
         self._end_gfn = (1 << config.ipa_bits) // config.page_size
         self._slots = slots
         self._counters = counters
         self._versions: PageVersions | None = None
-        self.guest = Guest(vcpus=config.vcpus, seed=config.seed, costs=config.costs)
+        self.guest = Guest(
+            vcpus=config.vcpus, seed=config.seed, costs=config.costs, recordings=recordings
+        )
 
-    def access(
-        self, action: a.GuestWrite | a.GuestRead | a.HostWrite | a.HostUnmap
-    ) -> a.AccessOutcome:
-        """Perform a batch of accesses.
+    def guest_write(self, action: model.GuestWrite) -> model.AccessOutcome:
+        """Write as a vCPU.
 
         Raises:
-            NoSuchVcpuError: the VM has no such vCPU.
-            GfnBeyondIpaSpaceError: a frame beyond the IPA space.
+            NoSuchVcpuError: The VM has no such vCPU.
+            GfnBeyondIpaSpaceError: A frame beyond the IPA space.
         """
-        match action:
-            case a.GuestWrite():
-                self._check_vcpu(action.vcpu)
-                accesses.check_gfns(action.pages, self._end_gfn)
-                return self._write(a.Writer.GUEST, action.pages)
-            case a.HostWrite():
-                accesses.check_gfns(action.pages, self._end_gfn)
-                return self._write(a.Writer.HOST, action.pages)
-            case a.GuestRead():
-                self._check_vcpu(action.vcpu)
-                return self._access("guest_reads", accesses.guest_read, action.pages)
-            case a.HostUnmap():
-                return self._access("host_unmaps", accesses.host_unmap, action.pages)
-            case _:
-                assert_never(action)
+        self._check_vcpu(action.vcpu)
+        accesses.check_gfns(action.pages, self._end_gfn)
+        return self._write(model.Writer.GUEST, action.pages)
+
+    def host_write(self, action: model.HostWrite) -> model.AccessOutcome:
+        """Write as the host kernel.
+
+        Raises:
+            GfnBeyondIpaSpaceError: A frame beyond the IPA space.
+        """
+        accesses.check_gfns(action.pages, self._end_gfn)
+        return self._write(model.Writer.HOST, action.pages)
+
+    def guest_read(self, action: model.GuestRead) -> model.AccessOutcome:
+        """Read as a vCPU.
+
+        Raises:
+            NoSuchVcpuError: The VM has no such vCPU.
+            GfnBeyondIpaSpaceError: A frame beyond the IPA space.
+        """
+        self._check_vcpu(action.vcpu)
+        return self._access("guest_reads", accesses.guest_read, action.pages)
+
+    def host_unmap(self, action: model.HostUnmap) -> model.AccessOutcome:
+        """Unmap as an MMU notifier.
+
+        Raises:
+            GfnBeyondIpaSpaceError: A frame beyond the IPA space.
+        """
+        return self._access("host_unmaps", accesses.host_unmap, action.pages)
 
     def _access(
         self,
         kind: str,
-        access: Callable[[Memslots, PageSet], a.AccessOutcome],
+        access: Callable[[Memslots, PageSet], model.AccessOutcome],
         pages: PageSet,
-    ) -> a.AccessOutcome:
+    ) -> model.AccessOutcome:
         accesses.check_gfns(pages, self._end_gfn)
         outcome = access(self._slots, pages)
         self._counters.add_access(kind, outcome)
         return outcome
 
-    def run(self, action: a.RunGuest) -> a.GuestRun:
+    def run(self, action: model.RunGuest) -> model.GuestRun:
         """Let the workloads write.
 
         Raises:
@@ -75,7 +98,7 @@ class GuestSide:
         """
         return self.guest.run(action.duration_ns, action.throttle_percent, self._slots, self._write)
 
-    def add_workload(self, spec: a.WorkloadSpec) -> a.WorkloadView:
+    def add_workload(self, spec: model.AddWorkload) -> model.WorkloadInfo:
         """Add a workload.
 
         Raises:
@@ -106,7 +129,7 @@ class GuestSide:
 
     @property
     def last_version(self) -> int | None:
-        """Value of the number of the last batch of writes; None where none are kept."""
+        """The number of the last batch of writes; None where none are kept."""
         return None if self._versions is None else self._versions.last
 
     def follow_memslots(self) -> None:
@@ -119,8 +142,13 @@ class GuestSide:
         is_tracked = self._versions is not None if tracked is None else tracked
         return is_tracked * BYTES_A_PAGE * pages + self.guest.state_bytes
 
-    def _write(self, writer: a.Writer, pages: PageSet) -> a.AccessOutcome:
-        if writer is a.Writer.GUEST:
+    def trace_bytes(self, spec: model.AddWorkload, recording: Intervals) -> int:
+        """Return the bytes that a trace would take."""
+        assert isinstance(spec, model.TraceFields), "only a trace replays"
+        return state_bytes_of(spec.copies, recording)
+
+    def _write(self, writer: model.Writer, pages: PageSet) -> model.AccessOutcome:
+        if writer is model.Writer.GUEST:
             kind, outcome = "guest_writes", accesses.guest_write(self._slots, pages)
         else:
             kind, outcome = "host_writes", accesses.host_write(self._slots, pages)

@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.actions import LeafState
+from hacdbs_sim.model import MAX_BINS, Counts, Heat, LeafState
+from hacdbs_sim.model.words import WORD_BITS, Words, words_for
 from hacdbs_sim.sim.arm64.blocks import BlockLevel
 from hacdbs_sim.sim.arm64.descriptor import (
     READ_ONLY,
@@ -21,37 +22,9 @@ from hacdbs_sim.sim.arm64.descriptor import (
 )
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.arm64.stage2 import Stage2
-from hacdbs_sim.model.words import WORD_BITS, Words, words_for
 from hacdbs_sim.sim.kvm.memslots import Memslot
 
-MAX_BINS: Final = 8_192
-
-Counts = NDArray[np.int64]
-
 _MAPPED_LEAVES: Final = (READ_ONLY, READ_WRITE, WRITABLE_CLEAN, WRITABLE_DIRTY)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Heat:
-    """A slot cut into bins of equal size; the last one may be shorter.
-
-    Attributes:
-        npages: Pages of the slot.
-        pages_per_bin: Pages of a bin.
-        dirty: int64[bins], pages in the dirty log; None where the slot keeps none.
-        states: int64[bins] for each state of a leaf; those of a bin add up to its pages.
-    """
-
-    slot: int
-    npages: int
-    pages_per_bin: int
-    dirty: Counts | None
-    states: dict[LeafState, Counts]
-
-    @property
-    def bins(self) -> int:
-        """Value of how many bins there are."""
-        return -(-self.npages // self.pages_per_bin)
 
 
 def look_at_heat(slot: Memslot, bins: int) -> Heat:
@@ -67,9 +40,10 @@ def look_at_heat(slot: Memslot, bins: int) -> Heat:
     return Heat(
         slot=slot.region.slot,
         npages=npages,
+        bins=-(-npages // cut.pages_per_bin),
         pages_per_bin=cut.pages_per_bin,
         dirty=None if slot.log is None else cut.count(slot.log.words),
-        states=_states(stage2_of(slot), cut),
+        **{state.value: counts for state, counts in _states(stage2_of(slot), cut).items()},
     )
 
 

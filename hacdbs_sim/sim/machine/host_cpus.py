@@ -1,7 +1,8 @@
 """The host's CPUs, each with its HACDBS unit, and whose turn it is."""
 
-from hacdbs_sim.sim.arm64.hacdbs import Unit, UnitView
+from hacdbs_sim.model import CpuInfo
 from hacdbs_sim.model.errors import LastCpuError, NoSuchCpuError
+from hacdbs_sim.sim.arm64.hacdbs import Unit
 
 
 class HostCpus:
@@ -38,11 +39,11 @@ class HostCpus:
         """Give the CPU that a call runs on: the one named, or the one whose turn it is."""
         return self._units[self._take_turn() if cpu is None else cpu]
 
-    def views(self) -> tuple[UnitView, ...]:
+    def views(self) -> tuple[CpuInfo, ...]:
         """Look at all CPUs."""
         return tuple(unit.view() for unit in self._units)
 
-    def set_online(self, cpu: int, *, online: bool) -> UnitView:
+    def set_online(self, cpu: int, *, online: bool) -> CpuInfo:
         """Plug a CPU in or out.
 
         Raises:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from hacdbs_sim.sim.actions import LeafState, Stage2Page, Stage2Run
+from hacdbs_sim.model import LeafState, Stage2Page, Stage2Run
 from hacdbs_sim.sim.arm64.descriptor import STATES
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.kvm.memslots import Memslot, Memslots
@@ -22,11 +22,11 @@ def look_at_stage2(slots: Memslots, gfn: int, end_gfn: int, limit: int) -> Stage
             if last and (last.level, last.state) == (run.level, run.state):
                 runs[-1] = replace(last, count=last.count + run.count)
             elif len(runs) == limit:
-                return Stage2Page(tuple(runs), run.gfn)
+                return Stage2Page(runs=tuple(runs), next_gfn=run.gfn)
             else:
                 runs.append(run)
             gfn = run.gfn + run.count
-    return Stage2Page(tuple(runs), None)
+    return Stage2Page(runs=tuple(runs), next_gfn=None)
 
 
 def _step(slots: Memslots, gfn: int, end_gfn: int, most: int) -> list[Stage2Run]:
@@ -34,7 +34,11 @@ def _step(slots: Memslots, gfn: int, end_gfn: int, most: int) -> list[Stage2Run]
     slot = slots.at_or_after(gfn)
     if slot is None or slot.region.base_gfn > gfn:
         gap_end = end_gfn if slot is None else min(slot.region.base_gfn, end_gfn)
-        return [Stage2Run(gfn, gap_end - gfn, None, LeafState.UNMAPPED, 0)]
+        return [
+            Stage2Run(
+                gfn=gfn, count=gap_end - gfn, level=None, state=LeafState.UNMAPPED, descriptor=0
+            )
+        ]
     return _runs_of_slot(slot, gfn, min(end_gfn, slot.region.end_gfn, gfn + STEP_PAGES), most)
 
 
@@ -46,5 +50,13 @@ def _runs_of_slot(slot: Memslot, gfn: int, end_gfn: int, most: int) -> list[Stag
     for start, end in list(zip(starts, ends, strict=True))[:most]:
         level, leaf = stage2.leaf(start)
         descriptor = stage2.descriptor(start)
-        runs.append(Stage2Run(base_gfn + start, end - start, level, STATES[leaf], descriptor))
+        runs.append(
+            Stage2Run(
+                gfn=base_gfn + start,
+                count=end - start,
+                level=level,
+                state=STATES[leaf],
+                descriptor=descriptor,
+            )
+        )
     return runs

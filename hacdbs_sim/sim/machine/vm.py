@@ -1,291 +1,252 @@
-"""One simulated VM: joins generic KVM to the arm64 hook and performs actions.
+"""One VM: what its actions do, and every look at it. A `Backend` of the model.
 
-`Machine.perform` is the only way to change a machine; everything else here is a look, without side
-effect. A machine has no thread, clock or lock: one caller at a time performs actions, but arming
-and disarming faults, and every look but `peek_dirty_log`, `stage2`, `heat` and `look_at_pages`, may
-come in between, because a call in flight read the fault board when it began and slots are replaced,
-never half changed.
+Theory of operation. A machine is a pure function of the actions performed on it: it has no clock, no
+randomness and no lock of its own, and the same actions in the same order always end in the same
+machine. Queries never change it. Two actions and most queries may come while another action runs:
+arming and disarming a fault, for a call reads the board of faults once, when it begins; and looks, for
+memslots are replaced, never half changed.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import assert_never, overload
+from typing import Any, Final, TypeVar, cast
 
-from hacdbs_sim.sim import actions as a
+from hacdbs_sim import model
+from hacdbs_sim.model.errors import (
+    GfnBeyondIpaSpaceError,
+    InvalidArgumentError,
+    MemslotsPresentError,
+)
+from hacdbs_sim.model.units import entries_per_array
+from hacdbs_sim.model.words import words_for
 from hacdbs_sim.sim.arm64.dirty_bit import ClearConfig
 from hacdbs_sim.sim.arm64.faults import FaultBoard, FaultBounds
 from hacdbs_sim.sim.arm64.regions import Stage2Regions
 from hacdbs_sim.sim.arm64.stage2 import Stage2
-from hacdbs_sim.model.errors import (
-    GfnBeyondIpaSpaceError,
-    MemslotsPresentError,
-)
-from hacdbs_sim.model.units import (
-    entries_per_array,
-)
-from hacdbs_sim.model.words import Words, words_for
 from hacdbs_sim.sim.guest.versions import Versions
-from hacdbs_sim.sim.kvm.memslots import MemslotChange, Memslots, RegionPlan
-from hacdbs_sim.sim.kvm.region import (
-    MemslotFlags,
-    Region,
-    checked_region,
-    view_of,
-)
-from hacdbs_sim.sim.machine.checks import (
-    check_chunk_size,
-    check_config,
-    check_manual_protect,
-)
+from hacdbs_sim.sim.guest.workload import Recordings, no_recordings, recording_of
+from hacdbs_sim.sim.kvm.memslots import Memslots, RegionPlan
+from hacdbs_sim.sim.kvm.region import Region, checked_region, view_of
+from hacdbs_sim.sim.machine.checks import check_chunk_size, check_config, check_manual_protect
 from hacdbs_sim.sim.machine.counters import Counters
 from hacdbs_sim.sim.machine.dirty_log_calls import DirtyLogCalls, copied
+from hacdbs_sim.sim.machine.estimates import estimate_work
 from hacdbs_sim.sim.machine.guest_side import GuestSide
-from hacdbs_sim.sim.machine.heat import Heat, look_at_heat
+from hacdbs_sim.sim.machine.heat import look_at_heat
 from hacdbs_sim.sim.machine.host_cpus import HostCpus
-from hacdbs_sim.sim.machine.page_look import PageSights, look_at_pages, slot_of_pages_apart
 from hacdbs_sim.sim.machine.stage2_look import look_at_stage2
+
+T = TypeVar("T")
+
+NAME: Final = "simulated"
+
+
+def _nobody_waits() -> None:
+    """Tell no one: a name, so that a machine can be pickled."""
 
 
 class Machine:
     """One simulated KVM/arm64 virtual machine.
 
+    Args:
+        config: What it is made of.
+        recordings: The traces that it may replay, by name.
+        entered: Called once a get or clear has read the board of faults.
+
     Raises:
-        InvalidArgumentError: a figure of the configuration that no VM can have (EINVAL).
+        InvalidArgumentError: A figure of the configuration that no VM can have (EINVAL).
     """
 
-    def __init__(self, config: a.MachineConfig) -> None:
+    def __init__(
+        self,
+        config: model.VmConfig,
+        recordings: Recordings = no_recordings,
+        entered: Callable[[], None] = _nobody_waits,
+    ) -> None:
         check_config(config)
         self._config = config
+        self._recordings = recordings
         self._slots = Memslots()
-        self._cpus = HostCpus(config.cpus, built=config.hacdbs)
+        self._cpus = HostCpus(config.cpus, built=config.features.hacdbs)
         self._faults = FaultBoard(
             config.seed,
             FaultBounds(config.cpus, self._end_gfn, entries_per_array(config.page_size)),
         )
         self._counters = Counters()
-        self._footprint = a.Footprint(pages=0, state_bytes=0)
+        self._footprint = model.Footprint(pages=0, state_bytes=0)
         self._capabilities_set = 0
         self._dirty_log = DirtyLogCalls(
-            ClearConfig(config.page_size, config.dbm, config.hacdbs, config.kernel),
+            ClearConfig(
+                config.page_size, config.features.dbm, config.features.hacdbs, config.kernel
+            ),
             self._slots,
             self._cpus,
             self._faults,
             self._counters,
+            entered=entered,
         )
-        self._guest_side = GuestSide(config, self._slots, self._counters)
+        self._guest_side = GuestSide(config, self._slots, self._counters, recordings)
 
-    @overload
-    def perform(self, action: a.SetMemoryRegion) -> a.MemslotOutcome: ...
-    @overload
-    def perform(
-        self, action: a.GuestWrite | a.GuestRead | a.HostWrite | a.HostUnmap
-    ) -> a.AccessOutcome: ...
-    @overload
-    def perform(self, action: a.GetDirtyLog | a.ClearDirtyLog) -> a.DirtyLogOutcome: ...
-    @overload
-    def perform(self, action: a.SetCpuOnline) -> a.UnitView: ...
-    @overload
-    def perform(self, action: a.ArmFault | a.DisarmFault) -> a.FaultView: ...
-    @overload
-    def perform(self, action: a.AddWorkload | a.RemoveWorkload) -> a.WorkloadView: ...
-    @overload
-    def perform(self, action: a.AdvanceClock) -> a.ClockView: ...
-    @overload
-    def perform(self, action: a.RunGuest) -> a.GuestRun: ...
-    @overload
-    def perform(
-        self, action: a.SetManualProtect | a.SetEagerSplitChunkSize | a.TrackVersions
-    ) -> None: ...
-    def perform(self, action: a.Action) -> object:  # noqa: C901, PLR0911, PLR0912 - one case an action
+    @property
+    def capabilities(self) -> model.BackendInfo:
+        """All of the model."""
+        return _CAPABILITIES
+
+    def perform(self, action: model.Action[T]) -> T:
         """Do what an action says, whole or not at all.
 
         Raises:
-            KvmError: what userspace would see; nothing changed but for the two cases that the kernel
-                has (design.md 3.2): a MOVE refused by the architecture, and a failed copy to the
+            KvmError: What userspace sees; nothing changed but for the two cases that the kernel has
+                (docs/kernel.md S.2): a MOVE refused by the architecture, and a failed copy to the
                 user.
         """
-        match action:
-            case a.SetMemoryRegion():
-                return self._set_memory_region(action)
-            case a.GuestWrite() | a.GuestRead() | a.HostWrite() | a.HostUnmap():
-                return self._guest_side.access(action)
-            case a.GetDirtyLog():
-                return self._dirty_log.get(action, self._config)
-            case a.ClearDirtyLog():
-                return self._dirty_log.clear(action, self._config)
-            case a.SetCpuOnline():
-                return self._cpus.set_online(action.cpu, online=action.online)
-            case a.ArmFault():
-                return self._faults.arm(action.spec)
-            case a.DisarmFault():
-                return self._faults.disarm(action.fault_id)
-            case a.SetManualProtect():
-                check_manual_protect(action.flags)
-                self._enable(manual_dirty_log_protect2=action.flags)
-                return None
-            case a.SetEagerSplitChunkSize():
-                self._set_chunk_size(action.chunk_size_bytes)
-                return None
-            case a.AddWorkload():
-                return self._guest_side.add_workload(action.spec)
-            case a.RemoveWorkload():
-                return self._guest_side.guest.remove(action.workload_id)
-            case a.AdvanceClock():
-                return self._guest_side.guest.advance(action.duration_ns)
-            case a.RunGuest():
-                return self._guest_side.run(action)
-            case a.TrackVersions():
-                self._guest_side.track_versions(enabled=action.enabled)
-                return None
-            case _:
-                assert_never(action)
+        return cast("T", _PERFORM[type(action)](self, action))
+
+    def query(self, query: model.Query[T]) -> T:
+        """Look at the machine.
+
+        Raises:
+            KvmError: There is no such thing.
+        """
+        return cast("T", _QUERY[type(query)](self, query))
+
+    def estimate(self, action: model.Action[Any]) -> model.Estimate:
+        """Estimate an action on the machine as it is now; may raise as `perform` would."""
+        after = self._footprint_with(action)
+        return model.Estimate(
+            work=estimate_work(self, action), pages=after.pages, state_bytes=after.state_bytes
+        )
 
     # Looks
 
     @property
-    def config(self) -> a.MachineConfig:
-        """Value of the configuration, with the two capabilities as they are now."""
+    def config(self) -> model.VmConfig:
+        """The configuration, with the two capabilities as they are now."""
         return self._config
 
     @property
     def pages(self) -> int:
-        """Value of how many pages all slots have together."""
+        """The pages of all slots together."""
         return self._footprint.pages
 
     @property
-    def footprint(self) -> a.Footprint:
-        """Value of what the machine's slots, workloads and page versions hold."""
+    def footprint(self) -> model.Footprint:
+        """What the machine's slots, workloads and page versions hold."""
         slots = self._footprint
         held = self._guest_side.state_bytes(slots.pages)
-        return a.Footprint(slots.pages, slots.state_bytes + held) if held else slots
+        if not held:
+            return slots
+        return model.Footprint(pages=slots.pages, state_bytes=slots.state_bytes + held)
 
-    def footprint_after(
-        self, action: a.SetMemoryRegion | a.AddWorkload | a.TrackVersions
-    ) -> a.Footprint:
-        """Tell what the machine would hold after a change; may raise as `perform` would."""
-        if isinstance(action, a.AddWorkload):
-            now = self.footprint
-            return a.Footprint(now.pages, now.state_bytes + action.spec.state_bytes)
-        if isinstance(action, a.TrackVersions):
-            now = self._footprint
-            held = self._guest_side.state_bytes(now.pages, tracked=action.enabled)
-            return a.Footprint(now.pages, now.state_bytes + held)
-        plan = self._plan(action)
-        if plan.change not in (MemslotChange.NONE, MemslotChange.DELETE):
-            self._region_hooks().prepare(plan.new)
-        after = self._footprint_after(plan)
-        held = self._guest_side.state_bytes(after.pages)
-        return a.Footprint(after.pages, after.state_bytes + held)
+    def generations(self, slot: int | None = None) -> model.Generations:
+        """Return how often capabilities were set and memslots changed."""
+        return model.Generations(
+            capabilities=self._capabilities_set,
+            memslots=self._slots.generation,
+            slot=None
+            if slot is None or slot not in self._slots
+            else self._slots.get(slot).generation,
+        )
 
-    @property
-    def generation(self) -> tuple[int, int]:
-        """Value of how often capabilities were set and memslots changed: equal, nothing has."""
-        return self._capabilities_set, self._slots.generation
-
-    def memslot_generation(self, slot: int) -> int | None:
-        """Give the memslots' generation in which a slot became what it is; None if absent."""
-        return self._slots.get(slot).generation if slot in self._slots else None
-
-    def memslot(self, slot: int) -> a.MemslotView:
+    def memslot(self, slot: int) -> model.MemslotInfo:
         """Look at a slot.
 
         Raises:
-            NoSuchMemslotError: it is absent.
+            NoSuchMemslotError: It is absent.
         """
         return self._slots.get(slot).view()
 
-    def memslots(self) -> tuple[a.MemslotView, ...]:
+    def memslots(self) -> tuple[model.MemslotInfo, ...]:
         """Look at all slots, ascending by id."""
         return tuple(slot.view() for slot in self._slots.by_id())
 
-    def cpu(self, cpu: int) -> a.UnitView:
+    def npages(self, slot: int) -> int:
+        """Count a slot's pages; 0 where it is absent."""
+        return self._slots.get(slot).region.npages if slot in self._slots else 0
+
+    def cpu(self, cpu: int) -> model.CpuInfo:
         """Look at a host CPU and its unit.
 
         Raises:
-            NoSuchCpuError: the host has no such CPU.
+            NoSuchCpuError: The host has no such CPU.
         """
         return self._cpus.unit(cpu).view()
 
-    def cpus(self) -> tuple[a.UnitView, ...]:
+    def cpus(self) -> tuple[model.CpuInfo, ...]:
         """Look at all host CPUs."""
         return self._cpus.views()
 
-    def fault(self, fault_id: str) -> a.FaultView:
+    def fault(self, fault_id: str) -> model.FaultInfo:
         """Look at an armed fault.
 
         Raises:
-            NoSuchFaultError: none has that id.
+            NoSuchFaultError: None has that id.
         """
         return self._faults.view(fault_id)
 
-    def faults(self) -> tuple[a.FaultView, ...]:
+    def faults(self) -> tuple[model.FaultInfo, ...]:
         """Look at all armed faults, oldest first."""
         return self._faults.views()
 
-    def fault_hits(self) -> dict[a.FaultType, int]:
-        """Give the hits of faults so far by type, those of faults since disarmed included."""
+    def fault_hits(self) -> dict[model.FaultType, int]:
+        """Return the hits of faults so far by type, those of faults since disarmed included."""
         return self._faults.hits()
 
     def counters(self) -> dict[str, int]:
-        """Give what has been counted since the VM was made (`COUNTERS`)."""
+        """Return what has been counted since the VM was made (`COUNTERS`)."""
         return self._counters.read()
 
-    def clock(self) -> a.ClockView:
+    def clock(self) -> model.Clock:
         """Look at the clock."""
         return self._guest_side.guest.clock.view()
 
-    def writes_of_run(self, action: a.RunGuest) -> int:
+    def writes_of_run(self, action: model.RunGuest) -> int:
         """Count the writes that a run makes at most: those it makes if nothing stalls it."""
         return self._guest_side.guest.writes_of_run(action.duration_ns, action.throttle_percent)
 
-    def workload(self, workload_id: str) -> a.WorkloadView:
+    def workload(self, workload_id: str) -> model.WorkloadInfo:
         """Look at a workload.
 
         Raises:
-            NoSuchWorkloadError: none has that id.
+            NoSuchWorkloadError: None has that id.
         """
         return self._guest_side.guest.view(workload_id)
 
-    def workloads(self) -> tuple[a.WorkloadView, ...]:
+    def workloads(self) -> tuple[model.WorkloadInfo, ...]:
         """Look at all workloads, oldest first."""
         return self._guest_side.guest.views()
 
     def versions(
         self, slot: int, first_page: int = 0, num_pages: int | None = None
     ) -> Versions | None:
-        """Copy the versions of a slot's pages, uint32[n]; None unless TrackVersions is on.
-
-        A page's version is the number of the batch of writes that last touched it, counted over the
-        machine since tracking began, modulo 2**32; 0 is none.
+        """Copy the versions of a slot's pages, uint32[n]; None unless they are kept.
 
         Raises:
-            NoSuchMemslotError: the slot is absent.
+            NoSuchMemslotError: The slot is absent.
         """
         return self._guest_side.versions(slot, first_page, num_pages)
 
     @property
     def last_version(self) -> int | None:
-        """Value of the greatest version that a page can have; None unless TrackVersions is on.
-
-        A page read now has the content of its version; it is stale once its version is greater.
-        """
+        """The greatest version that a page can have; None unless versions are kept."""
         return self._guest_side.last_version
 
-    def peek_dirty_log(self, slot: int) -> a.DirtyLogOutcome:
+    def peek_dirty_log(self, slot: int) -> model.DirtyLog:
         """Copy a slot's dirty bitmap without any side effect.
 
         Raises:
-            InvalidArgumentError: no slot can have that id (EINVAL).
-            NoDirtyLogError: the slot is absent or does not log (ENOENT).
+            InvalidArgumentError: No slot can have that id (EINVAL).
+            NoDirtyLogError: The slot is absent or does not log (ENOENT).
         """
         _, log = self._slots.logging(slot)
         return copied(slot, log)
 
-    def stage2(self, gfn: int, count: int, limit: int) -> a.Stage2Page:
+    def stage2(self, gfn: int, count: int | None, limit: int) -> model.Stage2Page:
         """Look at the leaves of a range of guest frames, as runs equal in level and state.
 
         Args:
             gfn: First frame.
-            count: Frames; the range is cut at the end of the IPA space.
+            count: Frames; the range is cut at the end of the IPA space, which None means.
             limit: At most so many runs.
 
         Raises:
@@ -298,27 +259,20 @@ class Machine:
                 bound=self._end_gfn - 1,
                 value=gfn,
             )
-        return look_at_stage2(self._slots, gfn, min(gfn + count, self._end_gfn), limit)
+        end_gfn = self._end_gfn if count is None else min(gfn + count, self._end_gfn)
+        return look_at_stage2(self._slots, gfn, end_gfn, limit)
 
-    def takes_pages_apart(self, gfns: Words) -> bool:
-        """Tell whether a write to each of some frames does nothing to the others; see `page_look`."""
-        return slot_of_pages_apart(self._slots, gfns) is not None
-
-    def look_at_pages(self, gfns: Words) -> PageSights | None:
-        """Look at frames as the next write to each will find them; None if not taken apart."""
-        return look_at_pages(self._slots, gfns)
-
-    def heat(self, slot: int, bins: int) -> Heat:
+    def heat(self, slot: int, bins: int) -> model.Heat:
         """Look at a slot as at most so many bins of pages, 1..`MAX_BINS`.
 
         Raises:
-            NoSuchMemslotError: it is absent.
+            NoSuchMemslotError: It is absent.
         """
         return look_at_heat(self._slots.get(slot), bins)
 
     # Actions
 
-    def _set_memory_region(self, action: a.SetMemoryRegion) -> a.MemslotOutcome:
+    def _set_memslot(self, action: model.SetMemslot) -> model.ChangedMemslot:
         plan = self._plan(action)
         after = self._footprint_after(plan)
         hooks = self._region_hooks()
@@ -326,18 +280,18 @@ class Machine:
         self._footprint = after
         self._guest_side.follow_memslots()
         self._counters.add_region(hooks)
-        view = view_of(plan.new, None) if slot is None else slot.view()
-        return a.MemslotOutcome(plan.change, view)
+        info = view_of(plan.new, None) if slot is None else slot.view()
+        return model.ChangedMemslot(change=plan.change, **vars(info))
 
     def _region_hooks(self) -> Stage2Regions:
         return Stage2Regions(
             end_gfn=self._end_gfn,
-            dbm=self._config.dbm,
+            dbm=self._config.features.dbm,
             initially_set=self._config.initially_set,
             chunk_size_bytes=self._config.eager_split_chunk_size,
         )
 
-    def _plan(self, action: a.SetMemoryRegion) -> RegionPlan:
+    def _plan(self, action: model.SetMemslot) -> RegionPlan:
         page_size = self._config.page_size
         region = checked_region(
             action.slot,
@@ -352,6 +306,18 @@ class Machine:
         )
         return self._slots.plan(region)
 
+    def _update(self, action: model.UpdateVm) -> None:
+        given = {name for name in action.one_of if getattr(action, name) is not None}
+        if len(given) != 1:
+            raise InvalidArgumentError(
+                f"exactly one of {', '.join(action.one_of)} must be given, not {len(given)}"
+            )
+        if (flags := action.manual_dirty_log_protect2) is not None:
+            check_manual_protect(flags)
+            self._enable(manual_dirty_log_protect2=flags)
+        if (chunk_size_bytes := action.eager_split_chunk_size) is not None:
+            self._set_chunk_size(chunk_size_bytes)
+
     def _set_chunk_size(self, chunk_size_bytes: int) -> None:
         if len(self._slots):
             raise MemslotsPresentError(
@@ -364,8 +330,8 @@ class Machine:
         check_chunk_size(chunk_size_bytes, self._config.page_size)
         self._enable(eager_split_chunk_size=chunk_size_bytes)
 
-    def _enable(self, **capability: int) -> None:
-        self._config = replace(self._config, **capability)  # type: ignore[arg-type]
+    def _enable(self, **capability: Any) -> None:  # noqa: ANN401 - as the field's
+        self._config = replace(self._config, **capability)
         self._capabilities_set += 1
 
     # Pieces of the above
@@ -374,18 +340,96 @@ class Machine:
     def _end_gfn(self) -> int:
         return (1 << self._config.ipa_bits) // self._config.page_size
 
-    def _footprint_after(self, plan: RegionPlan) -> a.Footprint:
-        was, will = a.Footprint(0, 0), a.Footprint(0, 0)
+    def _footprint_with(self, action: model.Action[Any]) -> model.Footprint:
+        """Return what the machine would hold after an action."""
+        match action:
+            case model.SetMemslot() | model.DeleteMemslot():
+                plan = self._plan(_ioctl_of(action))
+                if plan.change not in (model.MemslotChange.NONE, model.MemslotChange.DELETE):
+                    self._region_hooks().prepare(plan.new)
+                after = self._footprint_after(plan)
+                held = self._guest_side.state_bytes(after.pages)
+                return model.Footprint(pages=after.pages, state_bytes=after.state_bytes + held)
+            case model.AddWorkload():
+                now, recording = self.footprint, recording_of(action, self._recordings)
+                added = 0 if recording is None else self._guest_side.trace_bytes(action, recording)
+                return model.Footprint(pages=now.pages, state_bytes=now.state_bytes + added)
+            case model.TrackVersions():
+                slots = self._footprint
+                held = self._guest_side.state_bytes(slots.pages, tracked=action.enabled)
+                return model.Footprint(pages=slots.pages, state_bytes=slots.state_bytes + held)
+            case _:
+                return self.footprint
+
+    def _footprint_after(self, plan: RegionPlan) -> model.Footprint:
+        pages, state_bytes = self._footprint.pages, self._footprint.state_bytes
         if plan.old is not None:
-            was = _footprint_of(plan.old.region, logs=plan.old.log is not None)
-        if plan.change is not MemslotChange.DELETE:
-            will = _footprint_of(plan.new, logs=plan.new.has(MemslotFlags.LOG_DIRTY_PAGES))
-        return a.Footprint(
-            self._footprint.pages - was.pages + will.pages,
-            self._footprint.state_bytes - was.state_bytes + will.state_bytes,
-        )
+            pages -= plan.old.region.npages
+            state_bytes -= _state_bytes(plan.old.region, logs=plan.old.log is not None)
+        if plan.change is not model.MemslotChange.DELETE:
+            pages += plan.new.npages
+            logs = plan.new.has(model.MemslotFlags.LOG_DIRTY_PAGES)
+            state_bytes += _state_bytes(plan.new, logs=logs)
+        return model.Footprint(pages=pages, state_bytes=state_bytes)
 
 
-def _footprint_of(region: Region, *, logs: bool) -> a.Footprint:
-    state_bytes = Stage2.state_bytes(region.npages, region.page_size)
-    return a.Footprint(region.npages, state_bytes + logs * 8 * words_for(region.npages))
+def _state_bytes(region: Region, *, logs: bool) -> int:
+    planes = Stage2.state_bytes(region.npages, region.page_size)
+    return planes + logs * 8 * words_for(region.npages)
+
+
+def _ioctl_of(action: model.SetMemslot | model.DeleteMemslot) -> model.SetMemslot:
+    if isinstance(action, model.SetMemslot):
+        return action
+    return model.SetMemslot(slot=action.slot, guest_phys_addr=0, memory_size=0)
+
+
+Handler = Callable[[Machine, Any], object]
+
+_PERFORM: Final[dict[type[model.Action[Any]], Handler]] = {
+    model.GuestWrite: lambda m, a: m._guest_side.guest_write(a),
+    model.GuestRead: lambda m, a: m._guest_side.guest_read(a),
+    model.HostWrite: lambda m, a: m._guest_side.host_write(a),
+    model.HostUnmap: lambda m, a: m._guest_side.host_unmap(a),
+    model.GetDirtyLog: lambda m, a: m._dirty_log.get(a, m._config),
+    model.ClearDirtyLog: lambda m, a: m._dirty_log.clear(a, m._config),
+    model.SetMemslot: lambda m, a: m._set_memslot(a),
+    model.DeleteMemslot: lambda m, a: m._set_memslot(_ioctl_of(a)),
+    model.SetCpu: lambda m, a: m._cpus.set_online(a.cpu, online=a.online),
+    **{kind: lambda m, a: m._faults.arm(a) for kind in model.FAULTS.values()},
+    model.DeleteFault: lambda m, a: m._faults.disarm(a.fault_id),
+    model.DeleteFaults: lambda m, _: m._faults.disarm_all(),
+    **{kind: lambda m, a: m._guest_side.add_workload(a) for kind in model.WORKLOADS},
+    model.DeleteWorkload: lambda m, a: m._guest_side.guest.remove(a.workload_id),
+    model.DeleteWorkloads: lambda m, _: m._guest_side.guest.remove_all(),
+    model.AdvanceClock: lambda m, a: m._guest_side.guest.advance(a.duration_ns),
+    model.RunGuest: lambda m, a: m._guest_side.run(a),
+    model.TrackVersions: lambda m, a: m._guest_side.track_versions(enabled=a.enabled),
+    model.UpdateVm: lambda m, a: m._update(a),
+}
+
+_QUERY: Final[dict[type[model.Query[Any]], Handler]] = {
+    model.GetMemslot: lambda m, q: m.memslot(q.slot),
+    model.ListMemslots: lambda m, _: m.memslots(),
+    model.PeekDirtyLog: lambda m, q: m.peek_dirty_log(q.slot),
+    model.GetCpu: lambda m, q: m.cpu(q.cpu),
+    model.ListCpus: lambda m, _: m.cpus(),
+    model.GetFault: lambda m, q: m.fault(q.fault_id),
+    model.ListFaults: lambda m, _: m.faults(),
+    model.CountFaultHits: lambda m, _: m.fault_hits(),
+    model.GetWorkload: lambda m, q: m.workload(q.workload_id),
+    model.ListWorkloads: lambda m, _: m.workloads(),
+    model.GetClock: lambda m, _: m.clock(),
+    model.GetPageVersions: lambda m, q: m.versions(q.slot, q.first_page, q.num_pages),
+    model.GetLastVersion: lambda m, _: m.last_version,
+    model.GetStage2: lambda m, q: m.stage2(q.gfn, q.count, q.limit),
+    model.GetHeat: lambda m, q: m.heat(q.slot, q.bins),
+    model.GetConfig: lambda m, _: m.config,
+    model.GetCounters: lambda m, _: m.counters(),
+    model.GetFootprint: lambda m, _: m.footprint,
+    model.GetGenerations: lambda m, q: m.generations(q.slot),
+}
+
+_CAPABILITIES: Final = model.BackendInfo(
+    backend=NAME, ops=tuple(dict.fromkeys(kind.op for kind in (*_PERFORM, *_QUERY)))
+)

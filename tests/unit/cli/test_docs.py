@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import typer
 
-from hacdbs_sim.cli import cli
 from hacdbs_sim.cli.exit_codes import ExitCode
+from hacdbs_sim.cli.root import cli
 
 DOCUMENT = (Path(__file__).parents[3] / "docs/cli.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^\| `hacdbs-sim ([^`]+)` \|", DOCUMENT, re.MULTILINE)

@@ -1,17 +1,17 @@
-"""How long a batch is thought to take, before it is known what it will find."""
+"""The batch: its results, and the work that it is estimated to take."""
 
 import asyncio
 import json
 from typing import Any
 
 import pytest
-
-from app.http.batches import work_of_batch
 from app.http.schemas.batch import BatchIn
 from app.service.cost_estimate import INLINE_WORK
+from hacdbs_sim.sim.actions import MachineConfig, SetMemoryRegion
+
+from app.http.batches import perform_all, work_of_batch
 from app.service.fleet import Fleet, Vm, VmSpec
 from app.service.limits import Limits
-from hacdbs_sim.sim.actions import MachineConfig, SetMemoryRegion
 
 SLOT = {"op": "set_memslot", "slot": 1, "guest_phys_addr": "0x10000000000"}
 HUGE = {**SLOT, "memory_size": "128GiB"}
@@ -63,3 +63,19 @@ def test_each_action_is_estimated_on_the_slots_as_they_are_by_then(vm: Vm) -> No
         return work_of_batch(vm, read.actions)
 
     assert work(SUMMARY, HUGE) < work(HUGE, SUMMARY)
+
+
+def test_a_batch_stops_at_the_first_refusal(vm: Vm) -> None:
+    write = {"op": "guest_write", "gfns": [3]}
+    beyond = {"op": "guest_write", "gfns": [1 << 40]}
+    read = BatchIn.model_validate_json(json.dumps({"actions": [write, write, beyond, write]}))
+
+    answer = perform_all(vm, read.actions, "/v1/vms/default-1/batch")
+
+    assert answer.body is not None
+    results = answer.body["results"]
+    assert [result["status"] for result in results] == [200, 200, 409]
+    assert [result["body"]["newly_dirty"] for result in results[:2]] == [1, 0]
+    problem = results[2]["body"]
+    assert problem["code"] == "gfn_beyond_ipa_space"
+    assert problem["errors"][0]["pointer"].startswith("/actions/2/")

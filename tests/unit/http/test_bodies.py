@@ -1,4 +1,4 @@
-"""Octets are read to their place, however they come."""
+"""Bodies are read up to the limit, however they come."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from app.http.bodies import THREAD_BYTES, read_octets
+from app.http.bodies import THREAD_BYTES, media_type_of, read_body, read_octets
 from app.http.problems import Refusal
 
 pytestmark = pytest.mark.anyio
@@ -55,14 +55,41 @@ async def test_more_octets_than_were_told_or_are_taken_are_refused(told: int | N
     assert refused.value.problem.status == 413
 
 
-async def test_octets_that_come_whole_are_not_copied() -> None:
-    (whole,) = _chunks(OCTETS, len(OCTETS))
-
-    assert await read_octets(_request([whole], len(OCTETS))) is whole["body"]
-
-
-async def test_a_caller_who_leaves_has_sent_no_body() -> None:
+async def test_a_body_from_a_client_that_disconnects_is_not_read() -> None:
     request = _request([_chunks(OCTETS, 65_536)[0], {"type": "http.disconnect"}], len(OCTETS))
 
     with pytest.raises(ClientDisconnect):
         await read_octets(request)
+
+
+@pytest.mark.parametrize("length", [None, LIMIT])
+async def test_a_body_is_read_up_to_the_operations_own_limit(length: int | None) -> None:
+    chunks = _chunks(b"x" * 100, 7)
+
+    assert await read_body(_request(list(chunks), None), 100) == b"x" * 100
+    with pytest.raises(Refusal) as refused:
+        await read_body(_request(chunks, length), 99)
+    assert refused.value.problem.status == 413
+
+
+@pytest.mark.parametrize("given", ["application/json", "Application/JSON; charset=utf-8"])
+def test_a_media_type_is_read_without_case_and_parameters(given: str) -> None:
+    request = Request({"type": "http", "headers": [(b"content-type", given.encode())]})
+
+    assert media_type_of(request, "application/json") == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("given", "detail"),
+    [
+        ("text/plain", "Content-Type must be a/b or c/d, not 'text/plain'"),
+        ("", "Content-Type must be a/b or c/d, and it is missing"),
+    ],
+)
+def test_another_media_type_is_refused(given: str, detail: str) -> None:
+    headers = [(b"content-type", given.encode())] if given else []
+
+    with pytest.raises(Refusal) as refused:
+        media_type_of(Request({"type": "http", "headers": headers}), "a/b", "c/d")
+
+    assert refused.value.detail == detail

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from app.http.chunked_json import bitmap_of, gfns_of, ranges_of
+from app.http.schemas.accesses import PagesIn
+from app.http.schemas.dirty_log import ClearIn
+from hacdbs_sim.sim.actions import Bitmap, PageRanges
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.http import chunked_json
 from app.http.bodies import _clear_from_json, _pages_from_json, validate
-from app.http.chunked_json import bitmap_of, gfns_of, ranges_of
 from app.http.problems import Refusal
-from app.http.schemas.accesses import PagesIn
-from app.http.schemas.dirty_log import ClearIn
-from hacdbs_sim.sim.actions import Bitmap, PageRanges
 from hacdbs_sim.model.errors import InvalidArgumentError
 
 

@@ -1,12 +1,10 @@
 """A stream of events as a server drives it, without one."""
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from app.extensions import EXCHANGE
 from app.http import event_stream
 from app.http.event_stream import EVENTS_AT_ONCE, EventStream, first_page
 from app.service.events import ALL_EVENTS, EventFilter, EventLog, EventType
@@ -37,13 +35,10 @@ class Caller:
             return bytes((await self.sent.get())["body"])
 
 
-async def begin(
-    log: EventLog, after: int, extensions: dict[str, Any] | None = None
-) -> tuple[Caller, asyncio.Task[None]]:
+async def begin(log: EventLog, after: int) -> tuple[Caller, asyncio.Task[None]]:
     caller = Caller()
     stream = EventStream(log.open_reader(after, ALL_EVENTS))
-    scope = {"type": "http", "extensions": extensions or {}}
-    served = asyncio.create_task(stream(scope, caller.receive, caller.send))
+    served = asyncio.create_task(stream({"type": "http"}, caller.receive, caller.send))
     start = await caller.sent.get()
     assert (b"content-type", b"text/event-stream; charset=utf-8") in start["headers"]
     assert await caller.body() == b"retry: 1000\n\n"
@@ -75,13 +70,10 @@ async def test_who_leaves_is_read_for_no_longer() -> None:
 
 
 async def test_a_stop_ends_the_stream_as_an_answer_ends() -> None:
-    told: list[Any] = []
-    caller, served = await begin(
-        EventLog(), 0, {EXCHANGE: SimpleNamespace(call_at_stop=told.append)}
-    )
+    log = EventLog()
+    caller, served = await begin(log, 0)
 
-    (call_at_stop,) = told
-    call_at_stop()
+    log.begin_stop()
 
     assert await caller.body() == b""
     await asyncio.wait_for(served, 5)

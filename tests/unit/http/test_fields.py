@@ -1,9 +1,8 @@
 from typing import Annotated, Any
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
-
 from app.http.schemas import fields
+from pydantic import TypeAdapter, ValidationError
 
 ADDRESS = TypeAdapter[Any](fields.Address)
 SIZE = TypeAdapter[Any](fields.SizeBytes)

@@ -1,9 +1,9 @@
 """Answers: the same headers as the framework's own responses have."""
 
 import numpy as np
+from app.http.codec import octets_from_words
 from starlette.responses import JSONResponse, Response
 
-from app.http.codec import octets_from_words
 from app.http.responses import (
     OCTETS_MEDIA_TYPE,
     Answer,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
-from app.http.router import Dispatch
+from app.http.router import PathRouter
 from app.http.routes import ROUTERS
 from app.http.routing import resource_router
 
@@ -23,7 +23,7 @@ async def _rest(scope: Scope, receive: Receive, send: Send) -> None:
     scope["left"] = True
 
 
-DISPATCH = Dispatch(_rest, routes=ROUTES)
+ROUTER = PathRouter(_rest, routes=ROUTES)
 
 
 def _scope(method: str, path: str, root_path: str = "") -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _assert_found_alike(method: str, path: str) -> None:
     expected = _by_router(_scope(method, path))
     scope = _scope(method, path)
 
-    handle = DISPATCH._find(scope)
+    handle = ROUTER._find(scope)
 
     assert (handle is None) == (expected is None), (method, path)
     if expected is not None:
@@ -96,7 +96,7 @@ async def test_what_no_route_of_ours_serves_is_left_to_the_application(
     async def send(message: Message) -> None:
         raise AssertionError(message)
 
-    await DISPATCH(scope, receive, send)
+    await ROUTER(scope, receive, send)
 
     assert scope["left"]
     assert "route" not in scope
@@ -113,4 +113,4 @@ def test_a_segment_is_a_name_or_a_parameter() -> None:
     async def every() -> None: ...
 
     with pytest.raises(AssertionError, match="all stands where a parameter does"):
-        Dispatch(_rest, routes=router.routes)
+        PathRouter(_rest, routes=router.routes)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.sim.base import words as w
+from hacdbs_sim.model import words as w
 from hacdbs_sim.model.pages import Gfns, PageRanges
 from tests.support.building import pages_of
 

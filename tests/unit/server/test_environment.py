@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from app.server.environment import BadSettingsError, override_settings, read_settings
 from app.server.runner import listen, write_port
 from app.settings import PREFIX
-from hacdbs_sim.cli import cli
+from hacdbs_sim.cli.root import cli
 
 
 @pytest.fixture(autouse=True)

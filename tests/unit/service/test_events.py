@@ -17,19 +17,10 @@ from app.service.events import (
 )
 from app.service.fleet import Fleet, VmSpec
 from app.service.limits import Limits
-from hacdbs_sim.sim.actions import (
-    ArmFault,
-    DisarmFault,
-    FaultSpec,
-    FaultType,
-    GetDirtyLog,
-    GuestWrite,
-    MachineConfig,
-    SetCpuOnline,
-    SetMemoryRegion,
-)
 from hacdbs_sim.model.errors import CopyToUserError, LastCpuError
 from tests.support.building import gfns
+from tests.support.faults import fault
+from hacdbs_sim.model import DeleteFault, FaultType, Features, GetDirtyLog, GuestWrite, SetCpu, SetMemslot, VmConfig
 
 pytestmark = pytest.mark.anyio
 
@@ -164,19 +155,29 @@ async def test_all_readers_end_when_the_service_stops() -> None:
     reader = log.open_reader(0, ALL_EVENTS)
     waiting = asyncio.ensure_future(reader.wait(5))
 
-    log.end_readers()
+    log.begin_stop()
 
     assert await waiting
     assert reader.is_closed
     assert log.reader_count == 0
     log.emit(EventType.VM_CREATED, session_id="s")  # which wakes nobody
+    assert log.open_reader(0, ALL_EVENTS).is_closed
+
+
+async def test_a_service_that_starts_again_has_readers_again() -> None:
+    log = EventLog()
+    log.begin_stop()
+
+    log.begin()
+
+    assert not log.open_reader(0, ALL_EVENTS).is_closed
 
 
 SPEC = VmSpec(
     session_id="default",
     name="src",
-    config=MachineConfig(cpus=2),
-    memslots=(SetMemoryRegion(0, 0, 64 * 4096, flags=1),),
+    config=VmConfig(cpus=2),
+    memslots=(SetMemslot(slot=0, guest_phys_addr=0, memory_size=64 * 4096, flags=1),),
 )
 
 
@@ -208,12 +209,12 @@ async def test_what_happens_to_vms_and_sessions_is_told() -> None:
 async def test_a_fault_that_hits_is_told_once_for_each_call_and_with_its_fallback() -> None:
     fleet = Fleet(Limits())
     runtime = (await fleet.create_vm(SPEC)).runtime
-    runtime.perform(ArmFault(FaultSpec(FaultType.IPAF, times=1)))
-    runtime.perform(GuestWrite(gfns(5, 6)))
+    runtime.perform(fault(FaultType.IPAF, times=1))
+    runtime.perform(GuestWrite(pages=gfns(5, 6)))
 
-    runtime.perform(GetDirtyLog(0, cpu=1))
-    runtime.perform(GuestWrite(gfns(7)))
-    runtime.perform(GetDirtyLog(0))
+    runtime.perform(GetDirtyLog(slot=0, cpu=1))
+    runtime.perform(GuestWrite(pages=gfns(7)))
+    runtime.perform(GetDirtyLog(slot=0))
 
     place = {"op": "get", "slot": 0, "cpu": 1, "batch": 0, "index": 0, "gfn": 5}
     end = {"outcome": "partial", "errno": "EAGAIN", "reason": "IPAF"}
@@ -230,11 +231,11 @@ async def test_a_fault_that_hits_is_told_once_for_each_call_and_with_its_fallbac
 async def test_a_fault_that_refuses_the_call_is_told_too() -> None:
     fleet = Fleet(Limits())
     runtime = (await fleet.create_vm(SPEC)).runtime
-    runtime.perform(ArmFault(FaultSpec(FaultType.COPY_TO_USER)))
+    runtime.perform(fault(FaultType.COPY_TO_USER))
 
     for _ in range(2):
         with pytest.raises(CopyToUserError):
-            runtime.perform(GetDirtyLog(0))
+            runtime.perform(GetDirtyLog(slot=0))
 
     assert [(kind, details["hits"]) for kind, _, details in (await told(fleet))[1:]] == [
         ("fault_hit", 1),
@@ -244,9 +245,9 @@ async def test_a_fault_that_refuses_the_call_is_told_too() -> None:
 
 async def test_a_call_that_declines_is_told_with_its_errno() -> None:
     fleet = Fleet(Limits())
-    runtime = (await fleet.create_vm(replace(SPEC, config=MachineConfig(hacdbs=False)))).runtime
+    runtime = (await fleet.create_vm(replace(SPEC, config=VmConfig(features=Features(hacdbs=False))))).runtime
 
-    runtime.perform(GetDirtyLog(0))
+    runtime.perform(GetDirtyLog(slot=0))
 
     ((kind, _, details),) = (await told(fleet))[1:]
     assert kind == "fell_back"
@@ -258,9 +259,9 @@ async def test_a_cpu_that_changes_is_told_and_one_that_stays_is_not() -> None:
     runtime = (await fleet.create_vm(SPEC)).runtime
 
     for online in (True, False, False):
-        runtime.perform(SetCpuOnline(1, online=online))
+        runtime.perform(SetCpu(cpu=1, online=online))
     with pytest.raises(LastCpuError):
-        runtime.perform(SetCpuOnline(0, online=False))
+        runtime.perform(SetCpu(cpu=0, online=False))
 
     assert (await told(fleet))[1:] == [("cpu_changed", "default-1", {"cpu": 1, "online": False})]
 
@@ -270,7 +271,7 @@ async def test_a_deleted_vm_is_silent() -> None:
     vm = await fleet.create_vm(SPEC)
     fleet.delete_vm(vm.vm_id)
 
-    vm.runtime.perform(SetCpuOnline(1, online=False))
+    vm.runtime.perform(SetCpu(cpu=1, online=False))
 
     assert [kind for kind, _, _ in await told(fleet)] == ["vm_created", "vm_deleted"]
 
@@ -279,12 +280,12 @@ async def test_a_disarmed_fault_of_another_is_not_told_again() -> None:
     fleet = Fleet(Limits())
     runtime = (await fleet.create_vm(SPEC)).runtime
     for _ in range(2):
-        runtime.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY, times=1)))
-    runtime.perform(GetDirtyLog(0))
+        runtime.perform(fault(FaultType.UNIT_BUSY, times=1))
+    runtime.perform(GetDirtyLog(slot=0))
     before = fleet.events.last_event_id
-    runtime.perform(DisarmFault("f1"))
+    runtime.perform(DeleteFault(fault_id="f1"))
 
-    runtime.perform(GetDirtyLog(0))
+    runtime.perform(GetDirtyLog(slot=0))
 
     hits = [d["fault_id"] for kind, _, d in await told(fleet, before) if kind == "fault_hit"]
     assert hits == ["f2"]

@@ -12,29 +12,23 @@ from app.service.errors import (
 )
 from app.service.fleet import Fleet, VmSpec
 from app.service.limits import Limits
-from hacdbs_sim.sim.actions import (
-    ArmFault,
-    FaultSpec,
-    FaultType,
-    FaultWhen,
-    MachineConfig,
-    SetMemoryRegion,
-)
+from tests.support.faults import fault
+from hacdbs_sim.model import FaultType, SetMemslot, VmConfig
 
 pytestmark = pytest.mark.anyio
 
 GIB = 1 << 30
 
 
-def spec(session_id: str = "default", *slots: SetMemoryRegion, faults: int = 0) -> VmSpec:
-    config = MachineConfig(ipa_bits=44)
-    armed = (ArmFault(FaultSpec(FaultType.IPAF, when=FaultWhen(index=9999))),) * faults
+def spec(session_id: str = "default", *slots: SetMemslot, faults: int = 0) -> VmSpec:
+    config = VmConfig(ipa_bits=44)
+    armed = (fault(FaultType.IPAF, when=dict(index=9999)),) * faults
     return VmSpec(session_id, "", config, slots, armed)
 
 
 async def test_a_large_vm_is_built_beside_the_event_loop() -> None:
     fleet = Fleet(Limits())
-    making = asyncio.create_task(fleet.create_vm(spec("default", SetMemoryRegion(0, 0, 256 * GIB))))
+    making = asyncio.create_task(fleet.create_vm(spec("default", SetMemslot(slot=0, guest_phys_addr=0, memory_size=256 * GIB))))
     await asyncio.sleep(0)
     assert not making.done()
 
@@ -45,9 +39,9 @@ async def test_a_large_vm_is_built_beside_the_event_loop() -> None:
 
 async def test_a_vm_of_many_parts_is_built_beside_the_event_loop() -> None:
     fleet = Fleet(Limits())
-    config = MachineConfig()
-    slots = tuple(SetMemoryRegion(n, n << 12, 4096) for n in range(40))
-    faults = (ArmFault(FaultSpec(FaultType.IPAF)),) * 40
+    config = VmConfig()
+    slots = tuple(SetMemslot(slot=n, guest_phys_addr=n << 12, memory_size=4096) for n in range(40))
+    faults = (fault(FaultType.IPAF),) * 40
     making = asyncio.create_task(fleet.create_vm(VmSpec("default", "", config, slots, faults)))
     await asyncio.sleep(0)
     assert not making.done()
@@ -61,7 +55,7 @@ async def test_a_vm_of_many_parts_is_built_beside_the_event_loop() -> None:
 async def test_a_session_deleted_meanwhile_takes_no_vm_and_keeps_no_bytes(size_bytes: int) -> None:
     fleet = Fleet(Limits())
     fleet.create_session("gone")
-    making = asyncio.ensure_future(fleet.create_vm(spec("gone", SetMemoryRegion(0, 0, size_bytes))))
+    making = asyncio.ensure_future(fleet.create_vm(spec("gone", SetMemslot(slot=0, guest_phys_addr=0, memory_size=size_bytes))))
     if size_bytes > GIB:
         await asyncio.sleep(0)
     fleet.delete_session("gone")
@@ -77,7 +71,7 @@ async def test_a_refused_part_is_named_and_leaves_nothing() -> None:
     fleet = Fleet(Limits())
 
     with pytest.raises(SetupRefusedError) as refused:
-        await fleet.create_vm(spec("default", SetMemoryRegion(0, 0, 4096), faults=1))
+        await fleet.create_vm(spec("default", SetMemslot(slot=0, guest_phys_addr=0, memory_size=4096), faults=1))
 
     assert (refused.value.part, refused.value.index) == ("faults", 0)
     assert (fleet.vm_count, fleet.budget.used_bytes) == (0, 0)
@@ -91,7 +85,7 @@ async def test_vms_of_all_sessions_count_against_the_limit() -> None:
     await fleet.create_vm(spec("a"))
 
     with pytest.raises(VmLimitError):
-        await fleet.create_vm(spec("a", SetMemoryRegion(0, 0, 4096)))
+        await fleet.create_vm(spec("a", SetMemslot(slot=0, guest_phys_addr=0, memory_size=4096)))
     fleet.delete_vm("a-1")
 
     assert (await fleet.create_vm(spec("a"))).vm_id == "a-2"
@@ -99,10 +93,10 @@ async def test_vms_of_all_sessions_count_against_the_limit() -> None:
 
 async def test_a_call_in_flight_finishes_on_the_machine_that_it_holds() -> None:
     fleet = Fleet(Limits())
-    vm = await fleet.create_vm(spec("default", SetMemoryRegion(0, 0, 4096)))
+    vm = await fleet.create_vm(spec("default", SetMemslot(slot=0, guest_phys_addr=0, memory_size=4096)))
 
     fleet.reset_session("default")
-    outcome = vm.runtime.perform(SetMemoryRegion(1, 1 << 20, 1 << 20))
+    outcome = vm.runtime.perform(SetMemslot(slot=1, guest_phys_addr=1 << 20, memory_size=1 << 20))
 
     assert outcome.memslot.npages == 256
     assert fleet.budget.used_bytes == 0

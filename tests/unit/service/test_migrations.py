@@ -16,13 +16,13 @@ from app.service.errors import (
 from app.service.events import ALL_EVENTS, EventType
 from app.service.fleet import Fleet, Vm, VmSpec
 from app.service.limits import Limits
-from app.service.migration_tasks import MigrationTask, Waiter
+from app.service.migration_tasks import MigrationTask
 from app.service.migrations import Migration
-from hacdbs_sim.sim.actions import Action, AddWorkload, Sequential, SetMemoryRegion, WorkloadSpec
 from hacdbs_sim.vmm import MigrationSpec, MigrationStatus, Precopy, Report, Scheduled
 from hacdbs_sim.vmm.report import Reason
 from tests.unit.vmm.source import source
 from tests.unit.vmm.source import spec as made_spec
+from hacdbs_sim.model import Action, AddSequential, SetMemslot
 
 pytestmark = pytest.mark.anyio
 
@@ -37,8 +37,8 @@ async def make_vm(fleet: Fleet, session_id: str = "default", rate: int = 250_000
             session_id,
             "",
             machine,
-            memslots=(SetMemoryRegion(0, 0x4000_0000, 4096 * 4096),),
-            workloads=(AddWorkload(WorkloadSpec(0, Sequential(), writes_per_second=rate)),),
+            memslots=(SetMemslot(slot=0, guest_phys_addr=0x4000_0000, memory_size=4096 * 4096),),
+            workloads=(AddSequential(slot=0, writes_per_second=rate),),
         )
     )
 
@@ -51,12 +51,12 @@ async def begun(fleet: Fleet) -> Migration:
     """Begin a migration that goes on for ever, and see it send something."""
     endless = made_spec(downtime_limit_ns=0, max_iterations=1_000)
     migration = start(fleet, await make_vm(fleet, rate=4_000_000), endless, pace_ms=20)
-    await migration.run.wait(lambda: bool(migration.report().iterations), 30, Waiter())
+    await migration.run.wait(lambda: bool(migration.report().iterations), 30)
     return migration
 
 
 async def ended(migration: Migration) -> Report:
-    await migration.run.wait(lambda: False, 30, Waiter())
+    await migration.run.wait(lambda: False, 30)
     return migration.report()
 
 
@@ -239,7 +239,7 @@ async def test_without_room_for_what_arrives_it_is_refused_and_nothing_is_held()
 
 
 async def a_task(fleet: Fleet, spec: MigrationSpec = SPEC) -> MigrationTask:
-    slot = SetMemoryRegion(0, 0x4000_0000, 4096 * 4096)
+    slot = SetMemslot(slot=0, guest_phys_addr=0x4000_0000, memory_size=4096 * 4096)
     runtime = await fleet.build_apart(VmSpec("default", "", source().config, memslots=(slot,)))
     return fleet.migrations.task("one", runtime, spec)
 
@@ -249,7 +249,7 @@ async def test_a_comparison_runs_its_machines_one_after_the_other_and_lets_them_
     before = fleet.budget.used_bytes
 
     comparison = fleet.migrations.compare("default", [await a_task(fleet), await a_task(fleet)])
-    await comparison.run.wait(lambda: False, 30, Waiter())
+    await comparison.run.wait(lambda: False, 30)
 
     assert fleet.migrations.comparisons("default") == [comparison]
     assert fleet.migrations.comparison("default-c1") is comparison
@@ -280,7 +280,7 @@ async def test_a_defect_in_one_of_several_leaves_those_before_as_they_ended() ->
     tasks = [await a_task(fleet), await a_task(fleet, made_spec(schedule=(impossible,)))]
 
     comparison = fleet.migrations.compare("default", tasks)
-    await comparison.run.wait(lambda: False, 30, Waiter())
+    await comparison.run.wait(lambda: False, 30)
 
     assert [each.report.status.value for each in tasks] == ["completed", "failed"]
     task = comparison.run._task
@@ -301,20 +301,20 @@ async def test_a_task_that_is_cancelled_leaves_it_cancelled() -> None:
     assert migration.report().reason is Reason.SERVICE_STOPPED
 
 
-async def test_who_waits_is_sent_away_when_the_time_is_over_or_the_server_stops() -> None:
+async def test_a_wait_ends_when_the_time_is_over_or_the_service_begins_to_stop() -> None:
     fleet = Fleet(Limits())
     migration = start(fleet, await make_vm(fleet), pace_ms=PACED)
-    waiter = Waiter()
-    waiter.close()
 
-    await migration.run.wait(lambda: False, 30, waiter)
-    await migration.run.wait(lambda: False, 0, Waiter())
-    late = Waiter()
-    waiting = asyncio.ensure_future(migration.run.wait(lambda: False, 30, late))
+    await migration.run.wait(lambda: False, 0)
+    waiting = asyncio.ensure_future(migration.run.wait(lambda: False, 30))
     await asyncio.sleep(0)
-    late.close()
+    fleet.begin_stop()
     await waiting
+    late = start(fleet, await make_vm(fleet), pace_ms=PACED)
+    for run in (migration.run, late.run):
+        await asyncio.wait_for(run.wait(lambda: False, 30), 5)
 
     assert not migration.run.is_over
-    migration.run.cancel()
-    await ended(migration)
+    assert not late.run.is_over
+    await fleet.migrations.stop()
+    fleet.begin()

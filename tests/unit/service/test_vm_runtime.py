@@ -12,19 +12,10 @@ from app.service.errors import FaultLimitError, PageLimitError, StateBytesLimitE
 from app.service.limits import MAX_FAULTS_PER_VM, Limits
 from app.service.totals import Totals
 from app.service.vm_runtime import VmRuntime
-from hacdbs_sim.sim.actions import (
-    ArmFault,
-    DisarmFault,
-    FaultSpec,
-    FaultType,
-    GetDirtyLog,
-    GuestWrite,
-    MachineConfig,
-    PageRanges,
-    SetMemoryRegion,
-)
 from hacdbs_sim.model.errors import BeyondIpaSpaceError, CopyToUserError, MemslotChangedError
 from hacdbs_sim.sim.machine import Machine
+from tests.support.faults import fault
+from hacdbs_sim.model import DeleteFault, DeleteMemslot, FaultType, GetDirtyLog, GuestWrite, PageRanges, SetMemslot, VmConfig
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +26,7 @@ LOGGING = 1
 
 def make(limits: Limits | None = None, budget: StateBudget | None = None) -> VmRuntime:
     return VmRuntime(
-        Machine(MachineConfig()), limits or Limits(), budget or StateBudget(1 << 30), Totals()
+        Machine(VmConfig()), limits or Limits(), budget or StateBudget(1 << 30), Totals()
     )
 
 
@@ -78,7 +69,7 @@ async def test_the_loop_goes_on_while_a_machine_works_and_its_lock_is_held() -> 
     await asyncio.to_thread(begun.wait, 5)
     second = asyncio.create_task(runtime.run(lambda: order.append("short"), work=lambda: 0))
     await asyncio.sleep(0.02)
-    armed = runtime.perform(ArmFault(FaultSpec(FaultType.IPAF)))  # does not wait
+    armed = runtime.perform(fault(FaultType.IPAF))  # does not wait
     order.append("fault")
     may_end.set()
     await asyncio.gather(first, second)
@@ -129,11 +120,11 @@ async def test_a_queued_call_is_estimated_when_its_turn_comes() -> None:
     here = threading.get_ident()
 
     def grow() -> None:
-        runtime.perform(SetMemoryRegion(0, 0, 128 << 30))
+        runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=128 << 30))
 
     first = asyncio.create_task(runtime.run(grow, work=lambda: LONG))
     await asyncio.sleep(0)
-    second = runtime.run(threading.get_ident, work=lambda: work_of(runtime.machine, GetDirtyLog(0)))
+    second = runtime.run(threading.get_ident, work=lambda: work_of(runtime.machine, GetDirtyLog(slot=0)))
     (_, thread) = await asyncio.gather(first, second)
 
     assert thread != here
@@ -153,11 +144,11 @@ async def test_an_estimate_that_fails_gives_the_lock_back() -> None:
 
 def test_slots_stay_within_the_pages_of_a_vm() -> None:
     runtime = make(Limits(max_pages_per_vm=8))
-    runtime.perform(SetMemoryRegion(0, 0, 6 * PAGE))
+    runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=6 * PAGE))
 
     with pytest.raises(PageLimitError) as refused:
-        runtime.perform(SetMemoryRegion(1, 1 << 20, 3 * PAGE))
-    runtime.perform(SetMemoryRegion(1, 1 << 20, 2 * PAGE))
+        runtime.perform(SetMemslot(slot=1, guest_phys_addr=1 << 20, memory_size=3 * PAGE))
+    runtime.perform(SetMemslot(slot=1, guest_phys_addr=1 << 20, memory_size=2 * PAGE))
 
     assert (refused.value.bound, refused.value.value) == (8, 9)
 
@@ -165,15 +156,15 @@ def test_slots_stay_within_the_pages_of_a_vm() -> None:
 def test_slots_stay_within_the_bytes_of_all_vms() -> None:
     budget = StateBudget(10_000)
     one, other = make(budget=budget), make(budget=budget)
-    one.perform(SetMemoryRegion(0, 0, 8192 * PAGE, flags=LOGGING))
+    one.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=8192 * PAGE, flags=LOGGING))
     held = budget.used_bytes
 
     with pytest.raises(StateBytesLimitError):
-        other.perform(SetMemoryRegion(0, 0, 16384 * PAGE, flags=LOGGING))
+        other.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=16384 * PAGE, flags=LOGGING))
     assert budget.used_bytes == held
     assert other.machine.memslots() == ()
 
-    one.perform(SetMemoryRegion(0))
+    one.perform(DeleteMemslot(slot=0))
     assert budget.used_bytes < held
     one.close()
     other.close()
@@ -182,21 +173,21 @@ def test_slots_stay_within_the_bytes_of_all_vms() -> None:
 
 def test_refusals_of_the_kernel_come_before_limits() -> None:
     runtime = make(Limits(max_pages_per_vm=8))
-    runtime.perform(SetMemoryRegion(0, 0, 8 * PAGE))
+    runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=8 * PAGE))
 
     with pytest.raises(MemslotChangedError):
-        runtime.perform(SetMemoryRegion(0, 0, 100 * PAGE))
+        runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=100 * PAGE))
     with pytest.raises(BeyondIpaSpaceError):
-        runtime.perform(SetMemoryRegion(1, (1 << 40) - PAGE, 100 * PAGE))
+        runtime.perform(SetMemslot(slot=1, guest_phys_addr=(1 << 40) - PAGE, memory_size=100 * PAGE))
 
 
 def test_a_refused_move_has_unmapped_the_slot_as_in_the_kernel() -> None:
     runtime = make()
-    runtime.perform(SetMemoryRegion(0, 0, 4 * PAGE, 0))
-    runtime.perform(GuestWrite(PageRanges(*range_columns([(0, 4)]))))
+    runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=4 * PAGE, userspace_addr=0))
+    runtime.perform(GuestWrite(pages=PageRanges(*range_columns([(0, 4)]))))
 
     with pytest.raises(BeyondIpaSpaceError):
-        runtime.perform(SetMemoryRegion(0, 1 << 40, 4 * PAGE, 0))
+        runtime.perform(SetMemslot(slot=0, guest_phys_addr=1 << 40, memory_size=4 * PAGE, userspace_addr=0))
 
     (run,) = runtime.machine.stage2(0, 4, 10).runs
     assert run.level is None
@@ -205,20 +196,20 @@ def test_a_refused_move_has_unmapped_the_slot_as_in_the_kernel() -> None:
 def test_faults_stay_within_what_one_vm_takes() -> None:
     runtime = make()
     for _ in range(MAX_FAULTS_PER_VM):
-        runtime.perform(ArmFault(FaultSpec(FaultType.IPAF, enabled=False)))
+        runtime.perform(fault(FaultType.IPAF, enabled=False))
 
     with pytest.raises(FaultLimitError):
-        runtime.perform(ArmFault(FaultSpec(FaultType.IPAF)))
+        runtime.perform(fault(FaultType.IPAF))
 
 
 def test_gets_are_tallied() -> None:
     totals = Totals()
-    runtime = VmRuntime(Machine(MachineConfig()), Limits(), StateBudget(1 << 20), totals)
-    runtime.perform(SetMemoryRegion(0, 0, 64 * PAGE, flags=LOGGING))
-    runtime.perform(GuestWrite(PageRanges(*range_columns([(0, 4)]))))
-    runtime.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY)))
+    runtime = VmRuntime(Machine(VmConfig()), Limits(), StateBudget(1 << 20), totals)
+    runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=64 * PAGE, flags=LOGGING))
+    runtime.perform(GuestWrite(pages=PageRanges(*range_columns([(0, 4)]))))
+    runtime.perform(fault(FaultType.UNIT_BUSY))
 
-    runtime.perform(GetDirtyLog(0))
+    runtime.perform(GetDirtyLog(slot=0))
 
     assert totals.cleaned_pages == {"hardware": 0, "software": 4}
     assert totals.hook_calls["declined"] == 1
@@ -227,15 +218,15 @@ def test_gets_are_tallied() -> None:
 
 def test_hits_are_tallied_once_each_also_those_that_refuse_the_call() -> None:
     totals = Totals()
-    runtime = VmRuntime(Machine(MachineConfig()), Limits(), StateBudget(1 << 20), totals)
-    runtime.perform(SetMemoryRegion(0, 0, 64 * PAGE, flags=LOGGING))
-    runtime.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY, times=2)))
-    runtime.perform(ArmFault(FaultSpec(FaultType.COPY_TO_USER, after=2)))
+    runtime = VmRuntime(Machine(VmConfig()), Limits(), StateBudget(1 << 20), totals)
+    runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=64 * PAGE, flags=LOGGING))
+    runtime.perform(fault(FaultType.UNIT_BUSY, times=2))
+    runtime.perform(fault(FaultType.COPY_TO_USER, after=2))
 
-    runtime.perform(GetDirtyLog(0))
-    runtime.perform(GetDirtyLog(0))
+    runtime.perform(GetDirtyLog(slot=0))
+    runtime.perform(GetDirtyLog(slot=0))
     with pytest.raises(CopyToUserError):
-        runtime.perform(GetDirtyLog(0))
+        runtime.perform(GetDirtyLog(slot=0))
 
     assert totals.fault_hits == {"unit_busy": 2, "copy_to_user": 1}
 
@@ -244,19 +235,19 @@ def test_the_hits_of_a_fault_disarmed_meanwhile_are_tallied_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     totals = Totals()
-    runtime = VmRuntime(Machine(MachineConfig()), Limits(), StateBudget(1 << 20), totals)
-    runtime.perform(SetMemoryRegion(0, 0, 64 * PAGE, flags=LOGGING))
-    armed = runtime.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY)))
+    runtime = VmRuntime(Machine(VmConfig()), Limits(), StateBudget(1 << 20), totals)
+    runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=64 * PAGE, flags=LOGGING))
+    armed = runtime.perform(fault(FaultType.UNIT_BUSY))
     perform = runtime.machine.perform
 
     def disarm_after(action: GetDirtyLog) -> object:
         outcome = perform(action)
-        perform(DisarmFault(armed.fault_id))  # by a call that does not wait for this one
+        perform(DeleteFault(fault_id=armed.fault_id))  # by a call that does not wait for this one
         return outcome
 
     monkeypatch.setattr(runtime.machine, "perform", disarm_after)
 
-    runtime.perform(GetDirtyLog(0))
+    runtime.perform(GetDirtyLog(slot=0))
 
     assert runtime.machine.faults() == ()
     assert runtime.machine.fault_hits() == {FaultType.UNIT_BUSY: 1}

@@ -9,38 +9,25 @@ from app.service.errors import StateBytesLimitError, WorkloadLimitError
 from app.service.limits import MAX_WORKLOADS_PER_VM, Limits
 from app.service.totals import Totals
 from app.service.vm_runtime import VmRuntime
-from hacdbs_sim.sim.actions import (
-    Action,
-    AddWorkload,
-    AdvanceClock,
-    MachineConfig,
-    RemoveWorkload,
-    RunGuest,
-    Sequential,
-    SetMemoryRegion,
-    Trace,
-    TrackVersions,
-    Uniform,
-    WorkloadSpec,
-    Zipf,
-)
+from hacdbs_sim.sim.actions import Trace
 from hacdbs_sim.model.errors import InvalidWorkloadError
 from hacdbs_sim.sim.machine import Machine
+from hacdbs_sim.model import Action, AddSequential, AddUniform, AddWorkload, AddZipf, AdvanceClock, DeleteWorkload, RunGuest, SetMemslot, TrackVersions, VmConfig
 
 MS = 10**6
 PAGES = 1024
-SLOT = SetMemoryRegion(0, 0, PAGES * 4096, flags=1)
-QUIET = AddWorkload(WorkloadSpec(0, Sequential(), 1000))
+SLOT = SetMemslot(slot=0, guest_phys_addr=0, memory_size=PAGES * 4096, flags=1)
+QUIET = AddSequential(slot=0, writes_per_second=1000)
 
 
 def trace(records: int) -> AddWorkload:
     pages = Trace(np.array([0, records]), np.zeros(records, np.uint32), interval_ns=MS)
-    return AddWorkload(WorkloadSpec(0, pages))
+    return WorkloadSpec(slot=0, pattern=pages)
 
 
 def make(budget: StateBudget | None = None) -> VmRuntime:
     runtime = VmRuntime(
-        Machine(MachineConfig()), Limits(), budget or StateBudget(1 << 30), Totals()
+        Machine(VmConfig()), Limits(), budget or StateBudget(1 << 30), Totals()
     )
     runtime.perform(SLOT)
     return runtime
@@ -54,7 +41,7 @@ def test_a_vm_takes_so_many_workloads_and_one_more_once_one_is_off() -> None:
     with pytest.raises(WorkloadLimitError, match="the VM has 64 workloads"):
         runtime.perform(QUIET)
 
-    runtime.perform(RemoveWorkload("w7"))
+    runtime.perform(DeleteWorkload(workload_id="w7"))
     assert runtime.perform(QUIET).workload_id == "w65"
 
 
@@ -65,7 +52,7 @@ def test_a_trace_is_charged_and_given_back() -> None:
 
     runtime.perform(trace(1000))
     held = budget.used_bytes
-    runtime.perform(RemoveWorkload("w1"))
+    runtime.perform(DeleteWorkload(workload_id="w1"))
 
     assert held - before == 8000
     assert budget.used_bytes == before
@@ -107,7 +94,7 @@ def test_a_workload_that_is_refused_is_not_charged() -> None:
     pages = Trace(np.array([0, 1]), np.array([PAGES], np.uint32), interval_ns=MS)
 
     with pytest.raises(InvalidWorkloadError):
-        runtime.perform(AddWorkload(WorkloadSpec(0, pages)))
+        runtime.perform(WorkloadSpec(slot=0, pattern=pages))
 
     assert budget.used_bytes == before
 
@@ -115,21 +102,21 @@ def test_a_workload_that_is_refused_is_not_charged() -> None:
 @pytest.mark.parametrize(
     ("workload", "action", "is_short"),
     [
-        (WorkloadSpec(0, Uniform(), 10**6), RunGuest(MS), True),
-        (WorkloadSpec(0, Uniform(), 10**6), RunGuest(100 * MS), False),
-        (WorkloadSpec(0, Uniform(), 10**6), RunGuest(100 * MS, 99), True),
-        (WorkloadSpec(0, Uniform(), 10**6), AdvanceClock(10**15), True),
-        (WorkloadSpec(0, Uniform(), 10**6), QUIET, True),
-        (WorkloadSpec(0, Uniform(), 10**6), AddWorkload(WorkloadSpec(0, Zipf(), 1)), False),
-        (WorkloadSpec(0, Uniform(), 10**6), trace(100), True),
-        (WorkloadSpec(0, Uniform(), 10**6), trace(100_000), False),
+        (AddUniform(slot=0, writes_per_second=10**6), RunGuest(duration_ns=MS), True),
+        (AddUniform(slot=0, writes_per_second=10**6), RunGuest(duration_ns=100 * MS), False),
+        (AddUniform(slot=0, writes_per_second=10**6), RunGuest(duration_ns=100 * MS, throttle_percent=99), True),
+        (AddUniform(slot=0, writes_per_second=10**6), AdvanceClock(duration_ns=10**15), True),
+        (AddUniform(slot=0, writes_per_second=10**6), QUIET, True),
+        (AddUniform(slot=0, writes_per_second=10**6), AddZipf(slot=0, writes_per_second=1), False),
+        (AddUniform(slot=0, writes_per_second=10**6), trace(100), True),
+        (AddUniform(slot=0, writes_per_second=10**6), trace(100_000), False),
     ],
 )
 def test_what_takes_more_than_a_millisecond_leaves_the_event_loop(
     workload: WorkloadSpec, action: Action, is_short: bool
 ) -> None:
     runtime = make()
-    runtime.perform(AddWorkload(workload))
+    runtime.perform(workload)
 
     assert (work_of(runtime.machine, action) <= INLINE_WORK) is is_short
 
@@ -139,11 +126,11 @@ def test_many_idle_workloads_are_no_short_run() -> None:
     for _ in range(MAX_WORKLOADS_PER_VM):
         runtime.perform(QUIET)
 
-    assert work_of(runtime.machine, RunGuest(1)) > INLINE_WORK
+    assert work_of(runtime.machine, RunGuest(duration_ns=1)) > INLINE_WORK
 
 
 @pytest.mark.parametrize(("workload", "is_short"), [(QUIET, True), (trace(100_000), False)])
 def test_a_vm_made_with_a_long_trace_is_made_in_a_thread(
     workload: AddWorkload, is_short: bool
 ) -> None:
-    assert (work_of_making(MachineConfig(), [SLOT], [workload]) <= INLINE_WORK) is is_short
+    assert (work_of_making(VmConfig(), [SLOT], [workload]) <= INLINE_WORK) is is_short

@@ -1,20 +1,21 @@
 """Machines whose migration can be reckoned by hand: no cost but the link's, a microsecond a page."""
 
+from typing import Any
+
 import numpy as np
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     KNOBS,
-    AddWorkload,
+    AddSequential,
     CostModel,
-    MachineConfig,
     MemslotFlags,
+    MigrationSpec,
     PageRanges,
-    Sequential,
-    SetMemoryRegion,
-    WorkloadSpec,
+    SetMemslot,
+    VmConfig,
 )
 from hacdbs_sim.sim.machine import Machine
-from hacdbs_sim.vmm import MigrationSpec, Precopy, Report
+from hacdbs_sim.vmm import Precopy, Report
 
 FREE = CostModel(**{knob.name: 0 for knob in KNOBS})
 PAGE_US = 4_096_000_000
@@ -35,24 +36,24 @@ def source(
     cpus: int = 2,
 ) -> Machine:
     """A machine with a slot that its guest goes through page by page, a write every 4 us."""
-    machine = Machine(MachineConfig(manual_dirty_log_protect2=manual, costs=costs, cpus=cpus))
-    machine.perform(SetMemoryRegion(0, 0x4000_0000, npages * 4096, flags=flags))
+    machine = Machine(VmConfig(manual_dirty_log_protect2=manual, costs=costs, cpus=cpus))
+    machine.perform(
+        SetMemslot(slot=0, guest_phys_addr=0x4000_0000, memory_size=npages * 4096, flags=flags)
+    )
     if writes_per_second:
-        machine.perform(
-            AddWorkload(WorkloadSpec(0, Sequential(), writes_per_second=writes_per_second))
-        )
+        machine.perform(AddSequential(slot=0, writes_per_second=writes_per_second))
     return machine
 
 
-def migrated(machine: Machine, **fields: object) -> Report:
+def migrated(machine: Machine, **fields: Any) -> Report:
     """Migrate a machine over a link of a microsecond a page."""
     return Precopy(machine, spec(**fields)).run()
 
 
-def spec(**fields: object) -> MigrationSpec:
+def spec(**fields: Any) -> MigrationSpec:
     """Give a spec for such a link, that switches over below 100 pages."""
     given = {"bandwidth_bytes_per_second": PAGE_US, "downtime_limit_ns": 100 * US, **fields}
-    return MigrationSpec(**given)  # type: ignore[arg-type]
+    return MigrationSpec(**given)
 
 
 def frames(first_gfn: int, count: int) -> PageRanges:

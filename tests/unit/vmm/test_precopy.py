@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hacdbs_sim.sim import actions as a
+from hacdbs_sim import model as a
+from hacdbs_sim.model import AutoConverge, ClearOrder, MigrationStatus, Reason, Scheduled
+from hacdbs_sim.model import TimeoutStrategy as Strategy
 from hacdbs_sim.sim.guest import running
-from hacdbs_sim.vmm import AutoConverge, ClearOrder, MigrationStatus, Precopy, Report, Scheduled
-from hacdbs_sim.vmm import TimeoutStrategy as Strategy
-from hacdbs_sim.vmm.report import Reason
+from hacdbs_sim.vmm import Precopy, Report
 from tests.unit.vmm.source import LOGS, NPAGES, PAGE_US, US, frames, migrated, source, spec, until
 
 
@@ -118,7 +118,7 @@ def test_without_page_versions_nothing_is_proved() -> None:
 
 def test_a_read_that_fails_after_clearing_ends_it_and_its_bits_are_lost() -> None:
     machine = source(manual=0)
-    machine.perform(a.ArmFault(a.FaultSpec(a.FaultType.COPY_TO_USER, after=1)))
+    machine.perform(a.AddCopyToUser(after=1))
 
     report = migrated(machine)
 
@@ -130,7 +130,7 @@ def test_a_read_that_fails_after_clearing_ends_it_and_its_bits_are_lost() -> Non
 
 def test_a_copy_that_fails_with_manual_protect_ends_it_and_loses_nothing() -> None:
     machine = source(manual=1)
-    machine.perform(a.ArmFault(a.FaultSpec(a.FaultType.COPY_TO_USER, after=1)))
+    machine.perform(a.AddCopyToUser(after=1))
 
     report = migrated(machine)
 
@@ -242,32 +242,32 @@ def test_a_throttled_guest_writes_less_by_that_share() -> None:
 
 
 def test_an_action_of_the_schedule_comes_before_the_get_of_its_iteration() -> None:
-    write = a.GuestWrite(frames(0x40000 + 4000, 1))
+    write = a.GuestWrite(pages=frames(0x40000 + 4000, 1))
 
-    report = migrated(source(), schedule=(Scheduled(1, "guest_write", write),))
+    report = migrated(source(), schedule=(Scheduled(iteration=1, action=write),))
 
     assert report.iterations[1].dirty_pages == 1025
     (done,) = report.scheduled
     assert (done.iteration, done.op, done.now_ns) == (1, "guest_write", 4096 * US)
-    assert done.refused is None
+    assert done.problem is None
 
 
 def test_a_cpu_unplugged_on_the_way_makes_its_calls_decline_and_loses_nothing() -> None:
-    unplug = Scheduled(1, "set_cpu", a.SetCpuOnline(1, online=False))
-    last = Scheduled(1, "set_cpu", a.SetCpuOnline(0, online=False))
+    unplug = Scheduled(iteration=1, action=a.SetCpu(cpu=1, online=False))
+    last = Scheduled(iteration=1, action=a.SetCpu(cpu=0, online=False))
 
     report = migrated(source(), schedule=(unplug, last))
 
     done, refused = report.scheduled
-    assert done.refused is None
-    assert refused.refused is not None
-    assert refused.refused.errno == "EBUSY"
+    assert done.problem is None
+    assert refused.problem is not None
+    assert refused.problem.errno == "EBUSY"
     assert report.status is MigrationStatus.COMPLETED
     assert report.verification.lost_pages == 0
 
 
 def test_what_is_scheduled_for_an_iteration_that_never_comes_is_not_done() -> None:
-    unplug = Scheduled(20, "set_cpu", a.SetCpuOnline(1, online=False))
+    unplug = Scheduled(iteration=20, action=a.SetCpu(cpu=1, online=False))
 
     report = migrated(source(), schedule=(unplug,))
 
@@ -276,7 +276,9 @@ def test_what_is_scheduled_for_an_iteration_that_never_comes_is_not_done() -> No
 
 def test_all_slots_are_sent_and_those_that_logged_before_still_do() -> None:
     machine = source()
-    machine.perform(a.SetMemoryRegion(1, 0x8000_0000, 100 * 4096, flags=LOGS))
+    machine.perform(
+        a.SetMemslot(slot=1, guest_phys_addr=0x8000_0000, memory_size=100 * 4096, flags=LOGS)
+    )
 
     report = migrated(machine)
 
@@ -289,7 +291,7 @@ def test_all_slots_are_sent_and_those_that_logged_before_still_do() -> None:
 
 def test_only_the_slots_that_are_named_are_sent() -> None:
     machine = source()
-    machine.perform(a.SetMemoryRegion(1, 0x8000_0000, 100 * 4096))
+    machine.perform(a.SetMemslot(slot=1, guest_phys_addr=0x8000_0000, memory_size=100 * 4096))
 
     report = migrated(machine, slots=(1,))
 
@@ -299,7 +301,7 @@ def test_only_the_slots_that_are_named_are_sent() -> None:
 
 def test_without_a_full_first_pass_only_dirty_pages_are_sent() -> None:
     machine = source(flags=LOGS, writes_per_second=0)
-    machine.perform(a.GuestWrite(frames(0x40000, 10)))
+    machine.perform(a.GuestWrite(pages=frames(0x40000, 10)))
 
     report = migrated(machine, full_first_pass=False)
 
@@ -317,7 +319,7 @@ def test_versions_that_were_followed_before_are_followed_afterwards() -> None:
 
 
 def test_a_slot_that_goes_on_the_way_ends_it() -> None:
-    delete = Scheduled(1, "delete_memslot", a.SetMemoryRegion(0))
+    delete = Scheduled(iteration=1, action=a.DeleteMemslot(slot=0))
 
     report = migrated(source(), schedule=(delete,))
 
@@ -328,8 +330,11 @@ def test_a_slot_that_goes_on_the_way_ends_it() -> None:
 
 
 def test_a_slot_that_comes_back_with_another_size_ends_it() -> None:
-    delete = Scheduled(1, "delete_memslot", a.SetMemoryRegion(0))
-    smaller = Scheduled(1, "set_memslot", a.SetMemoryRegion(0, 0, 64 * 4096, flags=LOGS))
+    delete = Scheduled(iteration=1, action=a.DeleteMemslot(slot=0))
+    smaller = Scheduled(
+        iteration=1,
+        action=a.SetMemslot(slot=0, guest_phys_addr=0, memory_size=64 * 4096, flags=LOGS),
+    )
 
     report = migrated(source(), schedule=(delete, smaller))
 
@@ -403,18 +408,21 @@ def test_the_first_reason_to_end_is_the_one_that_is_told() -> None:
 
 def test_logging_that_is_switched_off_and_on_loses_what_was_dirty_and_the_list_is_bounded() -> None:
     machine = source(writes_per_second=0)
-    regions = [a.SetMemoryRegion(n, (1 << 32) + (n << 22), 512 * 4096) for n in range(1, 301)]
+    regions = [
+        a.SetMemslot(slot=n, guest_phys_addr=(1 << 32) + (n << 22), memory_size=512 * 4096)
+        for n in range(1, 301)
+    ]
     for region in regions:
         machine.perform(region)
     first_gfns = [region.guest_phys_addr // 4096 for region in regions]
     every_other = np.add.outer(
         np.array(first_gfns, np.uint64), np.arange(0, 512, 2, dtype=np.uint64)
     )
-    write = a.GuestWrite(a.Gfns(every_other.ravel()))
-    schedule = [Scheduled(1, "guest_write", write)]
+    write = a.GuestWrite(pages=a.Gfns(every_other.ravel()))
+    schedule = [Scheduled(iteration=1, action=write)]
     for region in regions:
         schedule += [
-            Scheduled(1, "set_memslot", replace(region, flags=flags)) for flags in (0, LOGS)
+            Scheduled(iteration=1, action=replace(region, flags=flags)) for flags in (0, LOGS)
         ]
 
     report = migrated(machine, schedule=tuple(schedule))

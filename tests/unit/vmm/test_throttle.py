@@ -1,6 +1,6 @@
 """Auto-converge, look by look."""
 
-from hacdbs_sim.vmm import AutoConverge
+from hacdbs_sim.model import AutoConverge
 from hacdbs_sim.vmm.throttle import Throttle
 
 

@@ -1,5 +1,6 @@
 """Instances of any model class, drawn from what its annotations allow."""
 
+from collections.abc import Mapping
 from enum import Enum
 from functools import partial
 from types import NoneType, UnionType
@@ -10,10 +11,9 @@ from annotated_types import Ge, Le, Len
 from hypothesis import strategies as st
 
 from hacdbs_sim.model.base import Action
+from hacdbs_sim.model.batches import BatchAction
 from hacdbs_sim.model.kinds import MAX_JSON_INTEGER, Form, Kind, Pattern
-from hacdbs_sim.model.operations import ACTIONS
 from hacdbs_sim.model.pages import Bitmap, CountsForm, Gfns, IntervalForm, Intervals, PageRanges
-from hacdbs_sim.wire.actions import BatchAction
 from hacdbs_sim.wire.class_fields import fields_of, members_of, page_field_of
 
 COUNTS = st.integers(0, MAX_JSON_INTEGER)
@@ -77,6 +77,11 @@ def of_annotated(hint: Any) -> st.SearchStrategy[Any]:
     if known is not None:
         return known
     inner = get_args(hint)[0]
+    lengths = [each for each in hint.__metadata__ if isinstance(each, Len)]
+    if lengths and get_origin(inner) is tuple:
+        (length,) = lengths
+        items = st.lists(of_type(get_args(inner)[0]), min_size=length.min_length, max_size=2)
+        return items.map(tuple)
     for each in hint.__metadata__:
         if isinstance(each, Len) and inner is str:
             return st.text("a:é\u2028", max_size=each.max_length)
@@ -96,12 +101,16 @@ def of_type(hint: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one return 
         return st.sampled_from(args)
     if origin in {Union, UnionType}:
         return st.one_of(*map(of_type, args))
+    if origin is tuple and args[-1] is not ...:
+        return st.tuples(*map(of_type, args))
     if origin is tuple:
         return st.lists(of_type(args[0]), max_size=2).map(tuple)
-    if origin is dict:
+    if hint is Any:
+        return st.sampled_from([None, 1, "x", [True], {"y": 0.5}])
+    if origin in {dict, Mapping}:
         return st.dictionaries(of_type(args[0]), of_type(args[1]), max_size=3)
-    if origin is Action or members_of(hint):
-        return st.sampled_from(ACTIONS).flatmap(of_type)
+    if members := members_of(origin or hint):
+        return st.sampled_from(members).flatmap(of_type)
     return of_class(hint)
 
 

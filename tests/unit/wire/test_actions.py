@@ -5,15 +5,13 @@ from typing import Any
 import orjson
 import pytest
 
+from hacdbs_sim.model.batches import Batch, BatchAction, LogFormat
 from hacdbs_sim.model.dirty_log import GetDirtyLog
 from hacdbs_sim.model.faults import AddStructf, FaultInfo
 from hacdbs_sim.model.guest import Clock
 from hacdbs_sim.model.operations import ACTIONS, QUERIES
 from hacdbs_sim.wire import (
-    Batch,
-    BatchAction,
     InvalidRequestError,
-    LogFormat,
     action_to_plain,
     outcome_of,
     read,

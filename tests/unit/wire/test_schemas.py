@@ -6,12 +6,13 @@ import pytest
 
 from hacdbs_sim.model.accesses import GuestWrite
 from hacdbs_sim.model.base import Action
+from hacdbs_sim.model.batches import Batch
 from hacdbs_sim.model.costs import CostModel
 from hacdbs_sim.model.dirty_log import DirtyLog
 from hacdbs_sim.model.faults import AddFault, EntryWhen
 from hacdbs_sim.model.operations import ACTIONS, QUERIES
 from hacdbs_sim.model.vms import CreateVm, VmInfo
-from hacdbs_sim.wire import Batch, body_class, json_schema, json_schemas, outcome_of
+from hacdbs_sim.wire import body_class, json_schema, json_schemas, outcome_of
 
 COUNT = {"type": "integer", "format": "int64", "minimum": 0, "maximum": 9007199254740991}
 POSITIVE = {**COUNT, "minimum": 1}

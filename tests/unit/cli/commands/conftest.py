@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import pytest
 from typer.testing import CliRunner, Result
 
-from hacdbs_sim.cli import cli
+from hacdbs_sim.cli.root import cli
 from hacdbs_sim.client import Client, Service, Vm, serve_in_thread
 
 BASE_GFN = 0x40000

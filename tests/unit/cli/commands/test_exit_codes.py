@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 from typing_extensions import override
 
-from hacdbs_sim.cli import cli
 from hacdbs_sim.cli.exit_codes import ExitCode
+from hacdbs_sim.cli.root import cli
 from hacdbs_sim.client import Vm, serve_in_thread
 from tests.unit.cli.commands.conftest import Run
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hacdbs_sim.cli import cli
 from hacdbs_sim.cli.commands import service as service_commands
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.cli.progress import SHOWN_PASSES, Shown, showing
+from hacdbs_sim.cli.root import cli
 from hacdbs_sim.client import Client, Vm
 from hacdbs_sim.client.reports import Iteration
 from tests.unit.cli.commands.conftest import Run, RunJson

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from hacdbs_sim.cli import cli
 from hacdbs_sim.cli.commands import trace
 from hacdbs_sim.cli.exit_codes import ExitCode
+from hacdbs_sim.cli.root import cli
 from hacdbs_sim.traces.recording import SHIPPED, Recording, recording_of
 
 LACKEY = Path(__file__).parents[2] / "traces" / "true.lackey"

@@ -7,9 +7,9 @@ end: those are where a word that straddles two blocks goes wrong.
 import numpy as np
 import pytest
 
+from hacdbs_sim.model.words import WordMask, mask_of_pages
 from hacdbs_sim.sim.arm64.blocks import BlockLevel, Pieces
 from hacdbs_sim.sim.arm64.descriptor import READ_ONLY, WRITABLE_DIRTY, Leaf
-from hacdbs_sim.model.words import WordMask, mask_of_pages
 from tests.support.building import pages_of
 
 PAGES = 512

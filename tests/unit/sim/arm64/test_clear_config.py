@@ -2,7 +2,8 @@
 
 import pytest
 
-from hacdbs_sim.sim.arm64.dirty_bit import ClearConfig, KernelProfile
+from hacdbs_sim.model import KernelProfile
+from hacdbs_sim.sim.arm64.dirty_bit import ClearConfig
 from tests.support.building import GIB, MIB
 
 FIXED, V1 = KernelProfile.FIXED, KernelProfile.V1

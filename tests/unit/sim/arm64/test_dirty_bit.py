@@ -4,25 +4,26 @@ from typing import Any
 
 import pytest
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AcceleratorOutcome,
     AcceleratorReport,
-    DirtyLogOutcome,
+    DirtyLog,
     EntryError,
     ErrorReason,
     FaultType,
+    Features,
     GuestWrite,
     HostUnmap,
     HostWrite,
     KernelProfile,
     RunTrace,
-    SetCpuOnline,
-    SetManualProtect,
+    SetCpu,
     SoftwareReport,
+    UpdateVm,
+    words,
 )
 from hacdbs_sim.sim.arm64.clear_plan import plan_clear
 from hacdbs_sim.sim.arm64.sysregs import ErrReason, Hacdbscons
-from hacdbs_sim.sim.base import words
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     GIB,
@@ -32,13 +33,13 @@ from tests.support.building import (
     get,
     gfns,
     machine,
-    pages_of,
     ranges,
     read,
     set_log,
     states,
     write,
 )
+from tests.unit.sim.looks import dirty_pages
 
 
 @pytest.fixture(params=[1, 3, words.TILE_WORDS], autouse=True)
@@ -47,13 +48,13 @@ def tile_words(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(words, "TILE_WORDS", request.param)
 
 
-def report(outcome: DirtyLogOutcome) -> AcceleratorReport:
+def report(outcome: DirtyLog) -> AcceleratorReport:
     assert outcome.accelerator is not None
     return outcome.accelerator
 
 
 def cons(made: Machine, cpu: int = 0) -> Hacdbscons:
-    return Hacdbscons.decode(made.cpu(cpu).hacdbscons_el2)
+    return Hacdbscons.decode(made.cpu(cpu).hacdbscons_el2.raw)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_nothing_dirty_runs_nothing_and_leaves_the_registers_alone() -> None:
     write(made, (0, 3))
     get(made)
 
-    assert report(get(made)) == AcceleratorReport(0, AcceleratorOutcome.CLEANED)
+    assert report(get(made)) == AcceleratorReport(cpu=0, outcome=AcceleratorOutcome.CLEANED)
     assert cons(made) == Hacdbscons(ErrReason.IPAHACF, 3)
 
 
@@ -127,7 +128,7 @@ def test_a_failure_in_the_third_array_of_the_second_clear() -> None:
         entries=1536,
         cleaned=1031,
         requeued=505 + 59,
-        error=EntryError(ErrorReason.IPAF, 2, 7, 1036),
+        error=EntryError(reason=ErrorReason.IPAF, batch=2, index=7, gfn=1036),
     )
     assert report(got).errno == "EAGAIN"
     assert got.software == SoftwareReport(
@@ -148,7 +149,7 @@ def test_a_get_keeps_in_its_snapshot_what_hardware_and_software_cleaned(rank: in
 
     got = get(made)
 
-    assert pages_of(got.bitmap) == set(range(1100))
+    assert dirty_pages(got) == set(range(1100))
     assert report(got).cleaned == rank
     assert got.software.pages == 1100 - rank
     assert states(made, 0, 1100) == [(0, 1100, 3, "writable_clean")]
@@ -157,16 +158,18 @@ def test_a_get_keeps_in_its_snapshot_what_hardware_and_software_cleaned(rank: in
 def test_natural_failures_are_judged_by_the_leaf() -> None:
     made = machine(640)
     write(made, (0, 300))
-    made.perform(HostWrite(gfns(100)))  # already dirty: stays WD
-    made.perform(HostUnmap(gfns(200)))  # dirty but unmapped: IPAF
+    made.perform(HostWrite(pages=gfns(100)))  # already dirty: stays WD
+    made.perform(HostUnmap(pages=gfns(200)))  # dirty but unmapped: IPAF
     got = get(made)
-    assert report(got).error == EntryError(ErrorReason.IPAF, 0, 200, 200)
+    assert report(got).error == EntryError(reason=ErrorReason.IPAF, batch=0, index=200, gfn=200)
 
     read(made, (400, 1))
-    made.perform(HostWrite(gfns(400)))  # dirty but read-only: IPAHACF
-    assert report(get(made)).error == EntryError(ErrorReason.IPAHACF, 0, 0, 400)
+    made.perform(HostWrite(pages=gfns(400)))  # dirty but read-only: IPAHACF
+    assert report(get(made)).error == EntryError(
+        reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=400
+    )
 
-    made.perform(HostWrite(gfns(10)))  # dirty and already clean: no failure
+    made.perform(HostWrite(pages=gfns(10)))  # dirty and already clean: no failure
     assert report(get(made)).outcome is AcceleratorOutcome.CLEANED
 
 
@@ -177,7 +180,7 @@ def test_a_block_that_is_not_split_stops_the_unit() -> None:
 
     got = clear(made, (0, 1024))
 
-    assert report(got).error == EntryError(ErrorReason.IPAHACF, 0, 0, 0)
+    assert report(got).error == EntryError(reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=0)
     assert report(got).requeued == 512
     assert got.software == SoftwareReport(ran=True, words=16, pages=1024, write_protected=2)
 
@@ -259,7 +262,7 @@ def test_splits_that_fail_leave_their_entries_to_software() -> None:
 
     got = clear(made, (0, 1536))
 
-    assert report(got).error == EntryError(ErrorReason.IPAHACF, 1, 0, 512)
+    assert report(got).error == EntryError(reason=ErrorReason.IPAHACF, batch=1, index=0, gfn=512)
     assert (report(got).blocks_split, got.software.blocks_split) == (1, 1)
     assert got.software.write_protected == 2
     assert states(made, 0, 1536) == [
@@ -304,10 +307,10 @@ def declines(made: Machine, **rest: Any) -> str | None:
 
 
 def test_each_reason_to_decline_has_its_errno() -> None:
-    assert declines(machine(64, hacdbs=False, dbm=False)) == "ENXIO"
-    assert declines(machine(64, dbm=False)) == "EPERM"
+    assert declines(machine(64, features=Features(dbm=False, hacdbs=False))) == "ENXIO"
+    assert declines(machine(64, features=Features(dbm=False))) == "EPERM"
     offline = machine(64, cpus=2)
-    offline.perform(SetCpuOnline(1, online=False))
+    offline.perform(SetCpu(cpu=1, online=False))
     write(offline, (0, 9))
     assert declines(offline, cpu=1) == "EPERM"
     busy = machine(64)
@@ -328,7 +331,7 @@ def test_an_earlier_reason_keeps_a_later_fault_from_its_opportunity() -> None:
     get(made)
 
     assert [made.fault(f).opportunities for f in (busy, enomem, entry)] == [1, 0, 0]
-    absent = machine(64, hacdbs=False)
+    absent = machine(64, features=Features(hacdbs=False))
     busy = arm(absent, FaultType.UNIT_BUSY)
     get(absent)
     assert absent.fault(busy).opportunities == 0
@@ -358,7 +361,7 @@ def test_the_lowest_rank_stops_the_unit_and_only_that_fault_hits() -> None:
 
     got = get(made)
 
-    assert report(got).error == EntryError(ErrorReason.IPAHACF, 0, 77, 77)
+    assert report(got).error == EntryError(reason=ErrorReason.IPAHACF, batch=0, index=77, gfn=77)
     assert [made.fault(f).hits for f in (late, early, gone)] == [0, 1, 0]
     assert [made.fault(f).opportunities for f in (late, early, gone)] == [1, 1, 1]
 
@@ -387,12 +390,12 @@ def test_at_one_entry_structf_comes_before_ipaf_before_ipahacf_then_the_oldest()
 
 def test_a_natural_failure_comes_before_an_armed_one_at_the_same_entry() -> None:
     made = machine(64)
-    made.perform(HostWrite(gfns(3)))
+    made.perform(HostWrite(pages=gfns(3)))
     fault = arm(made, FaultType.STRUCTF)
 
     got = get(made)
 
-    assert report(got).error == EntryError(ErrorReason.IPAF, 0, 0, 3)
+    assert report(got).error == EntryError(reason=ErrorReason.IPAF, batch=0, index=0, gfn=3)
     assert (made.fault(fault).hits, made.fault(fault).opportunities) == (0, 1)
 
 
@@ -418,7 +421,9 @@ def test_a_lost_interrupt_gives_up_after_its_whole_run(
 
     got = get(made)
 
-    assert report(got).error == EntryError(ErrorReason.LOST_INTERRUPT, batch, index, None)
+    assert report(got).error == EntryError(
+        reason=ErrorReason.LOST_INTERRUPT, batch=batch, index=index, gfn=None
+    )
     assert report(got).batches == batch + 1
     assert (report(got).cleaned, report(got).requeued) == (cleaned, requeued)
     assert got.software.pages == 1100 - cleaned
@@ -426,7 +431,7 @@ def test_a_lost_interrupt_gives_up_after_its_whole_run(
     reason = ErrReason.NOF if index == 512 else ErrReason.IPAHACF
     assert cons(made) == Hacdbscons(reason, index)
     assert made.fault(fault).hits == 1
-    assert pages_of(got.bitmap) == set(range(1100))
+    assert dirty_pages(got) == set(range(1100))
 
 
 def test_a_lost_interrupt_puts_the_rest_of_its_frontier_back() -> None:
@@ -449,7 +454,9 @@ def test_a_lost_interrupt_in_a_run_that_fails_reports_itself_and_both_hit() -> N
 
     got = get(made)
 
-    assert report(got).error == EntryError(ErrorReason.LOST_INTERRUPT, 1, 9, 521)
+    assert report(got).error == EntryError(
+        reason=ErrorReason.LOST_INTERRUPT, batch=1, index=9, gfn=521
+    )
     assert cons(made) == Hacdbscons(ErrReason.IPAF, 9)
     assert (made.cpu(0).interrupts, made.cpu(0).runs) == (1, 2)
     assert (made.fault(entry).hits, made.fault(lost).hits) == (1, 1)
@@ -498,7 +505,7 @@ def test_v1_takes_a_full_last_array_for_a_failure() -> None:
     assert report(got).outcome is AcceleratorOutcome.PARTIAL
     assert (report(got).errno, report(got).error, report(got).requeued) == ("EAGAIN", None, 0)
     assert got.software == SoftwareReport(ran=True)
-    assert (got.dirty_count, pages_of(got.bitmap)) == (1024, set(range(1024)))
+    assert (got.dirty_count, dirty_pages(got)) == (1024, set(range(1024)))
     write(made, (0, 1023))
     assert report(get(made)).outcome is AcceleratorOutcome.CLEANED
     assert report(get(made)).outcome is AcceleratorOutcome.CLEANED  # nothing dirty
@@ -511,9 +518,11 @@ def test_v1_takes_the_level_of_its_entries_from_the_chunk_size(chunk: int, ttwl:
 
     got = get(made, trace=True)
 
-    assert report(got).trace == (RunTrace(3, 3 if ttwl == 3 else 0, 0, 2, ttwl),)
+    assert report(got).trace == (
+        RunTrace(size=3, cleaned=3 if ttwl == 3 else 0, first_gfn=0, last_gfn=2, ttwl=ttwl),
+    )
     if ttwl != 3:
-        assert report(got).error == EntryError(ErrorReason.IPAHACF, 0, 0, 0)
+        assert report(got).error == EntryError(reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=0)
 
 
 def test_v1_cleans_a_block_whole_where_the_level_fits() -> None:
@@ -527,14 +536,16 @@ def test_v1_cleans_a_block_whole_where_the_level_fits() -> None:
     )
     write(made, (0, 1024))
     set_log(made, on=True)
-    made.perform(SetManualProtect(1))  # so that nothing is split
+    made.perform(UpdateVm(manual_dirty_log_protect2=1))  # so that nothing is split
 
     got = clear(made, (5, 3))
 
     assert (report(got).outcome, report(got).cleaned) == (AcceleratorOutcome.CLEANED, 3)
     assert states(made, 0, 1024) == [(0, 512, 2, "writable_clean"), (512, 512, 2, "writable_dirty")]
-    made.perform(SetManualProtect(3))
-    assert report(clear(made, (600, 1))).error == EntryError(ErrorReason.IPAHACF, 0, 0, 600)
+    made.perform(UpdateVm(manual_dirty_log_protect2=3))
+    assert report(clear(made, (600, 1))).error == EntryError(
+        reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=600
+    )
 
 
 def test_v1_cleans_only_blocks_of_its_own_level() -> None:
@@ -550,10 +561,12 @@ def test_v1_cleans_only_blocks_of_its_own_level() -> None:
     write(made, (0, 2 * gib))
     set_log(made, on=True)
     clear(made, (0, 1))  # the first GiB: 2 MiB blocks but for the first one
-    made.perform(SetManualProtect(1))
+    made.perform(UpdateVm(manual_dirty_log_protect2=1))
 
     assert report(clear(made, (512, 600))).cleaned == 600
-    assert report(clear(made, (gib, 1))).error == EntryError(ErrorReason.IPAHACF, 0, 0, gib)
+    assert report(clear(made, (gib, 1))).error == EntryError(
+        reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=gib
+    )
     assert states(made, 512, 2 * gib - 512) == [
         (512, 1024, 2, "writable_clean"),
         (1536, gib - 1536, 2, "writable_dirty"),
@@ -565,7 +578,9 @@ def test_the_fixed_profile_always_means_the_page_level() -> None:
     made = machine(64, eager_split_chunk_size=2 * MIB)
     write(made, (0, 3))
 
-    assert report(get(made, trace=True)).trace == (RunTrace(3, 3, 0, 2, 3),)
+    assert report(get(made, trace=True)).trace == (
+        RunTrace(size=3, cleaned=3, first_gfn=0, last_gfn=2, ttwl=3),
+    )
 
 
 # Trace and plan
@@ -579,9 +594,9 @@ def test_the_trace_tells_each_run() -> None:
     got = report(get(made, trace=True))
 
     assert got.trace == (
-        RunTrace(512, 512, 110, 621, 3),
-        RunTrace(512, 512, 622, 1823, 3),
-        RunTrace(176, 4, 1824, 1999, 3),
+        RunTrace(size=512, cleaned=512, first_gfn=110, last_gfn=621, ttwl=3),
+        RunTrace(size=512, cleaned=512, first_gfn=622, last_gfn=1823, ttwl=3),
+        RunTrace(size=176, cleaned=4, first_gfn=1824, last_gfn=1999, ttwl=3),
     )
     assert got.trace_omitted == 0
     assert report(get(made, trace=True)).trace == ()
@@ -607,7 +622,9 @@ def test_the_trace_keeps_the_first_4096_runs() -> None:
 
     assert got.trace is not None
     assert (len(got.trace), got.trace_omitted) == (4096, 4)
-    assert got.trace[-1] == RunTrace(512, 512, 4095 * 512, 4096 * 512 - 1, 3)
+    assert got.trace[-1] == RunTrace(
+        size=512, cleaned=512, first_gfn=4095 * 512, last_gfn=4096 * 512 - 1, ttwl=3
+    )
 
 
 def test_a_plan_follows_from_the_rank_alone() -> None:
@@ -620,12 +637,14 @@ def test_a_plan_follows_from_the_rank_alone() -> None:
 def test_a_sparse_log_in_a_large_slot_costs_no_other_answer() -> None:
     made = machine(200_000)
     dirty = {3, 64, 70, 5000, 131_071, 131_072, 199_999}
-    made.perform(GuestWrite(gfns(*dirty)))
+    made.perform(GuestWrite(pages=gfns(*dirty)))
     arm(made, FaultType.STRUCTF, index=4)
 
     got = get(made)
 
-    assert pages_of(got.bitmap) == dirty
-    assert report(got).error == EntryError(ErrorReason.STRUCTF, 0, 4, 131_071)
+    assert dirty_pages(got) == dirty
+    assert report(got).error == EntryError(
+        reason=ErrorReason.STRUCTF, batch=0, index=4, gfn=131_071
+    )
     assert (report(got).requeued, got.software.words) == (3, 3)
-    assert made.perform(GuestWrite(ranges((3, 1), (199_999, 1)))).permission_faults == 2
+    assert made.perform(GuestWrite(pages=ranges((3, 1), (199_999, 1)))).permission_faults == 2

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hacdbs_sim.sim.arm64.entries import Entries
 from hacdbs_sim.model.words import WordMask, mask_of_pages
+from hacdbs_sim.sim.arm64.entries import Entries
 from tests.support.building import pages_of
 
 DENSE = [page for page in range(64, 320) if page % 3]

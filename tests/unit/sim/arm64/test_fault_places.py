@@ -1,13 +1,16 @@
 """Faults at guest frames of slots that do not begin at 0, and calls that run nothing."""
 
+from dataclasses import replace
+
 import pytest
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AcceleratorOutcome,
     AcceleratorReport,
     EntryError,
     ErrorReason,
     FaultType,
+    Features,
     HostUnmap,
     HostWrite,
     KernelProfile,
@@ -38,8 +41,10 @@ def test_an_entry_fault_names_a_guest_frame_not_a_page_of_the_slot() -> None:
     report = get(made).accelerator
 
     assert report is not None
-    assert report.error == EntryError(ErrorReason.IPAHACF, 0, 6, BASE + 9)
-    assert made.fault(fault).last_hit == LastHit(1, LogOp.GET, 0, 0, 0, 6, BASE + 9)
+    assert report.error == EntryError(reason=ErrorReason.IPAHACF, batch=0, index=6, gfn=BASE + 9)
+    assert made.fault(fault).last_hit == LastHit(
+        opportunity=1, op=LogOp.GET, slot=0, cpu=0, batch=0, index=6, gfn=BASE + 9
+    )
 
 
 def test_a_split_fault_names_a_guest_frame_and_fails_its_block_alone() -> None:
@@ -58,8 +63,10 @@ def test_a_split_fault_names_a_guest_frame_and_fails_its_block_alone() -> None:
     report = clear(made, (0, 1536)).accelerator
 
     assert report is not None
-    assert report.error == EntryError(ErrorReason.IPAHACF, 1, 0, BASE + 512)
-    assert made.fault(fault).last_hit == LastHit(1, LogOp.CLEAR, 0, 0, None, None, BASE + 600)
+    assert report.error == EntryError(reason=ErrorReason.IPAHACF, batch=1, index=0, gfn=BASE + 512)
+    assert made.fault(fault).last_hit == LastHit(
+        opportunity=1, op=LogOp.CLEAR, slot=0, cpu=0, batch=None, index=None, gfn=BASE + 600
+    )
 
 
 def test_a_split_fault_without_a_frame_fails_every_block() -> None:
@@ -74,7 +81,9 @@ def test_a_split_fault_without_a_frame_fails_every_block() -> None:
 
     assert got.accelerator is not None
     assert (got.accelerator.blocks_split, got.software.blocks_split) == (0, 0)
-    assert made.fault(fault).last_hit == LastHit(1, LogOp.CLEAR, 0, 0, None, None, None)
+    assert made.fault(fault).last_hit == LastHit(
+        opportunity=1, op=LogOp.CLEAR, slot=0, cpu=0, batch=None, index=None, gfn=None
+    )
 
 
 def test_an_index_one_past_the_last_entry_is_no_place() -> None:
@@ -89,13 +98,13 @@ def test_an_index_one_past_the_last_entry_is_no_place() -> None:
 
 
 def test_a_call_that_declines_names_its_cpu_and_has_an_empty_trace_if_one_was_asked_for() -> None:
-    made = machine(64, cpus=3, hacdbs=False)
+    made = machine(64, cpus=3, features=Features(hacdbs=False))
 
     plain, traced = get(made, cpu=2).accelerator, get(made, cpu=2, trace=True).accelerator
 
-    declined = AcceleratorReport(2, AcceleratorOutcome.DECLINED, Errno.ENXIO)
+    declined = AcceleratorReport(cpu=2, outcome=AcceleratorOutcome.DECLINED, errno=Errno.ENXIO)
     assert plain == declined
-    assert traced == declined._replace(trace=())
+    assert traced == replace(declined, trace=(), trace_omitted=0)
 
 
 def test_v1_takes_no_entries_at_all_for_a_good_end() -> None:
@@ -104,7 +113,7 @@ def test_v1_takes_no_entries_at_all_for_a_good_end() -> None:
 
     report = clear(made, (64, 64), first_page=64, num_pages=64).accelerator
 
-    assert report == AcceleratorReport(0, AcceleratorOutcome.CLEANED)
+    assert report == AcceleratorReport(cpu=0, outcome=AcceleratorOutcome.CLEANED)
 
 
 def test_v1_finds_no_block_where_every_page_is_a_leaf_of_its_own() -> None:
@@ -114,7 +123,7 @@ def test_v1_finds_no_block_where_every_page_is_a_leaf_of_its_own() -> None:
     report = get(made).accelerator
 
     assert report is not None
-    assert report.error == EntryError(ErrorReason.IPAHACF, 0, 0, 0)
+    assert report.error == EntryError(reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=0)
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -126,8 +135,8 @@ def test_a_page_unmapped_since_the_last_clean_stops_the_unit(
     made = machine(256)
     write(made, (0, 256))
     get(made)
-    made.perform(HostUnmap(gfns(*gone)))
-    made.perform(HostWrite(ranges((0, 256))))
+    made.perform(HostUnmap(pages=gfns(*gone)))
+    made.perform(HostWrite(pages=ranges((0, 256))))
     word = gone[0] // 64 * 64
 
     if whole:
@@ -137,4 +146,4 @@ def test_a_page_unmapped_since_the_last_clean_stops_the_unit(
 
     assert report is not None
     index = gone[0] if whole else gone[0] - word
-    assert report.error == EntryError(ErrorReason.IPAF, 0, index, gone[0])
+    assert report.error == EntryError(reason=ErrorReason.IPAF, batch=0, index=index, gfn=gone[0])

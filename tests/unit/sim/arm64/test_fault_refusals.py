@@ -4,29 +4,11 @@ from typing import Any
 
 import pytest
 
-from hacdbs_sim.sim.actions import FaultType, LogOp
+from hacdbs_sim.model import FaultType, LogOp
 from hacdbs_sim.model.errors import KvmError, NoSuchFaultError
 from tests.support.building import arm, machine
 
 SENSELESS = "senseless_fault"
-
-
-SENSELESS_FIGURES: list[tuple[str, object, object]] = [
-    *(("probability", "0..1", bad) for bad in (1.5, -0.1, float("nan"))),
-    ("after", 0, -1),
-    ("every", 1, 0),
-    ("times", 1, 0),
-    ("when.batch", 0, -1),
-    ("when.slot", 0, -1),
-]
-
-PLACES_OF_NO_TYPE = [
-    ("lost_interrupt", ("index", "gfn")),
-    ("unit_busy", ("batch", "index", "gfn")),
-    ("entries_enomem", ("batch", "index", "gfn")),
-    ("split_enomem", ("batch", "index")),
-    ("copy_to_user", ("batch", "index", "gfn")),
-]
 
 NO_MACHINE_HAS: list[tuple[str, str, str, int, int, str]] = [
     *((SENSELESS, "ipaf", "index", 511, bad, "0..511, an entry of one array") for bad in (-1, 512)),
@@ -47,32 +29,6 @@ def refusal(kind: str, **rules: Any) -> tuple[str, str | None, object, object, s
     return error.code, error.field, error.bound, error.value, error.detail
 
 
-@pytest.mark.parametrize(("field", "bound", "bad"), SENSELESS_FIGURES)
-def test_a_senseless_figure_is_refused_by_its_bound(field: str, bound: object, bad: Any) -> None:
-    says = f"must be {bound}" if field == "probability" else f"must be at least {bound}"
-
-    assert refusal("ipaf", **{field.removeprefix("when."): bad}) == (
-        SENSELESS,
-        field,
-        bound,
-        str(bad) if field == "probability" else bad,
-        f"{field} {says}, not {bad}",
-    )
-
-
-@pytest.mark.parametrize(
-    ("kind", "place"), [(kind, place) for kind, places in PLACES_OF_NO_TYPE for place in places]
-)
-def test_a_place_that_the_type_has_not_is_refused(kind: str, place: str) -> None:
-    assert refusal(kind, **{place: 3}) == (
-        SENSELESS,
-        f"when.{place}",
-        None,
-        3,
-        f"when.{place} must be left out: a {kind} fault has no such place",
-    )
-
-
 @pytest.mark.parametrize("kind", ["structf", "ipaf", "ipahacf"])
 @pytest.mark.parametrize("place", ["batch", "index"])
 def test_a_frame_and_a_place_in_an_array_are_one_too_many(kind: str, place: str) -> None:
@@ -82,16 +38,6 @@ def test_a_frame_and_a_place_in_an_array_are_one_too_many(kind: str, place: str)
         None,
         5,
         "when.gfn must come without when.batch and when.index: they name one entry",
-    )
-
-
-def test_a_clear_has_no_copy_to_the_user_that_could_fail() -> None:
-    assert refusal("copy_to_user", op=LogOp.CLEAR) == (
-        SENSELESS,
-        "when.op",
-        "get",
-        "clear",
-        "when.op must be get for a copy_to_user fault: a clear copies nothing to the user",
     )
 
 

@@ -8,26 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.sim.actions import (
-    ArmFault,
-    DisarmFault,
-    FaultSpec,
+from hacdbs_sim.model import (
+    AddIpaf,
+    AddUnitBusy,
+    DeleteFault,
+    EntryWhen,
+    FaultInfo,
     FaultType,
-    FaultView,
-    FaultWhen,
     LastHit,
     LogOp,
-    SetMemoryRegion,
+    SetMemslot,
 )
-from hacdbs_sim.sim.arm64.faults import ArmedFault, draw
 from hacdbs_sim.model.errors import NoSuchFaultError
+from hacdbs_sim.sim.arm64.faults import ArmedFault, draw
 from tests.support.building import LOG, arm, clear, get, machine, write
 
 if TYPE_CHECKING:
     from hacdbs_sim.sim.machine import Machine
 
 
-def fired(spec: FaultSpec, opportunities: int, seed: int = 0, ordinal: int = 1) -> list[int]:
+def fired(spec: AddUnitBusy, opportunities: int, seed: int = 0, ordinal: int = 1) -> list[int]:
     """The opportunities at which a fault fires, each counted as a hit."""
     fault = ArmedFault(ordinal, spec, seed, Counter())
     at = []
@@ -38,8 +38,8 @@ def fired(spec: FaultSpec, opportunities: int, seed: int = 0, ordinal: int = 1) 
     return at
 
 
-def spec(**rules: Any) -> FaultSpec:
-    return FaultSpec(FaultType.UNIT_BUSY, **rules)
+def spec(**rules: Any) -> AddUnitBusy:
+    return AddUnitBusy(**rules)
 
 
 def test_the_first_after_are_skipped_then_each_everyth_counts_until_times_are_spent() -> None:
@@ -113,27 +113,39 @@ def test_faults_are_numbered_by_arming_and_never_reused() -> None:
     made = machine()
 
     assert [arm(made, FaultType.UNIT_BUSY) for _ in range(3)] == ["f1", "f2", "f3"]
-    assert made.perform(DisarmFault("f3")).fault_id == "f3"
+    assert made.perform(DeleteFault(fault_id="f3")).fault_id == "f3"
     assert arm(made, FaultType.IPAF) == "f4"
     assert [view.fault_id for view in made.faults()] == ["f1", "f2", "f4"]
     with pytest.raises(NoSuchFaultError):
         made.fault("f3")
     with pytest.raises(NoSuchFaultError):
-        made.perform(DisarmFault("f3"))
+        made.perform(DeleteFault(fault_id="f3"))
 
 
 def test_a_view_tells_the_fault_as_armed_and_no_hit_before_the_first() -> None:
     made = machine(64)
-    armed = FaultSpec(FaultType.IPAF, after=2, when=FaultWhen(slot=0, index=3))
+    when = EntryWhen(slot=0, index=3)
 
-    view = made.perform(ArmFault(armed))
+    view = made.perform(AddIpaf(after=2, when=when))
 
-    assert view == made.fault("f1") == FaultView("f1", armed, 0, 0, None)
+    assert (
+        view
+        == made.fault("f1")
+        == FaultInfo(
+            fault_id="f1",
+            type=FaultType.IPAF,
+            after=2,
+            when=when,
+            opportunities=0,
+            hits=0,
+            last_hit=None,
+        )
+    )
 
 
 def test_a_hit_is_remembered_by_its_call_and_its_place() -> None:
     made = machine(64, base_gfn=1000, cpus=4)
-    made.perform(SetMemoryRegion(6, 0, 64 * 4096, flags=LOG))
+    made.perform(SetMemslot(slot=6, guest_phys_addr=0, memory_size=64 * 4096, flags=LOG))
     busy = arm(made, FaultType.UNIT_BUSY, slot=0)
     entry = arm(made, FaultType.IPAF, slot=6, gfn=9)
     write(made, (0, 64))
@@ -141,8 +153,12 @@ def test_a_hit_is_remembered_by_its_call_and_its_place() -> None:
     get(made, cpu=2)
     clear(made, (3, 20), slot=6, cpu=3)
 
-    assert made.fault(busy).last_hit == LastHit(1, LogOp.GET, 0, 2, None, None, None)
-    assert made.fault(entry).last_hit == LastHit(1, LogOp.CLEAR, 6, 3, 0, 6, 9)
+    assert made.fault(busy).last_hit == LastHit(
+        opportunity=1, op=LogOp.GET, slot=0, cpu=2, batch=None, index=None, gfn=None
+    )
+    assert made.fault(entry).last_hit == LastHit(
+        opportunity=1, op=LogOp.CLEAR, slot=6, cpu=3, batch=0, index=6, gfn=9
+    )
 
 
 def test_hits_are_counted_by_type_and_outlive_their_fault() -> None:
@@ -153,8 +169,8 @@ def test_hits_are_counted_by_type_and_outlive_their_fault() -> None:
 
     for _ in range(3):
         get(made)  # the third: the first fault is spent, the second one begins
-    made.perform(DisarmFault(busy))
-    made.perform(DisarmFault(other))
+    made.perform(DeleteFault(fault_id=busy))
+    made.perform(DeleteFault(fault_id=other))
     get(made)
 
     assert made.fault_hits() == {FaultType.UNIT_BUSY: 3, FaultType.ENTRIES_ENOMEM: 1}
@@ -164,7 +180,7 @@ def test_a_disarmed_fault_strikes_no_more() -> None:
     made = machine(64)
     fault = arm(made, FaultType.IPAF)
     write(made, (0, 9))
-    made.perform(DisarmFault(fault))
+    made.perform(DeleteFault(fault_id=fault))
 
     assert get(made).software.ran is False
 
@@ -172,9 +188,9 @@ def test_a_disarmed_fault_strikes_no_more() -> None:
 def test_a_call_in_flight_keeps_the_faults_it_began_with() -> None:
     made: Machine = machine(64)
     arm(made, FaultType.UNIT_BUSY)
-    call = made._faults.call(LogOp.GET, 0, 0)
+    call = made._faults.call(made._faults.armed(), LogOp.GET, 0, 0)
 
-    made.perform(DisarmFault("f1"))
-    made.perform(ArmFault(FaultSpec(FaultType.UNIT_BUSY, when=FaultWhen())))
+    made.perform(DeleteFault(fault_id="f1"))
+    made.perform(AddUnitBusy())
 
     assert [fault.fault_id for fault in call.faults] == ["f1"]

@@ -1,11 +1,11 @@
 import pytest
 from typing_extensions import override
 
+from hacdbs_sim.model import UnitStatus
 from hacdbs_sim.sim.arm64.hacdbs import (
     TRANSITIONS,
     Unit,
     UnitEvent,
-    UnitStatus,
     Walk,
     end_of_array,
     interrupt_asserted,
@@ -60,8 +60,8 @@ def test_a_run_leaves_the_unit_idle_with_the_base_register_zero() -> None:
     unit.account(walk(), array_sz=0)
 
     view = unit.view()
-    assert (view.status, view.hacdbsbr_el2) == (UnitStatus.IDLE, 0)
-    assert Hacdbscons.decode(view.hacdbscons_el2) == Hacdbscons(ErrReason.IPAHACF, 76)
+    assert (view.status, view.hacdbsbr_el2.raw) == (UnitStatus.IDLE, 0)
+    assert Hacdbscons.decode(view.hacdbscons_el2.raw) == Hacdbscons(ErrReason.IPAHACF, 76)
     assert (view.interrupts, view.runs, view.entries, view.cleaned) == (3, 3, 1100, 1100)
 
 
@@ -69,7 +69,7 @@ def test_a_unit_that_never_ran_has_registers_and_counters_of_zero() -> None:
     view = Unit(1, built=True).view()
 
     assert (view.online, view.status) == (True, UnitStatus.IDLE)
-    assert (view.hacdbsbr_el2, view.hacdbscons_el2) == (0, 0)
+    assert (view.hacdbsbr_el2.raw, view.hacdbscons_el2.raw) == (0, 0)
     assert (view.interrupts, view.runs, view.entries, view.cleaned) == (0, 0, 0, 0)
 
 

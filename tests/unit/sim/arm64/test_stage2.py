@@ -7,15 +7,16 @@ The slot begins 300 pages before a 2 MiB block that comes before its first 1 GiB
 import numpy as np
 import pytest
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AccessOutcome,
     EntryError,
     ErrorReason,
     FaultType,
+    Features,
     GuestRead,
     GuestWrite,
     HostUnmap,
-    SetManualProtect,
+    UpdateVm,
 )
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.arm64.stage2 import Stage2
@@ -55,7 +56,7 @@ def outcome(**counts: int) -> AccessOutcome:
 def test_a_fault_in_a_small_block_maps_it_though_larger_ones_are_allowed() -> None:
     made = two_levels()
 
-    assert made.perform(GuestWrite(gfns(BEFORE + 7))) == outcome(
+    assert made.perform(GuestWrite(pages=gfns(BEFORE + 7))) == outcome(
         pages=1, translation_faults=1, blocks_mapped=1
     )
     assert states(made, BEFORE - 1, SMALL + 2) == [
@@ -66,7 +67,7 @@ def test_a_fault_in_a_small_block_maps_it_though_larger_ones_are_allowed() -> No
 
 
 def test_a_read_that_maps_a_block_splits_none() -> None:
-    assert two_levels().perform(GuestRead(gfns(BIG + 9, BEFORE))) == outcome(
+    assert two_levels().perform(GuestRead(pages=gfns(BIG + 9, BEFORE))) == outcome(
         pages=2, translation_faults=2, blocks_mapped=2
     )
 
@@ -76,7 +77,7 @@ def test_writes_while_logging_break_clean_blocks_of_each_level() -> None:
     write(made, (BEFORE, 1), (BIG, 1))
     set_log(made, on=True)
 
-    assert made.perform(GuestWrite(gfns(BEFORE + 5, BIG + 5))) == outcome(
+    assert made.perform(GuestWrite(pages=gfns(BEFORE + 5, BIG + 5))) == outcome(
         pages=2, newly_dirty=2, permission_faults=2, block_splits=2
     )
 
@@ -87,7 +88,7 @@ def test_writes_without_logging_relax_the_blocks_they_name_and_no_others() -> No
     set_log(made, on=True)
     set_log(made, on=False)
 
-    assert made.perform(GuestWrite(gfns(BEFORE + 5, BIG + 5))) == outcome(
+    assert made.perform(GuestWrite(pages=gfns(BEFORE + 5, BIG + 5))) == outcome(
         pages=2, permission_faults=2
     )
     assert states(made, BEFORE, SMALL + BIG + SMALL) == [
@@ -103,7 +104,7 @@ def test_permission_faults_of_pages_and_of_both_block_levels_add_up() -> None:
     read(made, (BASE, 1), (BEFORE + 3, 1), (BIG + 3, 1))
     set_log(made, on=False)
 
-    assert made.perform(GuestWrite(gfns(BASE, BEFORE + 3, BIG + 3))) == outcome(
+    assert made.perform(GuestWrite(pages=gfns(BASE, BEFORE + 3, BIG + 3))) == outcome(
         pages=3, permission_faults=3, blocks_mapped=2
     )
     assert states(made, BASE, 1) == [(BASE, 1, 3, "writable_dirty")]
@@ -115,18 +116,18 @@ def test_a_large_block_replaces_the_small_ones_under_it_and_no_others() -> None:
     set_log(made, on=True)
     clear(made, (BIG + 5 - BASE, 1))  # the large block is now 511 small ones and 512 pages
     set_log(made, on=False)
-    made.perform(HostUnmap(gfns(BIG + 9 * SMALL)))
+    made.perform(HostUnmap(pages=gfns(BIG + 9 * SMALL)))
 
     write(made, (BIG + 9 * SMALL, 1))
     before = (BEFORE, SMALL, 2, "writable_dirty")
     assert states(made, BEFORE, SMALL + BIG) == [before, (BIG, BIG, 1, "writable_dirty")]
-    made.perform(HostUnmap(gfns(BIG + 9 * SMALL)))
+    made.perform(HostUnmap(pages=gfns(BIG + 9 * SMALL)))
 
     assert states(made, BEFORE, SMALL + BIG) == [before, (BIG, BIG, None, "unmapped")]
 
 
 def test_software_write_protects_a_block_of_each_level_once() -> None:
-    made = two_levels(hacdbs=False, manual_dirty_log_protect2=3)
+    made = two_levels(features=Features(hacdbs=False), manual_dirty_log_protect2=3)
     write(made, (BEFORE, 1), (BIG, 1), (2 * BIG, 1))
     set_log(made, on=True)
     near, far = BEFORE - BASE, BIG - BASE
@@ -199,7 +200,7 @@ def test_a_read_only_block_gives_read_only_pages_that_no_entry_can_clean() -> No
     accelerator = clear(made, (70, 2)).accelerator
 
     assert accelerator is not None
-    assert accelerator.error == EntryError(ErrorReason.IPAHACF, 0, 0, 70)
+    assert accelerator.error == EntryError(reason=ErrorReason.IPAHACF, batch=0, index=0, gfn=70)
     assert accelerator.blocks_split == 1
     assert states(made, 0, SMALL) == [(0, SMALL, 3, "read_only")]
 
@@ -210,7 +211,7 @@ def test_a_page_whose_log_is_off_takes_a_permission_fault_and_is_not_marked() ->
     get(made)
     set_log(made, on=False)
 
-    assert made.perform(GuestWrite(gfns(3))) == outcome(pages=1, permission_faults=1)
+    assert made.perform(GuestWrite(pages=gfns(3))) == outcome(pages=1, permission_faults=1)
 
 
 def test_clean_small_blocks_are_relaxed_until_a_fault_maps_a_large_one_over_them() -> None:
@@ -220,15 +221,15 @@ def test_clean_small_blocks_are_relaxed_until_a_fault_maps_a_large_one_over_them
     write(made, (BEFORE, 1), *((BIG * number, 1) for number in (1, 2, 3)), (tail, 1))
     set_log(made, on=True)
     clear(made, *((BIG * number - BASE, 1) for number in (1, 2, 3)))
-    made.perform(SetManualProtect(1))
+    made.perform(UpdateVm(manual_dirty_log_protect2=1))
     places = {1: (6, 20, 510), 2: (10,), 3: (5, 30)}
     clean = [BIG * number + SMALL * block for number, blocks in places.items() for block in blocks]
     clear(made, *((gfn - BASE, 1) for gfn in (BEFORE, *clean, tail)))
     holes = [BIG + SMALL * 7, BIG + SMALL * 25, 3 * BIG + SMALL * 3]
-    made.perform(HostUnmap(gfns(*holes)))
+    made.perform(HostUnmap(pages=gfns(*holes)))
     set_log(made, on=False)
 
-    done = made.perform(GuestWrite(gfns(BEFORE, *clean, tail, *holes)))
+    done = made.perform(GuestWrite(pages=gfns(BEFORE, *clean, tail, *holes)))
 
     # Relaxed: BEFORE, 6 of the first (before its hole), 10 of the second, the tail.
     assert done == outcome(pages=11, permission_faults=4, translation_faults=2, blocks_mapped=2)
@@ -250,7 +251,7 @@ def test_a_clean_block_is_relaxed_where_no_larger_one_fits() -> None:
     set_log(made, on=True)
     set_log(made, on=False)
 
-    assert made.perform(GuestWrite(gfns(9))) == outcome(pages=1, permission_faults=1)
+    assert made.perform(GuestWrite(pages=gfns(9))) == outcome(pages=1, permission_faults=1)
     assert states(made, 0, SMALL) == [(0, SMALL, 2, "writable_dirty")]
 
 
@@ -264,7 +265,7 @@ def test_enabling_logging_write_protects_every_page() -> None:
         (0, 150, 3, "writable_clean"),
         (150, 50, None, "unmapped"),
     ]
-    assert made.perform(GuestWrite(gfns(0, 64, 149))) == outcome(
+    assert made.perform(GuestWrite(pages=gfns(0, 64, 149))) == outcome(
         pages=3, newly_dirty=3, permission_faults=3
     )
 
@@ -295,10 +296,10 @@ def test_runs_begin_where_level_or_state_changes_and_nowhere_else(most: int) -> 
         eager_split_chunk_size=4096,
     )
     write(made, (SMALL - 70, 4 * SMALL + 90))
-    made.perform(HostUnmap(gfns(SMALL - 67, SMALL - 7, SMALL - 6)))
+    made.perform(HostUnmap(pages=gfns(SMALL - 67, SMALL - 7, SMALL - 6)))
     set_log(made, on=True)
     clear(made, (70 + SMALL, 1), (70 + SMALL + 58, 64), (70 + SMALL + 200, 127))
-    made.perform(SetManualProtect(1))
+    made.perform(UpdateVm(manual_dirty_log_protect2=1))
     clear(made, (70, 1))
     stage2 = stage2_of(made._slots.get(0))
     leaves = [stage2.leaf(page) for page in range(4 * SMALL + 90)]

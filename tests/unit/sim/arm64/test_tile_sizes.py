@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     Bitmap,
     ClearDirtyLog,
-    DirtyLogOutcome,
+    DirtyLog,
     FaultType,
     GetDirtyLog,
     Gfns,
@@ -18,10 +18,11 @@ from hacdbs_sim.sim.actions import (
     HostWrite,
     KernelProfile,
     PageRanges,
+    words,
 )
-from hacdbs_sim.sim.base import words
 from hacdbs_sim.sim.machine import Machine
-from tests.support.building import MIB, arm, machine, pages_of, set_log, states
+from tests.support.building import MIB, arm, machine, set_log, states
+from tests.unit.sim.looks import dirty_pages
 
 PAGES = 4096 - 29
 """64 words and, in each array of 512 entries, at least 8 of them: runs, frontiers and blocks span tiles."""
@@ -56,14 +57,14 @@ FAULTS: dict[str, list[tuple[FaultType, dict[str, Any]]]] = {
 }
 
 
-def told(outcome: DirtyLogOutcome, made: Machine) -> tuple[Any, ...]:
+def told(outcome: DirtyLog, made: Machine) -> tuple[Any, ...]:
     """All that a call can be seen to have done."""
     return (
         outcome.accelerator,
         outcome.software,
-        None if outcome.bitmap is None else pages_of(outcome.bitmap),
+        None if outcome.bitmap is None else dirty_pages(outcome),
         (outcome.dirty_count, outcome.remaining_count, outcome.flush_tlb),
-        pages_of(made.peek_dirty_log(0).bitmap),
+        dirty_pages(made.peek_dirty_log(0)),
         states(made, 0, PAGES),
         (made.cpus(), made.faults()),
         made.counters(),
@@ -82,23 +83,25 @@ def story(seed: int, config: dict[str, Any], faults: str, *, dense: bool) -> lis
 
     seen: list[Any] = []
     if blocks:
-        seen.append(made.perform(GuestWrite(some(3))))
-        seen.append(made.perform(GuestRead(some(3))))
+        seen.append(made.perform(GuestWrite(pages=some(3))))
+        seen.append(made.perform(GuestRead(pages=some(3))))
     set_log(made, on=True)
-    seen.append(made.perform(GuestWrite(some(share))))
-    seen.append(made.perform(GuestRead(some(20))))
+    seen.append(made.perform(GuestWrite(pages=some(share))))
+    seen.append(made.perform(GuestRead(pages=some(20))))
     if seed % 2:  # entries that cannot be cleaned
-        seen.append(made.perform(HostWrite(some(2))))
-        seen.append(made.perform(HostUnmap(some(2))))
+        seen.append(made.perform(HostWrite(pages=some(2))))
+        seen.append(made.perform(HostUnmap(pages=some(2))))
     for kind, place in FAULTS[faults]:
         arm(made, kind, **place)
     user = dice.integers(0, 2**64, -(-PAGES // 64), np.uint64) | np.uint64(0xFFFF_0000)
-    seen.append(told(made.perform(ClearDirtyLog(0, Bitmap(user))), made))
-    seen.append(made.perform(GuestWrite(some(share))))
+    seen.append(told(made.perform(ClearDirtyLog(slot=0, pages=Bitmap(user))), made))
+    seen.append(made.perform(GuestWrite(pages=some(share))))
     window = (np.array([640], np.uint64), np.array([1280], np.uint64))
-    cleared = made.perform(ClearDirtyLog(0, PageRanges(*window), first_page=640, num_pages=1280))
+    cleared = made.perform(
+        ClearDirtyLog(slot=0, pages=PageRanges(*window), first_page=640, num_pages=1280)
+    )
     seen.append(told(cleared, made))
-    seen.append(told(made.perform(GetDirtyLog(0)), made))
+    seen.append(told(made.perform(GetDirtyLog(slot=0)), made))
     return seen
 
 
@@ -120,31 +123,31 @@ def test_the_frontier_may_lie_many_tiles_behind_the_stop(monkeypatch: pytest.Mon
     """One page a word: an array of 512 entries spans 512 words, 256 tiles of two."""
     monkeypatch.setattr(words, "TILE_WORDS", 2)
     made = machine(64 * 1500, cpus=1)
-    made.perform(GuestWrite(Gfns(np.arange(1500, dtype=np.uint64) * np.uint64(64))))
+    made.perform(GuestWrite(pages=Gfns(np.arange(1500, dtype=np.uint64) * np.uint64(64))))
     arm(made, FaultType.IPAF, batch=1, index=1)
 
-    got = made.perform(GetDirtyLog(0))
+    got = made.perform(GetDirtyLog(slot=0))
 
     assert got.accelerator is not None
     assert (got.accelerator.batches, got.accelerator.entries) == (2, 1024)
     assert (got.accelerator.cleaned, got.accelerator.requeued) == (513, 511)
     assert (got.software.words, got.software.pages) == (987, 987)
-    assert pages_of(got.bitmap) == set(range(0, 64 * 1500, 64))
+    assert dirty_pages(got) == set(range(0, 64 * 1500, 64))
 
 
 def test_a_page_that_went_and_came_back_read_only_is_noticed_by_the_next_clear() -> None:
     """That all pages have DBM is remembered from one clear to the next."""
     made = machine(1024)
-    everything = GuestWrite(PageRanges(np.array([0], np.uint64), np.array([1024], np.uint64)))
+    everything = GuestWrite(pages=PageRanges(np.array([0], np.uint64), np.array([1024], np.uint64)))
     for _ in range(2):
         made.perform(everything)
-        assert made.perform(GetDirtyLog(0)).software.ran is False
+        assert made.perform(GetDirtyLog(slot=0)).software.ran is False
 
     lost = Gfns(np.array([700], np.uint64))
     made.perform(everything)
-    made.perform(HostUnmap(lost))
-    made.perform(GuestRead(lost))
-    got = made.perform(GetDirtyLog(0))
+    made.perform(HostUnmap(pages=lost))
+    made.perform(GuestRead(pages=lost))
+    got = made.perform(GetDirtyLog(slot=0))
 
     assert got.accelerator is not None
     assert got.accelerator.error is not None

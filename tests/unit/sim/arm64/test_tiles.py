@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hacdbs_sim.sim.actions import Bitmap, ClearDirtyLog, FaultType
+from hacdbs_sim.model import Bitmap, ClearDirtyLog, FaultType
 from tests.support.building import arm, get, machine, write
 
 PAGES = 1 << 26
@@ -45,7 +45,7 @@ def test_a_clear_takes_no_scratch_of_a_planes_size(
 
     tracemalloc.start()
     try:
-        outcome = made.perform(ClearDirtyLog(0, everything))
+        outcome = made.perform(ClearDirtyLog(slot=0, pages=everything))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hacdbs_sim.sim.actions import DirtyLogOutcome, FaultType, HostUnmap, HostWrite, KernelProfile
+from hacdbs_sim.model import DirtyLog, FaultType, HostUnmap, HostWrite, KernelProfile
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
@@ -18,12 +18,12 @@ from tests.support.building import (
     get,
     gfns,
     machine,
-    pages_of,
     ranges,
     read,
     states,
     write,
 )
+from tests.unit.sim.looks import dirty_pages
 
 NPAGES = 64 * 41
 
@@ -39,13 +39,6 @@ def both(npages: int = NPAGES, **config: Any) -> tuple[Machine, Machine]:
     return made
 
 
-def told(outcome: DirtyLogOutcome) -> dict[str, Any]:
-    """Give an outcome as values that compare."""
-    values = outcome._asdict()
-    pages = values.pop("bitmap")
-    return {**values, "pages": None if pages is None else pages_of(pages)}
-
-
 @pytest.mark.parametrize("kernel", list(KernelProfile))
 @pytest.mark.parametrize("dirty", [1, 7, 512, 1024, NPAGES])
 def test_a_whole_get_ends_as_the_walk_does(dirty: int, kernel: KernelProfile) -> None:
@@ -56,7 +49,7 @@ def test_a_whole_get_ends_as_the_walk_does(dirty: int, kernel: KernelProfile) ->
 
     outcomes = (get(at_once), get(walking))
 
-    assert told(outcomes[0]) == told(outcomes[1])
+    assert outcomes[0] == outcomes[1]
     assert outcomes[0].dirty_count == dirty
     assert states(at_once, 0, NPAGES) == states(walking, 0, NPAGES)
     assert at_once.counters() == walking.counters()
@@ -72,11 +65,11 @@ def test_a_whole_clear_ends_as_the_walk_does(npages: int) -> None:
 
     outcomes = (clear(at_once, (0, npages)), clear(walking, (0, npages)))
 
-    assert told(outcomes[0]) == told(outcomes[1])
+    assert outcomes[0] == outcomes[1]
     assert states(at_once, 0, npages) == states(walking, 0, npages)
-    assert pages_of(_peek(at_once)) == set()
+    assert dirty_pages(_peek(at_once)) == set()
     write(at_once, (5, 2))
-    assert pages_of(_peek(at_once)) == {5, 6}
+    assert dirty_pages(_peek(at_once)) == {5, 6}
 
 
 def test_a_part_of_the_log_is_never_taken_for_the_whole() -> None:
@@ -109,7 +102,7 @@ def test_a_snapshot_is_the_callers_own() -> None:
     write(made, (0, NPAGES))
 
     assert outcome.bitmap is not None
-    assert pages_of(outcome.bitmap) == {1, 2}
+    assert dirty_pages(outcome) == {1, 2}
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -119,7 +112,7 @@ def test_a_slot_with_no_page_writable_any_more_is_used_as_before(*, fails: bool)
     for made in (at_once, walking):
         write(made, (0, NPAGES))
         clear(made, (0, NPAGES))
-        made.perform(HostWrite(ranges((0, 300))))
+        made.perform(HostWrite(pages=ranges((0, 300))))
         if fails:
             arm(made, FaultType.IPAF, index=7, times=1)
 
@@ -127,11 +120,11 @@ def test_a_slot_with_no_page_writable_any_more_is_used_as_before(*, fails: bool)
     assert stage2_of(walking._slots.get(0)).writable.flags.writeable
     for made in (at_once, walking):
         assert clear(made, (0, 128), first_page=0, num_pages=128).dirty_count == 128
-        made.perform(HostUnmap(ranges((5, 100))))
+        made.perform(HostUnmap(pages=ranges((5, 100))))
         read(made, (5, 3))
         write(made, (7, 20))
     assert states(at_once, 0, NPAGES) == states(walking, 0, NPAGES)
-    assert pages_of(_peek(at_once)) == pages_of(_peek(walking))
+    assert dirty_pages(_peek(at_once)) == dirty_pages(_peek(walking))
     assert at_once.counters() == walking.counters()
 
 
@@ -141,20 +134,20 @@ def test_a_copy_of_a_machine_has_planes_of_its_own() -> None:
     get(made)
 
     copied = deepcopy(made)
-    copied.perform(HostWrite(ranges((5, 70))))
+    copied.perform(HostWrite(pages=ranges((5, 70))))
 
-    assert pages_of(_peek(copied)) == set(range(5, 75))
-    assert pages_of(_peek(made)) == set()
+    assert dirty_pages(_peek(copied)) == set(range(5, 75))
+    assert dirty_pages(_peek(made)) == set()
     assert states(copied, 0, NPAGES) == states(made, 0, NPAGES)
 
 
-def _peek(made: Machine) -> Any:
-    return made.peek_dirty_log(0).bitmap
+def _peek(made: Machine) -> DirtyLog:
+    return made.peek_dirty_log(0)
 
 
 def _unmap(gfn: int) -> HostUnmap:
-    return HostUnmap(gfns(gfn))
+    return HostUnmap(pages=gfns(gfn))
 
 
 def _host_write(gfn: int) -> HostWrite:
-    return HostWrite(gfns(gfn))
+    return HostWrite(pages=gfns(gfn))

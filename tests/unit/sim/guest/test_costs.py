@@ -4,18 +4,15 @@ from dataclasses import fields, replace
 
 import pytest
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     KNOBS,
     AcceleratorOutcome,
     AcceleratorReport,
     AccessOutcome,
     CostModel,
-    DirtyLogOutcome,
-    MachineConfig,
+    DirtyLog,
     SoftwareReport,
 )
-from hacdbs_sim.model.errors import InvalidArgumentError
-from hacdbs_sim.sim.machine import Machine
 
 PRIMES = CostModel(
     translation_fault_ps=2_000,
@@ -36,12 +33,10 @@ PRIMES = CostModel(
     enable_page_ps=53_000,
     enable_initially_set_page_ps=59_000,
 )
-LOG = DirtyLogOutcome(
-    slot=0, first_page=0, num_pages=130, bitmap=None, dirty_count=0, remaining_count=0
-)
+LOG = DirtyLog(slot=0, first_page=0, num_pages=130, bitmap=None, dirty_count=0, remaining_count=0)
 HOOK = AcceleratorReport(
-    0,
-    AcceleratorOutcome.PARTIAL,
+    cpu=0,
+    outcome=AcceleratorOutcome.PARTIAL,
     batches=2,
     entries=600,
     cleaned=500,
@@ -69,26 +64,26 @@ def test_a_plain_copy_costs_the_call_and_its_words() -> None:
 
 
 def test_a_flush_is_paid_for() -> None:
-    assert PRIMES.dirty_log_ns(LOG._replace(flush_tlb=True)) == 11 + 3 * 13 + 31
+    assert PRIMES.dirty_log_ns(replace(LOG, flush_tlb=True)) == 11 + 3 * 13 + 31
 
 
 def test_the_hardware_costs_its_runs_and_entries() -> None:
-    cost_ns = PRIMES.dirty_log_ns(LOG._replace(accelerator=HOOK))
+    cost_ns = PRIMES.dirty_log_ns(replace(LOG, accelerator=HOOK))
 
     hook = 37 + 2 * 41 + 600 * 43 + 500 * 47 + 3 * 29
     assert cost_ns == 11 + 3 * 13 + 3 * 17 + hook
 
 
 def test_a_hook_that_declines_costs_no_more_than_the_log_being_gone_through() -> None:
-    declined = AcceleratorReport(0, AcceleratorOutcome.DECLINED)
+    declined = AcceleratorReport(cpu=0, outcome=AcceleratorOutcome.DECLINED)
 
-    assert PRIMES.dirty_log_ns(LOG._replace(accelerator=declined)) == 11 + 3 * 13 + 3 * 17
+    assert PRIMES.dirty_log_ns(replace(LOG, accelerator=declined)) == 11 + 3 * 13 + 3 * 17
 
 
 def test_software_costs_its_pages_words_and_splits() -> None:
     software = SoftwareReport(ran=True, words=5, pages=200, write_protected=190, blocks_split=2)
 
-    cost_ns = PRIMES.dirty_log_ns(LOG._replace(software=software))
+    cost_ns = PRIMES.dirty_log_ns(replace(LOG, software=software))
 
     assert cost_ns == 11 + 3 * 13 + 5 * 23 + 200 * 19 + 2 * 29
 
@@ -118,7 +113,7 @@ def test_the_defaults_give_back_the_figures_that_they_were_taken_from() -> None:
     assert costs.enable_logging_ns(pages_of_128_gib, initially_set=True) == pytest.approx(
         1.8e6, rel=0.01
     )
-    get = LOG._replace(num_pages=64 * words_of_96_gib)
+    get = replace(LOG, num_pages=64 * words_of_96_gib)
     assert costs.dirty_log_ns(get) == pytest.approx(0.7e6, rel=0.01)
     assert costs.translation_fault_ps * 262_144 == pytest.approx(0.65e12, rel=0.01)
     assert costs.block_split_ps * 152 * 512 == pytest.approx(2.468e12, rel=0.01)
@@ -135,12 +130,3 @@ def test_every_knob_is_told_with_its_source_and_hardware_as_an_assumption() -> N
         assert knob.assumption or "HACDBS" not in knob.source
     assumed = {knob.name for knob in KNOBS if knob.assumption}
     assert {"hook_ps", "run_ps", "entry_fill_ps", "entry_clean_ps"} <= assumed
-
-
-@pytest.mark.parametrize("value", [-1, 10**12 + 1])
-@pytest.mark.parametrize("name", [knob.name for knob in KNOBS])
-def test_a_knob_out_of_bounds_is_refused_by_name(name: str, value: int) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"^{name} must be 0..1000000000000, not") as no:
-        Machine(MachineConfig(costs=replace(CostModel(), **{name: value})))
-
-    assert (no.value.field, no.value.value) == (name, value)

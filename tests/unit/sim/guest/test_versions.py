@@ -1,20 +1,25 @@
 """Page versions: which write last touched a page."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
+    Action,
+    DeleteMemslot,
+    Footprint,
     Gfns,
     GuestRead,
     GuestWrite,
     HostUnmap,
     HostWrite,
-    MachineConfig,
     PageRanges,
-    SetMemoryRegion,
+    SetMemslot,
     TrackVersions,
+    VmConfig,
 )
 from hacdbs_sim.model.errors import NoSuchMemslotError
 from hacdbs_sim.model.units import KIB
@@ -27,11 +32,20 @@ BASE = 1 << 18
 
 def machine(*slots: tuple[int, int, int, int], tracking: bool = True) -> Machine:
     """Slots as (id, base_gfn, npages, flags)."""
-    made = Machine(MachineConfig())
+    made = Machine(VmConfig())
     for slot, base, npages, flags in slots or ((0, BASE, 16, 1),):
-        made.perform(SetMemoryRegion(slot, base * PAGE, npages * PAGE, flags=flags))
-    made.perform(TrackVersions(tracking))
+        made.perform(
+            SetMemslot(
+                slot=slot, guest_phys_addr=base * PAGE, memory_size=npages * PAGE, flags=flags
+            )
+        )
+    made.perform(TrackVersions(enabled=tracking))
     return made
+
+
+def would_hold(made: Machine, action: Action[Any]) -> Footprint:
+    after = made.estimate(action)
+    return Footprint(pages=after.pages, state_bytes=after.state_bytes)
 
 
 def gfns(*numbers: int) -> Gfns:
@@ -59,17 +73,17 @@ def test_none_are_kept_until_they_are_asked_for() -> None:
 def test_each_write_leaves_its_number_on_its_pages() -> None:
     made = machine()
 
-    made.perform(GuestWrite(gfns(BASE, BASE + 3, BASE)))
-    made.perform(HostWrite(ranges((BASE + 3, 2))))
-    made.perform(GuestWrite(gfns(BASE + 15)))
+    made.perform(GuestWrite(pages=gfns(BASE, BASE + 3, BASE)))
+    made.perform(HostWrite(pages=ranges((BASE + 3, 2))))
+    made.perform(GuestWrite(pages=gfns(BASE + 15)))
 
     assert versions(made) == [1, 0, 0, 2, 2, *[0] * 10, 3]
 
 
 def test_a_slot_made_later_has_versions_of_the_same_kind() -> None:
     made = machine()
-    made.perform(SetMemoryRegion(1, 1 << 31, 16 * PAGE, flags=1))
-    made.perform(GuestWrite(gfns((1 << 31) // PAGE + 2)))
+    made.perform(SetMemslot(slot=1, guest_phys_addr=1 << 31, memory_size=16 * PAGE, flags=1))
+    made.perform(GuestWrite(pages=gfns((1 << 31) // PAGE + 2)))
 
     found = made.versions(1)
 
@@ -81,9 +95,9 @@ def test_a_slot_made_later_has_versions_of_the_same_kind() -> None:
 def test_reads_and_unmaps_leave_no_trace() -> None:
     made = machine()
 
-    made.perform(GuestRead(gfns(BASE)))
-    made.perform(HostUnmap(gfns(BASE)))
-    made.perform(GuestWrite(gfns()))
+    made.perform(GuestRead(pages=gfns(BASE)))
+    made.perform(HostUnmap(pages=gfns(BASE)))
+    made.perform(GuestWrite(pages=gfns()))
 
     assert versions(made) == [0] * 16
 
@@ -91,8 +105,8 @@ def test_reads_and_unmaps_leave_no_trace() -> None:
 def test_a_slot_that_does_not_log_has_versions_and_a_readonly_one_stays_at_zero() -> None:
     made = machine((0, BASE, 4, 0), (1, BASE + 4, 4, 2), (2, BASE + 12, 4, 1))
 
-    made.perform(GuestWrite(ranges((BASE, 20))))
-    made.perform(GuestWrite(gfns(BASE + 3, BASE + 5, BASE + 9, BASE + 12, BASE + 16)))
+    made.perform(GuestWrite(pages=ranges((BASE, 20))))
+    made.perform(GuestWrite(pages=gfns(BASE + 3, BASE + 5, BASE + 9, BASE + 12, BASE + 16)))
 
     assert versions(made, 0) == [1, 1, 1, 2]
     assert versions(made, 1) == [0] * 4
@@ -108,23 +122,25 @@ def test_few_ranges_and_many_leave_the_same(pairs: list[tuple[int, int]]) -> Non
     made = machine((0, BASE, 32, 1))
     touched = {gfn for first, count in pairs for gfn in range(first, first + count)}
 
-    made.perform(GuestWrite(ranges(*pairs)))
+    made.perform(GuestWrite(pages=ranges(*pairs)))
 
     assert versions(made) == [int(BASE + page in touched) for page in range(32)]
     many = machine((0, BASE, 32, 1))
-    many.perform(GuestWrite(ranges(*(pairs * (FEW_RANGES + 1)))))
+    many.perform(GuestWrite(pages=ranges(*(pairs * (FEW_RANGES + 1)))))
     assert versions(many) == versions(made)
 
 
 def test_a_move_keeps_them_and_a_delete_loses_them() -> None:
     made = machine()
-    made.perform(GuestWrite(gfns(BASE)))
+    made.perform(GuestWrite(pages=gfns(BASE)))
     user = BASE * PAGE
 
-    made.perform(SetMemoryRegion(0, 0, 16 * PAGE, userspace_addr=user, flags=1))
+    made.perform(
+        SetMemslot(slot=0, guest_phys_addr=0, memory_size=16 * PAGE, userspace_addr=user, flags=1)
+    )
     moved = versions(made)
-    made.perform(SetMemoryRegion(0))
-    made.perform(SetMemoryRegion(0, 0, 8 * PAGE))
+    made.perform(DeleteMemslot(slot=0))
+    made.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=8 * PAGE))
 
     assert moved == [1, *[0] * 15]
     assert versions(made) == [0] * 8
@@ -132,7 +148,7 @@ def test_a_move_keeps_them_and_a_delete_loses_them() -> None:
 
 def test_asking_again_keeps_them_and_stopping_forgets_them() -> None:
     made = machine()
-    made.perform(GuestWrite(gfns(BASE)))
+    made.perform(GuestWrite(pages=gfns(BASE)))
 
     made.perform(TrackVersions(enabled=True))
     kept = versions(made)
@@ -145,7 +161,7 @@ def test_asking_again_keeps_them_and_stopping_forgets_them() -> None:
 
 def test_a_part_of_them_can_be_read_and_is_a_copy() -> None:
     made = machine()
-    made.perform(GuestWrite(ranges((BASE + 2, 3))))
+    made.perform(GuestWrite(pages=ranges((BASE + 2, 3))))
 
     part = made.versions(0, 1, 3)
 
@@ -158,15 +174,15 @@ def test_a_part_of_them_can_be_read_and_is_a_copy() -> None:
 def test_they_count_four_bytes_a_page_in_the_footprint() -> None:
     made = machine(tracking=False)
     before = made.footprint
-    wanted = made.footprint_after(TrackVersions(enabled=True))
+    wanted = would_hold(made, TrackVersions(enabled=True))
 
     made.perform(TrackVersions(enabled=True))
 
     assert made.footprint == wanted
     assert wanted.state_bytes - before.state_bytes == 4 * 16
-    assert made.footprint_after(TrackVersions(enabled=False)) == before
-    grown = made.footprint_after(SetMemoryRegion(1, 0, 8 * PAGE))
-    made.perform(SetMemoryRegion(1, 0, 8 * PAGE))
+    assert would_hold(made, TrackVersions(enabled=False)) == before
+    grown = would_hold(made, SetMemslot(slot=1, guest_phys_addr=0, memory_size=8 * PAGE))
+    made.perform(SetMemslot(slot=1, guest_phys_addr=0, memory_size=8 * PAGE))
     assert made.footprint == grown
 
 

@@ -5,17 +5,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     AcceleratorOutcome,
     Bitmap,
     ClearDirtyLog,
     FaultType,
+    Features,
     GetDirtyLog,
     HostWrite,
-    SetCpuOnline,
-    SetManualProtect,
-    SetMemoryRegion,
+    SetCpu,
+    SetMemslot,
     SoftwareReport,
+    UpdateVm,
 )
 from hacdbs_sim.model.errors import CopyToUserError, KvmError, NoSuchCpuError
 from hacdbs_sim.sim.machine import Machine
@@ -28,12 +29,12 @@ from tests.support.building import (
     clear,
     get,
     machine,
-    pages_of,
     ranges,
     set_log,
     states,
     write,
 )
+from tests.unit.sim.looks import dirty_pages
 
 
 def refusal(
@@ -52,15 +53,15 @@ def test_a_get_without_manual_protect_takes_all_and_cleans() -> None:
 
     first, second = get(made), get(made)
 
-    assert pages_of(first.bitmap) == {0, 1, 2, 129}
+    assert dirty_pages(first) == {0, 1, 2, 129}
     assert (first.dirty_count, first.remaining_count, first.flush_tlb) == (4, 0, True)
     assert (second.dirty_count, second.flush_tlb) == (0, False)
-    assert pages_of(second.bitmap) == set()
+    assert dirty_pages(second) == set()
 
 
 @pytest.mark.parametrize("hacdbs", [True, False])
 def test_one_page_is_enough_to_flush_the_tlb(hacdbs: bool) -> None:
-    made = machine(130, hacdbs=hacdbs)
+    made = machine(130, features=Features(hacdbs=hacdbs))
     write(made, (7, 1))
 
     assert clear(made, (8, 100)).flush_tlb is False
@@ -75,7 +76,7 @@ def test_a_get_with_manual_protect_is_a_pure_copy() -> None:
     outcomes = [get(made), get(made)]
 
     for outcome in outcomes:
-        assert pages_of(outcome.bitmap) == {7, 8}
+        assert dirty_pages(outcome) == {7, 8}
         assert (outcome.dirty_count, outcome.remaining_count) == (2, 2)
         assert outcome.accelerator is None
         assert outcome.software == SoftwareReport()
@@ -94,23 +95,23 @@ def test_a_clear_takes_only_what_is_dirty_and_asked_for_in_its_window() -> None:
     assert (outcome.first_page, outcome.num_pages, outcome.bitmap) == (64, 192, None)
     assert outcome.dirty_count == 6 + 4
     assert outcome.remaining_count == 4 + 46
-    assert pages_of(made.peek_dirty_log(0).bitmap) == {60, 61, 62, 63} | set(range(254, 300))
+    assert dirty_pages(made.peek_dirty_log(0)) == {60, 61, 62, 63} | set(range(254, 300))
 
 
 def test_bit_0_of_a_clears_bitmap_is_first_page() -> None:
     made = machine(300)
     write(made, (0, 300))
 
-    made.perform(ClearDirtyLog(0, bitmap(64, {3}), first_page=128, num_pages=64))
+    made.perform(ClearDirtyLog(slot=0, pages=bitmap(64, {3}), first_page=128, num_pages=64))
 
-    assert set(range(300)) - pages_of(made.peek_dirty_log(0).bitmap) == {131}
+    assert set(range(300)) - dirty_pages(made.peek_dirty_log(0)) == {131}
 
 
 def test_bits_past_the_slots_end_are_harmless() -> None:
     made = machine(70)
     write(made, (0, 70))
 
-    outcome = made.perform(ClearDirtyLog(0, bitmap(128, set(range(128)))))
+    outcome = made.perform(ClearDirtyLog(slot=0, pages=bitmap(128, set(range(128)))))
 
     assert (outcome.dirty_count, outcome.remaining_count) == (70, 0)
 
@@ -143,31 +144,46 @@ NOTHING: Any = ranges()
 @pytest.mark.parametrize(
     ("action", "expected"),
     [
-        (GetDirtyLog(40000), ("invalid_argument", "EINVAL", "slot")),
-        (GetDirtyLog(5), ("no_dirty_log", "ENOENT", "slot")),
-        (GetDirtyLog(1), ("no_dirty_log", "ENOENT", "slot")),
-        (ClearDirtyLog(40000, NOTHING, first_page=1), ("invalid_argument", "EINVAL", "slot")),
-        (ClearDirtyLog(5, NOTHING, first_page=1), ("invalid_argument", "EINVAL", "first_page")),
-        (ClearDirtyLog(5, NOTHING, first_page=6400), ("no_dirty_log", "ENOENT", "slot")),
+        (GetDirtyLog(slot=40000), ("invalid_argument", "EINVAL", "slot")),
+        (GetDirtyLog(slot=5), ("no_dirty_log", "ENOENT", "slot")),
+        (GetDirtyLog(slot=1), ("no_dirty_log", "ENOENT", "slot")),
         (
-            ClearDirtyLog(0, NOTHING, first_page=192, num_pages=1),
+            ClearDirtyLog(slot=40000, pages=NOTHING, first_page=1),
+            ("invalid_argument", "EINVAL", "slot"),
+        ),
+        (
+            ClearDirtyLog(slot=5, pages=NOTHING, first_page=1),
+            ("invalid_argument", "EINVAL", "first_page"),
+        ),
+        (ClearDirtyLog(slot=5, pages=NOTHING, first_page=6400), ("no_dirty_log", "ENOENT", "slot")),
+        (
+            ClearDirtyLog(slot=0, pages=NOTHING, first_page=192, num_pages=1),
             ("window_outside_memslot", "EINVAL", "first_page"),
         ),
         (
-            ClearDirtyLog(0, NOTHING, first_page=64, num_pages=67),
+            ClearDirtyLog(slot=0, pages=NOTHING, first_page=64, num_pages=67),
             ("window_outside_memslot", "EINVAL", "num_pages"),
         ),
         (
-            ClearDirtyLog(0, NOTHING, first_page=64, num_pages=65),
+            ClearDirtyLog(slot=0, pages=NOTHING, first_page=64, num_pages=65),
             ("window_outside_memslot", "EINVAL", "num_pages"),
         ),
-        (ClearDirtyLog(0, bitmap(64, set())), ("invalid_argument", "EINVAL", "bitmap")),
-        (ClearDirtyLog(0, bitmap(200, set())), ("invalid_argument", "EINVAL", "bitmap")),
-        (ClearDirtyLog(0, ranges((129, 2))), ("invalid_argument", "EINVAL", "page_ranges")),
-        (ClearDirtyLog(0, ranges((1, 130))), ("invalid_argument", "EINVAL", "page_ranges")),
-        (ClearDirtyLog(0, ranges((2**64 - 1, 2))), ("invalid_argument", "EINVAL", "page_ranges")),
+        (ClearDirtyLog(slot=0, pages=bitmap(64, set())), ("invalid_argument", "EINVAL", "bitmap")),
+        (ClearDirtyLog(slot=0, pages=bitmap(200, set())), ("invalid_argument", "EINVAL", "bitmap")),
         (
-            ClearDirtyLog(0, ranges((0, 1)), first_page=64),
+            ClearDirtyLog(slot=0, pages=ranges((129, 2))),
+            ("invalid_argument", "EINVAL", "page_ranges"),
+        ),
+        (
+            ClearDirtyLog(slot=0, pages=ranges((1, 130))),
+            ("invalid_argument", "EINVAL", "page_ranges"),
+        ),
+        (
+            ClearDirtyLog(slot=0, pages=ranges((2**64 - 1, 2))),
+            ("invalid_argument", "EINVAL", "page_ranges"),
+        ),
+        (
+            ClearDirtyLog(slot=0, pages=ranges((0, 1)), first_page=64),
             ("invalid_argument", "EINVAL", "page_ranges"),
         ),
     ],
@@ -177,20 +193,23 @@ def test_each_check_has_its_errno_and_names_its_argument(
 ) -> None:
     made = machine(130)
     write(made, (0, 130))
-    made.perform(HostWrite(ranges((0, 1))))
+    made.perform(HostWrite(pages=ranges((0, 1))))
     set_region_without_log(made)
 
     assert refusal(made, action) == expected
 
 
 def set_region_without_log(made: Machine) -> None:
-    made.perform(SetMemoryRegion(1, MIB, MIB))
+    made.perform(SetMemslot(slot=1, guest_phys_addr=MIB, memory_size=MIB))
 
 
 def test_a_cpu_that_does_not_exist_is_refused_before_all_else() -> None:
     made = machine(64, cpus=2)
 
-    for action in (GetDirtyLog(9, cpu=2), ClearDirtyLog(9, NOTHING, first_page=3, cpu=-1)):
+    for action in (
+        GetDirtyLog(slot=9, cpu=2),
+        ClearDirtyLog(slot=9, pages=NOTHING, first_page=3, cpu=-1),
+    ):
         with pytest.raises(NoSuchCpuError) as caught:
             made.perform(action)
         assert caught.value.bound == 1
@@ -209,12 +228,12 @@ def test_a_failed_copy_loses_the_bits_without_manual_protect_only() -> None:
     made = machine(64)
     write(made, (3, 2))
     arm(made, FaultType.COPY_TO_USER)
-    made.perform(SetManualProtect(1))
+    made.perform(UpdateVm(manual_dirty_log_protect2=1))
 
     with pytest.raises(CopyToUserError):
         get(made)
     assert made.peek_dirty_log(0).dirty_count == 2
-    made.perform(SetManualProtect(0))
+    made.perform(UpdateVm(manual_dirty_log_protect2=0))
     with pytest.raises(CopyToUserError):
         get(made)
     assert made.peek_dirty_log(0).dirty_count == 0
@@ -231,7 +250,7 @@ def test_hook_calls_take_the_online_cpus_in_turn() -> None:
         return report.cpu
 
     assert [used(), used(), used(), used()] == [0, 1, 2, 0]
-    made.perform(SetCpuOnline(1, online=False))
+    made.perform(SetCpu(cpu=1, online=False))
     assert [used(), used(), used()] == [2, 0, 2]
     named = get(made, cpu=2).accelerator
     assert named is not None
@@ -241,7 +260,7 @@ def test_hook_calls_take_the_online_cpus_in_turn() -> None:
 
 def test_software_cleaning_write_protects_the_whole_interval_of_a_word() -> None:
     """Pages that stay dirty between two masked ones lose their write permission too."""
-    made = machine(128, hacdbs=False)
+    made = machine(128, features=Features(hacdbs=False))
     write(made, (0, 128))
 
     outcome = clear(made, (10, 1), (20, 1))
@@ -254,11 +273,13 @@ def test_software_cleaning_write_protects_the_whole_interval_of_a_word() -> None
         (10, 11, 3, "writable_clean"),
         (21, 107, 3, "writable_dirty"),
     ]
-    assert pages_of(made.peek_dirty_log(0).bitmap) == set(range(128)) - {10, 20}
+    assert dirty_pages(made.peek_dirty_log(0)) == set(range(128)) - {10, 20}
 
 
 def test_software_cleaning_write_protects_a_block_whole_and_counts_one_leaf() -> None:
-    made = machine(1024, flags=0, backing=2 * MIB, manual_dirty_log_protect2=3, hacdbs=False)
+    made = machine(
+        1024, flags=0, backing=2 * MIB, manual_dirty_log_protect2=3, features=Features(hacdbs=False)
+    )
     write(made, (0, 1), (512, 1))
     set_log(made, on=True)
 
@@ -275,6 +296,6 @@ def test_the_users_words_are_never_written(pages: Any) -> None:
     write(made, (0, 192))
     pages.flags.writeable = False
 
-    made.perform(ClearDirtyLog(0, Bitmap(pages)))
+    made.perform(ClearDirtyLog(slot=0, pages=Bitmap(pages)))
 
     assert len(set(pages.tolist())) == 1

@@ -4,13 +4,16 @@ from typing import Any
 
 import pytest
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
+    ChangedMemslot,
+    DeleteMemslot,
+    Footprint,
     HostWrite,
-    MachineConfig,
     MemslotChange,
     MemslotFlags,
-    SetManualProtect,
-    SetMemoryRegion,
+    SetMemslot,
+    UpdateVm,
+    VmConfig,
 )
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
@@ -20,18 +23,20 @@ from tests.support.building import (
     MIB,
     READONLY,
     machine,
-    pages_of,
     ranges,
     read,
     states,
     write,
 )
+from tests.unit.sim.looks import dirty_pages
 
 A = 0x4000_0000
 
 
-def set_region(made: Machine, slot: int = 0, gpa: int = A, size: int = MIB, **rest: Any) -> Any:
-    return made.perform(SetMemoryRegion(slot, gpa, size, **rest))
+def set_region(
+    made: Machine, slot: int = 0, gpa: int = A, size: int = MIB, **rest: Any
+) -> ChangedMemslot:
+    return made.perform(SetMemslot(slot=slot, guest_phys_addr=gpa, memory_size=size, **rest))
 
 
 def refusal(made: Machine, *args: Any, **rest: Any) -> tuple[str, str | None, str | None]:
@@ -71,7 +76,7 @@ def test_flags_have_the_kernels_values() -> None:
 
 
 def test_a_view_tells_addresses_in_bytes_and_frames() -> None:
-    view = set_region(machine(), slot=7, flags=LOG | READONLY, size=MIB + 12288).memslot
+    view = set_region(machine(), slot=7, flags=LOG | READONLY, size=MIB + 12288)
 
     assert (view.slot, view.guest_phys_addr, view.memory_size) == (7, A, MIB + 12288)
     assert (view.base_gfn, view.npages, view.dirty_count) == (A >> 12, 259, 0)
@@ -171,7 +176,7 @@ def test_a_move_ignores_the_slots_own_old_range_and_unmaps_it() -> None:
     set_region(made, gpa=A + 4096, flags=LOG, userspace_addr=A)
 
     assert states(made, (A >> 12) - 1, 300) == [((A >> 12) - 1, 300, None, "unmapped")]
-    assert pages_of(made.peek_dirty_log(0).bitmap) == set(range(10))
+    assert dirty_pages(made.peek_dirty_log(0)) == set(range(10))
 
 
 def test_a_move_beyond_the_ipa_space_is_efault_with_the_slot_already_unmapped() -> None:
@@ -203,19 +208,19 @@ def test_slots_side_by_side_do_not_overlap() -> None:
 def test_a_new_bitmap_is_zero_or_exactly_npages_bits(caps: int, dirty: set[int]) -> None:
     made = machine(131, base_gfn=5, manual_dirty_log_protect2=caps)
 
-    words = made.peek_dirty_log(0).bitmap
-    assert words is not None
-    assert len(words) == 3
-    assert pages_of(words) == dirty
+    log = made.peek_dirty_log(0)
+    assert log.bitmap is not None
+    assert len(log.bitmap.words) == 3
+    assert dirty_pages(log) == dirty
 
 
 def test_a_bitmap_is_kept_while_logging_stays_and_lost_when_it_ends() -> None:
     made = machine(256)
     write(made, (3, 2))
-    made.perform(SetManualProtect(3))
+    made.perform(UpdateVm(manual_dirty_log_protect2=3))
 
     set_region(made, gpa=0, flags=LOG)
-    assert pages_of(made.peek_dirty_log(0).bitmap) == {3, 4}
+    assert dirty_pages(made.peek_dirty_log(0)) == {3, 4}
     set_region(made, gpa=0)
     assert made.memslot(0).dirty_count is None
     set_region(made, gpa=0, flags=LOG)
@@ -226,7 +231,7 @@ def test_a_read_only_slot_logs_but_its_mappings_may_be_blocks() -> None:
     made = machine(512, flags=LOG | READONLY, backing=2 * MIB)
 
     read(made, (7, 1))
-    made.perform(HostWrite(ranges((7, 1))))
+    made.perform(HostWrite(pages=ranges((7, 1))))
 
     assert states(made, 0, 512) == [(0, 512, 2, "read_only")]
     assert made.memslot(0).dirty_count == 0
@@ -234,17 +239,17 @@ def test_a_read_only_slot_logs_but_its_mappings_may_be_blocks() -> None:
 
 def test_the_footprint_counts_planes_and_bitmap_within_six_bits_a_page() -> None:
     made = machine(1 << 18)
-    plan = SetMemoryRegion(1, A, GIB, flags=LOG)
+    plan = SetMemslot(slot=1, guest_phys_addr=A, memory_size=GIB, flags=LOG)
 
-    after = made.footprint_after(plan)
+    after = made.estimate(plan)
 
     assert after.pages == 2 << 18
     made.perform(plan)
-    assert made.footprint == after
+    assert made.footprint == Footprint(pages=after.pages, state_bytes=after.state_bytes)
     assert after.state_bytes * 8 <= 6 * after.pages
-    assert made.footprint_after(SetMemoryRegion(1)).pages == 1 << 18
-    made.perform(SetMemoryRegion(1))
-    made.perform(SetMemoryRegion(0))
+    assert made.estimate(DeleteMemslot(slot=1)).pages == 1 << 18
+    made.perform(DeleteMemslot(slot=1))
+    made.perform(DeleteMemslot(slot=0))
     assert made.footprint.state_bytes == 0
 
 
@@ -254,20 +259,22 @@ def test_the_footprint_after_a_refused_change_is_the_refusal_and_changes_nothing
     write(made, (A >> 12, 10))
 
     for wrong in (
-        SetMemoryRegion(0, (1 << 32) - 4096, MIB, A, LOG),
-        SetMemoryRegion(0, A, MIB, A, 8),
-        SetMemoryRegion(5),
+        SetMemslot(
+            slot=0, guest_phys_addr=(1 << 32) - 4096, memory_size=MIB, userspace_addr=A, flags=LOG
+        ),
+        SetMemslot(slot=0, guest_phys_addr=A, memory_size=MIB, userspace_addr=A, flags=8),
+        DeleteMemslot(slot=5),
     ):
         with pytest.raises(KvmError):
-            made.footprint_after(wrong)
+            made.estimate(wrong)
 
     assert states(made, A >> 12, 10) == [(A >> 12, 10, 3, "writable_dirty")]
 
 
 def test_a_slot_of_a_tebibyte_takes_no_memory_before_it_is_used() -> None:
-    made = Machine(MachineConfig(ipa_bits=41))
+    made = Machine(VmConfig(ipa_bits=41))
 
-    made.perform(SetMemoryRegion(0, 0, 1 << 40, flags=LOG))
+    made.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=1 << 40, flags=LOG))
     write(made, (123_456_789, 3))
 
     assert made.memslot(0).dirty_count == 3
@@ -290,7 +297,7 @@ def test_slots_are_found_by_address() -> None:
     made = machine()
     spans = {7: (2, 1), 0: (3, 1), 5: (4, 3), 1: (9, 2), 2: (11, 1)}
     for slot, (first, count) in spans.items():
-        made.perform(SetMemoryRegion(slot, first * 4096, count * 4096))
+        made.perform(SetMemslot(slot=slot, guest_phys_addr=first * 4096, memory_size=count * 4096))
 
     for gfn in range(14):
         later = [(first, slot) for slot, (first, count) in spans.items() if first + count > gfn]
@@ -341,9 +348,9 @@ def test_generations_count_the_changes_of_memslots() -> None:
         ({"slot": 0, "size": 0, "gpa": 0}, 6, None),
         ({"slot": 0}, 7, 7),
     ]
-    assert (made.generation[1], made.memslot_generation(0)) == (0, None)
+    assert (made.generations(0).memslots, made.generations(0).slot) == (0, None)
 
     for region, memslots, slot_0 in steps:
         set_region(made, **region)
 
-        assert (made.generation[1], made.memslot_generation(0)) == (memslots, slot_0)
+        assert (made.generations(0).memslots, made.generations(0).slot) == (memslots, slot_0)

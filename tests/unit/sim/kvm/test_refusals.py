@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     Bitmap,
     ClearDirtyLog,
     GetDirtyLog,
     GuestWrite,
-    MachineConfig,
     PageSet,
-    SetMemoryRegion,
+    SetMemslot,
+    VmConfig,
 )
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine import Machine
@@ -154,10 +154,10 @@ def test_a_region_is_refused_by_field_bound_and_value(
     region: dict[str, Any], field: str, bound: object, value: object, detail: str
 ) -> None:
     made = machine()
-    made.perform(SetMemoryRegion(0, A + 2 * MIB, MIB, flags=LOG))
+    made.perform(SetMemslot(slot=0, guest_phys_addr=A + 2 * MIB, memory_size=MIB, flags=LOG))
     given = {"slot": 5, "guest_phys_addr": A, "memory_size": MIB} | region
 
-    assert refused(made, SetMemoryRegion(**given)) == (field, bound, value, detail)
+    assert refused(made, SetMemslot(**given)) == (field, bound, value, detail)
 
 
 @pytest.mark.parametrize(
@@ -175,17 +175,15 @@ def test_a_region_is_refused_by_field_bound_and_value(
 def test_a_region_at_the_edge_is_taken(region: dict[str, Any]) -> None:
     made = machine()
 
-    made.perform(
-        SetMemoryRegion(**({"slot": 1, "guest_phys_addr": A, "memory_size": MIB} | region))
-    )
+    made.perform(SetMemslot(**({"slot": 1, "guest_phys_addr": A, "memory_size": MIB} | region)))
 
     assert len(made.memslots()) == 1
 
 
 def test_the_largest_slot_has_one_page_less_than_2_to_the_31() -> None:
-    made = Machine(MachineConfig(ipa_bits=48))
+    made = Machine(VmConfig(ipa_bits=48))
 
-    made.perform(SetMemoryRegion(0, 0, ((1 << 31) - 1) * 4096))
+    made.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=((1 << 31) - 1) * 4096))
 
     assert made.memslot(0).npages == (1 << 31) - 1
 
@@ -201,80 +199,80 @@ def test_a_look_at_an_absent_slot_names_it() -> None:
 @pytest.mark.parametrize(
     ("action", "field", "bound", "value", "detail"),
     [
-        (GetDirtyLog(40000), "slot", 32766, 40000, "slot must be 0..32766, not 40000"),
-        (GetDirtyLog(5), "slot", None, 5, "slot 5 does not exist"),
+        (GetDirtyLog(slot=40000), "slot", 32766, 40000, "slot must be 0..32766, not 40000"),
+        (GetDirtyLog(slot=5), "slot", None, 5, "slot 5 does not exist"),
         (
-            GetDirtyLog(1),
+            GetDirtyLog(slot=1),
             "slot",
             None,
             1,
             "slot 1 has no dirty log: LOG_DIRTY_PAGES is not set on it",
         ),
         (
-            ClearDirtyLog(0, NOTHING, first_page=33),
+            ClearDirtyLog(slot=0, pages=NOTHING, first_page=33),
             "first_page",
             64,
             33,
             "first_page must be a multiple of 64, not 33",
         ),
         (
-            ClearDirtyLog(0, NOTHING, first_page=192),
+            ClearDirtyLog(slot=0, pages=NOTHING, first_page=192),
             "first_page",
             130,
             192,
             "first_page must be at most 130, the slot's npages, not 192",
         ),
         (
-            ClearDirtyLog(0, NOTHING, first_page=64, num_pages=67),
+            ClearDirtyLog(slot=0, pages=NOTHING, first_page=64, num_pages=67),
             "num_pages",
             66,
             67,
             "num_pages must be at most 66, up to the slot's end, not 67",
         ),
         (
-            ClearDirtyLog(0, NOTHING, first_page=64, num_pages=65),
+            ClearDirtyLog(slot=0, pages=NOTHING, first_page=64, num_pages=65),
             "num_pages",
             64,
             65,
             "num_pages must be a multiple of 64, or 66 to reach the slot's end, not 65",
         ),
         (
-            ClearDirtyLog(0, bitmap(64, set())),
+            ClearDirtyLog(slot=0, pages=bitmap(64, set())),
             "bitmap",
             24,
             8,
             "bitmap must be 24 bytes for 130 pages, not 8",
         ),
         (
-            ClearDirtyLog(0, bitmap(256, set()), first_page=64, num_pages=64),
+            ClearDirtyLog(slot=0, pages=bitmap(256, set()), first_page=64, num_pages=64),
             "bitmap",
             8,
             32,
             "bitmap must be 8 bytes for 64 pages, not 32",
         ),
         (
-            ClearDirtyLog(0, ranges((64, 3), (128, 3), (0, 1)), first_page=64),
+            ClearDirtyLog(slot=0, pages=ranges((64, 3), (128, 3), (0, 1)), first_page=64),
             "page_ranges",
             "64..130",
             "[128, 3]",
             "page_ranges must lie in pages 64 to 130 of the slot, not [128, 3]",
         ),
         (
-            ClearDirtyLog(0, ranges((0, 65), (0, 64)), num_pages=64),
+            ClearDirtyLog(slot=0, pages=ranges((0, 65), (0, 64)), num_pages=64),
             "page_ranges",
             "0..64",
             "[0, 65]",
             "page_ranges must lie in pages 0 to 64 of the slot, not [0, 65]",
         ),
         (
-            ClearDirtyLog(0, ranges((63, 1)), first_page=64),
+            ClearDirtyLog(slot=0, pages=ranges((63, 1)), first_page=64),
             "page_ranges",
             "64..130",
             "[63, 1]",
             "page_ranges must lie in pages 64 to 130 of the slot, not [63, 1]",
         ),
         (
-            ClearDirtyLog(0, ranges((131, 2**64 - 1))),
+            ClearDirtyLog(slot=0, pages=ranges((131, 2**64 - 1))),
             "page_ranges",
             "0..130",
             "[131, 18446744073709551615]",
@@ -286,7 +284,7 @@ def test_a_dirty_log_call_is_refused_by_field_bound_and_value(
     action: GetDirtyLog | ClearDirtyLog, field: str, bound: object, value: object, detail: str
 ) -> None:
     made = machine(130)
-    made.perform(SetMemoryRegion(1, MIB, MIB))
+    made.perform(SetMemslot(slot=1, guest_phys_addr=MIB, memory_size=MIB))
 
     assert refused(made, action) == (field, bound, value, detail)
 
@@ -306,7 +304,7 @@ def test_a_dirty_log_call_is_refused_by_field_bound_and_value(
 )
 def test_a_window_at_the_edge_is_taken(pages: Any, first_page: int, num_pages: int | None) -> None:
     outcome = machine(130).perform(
-        ClearDirtyLog(0, pages, first_page=first_page, num_pages=num_pages)
+        ClearDirtyLog(slot=0, pages=pages, first_page=first_page, num_pages=num_pages)
     )
 
     assert outcome.num_pages == (130 - first_page if num_pages is None else num_pages)
@@ -331,7 +329,7 @@ END = 1 << 20
 def test_a_batch_beyond_the_ipa_space_is_refused_by_field_bound_and_value(
     batch: PageSet, field: str, value: int
 ) -> None:
-    assert refused(machine(64, ipa_bits=32), GuestWrite(batch)) == (
+    assert refused(machine(64, ipa_bits=32), GuestWrite(pages=batch)) == (
         field,
         END - 1,
         value,
@@ -345,7 +343,7 @@ def test_a_batch_beyond_the_ipa_space_is_refused_by_field_bound_and_value(
 def test_a_batch_may_reach_the_end_of_the_ipa_space(batch: PageSet, pages: int) -> None:
     made = machine(64, base_gfn=END - 64, ipa_bits=32)
 
-    outcome = made.perform(GuestWrite(batch))
+    outcome = made.perform(GuestWrite(pages=batch))
 
     assert outcome.pages == pages
     assert outcome.newly_dirty == min(pages, 64)

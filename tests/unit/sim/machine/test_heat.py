@@ -6,18 +6,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
+    MAX_BINS,
+    Features,
     GetDirtyLog,
     GuestRead,
     GuestWrite,
+    Heat,
     HostUnmap,
     LeafState,
-    SetMemoryRegion,
+    SetMemslot,
 )
 from hacdbs_sim.model.errors import NoSuchMemslotError
-from hacdbs_sim.sim.machine import MAX_BINS, Heat, Machine
-from tests.support.building import LOG, MIB, gfns, machine, pages_of, ranges
+from hacdbs_sim.sim.machine import Machine
+from tests.support.building import LOG, MIB, gfns, machine, ranges
+from tests.unit.sim.looks import dirty_pages
 
 BASE = 512
 
@@ -33,14 +38,19 @@ def counted_by_hand(vm: Machine, heat: Heat) -> tuple[list[int] | None, dict[str
     dirty = None
     if region.dirty_count is not None:
         dirty = [0] * len(starts)
-        for page in pages_of(vm.peek_dirty_log(0).bitmap):
+        for page in dirty_pages(vm.peek_dirty_log(0)):
             dirty[page // heat.pages_per_bin] += 1
     return dirty, states  # type: ignore[return-value]
 
 
+def by_state(heat: Heat, state: LeafState) -> NDArray[np.int64]:
+    counts: NDArray[np.int64] = getattr(heat, state.value)
+    return counts
+
+
 def seen(heat: Heat) -> tuple[list[int] | None, dict[str, list[int]]]:
     dirty = None if heat.dirty is None else heat.dirty.tolist()
-    return dirty, {state: counts.tolist() for state, counts in heat.states.items()}
+    return dirty, {state: by_state(heat, state).tolist() for state in LeafState}
 
 
 NPAGES = st.sampled_from([1, 63, 64, 65, 1_000, 1_536, 2_048])
@@ -60,27 +70,33 @@ PLACES = st.lists(st.integers(0, 2_047), max_size=20)
 def test_a_heat_map_counts_each_page_once_where_it_is(
     npages: int, bins: int, places: tuple[list[int], ...], **flags: bool
 ) -> None:
-    vm = machine(dbm=flags["dbm"])
+    vm = machine(features=Features(dbm=flags["dbm"]))
     size = npages * 4096
     backing = 2 * MIB if flags["huge"] else 4096
-    vm.perform(SetMemoryRegion(0, BASE * 4096, size, flags=0, backing=backing))
+    vm.perform(
+        SetMemslot(slot=0, guest_phys_addr=BASE * 4096, memory_size=size, flags=0, backing=backing)
+    )
     written, read, unmapped, again = (
         gfns(*(BASE + page for page in some if page < npages)) for some in places
     )
-    vm.perform(GuestWrite(written))
+    vm.perform(GuestWrite(pages=written))
     if flags["logs"]:
-        vm.perform(SetMemoryRegion(0, BASE * 4096, size, flags=LOG, backing=backing))
-    vm.perform(GuestRead(read))
-    vm.perform(HostUnmap(unmapped))
-    vm.perform(GuestWrite(again))
+        vm.perform(
+            SetMemslot(
+                slot=0, guest_phys_addr=BASE * 4096, memory_size=size, flags=LOG, backing=backing
+            )
+        )
+    vm.perform(GuestRead(pages=read))
+    vm.perform(HostUnmap(pages=unmapped))
+    vm.perform(GuestWrite(pages=again))
     if flags["logs"] and flags["cleans"]:
-        vm.perform(GetDirtyLog(0))
+        vm.perform(GetDirtyLog(slot=0))
 
     heat = vm.heat(0, bins)
 
     assert seen(heat) == counted_by_hand(vm, heat)
     assert heat.bins <= bins
-    assert np.sum(list(heat.states.values())) == npages
+    assert sum(int(by_state(heat, state).sum()) for state in LeafState) == npages
 
 
 @pytest.mark.parametrize(
@@ -107,15 +123,14 @@ def test_bins_are_equal_and_from_64_pages_on_whole_words(
 
 def test_blocks_larger_and_smaller_than_a_bin_are_spread_over_the_bins() -> None:
     vm = machine()
-    vm.perform(SetMemoryRegion(0, 0, 8 * MIB, flags=0, backing=2 * MIB))
-    vm.perform(GuestWrite(ranges((0, 1), (1_024, 1))))
+    vm.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=8 * MIB, flags=0, backing=2 * MIB))
+    vm.perform(GuestWrite(pages=ranges((0, 1), (1_024, 1))))
 
-    fine, coarse = vm.heat(0, 16).states, vm.heat(0, 2).states
+    fine, coarse = vm.heat(0, 16), vm.heat(0, 2)
 
-    dirty, unmapped = LeafState.WRITABLE_DIRTY, LeafState.UNMAPPED
-    assert fine[dirty].tolist() == ([128] * 4 + [0] * 4) * 2
-    assert fine[unmapped].tolist() == ([0] * 4 + [128] * 4) * 2
-    assert coarse[dirty].tolist() == coarse[unmapped].tolist() == [512, 512]
+    assert fine.writable_dirty.tolist() == ([128] * 4 + [0] * 4) * 2
+    assert fine.unmapped.tolist() == ([0] * 4 + [128] * 4) * 2
+    assert coarse.writable_dirty.tolist() == coarse.unmapped.tolist() == [512, 512]
 
 
 def test_a_slot_without_log_has_no_dirty_counts() -> None:
@@ -129,9 +144,9 @@ def test_a_slot_that_is_absent_has_no_heat() -> None:
 
 def test_to_look_changes_nothing() -> None:
     vm = machine(10_000)
-    vm.perform(GuestWrite(ranges((0, 5_000))))
-    before: Any = (vm.counters(), vm.peek_dirty_log(0).bitmap.tolist())  # type: ignore[union-attr]
+    vm.perform(GuestWrite(pages=ranges((0, 5_000))))
+    before: Any = (vm.counters(), vm.peek_dirty_log(0).bitmap)
 
     vm.heat(0, 100)
 
-    assert (vm.counters(), vm.peek_dirty_log(0).bitmap.tolist()) == before  # type: ignore[union-attr]
+    assert (vm.counters(), vm.peek_dirty_log(0).bitmap) == before

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from hacdbs_sim.sim.actions import (
+from hacdbs_sim.model import (
     FaultType,
+    Features,
     GuestRead,
     GuestWrite,
     HostUnmap,
-    MachineConfig,
-    SetCpuOnline,
-    SetEagerSplitChunkSize,
-    SetManualProtect,
-    SetMemoryRegion,
+    SetCpu,
+    SetMemslot,
+    UpdateVm,
+    VmConfig,
 )
 from hacdbs_sim.model.errors import (
     KvmError,
@@ -60,7 +60,7 @@ from tests.support.building import (
 )
 def test_a_configuration_no_vm_can_have_is_einval(bad: dict[str, int], field: str) -> None:
     with pytest.raises(KvmError) as caught:
-        Machine(MachineConfig(**bad))  # type: ignore[arg-type]
+        Machine(VmConfig(**bad))  # type: ignore[arg-type]
 
     assert (caught.value.errno, caught.value.field) == ("EINVAL", field)
 
@@ -72,23 +72,23 @@ def test_the_manual_protect_capability_takes_0_1_and_3(flags: int, legal: bool) 
     made = machine(64, manual_dirty_log_protect2=1)
 
     if legal:
-        made.perform(SetManualProtect(flags))
+        made.perform(UpdateVm(manual_dirty_log_protect2=flags))
         assert made.config.manual_dirty_log_protect2 == flags
     else:
         with pytest.raises(KvmError, match=rf"must be one of 0, 1, 3, not {flags}"):
-            made.perform(SetManualProtect(flags))
+            made.perform(UpdateVm(manual_dirty_log_protect2=flags))
         assert made.config.manual_dirty_log_protect2 == 1
 
 
 def test_the_chunk_size_must_be_set_before_the_first_memslot() -> None:
     made = machine()
-    made.perform(SetEagerSplitChunkSize(2 * MIB))
+    made.perform(UpdateVm(eager_split_chunk_size=2 * MIB))
     with pytest.raises(KvmError, match="eager_split_chunk_size must be one of"):
-        made.perform(SetEagerSplitChunkSize(3))
-    made.perform(SetMemoryRegion(0, 0, MIB))
+        made.perform(UpdateVm(eager_split_chunk_size=3))
+    made.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=MIB))
 
     with pytest.raises(MemslotsPresentError) as caught:
-        made.perform(SetEagerSplitChunkSize(0))
+        made.perform(UpdateVm(eager_split_chunk_size=0))
 
     assert caught.value.errno == "EINVAL"
     assert made.config.eager_split_chunk_size == 2 * MIB
@@ -97,17 +97,17 @@ def test_the_chunk_size_must_be_set_before_the_first_memslot() -> None:
 def test_the_last_online_cpu_cannot_be_unplugged() -> None:
     made = machine(cpus=2)
 
-    assert made.perform(SetCpuOnline(0, online=False)).status == "OFF"
-    made.perform(SetCpuOnline(0, online=False))
+    assert made.perform(SetCpu(cpu=0, online=False)).status == "OFF"
+    made.perform(SetCpu(cpu=0, online=False))
     with pytest.raises(LastCpuError) as caught:
-        made.perform(SetCpuOnline(1, online=False))
+        made.perform(SetCpu(cpu=1, online=False))
 
     assert caught.value.errno == "EBUSY"
     assert [view.online for view in made.cpus()] == [False, True]
-    assert made.perform(SetCpuOnline(0, online=True)).status == "IDLE"
+    assert made.perform(SetCpu(cpu=0, online=True)).status == "IDLE"
     for cpu in (2, -1):
         with pytest.raises(KvmError, match=r"cpu must be 0\.\.1"):
-            made.perform(SetCpuOnline(cpu, online=True))
+            made.perform(SetCpu(cpu=cpu, online=True))
         with pytest.raises(KvmError, match=r"cpu must be 0\.\.1"):
             made.cpu(cpu)
 
@@ -119,7 +119,9 @@ def test_a_look_at_an_absent_slot_is_refused() -> None:
 
 def test_stage_2_is_told_as_runs_across_slots_and_gaps() -> None:
     made = machine(64, base_gfn=64)
-    made.perform(SetMemoryRegion(1, 1024 * 4096, 4 * MIB, backing=2 * MIB))
+    made.perform(
+        SetMemslot(slot=1, guest_phys_addr=1024 * 4096, memory_size=4 * MIB, backing=2 * MIB)
+    )
     write(made, (70, 3), (1024, 1))
     read(made, (73, 1))
 
@@ -177,15 +179,15 @@ def test_a_page_descriptor_has_the_bits_of_the_manual(
     after: str,
     descriptor: int,
 ) -> None:
-    made = machine(64, base_gfn=0x40000, dbm=dbm)
+    made = machine(64, base_gfn=0x40000, features=Features(dbm=dbm))
     if after == "read":
-        made.perform(GuestRead(gfns(0x40005)))
+        made.perform(GuestRead(pages=gfns(0x40005)))
     else:
-        made.perform(GuestWrite(gfns(0x40005)))
+        made.perform(GuestWrite(pages=gfns(0x40005)))
     if after == "get":
         get(made)
     if after == "unmap":
-        made.perform(HostUnmap(gfns(0x40005)))
+        made.perform(HostUnmap(pages=gfns(0x40005)))
 
     (run,) = made.stage2(0x40005, 1, 9).runs
 
@@ -254,7 +256,7 @@ def story(seed: int) -> list[Any]:
         write(made, (first, 900))
         got = get(made, trace=True)
         assert got.bitmap is not None
-        seen.append((got.bitmap.tobytes(), got.accelerator, got.software, made.cpus()))
+        seen.append((got.bitmap.words.tobytes(), got.accelerator, got.software, made.cpus()))
     return [*seen, made.faults(), made.counters(), made.stage2(0, 3000, 99)]
 
 
@@ -266,7 +268,7 @@ def test_the_same_actions_and_seed_end_in_the_same_machine() -> None:
 def test_ranges_may_overlap_and_repeat() -> None:
     made = machine(300)
 
-    made.perform(GuestWrite(ranges((0, 200), (100, 150), (120, 1))))
+    made.perform(GuestWrite(pages=ranges((0, 200), (100, 150), (120, 1))))
 
     assert made.memslot(0).dirty_count == 250
 
@@ -299,7 +301,7 @@ def test_a_look_without_a_lock_never_misses_a_slot_that_is_being_changed() -> No
 
 def test_a_look_at_scattered_pages_stops_at_its_limit() -> None:
     made = machine(1 << 16)
-    made.perform(GuestWrite(gfns(*range(0, 1 << 16, 2))))
+    made.perform(GuestWrite(pages=gfns(*range(0, 1 << 16, 2))))
 
     look = made.stage2(1, 1 << 20, 3)
 

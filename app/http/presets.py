@@ -1,0 +1,28 @@
+"""Migration presets: what is given, then the preset's fields, then the defaults."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import orjson
+
+from hacdbs_sim.model import MigrationSpec, PresetMigration
+from hacdbs_sim.vmm.presets import PRESETS
+from hacdbs_sim.wire import read
+
+M = TypeVar("M", bound=PresetMigration)
+
+
+def with_preset(migration: M, given: Mapping[str, Any]) -> M:
+    """Fill what was left out of a migration with what its preset has.
+
+    Args:
+        migration: As it was read.
+        given: As it was written; a field that is null was left out.
+    """
+    if migration.preset is None:
+        return migration
+    fields = PRESETS[migration.preset].migration
+    preset = read(MigrationSpec, orjson.dumps(fields))
+    missing = {name: getattr(preset, name) for name in fields if given.get(name) is None}
+    return replace(migration, **missing)

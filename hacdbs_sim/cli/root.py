@@ -1,0 +1,18 @@
+"""The root of the commands. Only `hacdbs_sim.cli.main` imports it: it needs the extra `cli`."""
+
+import typer
+
+from hacdbs_sim.cli.commands.demo import demo
+from hacdbs_sim.cli.healthcheck import healthcheck
+from hacdbs_sim.cli.lazy import LazyGroup
+from hacdbs_sim.cli.serve import serve
+
+cli = typer.Typer(
+    name="hacdbs-sim",
+    cls=LazyGroup,
+    help="Simulated KVM/arm64 virtual machines with an accelerated dirty log, over REST.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (serve, healthcheck, demo):
+    cli.command()(command)

@@ -1,0 +1,71 @@
+"""The batch: many actions under one lock, and in which form the pages of a log are written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from annotated_types import Len
+
+from hacdbs_sim.model.base import Action, Model, Request
+from hacdbs_sim.model.kinds import Count
+
+MAX_ACTIONS: Final = 10_000
+"""The most actions of a batch."""
+
+
+class LogFormat(StrEnum):
+    """How JSON has the pages of a dirty log; backends do not know it."""
+
+    RANGES = "ranges"
+    BASE64 = "base64"
+    WORDS = "words"
+    SUMMARY = "summary"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchAction(Request):
+    """An action of a batch, and in which form its dirty log is written.
+
+    Attributes:
+        action: The action.
+        format: How the pages of a log are written, for `get_dirty_log`.
+    """
+
+    action: Action[Any]
+    format: LogFormat = LogFormat.RANGES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch(Request):
+    """Actions, performed in order up to the first refusal.
+
+    Attributes:
+        actions: The actions.
+    """
+
+    actions: Annotated[tuple[BatchAction, ...], Len(0, MAX_ACTIONS)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchResult(Model):
+    """What the action's own call would have returned.
+
+    Attributes:
+        status: Its status.
+        body: Its body or problem; null where it has none.
+    """
+
+    status: Count
+    body: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchResults(Model):
+    """Results, up to and including the first refusal.
+
+    Attributes:
+        results: One for each action that was performed or refused.
+    """
+
+    results: tuple[BatchResult, ...]

@@ -1,0 +1,150 @@
+"""Comparisons: the same VM and migration in several variants, side by side."""
+
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from annotated_types import Len
+
+from hacdbs_sim.model.base import Model, Request
+from hacdbs_sim.model.faults import AddIpaf, AnyFault
+from hacdbs_sim.model.kinds import Count, ManualProtect, Pattern, Size
+from hacdbs_sim.model.migrations import (
+    MigrationReport,
+    MigrationStatus,
+    PaceMs,
+    PresetMigration,
+    Reason,
+)
+from hacdbs_sim.model.vms import CreateVm, Features, KernelProfile
+
+MAX_VARIANTS: Final = 8
+VARIANT_NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,31}$"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant(Request):
+    """A variant: what is given replaces what the VM has.
+
+    Attributes:
+        name: What it is called.
+        features: In place of the VM's.
+        kernel: In place of the VM's.
+        manual_dirty_log_protect2: In place of the VM's.
+        eager_split_chunk_size: In place of the VM's.
+        faults: In place of the VM's.
+    """
+
+    name: Annotated[str, Pattern(VARIANT_NAME_PATTERN)]
+    features: Features | None = None
+    kernel: KernelProfile | None = None
+    manual_dirty_log_protect2: ManualProtect | None = None
+    eager_split_chunk_size: Size | None = None
+    faults: Annotated[tuple[AnyFault, ...], Len(0, 100)] | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What it replaces, by field."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            name: value for name, value in values.items() if value is not None and name != "name"
+        }
+
+
+DEFAULT_VARIANTS: Final = (
+    Variant(name="hacdbs", features=Features(dbm=True, hacdbs=True)),
+    Variant(name="software", features=Features(dbm=True, hacdbs=False)),
+    Variant(name="faults", features=Features(dbm=True, hacdbs=True), faults=(AddIpaf(every=2),)),
+)
+"""What is compared where nothing else is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartComparison(Request):
+    """A VM, a migration, and the variants to run: by default hacdbs, software and faults.
+
+    Attributes:
+        vm: The VM.
+        migration: How it is migrated.
+        variants: What is compared.
+        pace_ms: Real milliseconds to wait after each iteration and phase, to watch it.
+    """
+
+    vm: CreateVm
+    migration: PresetMigration = field(default_factory=PresetMigration)
+    variants: Annotated[tuple[Variant, ...], Len(1, MAX_VARIANTS)] | None = None
+    pace_ms: PaceMs = 0
+
+
+class ComparisonStatus(StrEnum):
+    """How a comparison stands; `completed` once every variant has come to an end of its own."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonRow(Model):
+    """The figures of one variant; names as in a report's totals.
+
+    Attributes:
+        name: The variant's.
+        status: Of its migration.
+        reason: Why that switched over or ended.
+        lost_pages: Pages that its proof found lost.
+    """
+
+    name: str
+    status: MigrationStatus
+    reason: Reason | None
+    iterations: Count
+    total_ns: Count
+    downtime_ns: Count
+    sent_bytes: Count
+    get_ns: Count
+    clear_ns: Count
+    guest_stall_ns: Count
+    hardware_cleaned: Count
+    software_cleaned: Count
+    requeued: Count
+    lost_pages: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantReport(MigrationReport):
+    """The report of one variant.
+
+    Attributes:
+        name: The variant's.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonBrief(Model):
+    """A comparison in a list.
+
+    Attributes:
+        comparison_id: `{session_id}-c{n}`.
+        session_id: Its session.
+        status: How it stands.
+        rows: The figures of each variant.
+    """
+
+    comparison_id: str
+    session_id: str
+    status: ComparisonStatus
+    rows: tuple[ComparisonRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonInfo(ComparisonBrief):
+    """A comparison, with the reports of its variants.
+
+    Attributes:
+        reports: One for each variant.
+    """
+
+    reports: tuple[VariantReport, ...]

@@ -1,0 +1,76 @@
+"""How long an action will take, roughly, so that long ones leave the event loop of a service.
+
+The unit is one word of a dirty bitmap gone through (some 20 ns); a single gfn costs about as much as
+four words, since it is sorted and looked up.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from hacdbs_sim import model
+from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
+from hacdbs_sim.model.units import PAGES_PER_WORD
+from hacdbs_sim.sim.guest.running import MAX_SLICES, WRITES_PER_SLICE
+
+if TYPE_CHECKING:
+    from hacdbs_sim.sim.machine.vm import Machine
+
+WORDS_COPIED: Final = 10
+"""So many words are copied, to memory that is not there yet, in the time that one is worked on."""
+
+WORK_PER_GFN: Final = 4
+WORK_PER_ACTION: Final = 1 << 10
+"""What any action costs beside its pages, decoding and answer included."""
+
+WORK_OF_ZIPF_TABLE: Final = 1 << 17
+BYTES_PER_RECORD: Final = 4
+
+
+def estimate_work(  # noqa: C901, PLR0911 - one case an action
+    machine: "Machine", action: model.Action[Any]
+) -> int:
+    """Estimate the work of an action on a machine as it is now."""
+    match action:
+        case model.GuestWrite() | model.GuestRead() | model.HostWrite() | model.HostUnmap():
+            return WORK_PER_ACTION + _work_of_pages(machine, action.pages)
+        case model.GetDirtyLog() if machine.config.protects_manually:
+            return WORK_PER_ACTION + machine.npages(action.slot) // PAGES_PER_WORD // WORDS_COPIED
+        case model.GetDirtyLog():
+            return work_of_sweep(machine)
+        case model.ClearDirtyLog():
+            ranges = action.pages.first.size if isinstance(action.pages, PageRanges) else 0
+            return work_of_sweep(machine) + WORK_PER_GFN * ranges
+        case model.SetMemslot():
+            new_pages = action.memory_size // machine.config.page_size
+            return WORK_PER_ACTION + max(machine.pages, new_pages) // PAGES_PER_WORD
+        case model.DeleteMemslot():
+            return work_of_sweep(machine)
+        case model.RunGuest():
+            return _work_of_run(machine, action)
+        case model.AddZipf():
+            return WORK_OF_ZIPF_TABLE
+        case model.AddIntervals():
+            return WORK_PER_ACTION + WORK_PER_GFN * len(action.pages.pages) * (1 + action.copies)
+        case model.AddReplay():
+            return WORK_OF_ZIPF_TABLE * action.copies
+        case _:
+            return WORK_PER_ACTION
+
+
+def work_of_sweep(machine: "Machine") -> int:
+    """Estimate the work of a sweep over a machine's planes."""
+    return WORK_PER_ACTION + machine.pages // PAGES_PER_WORD
+
+
+def _work_of_run(machine: "Machine", action: model.RunGuest) -> int:
+    writes = machine.writes_of_run(action)
+    # Each slice has every workload touch its words: a small batch costs about an action.
+    batches = len(machine.workloads()) * min(MAX_SLICES, 1 + writes // WRITES_PER_SLICE)
+    return WORK_PER_ACTION * (1 + batches) + WORK_PER_GFN * writes
+
+
+def _work_of_pages(machine: "Machine", pages: PageSet) -> int:
+    if isinstance(pages, Gfns):
+        return WORK_PER_GFN * pages.gfns.size
+    # A range cannot touch more pages than there are, however long it says it is.
+    covered = min(float(pages.count.sum(dtype=float)), float(machine.pages))
+    return WORK_PER_GFN * pages.first.size + int(covered) // PAGES_PER_WORD

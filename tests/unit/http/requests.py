@@ -1,0 +1,51 @@
+"""Requests as a server would hand them over, and what is sent back."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message
+
+
+def scope_of(
+    method: str = "GET",
+    path: str = "/livez",
+    *headers: tuple[str, str],
+    query: str = "",
+) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "path_params": {},
+        "query_string": query.encode(),
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers],
+    }
+
+
+def request_of(*headers: tuple[str, str], body: bytes = b"", **scope: Any) -> Request:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Request({**scope_of("POST", "/", *headers), **scope}, receive)
+
+
+async def answer_of(
+    app: ASGIApp, scope: dict[str, Any], *bodies: Message
+) -> tuple[int, dict[str, str], bytes]:
+    """Serve one request; return status, headers and body."""
+    sent: list[Message] = []
+    waiting = list(bodies)
+
+    async def receive() -> Message:
+        return waiting.pop(0) if waiting else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    if not sent:
+        return 0, {}, b""
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], headers, b"".join(message["body"] for message in sent[1:])
