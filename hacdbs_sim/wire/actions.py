@@ -1,7 +1,7 @@
 """Actions as a batch, a schedule, a scenario and the journal have them: a union by `op`.
 
-Where several classes share an `op`, they are told apart by a second field: faults by `type`,
-workloads by `kind`.
+Where several classes share an `op`, a second field distinguishes them: `type` of faults, `kind` of
+workloads.
 """
 
 from functools import lru_cache
@@ -55,7 +55,7 @@ def batch_action_core_schema(generate: Generate) -> CoreSchema:
 
 
 def tag_of(cls: type) -> str:
-    """Return the constant that tells a class from the others of its union."""
+    """Return the constant that distinguishes a class from the others of its union."""
     tag = tag_field_of(cls).tag
     assert tag is not None
     return tag
@@ -108,7 +108,7 @@ def _with_op(cls: type[Action[Any]], generate: Generate) -> CoreSchema:
         except InvalidArgumentError as refused:
             # Among others the action's place is part of the refusal.
             context = {"bound": refused.bound}
-            raise PydanticCustomError("invalid_argument", refused.detail, context) from None  # type: ignore[arg-type]
+            raise PydanticCustomError("invalid_argument", refused.detail, context) from None
         return action
 
     return core_schema.no_info_after_validator_function(

@@ -1,5 +1,6 @@
 """The fields of a model class as the wire has them."""
 
+from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from functools import lru_cache
 from typing import (
@@ -24,11 +25,12 @@ class WireField(NamedTuple):
 
     Attributes:
         name: The attribute.
-        wire: Its name on the wire: without the underscore that keeps it apart from a keyword.
+        wire: Its name on the wire: without the underscore that keeps it apart from a keyword, and
+            spelled as the class has it.
         hint: Its annotation.
         field: What the dataclass knows of it.
         pages: The fields that it is written as, if it is a set of pages.
-        tag: Its constant, if it is what tells the class from others of a union.
+        tag: Its constant, if it distinguishes the class from the others of a union.
         omitted: Whether it is left out where it is None.
         description: What the docstring says of it.
     """
@@ -60,7 +62,7 @@ def _wire_field(cls: type, field: "Field[Any]", hint: Any) -> WireField:  # noqa
     metadata = hint.__metadata__ if get_origin(hint) is Annotated else ()
     return WireField(
         name=field.name,
-        wire=field.name.rstrip("_"),
+        wire=_spelling_of(cls)(field.name.rstrip("_")),
         hint=hint,
         field=field,
         pages=next((each.fields for each in metadata if isinstance(each, PageForm)), ()),
@@ -68,6 +70,13 @@ def _wire_field(cls: type, field: "Field[Any]", hint: Any) -> WireField:  # noqa
         omitted=any(isinstance(each, OmitIfNone) for each in metadata),
         description=description_of(cls, field),
     )
+
+
+def _spelling_of(cls: type) -> Callable[[str], str]:
+    """Return how a class spells its fields on the wire: as they are, but for those of QMP."""
+    config: dict[str, Any] = getattr(cls, "__pydantic_config__", {})
+    spelling: Callable[[str], str] = config.get("alias_generator", str)
+    return spelling
 
 
 def _tag_of(field: "Field[Any]", hint: Any) -> str | None:  # noqa: ANN401 - a type
@@ -78,7 +87,7 @@ def _tag_of(field: "Field[Any]", hint: Any) -> str | None:  # noqa: ANN401 - a t
 
 
 def tag_field_of(cls: type) -> WireField:
-    """Return the field that tells a class from the others of its union."""
+    """Return the field that distinguishes a class from the others of its union."""
     (field,) = (field for field in fields_of(cls) if field.tag is not None)
     return field
 
@@ -89,7 +98,7 @@ def page_field_of(cls: type) -> WireField | None:
 
 
 def one_of_names(cls: type) -> tuple[str, ...]:
-    """Return the fields on the wire of which a request gives exactly one; none: there is no such rule."""
+    """Return the fields on the wire of which a request has exactly one; none without such a rule."""
     declared: tuple[str, ...] = getattr(cls, "one_of", ())
     pages = page_field_of(cls)
     return pages.pages if pages is not None and pages.is_required else declared

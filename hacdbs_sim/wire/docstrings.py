@@ -1,10 +1,12 @@
 """What the docstrings of the model say: of a class, and of each of its fields."""
 
 import re
-from dataclasses import Field, fields
 from functools import lru_cache
 from inspect import cleandoc
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import dataclasses
 
 _SECTION: Final = "Attributes:"
 _FIELD: Final = re.compile(r"^    (\w+): (.*)$")
@@ -24,7 +26,7 @@ def descriptions_of(cls: type) -> dict[str, str]:
     return described
 
 
-def description_of(cls: type, field: "Field[Any]") -> str | None:
+def description_of(cls: type, field: "dataclasses.Field[Any]") -> str | None:
     """Return what is said of a field; of a knob, where its default comes from."""
     source: str | None = field.metadata.get("source")
     return source or descriptions_of(cls).get(field.name)
@@ -45,8 +47,3 @@ def _attributes(doc: str) -> dict[str, str]:
         elif name is not None and line.strip():
             described[name] += " " + line.strip()
     return described
-
-
-def names_of(cls: type) -> tuple[str, ...]:
-    """Return the names of a class' fields."""
-    return tuple(field.name for field in fields(cls))

@@ -11,10 +11,11 @@ from pydantic_core import CoreSchema, core_schema
 from hacdbs_sim.model import kinds
 from hacdbs_sim.model.batches import BatchAction
 from hacdbs_sim.model.kinds import ArrayForm, Kind, Pattern, Tagged
-from hacdbs_sim.wire import kind_forms
 from hacdbs_sim.wire.actions import batch_action_core_schema, family_core_schema, tag_of, union_by
 from hacdbs_sim.wire.class_fields import members_of
 from hacdbs_sim.wire.class_schema import class_core_schema
+from hacdbs_sim.wire.kind_forms import kind_core_schema
+from hacdbs_sim.wire.kind_json_schema import kind_json_schema
 from hacdbs_sim.wire.page_forms import array_core_schema
 
 
@@ -25,13 +26,13 @@ class Hook:
         self, kind: Kind, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         """Return the validator and serializer of a kind."""
-        return kind_forms.kind_core_schema(kind)
+        return kind_core_schema(kind)
 
     def kind_json_schema(
         self, kind: Kind, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """Return the JSON schema of a kind."""
-        return kind_forms.kind_json_schema(kind, handler.mode)
+        return kind_json_schema(kind, handler.mode)
 
     def pattern_core_schema(
         self, pattern: Pattern, source: object, handler: GetCoreSchemaHandler

@@ -1,7 +1,7 @@
 """How each kind of number is read from JSON, from a text of a URL, and written.
 
 JSON integers stay below 2^53, where every client is exact; addresses beyond are written as
-"0x..." strings, sizes as "2GiB". JSON does not tell 1.0 from 1, so both are the integer; true, "1"
+"0x..." strings, sizes as "2GiB". JSON does not distinguish 1.0 from 1, so both are the integer; true, "1"
 and 1.5 are none. A path or a query has texts only: there an integer is decimal digits, with no
 sign, space or underscore.
 """
@@ -19,9 +19,6 @@ ADDRESS_PATTERN: Final = r"^0[xX][0-9a-fA-F]{1,16}$"
 SIZE_PATTERN: Final = r"^(0|[1-9][0-9]{0,6})(KiB|MiB|GiB|TiB)$"
 GFN_PATTERN: Final = r"^0[xX][01]?[0-9a-fA-F]{1,13}$"
 """Up to 2^53 - 1."""
-
-HEX_PATTERN: Final = r"^0x[0-9a-f]{1,16}$"
-"""As this service writes addresses and registers."""
 
 _UNITS: Final = {"KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": GIB << 10}
 _DIGITS: Final = re.compile(r"(0|[1-9][0-9]{0,15})\Z", re.ASCII)
@@ -225,49 +222,3 @@ def _serialization(kind: Kind) -> core_schema.SerSchema:
             return core_schema.plain_serializer_function_ser_schema(names_of)
         case _:
             return core_schema.simple_ser_schema("int")
-
-
-def kind_json_schema(kind: Kind, mode: str) -> dict[str, Any]:
-    """Return the JSON schema of a kind, as it is read (`validation`) or written."""
-    match kind.form:
-        case Form.BOOLEAN:
-            return {"type": "boolean"}
-        case Form.FLAGS:
-            names = [member.name for member in kind.flags]
-            items = {"type": "string", "enum": names}
-            return {"type": "array", "items": items, "maxItems": len(names)}
-        case Form.ADDRESS | Form.REGISTER if mode == "serialization":
-            return {"type": "string", "pattern": HEX_PATTERN}
-        case _ if mode == "serialization":
-            return _integer_schema(kind)
-        case _:
-            return _read_json_schema(kind)
-
-
-def _read_json_schema(kind: Kind) -> dict[str, Any]:
-    """Describe what may be given: an integer, or a text."""
-    integer = _integer_schema(kind)
-    match kind.form:
-        case Form.ADDRESS | Form.REGISTER:
-            text: dict[str, Any] = {"pattern": ADDRESS_PATTERN}
-            integer = _integer_schema(Kind(Form.INTEGER))
-        case Form.SIZE if kind.one_of:
-            # Not one enum: many generators of clients want its values to be of one type.
-            text = {"enum": [size_name(size) for size in kind.one_of]}
-        case Form.SIZE:
-            text = {"pattern": SIZE_PATTERN}
-        case Form.GFN:
-            text = {"pattern": GFN_PATTERN}
-        case _:
-            return integer
-    return {"anyOf": [integer, {"type": "string", **text}]}
-
-
-def _integer_schema(kind: Kind) -> dict[str, Any]:
-    described: dict[str, Any] = {"type": "integer", "format": "int64"}
-    if kind.one_of:
-        return {**described, "enum": [*kind.one_of]}
-    described |= {"minimum": kind.ge, "maximum": kind.le}
-    if kind.multiple_of is not None:
-        described["multipleOf"] = kind.multiple_of
-    return described

@@ -9,6 +9,11 @@ from hacdbs_sim.wire.reader import Reader
 
 REF_TEMPLATE: Final = "#/components/schemas/{model}"
 
+_PREFIX: Final = REF_TEMPLATE.partition("{")[0]
+_READ: Final = "-Input"
+_WRITTEN: Final = "-Output"
+"""What pydantic adds to the name of a class that it describes in both modes."""
+
 Mode = Literal["validation", "serialization"]
 
 
@@ -32,7 +37,26 @@ def json_schemas(
     definitions: dict[str, Any] = shared.get("$defs", {})
     found = [schemas[number, mode] for number, mode, _ in inputs]
     _tidy([found, definitions])
+    for name in [each for each in definitions if each.endswith(_READ)]:
+        # What is written is valid as what is read too, so one name is enough for both.
+        cls = name.removesuffix(_READ)
+        definitions[cls] = definitions.pop(name)
+        definitions.pop(cls + _WRITTEN, None)
+    _rename([found, definitions])
     return found, definitions
+
+
+def _rename(node: Any) -> None:  # noqa: ANN401 - any part of a document
+    """Refer to each class by its name."""
+    if isinstance(node, list):
+        for value in node:
+            _rename(value)
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if isinstance(value, str) and value.startswith(_PREFIX):
+                node[key] = value.removesuffix(_READ).removesuffix(_WRITTEN)
+            else:
+                _rename(value)
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type, or a reader
@@ -40,10 +64,10 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type, or a read
 
 
 def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
-    """Drop discriminators that OpenAPI cannot express.
+    """Write whole numbers as integers, and drop discriminators that OpenAPI cannot express.
 
     pydantic nests the mapping of a union inside a union; OpenAPI wants names there, and the members
-    tell themselves apart by constants anyway.
+    differ by constants anyway.
     """
     if isinstance(node, list):
         for value in node:
@@ -53,5 +77,8 @@ def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
     mapping = node.get("discriminator", {}).get("mapping", {}) if "oneOf" in node else {}
     if not all(isinstance(name, str) for name in mapping.values()):
         del node["discriminator"]
-    for value in node.values():
-        _tidy(value)
+    for key, value in node.items():
+        if isinstance(value, float) and value.is_integer():
+            node[key] = int(value)
+        else:
+            _tidy(value)

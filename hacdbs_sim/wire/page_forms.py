@@ -26,7 +26,8 @@ from hacdbs_sim.wire.codec import (
     words_from_base64,
 )
 from hacdbs_sim.wire.formats import DEFAULT_CONTEXT
-from hacdbs_sim.wire.kind_forms import kind_json_schema, whole_schema
+from hacdbs_sim.wire.kind_forms import whole_schema
+from hacdbs_sim.wire.kind_json_schema import kind_json_schema
 
 BASE64_PATTERN: Final = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 MAX_WORD: Final = (1 << 64) - 1

@@ -1,8 +1,10 @@
 """Values of the model from JSON, validated by the schema in one pass (jiter inside pydantic).
 
-So text that is no JSON is told from JSON that the schema refuses, and nothing is decoded twice.
+So text that is no JSON is refused otherwise than JSON that the schema refuses, and nothing is
+decoded twice.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar, Union, get_args, get_origin
@@ -25,6 +27,8 @@ UNCOUNTED_BYTES: Final = 1 << 16
 """Bodies longer than this are refused unread where they have too many fields."""
 
 MIN_COLONS: Final = 256
+UNBOUNDED: Final = 1 << 62
+"""More colons than any body has."""
 
 Body = bytes | memoryview | str
 T = TypeVar("T")
@@ -193,11 +197,17 @@ def count_colons(hint: Any) -> int:  # noqa: ANN401 - a type
         return max(map(count_colons, args))
     if origin is tuple:
         return count_colons(args[0])
+    if origin in {dict, Mapping} or hint is Any:
+        return UNBOUNDED
+    return _count_of_class(hint)
+
+
+def _count_of_class(hint: Any) -> int:  # noqa: ANN401 - a type
     if (members := _alternatives(hint)) is not None:
         return 1 + max(map(count_colons, members))
-    if _is_dataclass(hint):
-        return 2 + sum(max(1, len(f.pages)) + count_colons(f.hint) for f in fields_of(hint))
-    return 0
+    if not _is_dataclass(hint):
+        return 0
+    return sum(max(1, len(field.pages)) + count_colons(field.hint) for field in fields_of(hint))
 
 
 def _alternatives(hint: Any) -> tuple[type, ...] | None:  # noqa: ANN401 - a type

@@ -1,6 +1,8 @@
 """Instances of any model class, drawn from what its annotations allow."""
 
+from collections.abc import Mapping
 from enum import Enum
+from functools import partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -11,11 +13,11 @@ from hypothesis import strategies as st
 from hacdbs_sim.model.base import Action
 from hacdbs_sim.model.batches import BatchAction
 from hacdbs_sim.model.kinds import MAX_JSON_INTEGER, Form, Kind, Pattern
-from hacdbs_sim.model.operations import ACTIONS
 from hacdbs_sim.model.pages import Bitmap, CountsForm, Gfns, IntervalForm, Intervals, PageRanges
 from hacdbs_sim.wire.class_fields import fields_of, members_of, page_field_of
 
 COUNTS = st.integers(0, MAX_JSON_INTEGER)
+SCALARS: dict[type, list[Any]] = {str: ["", "x"], bool: [True], int: [7], float: [0.5]}
 WORD = st.integers(0, (1 << 64) - 1)
 
 
@@ -48,7 +50,7 @@ def of_metadata(hint: Any) -> st.SearchStrategy[Any] | None:
                 return st.lists(inner, min_size=1, max_size=3).map(intervals)
             case CountsForm():
                 counts = st.lists(st.integers(0, 1000), max_size=3)
-                return counts.map(lambda given, dtype=each.dtype: np.array(given, dtype))
+                return counts.map(partial(np.array, dtype=each.dtype))
             case _:
                 pass
     return None
@@ -75,6 +77,11 @@ def of_annotated(hint: Any) -> st.SearchStrategy[Any]:
     if known is not None:
         return known
     inner = get_args(hint)[0]
+    lengths = [each for each in hint.__metadata__ if isinstance(each, Len)]
+    if lengths and get_origin(inner) is tuple:
+        (length,) = lengths
+        items = st.lists(of_type(get_args(inner)[0]), min_size=length.min_length, max_size=2)
+        return items.map(tuple)
     for each in hint.__metadata__:
         if isinstance(each, Len) and inner is str:
             return st.text("a:é\u2028", max_size=each.max_length)
@@ -94,12 +101,16 @@ def of_type(hint: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one return 
         return st.sampled_from(args)
     if origin in {Union, UnionType}:
         return st.one_of(*map(of_type, args))
+    if origin is tuple and args[-1] is not ...:
+        return st.tuples(*map(of_type, args))
     if origin is tuple:
         return st.lists(of_type(args[0]), max_size=2).map(tuple)
-    if origin is dict:
+    if hint is Any:
+        return st.sampled_from([None, 1, "x", [True], {"y": 0.5}])
+    if origin in {dict, Mapping}:
         return st.dictionaries(of_type(args[0]), of_type(args[1]), max_size=3)
-    if origin is Action or members_of(hint):
-        return st.sampled_from(ACTIONS).flatmap(of_type)
+    if members := members_of(origin or hint):
+        return st.sampled_from(members).flatmap(of_type)
     return of_class(hint)
 
 
@@ -111,7 +122,7 @@ def of_class(hint: Any) -> st.SearchStrategy[Any]:
     if issubclass(hint, Enum):
         return st.sampled_from([*hint])
     if hint in {str, bool, int, float}:
-        return st.sampled_from({str: ["", "x"], bool: [True], int: [7], float: [0.5]}[hint])
+        return st.sampled_from(SCALARS[hint])
     return of_model(hint)
 
 

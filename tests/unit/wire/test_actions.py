@@ -19,7 +19,7 @@ from hacdbs_sim.wire import (
     write,
 )
 
-BATCH = {
+BATCH: dict[str, Any] = {
     "actions": [
         {"op": "guest_write", "gfns": [1, 2]},
         {"op": "get_dirty_log", "slot": 0, "format": "words", "trace": True},

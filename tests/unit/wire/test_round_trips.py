@@ -1,20 +1,24 @@
 """Every class of the model goes to the wire and back."""
 
+from dataclasses import is_dataclass
+from functools import lru_cache
 from typing import Any
 
+import jsonschema_rs
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hacdbs_sim import model
+from hacdbs_sim.model.base import Model
 from hacdbs_sim.model.batches import Batch, LogFormat
-from hacdbs_sim.model.costs import Knob
 from hacdbs_sim.model.operations import ACTIONS, QUERIES
-from hacdbs_sim.model.problems import Problem
-from hacdbs_sim.model.sessions import CreateSession, SessionInfo
-from hacdbs_sim.model.vms import CreateVm, VmInfo
+from hacdbs_sim.model.sessions import CreateSession
+from hacdbs_sim.model.vms import CreateVm
 from hacdbs_sim.wire import (
     action_to_plain,
+    json_schema,
     outcome_of,
     read,
     read_action,
@@ -23,19 +27,27 @@ from hacdbs_sim.wire import (
     write,
     write_action,
 )
+from hacdbs_sim.wire.class_fields import is_request, members_of
 from hacdbs_sim.wire.examples import example_of
 from tests.unit.wire.instances import of_type
 
-OTHERS = (CreateVm, VmInfo, CreateSession, SessionInfo, Problem, Knob, Batch)
+CLASSES = [
+    cls
+    for cls in vars(model).values()
+    if isinstance(cls, type)
+    and issubclass(cls, Model)
+    and is_dataclass(cls)
+    and not members_of(cls)
+]
 OUTCOMES = {
     operation.op: outcome_of(operation)
     for operation in (*ACTIONS, *QUERIES)
     if outcome_of(operation) is not None
 }
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=8, deadline=None, suppress_health_check=[*HealthCheck])
 
 
-@pytest.mark.parametrize("cls", [*ACTIONS, *QUERIES, *OTHERS])
+@pytest.mark.parametrize("cls", CLASSES)
 @quick
 @given(data=st.data())
 def test_a_class_is_read_as_it_was_written(cls: type[Any], data: st.DataObject) -> None:
@@ -71,6 +83,34 @@ def test_an_action_is_read_by_its_op(cls: type[Any], data: st.DataObject) -> Non
 
     assert type(again) is cls
     assert action_to_plain(again) == action_to_plain(action)
+
+
+@lru_cache
+def validator(kind: Any, mode: str) -> Any:
+    schema, definitions = json_schema(
+        kind, "validation" if mode == "validation" else "serialization"
+    )
+    document = {**schema, "components": {"schemas": definitions}}
+    return jsonschema_rs.validator_for(document)
+
+
+@pytest.mark.parametrize("cls", [cls for cls in CLASSES if is_request(cls)])
+@quick
+@given(data=st.data())
+def test_a_request_is_valid_by_its_schema(cls: type[Any], data: st.DataObject) -> None:
+    value = data.draw(of_type(cls))
+
+    form: Any = cls
+    validator(form, "validation").validate(to_plain(value))
+
+
+@pytest.mark.parametrize("op", OUTCOMES)
+@quick
+@given(data=st.data())
+def test_an_outcome_is_valid_by_its_schema(op: str, data: st.DataObject) -> None:
+    value = data.draw(of_type(OUTCOMES[op]))
+
+    validator(OUTCOMES[op], "serialization").validate(orjson.loads(write(value)))
 
 
 @pytest.mark.parametrize("cls", [*ACTIONS, CreateVm, CreateSession, Batch])

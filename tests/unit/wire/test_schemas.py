@@ -143,6 +143,7 @@ def test_every_type_has_a_schema_whose_references_are_all_there() -> None:
                 yield from references(value)
 
     assert set(references([schemas, definitions])) <= definitions.keys()
+    assert not any("-" in name for name in definitions)
 
 
 @pytest.mark.parametrize("cls", [EntryWhen, CostModel])
