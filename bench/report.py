@@ -38,7 +38,7 @@ A clear of a slot with every page dirty, nothing failing.
 
 ## Requests against connections
 
-`POST .../dirty-log/get?format=summary` of a 1 GiB slot, each request to a VM of its own, and the empty endpoint of the same process.
+`POST .../dirty-log/get?format=summary` of a 1 GiB slot, each request to a VM of its own, and a plain FastAPI endpoint that is sent the same request.
 
 ![Requests a second against connections](plots/{RATES})
 """
