@@ -39,8 +39,8 @@ A clear of a slot with every page dirty and no failure.
 
 ## Requests against connections
 
-`POST .../dirty-log/get?format=summary` of a 1 GiB slot, each request to its own VM, and the empty endpoint of the same
-process.
+`POST .../dirty-log/get?format=summary` of a 1 GiB slot, each request to its own VM, and a plain FastAPI endpoint that
+receives the same request.
 
 ![Requests a second against connections](plots/{RATES})
 """
