@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.service.limits import MAX_FAULTS_PER_VM
-from tests.bounds.calls import Calls
-from tests.bounds.serving import Serving, serving
+from tests.support.serving import Serving, serving
+from tests.support.wire import Calls
 
 MIB: Final = 1 << 20
 PAGE: Final = 4096

@@ -5,8 +5,8 @@ from typing import Final
 
 import pytest
 
-from tests.bounds.calls import Calls
-from tests.bounds.serving import Serving, serving
+from tests.support.serving import Serving, serving
+from tests.support.wire import Calls
 
 GIB: Final = 1 << 30
 KIB: Final = 1 << 10

@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Final
 
-from tests.bounds.calls import Calls
-from tests.bounds.serving import Serving, serving
 from tests.concurrency.big_calls import CREATION, big_calls
 from tests.concurrency.histories import make_vms
 from tests.concurrency.latency import quantile, watching
 from tests.concurrency.vm_calls import random_call
-from tests.concurrency.wire import AsyncCalls
+from tests.support.serving import Serving, serving
+from tests.support.wire import AsyncCalls, Calls
 
 GIB: Final = 1 << 30
 MIB: Final = 1 << 20

@@ -10,9 +10,8 @@ from typing import Final, TypeAlias
 import numpy as np
 import pytest
 
-from tests.bounds.calls import OCTETS, Answer
-from tests.bounds.serving import Serving
-from tests.concurrency.wire import AsyncCalls
+from tests.support.serving import Serving
+from tests.support.wire import OCTETS, Answer, AsyncCalls
 
 pytestmark = pytest.mark.anyio
 

@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from tests.bounds.calls import Calls
-from tests.bounds.serving import Serving
 from tests.concurrency.big_calls import BIG_CALLS, CREATION, big_calls
 from tests.concurrency.latency import quantile, watching
+from tests.support.serving import Serving
+from tests.support.wire import Calls
 
 BOUND_SECONDS = 0.050
 WINDOWS = 5

@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.bounds.serving import Serving
-from tests.concurrency.wire import AsyncCalls
+from tests.support.serving import Serving
+from tests.support.wire import AsyncCalls
 
 pytestmark = pytest.mark.anyio
 

@@ -35,9 +35,9 @@ from hacdbs_sim.sim.actions import (
     UnitStatus,
 )
 from hacdbs_sim.sim.base.errors import Errno
-from tests.bounds.calls import Answer
 from tests.support.building import gfns, ranges
 from tests.support.scalar_model import Refused, ScalarMachine
+from tests.support.wire import Answer
 
 PAGE: Final = 4096
 CPUS: Final = 3

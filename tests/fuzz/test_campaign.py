@@ -4,7 +4,7 @@ import json
 
 from tests.contract.test_openapi import COMMITTED
 from tests.fuzz.campaign import run
-from tests.fuzz.service import watched_service
+from tests.support.serving import watched_service
 
 REQUESTS = 4_000
 

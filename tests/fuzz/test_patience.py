@@ -1,42 +1,129 @@
-"""How long a connection may stand still: with looks in quick succession, so that a test can wait.
+"""How long a connection may stand still, in looks that the test makes itself: no clock is involved.
 
-The service is a real one in this process, for only its clock's pace differs from `serve`.
+The service is a real one in this process, for only its looks differ from those of `serve`.
 """
 
+import asyncio
 import threading
-import time
-from collections.abc import Generator
-from typing import Final
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import ClassVar, Final
 
 import pytest
 import uvicorn
+from typing_extensions import override
 
 from app.main import create_app
-from app.server.protocol import BoundedHttp
+from app.server.protocol import MIN_BYTES, BoundedHttp
 from app.server.runner import listen
 from app.settings import LogLevel, Settings
 from tests.fuzz.attacks import GET, HOST, POST
-from tests.fuzz.wire import PATIENCE_SECONDS, Connection, NoAnswerError
+from tests.support.wire import HANG_SECONDS, Connection
+from tests.support.wire import HOST as ADDRESS
 
-LOOK_SECONDS: Final = 0.05
+NEVER: Final = 1_000_000
 LARGE: Final = b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
-class QuickLooks(BoundedHttp):
-    look_seconds = LOOK_SECONDS
+class SteppedHttp(BoundedHttp):
+    """A connection at which the server looks when the test says so."""
+
+    look_seconds: ClassVar[float] = NEVER
+    news: ClassVar = threading.Condition()
+    open: ClassVar[dict[int, "SteppedHttp"]] = {}
+    """By the client's port."""
+
+    received_bytes = 0
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        with self.news:
+            self.open[transport.get_extra_info("peername")[1]] = self
+            self.news.notify_all()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        with self.news:
+            del self.open[self.transport.get_extra_info("peername")[1]]
+            self.news.notify_all()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        with self.news:
+            self.received_bytes += len(data)
+            self.news.notify_all()
+
+    def look(self) -> None:
+        self._timer.cancel()
+        self._look()
+
+    @classmethod
+    def wait_until(cls, holds: Callable[[], bool]) -> None:
+        with cls.news:
+            assert cls.news.wait_for(holds, HANG_SECONDS)
+
+
+class Stepped(Connection):
+    """A connection to such a server."""
+
+    @property
+    def ours(self) -> int:
+        port: int = self.socket.getsockname()[1]
+        return port
+
+    @property
+    def theirs(self) -> SteppedHttp:
+        """The server's end, once it has accepted."""
+        SteppedHttp.wait_until(lambda: self.ours in SteppedHttp.open)
+        return SteppedHttp.open[self.ours]
+
+    def send_whole(self, octets: bytes) -> None:
+        """Send, and wait until the server has received it."""
+        theirs = self.theirs
+        whole = theirs.received_bytes + len(octets)
+        self.send(octets)
+        SteppedHttp.wait_until(lambda: theirs.received_bytes >= whole)
+
+    def look(self, times: int = 1) -> None:
+        """Have the server look at it, as long as it is open, and wait until it has."""
+        theirs = self.theirs
+        for _ in range(times):
+            looked = threading.Event()
+
+            def step(looked: threading.Event = looked) -> None:
+                if self.ours in SteppedHttp.open:
+                    theirs.look()
+                looked.set()
+
+            theirs.loop.call_soon_threadsafe(step)
+            assert looked.wait(HANG_SECONDS)
+
+    def rest(self) -> bytes:
+        """Read until the server closes; its reset ends it as well."""
+        read = b""
+        with suppress(ConnectionError):
+            while part := self.socket.recv(1 << 16):
+                read += part
+        return read
 
 
 @pytest.fixture(scope="module")
-def server() -> uvicorn.Server:
+def port() -> Generator[int]:
     app = create_app(Settings(log_level=LogLevel.ERROR))
-    return uvicorn.Server(
-        uvicorn.Config(app, http=QuickLooks, log_config=None, ws="none", access_log=False)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=SteppedHttp,
+            log_config=None,
+            ws="none",
+            access_log=False,
+            timeout_keep_alive=NEVER,
+        )
     )
-
-
-@pytest.fixture(scope="module")
-def port(server: uvicorn.Server) -> Generator[int]:
-    with listen("127.0.0.1", 0) as listener:
+    with listen(ADDRESS, 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         yield listener.getsockname()[1]
@@ -45,97 +132,92 @@ def port(server: uvicorn.Server) -> Generator[int]:
         thread.join()
 
 
-def closes(connection: Connection) -> bool:
-    """Wait for the server's close; an answer instead is none."""
-    try:
-        connection.read()
-    except (NoAnswerError, ConnectionError):
-        return True
-    return False
-
-
 @pytest.mark.parametrize("sent", [b"", POST + b"Content-Length: 9\r\n\r\n{"])
 def test_a_connection_that_stands_still_is_closed(port: int, sent: bytes) -> None:
-    with Connection(port) as connection:
-        connection.send(sent)
+    with Stepped(port) as connection:
+        connection.send_whole(sent)
+        connection.look()  # what came before it counts as movement
 
-        assert closes(connection)
+        connection.look(BoundedHttp.looks)
+
+        assert connection.rest() == b""
 
 
 @pytest.mark.parametrize("sent", [b"\r\n", POST])
 def test_a_head_that_stands_still_is_refused(port: int, sent: bytes) -> None:
-    with Connection(port) as connection:
-        connection.send(sent)
+    with Stepped(port) as connection:
+        connection.send_whole(sent)
 
-        assert connection.read().status == 408
-        assert closes(connection)
+        connection.look(BoundedHttp.looks)
+
+        assert connection.rest().startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_head_that_drips_is_refused_however_steadily(port: int) -> None:
-    with Connection(port) as connection:
-        connection.send(b"GET /livez HTTP/1.1\r\nX: ")
-        for _ in range(12):
-            try:
-                connection.send(b"drip")
-            except ConnectionError:
-                break
-            time.sleep(LOOK_SECONDS / 2)
+    with Stepped(port) as connection:
+        connection.send_whole(b"GET /livez HTTP/1.1\r\nX: ")
+        for _ in range(BoundedHttp.looks):
+            connection.send_whole(b"drip" * MIN_BYTES)
+            connection.look()
 
         assert connection.read().status == 408
 
 
 def test_a_body_that_goes_on_is_waited_for(port: int) -> None:
-    length = 30 * 512
-    with Connection(port) as connection:
-        connection.send(POST + b"Content-Length: %d\r\n\r\n" % length)
-        for _ in range(length // 512 - 1):
-            connection.send(b" " * 512)
-            time.sleep(LOOK_SECONDS / 4)
-        connection.send(b" " * 510 + b"{}")
+    pieces = 4 * BoundedHttp.looks
+    with Stepped(port) as connection:
+        connection.send_whole(POST + b"Content-Length: %d\r\n\r\n" % (pieces * MIN_BYTES + 2))
+        for _ in range(pieces):
+            connection.send_whole(b" " * MIN_BYTES)
+            connection.look()
+        connection.send(b"{}")
 
         assert connection.read().status == 201
 
 
 def test_a_stop_in_a_body_that_was_refused_already_is_closed(port: int) -> None:
     head = b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Content-Length: 9999\r\n\r\n"
-    with Connection(port) as connection:
+    with Stepped(port) as connection:
         connection.send(head)
         assert connection.read().status == 404
         connection.send(b"x")
 
-        assert closes(connection)
+        connection.look(BoundedHttp.looks + 1)
+
+        assert connection.rest() == b""
 
 
-def test_answers_that_nobody_takes_are_thrown_away(port: int, server: uvicorn.Server) -> None:
-    with Connection(port) as connection:
-        connection.send(LARGE)
+def test_answers_that_nobody_takes_are_thrown_away(port: int) -> None:
+    with Stepped(port) as connection:
+        connection.send_whole(LARGE)
         assert connection.read().status == 200
+        ours = connection.ours
         for _ in range(200):
             connection.send(LARGE)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while server.server_state.connections and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
+        # Until nothing moves any more: what the kernels on the way hold still does
+        while ours in SteppedHttp.open:
+            connection.look()
 
-        taken = 0
-        while not closes(connection):
-            taken += 1
-        assert taken < 200  # what the kernels on the way hold does come
+        taken = connection.rest().count(b"HTTP/1.1 200 ")
+    assert taken < 200  # what the kernels on the way hold does come
 
 
 def test_answers_that_are_taken_slowly_all_come(port: int) -> None:
-    with Connection(port) as connection:
+    """The kernels on the way hold megabytes, and let go of them in lumps: a look is for each lump."""
+    with Stepped(port) as connection:
         connection.send(LARGE * 150)
-        for _ in range(150):
-            # No slower: the kernels on the way hold megabytes, and let go of them in lumps.
-            time.sleep(LOOK_SECONDS / 10)
+        for number in range(150):
             assert connection.read().status == 200
+            if number % 30 == 29:
+                connection.look()
 
 
 def test_an_idle_connection_is_left_to_the_servers_own_clock(port: int) -> None:
-    with Connection(port) as connection:
+    with Stepped(port) as connection:
         connection.send(GET)
         assert connection.read().status == 200
-        time.sleep(LOOK_SECONDS * 8)
+
+        connection.look(3 * BoundedHttp.looks)
         connection.send(GET)
 
         assert connection.read().status == 200

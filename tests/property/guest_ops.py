@@ -15,12 +15,12 @@ from hacdbs_sim.sim.actions import (
     Trace,
     WorkloadSpec,
 )
-from tests.vectors import wire
+from tests.conformance.vectors import ops
 
 
 def body_of(config: MachineConfig) -> dict[str, Any]:
     """Write a configuration as the body that makes the VM."""
-    body = wire.body_of(replace(config, costs=CostModel()))
+    body = ops.body_of(replace(config, costs=CostModel()))
     return {**body, "costs": asdict(config.costs)}
 
 
@@ -36,7 +36,7 @@ def op_of(action: Action) -> dict[str, Any]:
         case RunGuest():
             return {"op": "guest_run", **asdict(action)}
         case _:
-            return wire.op_of(action)
+            return ops.op_of(action)
 
 
 def _workload_of(spec: WorkloadSpec) -> dict[str, Any]:
