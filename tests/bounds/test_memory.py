@@ -8,6 +8,9 @@ import pytest
 from tests.support.serving import Serving, serving
 from tests.support.wire import Calls
 
+pytestmark = pytest.mark.slow
+
+
 GIB: Final = 1 << 30
 KIB: Final = 1 << 10
 VMS: Final = 600

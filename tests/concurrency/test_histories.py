@@ -13,7 +13,7 @@ from tests.concurrency.linearizability import Event, linearization
 from tests.concurrency.vm_calls import NPAGES, ScalarSpecification
 from tests.support.serving import Serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 def assert_linearizable(history: list[Event]) -> None:

@@ -21,7 +21,7 @@ from tests.property.dice import SeededDice
 from tests.property.replaying import replay
 from tests.property.stories import Story, tell
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 STEPS_A_STORY: Final = 125
 STORIES: Final = 80
@@ -67,7 +67,7 @@ MUST_HAPPEN: Final = (
 """What each of CI's tests must come across."""
 
 PROVEN_BLOCKS: Final = 10
-"""CI's tests. Among the many of a long run one may miss a rare case by chance."""
+"""The first tests. Among the many of a long run one may miss a rare case by chance."""
 
 
 @contextmanager

@@ -256,6 +256,10 @@ class AsyncCalls:
         assert answer.status < 300, (method, path, answer.status, answer.content[:500])
         return answer
 
+    async def get(self, path: str) -> Answer:
+        """Make a GET that must succeed."""
+        return await self.made("GET", path)
+
     async def _exchange(self, request: Request) -> Answer:
         assert self._streams is not None
         reader, writer = self._streams
