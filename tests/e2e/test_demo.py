@@ -62,7 +62,7 @@ def test_a_terminal_sees_a_live_table(service_url: str) -> None:
                 shown += chunk
         except OSError:  # how Linux tells that the other side of a terminal is closed
             pass
-        status = process.wait(10)
+        status = process.wait(HANG_SECONDS)
 
     assert status == 0
     assert shown.count(b"pre-copy, get and clear") > 5  # drawn anew as it grows
