@@ -42,6 +42,9 @@ class Watched:
             if not (expects_refusals and is_refusal):
                 self.wrongs.append(message.text)
 
+        def answered(request: Request) -> None:
+            self.unanswered.discard(request)
+
         def check(request: Request) -> None:
             if "/v1/events" not in request.url:
                 self.unanswered.add(request)
@@ -51,8 +54,8 @@ class Watched:
         self.page.on("console", hear)
         self.page.on("pageerror", lambda error: self.wrongs.append(str(error)))
         self.page.on("request", check)
-        self.page.on("requestfinished", self.unanswered.discard)
-        self.page.on("requestfailed", self.unanswered.discard)
+        self.page.on("requestfinished", answered)
+        self.page.on("requestfailed", answered)
 
     def settle(self) -> None:
         """Wait until the page has been answered all that it asked, and has drawn that."""
