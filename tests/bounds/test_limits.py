@@ -10,8 +10,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from hacdbs_sim.model import MAX_FAULTS_PER_VM
-from tests.bounds.calls import Calls
-from tests.bounds.serving import Serving, serving
+from tests.support.serving import Serving, serving
+from tests.support.wire import HANG_SECONDS, Calls
+
+pytestmark = pytest.mark.slow
+
 
 MIB: Final = 1 << 20
 PAGE: Final = 4096
@@ -197,7 +200,9 @@ def test_a_body_in_chunks_is_counted_as_it_comes(
     ).encode()
     content = memoryview(_body_of(length))
     address = urlsplit(service.url)
-    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+    with socket.create_connection(
+        (address.hostname, address.port), timeout=HANG_SECONDS
+    ) as connection:
         connection.sendall(head)
         answer = b""
         # Refused while we are still sending, the connection may be gone with its answer.

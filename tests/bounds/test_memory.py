@@ -5,8 +5,11 @@ from typing import Final
 
 import pytest
 
-from tests.bounds.calls import Calls
-from tests.bounds.serving import Serving, serving
+from tests.support.serving import Serving, serving
+from tests.support.wire import Calls
+
+pytestmark = pytest.mark.slow
+
 
 GIB: Final = 1 << 30
 KIB: Final = 1 << 10

@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Final
 
-from tests.bounds.calls import Calls
-from tests.bounds.serving import Serving, serving
 from tests.concurrency.big_calls import CREATION, big_calls
 from tests.concurrency.histories import make_vms
 from tests.concurrency.latency import quantile, watching
 from tests.concurrency.vm_calls import random_call
-from tests.concurrency.wire import AsyncCalls
+from tests.support.serving import Serving, serving
+from tests.support.wire import AsyncCalls, Calls
 
 GIB: Final = 1 << 30
 MIB: Final = 1 << 20
@@ -133,16 +132,22 @@ def many_clients(clients: int, seconds: float) -> None:
 
 
 def beside_big_calls(seconds: float) -> None:
-    """Tell latencies of health checks and fault calls while calls on 128 GiB run."""
+    """Print latencies of health checks and fault calls while calls on 128 GiB run.
+
+    The ratios are those of p99 to p99 beside nothing. They are figures and not a test: a busy machine
+    has others. That such calls never wait for a large one is tests/concurrency/test_latency.py.
+    """
     print(f"\nbeside calls on 128 GiB, {seconds:.0f} s each")
     row(
         "",
         "each call",
         *(f"{of} {share}" for of in ("ready", "fault") for share in ("p50", "p99", "max")),
+        *("ready ratio", "fault ratio"),
     )
     with serving() as service, Calls(service.url) as calls:
         vm = f"/v1/vms/{calls.made('POST', '/v1/vms', CREATION)['vm_id']}"
         doings: dict[str, Callable[[], None]] = {"nothing": lambda: time.sleep(0.1)}
+        idle: tuple[float, ...] = ()
         for name, call in {**doings, **big_calls(calls, vm)}.items():
             call()
             done = 0
@@ -153,7 +158,10 @@ def beside_big_calls(seconds: float) -> None:
                     done += 1
                 each = (time.perf_counter() - began) / done
             times = (*milliseconds(seen.ready), *milliseconds(seen.faults))
-            row(name, f"{each * 1e3:.1f} ms", *times)
+            p99s = quantile(seen.ready, 0.99), quantile(seen.faults, 0.99)
+            idle = idle or p99s
+            ratios = (f"{p99 / alone:.1f}x" for p99, alone in zip(p99s, idle, strict=True))
+            row(name, f"{each * 1e3:.1f} ms", *times, *ratios)
         print(f"RSS {service.rss_bytes / MIB:.0f} MiB")
 
 

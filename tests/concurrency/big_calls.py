@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from tests.bounds.calls import JSON, OCTETS, Calls
+from tests.support.wire import JSON, OCTETS, Calls
 
 GIB: Final = 1 << 30
 SIZE: Final = 128 * GIB

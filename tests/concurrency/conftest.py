@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tests.bounds.serving import ALL_IN_THREADS, Serving, serving
+from tests.support.serving import ALL_IN_THREADS, Serving, serving
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from random import Random
 
 from tests.concurrency.linearizability import Event
 from tests.concurrency.vm_calls import CREATION, random_call, seen
-from tests.concurrency.wire import AsyncCalls
+from tests.support.wire import AsyncCalls
 
 
 async def make_vms(url: str, count: int) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Final
 
-from tests.bounds.calls import Calls
+from tests.support.wire import Calls
 
 PAUSE_SECONDS: Final = 0.001
 FAULT: Final = {"type": "ipaf", "enabled": False}

@@ -10,11 +10,10 @@ from typing import Final, TypeAlias
 import numpy as np
 import pytest
 
-from tests.bounds.calls import OCTETS, Answer
-from tests.bounds.serving import Serving
-from tests.concurrency.wire import AsyncCalls
+from tests.support.serving import Serving
+from tests.support.wire import HANG_SECONDS, OCTETS, Answer, AsyncCalls
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 CLIENTS: Final = 64
 BASE_GFN: Final = 1 << 18
@@ -113,7 +112,7 @@ async def while_writing(
 ) -> None:
     """Run writers to their end, and others until then."""
     writing = asyncio.gather(*writers)
-    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(HANG_SECONDS), asyncio.TaskGroup() as group:
         for other in others:
             group.create_task(_coroutine(other(writing.done)))
         await writing
@@ -188,7 +187,7 @@ async def test_64_clients_on_64_vms(either_service: Serving, *, faults: bool) ->
                     reported[other],
                 )
 
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(HANG_SECONDS):
         await asyncio.gather(*(client(number) for number in range(CLIENTS)))
     async with AsyncCalls(url) as calls:
         for number, vm in enumerate(vms):

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.bounds.serving import Serving
 from tests.concurrency.histories import make_vms, record
 from tests.concurrency.linearizability import Event, linearization
 from tests.concurrency.vm_calls import NPAGES, ScalarSpecification
+from tests.support.serving import Serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 def assert_linearizable(history: list[Event]) -> None:

@@ -5,10 +5,11 @@ from typing import Any, Final
 
 import pytest
 
-from tests.bounds.serving import Serving
-from tests.concurrency.wire import AsyncCalls
+from tests.support.serving import Serving
+from tests.support.waiting import has_passes, waited_for
+from tests.support.wire import AsyncCalls
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 GIB: Final = 1 << 30
 ENDLESS: Final = {"max_iterations": 1_000, "downtime_limit_ns": 0}
@@ -38,7 +39,7 @@ async def test_others_are_answered_while_it_runs_and_so_are_calls_on_its_vm(
     async with AsyncCalls(service.url) as calls, AsyncCalls(service.url) as other:
         vm, migration = await begin(calls, "migrates")
         waiting = asyncio.ensure_future(
-            calls.made("GET", f"{migration}?wait_for=iteration-2&wait_seconds=60")
+            waited_for(calls.get, migration, "iteration-2", has_passes(2))
         )
 
         ready = [await other.call("GET", "/readyz") for _ in range(20)]
@@ -46,16 +47,16 @@ async def test_others_are_answered_while_it_runs_and_so_are_calls_on_its_vm(
         write = await other.call("POST", f"{vm}/guest/write", {"gfns": [1, 2, 3]})
         fault = await other.call("POST", f"{vm}/faults", {"type": "ipaf", "times": 1})
         second = await other.call("POST", "/v1/migrations", {"vm_id": vm.rpartition("/")[2]})
-        report = (await waiting).json()
+        report = await waiting
         await other.made("POST", f"{migration}/cancel")
-        ended = await other.made("GET", f"{migration}?wait_for=end&wait_seconds=60")
+        ended = await waited_for(other.get, migration)
 
     assert {answer.status for answer in [*ready, *looks, write]} == {200}
     assert fault.status == 201
     assert (second.status, second.code) == (409, "migration_running")
     assert len(report["iterations"]) >= 2
-    assert ended.json()["status"] == "cancelled"
-    assert ended.json()["verification"]["lost_pages"] == 0
+    assert ended["status"] == "cancelled"
+    assert ended["verification"]["lost_pages"] == 0
 
 
 @pytest.mark.parametrize("ending", ["reset", "delete_session", "delete_vm"])
@@ -65,10 +66,8 @@ async def test_those_who_wait_are_told_when_the_vm_goes_under_it(
     session = f"goes-by-{ending.replace('_', '-')}"
     async with AsyncCalls(service.url) as calls, AsyncCalls(service.url) as other:
         vm, migration = await begin(calls, session)
-        waiting = asyncio.ensure_future(
-            calls.made("GET", f"{migration}?wait_for=end&wait_seconds=60")
-        )
-        await other.made("GET", f"{migration}?wait_for=iteration-1&wait_seconds=60")
+        waiting = asyncio.ensure_future(waited_for(calls.get, migration))
+        await waited_for(other.get, migration, "iteration-1", has_passes(1))
 
         match ending:
             case "reset":
@@ -77,7 +76,7 @@ async def test_those_who_wait_are_told_when_the_vm_goes_under_it(
                 await other.made("DELETE", f"/v1/sessions/{session}")
             case _:
                 await other.made("DELETE", vm)
-        report = (await waiting).json()
+        report = await waiting
         afterwards = await other.call("GET", migration)
 
     assert report["status"] == "cancelled"
@@ -95,8 +94,7 @@ async def test_many_small_ones_run_side_by_side_to_the_same_report(service: Serv
             vm = (await calls.made("POST", "/v1/vms", small)).json()["vm_id"]
             body = {"vm_id": vm, "max_iterations": 5, "downtime_limit_ns": 1_000_000}
             begun = (await calls.made("POST", "/v1/migrations", body)).json()["migration_id"]
-            where = f"/v1/migrations/{begun}?wait_for=end&wait_seconds=60"
-            report: dict[str, Any] = (await calls.made("GET", where)).json()
+            report = await waited_for(calls.get, f"/v1/migrations/{begun}")
         return {name: report[name] for name in ("status", "iterations", "verification")}
 
     first, *others = await asyncio.gather(*(migrate(number) for number in range(12)))

@@ -7,10 +7,10 @@ from typing import Final
 
 import pytest
 
-from tests.bounds.serving import Serving
-from tests.concurrency.wire import AsyncCalls
+from tests.support.serving import Serving
+from tests.support.wire import HANG_SECONDS, Answer, AsyncCalls
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 GIB: Final = 1 << 30
 SLOT: Final = {
@@ -19,14 +19,47 @@ SLOT: Final = {
     "memory_size": 32 * GIB,  # large enough that calls run in worker threads
     "flags": ["LOG_DIRTY_PAGES"],
 }
+ENDINGS: Final = 15
+ANSWERS_BETWEEN: Final = 40
+"""How many calls are answered between two endings, at least."""
+
 WRITE: Final = {"gfn_ranges": [[0, 32 * GIB // 4096]]}
+
+
+class Answers:
+    """What callers were answered, by status and code."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[int, str]] = Counter()
+        self._news = asyncio.Condition()
+
+    async def add(self, answer: Answer) -> None:
+        self.counts[answer.status, answer.code if answer.status >= 400 else ""] += 1
+        async with self._news:
+            self._news.notify_all()
+
+    async def wait_for_more(self) -> None:
+        """Wait until the callers are well at it again."""
+        enough = self.counts.total() + ANSWERS_BETWEEN
+        async with self._news:
+            await self._news.wait_for(lambda: self.counts.total() >= enough)
+
+    @property
+    def refused(self) -> set[tuple[int, str]]:
+        return {seen for seen in self.counts if seen[0] >= 400}
+
+    @property
+    def has_both(self) -> bool:
+        """Whether calls were done, and others found their VM gone."""
+        done = sum(count for (status, _), count in self.counts.items() if status < 300)
+        return (404, "no_such_vm") in self.counts and done > 20
 
 
 @pytest.mark.parametrize("ending", ["reset", "delete_session", "delete_vm"])
 async def test_calls_in_flight_are_answered_or_told_404(service: Serving, ending: str) -> None:
     url, session = service.url, f"ends-by-{ending.replace('_', '-')}"
     vm = f"/v1/vms/{session}-1"
-    answers: Counter[tuple[int, str]] = Counter()
+    answers = Answers()
     over = asyncio.Event()
     creation = {"session_id": session, "ipa_bits": 44, "memslots": [SLOT]}
 
@@ -45,13 +78,14 @@ async def test_calls_in_flight_are_answered_or_told_404(service: Serving, ending
                         ("POST", "/v1/vms", creation),
                     ]
                 )
-                answer = await calls.call(*request)
-                answers[answer.status, answer.code if answer.status >= 400 else ""] += 1
+                await answers.add(await calls.call(*request))
 
     async def ender() -> None:
         async with AsyncCalls(url) as calls:
-            for _ in range(15):
-                await asyncio.sleep(0.05)
+            endings = 0
+            while endings < ENDINGS or not answers.has_both:
+                endings += 1
+                await answers.wait_for_more()
                 match ending:
                     case "reset":
                         await calls.made("POST", f"/v1/sessions/{session}/reset")
@@ -71,16 +105,14 @@ async def test_calls_in_flight_are_answered_or_told_404(service: Serving, ending
         await calls.made("POST", "/v1/sessions", {"session_id": session})
         await calls.made("POST", "/v1/vms", creation)
         before = service.rss_bytes
-        async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(HANG_SECONDS), asyncio.TaskGroup() as group:
             group.create_task(ender())
             for number in range(16):
                 group.create_task(caller(number))
         await calls.made("DELETE", f"/v1/sessions/{session}")
         after = await calls.made("GET", "/metrics")
 
-    refused = {told for told in answers if told[0] >= 400}
-    assert refused <= {(404, "no_such_vm"), (404, "no_such_session"), (409, "fault_limit")}
-    assert sum(answers[told] for told in answers if told[0] < 300) > 20
-    assert (404, "no_such_vm") in answers
+    assert answers.refused <= {(404, "no_such_vm"), (404, "no_such_session"), (409, "fault_limit")}
+    assert answers.has_both
     assert service.rss_bytes < before + (1 << 30)
     assert after.status == 200

@@ -26,10 +26,10 @@ from hacdbs_sim.model import (
     VmConfig,
 )
 from hacdbs_sim.wire import to_plain
-from tests.bounds.calls import Answer
 from tests.support.building import gfns, ranges
 from tests.support.faults import fault
 from tests.support.scalar_model import Refused, ScalarMachine
+from tests.support.wire import Answer
 
 PAGE: Final = 4096
 CPUS: Final = 3

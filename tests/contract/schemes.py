@@ -25,6 +25,7 @@ from app.service.fleet import DEFAULT_SESSION, Fleet
 from app.service.scenarios import StandingScenario
 from hacdbs_sim.vmm import MigrationSpec
 from tests.contract.calls import NAMES, WORLD
+from tests.support.wire import HANG_SECONDS
 
 Schema = schemathesis.BaseSchema
 Case = schemathesis.Case[Any]
@@ -65,6 +66,12 @@ def looking(examples: int, **more: Any) -> settings:
     )
 
 
+def patient(schema: Schema) -> Schema:
+    """Let answers take their time: schemathesis gives up after 10 s, which a busy machine may need."""
+    schema.config.update(request_timeout=HANG_SECONDS)
+    return schema
+
+
 def make_world(fleet: Fleet) -> None:
     """Have the VM, fault, session and scenario that path parameters name, whatever the calls before did.
 
@@ -86,7 +93,7 @@ async def _make_vm(fleet: Fleet) -> None:
     task = fleet.migrations.task("one", await fleet.build_apart(_SPEC), _SMALL_MIGRATION)
     comparison = fleet.migrations.compare(vm.session_id, [task])
     for run in (migration.run, comparison.run):
-        await run.wait(lambda: False, 30)
+        await run.wait(lambda: False, HANG_SECONDS)
 
 
 def forget_everything(send: Send) -> None:

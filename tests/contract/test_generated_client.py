@@ -21,6 +21,7 @@ from hacdbs_sim.client import open_http
 from tests.contract.calls import NAMES, WORLD, good
 from tests.contract.documented import Contract, Operation
 from tests.contract.test_openapi import COMMITTED
+from tests.support.wire import HANG_SECONDS
 
 GENERATOR = "openapi_python_client"
 PACKAGE = "hacdbs_sim_client"
@@ -64,7 +65,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
     source = ["--path", str(COMMITTED), "--config", str(config)]
     output = ["--meta", "none", "--output-path", str(made), "--fail-on-warning"]
     subprocess.run(  # noqa: S603 - the generator
-        [sys.executable, "-m", GENERATOR, "generate", *source, *output], check=True, timeout=120
+        [sys.executable, "-m", GENERATOR, "generate", *source, *output],
+        check=True,
+        timeout=HANG_SECONDS,
     )
     sys.path.insert(0, str(directory))
     yield made

@@ -370,13 +370,21 @@ async def test_many_keys_stay_within_the_bound_and_stop_nobody_else(connect: Con
         assert freed.status_code == 201
 
 
-async def test_an_answer_is_forgotten_after_its_time(connect: Connect) -> None:
-    async with connect(create_app(Settings(idempotency_seconds=1))) as client:
+async def test_an_answer_is_forgotten_after_its_time(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(Settings(idempotency_seconds=60))
+    now = 0.0
+    monkeypatch.setattr(app.context.fleet.idempotency, "_clock", lambda: now)
+    async with connect(app) as client:
         await client.post("/v1/vms", headers=key("k"))
-        await asyncio.sleep(1.05)
-        again = await client.post("/v1/vms", headers=key("k"))
+        now = 59.9
+        before = await client.post("/v1/vms", headers=key("k"))
+        now = 60.1
+        after = await client.post("/v1/vms", headers=key("k"))
 
-    assert (again.json()["vm_id"], REPLAYED in again.headers) == ("default-2", False)
+    assert (before.json()["vm_id"], REPLAYED in before.headers) == ("default-1", True)
+    assert (after.json()["vm_id"], REPLAYED in after.headers) == ("default-2", False)
 
 
 async def test_a_defect_on_the_way_is_not_done_again(

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from hacdbs_sim.client import Client, serve_in_thread
+from tests.support.waiting import waited_for
 
 pytestmark = pytest.mark.anyio
 
@@ -32,9 +33,7 @@ async def begin(client: httpx.AsyncClient, vm: dict[str, Any] = VM, **fields: An
 
 
 async def end(client: httpx.AsyncClient, location: str) -> dict[str, Any]:
-    answer = await client.get(location, params={"wait_for": "end", "wait_seconds": 30})
-    report: dict[str, Any] = answer.json()
-    return report
+    return await waited_for(client.get, location)
 
 
 async def test_a_migration_is_begun_and_ends_by_itself(client: httpx.AsyncClient) -> None:
@@ -137,9 +136,9 @@ async def test_who_waits_for_a_phase_or_a_pass_is_answered_there_or_beyond(
 ) -> None:
     location = await begin(client, pace_ms=40)
 
-    setup = await client.get(location, params={"wait_for": "setup", "wait_seconds": 30})
-    first = await client.get(location, params={"wait_for": "iteration-1", "wait_seconds": 30})
-    paused = await client.get(location, params={"wait_for": "pre-switchover", "wait_seconds": 30})
+    setup = await client.get(location, params={"wait_for": "setup", "wait_seconds": 60})
+    first = await client.get(location, params={"wait_for": "iteration-1", "wait_seconds": 60})
+    paused = await client.get(location, params={"wait_for": "pre-switchover", "wait_seconds": 60})
 
     assert setup.json()["status"] in {"setup", "active"}
     assert len(first.json()["iterations"]) >= 1
@@ -160,7 +159,7 @@ async def test_a_phase_that_will_not_come_is_waited_for_to_the_end(
 ) -> None:
     location = await begin(client)
 
-    answer = await client.get(location, params={"wait_for": "failed", "wait_seconds": 30})
+    answer = await client.get(location, params={"wait_for": "failed", "wait_seconds": 60})
 
     assert answer.json()["status"] == "completed"
 
@@ -268,9 +267,8 @@ async def test_a_comparison_runs_the_usual_variants_with_one_seed(
     answer = await client.post("/v1/comparisons", json={"vm": VM, "migration": LIMIT})
     location = answer.headers["location"]
 
-    found = await client.get(location, params={"wait_for": "end", "wait_seconds": 30})
+    body = await waited_for(client.get, location)
 
-    body = found.json()
     rows = {row["name"]: row for row in body["rows"]}
     assert body["status"] == "completed"
     assert list(rows) == ["hacdbs", "software", "faults"]
@@ -292,11 +290,9 @@ async def test_a_variant_is_the_vm_with_what_it_has_other(client: httpx.AsyncCli
     body = {"vm": VM, "migration": LIMIT, "variants": variants}
     answer = await client.post("/v1/comparisons", json=body)
 
-    found = await client.get(
-        answer.headers["location"], params={"wait_for": "end", "wait_seconds": 30}
-    )
+    found = await waited_for(client.get, answer.headers["location"])
 
-    v1, chunks = found.json()["rows"]
+    v1, chunks = found["rows"]
     assert (v1["clear_ns"], chunks["clear_ns"] > 0) == (0, True)
 
 
@@ -305,11 +301,11 @@ async def test_a_comparison_that_is_cancelled_says_so(client: httpx.AsyncClient)
     location = answer.headers["location"]
 
     during = await client.post(location + "/cancel")
-    after = await client.get(location, params={"wait_for": "end", "wait_seconds": 30})
+    after = await waited_for(client.get, location)
 
     assert during.json()["status"] == "running"
-    assert after.json()["status"] == "cancelled"
-    assert {row["status"] for row in after.json()["rows"]} == {"cancelled"}
+    assert after["status"] == "cancelled"
+    assert {row["status"] for row in after["rows"]} == {"cancelled"}
 
 
 @pytest.mark.parametrize(

@@ -31,14 +31,18 @@ from tests.contract.schemes import (
     looking,
     make_world,
     map_path_parameters,
+    patient,
 )
+
+pytestmark = pytest.mark.slow
+
 
 LARGE_BODIES: Final = ["put_scenario", "start_comparison", "run_batch"]
 TOKEN = "secret"  # noqa: S105 - the test's own
 
 app = create_app(Settings(log_level=LogLevel.ERROR, allowed_hosts=("*",)))
 schema = schemathesis.openapi.from_asgi("/openapi.json", app)
-schema.hook(map_path_parameters)
+patient(schema).hook(map_path_parameters)
 
 
 def send_in_process(method: str, path: str, body: Any) -> httpx.Response:
@@ -68,7 +72,7 @@ def test_every_answer_is_what_the_schema_says(case: Case, statuses: Statuses) ->
 
 large_schema = schemathesis.openapi.from_asgi("/openapi.json", app)
 large_schema.config.phases.coverage.enabled = False  # it walks each bound of each field: minutes
-large_schema.hook(map_path_parameters)
+patient(large_schema).hook(map_path_parameters)
 
 
 @large_schema.include(operation_id=LARGE_BODIES).parametrize()
@@ -102,7 +106,7 @@ def guarded() -> Schema:
     loaded = schemathesis.openapi.from_dict(document)
     loaded.app = behind
     loaded.config.phases.coverage.enabled = False
-    loaded.hook(map_path_parameters)
+    patient(loaded).hook(map_path_parameters)
     return loaded
 
 
@@ -139,7 +143,7 @@ def test_sequences_of_calls_answer_so_over_a_real_connection(http: httpx.Client)
 def follow_links(linked: Schema, send: Send) -> None:
     """Run a state machine whose calls take their names from answers to calls before."""
     statuses = Statuses()
-    linked = linked.exclude(operation_id=LARGE_BODIES)
+    linked = patient(linked).exclude(operation_id=LARGE_BODIES)
 
     class Calls(linked.as_state_machine()):  # type: ignore[misc]
         def setup(self) -> None:

@@ -30,6 +30,7 @@ def test_the_recipes_pass(pytester: pytest.Pytester, run: Run) -> None:  # noqa:
     assert outcomes["passed"] >= len(RECIPES)
 
 
+@pytest.mark.slow
 def test_a_recipe_that_does_not_hold_is_noticed(
     pytester: pytest.Pytester,
     run: Run,  # noqa: F811 - a fixture

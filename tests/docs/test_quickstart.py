@@ -53,6 +53,7 @@ def test_the_python_story_runs() -> None:
     assert (told.returncode, told.stdout) == (0, "2000 cleaned\n"), told.stderr
 
 
+@pytest.mark.slow
 def test_the_pytest_story_runs(pytester: pytest.Pytester, run: Run) -> None:  # noqa: F811 - a fixture
     pytester.makepyfile(*blocks("pytest", "python"))
 

@@ -8,6 +8,7 @@ import pytest
 
 from hacdbs_sim.cli.service import running_service
 from hacdbs_sim.client import Client, Session
+from tests.support.wire import HANG_SECONDS
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +19,7 @@ def service_url() -> Generator[str]:
 
 @pytest.fixture
 def client(service_url: str) -> Generator[Client]:
-    with Client(service_url) as opened:
+    with Client(service_url, timeout=HANG_SECONDS) as opened:
         yield opened
 
 

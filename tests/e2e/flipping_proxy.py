@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from typing_extensions import override
 
+from tests.support.wire import HANG_SECONDS
+
 Aim = Callable[["np.ndarray[tuple[int], np.dtype[np.uint8]]"], int]
 
 
@@ -48,14 +50,14 @@ class FlippingProxy(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: FlippingProxy
     protocol_version = "HTTP/1.1"
-    timeout = 10
+    timeout = HANG_SECONDS
     disable_nagle_algorithm = True
     wbufsize = -1  # an answer in one piece
 
     @override
     def setup(self) -> None:
         super().setup()
-        self.connection_on = HTTPConnection(self.server.service, timeout=10)
+        self.connection_on = HTTPConnection(self.server.service, timeout=HANG_SECONDS)
 
     @override
     def finish(self) -> None:

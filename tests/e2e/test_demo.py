@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.flipping_proxy import Aim, flipping_proxy
+from tests.support.wire import HANG_SECONDS
 
 HARDWARE_FAULTS = {
     "structf",
@@ -30,7 +31,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "hacdbs_sim.cli", "demo", "--quick", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_SECONDS,
         check=False,
     )
 
@@ -43,6 +44,7 @@ def test_starts_its_own_service_and_ends_with_nothing_lost() -> None:
     assert "\x1b" not in result.stdout  # not a terminal: no colours, no cursor movements
 
 
+@pytest.mark.slow
 def test_a_terminal_sees_a_live_table(service_url: str) -> None:
     ours, theirs = os.openpty()
     with (
@@ -60,7 +62,7 @@ def test_a_terminal_sees_a_live_table(service_url: str) -> None:
                 shown += chunk
         except OSError:  # how Linux tells that the other side of a terminal is closed
             pass
-        status = process.wait(10)
+        status = process.wait(HANG_SECONDS)
 
     assert status == 0
     assert shown.count(b"pre-copy, get and clear") > 5  # drawn anew as it grows
@@ -68,6 +70,7 @@ def test_a_terminal_sees_a_live_table(service_url: str) -> None:
     assert b"0 pages lost, 0 over-reported" in shown
 
 
+@pytest.mark.slow
 def test_every_fault_hits_and_the_counts_agree(service_url: str, http: httpx.Client) -> None:
     result = demo("--url", service_url, "--json", "--seed", "3")
 
@@ -86,6 +89,7 @@ def test_every_fault_hits_and_the_counts_agree(service_url: str, http: httpx.Cli
     assert not [each for each in sessions if each["session_id"].startswith("demo-")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("aim", "wrong"),
     [

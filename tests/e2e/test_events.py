@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,8 @@ import pytest
 
 from app.service.events import MAX_EVENT_READERS
 from hacdbs_sim.client import AsyncClient, Client, Event, Session, Vm
-from tests.e2e.test_serve import serving
+from tests.e2e.test_serve import get, serving
+from tests.support.wire import HANG_SECONDS
 
 STREAM = {"Accept": "text/event-stream"}
 
@@ -57,6 +59,12 @@ def toggle(client: Client, vm: Vm, count: int) -> None:
     # Without a key: the answers that are kept for retries would be all that grows
     answer = client.http.post(f"/v1/vms/{vm.vm_id}/batch", json={"actions": changes * (count // 2)})
     assert answer.is_success
+
+
+def wait_for_readers(client: Client, count: int) -> None:
+    """Wait until so many read or wait for events."""
+    line = f"hacdbs_event_readers {count}.0"
+    client.wait_until(lambda: line in client.metrics(), HANG_SECONDS, what=f"{count} readers")
 
 
 def test_a_stream_tells_what_happens_while_it_is_open(http: httpx.Client, session: Session) -> None:
@@ -142,11 +150,15 @@ def test_a_reader_that_asks_badly_is_told_where(
 
 def test_a_list_waits_for_the_first_event(client: Client, session: Session) -> None:
     after = client.list_events().last_event_id
-    timer = threading.Timer(0.3, session.create_vm)
-    timer.start()
+    wait_for_readers(client, 0)  # those of the tests before may still be leaving
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(
+            client.list_events, after=after, session_id=session.session_id, wait_seconds=60
+        )
+        wait_for_readers(client, 1)
 
-    page = client.list_events(after=after, session_id=session.session_id, wait_seconds=20)
-    timer.join()
+        session.create_vm()
+        page = waiting.result(HANG_SECONDS)
 
     assert [event.type for event in page.events] == ["vm_created"]
 
@@ -166,6 +178,7 @@ def test_as_many_as_the_service_takes_may_read_and_who_leaves_makes_room(tmp_pat
                 base_url=service.url,
                 limits=httpx.Limits(max_connections=None),
                 trust_env=False,
+                timeout=HANG_SECONDS,
             )
         )
         with ExitStack() as readers:
@@ -175,10 +188,7 @@ def test_as_many_as_the_service_takes_may_read_and_who_leaves_makes_room(tmp_pat
             waiting = limits.get("/v1/events", params={"wait_seconds": 1, "after": 0})
             list_of_now = limits.get("/v1/events")
 
-        def has_room() -> bool:
-            return "hacdbs_event_readers 0.0" in client.metrics()
-
-        client.wait_until(has_room, what="room for a reader")
+        wait_for_readers(client, 0)
         with reading(limits) as events:
             client.create_vm()
             told = next(events)
@@ -188,10 +198,15 @@ def test_as_many_as_the_service_takes_may_read_and_who_leaves_makes_room(tmp_pat
     assert told.type == "vm_created"
 
 
+@pytest.mark.slow
 def test_one_who_does_not_read_costs_no_memory_and_is_told_what_was_missed(tmp_path: Path) -> None:
-    with serving(tmp_path) as service, Client(service.url) as client, socket.socket() as slow:
+    with (
+        serving(tmp_path) as service,
+        Client(service.url, timeout=HANG_SECONDS) as client,
+        socket.socket() as slow,
+    ):
         vm = client.create_vm()
-        slow.settimeout(10)
+        slow.settimeout(HANG_SECONDS)
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         slow.connect(("127.0.0.1", service.port))
         slow.sendall(
@@ -218,24 +233,23 @@ def resident_bytes(pid: int) -> int:
 
 
 def test_a_stop_ends_streams_and_calls_that_wait(tmp_path: Path) -> None:
-    with serving(tmp_path) as service, httpx.Client(base_url=service.url, trust_env=False) as http:
+    with (
+        serving(tmp_path) as service,
+        httpx.Client(base_url=service.url, trust_env=False, timeout=HANG_SECONDS) as http,
+    ):
         waited: list[httpx.Response] = []
         waiting = threading.Thread(
-            target=lambda: waited.append(
-                httpx.get(
-                    f"{service.url}/v1/events?wait_seconds=60&after=0", timeout=70, trust_env=False
-                )
-            )
+            target=lambda: waited.append(get(service, "/v1/events?wait_seconds=60&after=0"))
         )
         with reading(http) as events:
             waiting.start()
-            while "hacdbs_event_readers 2.0" not in httpx.get(f"{service.url}/metrics").text:
-                pass
+            with Client(service.url) as client:
+                wait_for_readers(client, 2)
 
             service.process.send_signal(signal.SIGTERM)
             rest = list(events)
-            waiting.join(10)
-            status = service.process.wait(10)
+            waiting.join(HANG_SECONDS)
+            status = service.process.wait(HANG_SECONDS)
 
     assert (status, rest) == (0, [])
     assert waited[0].json()["events"] == []

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hacdbs_sim.client import Session
+from tests.support.wire import HANG_SECONDS
 
 ROUNDS = 64
 NPAGES = 4096
@@ -39,7 +40,7 @@ def write(http: httpx.Client, vm: str, pages: NDArray[np.uint64]) -> None:
 def die_while_asking(port: int, path: str, header: str, after_bytes: int) -> None:
     """Send a get, read so much of its answer, and go away with a reset."""
     request = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{header}\r\n".encode()
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.sendall(request)
         if after_bytes:
@@ -99,7 +100,7 @@ def test_of_many_retries_at_once_one_is_served(http: httpx.Client, session: Sess
     answers: list[httpx.Response] = []
 
     def ask() -> None:
-        with httpx.Client(base_url=http.base_url, timeout=30) as client:
+        with httpx.Client(base_url=http.base_url, timeout=HANG_SECONDS) as client:
             path = f"{vm}/memslots/0/dirty-log/get"
             answers.extend(client.post(path, headers={"Idempotency-Key": "one"}) for _ in range(5))
 
@@ -107,7 +108,7 @@ def test_of_many_retries_at_once_one_is_served(http: httpx.Client, session: Sess
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=HANG_SECONDS)
 
     served = [answer for answer in answers if answer.status_code == 200]
     fresh = [answer for answer in served if "Idempotent-Replayed" not in answer.headers]

@@ -1,7 +1,6 @@
 """`hacdbs-sim serve` and `healthcheck` as processes: where it listens, and how it stops."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -16,10 +15,10 @@ import httpx
 import pytest
 
 from app.server.runner import STOP_SECONDS
+from tests.support.serving import CLEAN_ENVIRONMENT
+from tests.support.wire import HANG_SECONDS
 
-CLEAN_ENVIRONMENT = {
-    name: value for name, value in os.environ.items() if not name.startswith("HACDBS_")
-}
+GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def hacdbs_sim(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +27,7 @@ def hacdbs_sim(*arguments: str, **environ: str) -> subprocess.CompletedProcess[s
         env={**CLEAN_ENVIRONMENT, **environ},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANG_SECONDS,
         check=False,
     )
 
@@ -44,16 +43,22 @@ class Serving:
 
     def end(self, number: signal.Signals) -> tuple[int, str]:
         self.process.send_signal(number)
-        said = self.process.communicate(timeout=STOP_SECONDS + 5)[1]
+        said = self.process.communicate(timeout=HANG_SECONDS)[1]
         return self.process.returncode, said
 
 
 @contextmanager
-def serving(directory: Path, *arguments: str, **environ: str) -> Generator[Serving]:
+def serving(
+    directory: Path, *arguments: str, stop_seconds: float = HANG_SECONDS, **environ: str
+) -> Generator[Serving]:
     port_file = directory / "port"
+    program = (
+        "from hacdbs_sim.cli import main; from app.server import runner;"
+        f" runner.STOP_SECONDS = {stop_seconds}; main()"
+    )
     process = subprocess.Popen(  # noqa: S603 - this program itself
         [
-            *(sys.executable, "-m", "hacdbs_sim.cli", "serve"),
+            *(sys.executable, "-c", program, "serve"),
             *("--port", "0", "--port-file", str(port_file), *arguments),
         ],
         env={**CLEAN_ENVIRONMENT, **environ},
@@ -62,7 +67,7 @@ def serving(directory: Path, *arguments: str, **environ: str) -> Generator[Servi
     )
     with process:
         try:
-            give_up_at = time.monotonic() + 20
+            give_up_at = time.monotonic() + HANG_SECONDS
             while not port_file.exists() and time.monotonic() < give_up_at:
                 assert process.poll() is None, process.communicate()[1]
                 time.sleep(0.02)
@@ -71,12 +76,28 @@ def serving(directory: Path, *arguments: str, **environ: str) -> Generator[Servi
             process.kill()
 
 
+def get(service: Serving, path: str) -> httpx.Response:
+    return httpx.get(service.url + path, trust_env=False, timeout=HANG_SECONDS)
+
+
+def connected(service: Serving) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), timeout=HANG_SECONDS)
+
+
+def listens(service: Serving) -> bool:
+    try:
+        connected(service).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serves_on_the_port_it_wrote_until_told_to_stop(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     with serving(tmp_path) as service:
-        answer = httpx.get(f"{service.url}/readyz", trust_env=False)
+        answer = get(service, "/readyz")
 
         status, said = service.end(number)
 
@@ -88,7 +109,7 @@ def test_serves_on_the_port_it_wrote_until_told_to_stop(
 
 def test_json_logs_are_json_from_the_first_line(tmp_path: Path) -> None:
     with serving(tmp_path, "--log-format", "json") as service:
-        httpx.get(f"{service.url}/v1/vms", trust_env=False)
+        get(service, "/v1/vms")
 
         said = service.end(signal.SIGTERM)[1]
 
@@ -99,7 +120,7 @@ def test_json_logs_are_json_from_the_first_line(tmp_path: Path) -> None:
 
 def test_options_come_before_the_environment(tmp_path: Path) -> None:
     with serving(tmp_path, "--log-level", "error", HACDBS_LOG_LEVEL="info") as service:
-        httpx.get(f"{service.url}/v1/vms", trust_env=False)
+        get(service, "/v1/vms")
 
         said = service.end(signal.SIGTERM)[1]
 
@@ -110,20 +131,19 @@ def test_a_call_in_flight_is_answered_after_the_signal(tmp_path: Path) -> None:
     body = b'{"session_id": "in-flight"}'
     head = (
         "POST /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
     ).encode()
-    with (
-        serving(tmp_path) as service,
-        socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection,
-    ):
-        connection.sendall(head + body[:10])
-        time.sleep(0.3)
+    with serving(tmp_path) as service, connected(service) as connection:
+        connection.sendall(head)
+        assert connection.recv(65_536) == GO_ON  # so the call is in flight
+        connection.sendall(body[:10])
         service.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        while listens(service):
+            time.sleep(0.02)
         connection.sendall(body[10:])
         answer = connection.recv(65_536)
 
-        status = service.process.wait(STOP_SECONDS + 5)
+        status = service.process.wait(HANG_SECONDS)
 
     assert answer.startswith(b"HTTP/1.1 201 ")
     assert status == 0
@@ -132,20 +152,20 @@ def test_a_call_in_flight_is_answered_after_the_signal(tmp_path: Path) -> None:
 def test_a_client_that_never_ends_its_call_cannot_hold_the_stop(tmp_path: Path) -> None:
     head = (
         b"POST /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        b"Content-Length: 100\r\n\r\n"
+        b"Content-Length: 100\r\nExpect: 100-continue\r\n\r\n"
     )
-    with (
-        serving(tmp_path) as service,
-        socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection,
-    ):
+    with serving(tmp_path, stop_seconds=0.1) as service, connected(service) as connection:
         connection.sendall(head)
-        time.sleep(0.3)
-        began_at = time.monotonic()
+        assert connection.recv(65_536) == GO_ON
 
         status, _ = service.end(signal.SIGTERM)
 
     assert status == 0
-    assert time.monotonic() - began_at < STOP_SECONDS + 3
+
+
+def test_a_stop_takes_seconds() -> None:
+    """What a supervisor waits before it kills is 10 s (docker stop)."""
+    assert 0 < STOP_SECONDS < 10
 
 
 def test_healthcheck_follows_the_service(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.fuzz.campaign import MAX_GROWTH, Outcome, run
-from tests.fuzz.service import watched_service
+from tests.support.serving import watched_service
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENT: Final = ROOT / "openapi" / "openapi.json"

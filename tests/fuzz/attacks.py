@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from tests.fuzz.wire import Connection, NoAnswerError
+from tests.support.wire import Connection, NoAnswerError
 
 HOST: Final = b"Host: 127.0.0.1\r\n"
 JSON: Final = b"Content-Type: application/json\r\n"

@@ -10,9 +10,9 @@ from typing import Any, Final
 from tests.contract.documented import METHODS, Contract
 from tests.fuzz.attacks import ATTACKS, mutated, perform
 from tests.fuzz.pen import Told
-from tests.fuzz.service import Service
 from tests.fuzz.stories import Author
-from tests.fuzz.wire import Answer, Connection, Request
+from tests.support.serving import Serving
+from tests.support.wire import Answer, Connection, Request
 
 DAMAGED: Final = 0.25
 RAW: Final = 0.02
@@ -52,7 +52,7 @@ class Outcome:
 
 
 def run(
-    service: Service,
+    service: Serving,
     document: Mapping[str, Any],
     requests: int,
     seed: str,
@@ -85,7 +85,7 @@ def run(
             _ask(outcome, connection, author, is_damaged=share < RAW + DAMAGED)
         outcome.requests += 1
         if (number + 1) % every == 0:
-            outcome.rss_bytes.append(service.rss_bytes())
+            outcome.rss_bytes.append(service.rss_bytes)
             service.check()
             told(outcome)
     for connection in connections:
@@ -102,7 +102,7 @@ def _ask(outcome: Outcome, connection: Connection, author: Author, *, is_damaged
         sent.request.path,
         answer.status,
         answer.headers,
-        answer.body,
+        answer.content,
         looks_inside=outcome.requests % LOOKS_INSIDE_EVERY == 0,
     )
     assert answer.status < 500, f"{sent.request}: {answer}"
@@ -122,7 +122,7 @@ def _check_elsewhere(contract: Contract, request: Request, answer: Answer) -> No
     assert answer.status in allowed, f"{request}: {answer}"
 
 
-def _attack(outcome: Outcome, service: Service, rng: random.Random, author: Author) -> None:
+def _attack(outcome: Outcome, service: Serving, rng: random.Random, author: Author) -> None:
     if rng.random() < 0.3:
         attack = rng.choice(ATTACKS)
         statuses = perform(attack, service.port)

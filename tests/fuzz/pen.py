@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlencode
 
-from tests.fuzz.wire import Request
+from tests.support.wire import Request
 
 JSON: Final = {"Content-Type": "application/json"}
 OCTETS: Final = {"Content-Type": "application/octet-stream"}

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from tests.fuzz.kit_stories import KitStories
 from tests.fuzz.pen import JSON, KnownVm, Told
-from tests.fuzz.wire import Answer
+from tests.support.wire import Answer
 
 Writer: TypeAlias = Callable[[], Told]
 
@@ -78,22 +78,25 @@ class Author(KitStories):
         parts = told.request.path.split("/")
         match told.operation_id:
             case "create_session":
-                self._sessions.append(json.loads(answer.body)["session_id"])
+                self._sessions.append(json.loads(answer.content)["session_id"])
             case "list_sessions" if self._is_resetting:
                 # Attacks may have made some that nobody was told of.
                 self._is_resetting = False
-                self._reset([each["session_id"] for each in json.loads(answer.body)["sessions"]])
+                self._reset([each["session_id"] for each in json.loads(answer.content)["sessions"]])
             case "delete_session":
                 self._sessions = [session for session in self._sessions if session != parts[3]]
                 self._forget_vms(parts[3])
             case "reset_session":
                 self._forget_vms(parts[3])
             case "start_migration":
-                self._migrations = [*self._migrations[-7:], json.loads(answer.body)["migration_id"]]
+                self._migrations = [
+                    *self._migrations[-7:],
+                    json.loads(answer.content)["migration_id"],
+                ]
             case "start_comparison":
-                self._comparisons = [json.loads(answer.body)["comparison_id"]]
+                self._comparisons = [json.loads(answer.content)["comparison_id"]]
             case _:
-                self._learn_of_vms(told.operation_id, parts, answer.body)
+                self._learn_of_vms(told.operation_id, parts, answer.content)
 
     def _learn_of_vms(self, operation_id: str, parts: list[str], body: bytes) -> None:
         match operation_id:

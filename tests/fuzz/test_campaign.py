@@ -2,9 +2,14 @@
 
 import json
 
+import pytest
+
 from tests.contract.test_openapi import COMMITTED
 from tests.fuzz.campaign import run
-from tests.fuzz.service import watched_service
+from tests.support.serving import watched_service
+
+pytestmark = pytest.mark.slow
+
 
 REQUESTS = 4_000
 

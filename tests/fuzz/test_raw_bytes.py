@@ -7,8 +7,8 @@ from collections.abc import Generator
 import pytest
 
 from tests.fuzz.attacks import ATTACKS, Attack, perform
-from tests.fuzz.service import Service, watched_service
-from tests.fuzz.wire import Connection, Request
+from tests.support.serving import Serving, watched_service
+from tests.support.wire import Connection, Request
 
 JSON = {"Content-Type": "application/json"}
 SESSION = "well-behaved"
@@ -21,7 +21,7 @@ MEMSLOT = {
 
 
 @pytest.fixture(scope="module")
-def service() -> Generator[Service]:
+def service() -> Generator[Serving]:
     with watched_service() as running:
         yield running
 
@@ -31,7 +31,7 @@ def posted(path: str, body: object) -> Request:
 
 
 @pytest.fixture(scope="module")
-def good(service: Service) -> Generator[Connection]:
+def good(service: Serving) -> Generator[Connection]:
     """A client that behaves, with a VM of its own."""
     with Connection(service.port) as connection:
         connection.exchange(posted("/v1/sessions", {"session_id": SESSION}))
@@ -47,12 +47,12 @@ def migrate_a_little(good: Connection, gfn: int) -> None:
     taken = good.exchange(Request("POST", f"{vm}/memslots/0/dirty-log/get", {}, b""))
 
     assert (written.status, taken.status) == (200, 200)
-    assert json.loads(taken.body)["page_ranges"] == [[gfn, 1], [gfn + 70, 1]]
+    assert json.loads(taken.content)["page_ranges"] == [[gfn, 1], [gfn + 70, 1]]
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_others_are_answered_while_it_goes_on(
-    service: Service, good: Connection, attack: Attack
+    service: Serving, good: Connection, attack: Attack
 ) -> None:
     answered: list[list[int]] = []
     attackers = [
@@ -70,9 +70,9 @@ def test_others_are_answered_while_it_goes_on(
     service.check()
 
 
-def test_descriptors_come_back(service: Service, good: Connection) -> None:
+def test_descriptors_come_back(service: Serving, good: Connection) -> None:
     migrate_a_little(good, 200)
-    before = service.descriptors()
+    before = service.descriptors
 
     connections = [Connection(service.port) for _ in range(100)]
     for connection in connections:
@@ -83,4 +83,4 @@ def test_descriptors_come_back(service: Service, good: Connection) -> None:
 
     # The server learns of the closes in order, so those came before this answer.
     migrate_a_little(good, 400)
-    assert service.descriptors() <= before + 5
+    assert service.descriptors <= before + 5

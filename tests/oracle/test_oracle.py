@@ -23,6 +23,9 @@ from tests.oracle.shrinking import shrink
 from tests.oracle.sides import CoreSide, RealHost
 from tests.oracle.wrong import FORGOTTEN_PAGE, Forgetful
 
+pytestmark = pytest.mark.slow
+
+
 CORE_OPS = 10_000
 HTTP_OPS = 1_200
 ROOT = Path(__file__).parents[2]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from hacdbs_sim.client import serve_in_thread
+from tests.support.wire import HANG_SECONDS
 
 Run = Callable[..., pytest.RunResult]
 
@@ -30,7 +31,9 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def run_pytest(*arguments: str) -> pytest.RunResult:
         # schemathesis takes longer to load than the suites to run
-        return pytester.runpytest_subprocess("-p", "no:schemathesis", *arguments, timeout=120)
+        return pytester.runpytest_subprocess(
+            "-p", "no:schemathesis", *arguments, timeout=HANG_SECONDS
+        )
 
     return run_pytest
 

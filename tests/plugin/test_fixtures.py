@@ -60,6 +60,7 @@ def test_each_test_has_a_session_of_its_own(
     assert all(name.startswith("t-test-a-session-is-ones-own-") for name in notes(pytester))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["option", "environment"])
 def test_a_service_that_runs_is_used_and_left_as_it_was(
     pytester: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch, by: str
@@ -123,6 +124,7 @@ FAILING = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["one process", "two workers"])
 def test_a_failure_tells_of_its_vms_and_of_what_was_sent(
     pytester: pytest.Pytester, run: Run, workers: list[str]
@@ -210,6 +212,7 @@ SEEDS = """
 """
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_vms(pytester: pytest.Pytester, run: Run) -> None:
     pytester.makepyfile(SEEDS)
 
@@ -232,6 +235,7 @@ def test_the_same_seed_makes_the_same_vms(pytester: pytest.Pytester, run: Run) -
     assert {a, b, c, d}.isdisjoint(other[0] + other[1])
 
 
+@pytest.mark.slow
 def test_a_random_seed_is_shown_and_all_workers_have_it(
     pytester: pytest.Pytester, run: Run
 ) -> None:

@@ -69,6 +69,7 @@ AT_IMPORT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["one process", "two workers"])
 def test_coverage_counts_what_runs_at_import(
     pytester: pytest.Pytester, run_apart: Run, workers: list[str]
@@ -82,6 +83,7 @@ def test_coverage_counts_what_runs_at_import(
         assert line_of(module, text) in executed(pytester, module), module
 
 
+@pytest.mark.slow
 def test_a_plugin_that_imported_it_early_would_be_found_out(
     pytester: pytest.Pytester, run_apart: Run
 ) -> None:

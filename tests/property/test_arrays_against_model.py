@@ -293,7 +293,9 @@ def failures(story: Story, report: AcceleratorReport, error: EntryError) -> Iter
 
 
 @pytest.mark.parametrize("kernel", list(KernelProfile))
-@pytest.mark.parametrize("page_size", [4096, 16384, 65536])
+@pytest.mark.parametrize(
+    "page_size", [4096, *(pytest.param(size, marks=pytest.mark.slow) for size in (16384, 65536))]
+)
 def test_every_hard_case_agrees_with_the_model(page_size: int, kernel: KernelProfile) -> None:
     tally: Counter[str] = Counter()
     examples = max(1, settings().max_examples // SHARE[page_size])
@@ -310,6 +312,7 @@ def test_every_hard_case_agrees_with_the_model(page_size: int, kernel: KernelPro
     assert [aim for aim in Aim if not tally[aim]] == []
 
 
+@pytest.mark.slow
 @settings(max_examples=max(2, settings().max_examples // 10))
 @given(
     kernel=st.sampled_from(KernelProfile),

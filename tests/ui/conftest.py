@@ -28,6 +28,8 @@ class Watched:
     page: Page
     url: str
     wrongs: list[str] = field(default_factory=list)
+    unanswered: set[Request] = field(default_factory=set)
+    """Requests in flight, but for the stream of events, which does not end."""
 
     def watch(self, *, expects_refusals: bool) -> None:
         def hear(message: ConsoleMessage) -> None:
@@ -40,20 +42,36 @@ class Watched:
             if not (expects_refusals and is_refusal):
                 self.wrongs.append(message.text)
 
+        def answered(request: Request) -> None:
+            self.unanswered.discard(request)
+
         def check(request: Request) -> None:
+            if "/v1/events" not in request.url:
+                self.unanswered.add(request)
             if not request.url.startswith(self.url + "/"):
                 self.wrongs.append(request.url)
 
         self.page.on("console", hear)
         self.page.on("pageerror", lambda error: self.wrongs.append(str(error)))
         self.page.on("request", check)
+        self.page.on("requestfinished", answered)
+        self.page.on("requestfailed", answered)
+
+    def settle(self) -> None:
+        """Wait until the page has been answered all that it asked, and has drawn that."""
+        while True:
+            self.page.evaluate(
+                "new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))"
+            )
+            if not self.unanswered:
+                return
 
     def go(self, place: str) -> Page:
         self.page.goto(f"{self.url}/ui{place}")
         return self.page
 
 
-PATIENCE_MS: Final = 15_000
+PATIENCE_MS: Final = 600_000
 """How long to wait for what is to come: it costs nothing where it comes."""
 
 expect.set_options(timeout=PATIENCE_MS)

@@ -9,6 +9,9 @@ from playwright.sync_api import expect
 from hacdbs_sim.client import Client, Vm, serve_in_thread
 from tests.ui.conftest import MEMSLOT, Opening
 
+pytestmark = pytest.mark.slow
+
+
 PHONE: dict[str, Any] = {
     "viewport": {"width": 360, "height": 740},
     "device_scale_factor": 2,
@@ -25,7 +28,7 @@ def migrated(client: Client, vm: Vm) -> str:
     vm.add_fault("ipaf", times=3)
     vm.guest_write(range(0x40000, 0x40100))
     begun = client.http.post("/v1/migrations", json={"vm_id": vm.vm_id}).json()
-    client.http.get(f"/v1/migrations/{begun['migration_id']}?wait_for=completed&wait_seconds=20")
+    client.http.get(f"/v1/migrations/{begun['migration_id']}?wait_for=completed&wait_seconds=60")
     return str(begun["migration_id"])
 
 
@@ -38,7 +41,7 @@ def test_nothing_is_wider_than_a_phone(opening: Opening, place: str) -> None:
         page = watched.go(place)
         expect(page.locator("#link")).to_have_text("live")
         expect(page.locator("main .card").first).to_be_visible()
-        page.wait_for_timeout(500)  # until tables have been filled
+        watched.settle()
 
         width = page.evaluate("document.documentElement.scrollWidth")
 
@@ -100,7 +103,7 @@ def test_the_heat_map_follows_the_scheme(opening: Opening, vm: Vm) -> None:
         with opening(color_scheme=scheme) as watched:
             page = watched.go(f"#/vms/{vm.vm_id}")
             expect(page.locator("canvas")).to_have_attribute("aria-label", re.compile("0 of 4,096"))
-            page.wait_for_timeout(100)
+            watched.settle()
             colours.append(
                 page.locator("canvas").evaluate(
                     "c => [...c.getContext('2d').getImageData(2, 2, 1, 1).data]"
@@ -116,7 +119,7 @@ def test_every_field_and_button_has_a_name(opening: Opening, vm: Vm) -> None:
         for place in ("", f"#/vms/{vm.vm_id}", "#/migrations", "#/comparisons"):
             page = watched.go(place)
             expect(page.locator("main button").first).to_be_visible()
-            page.wait_for_timeout(300)
+            watched.settle()
 
             nameless = page.evaluate(
                 """[...document.querySelectorAll("main input, main select, main button, main canvas")]

@@ -3,10 +3,14 @@
 import re
 from typing import Any
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from hacdbs_sim.client import Client, Vm
 from tests.ui.conftest import BASE_GFN, Opening, Watched
+
+pytestmark = pytest.mark.slow
+
 
 Colour = list[int]
 

@@ -8,7 +8,10 @@ from playwright.sync_api import Locator, expect
 from hacdbs_sim.client import Client
 from tests.ui.conftest import Watched
 
-LONG = 30_000
+pytestmark = pytest.mark.slow
+
+
+LONG = 600_000
 LEAST_HEIGHT = 1.5
 """A bar that is not nothing is never lower, so that it can be seen."""
 

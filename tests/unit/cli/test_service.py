@@ -7,12 +7,13 @@ import sys
 import pytest
 
 from hacdbs_sim.cli.service import ServiceNotStartedError, running_service, stop
+from tests.support.wire import HANG_SECONDS
 
 DEAF = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("ready", flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
 
 
@@ -31,4 +32,4 @@ def test_a_process_that_ignores_the_signal_is_killed() -> None:
 
         stop(process, patience_seconds=0.2)
 
-        assert process.wait(10) == -signal.SIGKILL
+        assert process.wait(HANG_SECONDS) == -signal.SIGKILL

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
+from tests.support.wire import HANG_SECONDS
+
 
 class LossyProxy(ThreadingHTTPServer):
     """Passes calls on; the next `losses` answers to a method are lost, the connection closed."""
@@ -42,11 +44,11 @@ class LossyProxy(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: LossyProxy
-    timeout = 10
+    timeout = HANG_SECONDS
 
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        behind = HTTPConnection(self.server.service, timeout=10)
+        behind = HTTPConnection(self.server.service, timeout=HANG_SECONDS)
         headers = {**self.headers, "Host": self.server.service}
         behind.request(self.command, self.path, body, headers)
         answer = behind.getresponse()

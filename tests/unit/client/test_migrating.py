@@ -14,6 +14,7 @@ from hacdbs_sim.client import (
     WaitTimeoutError,
 )
 from hacdbs_sim.client.migrating import has_reached
+from tests.support.wire import HANG_SECONDS
 from tests.unit.client.conftest import MEMSLOT
 
 PACED = 10_000
@@ -38,7 +39,7 @@ def test_a_migration_is_begun_and_waited_for(vm: Vm) -> None:
 def test_a_wait_ends_at_a_phase_or_a_pass_or_in_time(client: Client, vm: Vm) -> None:
     migration = client.migrate(vm.vm_id, pace_ms=PACED)
 
-    setup = migration.wait("setup", timeout=30)
+    setup = migration.wait("setup", timeout=HANG_SECONDS)
     with pytest.raises(WaitTimeoutError, match="iteration-3 of migration default-m1"):
         migration.wait("iteration-3", timeout=0.1)
     migration.cancel()

@@ -252,7 +252,7 @@ ANSWERED: dict[str, type[Answer]] = {
     "MismatchOut": outcomes.Mismatch,
     "ScenarioOut": outcomes.ScenarioOutcome,
     "ScenarioVmOut": outcomes.ScenarioVm,
-    "ShippedScenarioOut": outcomes.ShippedScenario,
+    "BuiltinScenarioOut": outcomes.ShippedScenario,
     "StepOut": outcomes.ScenarioStep,
     "BatchOut": answers.BatchResults,
     "BatchResultOut": answers.BatchResult,

@@ -8,6 +8,8 @@ import pytest
 from app.http import event_stream
 from app.http.event_stream import EVENTS_AT_ONCE, EventStream, first_page
 from app.service.events import ALL_EVENTS, EventFilter, EventLog, EventType
+from tests.support.settling import settle
+from tests.support.wire import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +33,7 @@ class Caller:
         await self.sent.put(message)
 
     async def body(self) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_SECONDS):
             return bytes((await self.sent.get())["body"])
 
 
@@ -65,7 +67,7 @@ async def test_who_leaves_is_read_for_no_longer() -> None:
     caller.leaves.set()
 
     assert await caller.body() == b""
-    await asyncio.wait_for(served, 5)
+    await asyncio.wait_for(served, HANG_SECONDS)
     assert log.reader_count == 0
 
 
@@ -76,7 +78,7 @@ async def test_a_stop_ends_the_stream_as_an_answer_ends() -> None:
     log.begin_stop()
 
     assert await caller.body() == b""
-    await asyncio.wait_for(served, 5)
+    await asyncio.wait_for(served, HANG_SECONDS)
 
 
 async def test_one_who_does_not_read_holds_one_page_and_misses_the_rest() -> None:
@@ -85,9 +87,9 @@ async def test_one_who_does_not_read_holds_one_page_and_misses_the_rest() -> Non
     emit(log, EVENTS_AT_ONCE)
     first = await caller.body()
     emit(log)
-    await asyncio.sleep(0.01)  # the page of this one waits in the queue
+    await settle()  # the page of this one waits in the queue
     emit(log, 10_000)
-    await asyncio.sleep(0.01)
+    await settle()
 
     parts = [await caller.body() for _ in range(3)]
 
@@ -102,10 +104,10 @@ async def test_one_who_does_not_read_holds_one_page_and_misses_the_rest() -> Non
 async def test_events_that_are_not_wanted_do_not_end_the_wait() -> None:
     log = EventLog()
     reader = log.open_reader(0, EventFilter(session_id="other"))
-    waiting = asyncio.create_task(first_page(reader, 10, 5))
-    await asyncio.sleep(0.01)
+    waiting = asyncio.create_task(first_page(reader, 10, HANG_SECONDS))
+    await settle()
     emit(log)
-    await asyncio.sleep(0.01)
+    await settle()
     assert not waiting.done()
 
     log.emit(EventType.SESSION_RESET, session_id="other")
@@ -128,7 +130,7 @@ async def test_a_stream_is_silent_about_events_that_are_not_wanted() -> None:
     log = EventLog()
     caller, served = await begin_without_wanted(log)
     emit(log, 3)
-    await asyncio.sleep(0.01)
+    await settle()
 
     log.emit(EventType.SESSION_RESET, session_id="other")
 

@@ -8,6 +8,7 @@ import pytest
 
 from app.http.startup_scenario import ScenarioNotStartedError
 from hacdbs_sim.client import Client
+from tests.support.wire import HANG_SECONDS
 
 BAD = """\
 scenario: bad
@@ -115,7 +116,7 @@ def test_the_service_ends_in_3_and_tells_no_traceback(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=HANG_SECONDS,
     )
 
     assert told.returncode == 3

@@ -30,6 +30,7 @@ from hacdbs_sim.model import (
 from hacdbs_sim.model.errors import CopyToUserError, LastCpuError
 from tests.support.building import gfns
 from tests.support.faults import fault
+from tests.support.wire import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -104,7 +105,7 @@ async def test_a_reader_wakes_when_something_happens_in_any_thread() -> None:
 
     await asyncio.to_thread(log.emit, EventType.VM_CREATED, session_id="s")
 
-    assert await reader.wait(5)
+    assert await reader.wait(HANG_SECONDS)
     assert ids(reader.take(10).events) == [3]
     assert not await reader.wait(0)
 
@@ -128,7 +129,7 @@ async def test_a_reader_that_is_behind_or_elsewhere_need_not_wait(after: int) ->
 
     reader = log.open_reader(after, ALL_EVENTS)
 
-    assert await reader.wait(5)
+    assert await reader.wait(HANG_SECONDS)
     assert reader.take(10).stale is (after == 9)
 
 
@@ -162,7 +163,7 @@ async def test_readers_are_counted_and_bounded() -> None:
 async def test_all_readers_end_when_the_service_stops() -> None:
     log = EventLog()
     reader = log.open_reader(0, ALL_EVENTS)
-    waiting = asyncio.ensure_future(reader.wait(5))
+    waiting = asyncio.ensure_future(reader.wait(HANG_SECONDS))
 
     log.begin_stop()
 

@@ -21,6 +21,7 @@ from app.service.migrations import Migration
 from hacdbs_sim.model import Action, AddSequential, SetMemslot
 from hacdbs_sim.vmm import MigrationSpec, MigrationStatus, Precopy, Report, Scheduled
 from hacdbs_sim.vmm.report import Reason
+from tests.support.wire import HANG_SECONDS
 from tests.unit.vmm.source import source
 from tests.unit.vmm.source import spec as made_spec
 
@@ -51,12 +52,12 @@ async def begun(fleet: Fleet) -> Migration:
     """Begin a migration that goes on for ever, and see it send something."""
     endless = made_spec(downtime_limit_ns=0, max_iterations=1_000)
     migration = start(fleet, await make_vm(fleet, rate=4_000_000), endless, pace_ms=20)
-    await migration.run.wait(lambda: bool(migration.report().iterations), 30)
+    await migration.run.wait(lambda: bool(migration.report().iterations), HANG_SECONDS)
     return migration
 
 
 async def ended(migration: Migration) -> Report:
-    await migration.run.wait(lambda: False, 30)
+    await migration.run.wait(lambda: False, HANG_SECONDS)
     return migration.report()
 
 
@@ -249,7 +250,7 @@ async def test_a_comparison_runs_its_machines_one_after_the_other_and_lets_them_
     before = fleet.budget.used_bytes
 
     comparison = fleet.migrations.compare("default", [await a_task(fleet), await a_task(fleet)])
-    await comparison.run.wait(lambda: False, 30)
+    await comparison.run.wait(lambda: False, HANG_SECONDS)
 
     assert fleet.migrations.comparisons("default") == [comparison]
     assert fleet.migrations.comparison("default-c1") is comparison
@@ -280,7 +281,7 @@ async def test_a_defect_in_one_of_several_leaves_those_before_as_they_ended() ->
     tasks = [await a_task(fleet), await a_task(fleet, made_spec(schedule=(impossible,)))]
 
     comparison = fleet.migrations.compare("default", tasks)
-    await comparison.run.wait(lambda: False, 30)
+    await comparison.run.wait(lambda: False, HANG_SECONDS)
 
     assert [each.report.status.value for each in tasks] == ["completed", "failed"]
     task = comparison.run._task
@@ -306,13 +307,13 @@ async def test_a_wait_ends_when_the_time_is_over_or_the_service_begins_to_stop()
     migration = start(fleet, await make_vm(fleet), pace_ms=PACED)
 
     await migration.run.wait(lambda: False, 0)
-    waiting = asyncio.ensure_future(migration.run.wait(lambda: False, 30))
+    waiting = asyncio.ensure_future(migration.run.wait(lambda: False, HANG_SECONDS))
     await asyncio.sleep(0)
     fleet.begin_stop()
     await waiting
     late = start(fleet, await make_vm(fleet), pace_ms=PACED)
     for run in (migration.run, late.run):
-        await asyncio.wait_for(run.wait(lambda: False, 30), 5)
+        await asyncio.wait_for(run.wait(lambda: False, HANG_SECONDS), HANG_SECONDS)
 
     assert not migration.run.is_over
     assert not late.run.is_over

@@ -25,6 +25,8 @@ from hacdbs_sim.model import (
 from hacdbs_sim.model.errors import BeyondIpaSpaceError, CopyToUserError, MemslotChangedError
 from hacdbs_sim.sim.machine import Machine
 from tests.support.faults import fault
+from tests.support.settling import settle
+from tests.support.wire import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -71,13 +73,13 @@ async def test_the_loop_goes_on_while_a_machine_works_and_its_lock_is_held() -> 
 
     def long_call() -> None:
         begun.set()
-        may_end.wait(5)
+        assert may_end.wait(HANG_SECONDS)
         order.append("long")
 
     first = asyncio.create_task(runtime.run(long_call, work=lambda: LONG))
-    await asyncio.to_thread(begun.wait, 5)
+    await asyncio.to_thread(begun.wait, HANG_SECONDS)
     second = asyncio.create_task(runtime.run(lambda: order.append("short"), work=lambda: 0))
-    await asyncio.sleep(0.02)
+    await settle()
     armed = runtime.perform(fault(FaultType.IPAF))  # does not wait
     order.append("fault")
     may_end.set()
@@ -94,16 +96,16 @@ async def test_a_cancelled_request_leaves_the_lock_with_its_thread() -> None:
 
     def long_call() -> None:
         begun.set()
-        may_end.wait(5)
+        assert may_end.wait(HANG_SECONDS)
         order.append("long")
 
     cancelled = asyncio.create_task(runtime.run(long_call, work=lambda: LONG))
-    await asyncio.to_thread(begun.wait, 5)
+    await asyncio.to_thread(begun.wait, HANG_SECONDS)
     cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     next_one = asyncio.create_task(runtime.run(lambda: order.append("next"), work=lambda: 0))
-    await asyncio.sleep(0.02)
+    await settle()
     assert not next_one.done()
     may_end.set()
     await next_one

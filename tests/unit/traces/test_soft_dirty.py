@@ -146,9 +146,10 @@ memory = mmap.mmap(-1, 64 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANO
 for page in range(64):
     memory[page * mmap.PAGESIZE] = 1
 print("ready", flush=True)
-while True:
+for line in sys.stdin:
     for page in range(0, 64, 2):
         memory[page * mmap.PAGESIZE] = 2
+    print("written", flush=True)
 """
 
 
@@ -156,11 +157,20 @@ def test_a_real_child_is_recorded_where_the_kernel_can() -> None:
     if not has_soft_dirty():
         pytest.skip(f"kernel {os.uname().release} keeps no soft-dirty bits")
     command = [sys.executable, "-c", CHILD]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:  # noqa: S603 - our own
-        assert child.stdout is not None
+    with subprocess.Popen(  # noqa: S603 - our own
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as child:
+        stdin, stdout = child.stdin, child.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def have_it_write(_seconds: float) -> None:
+            stdin.write("go\n")
+            assert stdout.readline() == "written\n"
+
         try:
-            child.stdout.readline()
-            recording = record(child.pid, intervals=3, interval_ns=200_000_000)
+            assert stdout.readline() == "ready\n"
+            recording = record(child.pid, intervals=3, interval_ns=1, sleep=have_it_write)
         finally:
             child.kill()
 

@@ -167,7 +167,7 @@ def test_an_interrupt_cancels_the_migration(
     thread.join()
 
     assert ended.value.code == 130
-    report = client.migration("default-m1").get(wait_for="end", wait_seconds=30)
+    report = client.migration("default-m1").get(wait_for="end", wait_seconds=60)
     assert (report.status, report.reason) == ("cancelled", "cancel")
 
 

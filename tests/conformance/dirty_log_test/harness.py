@@ -10,8 +10,8 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.selftest.guest import Guest
-from tests.selftest.verifying import Verified
+from tests.conformance.dirty_log_test.guest import Guest
+from tests.conformance.dirty_log_test.verifying import Verified
 
 OCTETS: Final = {"accept": "application/octet-stream"}
 BODY: Final = {"content-type": "application/octet-stream"}

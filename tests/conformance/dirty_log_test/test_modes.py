@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from hacdbs_sim.sim.kvm.dirty_bitmap import LogWindow
-from tests.selftest.harness import MODES, Mode, Plan, Run, run
-from tests.selftest.verifying import VerificationError, Verified
-from tests.selftest.wrong import WRONG, WrongService
+from tests.conformance.dirty_log_test.harness import MODES, Mode, Plan, Run, run
+from tests.conformance.dirty_log_test.verifying import VerificationError, Verified
+from tests.conformance.dirty_log_test.wrong import WRONG, WrongService
 
 pytestmark = pytest.mark.anyio
 

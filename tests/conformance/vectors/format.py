@@ -22,7 +22,7 @@ from hacdbs_sim.model import (
     Stage2Run,
     VmConfig,
 )
-from tests.vectors.wire import action_of, config_of
+from tests.conformance.vectors.ops import action_of, config_of
 
 HERE: Final = Path(__file__).parent
 FILES: Final = sorted(HERE.glob("*.json"))

@@ -16,12 +16,12 @@ from hacdbs_sim.model import (
     RunGuest,
     VmConfig,
 )
-from tests.vectors import wire
+from tests.conformance.vectors import ops
 
 
 def body_of(config: VmConfig) -> dict[str, Any]:
     """Write a configuration as the body that makes the VM."""
-    body = wire.body_of(replace(config, costs=CostModel()))
+    body = ops.body_of(replace(config, costs=CostModel()))
     return {**body, "costs": asdict(config.costs)}
 
 
@@ -33,7 +33,7 @@ def op_of(action: Action[Any]) -> dict[str, Any]:
         case DeleteWorkload() | DeleteWorkloads() | DeleteFaults() | AdvanceClock() | RunGuest():
             return {"op": action.op, **asdict(action)}
         case _:
-            return wire.op_of(action)
+            return ops.op_of(action)
 
 
 def _workload_of(spec: AddWorkload) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Works the expected values out anew, by the scalar model alone: `python -m tests.vectors.regenerate`.
+"""Works the expected values out anew, by the scalar model alone: `python -m tests.conformance.vectors.regenerate`.
 
 Prints the name of each file that it changed. The core has no say in it.
 """
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hacdbs_sim.model import DirtyLog
+from tests.conformance.vectors.format import FILES, expected_of, text_of, window_of
+from tests.conformance.vectors.ops import action_of, config_of
 from tests.support.scalar_model import ScalarMachine
-from tests.vectors.format import FILES, expected_of, text_of, window_of
-from tests.vectors.wire import action_of, config_of
 
 
 def expected_by_model(vector: dict[str, Any]) -> dict[str, Any]:

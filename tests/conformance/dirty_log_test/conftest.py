@@ -6,6 +6,7 @@ import pytest
 from app.main import create_app
 from app.settings import LogLevel, Settings
 from hacdbs_sim.cli.service import running_service
+from tests.support.wire import HANG_SECONDS
 
 
 @pytest.fixture
@@ -30,5 +31,7 @@ def service_url() -> Generator[str]:
 
 @pytest.fixture
 async def real_client(service_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=service_url, timeout=60, trust_env=False) as opened:
+    async with httpx.AsyncClient(
+        base_url=service_url, timeout=HANG_SECONDS, trust_env=False
+    ) as opened:
         yield opened
