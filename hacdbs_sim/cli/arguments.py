@@ -107,7 +107,7 @@ def _vm_ids(incomplete: str) -> list[str]:
             timeout=_COMPLETION_SECONDS,
             retries=0,
         ) as client:
-            found = [vm.vm_id for vm in client.vms("-")]
+            found = [vm.vm_id for vm in client.list_vms("-")]
     except (ClientError, ValueError):
         return []
     return [vm_id for vm_id in found if vm_id.startswith(incomplete)]

@@ -3,11 +3,9 @@
 Fields that a newer service adds are left out, so an older client goes on reading its answers.
 """
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-T = TypeVar("T")
 
 
 def _from_hex(value: object) -> object:
@@ -22,13 +20,6 @@ class Answer(BaseModel):
     """Part of an answer."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Page(Answer, Generic[T]):
-    """Part of a list; the token of the part after it, empty at the end."""
-
-    items: tuple[T, ...]
-    next_page_token: str
 
 
 class Index(Answer):
@@ -337,7 +328,7 @@ class BatchResult(Answer):
 
     @property
     def is_refusal(self) -> bool:
-        """Tell whether the action was refused."""
+        """Whether the action was refused."""
         return self.status >= 400
 
 

@@ -47,7 +47,7 @@ def _vms(service: Service, session_id: str) -> Iterator[str]:
     with service.client(timeout=LOOK_SECONDS, retries=0) as client:
         try:
             count = 0
-            for vm in client.vms(session_id, limit=SHOWN_VMS):
+            for vm in client.list_vms(session_id, limit=SHOWN_VMS):
                 count += 1
                 if count > SHOWN_VMS:
                     yield f"and more VMs than {SHOWN_VMS}"
@@ -70,7 +70,7 @@ def _vm(client: Client, vm: VmInfo) -> Iterator[str]:
     if len(vm.memslots) > SHOWN_SLOTS:
         yield f"  and {len(vm.memslots) - SHOWN_SLOTS} more slots"
     yield from map(_fault, vm.faults)
-    cpus = client.vm(vm.vm_id).cpus(limit=SHOWN_CPUS)
+    cpus = client.vm(vm.vm_id).list_cpus(limit=SHOWN_CPUS)
     yield from map(_cpu, islice(cpus, SHOWN_CPUS))
     counted = [f"{name}={count}" for name, count in vm.counters.items() if count]
     yield f"  counters {' '.join(counted) or 'all 0'}"

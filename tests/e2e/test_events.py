@@ -62,7 +62,7 @@ def toggle(client: Client, vm: Vm, count: int) -> None:
 def test_a_stream_tells_what_happens_while_it_is_open(http: httpx.Client, session: Session) -> None:
     with reading(http, query={"session_id": session.session_id}) as events:
         vm = session.create_vm(name="src", memslots=[])
-        vm.cpu(1).unplug()
+        vm.set_cpu(1, online=False)
         vm.delete()
 
         told = [next(events) for _ in range(3)]
@@ -107,8 +107,8 @@ def test_a_stream_gives_only_what_was_asked_for(http: httpx.Client, session: Ses
     one, other = session.create_vm(), session.create_vm()
     query = {"vm_id": other.vm_id, "type": "cpu_changed,vm_deleted"}
     with reading(http, query=query) as events:
-        one.cpu(1).unplug()
-        other.cpu(2).unplug()
+        one.set_cpu(1, online=False)
+        other.set_cpu(2, online=False)
         one.delete()
         other.delete()
 
@@ -176,7 +176,7 @@ def test_as_many_as_the_service_takes_may_read_and_who_leaves_makes_room(tmp_pat
             list_of_now = limits.get("/v1/events")
 
         def has_room() -> bool:
-            return "hacdbs_event_readers 0.0" in client.metrics()
+            return "hacdbs_event_readers 0.0" in client.get_metrics()
 
         client.wait_until(has_room, what="room for a reader")
         with reading(limits) as events:

@@ -31,7 +31,7 @@ SAMPLE = """
         note(hacdbs_session.session_id)
         vm = hacdbs_vm(memslots=[], vcpus=2, name=f"vm {number}")
         assert vm.vm_id == f"{hacdbs_session.session_id}-1"
-        assert [info.name for info in hacdbs_session.vms()] == [f"vm {number}"]
+        assert [info.name for info in hacdbs_session.list_vms()] == [f"vm {number}"]
         assert len(hacdbs_client.history) == 3
 
     def test_a_session_may_be_deleted_by_its_test(hacdbs_session):
@@ -72,9 +72,9 @@ def test_a_service_that_runs_is_used_and_left_as_it_was(
             monkeypatch.setenv("HACDBS_URL", service.url)
             result = run()
 
-        left = [session.session_id for session in client.sessions()]
+        left = [session.session_id for session in client.list_sessions()]
         made = 'route="/v1/sessions",status="201"'
-        assert any(made in line for line in client.metrics().splitlines())
+        assert any(made in line for line in client.get_metrics().splitlines())
 
     result.assert_outcomes(passed=9)
     result.stdout.fnmatch_lines(f"hacdbs-sim: --hacdbs-seed=0, service: {service.url}")
@@ -107,15 +107,15 @@ FAILING = """
         vm = hacdbs_vm(vcpus=2, name="the culprit", manual_dirty_log_protect2=1)
         vm.guest_write(range(0x40000, 0x40000 + 77), vcpu=1)
         vm.add_fault("ipaf", times=1, when={"op": "clear", "batch": 0, "index": 3})
-        vm.slot(0).clear([0, 1, 2, 3, 4])
-        vm.cpu(1).unplug()
-        assert vm.slot(0).peek().dirty_count == 5
+        vm.slot(0).clear_dirty_log([0, 1, 2, 3, 4])
+        vm.set_cpu(1, online=False)
+        assert vm.slot(0).peek_dirty_log().dirty_count == 5
 
     def test_it_passes(hacdbs_vm):
         hacdbs_vm(name="innocent")
 
     def test_it_fails_without_a_vm(hacdbs_client):
-        hacdbs_client.version()
+        hacdbs_client.get_version()
         assert False
 
     def test_it_fails_without_the_service():
@@ -179,7 +179,7 @@ def test_what_is_told_has_bounds() -> None:
                 ],
             )
         for _ in range(60):
-            client.livez()
+            client.get_livez()
 
         told = dict(sections_of(service, "many", list(client.history)))
 

@@ -1,12 +1,11 @@
 """`dirty get | peek | clear`: the dirty log of a memslot."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, BinaryIO
 
 import httpx
 import orjson
@@ -16,11 +15,9 @@ from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import Talk, talking, usage_error
 from hacdbs_sim.client import DirtyLog
-from hacdbs_sim.client.call import OCTETS, Call
 from hacdbs_sim.client.cleaning import CleaningReport
-from hacdbs_sim.client.operations import memory as of_memory
 from hacdbs_sim.client.pages import octets_of
-from hacdbs_sim.client.specs import SlotRef
+from hacdbs_sim.client.results import read
 
 app = typer.Typer(no_args_is_help=True, help="Take, look at and clear the dirty log of a memslot.")
 
@@ -52,7 +49,12 @@ def get(
     output: Output = None,
 ) -> None:
     """Take the dirty log (KVM_GET_DIRTY_LOG); without manual protect this clears it."""
-    _show_log(talk, of_memory.get_dirty_log(SlotRef(vm_id, slot), cpu=cpu), form, output)
+    log = talk.client.vm(vm_id).slot(slot)
+    if output is not None:
+        _write_log(talk, lambda: log.get_dirty_log(cpu=cpu), output)
+    else:
+        params = {"cpu": cpu, "format": form.value}
+        _show_log(talk, log.send("POST", "dirty-log", "get", params=params))
 
 
 @app.command("peek")
@@ -66,7 +68,11 @@ def peek(
     output: Output = None,
 ) -> None:
     """Look at the dirty log without any side effect."""
-    _show_log(talk, of_memory.peek_dirty_log(SlotRef(vm_id, slot)), form, output)
+    log = talk.client.vm(vm_id).slot(slot)
+    if output is not None:
+        _write_log(talk, log.peek_dirty_log, output)
+    else:
+        _show_log(talk, log.send("GET", "dirty-log", params={"format": form.value}))
 
 
 @app.command("clear")
@@ -97,43 +103,32 @@ def clear(
     if bool(pages) == (bitmap is not None):
         raise usage_error("give pages, or a bitmap with --bitmap, and not both")
     window = {"first_page": first_page, "num_pages": num_pages, "cpu": cpu}
-    ref = SlotRef(vm_id, slot)
-    talk.show(*views.dirty_log(talk.ask(_clearing(ref, pages or [], bitmap, window)), None))
+    ranges = {"page_ranges": [list(each) for each in pages or ()]}
+    body = ranges if bitmap is None else _octets(bitmap)
+    log = talk.client.vm(vm_id).slot(slot)
+    answer = log.send("POST", "dirty-log", "clear", params=window, body=body)
+    talk.show(*views.dirty_log(read(CleaningReport, answer), None))
 
 
-def _clearing(
-    ref: SlotRef, pages: list[a.PageRange], bitmap: Path | None, window: dict[str, int | None]
-) -> Call[CleaningReport]:
-    # Described with a body of no pages, so that the body can be what was given: ranges stay ranges
-    call = of_memory.clear_dirty_log(ref, [])
-    if bitmap is None:
-        content = orjson.dumps({"page_ranges": [list(each) for each in pages]})
-        return replace(call, content=content, params=window)
+def _octets(bitmap: Path) -> bytes:
     try:
-        octets = bitmap.read_bytes()
+        return bitmap.read_bytes()
     except OSError as unread:
         raise usage_error(f"cannot read {bitmap}: {unread}") from None
-    return replace(call.with_headers({"Content-Type": OCTETS}), content=octets, params=window)
 
 
-def _show_log(talk: Talk, call: Call[DirtyLog], form: Form, output: Path | None) -> None:
-    """Take or look at a log; into a file as octets, else in the form asked for."""
-    if output is not None:
-        with _new_file(output) as file:  # first: a log that was taken must have somewhere to go
-            log = talk.ask(call)
-            file.write(octets_of(log.bitmap))
-        talk.answered = log.report.model_dump_json(exclude_unset=True).encode()
-        talk.show(*views.dirty_log(log.report, None), f"{output} has the bitmap")
-        return
-    headers = {name: value for name, value in call.headers.items() if name != "Accept"}
-    params = {**call.params, "format": form.value}
-    body = talk.ask(Call(call.operation_id, call.method, call.path, _object, params, headers))
-    talk.show(*views.dirty_log(CleaningReport.model_validate(body), body.get("page_ranges")))
+def _show_log(talk: Talk, answer: httpx.Response) -> None:
+    ranges = orjson.loads(answer.content).get("page_ranges")
+    talk.show(*views.dirty_log(read(CleaningReport, answer), ranges))
 
 
-def _object(answer: httpx.Response) -> dict[str, Any]:
-    body: dict[str, Any] = orjson.loads(answer.content)
-    return body
+def _write_log(talk: Talk, look: Callable[[], DirtyLog], output: Path) -> None:
+    """Write a log's octets into a file, and show its report."""
+    with _new_file(output) as file:  # first: a log that was taken must have somewhere to go
+        log = look()
+        file.write(octets_of(log.bitmap))
+    talk.answers.append(log.report.model_dump_json(exclude_unset=True).encode())
+    talk.show(*views.dirty_log(log.report, None), f"{output} has the bitmap")
 
 
 @contextmanager

@@ -278,7 +278,7 @@ def test_a_large_bitmap_arrives_as_it_was_sent(vm: Vm, wire: socket.socket, piec
         wire.sendall(request[at : at + piece])
 
     assert statuses(wire, 1) == [b"200"]
-    left = vm.slot(0).peek().bitmap
+    left = vm.slot(0).peek_dirty_log().bitmap
     assert (left == ~np.frombuffer(bitmap, "<u8")).all()
 
 
@@ -288,7 +288,7 @@ def test_large_bodies_may_come_one_behind_the_other(vm: Vm, wire: socket.socket)
     wire.sendall(first + second + first)
 
     assert statuses(wire, 3) == [b"200"] * 3
-    assert vm.slot(0).peek().dirty_count == PAGES - -(-PAGES // 3)
+    assert vm.slot(0).peek_dirty_log().dirty_count == PAGES - -(-PAGES // 3)
 
 
 def test_a_client_may_take_the_last_answer_while_it_sends_a_large_body(
@@ -316,7 +316,7 @@ def test_a_client_may_take_the_last_answer_while_it_sends_a_large_body(
 
         while b'"software"' not in slow.recv(1 << 16):
             pass
-    assert vm.slot(0).peek().dirty_count == PAGES - -(-PAGES // 3)
+    assert vm.slot(0).peek_dirty_log().dirty_count == PAGES - -(-PAGES // 3)
 
 
 def test_a_large_body_that_is_waited_for_is_asked_for(vm: Vm, wire: socket.socket) -> None:
@@ -337,4 +337,4 @@ def test_who_leaves_in_a_large_body_has_cleared_nothing(vm: Vm, wire: socket.soc
     wire.sendall(request[: len(request) // 2])
     wire.close()
 
-    assert vm.slot(0).peek().dirty_count == PAGES
+    assert vm.slot(0).peek_dirty_log().dirty_count == PAGES
