@@ -158,6 +158,49 @@ def test_a_failure_tells_of_its_vms_and_of_what_was_sent(
     assert "200 GET /version" in shown
 
 
+REFUSED = """
+    import pytest
+
+    def test_refused(hacdbs_vm):
+        hacdbs_vm().slot(9).get_dirty_log()
+
+    def test_no_page(hacdbs_vm):
+        hacdbs_vm().guest_write([0.5])
+
+    def test_no_such_kernel(hacdbs_vm):
+        hacdbs_vm(kernel="v9")
+
+    def test_in_a_block(hacdbs_vm):
+        with hacdbs_vm().fault("no_such_fault"):
+            pass
+
+    def test_not_in_time(hacdbs_client):
+        hacdbs_client.wait_until(lambda: False, 0.01)
+
+    def test_coroutines(hacdbs_server):
+        import asyncio
+
+        async def peek():
+            async with hacdbs_server.async_client() as client:
+                await client.vm("default-99").slot(0).peek_dirty_log()
+
+        asyncio.run(peek())
+"""
+
+
+def test_a_traceback_ends_at_the_users_own_line(pytester: pytest.Pytester, run: Run) -> None:
+    pytester.makepyfile(REFUSED)
+
+    result = run()
+
+    result.assert_outcomes(failed=6)
+    shown = result.stdout.str()
+    assert ">       hacdbs_vm().slot(9).get_dirty_log()" in shown
+    assert "E       hacdbs_sim.client.errors.NotFoundError: POST /v1/vms/" in shown
+    assert "hacdbs_sim/" not in shown.replace(str(Path(__file__).parents[2]), "")
+    assert shown.count("test_a_traceback_ends_at_the_users_own_line.py:") >= 6
+
+
 def test_a_service_that_is_gone_is_told_and_does_not_hold_the_run() -> None:
     sections = dict(sections_of(Service("http://127.0.0.1:9"), "mine", []))
 

@@ -13,7 +13,7 @@ COMMITTED = ROOT / "hacdbs_sim/client/_sync"
 
 
 def test_the_committed_client_is_the_one_that_the_script_makes(tmp_path: Path) -> None:
-    command = [sys.executable, ROOT / "scripts/client", tmp_path]
+    command = [sys.executable, str(ROOT / "scripts/client"), str(tmp_path)]
     subprocess.run(command, check=True)  # noqa: S603 - our own script
 
     made = {path.name: path.read_text("utf-8") for path in tmp_path.glob("*.py")}
