@@ -127,6 +127,6 @@ OnCpu = Annotated[
 ]
 
 
-def optional_number(*names: str, told: str) -> Any:  # noqa: ANN401 - what typer makes of it
+def optional_number(*names: str, text: str) -> Any:  # noqa: ANN401 - what typer makes of it
     """Declare an option that is a number, in decimal or with 0x."""
-    return typer.Option(*names, parser=number, help=told)
+    return typer.Option(*names, parser=number, help=text)

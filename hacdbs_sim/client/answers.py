@@ -1,4 +1,4 @@
-"""What the service answers, as frozen values. Addresses and registers are integers here.
+"""The service's answers, as frozen values. Addresses and registers are integers here.
 
 Fields that a newer service adds are left out, so an older client goes on reading its answers.
 """
@@ -370,8 +370,8 @@ class Event(Answer):
 class Events(Answer):
     """Events behind a position, oldest first.
 
-    `next_after` is the position to go on from; `stale` tells that events behind the position asked for
-    are gone, or that it is none of this service's.
+    `next_after` is the position to go on from; `stale` is true if events behind the position asked for
+    are gone, or if the position is not one of this service.
     """
 
     events: list[Event]

@@ -207,7 +207,7 @@ class DirtyLog:
         return LogWindow(0, self.num_pages, self.bitmap)
 
     def windows(self, num_pages: int) -> Iterator[LogWindow]:
-        """Cut the log into windows of so many pages, a multiple of 64, to be cleared in turn."""
+        """Cut the log into windows of `num_pages`, a multiple of 64, to be cleared in turn."""
         if num_pages < 1 or num_pages % WORD_PAGES:
             raise ValueError(f"num_pages must be a multiple of {WORD_PAGES}, not {num_pages}")
         for first in range(0, self.num_pages, num_pages):

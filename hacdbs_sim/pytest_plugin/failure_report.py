@@ -1,4 +1,4 @@
-"""What is told of a failed test: its VMs as they are now, and the last requests that it sent."""
+"""The report of a failed test: its VMs as they are now, and the last requests that it sent."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -26,13 +26,13 @@ LOOK_SECONDS: Final = 5.0
 def sections_of(
     service: Service, session_id: str | None, history: Sequence[Sent]
 ) -> list[tuple[str, str]]:
-    """Give a failure report's sections."""
-    told: list[tuple[str, str]] = []
+    """Return a failure report's sections."""
+    sections: list[tuple[str, str]] = []
     if session_id is not None:
-        told.append(("hacdbs-sim VMs", "\n".join(_vms(service, session_id))))
+        sections.append(("hacdbs-sim VMs", "\n".join(_vms(service, session_id))))
     if history:
-        told.append(("hacdbs-sim calls", "\n".join(_sendings(history))))
-    return told
+        sections.append(("hacdbs-sim calls", "\n".join(_sendings(history))))
+    return sections
 
 
 def _sendings(history: Sequence[Sent]) -> Iterator[str]:
@@ -56,7 +56,7 @@ def _vms(service: Service, session_id: str) -> Iterator[str]:
             if not count:
                 yield f"session {session_id} has no VMs"
         except ClientError as error:
-            yield f"cannot tell: {error}"
+            yield f"not available: {error}"
 
 
 def _vm(client: Client, vm: VmInfo) -> Iterator[str]:

@@ -201,18 +201,18 @@ def test_a_traceback_ends_at_the_users_own_line(pytester: pytest.Pytester, run: 
     assert shown.count("test_a_traceback_ends_at_the_users_own_line.py:") >= 6
 
 
-def test_a_service_that_is_gone_is_told_and_does_not_hold_the_run() -> None:
+def test_a_service_that_is_gone_is_shown_and_does_not_hold_the_run() -> None:
     sections = dict(sections_of(Service("http://127.0.0.1:9"), "mine", []))
 
     assert list(sections) == ["hacdbs-sim VMs"]
-    assert sections["hacdbs-sim VMs"].startswith("cannot tell: GET /v1/vms: ConnectError")
+    assert sections["hacdbs-sim VMs"].startswith("not available: GET /v1/vms: ConnectError")
 
 
-def test_what_is_told_has_bounds() -> None:
+def test_what_is_shown_has_bounds() -> None:
     with serve_in_thread() as service, service.client() as client:
         session = client.create_session("many")
-        told = dict(sections_of(service, "many", []))
-        assert told["hacdbs-sim VMs"] == "session many has no VMs"
+        shown = dict(sections_of(service, "many", []))
+        assert shown["hacdbs-sim VMs"] == "session many has no VMs"
         for _ in range(9):
             session.create_vm(
                 cpus=64,
@@ -224,14 +224,14 @@ def test_what_is_told_has_bounds() -> None:
         for _ in range(60):
             client.get_livez()
 
-        told = dict(sections_of(service, "many", list(client.history)))
+        shown = dict(sections_of(service, "many", list(client.history)))
 
-    vms = told["hacdbs-sim VMs"].splitlines()
+    vms = shown["hacdbs-sim VMs"].splitlines()
     assert vms[-1] == "and more VMs than 8"
     assert "  and 24 more slots" in vms
     assert len(vms) == 8 * (1 + 16 + 1 + 16 + 1) + 1
     assert "not logged" in vms[1]
-    calls = told["hacdbs-sim calls"].splitlines()
+    calls = shown["hacdbs-sim calls"].splitlines()
     assert calls == [f"(the last {SHOWN_SENDINGS})"] + ["200 GET /livez"] * SHOWN_SENDINGS
 
 

@@ -92,10 +92,10 @@ def clear(
         Path | None, typer.Option(help="The ioctl's bitmap, as `get --output` writes it.")
     ] = None,
     first_page: Annotated[
-        int | None, a.optional_number("--first-page", told="Where the window begins; 0 if absent.")
+        int | None, a.optional_number("--first-page", text="Where the window begins; 0 if absent.")
     ] = None,
     num_pages: Annotated[
-        int | None, a.optional_number("--num-pages", told="Its length; to the slot's end.")
+        int | None, a.optional_number("--num-pages", text="Its length; to the slot's end.")
     ] = None,
     cpu: a.OnCpu = None,
 ) -> None:

@@ -19,18 +19,18 @@ def add(
     talk: Talk,
     *,
     vm_id: a.VmId,
-    fault_type: Annotated[str, typer.Argument(metavar="TYPE", help="As `fault types` tells.")],
+    fault_type: Annotated[str, typer.Argument(metavar="TYPE", help="As in `fault types`.")],
     op: Annotated[str | None, typer.Option(help="In calls of `get` or `clear`.")] = None,
-    slot: Annotated[int | None, a.optional_number("--slot", told="In calls about a slot.")] = None,
-    cpu: Annotated[int | None, a.optional_number("--cpu", told="In calls on a CPU.")] = None,
-    batch: Annotated[int | None, a.optional_number("--batch", told="In which run.")] = None,
-    index: Annotated[int | None, a.optional_number("--index", told="At which entry of it.")] = None,
-    gfn: Annotated[int | None, a.optional_number("--gfn", told="At a frame's entry.")] = None,
-    after: Annotated[int | None, a.optional_number("--after", told="Skip so many calls.")] = None,
+    slot: Annotated[int | None, a.optional_number("--slot", text="In calls about a slot.")] = None,
+    cpu: Annotated[int | None, a.optional_number("--cpu", text="In calls on a CPU.")] = None,
+    batch: Annotated[int | None, a.optional_number("--batch", text="In which run.")] = None,
+    index: Annotated[int | None, a.optional_number("--index", text="At which entry of it.")] = None,
+    gfn: Annotated[int | None, a.optional_number("--gfn", text="At a frame's entry.")] = None,
+    after: Annotated[int | None, a.optional_number("--after", text="Skip so many calls.")] = None,
     every: Annotated[
-        int | None, a.optional_number("--every", told="Then each N-th counts.")
+        int | None, a.optional_number("--every", text="Then each N-th counts.")
     ] = None,
-    times: Annotated[int | None, a.optional_number("--times", told="Spent after so many.")] = None,
+    times: Annotated[int | None, a.optional_number("--times", text="Spent after so many.")] = None,
     probability: Annotated[float | None, typer.Option(help="How likely it is, 0 to 1.")] = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Arm it, not enabled.")] = False,
 ) -> None:

@@ -86,13 +86,13 @@ def migrate(
 def _watch(talk: Talk, report: MigrationInfo) -> MigrationInfo:
     """Show each pass as it ends; a person who interrupts it cancels it."""
     migration = talk.client.migration(report.migration_id)
-    with showing(talk.console, is_silent=talk.as_json) as tell:
-        tell(_shown(report))
+    with showing(talk.console, is_silent=talk.as_json) as show:
+        show(_shown(report))
         try:
             while not report.is_over:
                 upcoming = f"iteration-{len(report.iterations) + 1}"
                 report = migration.get(wait_for=upcoming, wait_seconds=WAIT_SECONDS)
-                tell(_shown(report))
+                show(_shown(report))
         except KeyboardInterrupt:
             migration.cancel()
             raise

@@ -94,7 +94,7 @@ def _document(talk: Talk, which: str) -> Document:
 
 @contextmanager
 def _session(talk: Talk, session: str | None, *, keep: bool) -> Iterator[str]:
-    """Give the session that was named, or make one; its id is told where it is kept."""
+    """Yield the session that was named, or make one; the id of one that is kept is printed."""
     if session is not None:
         yield session
         return
@@ -110,15 +110,15 @@ def _session(talk: Talk, session: str | None, *, keep: bool) -> Iterator[str]:
 
 @contextmanager
 def _placing(talk: Talk, document: Document) -> Iterator[None]:
-    """Tell the lines of a document that is refused."""
+    """Print the lines of a document at fault if it is refused."""
     try:
         yield
     except ProblemError as refused:
         if talk.as_json:
             print_json(orjson.dumps(refused.problem))
         errors = [error for error in refused.errors if error["in"] == "body"]
-        told = explain(document.name, document.text, errors)
-        typer.echo("\n".join(told) or f"refused: {refused}", err=True)
+        lines = explain(document.name, document.text, errors)
+        typer.echo("\n".join(lines) or f"refused: {refused}", err=True)
         raise typer.Exit(ExitCode.REFUSED) from None
 
 

@@ -108,7 +108,7 @@ def write(
     vm_id: a.VmId,
     pages: a.Pages,
     vcpu: Annotated[
-        int | None, a.optional_number("--vcpu", told="The vCPU that writes; 0 if absent.")
+        int | None, a.optional_number("--vcpu", text="The vCPU that writes; 0 if absent.")
     ] = None,
     host: Annotated[
         bool, typer.Option("--host", help="The host kernel writes, and no vCPU.")

@@ -77,5 +77,5 @@ class AsyncSlot(AsyncResource):
         return read(CleaningReport, answer)
 
     async def get_heat(self, *, bins: int | None = None) -> Heat:
-        """Return a heat map of at most so many bins: dirty pages, and states of stage 2."""
+        """Return a heat map of at most `bins` parts: dirty pages, and states of stage 2."""
         return read(Heat, await self.send("GET", "heat", params={"bins": bins}))

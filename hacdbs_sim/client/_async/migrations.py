@@ -50,7 +50,7 @@ class AsyncMigration(AsyncResource):
     async def wait(
         self, wait_for: str = "end", timeout: float = MIGRATION_SECONDS
     ) -> MigrationInfo:
-        """Wait for the end, a phase, or so many iterations (`iteration-3`); return the report.
+        """Wait for the end, a phase, or an iteration (`iteration-3`); return the report.
 
         Raises:
             WaitTimeoutError: It was not reached in time.

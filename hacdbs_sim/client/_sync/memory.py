@@ -78,5 +78,5 @@ class Slot(Resource):
         return read(CleaningReport, answer)
 
     def get_heat(self, *, bins: int | None = None) -> Heat:
-        """Return a heat map of at most so many bins: dirty pages, and states of stage 2."""
+        """Return a heat map of at most `bins` parts: dirty pages, and states of stage 2."""
         return read(Heat, self.send("GET", "heat", params={"bins": bins}))
