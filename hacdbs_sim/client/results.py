@@ -20,6 +20,13 @@ REPORT_HEADER: Final = "Dirty-Log-Report"
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 
 
+def parse(result: type[A], body: object) -> A:
+    """Make a result of JSON, as text or as it was loaded; nothing else knows how."""
+    if isinstance(body, str | bytes):
+        return result.model_validate_json(body)
+    return result.model_validate(body)
+
+
 class Page(NamedTuple, Generic[A]):
     """Part of a list; the token of the part after it, empty at the end."""
 
@@ -35,16 +42,16 @@ def read(result: type[A], answer: httpx.Response) -> A:
     """
     with _Reading(answer):
         if "etag" not in result.model_fields:
-            return result.model_validate_json(answer.content)
+            return parse(result, answer.content)
         etag = answer.headers.get("ETag")
-        return result.model_validate({**orjson.loads(answer.content), "etag": etag})
+        return parse(result, {**orjson.loads(answer.content), "etag": etag})
 
 
 def read_page(item: type[A], name: str, answer: httpx.Response) -> Page[A]:
     """Read a page of a list, whose items the answer has under a name."""
     with _Reading(answer):
         body = orjson.loads(answer.content)
-        items = [item.model_validate(each) for each in body[name]]
+        items = [parse(item, each) for each in body[name]]
         return Page(items, body.get("next_page_token", ""))
 
 
@@ -52,11 +59,11 @@ def read_dirty_log(answer: httpx.Response) -> DirtyLog:
     """Read a dirty log: octets with the report in a header, or JSON with the bitmap in base64."""
     with _Reading(answer):
         if answer.headers.get("Content-Type", "").startswith(OCTETS):
-            report = CleaningReport.model_validate_json(answer.headers[REPORT_HEADER])
+            report = parse(CleaningReport, answer.headers[REPORT_HEADER])
             bitmap = words_of(answer.content)
         else:
             body = orjson.loads(answer.content)
-            report = CleaningReport.model_validate(body)
+            report = parse(CleaningReport, body)
             bitmap = words_of(base64.b64decode(body["bitmap"], validate=True))
         return DirtyLog(bitmap, report, REPLAYED_HEADER in answer.headers)
 

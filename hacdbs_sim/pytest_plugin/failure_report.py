@@ -13,6 +13,7 @@ from hacdbs_sim.client import (
     Sent,
     Service,
     VmInfo,
+    WhenSpec,
 )
 
 SHOWN_VMS: Final = 8
@@ -85,8 +86,8 @@ def _slot(slot: MemslotInfo) -> str:
 
 
 def _fault(fault: FaultInfo) -> str:
-    when = fault.when.model_dump(exclude_none=True)
-    place = " ".join(f"{name}={value}" for name, value in when.items())
+    when = ((name, getattr(fault.when, name)) for name in WhenSpec.__annotations__)
+    place = " ".join(f"{name}={value}" for name, value in when if value is not None)
     return (
         f"  fault {fault.fault_id} {fault.type} when {place or 'any'} times={fault.times}"
         f" opportunities={fault.opportunities} hits={fault.hits}"

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -14,10 +15,9 @@ import typer
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import Talk, talking, usage_error
-from hacdbs_sim.client import DirtyLog
 from hacdbs_sim.client.cleaning import CleaningReport
-from hacdbs_sim.client.pages import octets_of
-from hacdbs_sim.client.results import read
+from hacdbs_sim.client.request import OCTETS
+from hacdbs_sim.client.results import REPORT_HEADER, read, read_dirty_log
 
 app = typer.Typer(no_args_is_help=True, help="Take, look at and clear the dirty log of a memslot.")
 
@@ -49,12 +49,8 @@ def get(
     output: Output = None,
 ) -> None:
     """Take the dirty log (KVM_GET_DIRTY_LOG); without manual protect this clears it."""
-    log = talk.client.vm(vm_id).slot(slot)
-    if output is not None:
-        _write_log(talk, lambda: log.get_dirty_log(cpu=cpu), output)
-    else:
-        params = {"cpu": cpu, "format": form.value}
-        _show_log(talk, log.send("POST", "dirty-log", "get", params=params))
+    ask = partial(talk.client.vm(vm_id).slot(slot).send, "POST", "dirty-log", "get")
+    _show_log(talk, ask, {"cpu": cpu}, form, output)
 
 
 @app.command("peek")
@@ -68,11 +64,8 @@ def peek(
     output: Output = None,
 ) -> None:
     """Look at the dirty log without any side effect."""
-    log = talk.client.vm(vm_id).slot(slot)
-    if output is not None:
-        _write_log(talk, log.peek_dirty_log, output)
-    else:
-        _show_log(talk, log.send("GET", "dirty-log", params={"format": form.value}))
+    ask = partial(talk.client.vm(vm_id).slot(slot).send, "GET", "dirty-log")
+    _show_log(talk, ask, {}, form, output)
 
 
 @app.command("clear")
@@ -117,18 +110,25 @@ def _octets(bitmap: Path) -> bytes:
         raise usage_error(f"cannot read {bitmap}: {unread}") from None
 
 
-def _show_log(talk: Talk, answer: httpx.Response) -> None:
-    ranges = orjson.loads(answer.content).get("page_ranges")
-    talk.show(*views.dirty_log(read(CleaningReport, answer), ranges))
-
-
-def _write_log(talk: Talk, look: Callable[[], DirtyLog], output: Path) -> None:
-    """Write a log's octets into a file, and show its report."""
+def _show_log(
+    talk: Talk,
+    ask: Callable[..., httpx.Response],
+    params: dict[str, int | None],
+    form: Form,
+    output: Path | None,
+) -> None:
+    """Take or look at a log: into a file as octets, else in the form asked for."""
+    if output is None:
+        answer = ask(params={**params, "format": form.value})
+        ranges = orjson.loads(answer.content).get("page_ranges")
+        talk.show(*views.dirty_log(read(CleaningReport, answer), ranges))
+        return
     with _new_file(output) as file:  # first: a log that was taken must have somewhere to go
-        log = look()
-        file.write(octets_of(log.bitmap))
-    talk.answers.append(log.report.model_dump_json(exclude_unset=True).encode())
-    talk.show(*views.dirty_log(log.report, None), f"{output} has the bitmap")
+        answer = ask(params=params, headers={"Accept": OCTETS})
+        report = read_dirty_log(answer).report
+        file.write(answer.content)
+    talk.answers.append(answer.headers[REPORT_HEADER].encode())
+    talk.show(*views.dirty_log(report, None), f"{output} has the bitmap")
 
 
 @contextmanager
