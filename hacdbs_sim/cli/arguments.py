@@ -107,7 +107,7 @@ def _vm_ids(incomplete: str) -> list[str]:
             timeout=_COMPLETION_SECONDS,
             retries=0,
         ) as client:
-            found = [vm.vm_id for vm in client.vms("-")]
+            found = [vm.vm_id for vm in client.list_vms("-")]
     except (ClientError, ValueError):
         return []
     return [vm_id for vm_id in found if vm_id.startswith(incomplete)]
@@ -127,6 +127,6 @@ OnCpu = Annotated[
 ]
 
 
-def optional_number(*names: str, told: str) -> Any:  # noqa: ANN401 - what typer makes of it
+def optional_number(*names: str, text: str) -> Any:  # noqa: ANN401 - what typer makes of it
     """Declare an option that is a number, in decimal or with 0x."""
-    return typer.Option(*names, parser=number, help=told)
+    return typer.Option(*names, parser=number, help=text)

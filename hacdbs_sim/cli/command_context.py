@@ -1,10 +1,11 @@
-"""How commands speak to a running service: where it is, what is shown of its answers, how they end."""
+"""How commands call a running service: where it is, what is shown of its answers, how they end."""
 
 import inspect
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Concatenate, Final, ParamSpec, TypeVar
+from dataclasses import dataclass, field
+from typing import Annotated, Concatenate, Final, ParamSpec, TypeVar
 
 import httpx
 import orjson
@@ -13,12 +14,9 @@ from rich.console import Console, RenderableType
 
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import Client, ClientError, ProblemError, WaitTimeoutError
-from hacdbs_sim.client.answers import Answer, Page
-from hacdbs_sim.client.call import Call, after
 
 P = ParamSpec("P")
 T = TypeVar("T")
-A = TypeVar("A", bound=Answer)
 
 PIPE_COLUMNS: Final = 160
 """How wide tables are where no terminal says it."""
@@ -42,48 +40,42 @@ def open_console() -> Console:
 
 @dataclass(slots=True, eq=False)
 class Talk:
-    """A conversation with a service.
+    """The calls of one command.
 
     Attributes:
         client: The client that makes the calls.
-        as_json: Whether the answers are printed as they came.
-        answered: The last answer, as it came; None if it had no body.
+        as_json: Whether the last answer is printed as it came.
+        answers: The body of the last answer; while a list is read, those of all its pages.
     """
 
     client: Client
     as_json: bool
     console: Console = field(default_factory=open_console)
-    answered: bytes | None = None
+    answers: deque[bytes] = field(default_factory=lambda: deque(maxlen=1))
 
-    def ask(self, call: Call[T]) -> T:
-        """Make a call and keep its answer."""
+    def __post_init__(self) -> None:
+        """Keep what the client is answered."""
+        self.client.http.event_hooks = {"response": [self._keep]}
 
-        def decode(answer: httpx.Response) -> T:
-            self.answered = answer.content or None
-            return call.decode(answer)
+    def _keep(self, answer: httpx.Response) -> None:
+        if answer.is_success:
+            self.answers.append(answer.read())
 
-        return self.client.run(replace(call, decode=decode))
-
-    def ask_all(self, call: Call[Page[A]], name: str) -> list[A]:
+    def listed(self, items: Iterable[T], name: str) -> list[T]:
         """Go through all pages of a list; what is kept is the list as one page."""
-        items: list[A] = []
-        bodies: list[Any] = []
-        upcoming: Call[Page[A]] | None = call
-        while upcoming is not None:
-            page = self.ask(upcoming)
-            items += page.items
-            bodies += orjson.loads(self.answered or b"{}")[name]
-            upcoming = after(upcoming, page)
-        self.answered = orjson.dumps({name: bodies, "next_page_token": ""})
-        return items
+        self.answers = deque()
+        found = list(items)
+        bodies = [each for answer in self.answers for each in orjson.loads(answer)[name]]
+        self.answers = deque([orjson.dumps({name: bodies, "next_page_token": ""})], maxlen=1)
+        return found
 
     def show(self, *parts: RenderableType) -> None:
         """Show the last answer: as it came, or these parts made from it."""
         if not self.as_json:
             for part in parts:
                 self.console.print(part)
-        elif self.answered is not None:
-            print_json(self.answered)
+        elif self.answers and self.answers[-1]:
+            print_json(self.answers[-1])
 
 
 def print_json(body: bytes) -> None:
@@ -92,7 +84,7 @@ def print_json(body: bytes) -> None:
 
 
 def usage_error(message: str) -> typer.Exit:
-    """Tell what cannot be understood, and give what ends the command."""
+    """Report what cannot be understood, and return what ends the command."""
     typer.echo(message, err=True)
     return typer.Exit(ExitCode.USAGE)
 

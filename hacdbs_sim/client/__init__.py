@@ -1,9 +1,21 @@
 """A client of the service: `Client` for threads, `AsyncClient` for coroutines.
 
-Both make every operation, retry what may be retried, and raise problem documents as exceptions.
+Both have a method for each operation, retry what may be retried, and raise refusals as exceptions.
 `Client.in_process()` needs no service, `serve_in_thread()` runs one. docs/client.md shows them.
 """
 
+from hacdbs_sim.client._async.client import AsyncClient
+from hacdbs_sim.client._async.faults import AsyncArmedFault
+from hacdbs_sim.client._async.memory import AsyncSlot
+from hacdbs_sim.client._async.migrations import AsyncComparison, AsyncMigration
+from hacdbs_sim.client._async.session import AsyncSession
+from hacdbs_sim.client._async.vm import AsyncVm
+from hacdbs_sim.client._sync.client import Client
+from hacdbs_sim.client._sync.faults import ArmedFault
+from hacdbs_sim.client._sync.memory import Slot
+from hacdbs_sim.client._sync.migrations import Comparison, Migration
+from hacdbs_sim.client._sync.session import Session
+from hacdbs_sim.client._sync.vm import Vm
 from hacdbs_sim.client.answers import (
     Access,
     BatchResult,
@@ -18,17 +30,8 @@ from hacdbs_sim.client.answers import (
     Stage2Run,
     VmInfo,
 )
-from hacdbs_sim.client.blocking import ArmedFault, Client, Cpu, Session, Slot, Vm
 from hacdbs_sim.client.cleaning import Accelerator, CleaningReport
 from hacdbs_sim.client.connecting import Sent, open_http
-from hacdbs_sim.client.coroutines import (
-    AsyncArmedFault,
-    AsyncClient,
-    AsyncCpu,
-    AsyncSession,
-    AsyncSlot,
-    AsyncVm,
-)
 from hacdbs_sim.client.errors import (
     BadRequestError,
     ClientError,
@@ -43,12 +46,11 @@ from hacdbs_sim.client.errors import (
     UnexpectedAnswerError,
     WaitTimeoutError,
 )
-from hacdbs_sim.client.migrating import AsyncComparison, AsyncMigration, Comparison, Migration
 from hacdbs_sim.client.outcomes import Mismatch, ScenarioOutcome, ScenarioStep, ShippedScenario
 from hacdbs_sim.client.pages import DirtyLog, LogWindow
 from hacdbs_sim.client.reports import ComparisonInfo, MigrationInfo
 from hacdbs_sim.client.serving import Service, serve_in_thread
-from hacdbs_sim.client.specs import FaultSpec, FeaturesSpec, MemslotSpec, WhenSpec
+from hacdbs_sim.client.specs import FaultSpec, FeaturesSpec, MemslotSpec, WhenSpec, WorkloadSpec
 
 __all__ = [
     "Accelerator",
@@ -57,7 +59,6 @@ __all__ = [
     "AsyncArmedFault",
     "AsyncClient",
     "AsyncComparison",
-    "AsyncCpu",
     "AsyncMigration",
     "AsyncSession",
     "AsyncSlot",
@@ -70,7 +71,6 @@ __all__ = [
     "Comparison",
     "ComparisonInfo",
     "ConflictError",
-    "Cpu",
     "CpuInfo",
     "DirtyLog",
     "Event",
@@ -107,6 +107,7 @@ __all__ = [
     "VmInfo",
     "WaitTimeoutError",
     "WhenSpec",
+    "WorkloadSpec",
     "open_http",
     "serve_in_thread",
 ]

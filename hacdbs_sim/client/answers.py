@@ -1,13 +1,11 @@
-"""What the service answers, as frozen values. Addresses and registers are integers here.
+"""The service's answers, as frozen values. Addresses and registers are integers here.
 
 Fields that a newer service adds are left out, so an older client goes on reading its answers.
 """
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-T = TypeVar("T")
 
 
 def _from_hex(value: object) -> object:
@@ -22,13 +20,6 @@ class Answer(BaseModel):
     """Part of an answer."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Page(Answer, Generic[T]):
-    """Part of a list; the token of the part after it, empty at the end."""
-
-    items: tuple[T, ...]
-    next_page_token: str
 
 
 class Index(Answer):
@@ -337,7 +328,7 @@ class BatchResult(Answer):
 
     @property
     def is_refusal(self) -> bool:
-        """Tell whether the action was refused."""
+        """Whether the action was refused."""
         return self.status >= 400
 
 
@@ -379,8 +370,8 @@ class Event(Answer):
 class Events(Answer):
     """Events behind a position, oldest first.
 
-    `next_after` is the position to go on from; `stale` tells that events behind the position asked for
-    are gone, or that it is none of this service's.
+    `next_after` is the position to go on from; `stale` is true if events behind the position asked for
+    are gone, or if the position is not one of this service.
     """
 
     events: list[Event]

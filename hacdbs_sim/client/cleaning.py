@@ -62,15 +62,15 @@ class CleaningReport(Answer):
 
     @property
     def cleaned_by_hardware(self) -> int:
-        """Value of how many pages the unit cleaned."""
+        """Pages that the unit cleaned."""
         return 0 if self.accelerator is None else self.accelerator.cleaned
 
     @property
     def cleaned_by_software(self) -> int:
-        """Value of how many pages software cleaned."""
+        """Pages that software cleaned."""
         return self.software.pages
 
     @property
     def requeued(self) -> int:
-        """Value of how many pages went back to the bitmap when the unit stopped early."""
+        """Pages that went back to the bitmap when the unit stopped early."""
         return 0 if self.accelerator is None else self.accelerator.requeued

@@ -1,14 +1,16 @@
-"""Where the service is, and what every request to it carries."""
+"""How the service is reached: its URL, its token, and the requests that were sent."""
 
 import os
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict
+from typing import Final, TypedDict
 
 import httpx
 from typing_extensions import override
 
-from hacdbs_sim.client.call import Call
+from hacdbs_sim.client.request import Request
+
+__tracebackhide__ = True
 
 URL_VARIABLE: Final = "HACDBS_URL"
 TOKEN_VARIABLE: Final = "HACDBS_TOKEN"  # noqa: S105 - a name
@@ -46,13 +48,13 @@ class History(deque[Sent]):
         is_replayed = "Idempotent-Replayed" in answer.headers
         self.append(Sent(request.method, target, answer.status_code, is_replayed=is_replayed))
 
-    def lost(self, call: Call[Any], error: httpx.RequestError) -> None:
+    def lost(self, request: Request, error: httpx.RequestError) -> None:
         """Keep a request without an answer."""
-        self.append(Sent(call.method, call.path, 0, type(error).__name__))
+        self.append(Sent(request.method, request.path, 0, type(error).__name__))
 
 
 class Connection(TypedDict):
-    """What both kinds of httpx's clients are made of."""
+    """Arguments of httpx's clients of both kinds."""
 
     base_url: str
     headers: dict[str, str]
@@ -62,25 +64,25 @@ class Connection(TypedDict):
 
 
 def url_of_environment() -> str:
-    """Give the service's URL: HACDBS_URL, or the port of `hacdbs-sim serve` on this machine."""
+    """Return the service's URL: HACDBS_URL, or the port of `hacdbs-sim serve` on this machine."""
     return os.environ.get(URL_VARIABLE) or DEFAULT_URL
 
 
 def token_of_environment() -> str | None:
-    """Give the token: HACDBS_TOKEN, if it is there."""
+    """Return the token: HACDBS_TOKEN, if it is set."""
     return os.environ.get(TOKEN_VARIABLE) or None
 
 
 def connection(
     url: str | None = None, token: str | None = None, timeout: float = TIMEOUT_SECONDS
 ) -> Connection:
-    """Give what a client of the service at a URL is made of."""
+    """Return the arguments of an httpx client of the service at a URL."""
     url = url or url_of_environment()
     return {
         "base_url": url,
         "headers": {} if not token else {"Authorization": f"Bearer {token}"},
         "timeout": timeout,
-        "trust_env": False,  # a proxy of the environment has no business with a service named here
+        "trust_env": False,  # a proxy of the environment is not meant for a service named here
         "verify": not url.startswith("http:"),  # to load certificates takes longer than most calls
     }
 

@@ -1,4 +1,4 @@
-"""What can go wrong between a caller and the service, as exceptions."""
+"""Failures of calls, as exceptions."""
 
 import json
 from typing import Any, Final
@@ -7,11 +7,13 @@ import httpx
 
 from hacdbs_sim.client.answers import BatchResult  # noqa: TC001 - an attribute's type, for tools that read it
 
+__tracebackhide__ = True
+
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 
 
 class ClientError(Exception):
-    """Whatever a call of this client fails with."""
+    """Base of the exceptions of this client."""
 
 
 class TransportError(ClientError):
@@ -27,11 +29,11 @@ class TransportError(ClientError):
 
 
 class UnexpectedAnswerError(ClientError):
-    """An answer that is no answer of this service: something else listens there, most likely."""
+    """An answer that is not one of this service: most likely something else listens there."""
 
 
 class WaitTimeoutError(ClientError, TimeoutError):
-    """What was waited for did not come about in time."""
+    """What was waited for did not happen in time."""
 
 
 class ProblemError(ClientError):
@@ -39,13 +41,13 @@ class ProblemError(ClientError):
 
     Attributes:
         status: The HTTP status.
-        code: Names the refusal; `/problems/{code}` and docs/errors.md tell what it means.
+        code: The refusal's name; `/problems/{code}` and docs/errors.md explain it.
         title: The refusal's title.
         detail: What was wrong this time.
-        errno: The kernel's errno, where an ioctl stands behind the call.
+        errno: The kernel's errno, if the call stands for an ioctl.
         ioctl: That ioctl.
         errors: The parts of the request at fault, as in the document.
-        request_id: The id under which the service's log has the call.
+        request_id: The call's id in the service's log.
         problem: The whole document.
         earlier: In a batch, the results of the actions before the one refused: those are done.
     """
@@ -63,13 +65,13 @@ class ProblemError(ClientError):
         self.errors: list[dict[str, Any]] = problem.get("errors", [])
         self.request_id = request_id
         self.earlier: tuple[BatchResult, ...] = ()
-        told = [f"{call}: {status}", *([self.code] if self.code else []), self.detail or ""]
-        told += [f"({each['in']} {each['pointer']}: {each['detail']})" for each in self.errors]
-        super().__init__(" ".join(told))
+        parts = [f"{call}: {status}", *([self.code] if self.code else []), self.detail or ""]
+        parts += [f"({each['in']} {each['pointer']}: {each['detail']})" for each in self.errors]
+        super().__init__(" ".join(parts))
 
 
 class BadRequestError(ProblemError):
-    """400: no JSON, or a Host that is not allowed."""
+    """400: malformed JSON, or a Host that is not allowed."""
 
 
 class NotAllowedError(ProblemError):
@@ -81,11 +83,11 @@ class NotFoundError(ProblemError):
 
 
 class ConflictError(ProblemError):
-    """409: the machine's state, or a configured limit, forbids it; `errno` tells for an ioctl."""
+    """409: the machine's state, or a configured limit, forbids it; `errno` is the ioctl's."""
 
 
 class PreconditionFailedError(ProblemError):
-    """412: another has changed the VM or the slot since the ETag that was given."""
+    """412: the VM or the slot has changed since the ETag that was given."""
 
 
 class InvalidRequestError(ProblemError):
@@ -118,7 +120,7 @@ def problem_error(
 
 
 def refusal_of(call: str, answer: httpx.Response) -> ProblemError:
-    """Make the exception of an answer that refuses a call, whoever wrote it."""
+    """Make the exception of an answer that refuses a call, even one of a proxy."""
     try:
         problem = json.loads(answer.content)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Pages as they go over the wire: gfns and the ioctl's bitmaps as octets, both little-endian."""
+"""Pages as they are sent: gfns and the ioctl's bitmaps as octets, both little-endian."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,14 +6,17 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from hacdbs_sim.client.cleaning import Accelerator, CleaningReport, Software
+
+__tracebackhide__ = True
 
 Words: TypeAlias = NDArray[np.uint64]
 """The ioctl's bitmap: 64-bit words, bit 0 of the first word is the first page."""
 
 PageMask: TypeAlias = NDArray[np.bool_]
-"""One truth per page."""
+"""One boolean per page."""
 
 PageNumbers: TypeAlias = Iterable[int] | NDArray[np.integer[Any]]
 
@@ -24,7 +27,7 @@ WORD_PAGES: Final = 64
 
 
 def page_numbers(numbers: PageNumbers, name: str) -> Words:
-    """Read page numbers; what is none is refused before anything is sent."""
+    """Read page numbers; other values are refused before anything is sent."""
     array = numbers if isinstance(numbers, np.ndarray) else _array_of(list(numbers), name)
     if array.ndim != 1:
         raise ValueError(f"{name} must have one dimension, not {array.ndim}")
@@ -41,7 +44,7 @@ def _array_of(numbers: list[int], name: str) -> NDArray[Any]:
     if not numbers:
         return np.empty(0, dtype=np.uint64)
     array = np.array(numbers)
-    # What numpy does with integers that no one type of its own holds
+    # numpy's result for integers that no single integer type of it holds
     if array.dtype.kind not in "fO" or not all(type(number) is int for number in numbers):
         return array
     if min(numbers) < 0 or max(numbers) >> 64:
@@ -50,7 +53,7 @@ def _array_of(numbers: list[int], name: str) -> NDArray[Any]:
 
 
 def octets_of(words: Words) -> bytes:
-    """Give words as octets."""
+    """Return words as octets."""
     return words.astype("<u8", copy=False).tobytes()
 
 
@@ -60,26 +63,26 @@ def words_of(octets: bytes) -> Words:
 
 
 def bitmap_of(mask: PageMask) -> Words:
-    """Give one truth per page as a bitmap of whole words."""
+    """Return one boolean per page as a bitmap of whole words."""
     octets = np.packbits(mask, bitorder="little").tobytes()
     return words_of(octets + bytes(-len(octets) % 8))
 
 
 def mask_of(bitmap: Words, num_pages: int) -> PageMask:
-    """Give the first pages of a bitmap as one truth per page."""
+    """Return the first pages of a bitmap as one boolean per page."""
     octets = np.frombuffer(octets_of(bitmap), dtype=np.uint8)
     return np.unpackbits(octets, count=num_pages, bitorder="little").view(np.bool_)
 
 
 def pages_of(bitmap: Words) -> NDArray[np.int64]:
-    """Give the pages whose bit is set, ascending. Work follows the words that have one."""
+    """Return the pages whose bit is set, ascending; zero words cost almost nothing."""
     at = np.flatnonzero(bitmap)
     word, bit = np.nonzero(mask_of(bitmap[at], at.size * WORD_PAGES).reshape(-1, WORD_PAGES))
     return at[word] * WORD_PAGES + bit
 
 
 def ranges_of(numbers: Words) -> Ranges:
-    """Give page numbers, in any order and repeated or not, as the ranges that they make."""
+    """Return page numbers, in any order and repeated or not, as ranges."""
     pages = np.unique(numbers)
     if not pages.size:
         return []
@@ -88,9 +91,9 @@ def ranges_of(numbers: Words) -> Ranges:
     return list(zip(pages[starts].tolist(), counts.tolist(), strict=True))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LogWindow:
-    """Pages of a window of a dirty log.
+    """Pages of a window of a dirty log; compares by value.
 
     Attributes:
         first_page: Where the window begins, in pages of the slot.
@@ -114,69 +117,97 @@ class LogWindow:
         mask[pages - np.uint64(first_page)] = True
         return cls(first_page, num_pages, bitmap_of(mask))
 
+    @override
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LogWindow):
+            return NotImplemented
+        places = (self.first_page, self.num_pages) == (other.first_page, other.num_pages)
+        return places and np.array_equal(self.bitmap, other.bitmap)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @override
+    def __repr__(self) -> str:
+        return f"LogWindow(first_page={self.first_page}, num_pages={self.num_pages})"
+
     def pages(self) -> NDArray[np.int64]:
-        """Give the pages, counted from the slot's start, ascending."""
+        """Return the pages, counted from the slot's start, ascending."""
         return pages_of(self.bitmap) + self.first_page
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DirtyLog:
-    """A dirty log taken or looked at.
+    """A dirty log that was taken or looked at; compares by its bitmap and report.
 
     Attributes:
         bitmap: The ioctl's own words; bit 0 is the slot's first page.
         report: How it was cleaned.
-        is_replayed: Whether this is the answer that an earlier request with the key had.
+        is_replayed: Whether this is the stored answer of an earlier request with the same key.
     """
 
     bitmap: Words
     report: CleaningReport
     is_replayed: bool = False
 
+    @override
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DirtyLog):
+            return NotImplemented
+        return self.report == other.report and np.array_equal(self.bitmap, other.bitmap)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @override
+    def __repr__(self) -> str:
+        return (
+            f"<DirtyLog of slot {self.report.slot}: {self.dirty_count} of {self.num_pages} pages"
+            f" dirty, {self.remaining_count} remaining>"
+        )
+
     @property
     def num_pages(self) -> int:
-        """Value of the slot's length in pages."""
+        """The slot's length in pages."""
         return self.report.num_pages
 
     @property
     def dirty_count(self) -> int:
-        """Value of how many pages the bitmap names."""
+        """Pages in the bitmap."""
         return self.report.dirty_count
 
     @property
     def remaining_count(self) -> int:
-        """Value of how many pages are left in the slot's log."""
+        """Pages left in the slot's log."""
         return self.report.remaining_count
 
     @property
     def accelerator(self) -> Accelerator | None:
-        """Value of what the hardware did; None for a look, and a get under manual protect."""
+        """What the hardware did; None for a look, and a get under manual protect."""
         return self.report.accelerator
 
     @property
     def software(self) -> Software:
-        """Value of what software cleaning did."""
+        """What software cleaning did."""
         return self.report.software
 
     @property
     def flush_tlb(self) -> bool:
-        """Value of whether the slot's TLB entries had to go."""
+        """Whether the slot's TLB entries were flushed."""
         return self.report.flush_tlb
 
     def pages(self) -> NDArray[np.int64]:
-        """Give the dirty pages, counted from the slot's start, ascending."""
+        """Return the dirty pages, counted from the slot's start, ascending."""
         return pages_of(self.bitmap)
 
     def mask(self) -> PageMask:
-        """Give one truth per page of the slot."""
+        """Return one boolean per page of the slot."""
         return mask_of(self.bitmap, self.num_pages)
 
     def window(self) -> LogWindow:
-        """Give the whole log as one window, to be cleared."""
+        """Return the whole log as one window, to be cleared."""
         return LogWindow(0, self.num_pages, self.bitmap)
 
     def windows(self, num_pages: int) -> Iterator[LogWindow]:
-        """Cut the log into windows of so many pages, a multiple of 64, to be cleared in turn."""
+        """Cut the log into windows of `num_pages`, a multiple of 64, to be cleared in turn."""
         if num_pages < 1 or num_pages % WORD_PAGES:
             raise ValueError(f"num_pages must be a multiple of {WORD_PAGES}, not {num_pages}")
         for first in range(0, self.num_pages, num_pages):

@@ -172,7 +172,7 @@ class Report(Answer):
 
     @property
     def is_over(self) -> bool:
-        """Tell whether it has ended."""
+        """Whether it has ended."""
         return self.status in {"completed", "failed", "cancelled"}
 
 
@@ -248,7 +248,7 @@ class ComparisonBrief(Answer):
 
     @property
     def is_over(self) -> bool:
-        """Tell whether all its variants have ended."""
+        """Whether all its variants have ended."""
         return self.status != "running"
 
 

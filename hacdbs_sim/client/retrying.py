@@ -1,27 +1,21 @@
-"""When a call is sent again. No I/O: whoever sends asks here what comes next."""
+"""When a request is sent again. No I/O."""
 
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 import httpx
 
-from hacdbs_sim.client.call import Call
-from hacdbs_sim.client.errors import (
-    NotFoundError,
-    ProblemError,
-    TransportError,
-    UnexpectedAnswerError,
-    refusal_of,
-)
+from hacdbs_sim.client.errors import NotFoundError, ProblemError, TransportError, refusal_of
+from hacdbs_sim.client.request import Request
 
-T = TypeVar("T")
+__tracebackhide__ = True
 
 RETRIES: Final = 3
 IN_FLIGHT: Final = "idempotency_key_in_flight"
 
 # Nothing of the request was sent
 _UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-# What no second try can mend: the request itself is impossible
+# A second try cannot succeed: the request itself is impossible
 _HOPELESS: Final = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 
@@ -42,15 +36,15 @@ class Retrying:
     longest_pause_seconds: float = 1.0
 
     def pause(self, number: int) -> float:
-        """Give the pause before the so many-th retry, from 0."""
+        """Return the pause before a retry; they are counted from 0."""
         return min(self.first_pause_seconds * (1 << min(number, 30)), self.longest_pause_seconds)
 
 
-class Exchange(Generic[T]):
-    """The requests of one call, up to its answer."""
+class Exchange:
+    """A request, and its repetitions up to the answer."""
 
-    def __init__(self, call: Call[T], retrying: Retrying) -> None:
-        self._call = call
+    def __init__(self, request: Request, retrying: Retrying) -> None:
+        self._request = request
         self._retrying = retrying
         self._losses = 0
         self._refusals_in_flight = 0
@@ -58,32 +52,34 @@ class Exchange(Generic[T]):
         self._may_be_done = False
 
     def lost(self, error: httpx.RequestError) -> float:
-        """Account for a request without an answer; give the pause before the next.
+        """Account for a request without an answer, and return the pause before the next one.
 
         Raises:
-            TransportError: There is to be no next one.
+            TransportError: There is no next one.
         """
         is_unsent = isinstance(error, _UNSENT + _HOPELESS)
         self._may_be_done = self._may_be_done or not is_unsent
         may_retry = (
             isinstance(error, httpx.TransportError)
             and not isinstance(error, _HOPELESS)
-            and (is_unsent or self._call.is_repeatable)
+            and (is_unsent or self._request.is_repeatable)
         )
         if not may_retry or self._losses >= self._retrying.retries:
-            raise TransportError(str(self._call), error, may_be_done=self._may_be_done) from error
+            raise TransportError(
+                str(self._request), error, may_be_done=self._may_be_done
+            ) from error
         self._losses += 1
         return self._retrying.pause(self._losses - 1)
 
     def answered(self, answer: httpx.Response) -> float | None:
-        """Account for an answer; give the pause before the next request, None if it is the last.
+        """Account for an answer; return the pause before the next request, None if there is none.
 
         Raises:
-            ProblemError: The service refused the call.
+            ProblemError: The service refused the request.
         """
         if answer.is_success:
             return None
-        refusal = refusal_of(str(self._call), answer)
+        refusal = refusal_of(str(self._request), answer)
         if self._is_deleted_already(refusal):
             return None
         if refusal.code != IN_FLIGHT or self._waited_seconds >= self._retrying.in_flight_seconds:
@@ -93,22 +89,10 @@ class Exchange(Generic[T]):
         self._waited_seconds += pause
         return pause
 
-    def decode(self, answer: httpx.Response) -> T:
-        """Read the answer.
-
-        Raises:
-            UnexpectedAnswerError: It is none of this service.
-        """
-        try:
-            return self._call.decode(answer)
-        except (ValueError, KeyError, TypeError) as error:
-            told = f"{self._call}: the answer is none of hacdbs-sim: {error}"
-            raise UnexpectedAnswerError(told) from error
-
     def _is_deleted_already(self, refusal: ProblemError) -> bool:
-        """Tell whether a DELETE finds nothing because a lost one before it did its work."""
+        """Whether a DELETE finds nothing because an earlier one, whose answer was lost, was served."""
         return (
-            self._call.method == "DELETE"
+            self._request.method == "DELETE"
             and self._may_be_done
             and isinstance(refusal, NotFoundError)
         )

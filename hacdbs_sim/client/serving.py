@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hacdbs_sim import launcher
-from hacdbs_sim.client.blocking import Client
+from hacdbs_sim.client._async.client import AsyncClient
+from hacdbs_sim.client._sync.client import Client
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS
-from hacdbs_sim.client.coroutines import AsyncClient
 from hacdbs_sim.client.errors import ClientError
 from hacdbs_sim.client.in_process import load_application
 from hacdbs_sim.client.retrying import RETRIES

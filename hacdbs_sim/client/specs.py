@@ -1,11 +1,9 @@
-"""What callers may give: memslots, faults, workloads and features, as typed dicts."""
+"""Parameters of calls: memslots, faults, workloads and features, as typed dicts."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Required, TypeAlias
+from typing import Required, TypeAlias
 
 from typing_extensions import TypedDict
-
-from hacdbs_sim.client.call import address
 
 Address: TypeAlias = int | str
 """An address: an integer, or text like "0x40000000"."""
@@ -86,23 +84,3 @@ class FeaturesSpec(TypedDict, total=False):
 
     dbm: bool
     hacdbs: bool
-
-
-class SlotRef(NamedTuple):
-    """Names a memslot."""
-
-    vm_id: str
-    slot: int
-
-
-class CpuRef(NamedTuple):
-    """Names a host CPU of a VM."""
-
-    vm_id: str
-    cpu: int
-
-
-def memslot_body(memslot: MemslotSpec) -> dict[str, Any]:
-    """Give the body of a memslot."""
-    places = {"guest_phys_addr", "userspace_addr"} & memslot.keys()
-    return {**memslot, **{name: address(memslot[name]) for name in places}}  # type: ignore[literal-required]

@@ -1,14 +1,28 @@
-"""How to wait for something: how long, and how often to look."""
+"""How to wait: how long, how often to look, and what has been reached. No I/O."""
 
+import re
 import time
 from typing import Final
 
+from hacdbs_sim.client.answers import Event, Events
 from hacdbs_sim.client.errors import ClientError, ConflictError, TransportError, WaitTimeoutError
+from hacdbs_sim.client.reports import MigrationInfo
+
+__tracebackhide__ = True
 
 READY_SECONDS: Final = 30.0
 WAIT_SECONDS: Final = 10.0
+MIGRATION_SECONDS: Final = 60.0
+POLL_SECONDS: Final = 20
+"""The longest that one request waits: below the timeout of a request."""
+
 FIRST_PAUSE_SECONDS: Final = 0.01
 LONGEST_PAUSE_SECONDS: Final = 0.25
+EVENTS_AT_ONCE: Final = 1_000
+STALE: Final = "stale"
+
+_ORDER: Final = ("none", "setup", "active", "pre-switchover", "device")
+_ITERATION: Final = re.compile(r"iteration-([0-9]+)\Z")
 
 
 class Patience:
@@ -21,22 +35,54 @@ class Patience:
         self._pause = FIRST_PAUSE_SECONDS
 
     def pause(self, cause: Exception | None = None) -> float:
-        """Give the next pause.
+        """Return the next pause.
 
         Raises:
             WaitTimeoutError: The time is over.
         """
-        left = self._ends_at - time.monotonic()
-        if left <= 0:
-            told = "" if cause is None else f": {cause}"
-            raise WaitTimeoutError(f"no {self._what} within {self._timeout:g} s{told}") from cause
-        pause = min(self._pause, left)
+        pause = min(self._pause, self._left(cause))
         self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
         return pause
 
+    def poll_seconds(self) -> int:
+        """Return how long the next request may wait at the service.
+
+        Raises:
+            WaitTimeoutError: The time is over.
+        """
+        return max(min(POLL_SECONDS, round(self._left(None))), 1)
+
+    def _left(self, cause: Exception | None) -> float:
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            end = "" if cause is None else f": {cause}"
+            raise WaitTimeoutError(f"no {self._what} within {self._timeout:g} s{end}") from cause
+        return left
+
 
 def is_not_ready(error: ClientError) -> bool:
-    """Tell whether a service that fails so may still become ready."""
+    """Whether a service that fails like this may still become ready."""
     if isinstance(error, ConflictError):
         return error.code == "not_ready"
     return isinstance(error, TransportError)
+
+
+def has_reached(info: MigrationInfo, wait_for: str) -> bool:
+    """Whether a migration has reached a phase or an iteration, or has ended."""
+    if info.is_over:
+        return True
+    if (match := _ITERATION.match(wait_for)) is not None:
+        return len(info.iterations) >= int(match[1])
+    if wait_for not in _ORDER or info.status not in _ORDER:
+        return False
+    return _ORDER.index(info.status) >= _ORDER.index(wait_for)
+
+
+def news(page: Events) -> list[Event]:
+    """Return the events of an answer, after a `stale` one if others are gone."""
+    if not page.stale:
+        return page.events
+    ids = {"oldest_event_id": page.oldest_event_id, "last_event_id": page.last_event_id}
+    before = page.oldest_event_id - 1
+    gone = Event(event_id=before, type=STALE, session_id="", vm_id=None, now_ns=0, details={**ids})
+    return [gone, *page.events]

@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Settle the seed: all workers have that of the run."""
+    """Set the seed: all workers have that of the run."""
     worker: dict[str, Any] = getattr(config, "workerinput", {})
     config.stash[SEED_KEY] = worker.get(WORKER_INPUT, config.getoption("--hacdbs-seed"))
 
@@ -72,7 +72,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell of a failed test what its VMs were like, and what was sent."""
+    """Add the VMs of a failed test, and what it sent, to its report."""
     report = yield
     testbed = item.stash.get(TESTBED_KEY, None)
     if report.failed and testbed is not None and report.when != "teardown":
@@ -112,7 +112,7 @@ def hacdbs_server(pytestconfig: pytest.Config) -> "Generator[Service]":
 def hacdbs_testbed(
     request: pytest.FixtureRequest, hacdbs_server: "Service"
 ) -> "Generator[Testbed]":
-    """What the other fixtures of one test share."""
+    """The part of the service that the other fixtures of one test share."""
     from hacdbs_sim.pytest_plugin.testbed import Testbed  # noqa: PLC0415 - see above
 
     is_shared = _url(request.config) is not None
@@ -145,7 +145,7 @@ def hacdbs_session(hacdbs_testbed: "Testbed") -> "Generator[Session]":
 def hacdbs_vm(hacdbs_testbed: "Testbed", hacdbs_session: "Session") -> "VmFactory":
     """Makes VMs in the test's session: without arguments, of 64 MiB that log their dirty pages.
 
-    It takes what `Session.create_vm` takes. Seeds come from --hacdbs-seed and the test's name.
+    Its parameters are those of `Session.create_vm`. Seeds come from --hacdbs-seed and the test's name.
     """
     from hacdbs_sim.pytest_plugin.testbed import VmFactory  # noqa: PLC0415 - see above
 

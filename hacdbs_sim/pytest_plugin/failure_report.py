@@ -1,4 +1,4 @@
-"""What is told of a failed test: its VMs as they are now, and the last requests that it sent."""
+"""The report of a failed test: its VMs as they are now, and the last requests that it sent."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -13,6 +13,7 @@ from hacdbs_sim.client import (
     Sent,
     Service,
     VmInfo,
+    WhenSpec,
 )
 
 SHOWN_VMS: Final = 8
@@ -26,13 +27,13 @@ LOOK_SECONDS: Final = 5.0
 def sections_of(
     service: Service, session_id: str | None, history: Sequence[Sent]
 ) -> list[tuple[str, str]]:
-    """Give a failure report's sections."""
-    told: list[tuple[str, str]] = []
+    """Return a failure report's sections."""
+    sections: list[tuple[str, str]] = []
     if session_id is not None:
-        told.append(("hacdbs-sim VMs", "\n".join(_vms(service, session_id))))
+        sections.append(("hacdbs-sim VMs", "\n".join(_vms(service, session_id))))
     if history:
-        told.append(("hacdbs-sim calls", "\n".join(_sendings(history))))
-    return told
+        sections.append(("hacdbs-sim calls", "\n".join(_sendings(history))))
+    return sections
 
 
 def _sendings(history: Sequence[Sent]) -> Iterator[str]:
@@ -47,7 +48,7 @@ def _vms(service: Service, session_id: str) -> Iterator[str]:
     with service.client(timeout=LOOK_SECONDS, retries=0) as client:
         try:
             count = 0
-            for vm in client.vms(session_id, limit=SHOWN_VMS):
+            for vm in client.list_vms(session_id, limit=SHOWN_VMS):
                 count += 1
                 if count > SHOWN_VMS:
                     yield f"and more VMs than {SHOWN_VMS}"
@@ -56,7 +57,7 @@ def _vms(service: Service, session_id: str) -> Iterator[str]:
             if not count:
                 yield f"session {session_id} has no VMs"
         except ClientError as error:
-            yield f"cannot tell: {error}"
+            yield f"not available: {error}"
 
 
 def _vm(client: Client, vm: VmInfo) -> Iterator[str]:
@@ -70,7 +71,7 @@ def _vm(client: Client, vm: VmInfo) -> Iterator[str]:
     if len(vm.memslots) > SHOWN_SLOTS:
         yield f"  and {len(vm.memslots) - SHOWN_SLOTS} more slots"
     yield from map(_fault, vm.faults)
-    cpus = client.vm(vm.vm_id).cpus(limit=SHOWN_CPUS)
+    cpus = client.vm(vm.vm_id).list_cpus(limit=SHOWN_CPUS)
     yield from map(_cpu, islice(cpus, SHOWN_CPUS))
     counted = [f"{name}={count}" for name, count in vm.counters.items() if count]
     yield f"  counters {' '.join(counted) or 'all 0'}"
@@ -85,8 +86,8 @@ def _slot(slot: MemslotInfo) -> str:
 
 
 def _fault(fault: FaultInfo) -> str:
-    when = fault.when.model_dump(exclude_none=True)
-    place = " ".join(f"{name}={value}" for name, value in when.items())
+    when = ((name, getattr(fault.when, name)) for name in WhenSpec.__annotations__)
+    place = " ".join(f"{name}={value}" for name, value in when if value is not None)
     return (
         f"  fault {fault.fault_id} {fault.type} when {place or 'any'} times={fault.times}"
         f" opportunities={fault.opportunities} hits={fault.hits}"

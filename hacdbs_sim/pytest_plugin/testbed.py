@@ -1,13 +1,25 @@
-"""What one test has of the service: its client, its session, its VMs with their seeds."""
+"""One test's part of the service: its client, its session, its VMs with their seeds."""
 
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from hacdbs_sim.client import Client, FaultSpec, MemslotSpec, Service, Session, Vm
+from hacdbs_sim.client import (
+    Client,
+    FaultSpec,
+    FeaturesSpec,
+    MemslotSpec,
+    Service,
+    Session,
+    Vm,
+    WorkloadSpec,
+)
+from hacdbs_sim.client.specs import Size
 from hacdbs_sim.pytest_plugin.failure_report import sections_of
+
+__tracebackhide__ = True
 
 DEFAULT_MEMSLOT: Final[MemslotSpec] = {
     "slot": 0,
@@ -23,7 +35,7 @@ _DIGEST_CHARS: Final = 10
 
 
 class Testbed:
-    """What one test has of the service.
+    """One test's part of the service.
 
     Args:
         service: The service.
@@ -46,7 +58,7 @@ class Testbed:
         self._session_id: str | None = None
 
     def own_session(self) -> Session:
-        """Make the session. Its id tells the test; where others may run the same, it is random too."""
+        """Make the session. Its id names the test; if others may run the same, a part is random."""
         name = re.sub(r"[^a-z0-9]+", "-", self._nodeid.rpartition("::")[2].lower()).strip("-")
         end = self._digest()[:_DIGEST_CHARS]
         if self._is_shared:
@@ -55,16 +67,16 @@ class Testbed:
         return self.client.create_session(self._session_id)
 
     def seed_of(self, number: int) -> int:
-        """Derive the seed of the test's so many-th VM."""
+        """Derive the seed of one of the test's VMs, by its number."""
         return int(self._digest(self._seed, number), 16) >> (256 - SEED_BITS)
 
     def sections(self) -> list[tuple[str, str]]:
-        """Tell the state of the session's VMs and what was sent, under headings."""
+        """Report the state of the session's VMs and what was sent, under headings."""
         return sections_of(self._service, self._session_id, list(self.client.history))
 
     def _digest(self, *parts: object) -> str:
-        told = "\0".join([self._nodeid, *map(str, parts)])
-        return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+        name = "\0".join([self._nodeid, *map(str, parts)])
+        return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class VmFactory:
@@ -78,13 +90,54 @@ class VmFactory:
     def __call__(
         self,
         *,
+        name: str | None = None,
+        page_size: Size | None = None,
+        ipa_bits: int | None = None,
+        vcpus: int | None = None,
+        cpus: int | None = None,
+        features: FeaturesSpec | None = None,
+        manual_dirty_log_protect2: int | None = None,
+        eager_split_chunk_size: Size | None = None,
+        kernel: str | None = None,
+        seed: int | None = None,
         memslots: Sequence[MemslotSpec] = (DEFAULT_MEMSLOT,),
         faults: Sequence[FaultSpec] = (),
-        seed: int | None = None,
-        **fields: Any,  # noqa: ANN401 - each as `Session.create_vm` has it
+        workloads: Sequence[WorkloadSpec] = (),
+        costs: Mapping[str, int] | None = None,
     ) -> Vm:
-        """Make a VM; it takes what `Session.create_vm` takes."""
+        """Make a VM; the parameters are those of `Session.create_vm`.
+
+        Args:
+            name: A name to know it by.
+            page_size: The granule: 4, 16 or 64 KiB.
+            ipa_bits: Width of the IPA space.
+            vcpus: Number of vCPUs.
+            cpus: Number of host CPUs, each with a unit.
+            features: What hardware and kernel have.
+            manual_dirty_log_protect2: The capability: 0, 1 or 3.
+            eager_split_chunk_size: The capability, in bytes; 0 for none.
+            kernel: The kernel's profile, `fixed` or `v1`.
+            seed: Of faults and workloads; from --hacdbs-seed and the test's name if None.
+            memslots: Its memslots; one of 64 MiB that logs if left out.
+            faults: Faults to arm.
+            workloads: What the guest writes while it runs.
+            costs: Knobs of the cost model, by name.
+        """
         derived = self._testbed.seed_of(self._made)
         self._made += 1
-        seed = derived if seed is None else seed
-        return self._session.create_vm(memslots=memslots, faults=faults, seed=seed, **fields)
+        return self._session.create_vm(
+            name=name,
+            page_size=page_size,
+            ipa_bits=ipa_bits,
+            vcpus=vcpus,
+            cpus=cpus,
+            features=features,
+            manual_dirty_log_protect2=manual_dirty_log_protect2,
+            eager_split_chunk_size=eager_split_chunk_size,
+            kernel=kernel,
+            seed=derived if seed is None else seed,
+            memslots=memslots,
+            faults=faults,
+            workloads=workloads,
+            costs=costs,
+        )

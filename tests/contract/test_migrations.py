@@ -395,7 +395,9 @@ async def test_a_key_begins_one_migration_however_often_it_is_sent(
 
 def report_of(client: Client) -> bytes:
     vm = client.create_vm(**VM)
-    migration = vm.migrate(clear_chunk_pages=1024, auto_converge={}, downtime_limit_ns=100_000)
+    migration = vm.start_migration(
+        clear_chunk_pages=1024, auto_converge={}, downtime_limit_ns=100_000
+    )
     migration.wait()
     return client.http.get(f"/v1/migrations/{migration.migration_id}").content
 

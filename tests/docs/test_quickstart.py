@@ -34,7 +34,7 @@ def test_the_curl_story_runs_against_a_service() -> None:
             check=False,
         )
         with service.client() as client:
-            left = [session.session_id for session in client.sessions()]
+            left = [session.session_id for session in client.list_sessions()]
 
     assert told.returncode == 0, told.stderr
     assert '"dirty_count":2000' in told.stdout

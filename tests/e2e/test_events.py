@@ -70,7 +70,7 @@ def wait_for_readers(client: Client, count: int) -> None:
 def test_a_stream_tells_what_happens_while_it_is_open(http: httpx.Client, session: Session) -> None:
     with reading(http, query={"session_id": session.session_id}) as events:
         vm = session.create_vm(name="src", memslots=[])
-        vm.cpu(1).unplug()
+        vm.set_cpu(1, online=False)
         vm.delete()
 
         told = [next(events) for _ in range(3)]
@@ -115,8 +115,8 @@ def test_a_stream_gives_only_what_was_asked_for(http: httpx.Client, session: Ses
     one, other = session.create_vm(), session.create_vm()
     query = {"vm_id": other.vm_id, "type": "cpu_changed,vm_deleted"}
     with reading(http, query=query) as events:
-        one.cpu(1).unplug()
-        other.cpu(2).unplug()
+        one.set_cpu(1, online=False)
+        other.set_cpu(2, online=False)
         one.delete()
         other.delete()
 

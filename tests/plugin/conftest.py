@@ -19,7 +19,7 @@ def loaded() -> None:
     time does not know the exceptions of the first.
     """
     with serve_in_thread() as service, service.client() as client:
-        client.livez()
+        client.get_livez()
 
 
 @pytest.fixture

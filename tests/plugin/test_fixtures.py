@@ -31,7 +31,7 @@ SAMPLE = """
         note(hacdbs_session.session_id)
         vm = hacdbs_vm(memslots=[], vcpus=2, name=f"vm {number}")
         assert vm.vm_id == f"{hacdbs_session.session_id}-1"
-        assert [info.name for info in hacdbs_session.vms()] == [f"vm {number}"]
+        assert [info.name for info in hacdbs_session.list_vms()] == [f"vm {number}"]
         assert len(hacdbs_client.history) == 3
 
     def test_a_session_may_be_deleted_by_its_test(hacdbs_session):
@@ -73,9 +73,9 @@ def test_a_service_that_runs_is_used_and_left_as_it_was(
             monkeypatch.setenv("HACDBS_URL", service.url)
             result = run()
 
-        left = [session.session_id for session in client.sessions()]
+        left = [session.session_id for session in client.list_sessions()]
         made = 'route="/v1/sessions",status="201"'
-        assert any(made in line for line in client.metrics().splitlines())
+        assert any(made in line for line in client.get_metrics().splitlines())
 
     result.assert_outcomes(passed=9)
     result.stdout.fnmatch_lines(f"hacdbs-sim: --hacdbs-seed=0, service: {service.url}")
@@ -108,15 +108,15 @@ FAILING = """
         vm = hacdbs_vm(vcpus=2, name="the culprit", manual_dirty_log_protect2=1)
         vm.guest_write(range(0x40000, 0x40000 + 77), vcpu=1)
         vm.add_fault("ipaf", times=1, when={"op": "clear", "batch": 0, "index": 3})
-        vm.slot(0).clear([0, 1, 2, 3, 4])
-        vm.cpu(1).unplug()
-        assert vm.slot(0).peek().dirty_count == 5
+        vm.slot(0).clear_dirty_log([0, 1, 2, 3, 4])
+        vm.set_cpu(1, online=False)
+        assert vm.slot(0).peek_dirty_log().dirty_count == 5
 
     def test_it_passes(hacdbs_vm):
         hacdbs_vm(name="innocent")
 
     def test_it_fails_without_a_vm(hacdbs_client):
-        hacdbs_client.version()
+        hacdbs_client.get_version()
         assert False
 
     def test_it_fails_without_the_service():
@@ -160,18 +160,61 @@ def test_a_failure_tells_of_its_vms_and_of_what_was_sent(
     assert "200 GET /version" in shown
 
 
-def test_a_service_that_is_gone_is_told_and_does_not_hold_the_run() -> None:
+REFUSED = """
+    import pytest
+
+    def test_refused(hacdbs_vm):
+        hacdbs_vm().slot(9).get_dirty_log()
+
+    def test_no_page(hacdbs_vm):
+        hacdbs_vm().guest_write([0.5])
+
+    def test_no_such_kernel(hacdbs_vm):
+        hacdbs_vm(kernel="v9")
+
+    def test_in_a_block(hacdbs_vm):
+        with hacdbs_vm().fault("no_such_fault"):
+            pass
+
+    def test_not_in_time(hacdbs_client):
+        hacdbs_client.wait_until(lambda: False, 0.01)
+
+    def test_coroutines(hacdbs_server):
+        import asyncio
+
+        async def peek():
+            async with hacdbs_server.async_client() as client:
+                await client.vm("default-99").slot(0).peek_dirty_log()
+
+        asyncio.run(peek())
+"""
+
+
+def test_a_traceback_ends_at_the_users_own_line(pytester: pytest.Pytester, run: Run) -> None:
+    pytester.makepyfile(REFUSED)
+
+    result = run()
+
+    result.assert_outcomes(failed=6)
+    shown = result.stdout.str()
+    assert ">       hacdbs_vm().slot(9).get_dirty_log()" in shown
+    assert "E       hacdbs_sim.client.errors.NotFoundError: POST /v1/vms/" in shown
+    assert "hacdbs_sim/" not in shown.replace(str(Path(__file__).parents[2]), "")
+    assert shown.count("test_a_traceback_ends_at_the_users_own_line.py:") >= 6
+
+
+def test_a_service_that_is_gone_is_shown_and_does_not_hold_the_run() -> None:
     sections = dict(sections_of(Service("http://127.0.0.1:9"), "mine", []))
 
     assert list(sections) == ["hacdbs-sim VMs"]
-    assert sections["hacdbs-sim VMs"].startswith("cannot tell: GET /v1/vms: ConnectError")
+    assert sections["hacdbs-sim VMs"].startswith("not available: GET /v1/vms: ConnectError")
 
 
-def test_what_is_told_has_bounds() -> None:
+def test_what_is_shown_has_bounds() -> None:
     with serve_in_thread() as service, service.client() as client:
         session = client.create_session("many")
-        told = dict(sections_of(service, "many", []))
-        assert told["hacdbs-sim VMs"] == "session many has no VMs"
+        shown = dict(sections_of(service, "many", []))
+        assert shown["hacdbs-sim VMs"] == "session many has no VMs"
         for _ in range(9):
             session.create_vm(
                 cpus=64,
@@ -181,16 +224,16 @@ def test_what_is_told_has_bounds() -> None:
                 ],
             )
         for _ in range(60):
-            client.livez()
+            client.get_livez()
 
-        told = dict(sections_of(service, "many", list(client.history)))
+        shown = dict(sections_of(service, "many", list(client.history)))
 
-    vms = told["hacdbs-sim VMs"].splitlines()
+    vms = shown["hacdbs-sim VMs"].splitlines()
     assert vms[-1] == "and more VMs than 8"
     assert "  and 24 more slots" in vms
     assert len(vms) == 8 * (1 + 16 + 1 + 16 + 1) + 1
     assert "not logged" in vms[1]
-    calls = told["hacdbs-sim calls"].splitlines()
+    calls = shown["hacdbs-sim calls"].splitlines()
     assert calls == [f"(the last {SHOWN_SENDINGS})"] + ["200 GET /livez"] * SHOWN_SENDINGS
 
 

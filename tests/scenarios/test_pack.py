@@ -18,7 +18,7 @@ def play(client: Client, document: dict[str, Any]) -> ScenarioOutcome:
     client.session().reset()
     played = client.session().put_scenario(document)
     while played.verdict == "running":
-        played = client.session().scenario(wait_seconds=60)
+        played = client.session().get_scenario(wait_seconds=60)
     return played
 
 
@@ -93,9 +93,9 @@ def test_the_pack_has_what_the_documentation_lists() -> None:
 
 
 def test_the_service_shows_each_as_its_file_says(client: Client) -> None:
-    shown = {each.scenario: each for each in client.scenarios()}
+    shown = {each.scenario: each for each in client.list_scenarios()}
 
     assert list(shown) == names()
     for name, each in shown.items():
         assert each.document == load(name)
-        assert client.shipped_scenario(name) == each
+        assert client.get_shipped_scenario(name) == each

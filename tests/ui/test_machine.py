@@ -58,7 +58,7 @@ def test_a_machine_is_made_and_what_is_written_is_seen(watched: Watched, client:
     expect(page.locator("#guest-outcome")).to_contain_text("512 newly dirty")
     expect_colours(page, differ=True)
 
-    (info,) = client.vms()
+    (info,) = client.list_vms()
     assert (info.name, info.memslots[0].dirty_count) == ("made here", 512)
     assert colour_at(page, *LAST) == clean
     page.get_by_role("button", name="Get dirty log").click()
@@ -71,7 +71,7 @@ def test_what_others_do_is_seen_too(watched: Watched, vm: Vm) -> None:
     expect_colours(page, differ=False)
 
     vm.guest_write(range(BASE_GFN, BASE_GFN + 64))
-    vm.cpu(2).unplug()
+    vm.set_cpu(2, online=False)
 
     expect_colours(page, differ=True)
     expect(page.get_by_role("button", name="Plug in CPU 2")).to_be_visible()
@@ -115,7 +115,7 @@ def test_a_fault_is_armed_seen_to_strike_and_disarmed(watched: Watched, vm: Vm) 
     expect(events).to_contain_text("fell back")
     page.get_by_role("button", name="Disarm f1").click()
     expect(shown(page, "Faults")).to_contain_text("No fault is armed.")
-    assert list(vm.faults()) == []
+    assert list(vm.list_faults()) == []
 
 
 def test_a_cpu_is_unplugged_and_its_unit_seen_off(watched: Watched, vm: Vm) -> None:
@@ -124,11 +124,11 @@ def test_a_cpu_is_unplugged_and_its_unit_seen_off(watched: Watched, vm: Vm) -> N
 
     page.get_by_role("button", name="Unplug CPU 1").click()
     expect(row).to_contain_text("OFF")
-    assert not vm.cpu(1).get().online
+    assert not vm.get_cpu(1).online
     page.get_by_role("button", name="Plug in CPU 1").click()
 
     expect(row).to_contain_text("IDLE")
-    assert vm.cpu(1).get().online
+    assert vm.get_cpu(1).online
 
 
 def test_a_workload_writes_while_the_guest_is_kept_running(watched: Watched, vm: Vm) -> None:
@@ -210,4 +210,4 @@ def test_all_of_it_is_done_by_keyboard(watched: Watched, client: Client) -> None
     ring = page.locator("canvas").evaluate("c => getComputedStyle(c).outlineStyle")
 
     assert ring == "solid"
-    assert [info.name for info in client.vms()] == ["by keyboard"]
+    assert [info.name for info in client.list_vms()] == ["by keyboard"]

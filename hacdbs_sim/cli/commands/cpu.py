@@ -5,8 +5,6 @@ import typer
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import Talk, talking
-from hacdbs_sim.client.operations import vms as of_vms
-from hacdbs_sim.client.specs import CpuRef
 
 app = typer.Typer(no_args_is_help=True, help="List, plug and unplug the host CPUs of a VM.")
 
@@ -15,18 +13,18 @@ app = typer.Typer(no_args_is_help=True, help="List, plug and unplug the host CPU
 @talking
 def list_cpus(talk: Talk, vm_id: a.VmId) -> None:
     """List the host CPUs of a VM and their units."""
-    talk.show(views.cpus(talk.ask_all(of_vms.list_cpus(vm_id), "cpus")))
+    talk.show(views.cpus(talk.listed(talk.client.vm(vm_id).list_cpus(), "cpus")))
 
 
 @app.command("plug")
 @talking
 def plug(talk: Talk, vm_id: a.VmId, cpu: a.CpuNumber) -> None:
     """Plug a CPU in."""
-    talk.show(views.cpus([talk.ask(of_vms.plug(CpuRef(vm_id, cpu)))]))
+    talk.show(views.cpus([talk.client.vm(vm_id).set_cpu(cpu, online=True)]))
 
 
 @app.command("unplug")
 @talking
 def unplug(talk: Talk, vm_id: a.VmId, cpu: a.CpuNumber) -> None:
     """Plug a CPU out: its unit declines every call."""
-    talk.show(views.cpus([talk.ask(of_vms.unplug(CpuRef(vm_id, cpu)))]))
+    talk.show(views.cpus([talk.client.vm(vm_id).set_cpu(cpu, online=False)]))

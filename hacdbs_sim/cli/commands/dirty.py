@@ -1,12 +1,12 @@
 """`dirty get | peek | clear`: the dirty log of a memslot."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, BinaryIO
 
 import httpx
 import orjson
@@ -15,12 +15,9 @@ import typer
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import Talk, talking, usage_error
-from hacdbs_sim.client import DirtyLog
-from hacdbs_sim.client.call import OCTETS, Call
 from hacdbs_sim.client.cleaning import CleaningReport
-from hacdbs_sim.client.operations import memory as of_memory
-from hacdbs_sim.client.pages import octets_of
-from hacdbs_sim.client.specs import SlotRef
+from hacdbs_sim.client.request import OCTETS
+from hacdbs_sim.client.results import REPORT_HEADER, read, read_dirty_log
 
 app = typer.Typer(no_args_is_help=True, help="Take, look at and clear the dirty log of a memslot.")
 
@@ -52,7 +49,8 @@ def get(
     output: Output = None,
 ) -> None:
     """Take the dirty log (KVM_GET_DIRTY_LOG); without manual protect this clears it."""
-    _show_log(talk, of_memory.get_dirty_log(SlotRef(vm_id, slot), cpu=cpu), form, output)
+    ask = partial(talk.client.vm(vm_id).slot(slot).send, "POST", "dirty-log", "get")
+    _show_log(talk, ask, {"cpu": cpu}, form, output)
 
 
 @app.command("peek")
@@ -66,7 +64,8 @@ def peek(
     output: Output = None,
 ) -> None:
     """Look at the dirty log without any side effect."""
-    _show_log(talk, of_memory.peek_dirty_log(SlotRef(vm_id, slot)), form, output)
+    ask = partial(talk.client.vm(vm_id).slot(slot).send, "GET", "dirty-log")
+    _show_log(talk, ask, {}, form, output)
 
 
 @app.command("clear")
@@ -86,10 +85,10 @@ def clear(
         Path | None, typer.Option(help="The ioctl's bitmap, as `get --output` writes it.")
     ] = None,
     first_page: Annotated[
-        int | None, a.optional_number("--first-page", told="Where the window begins; 0 if absent.")
+        int | None, a.optional_number("--first-page", text="Where the window begins; 0 if absent.")
     ] = None,
     num_pages: Annotated[
-        int | None, a.optional_number("--num-pages", told="Its length; to the slot's end.")
+        int | None, a.optional_number("--num-pages", text="Its length; to the slot's end.")
     ] = None,
     cpu: a.OnCpu = None,
 ) -> None:
@@ -97,43 +96,39 @@ def clear(
     if bool(pages) == (bitmap is not None):
         raise usage_error("give pages, or a bitmap with --bitmap, and not both")
     window = {"first_page": first_page, "num_pages": num_pages, "cpu": cpu}
-    ref = SlotRef(vm_id, slot)
-    talk.show(*views.dirty_log(talk.ask(_clearing(ref, pages or [], bitmap, window)), None))
+    ranges = {"page_ranges": [list(each) for each in pages or ()]}
+    body = ranges if bitmap is None else _octets(bitmap)
+    log = talk.client.vm(vm_id).slot(slot)
+    answer = log.send("POST", "dirty-log", "clear", params=window, body=body)
+    talk.show(*views.dirty_log(read(CleaningReport, answer), None))
 
 
-def _clearing(
-    ref: SlotRef, pages: list[a.PageRange], bitmap: Path | None, window: dict[str, int | None]
-) -> Call[CleaningReport]:
-    # Described with a body of no pages, so that the body can be what was given: ranges stay ranges
-    call = of_memory.clear_dirty_log(ref, [])
-    if bitmap is None:
-        content = orjson.dumps({"page_ranges": [list(each) for each in pages]})
-        return replace(call, content=content, params=window)
+def _octets(bitmap: Path) -> bytes:
     try:
-        octets = bitmap.read_bytes()
+        return bitmap.read_bytes()
     except OSError as unread:
         raise usage_error(f"cannot read {bitmap}: {unread}") from None
-    return replace(call.with_headers({"Content-Type": OCTETS}), content=octets, params=window)
 
 
-def _show_log(talk: Talk, call: Call[DirtyLog], form: Form, output: Path | None) -> None:
-    """Take or look at a log; into a file as octets, else in the form asked for."""
-    if output is not None:
-        with _new_file(output) as file:  # first: a log that was taken must have somewhere to go
-            log = talk.ask(call)
-            file.write(octets_of(log.bitmap))
-        talk.answered = log.report.model_dump_json(exclude_unset=True).encode()
-        talk.show(*views.dirty_log(log.report, None), f"{output} has the bitmap")
+def _show_log(
+    talk: Talk,
+    ask: Callable[..., httpx.Response],
+    params: dict[str, int | None],
+    form: Form,
+    output: Path | None,
+) -> None:
+    """Take or look at a log: into a file as octets, else in the form asked for."""
+    if output is None:
+        answer = ask(params={**params, "format": form.value})
+        ranges = orjson.loads(answer.content).get("page_ranges")
+        talk.show(*views.dirty_log(read(CleaningReport, answer), ranges))
         return
-    headers = {name: value for name, value in call.headers.items() if name != "Accept"}
-    params = {**call.params, "format": form.value}
-    body = talk.ask(Call(call.operation_id, call.method, call.path, _object, params, headers))
-    talk.show(*views.dirty_log(CleaningReport.model_validate(body), body.get("page_ranges")))
-
-
-def _object(answer: httpx.Response) -> dict[str, Any]:
-    body: dict[str, Any] = orjson.loads(answer.content)
-    return body
+    with _new_file(output) as file:  # first: a log that was taken must have somewhere to go
+        answer = ask(params=params, headers={"Accept": OCTETS})
+        report = read_dirty_log(answer).report
+        file.write(answer.content)
+    talk.answers.append(answer.headers[REPORT_HEADER].encode())
+    talk.show(*views.dirty_log(report, None), f"{output} has the bitmap")
 
 
 @contextmanager

@@ -8,9 +8,7 @@ from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import Talk, talking, usage_error
 from hacdbs_sim.client import WhenSpec
-from hacdbs_sim.client.call import given
-from hacdbs_sim.client.operations import faults as of_faults
-from hacdbs_sim.client.operations import service as of_service
+from hacdbs_sim.client.request import given
 
 app = typer.Typer(no_args_is_help=True, help="Arm, list and disarm faults.")
 
@@ -21,25 +19,24 @@ def add(
     talk: Talk,
     *,
     vm_id: a.VmId,
-    fault_type: Annotated[str, typer.Argument(metavar="TYPE", help="As `fault types` tells.")],
+    fault_type: Annotated[str, typer.Argument(metavar="TYPE", help="As in `fault types`.")],
     op: Annotated[str | None, typer.Option(help="In calls of `get` or `clear`.")] = None,
-    slot: Annotated[int | None, a.optional_number("--slot", told="In calls about a slot.")] = None,
-    cpu: Annotated[int | None, a.optional_number("--cpu", told="In calls on a CPU.")] = None,
-    batch: Annotated[int | None, a.optional_number("--batch", told="In which run.")] = None,
-    index: Annotated[int | None, a.optional_number("--index", told="At which entry of it.")] = None,
-    gfn: Annotated[int | None, a.optional_number("--gfn", told="At a frame's entry.")] = None,
-    after: Annotated[int | None, a.optional_number("--after", told="Skip so many calls.")] = None,
+    slot: Annotated[int | None, a.optional_number("--slot", text="In calls about a slot.")] = None,
+    cpu: Annotated[int | None, a.optional_number("--cpu", text="In calls on a CPU.")] = None,
+    batch: Annotated[int | None, a.optional_number("--batch", text="In which run.")] = None,
+    index: Annotated[int | None, a.optional_number("--index", text="At which entry of it.")] = None,
+    gfn: Annotated[int | None, a.optional_number("--gfn", text="At a frame's entry.")] = None,
+    after: Annotated[int | None, a.optional_number("--after", text="Skip so many calls.")] = None,
     every: Annotated[
-        int | None, a.optional_number("--every", told="Then each N-th counts.")
+        int | None, a.optional_number("--every", text="Then each N-th counts.")
     ] = None,
-    times: Annotated[int | None, a.optional_number("--times", told="Spent after so many.")] = None,
+    times: Annotated[int | None, a.optional_number("--times", text="Spent after so many.")] = None,
     probability: Annotated[float | None, typer.Option(help="How likely it is, 0 to 1.")] = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Arm it, not enabled.")] = False,
 ) -> None:
     """Arm a fault."""
     when = given(op=op, slot=slot, cpu=cpu, batch=batch, index=index, gfn=gfn)
-    call = of_faults.add_fault(
-        vm_id,
+    fault = talk.client.vm(vm_id).add_fault(
         fault_type,
         when=cast("WhenSpec", when) or None,
         enabled=False if disabled else None,
@@ -48,14 +45,14 @@ def add(
         every=every,
         times=times,
     )
-    talk.show(views.faults([talk.ask(call)]))
+    talk.show(views.faults([fault]))
 
 
 @app.command("list")
 @talking
 def list_faults(talk: Talk, vm_id: a.VmId) -> None:
     """List the armed faults of a VM."""
-    talk.show(views.faults(talk.ask_all(of_faults.list_faults(vm_id), "faults")))
+    talk.show(views.faults(talk.listed(talk.client.vm(vm_id).list_faults(), "faults")))
 
 
 @app.command("rm")
@@ -71,10 +68,10 @@ def remove(
     if all_faults == (fault_id is not None):
         raise usage_error("name a fault, or give --all, and not both")
     if fault_id is None:
-        talk.ask(of_faults.delete_faults(vm_id))
+        talk.client.vm(vm_id).delete_faults()
         talk.show(f"VM {vm_id} has no faults")
     else:
-        talk.ask(of_faults.delete_fault(vm_id, fault_id))
+        talk.client.vm(vm_id).delete_fault(fault_id)
         talk.show(f"fault {fault_id} is disarmed")
 
 
@@ -82,7 +79,7 @@ def remove(
 @talking
 def types(talk: Talk) -> None:
     """Describe the types of fault."""
-    found = talk.ask(of_service.list_fault_types())
+    found = talk.client.list_fault_types()
     rows = (
         (kind.type, ", ".join(kind.ops), ", ".join(kind.when), kind.description) for kind in found
     )

@@ -11,9 +11,9 @@ from hacdbs_sim.cli.command_context import Talk, talking, usage_error
 from hacdbs_sim.cli.documents import read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.cli.progress import Shown, showing
-from hacdbs_sim.client.call import given, post, reading
-from hacdbs_sim.client.operations import migrations as of_migrations
 from hacdbs_sim.client.reports import ComparisonInfo, MigrationInfo
+from hacdbs_sim.client.request import given
+from hacdbs_sim.client.results import read
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -76,8 +76,8 @@ def migrate(
         pace_ms=pace,
     )
     body = fields if file is None else {**read_document(file).value, **fields}
-    call = post("start_migration", "/v1/migrations", reading(MigrationInfo), body)
-    report = _watch(talk, talk.ask(call))
+    started = read(MigrationInfo, talk.client.send("POST", "v1", "migrations", body=body))
+    report = _watch(talk, started)
     talk.show(views.outcome(report.migration_id, report), views.totals(report))
     if report.status != "completed" or report.verification.lost_pages:
         raise typer.Exit(ExitCode.NEGATIVE)
@@ -85,19 +85,16 @@ def migrate(
 
 def _watch(talk: Talk, report: MigrationInfo) -> MigrationInfo:
     """Show each pass as it ends; a person who interrupts it cancels it."""
-    migration_id = report.migration_id
-    with showing(talk.console, is_silent=talk.as_json) as tell:
-        tell(_shown(report))
+    migration = talk.client.migration(report.migration_id)
+    with showing(talk.console, is_silent=talk.as_json) as show:
+        show(_shown(report))
         try:
             while not report.is_over:
                 upcoming = f"iteration-{len(report.iterations) + 1}"
-                call = of_migrations.get_migration(
-                    migration_id, wait_for=upcoming, wait_seconds=WAIT_SECONDS
-                )
-                report = talk.ask(call)
-                tell(_shown(report))
+                report = migration.get(wait_for=upcoming, wait_seconds=WAIT_SECONDS)
+                show(_shown(report))
         except KeyboardInterrupt:
-            talk.ask(of_migrations.cancel_migration(migration_id))
+            migration.cancel()
             raise
     return report
 
@@ -123,21 +120,17 @@ def compare(
     if (file is None) == (preset is None):
         raise usage_error("give --preset or --file, and not both")
     body = _of_preset(talk, preset) if file is None else read_document(file).value
-    comparison = talk.ask(
-        post("start_comparison", "/v1/comparisons", reading(ComparisonInfo), body)
-    )
+    comparison = read(ComparisonInfo, talk.client.send("POST", "v1", "comparisons", body=body))
+    handle = talk.client.comparison(comparison.comparison_id)
     while not comparison.is_over:
-        call = of_migrations.get_comparison(
-            comparison.comparison_id, wait_for="end", wait_seconds=WAIT_SECONDS
-        )
-        comparison = talk.ask(call)
+        comparison = handle.get(wait_for="end", wait_seconds=WAIT_SECONDS)
     talk.show(views.comparison(comparison))
     if any(row.status != "completed" or row.lost_pages for row in comparison.rows):
         raise typer.Exit(ExitCode.NEGATIVE)
 
 
 def _of_preset(talk: Talk, name: str | None) -> dict[str, Any]:
-    presets = talk.ask_all(of_migrations.list_migration_presets(), "presets")
+    presets = talk.client.list_migration_presets()
     found = {preset.preset: preset for preset in presets}
     if name not in found:
         raise usage_error(f"--preset must be one of {', '.join(sorted(found))}, not {name!r}")

@@ -17,8 +17,6 @@ from hacdbs_sim.cli.command_context import Talk, print_json, talking
 from hacdbs_sim.cli.documents import Document, read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import ProblemError, ScenarioOutcome
-from hacdbs_sim.client.operations import scenarios as of_scenarios
-from hacdbs_sim.client.operations import service as of_service
 from hacdbs_sim.scenarios.reading import explain
 
 app = typer.Typer(no_args_is_help=True, help="Play scenarios: those that ship, or those of files.")
@@ -39,7 +37,7 @@ Which = Annotated[
 @talking
 def list_scenarios(talk: Talk) -> None:
     """List the scenarios that ship."""
-    found = talk.ask_all(of_scenarios.list_scenarios(), "scenarios")
+    found = talk.listed(talk.client.list_scenarios(), "scenarios")
     rows = ((each.scenario, each.description.strip()) for each in found)
     talk.show(views.filled("", ("scenario", "what it shows"), rows))
 
@@ -50,7 +48,7 @@ def show(
     talk: Talk, name: Annotated[str, typer.Argument(help="The name of one that ships.")]
 ) -> None:
     """Show a scenario that ships, as YAML that `run` reads."""
-    found = talk.ask(of_scenarios.get_shipped_scenario(name))
+    found = talk.client.get_shipped_scenario(name)
     talk.show(Text(yaml.safe_dump(found.document, sort_keys=False, width=100)))
 
 
@@ -60,7 +58,7 @@ def outcome(
     talk: Talk, session: Annotated[str, typer.Argument(metavar="[SESSION]")] = "default"
 ) -> None:
     """Show the scenario that stands in a session, and end as it did."""
-    _end(talk, talk.ask(of_scenarios.get_scenario(session)))
+    _end(talk, talk.client.session(session).get_scenario())
 
 
 @app.command("run")
@@ -78,49 +76,49 @@ def run(
     """Play a scenario: exit 0 if all is as expected, 1 if not."""
     document = _document(talk, which)
     with _session(talk, session, keep=keep) as session_id, _placing(talk, document):
-        played = talk.ask(of_scenarios.put_scenario(session_id, document.value))
+        handle = talk.client.session(session_id)
+        played = handle.put_scenario(document.value)
         while played.verdict == RUNNING:  # its migration is
-            call = of_scenarios.get_scenario(session_id, wait_seconds=WAIT_SECONDS)
-            played = talk.ask(call)
-        answered = talk.answered
-    talk.answered = answered  # and not what deleting the session answered
+            played = handle.get_scenario(wait_seconds=WAIT_SECONDS)
+        answer = talk.answers[-1]
+    talk.answers.append(answer)  # the one to be shown, not that of the session's deletion
     _end(talk, played)
 
 
 def _document(talk: Talk, which: str) -> Document:
     if which == "-" or which.endswith(_FILES) or Path(which).is_file():
         return read_document(Path(which))
-    found = talk.ask(of_scenarios.get_shipped_scenario(which))
+    found = talk.client.get_shipped_scenario(which)
     return Document(which, yaml.safe_dump(found.document, sort_keys=False), found.document)
 
 
 @contextmanager
 def _session(talk: Talk, session: str | None, *, keep: bool) -> Iterator[str]:
-    """Give the session that was named, or make one; its id is told where it is kept."""
+    """Yield the session that was named, or make one; the id of one that is kept is printed."""
     if session is not None:
         yield session
         return
-    made = talk.ask(of_service.create_session(f"scenario-{secrets.token_hex(4)}"))
+    made = talk.client.create_session(f"scenario-{secrets.token_hex(4)}")
     try:
         yield made.session_id
     finally:
         if keep:
             typer.echo(f"session {made.session_id}", err=True)
         else:
-            talk.ask(of_service.delete_session(made.session_id))
+            made.delete()
 
 
 @contextmanager
 def _placing(talk: Talk, document: Document) -> Iterator[None]:
-    """Tell the lines of a document that is refused."""
+    """Print the lines of a document at fault if it is refused."""
     try:
         yield
     except ProblemError as refused:
         if talk.as_json:
             print_json(orjson.dumps(refused.problem))
         errors = [error for error in refused.errors if error["in"] == "body"]
-        told = explain(document.name, document.text, errors)
-        typer.echo("\n".join(told) or f"refused: {refused}", err=True)
+        lines = explain(document.name, document.text, errors)
+        typer.echo("\n".join(lines) or f"refused: {refused}", err=True)
         raise typer.Exit(ExitCode.REFUSED) from None
 
 

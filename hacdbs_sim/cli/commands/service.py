@@ -9,9 +9,6 @@ import typer
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import Talk, talking
 from hacdbs_sim.client import WaitTimeoutError
-from hacdbs_sim.client.operations import migrations as of_migrations
-from hacdbs_sim.client.operations import service as of_service
-from hacdbs_sim.client.operations.vms import DEFAULT_SESSION
 from hacdbs_sim.client.waiting import READY_SECONDS
 
 app = typer.Typer(no_args_is_help=True)
@@ -25,10 +22,10 @@ LONGEST_SECONDS: Final = 20
 def reset(
     talk: Talk,
     *,
-    session: Annotated[str, typer.Argument(metavar="[SESSION]")] = DEFAULT_SESSION,
+    session: Annotated[str, typer.Argument(metavar="[SESSION]")] = "default",
 ) -> None:
     """Delete a session's VMs and number the next ones from 1 again."""
-    talk.ask(of_service.reset_session(session))
+    talk.client.session(session).reset()
     talk.show(f"session {session} is empty")
 
 
@@ -47,17 +44,16 @@ def wait(
         _wait_for(talk, migration, timeout)
         return
     talk.client.wait_ready(timeout)
-    talk.ask(of_service.get_readyz())
     talk.show("ready")
 
 
 def _wait_for(talk: Talk, migration_id: str, timeout: float) -> None:
+    migration = talk.client.migration(migration_id)
     ends_at = time.monotonic() + timeout
     seconds = timeout
     while True:
         wait_seconds = min(math.ceil(max(seconds, 0)), LONGEST_SECONDS)
-        call = of_migrations.get_migration(migration_id, wait_for="end", wait_seconds=wait_seconds)
-        report = talk.ask(call)
+        report = migration.get(wait_for="end", wait_seconds=wait_seconds)
         seconds = ends_at - time.monotonic()
         if report.is_over:
             talk.show(views.outcome(report.migration_id, report))

@@ -1,7 +1,7 @@
 """`list`, `inspect`, `create`, `delete`, `write`: VMs and the writes to their memory."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,10 +11,7 @@ from hacdbs_sim.cli.command_context import Talk, talking
 from hacdbs_sim.cli.documents import read_document
 from hacdbs_sim.client import FeaturesSpec, MemslotSpec
 from hacdbs_sim.client.answers import VmInfo
-from hacdbs_sim.client.call import Call, post, reading_tagged
-from hacdbs_sim.client.operations import memory as of_memory
-from hacdbs_sim.client.operations import vms as of_vms
-from hacdbs_sim.client.operations.vms import ALL_SESSIONS, DEFAULT_SESSION
+from hacdbs_sim.client.results import read
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -24,17 +21,17 @@ app = typer.Typer(no_args_is_help=True)
 def list_vms(
     talk: Talk,
     *,
-    session: Annotated[str, typer.Option(help="Which session's; `-`: all.")] = ALL_SESSIONS,
+    session: Annotated[str, typer.Option(help="Which session's; `-`: all.")] = "-",
 ) -> None:
     """List the VMs."""
-    talk.show(views.vms(talk.ask_all(of_vms.list_vms(session), "vms")))
+    talk.show(views.vms(talk.listed(talk.client.list_vms(session), "vms")))
 
 
 @app.command("inspect")
 @talking
 def inspect_vm(talk: Talk, vm_id: a.VmId) -> None:
     """Show a VM: settings, memslots, faults, counters."""
-    talk.show(*views.vm(talk.ask(of_vms.get_vm(vm_id))))
+    talk.show(*views.vm(talk.client.vm(vm_id).get()))
 
 
 @app.command("create")
@@ -90,22 +87,16 @@ def create_vm(
         "seed": seed,
         "features": features or None,
     }
-    body = {} if file is None else read_document(file).value
+    body = {"session_id": "default"} | ({} if file is None else read_document(file).value)
     body |= {field: value for field, value in given.items() if value is not None}
-    talk.show(*views.vm(talk.ask(_creating(body))))
-
-
-def _creating(body: dict[str, Any]) -> Call[VmInfo]:
-    return post(
-        "create_vm", "/v1/vms", reading_tagged(VmInfo), {"session_id": DEFAULT_SESSION} | body
-    )
+    talk.show(*views.vm(read(VmInfo, talk.client.send("POST", "v1", "vms", body=body))))
 
 
 @app.command("delete")
 @talking
 def delete_vm(talk: Talk, vm_id: a.VmId) -> None:
     """Delete a VM."""
-    talk.ask(of_vms.delete_vm(vm_id))
+    talk.client.vm(vm_id).delete()
     talk.show(f"VM {vm_id} is gone")
 
 
@@ -117,7 +108,7 @@ def write(
     vm_id: a.VmId,
     pages: a.Pages,
     vcpu: Annotated[
-        int | None, a.optional_number("--vcpu", told="The vCPU that writes; 0 if absent.")
+        int | None, a.optional_number("--vcpu", text="The vCPU that writes; 0 if absent.")
     ] = None,
     host: Annotated[
         bool, typer.Option("--host", help="The host kernel writes, and no vCPU.")
@@ -125,8 +116,8 @@ def write(
 ) -> None:
     """Write guest frames, as a vCPU or as the host kernel."""
     ranges = [(first, num_pages) for first, num_pages in pages]
-    if host:
-        call = of_memory.host_write(vm_id, gfn_ranges=ranges)
-    else:
-        call = of_memory.guest_write(vm_id, gfn_ranges=ranges, vcpu=vcpu)
-    talk.show(views.access(talk.ask(call)))
+    vm = talk.client.vm(vm_id)
+    access = (
+        vm.host_write(gfn_ranges=ranges) if host else vm.guest_write(gfn_ranges=ranges, vcpu=vcpu)
+    )
+    talk.show(views.access(access))

@@ -192,7 +192,7 @@ class Migration:
         bitmap[first_page : first_page + len(chunk)] = chunk
         with self._lock:
             self.ledger.collection_began()
-        cleaning = self.slot.clear(bitmap=chunk, first_page=first_page, cpu=cpu)
+        cleaning = self.slot.clear_dirty_log(bitmap=chunk, first_page=first_page, cpu=cpu)
         with self._lock:
             self.ledger.cleared(bitmap)
         return cleaning

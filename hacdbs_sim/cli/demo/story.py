@@ -128,8 +128,11 @@ def tell_story(
 
 def _boot(migration: Migration) -> None:
     with migration.phase("boot", 0) as phase:
-        migration.slot.set(
-            guest_phys_addr=GUEST_PHYS_ADDR, memory_size=MEMORY_SIZE, backing=BLOCK_SIZE
+        migration.vm.set_memslot(
+            0,
+            guest_phys_addr=GUEST_PHYS_ADDR,
+            memory_size=MEMORY_SIZE,
+            backing=BLOCK_SIZE,
         )
         for vcpu, pages in enumerate(np.array_split(np.arange(NPAGES), VCPUS)):
             migration.vm.guest_write(pages + BASE_GFN, vcpu=vcpu)
@@ -139,7 +142,8 @@ def _boot(migration: Migration) -> None:
 def _begin_logging(migration: Migration) -> None:
     with migration.phase("initially all set", 0):
         migration.set_manual_protect(3)
-        migration.slot.set(
+        migration.vm.set_memslot(
+            0,
             guest_phys_addr=GUEST_PHYS_ADDR,
             memory_size=MEMORY_SIZE,
             backing=BLOCK_SIZE,
@@ -177,7 +181,7 @@ def _pre_copy(migration: Migration, live_rounds: int) -> None:
 def _unplug(migration: Migration) -> list[str]:
     unmet = []
     with migration.phase(f"CPU {UNPLUGGED_CPU} unplugged", 1) as phase:
-        migration.vm.cpu(UNPLUGGED_CPU).unplug()
+        migration.vm.set_cpu(UNPLUGGED_CPU, online=False)
         migration.guest_round()
         (cleaning,) = migration.collect(cpu=UNPLUGGED_CPU)
         errno = None if cleaning.accelerator is None else cleaning.accelerator.errno
@@ -185,7 +189,7 @@ def _unplug(migration: Migration) -> list[str]:
         if errno != "EPERM" or cleaning.cleaned_by_hardware:
             unmet.append(f"the unit of the unplugged CPU {UNPLUGGED_CPU} did not decline")
     with migration.phase(f"CPU {UNPLUGGED_CPU} plugged in", 1):
-        migration.vm.cpu(UNPLUGGED_CPU).plug()
+        migration.vm.set_cpu(UNPLUGGED_CPU, online=True)
         migration.guest_round()
         (cleaning,) = migration.collect(cpu=UNPLUGGED_CPU)
         if not cleaning.cleaned_by_hardware:

@@ -15,6 +15,7 @@ from hacdbs_sim.client import (
     ConflictError,
     DirtyLog,
     InvalidRequestError,
+    MemslotChange,
     NotAllowedError,
     NotFoundError,
     PreconditionFailedError,
@@ -59,12 +60,16 @@ def test_gfns_go_as_a_list_a_range_ranges_or_nothing(vm: Vm) -> None:
 GOOD = "a-token"
 
 CLEARS: dict[str, Callable[[Vm, DirtyLog], object]] = {
-    "the log itself": lambda vm, log: vm.slot(0).clear(log),
-    "windows of it": lambda vm, log: [vm.slot(0).clear(each) for each in log.windows(192)],
-    "pages": lambda vm, log: vm.slot(0).clear(log.pages()),
-    "pages and their window": lambda vm, log: vm.slot(0).clear(log.pages(), num_pages=NPAGES),
-    "words": lambda vm, log: vm.slot(0).clear(bitmap=log.bitmap),
-    "a mask": lambda vm, log: vm.slot(0).clear(bitmap=log.mask()),
+    "the log itself": lambda vm, log: vm.slot(0).clear_dirty_log(log),
+    "windows of it": lambda vm, log: [
+        vm.slot(0).clear_dirty_log(each) for each in log.windows(192)
+    ],
+    "pages": lambda vm, log: vm.slot(0).clear_dirty_log(log.pages()),
+    "pages and their window": lambda vm, log: vm.slot(0).clear_dirty_log(
+        log.pages(), num_pages=NPAGES
+    ),
+    "words": lambda vm, log: vm.slot(0).clear_dirty_log(bitmap=log.bitmap),
+    "a mask": lambda vm, log: vm.slot(0).clear_dirty_log(bitmap=log.mask()),
 }
 
 
@@ -79,7 +84,7 @@ def test_a_clear_names_its_pages_in_any_form(
 
     clear(vm, log)
 
-    assert vm.slot(0).peek().pages().tolist() == [1]
+    assert vm.slot(0).peek_dirty_log().pages().tolist() == [1]
 
 
 def test_a_clear_of_a_window_leaves_the_rest(client: Client) -> None:
@@ -88,16 +93,16 @@ def test_a_clear_of_a_window_leaves_the_rest(client: Client) -> None:
     window = np.zeros(64, dtype=np.bool_)
     window[[0, 3]] = True
 
-    report = vm.slot(0).clear(bitmap=window, first_page=64, trace=True)
+    report = vm.slot(0).clear_dirty_log(bitmap=window, first_page=64, trace=True)
 
     assert (report.dirty_count, report.remaining_count) == (2, 254)
-    assert {64, 67}.isdisjoint(vm.slot(0).peek().pages().tolist())
+    assert {64, 67}.isdisjoint(vm.slot(0).peek_dirty_log().pages().tolist())
     assert report.accelerator is not None
     assert report.accelerator.trace is not None
     with pytest.raises(TypeError, match="exactly one"):
-        vm.slot(0).clear()
+        vm.slot(0).clear_dirty_log()
     with pytest.raises(ConflictError, match="bitmap must be 8 bytes") as refusal:
-        vm.slot(0).clear(bitmap=np.zeros(3, dtype=np.uint64), num_pages=64)
+        vm.slot(0).clear_dirty_log(bitmap=np.zeros(3, dtype=np.uint64), num_pages=64)
     assert refusal.value.errno == "EINVAL"
 
 
@@ -113,7 +118,7 @@ def test_a_fault_is_armed_inside_its_block_only(vm: Vm) -> None:
     assert fault.hits == 1
     assert fault.info.last_hit is not None
     assert fault.info.last_hit.index == 7
-    assert list(vm.faults()) == []
+    assert list(vm.list_faults()) == []
     assert log.accelerator is not None
     assert log.accelerator.error is not None
     assert log.accelerator.error.reason == "IPAF"
@@ -123,7 +128,7 @@ def test_a_fault_is_armed_inside_its_block_only(vm: Vm) -> None:
 def test_a_fault_is_disarmed_whatever_happens(vm: Vm) -> None:
     with pytest.raises(ZeroDivisionError), vm.fault("unit_busy"):
         raise ZeroDivisionError
-    assert list(vm.faults()) == []
+    assert list(vm.list_faults()) == []
 
     with vm.fault("unit_busy") as fault:
         vm.delete_faults()
@@ -154,7 +159,7 @@ def test_faults_for_coroutines() -> None:
             await vm.guest_write(range(BASE_GFN, BASE_GFN + 5))
             async with vm.fault("unit_busy") as fault:
                 await vm.slot(0).get_dirty_log()
-            return fault.hits, len([each async for each in vm.faults()])
+            return fault.hits, len([each async for each in vm.list_faults()])
 
     assert asyncio.run(arm()) == (1, 0)
 
@@ -165,7 +170,7 @@ def test_a_session_goes_with_its_block(client: Client) -> None:
         assert vm.vm_id == "mine-1"
         assert vm.info is not None
         assert (vm.info.name, vm.info.seed) == ("one", 7)
-        assert [info.vm_id for info in session.vms()] == ["mine-1"]
+        assert [info.vm_id for info in session.list_vms()] == ["mine-1"]
         session.reset()
         assert session.get().vm_count == 0
 
@@ -197,8 +202,8 @@ def test_sessions_for_coroutines() -> None:
         async with AsyncClient.in_process() as client:
             async with await client.create_session("mine") as session:
                 await session.create_vm()
-                inside = [info.vm_id async for info in session.vms()]
-            return inside + [info.session_id async for info in client.sessions()]
+                inside = [info.vm_id async for info in session.list_vms()]
+            return inside + [info.session_id async for info in client.list_sessions()]
 
     assert asyncio.run(use()) == ["mine-1", "default"]
 
@@ -208,7 +213,7 @@ def test_lists_go_through_all_pages(client: Client) -> None:
         client.create_vm()
     client.history.clear()
 
-    ids = [info.vm_id for info in client.vms(limit=3)]
+    ids = [info.vm_id for info in client.list_vms(limit=3)]
 
     assert ids == [f"default-{number}" for number in range(1, 8)]
     assert len(client.history) == 3
@@ -217,7 +222,7 @@ def test_lists_go_through_all_pages(client: Client) -> None:
 def test_stage2_goes_through_all_runs(vm: Vm) -> None:
     vm.guest_write(range(BASE_GFN, BASE_GFN + 20, 2))
 
-    runs = list(vm.stage2(BASE_GFN, 20, limit=3))
+    runs = list(vm.get_stage2(BASE_GFN, 20, limit=3))
 
     assert [(run.gfn - BASE_GFN, run.count) for run in runs] == [(page, 1) for page in range(20)]
     assert {run.state for run in runs[::2]} == {"writable_dirty"}
@@ -225,26 +230,33 @@ def test_stage2_goes_through_all_runs(vm: Vm) -> None:
 
 
 def test_an_etag_guards_a_change(vm: Vm) -> None:
-    slot = vm.slot(0)
-    etag, vm_etag = slot.get().etag, vm.get().etag
+    etag, vm_etag = vm.get_memslot(0).etag, vm.get().etag
     assert etag is not None
     assert vm.info is not None
     assert vm.info.etag == vm_etag
 
-    place = {"guest_phys_addr": BASE_GFN * 4096, "memory_size": NPAGES * 4096}
-    changed = slot.set(**place, if_match=etag)  # type: ignore[arg-type]
+    def set_flags(if_match: str | None = None, if_none_match: str | None = None) -> MemslotChange:
+        return vm.set_memslot(
+            0,
+            guest_phys_addr=BASE_GFN * 4096,
+            memory_size=NPAGES * 4096,
+            if_match=if_match,
+            if_none_match=if_none_match,
+        )
+
+    changed = set_flags(etag)
 
     assert changed.change == "flags_only"
     assert changed.etag not in {None, etag}
     with pytest.raises(PreconditionFailedError):
-        slot.set(**place, if_match=etag)  # type: ignore[arg-type]
+        set_flags(etag)
     with pytest.raises(PreconditionFailedError):
-        slot.set(**place, if_none_match="*")  # type: ignore[arg-type]
+        set_flags(if_none_match="*")
     with pytest.raises(PreconditionFailedError):
-        slot.delete(if_match=etag)
+        vm.delete_memslot(0, if_match=etag)
     with pytest.raises(PreconditionFailedError):
         vm.delete(if_match=vm_etag)
-    slot.delete(if_match=changed.etag)
+    vm.delete_memslot(0, if_match=changed.etag)
     vm.delete(if_match=vm.get().etag)
 
 
@@ -253,21 +265,21 @@ def test_addresses_of_64_bits_reach_the_ioctl(vm: Vm) -> None:
     high = (1 << 64) - (1 << 20)
 
     with pytest.raises(ConflictError, match="not 0xfffffffffff01000") as refusal:
-        vm.slot(1).set(guest_phys_addr=1 << 32, memory_size=4096, userspace_addr=high)
-    vm.slot(1).set(guest_phys_addr=1 << 32, memory_size=4096, userspace_addr=1 << 40)
+        vm.set_memslot(1, guest_phys_addr=1 << 32, memory_size=4096, userspace_addr=high)
+    vm.set_memslot(1, guest_phys_addr=1 << 32, memory_size=4096, userspace_addr=1 << 40)
 
     assert refusal.value.errno == "EINVAL"
-    assert vm.slot(1).get().userspace_addr == 1 << 40
+    assert vm.get_memslot(1).userspace_addr == 1 << 40
 
 
 def test_a_batch_gives_results_or_raises_the_refusal_in_it(vm: Vm) -> None:
     write = {"op": "guest_write", "gfns": np.array([BASE_GFN, BASE_GFN + 1])}
     bad = {"op": "get_dirty_log", "slot": 9}
 
-    done, log = vm.batch([write, {"op": "get_dirty_log", "slot": 0, "format": "summary"}])
+    done, log = vm.run_batch([write, {"op": "get_dirty_log", "slot": 0, "format": "summary"}])
     with pytest.raises(NotFoundError, match="action 1: 404 no_dirty_log") as refusal:
-        vm.batch([write, bad, write])
-    results = vm.batch([write, bad, write], check=False)
+        vm.run_batch([write, bad, write])
+    results = vm.run_batch([write, bad, write], check=False)
 
     assert done.body is not None
     assert done.body["newly_dirty"] == 2
@@ -276,6 +288,23 @@ def test_a_batch_gives_results_or_raises_the_refusal_in_it(vm: Vm) -> None:
     assert refusal.value.errno == "ENOENT"
     assert [each.status for each in refusal.value.earlier] == [200]
     assert [each.is_refusal for each in results] == [False, True]
+
+
+def test_a_request_of_ones_own_is_sent_like_the_others(client: Client, vm: Vm) -> None:
+    answer = vm.send("POST", "guest", "write", params={"vcpu": 1}, body={"gfns": [BASE_GFN]})
+
+    assert answer.json()["newly_dirty"] == 1
+    assert "Idempotency-Key" in answer.request.headers
+    with pytest.raises(NotFoundError, match="GET /v1/nothing: 404"):
+        client.send("GET", "v1", "nothing")
+
+
+def test_a_client_may_be_entered_after_its_first_call() -> None:
+    client = Client.in_process()
+    client.get_livez()
+
+    with client:
+        assert client.get_livez().status == "ok"
 
 
 def test_a_refusal_carries_its_problem_document(vm: Vm) -> None:
@@ -295,23 +324,23 @@ def test_a_refusal_carries_its_problem_document(vm: Vm) -> None:
 def test_refusals_have_classes() -> None:
     with serve_in_thread(token=GOOD) as service:
         with service.client() as client:
-            assert client.capabilities().limits.max_vms > 0
+            assert client.get_capabilities().limits.max_vms > 0
             with pytest.raises(NotFoundError):
-                client.problem("no-such-code")
+                client.get_problem("no-such-code")
         with Client(service.url, token=GOOD + "not") as stranger, pytest.raises(NotAllowedError):
-            stranger.capabilities()
+            stranger.get_capabilities()
     with (
         serve_in_thread(allowed_hosts=("elsewhere",)) as hidden,
         hidden.client() as stranger,
         pytest.raises(BadRequestError, match="host_not_allowed"),
     ):
-        stranger.capabilities()
+        stranger.get_capabilities()
 
 
 @pytest.mark.parametrize("name", ["", ".", ".."])
 def test_a_name_that_leads_elsewhere_is_refused_before_it_is_sent(vm: Vm, name: str) -> None:
     """`DELETE .../faults/..` would delete the VM."""
-    with pytest.raises(ValueError, match="is no name"):
+    with pytest.raises(ValueError, match="a name in a path must not be"):
         vm.delete_fault(name)
 
     assert vm.get().vm_id == vm.vm_id
@@ -324,7 +353,9 @@ def test_a_name_with_a_slash_stays_a_name(client: Client, vm: Vm) -> None:
     assert vm.get().vm_id == vm.vm_id
 
 
-def test_objects_tell_what_they_stand_for(vm: Vm) -> None:
+def test_handles_show_their_ids(client: Client, vm: Vm) -> None:
     assert repr(vm) == "<Vm default-1>"
-    assert repr(vm.slot(3)) == "<Slot SlotRef(vm_id='default-1', slot=3)>"
+    assert repr(vm.slot(3)) == "<Slot default-1 3>"
+    assert repr(client) == "<Client http://in-process>"
+    assert repr(client.session()) == "<Session default>"
     assert vm.slot(3).number == 3

@@ -13,7 +13,7 @@ from hacdbs_sim.client import (
     Vm,
     WaitTimeoutError,
 )
-from hacdbs_sim.client.migrating import has_reached
+from hacdbs_sim.client.waiting import has_reached
 from tests.support.wire import HANG_SECONDS
 from tests.unit.client.conftest import MEMSLOT
 
@@ -21,23 +21,23 @@ PACED = 10_000
 
 
 def test_a_migration_is_begun_and_waited_for(vm: Vm) -> None:
-    migration = vm.migrate(slots=[0], schedule=[], auto_converge={"max": 30})
+    migration = vm.start_migration(slots=[0], schedule=[], auto_converge={"max": 30})
 
     report = migration.wait()
 
     assert migration.info is not None
     assert migration.info.vm_id == vm.vm_id
     assert (report.status, report.is_over) == ("completed", True)
-    assert migration.report() == report == migration.get()
+    assert migration.get() == report
     assert migration.query_migrate() == report.qmp
-    assert migration.iterations().iterations == report.iterations
-    assert len(migration.csv().splitlines()) == 1 + len(report.iterations)
+    assert migration.get_iterations().iterations == report.iterations
+    assert len(migration.get_iterations_csv().splitlines()) == 1 + len(report.iterations)
     assert report.spec.auto_converge is not None
     assert report.spec.auto_converge.max == 30
 
 
-def test_a_wait_ends_at_a_phase_or_a_pass_or_in_time(client: Client, vm: Vm) -> None:
-    migration = client.migrate(vm.vm_id, pace_ms=PACED)
+def test_a_wait_ends_at_a_phase_or_a_pass_or_in_time(vm: Vm) -> None:
+    migration = vm.start_migration(pace_ms=PACED)
 
     setup = migration.wait("setup", timeout=HANG_SECONDS)
     with pytest.raises(WaitTimeoutError, match="iteration-3 of migration default-m1"):
@@ -54,7 +54,9 @@ def test_a_comparison_is_begun_and_waited_for(client: Client) -> None:
         {"name": "one"},
         {"name": "software", "features": {"hacdbs": False}},
     ]
-    comparison = client.compare({"memslots": [MEMSLOT]}, {"verify": False}, variants=variants)
+    comparison = client.start_comparison(
+        {"memslots": [MEMSLOT]}, {"verify": False}, variants=variants
+    )
 
     report = comparison.wait()
 
@@ -66,7 +68,7 @@ def test_a_comparison_is_begun_and_waited_for(client: Client) -> None:
 
 
 def test_a_comparison_that_takes_too_long_is_a_timeout(client: Client) -> None:
-    comparison = client.compare({"memslots": [MEMSLOT]}, pace_ms=PACED)
+    comparison = client.start_comparison({"memslots": [MEMSLOT]}, pace_ms=PACED)
 
     with pytest.raises(WaitTimeoutError, match="end of comparison default-c1"):
         comparison.wait(timeout=0.1)
@@ -78,7 +80,7 @@ def test_refusals_are_exceptions(client: Client, vm: Vm) -> None:
     with pytest.raises(NotFoundError, match="no such migration"):
         client.migration("default-m9").get()
     with pytest.raises(ConflictError) as refused:
-        vm.migrate(slots=[4])
+        vm.start_migration(slots=[4])
 
     assert refused.value.code == "invalid_migration"
 
@@ -87,10 +89,10 @@ def test_for_coroutines_it_is_the_same() -> None:
     async def story() -> tuple[Any, Any]:
         async with AsyncClient.in_process() as client:
             vm = await client.create_vm(memslots=[MEMSLOT])
-            migration = await vm.migrate()
+            migration = await vm.start_migration()
             report = await migration.wait()
             assert migration.migration_id == "default-m1"
-            comparison = await client.compare({"memslots": [MEMSLOT]})
+            comparison = await client.start_comparison({"memslots": [MEMSLOT]})
             assert comparison.comparison_id == "default-c1"
             assert client.migration("default-m1").migration_id == "default-m1"
             return report, await client.comparison("default-c1").wait()
@@ -105,10 +107,10 @@ def test_for_coroutines_a_wait_ends_in_time_too() -> None:
     async def story() -> None:
         async with AsyncClient.in_process() as client:
             vm = await client.create_vm(memslots=[MEMSLOT])
-            migration = await vm.migrate(pace_ms=PACED)
+            migration = await vm.start_migration(pace_ms=PACED)
             with pytest.raises(WaitTimeoutError):
                 await migration.wait(timeout=0.1)
-            comparison = await client.compare({"memslots": [MEMSLOT]}, pace_ms=PACED)
+            comparison = await client.start_comparison({"memslots": [MEMSLOT]}, pace_ms=PACED)
             with pytest.raises(WaitTimeoutError):
                 await comparison.wait(timeout=0.1)
 
@@ -132,7 +134,7 @@ def test_for_coroutines_a_wait_ends_in_time_too() -> None:
 def test_a_phase_is_reached_there_beyond_or_at_the_end(
     vm: Vm, status: str, wait_for: str, reached: bool
 ) -> None:
-    report = vm.migrate().wait()
+    report = vm.start_migration().wait()
     info = report.model_copy(update={"status": status, "iterations": []})
 
     assert has_reached(info, wait_for) is reached

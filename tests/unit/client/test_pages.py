@@ -112,3 +112,15 @@ def test_a_window_holds_only_its_own_pages() -> None:
     for page in (63, 128):
         with pytest.raises(ValueError, match=r"must lie in 64\.\.127"):
             LogWindow.holding(np.array([page], dtype=np.uint64), 64, 64)
+
+
+def test_a_log_compares_by_value_and_shows_little() -> None:
+    log = log_of({1, 70}, 200)
+
+    assert log == log_of({1, 70}, 200)
+    assert log != log_of({1, 71}, 200)
+    assert log != log.bitmap.tolist()
+    assert log.window() == log_of({1, 70}, 200).window() != log_of({2}, 200).window()
+    assert log.window() != 5
+    assert repr(log) == "<DirtyLog of slot 0: 2 of 200 pages dirty, 0 remaining>"
+    assert repr(log.window()) == "LogWindow(first_page=0, num_pages=200)"

@@ -35,7 +35,7 @@ def test_the_environment_says_where_the_service_is(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("HACDBS_URL", service.url)
         monkeypatch.setenv("HACDBS_TOKEN", TOKEN)
         with Client() as client:
-            assert client.capabilities().limits.max_vms > 0
+            assert client.get_capabilities().limits.max_vms > 0
 
 
 def test_the_variable_of_clients_does_not_disturb_the_service(
@@ -58,10 +58,10 @@ def test_in_process_takes_settings_and_refuses_what_is_none() -> None:
 def test_in_process_a_token_is_asked_for_and_given() -> None:
     async def get() -> int:
         async with AsyncClient.in_process(token=TOKEN) as client:
-            return (await client.capabilities()).limits.max_vms
+            return (await client.get_capabilities()).limits.max_vms
 
     with Client.in_process(token=TOKEN) as client:
-        assert client.capabilities().limits.max_vms > 0
+        assert client.get_capabilities().limits.max_vms > 0
         assert client.http.get("/v1/vms", headers={"Authorization": ""}).status_code == 401
     assert asyncio.run(get()) > 0
 
@@ -70,8 +70,8 @@ def test_clients_in_process_have_services_of_their_own() -> None:
     with Client.in_process() as one, Client.in_process() as other:
         one.create_vm()
 
-        assert len(list(one.vms())) == 1
-        assert list(other.vms()) == []
+        assert len(list(one.list_vms())) == 1
+        assert list(other.list_vms()) == []
 
 
 def test_threads_may_share_a_client_in_process() -> None:
@@ -97,8 +97,8 @@ def test_a_service_that_stops_or_is_closed_leaves_no_thread() -> None:
 
     with serve_in_thread() as service, Client.in_process() as client, service.client() as other:
         assert threading.active_count() > before
-        client.livez()
-        other.livez()
+        client.get_livez()
+        other.get_livez()
     client.close()
 
     assert threading.active_count() == before
@@ -114,7 +114,7 @@ def test_what_keeps_an_application_from_starting_is_told() -> None:
 def test_both_places_say_the_same() -> None:
     with Client.in_process() as near, serve_in_thread() as service, service.client() as far:
         far.wait_ready()
-        assert far.capabilities() == near.capabilities()
+        assert far.get_capabilities() == near.get_capabilities()
         assert near.create_vm(seed=3).info == far.create_vm(seed=3).info
 
 
@@ -137,10 +137,12 @@ def test_something_else_at_the_url_is_told() -> None:
         thread.start()
         try:
             with Client(f"http://127.0.0.1:{server.server_port}") as client:
-                with pytest.raises(UnexpectedAnswerError, match="GET /version: the answer is none"):
-                    client.version()
+                with pytest.raises(
+                    UnexpectedAnswerError, match="GET /version: not an answer of hacdbs-sim"
+                ):
+                    client.get_version()
                 with pytest.raises(ProblemError, match="502 <h1>It works!") as refusal:
-                    client.livez()
+                    client.get_livez()
         finally:
             server.shutdown()
             thread.join()

@@ -48,10 +48,10 @@ steps:
 
 def test_the_default_session_is_the_scenario_that_ships() -> None:
     with Client.in_process(scenario="lost-interrupt") as client:
-        standing = client.session().scenario()
+        standing = client.session().get_scenario()
 
         assert (standing.scenario, standing.verdict) == ("lost-interrupt", "passed")
-        assert [vm.vm_id for vm in client.vms()] == ["default-1"]
+        assert [vm.vm_id for vm in client.list_vms()] == ["default-1"]
 
 
 def test_a_file_will_do_and_one_that_fails_does_not_end_the_service(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_file_will_do_and_one_that_fails_does_not_end_the_service(tmp_path: Pa
     file.write_text(STRAY.replace("dst", "src"))
 
     with Client.in_process(scenario=str(file)) as client:
-        assert client.session().scenario().verdict == "failed"
+        assert client.session().get_scenario().verdict == "failed"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def test_get_takes_the_log(vm: Vm, run_json: RunJson) -> None:
 
     assert told["page_ranges"] == [[0, 2], [9, 1]]
     assert told["accelerator"]["cpu"] == 1
-    assert vm.slot(0).peek().dirty_count == 0
+    assert vm.slot(0).peek_dirty_log().dirty_count == 0
 
 
 @pytest.mark.parametrize("command", ["get", "peek"])
@@ -34,7 +34,7 @@ def test_peek_leaves_the_log_as_it_is(vm: Vm, run_json: RunJson) -> None:
     told = run_json("dirty", "peek", vm.vm_id, "0x0", "--format", "summary")
 
     assert (told["dirty_count"], "page_ranges" in told) == (1, False)
-    assert vm.slot(0).peek().dirty_count == 1
+    assert vm.slot(0).peek_dirty_log().dirty_count == 1
 
 
 def test_a_log_is_shown_with_what_cleaned_it(vm: Vm, run: Run) -> None:
@@ -97,7 +97,7 @@ def test_clear_takes_pages_of_the_slot_within_a_window(vm: Vm, run_json: RunJson
 
     assert (told["first_page"], told["num_pages"], told["dirty_count"]) == (64, 64, 11)
     assert told["accelerator"]["cpu"] == 1
-    assert vm.slot(0).peek().mask()[64:74].sum() == 0
+    assert vm.slot(0).peek_dirty_log().mask()[64:74].sum() == 0
 
 
 def test_clear_shows_what_is_left(vm: Vm, run: Run) -> None:
@@ -132,7 +132,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_log_is_taken(
 
     assert result.exit_code == 2
     assert "cannot write" in result.stderr
-    assert vm.slot(0).peek().dirty_count == 1
+    assert vm.slot(0).peek_dirty_log().dirty_count == 1
 
 
 def test_a_bitmap_of_another_length_is_refused_by_the_service(

@@ -111,7 +111,7 @@ def test_waiting_in_vain_ends_in_5(nobody: str) -> None:
         (["dirty", "get", "default-1", "zero"], "must be an integer such as 262144"),
         (["create", "--slot", "0:0x0"], "NUMBER:BASE:SIZE"),
         (["create", "--slot", "0:0x0:4096:dirty"], "not 'dirty'"),
-        (["inspect", ".."], "'..' is no name of anything"),
+        (["inspect", ".."], "a name in a path must not be '..'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -56,13 +56,13 @@ def test_rm_disarms_one_or_all(vm: Vm, run: Run) -> None:
         vm.add_fault("ipaf")
 
     one = run("fault", "rm", vm.vm_id, "f2")
-    left = [fault.fault_id for fault in vm.faults()]
+    left = [fault.fault_id for fault in vm.list_faults()]
     rest = run("fault", "rm", vm.vm_id, "--all")
 
     assert one.stdout == "fault f2 is disarmed\n"
     assert left == ["f1", "f3"]
     assert rest.stdout == f"VM {vm.vm_id} has no faults\n"
-    assert list(vm.faults()) == []
+    assert list(vm.list_faults()) == []
 
 
 @pytest.mark.parametrize("arguments", [[], ["f1", "--all"]], ids=["neither", "both"])
@@ -73,7 +73,7 @@ def test_rm_wants_a_fault_or_all(arguments: list[str], vm: Vm, run: Run) -> None
 
     assert result.exit_code == 2
     assert "name a fault, or give --all" in result.stderr
-    assert len(list(vm.faults())) == 1
+    assert len(list(vm.list_faults())) == 1
 
 
 def test_types_are_described(client: Client, run: Run, run_json: RunJson) -> None:

@@ -157,7 +157,7 @@ def test_an_interrupt_cancels_the_migration(
     monkeypatch.setenv("HACDBS_URL", str(client.http.base_url))
 
     def interrupt() -> None:
-        client.wait_until(lambda: list(client.migrations()), what="migration")
+        client.wait_until(lambda: list(client.list_migrations()), what="migration")
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
@@ -219,7 +219,7 @@ def test_compare_wants_a_file_or_a_preset(arguments: list[str], told: str, run: 
 
 
 def test_wait_ends_with_the_migration(writing: Vm, run: Run, run_json: RunJson) -> None:
-    writing.migrate()
+    writing.start_migration()
 
     told = run("wait", "--migration", "default-m1")
     report = run_json("wait", "--migration", "default-m1")
@@ -229,7 +229,7 @@ def test_wait_ends_with_the_migration(writing: Vm, run: Run, run_json: RunJson) 
 
 
 def test_waiting_for_a_migration_in_vain_ends_in_5(writing: Vm, run: Run) -> None:
-    migration = writing.migrate(pace_ms=10_000)
+    migration = writing.start_migration(pace_ms=10_000)
 
     result = run("wait", "--migration", "default-m1", "--timeout", "0")
     migration.cancel()
@@ -240,7 +240,7 @@ def test_waiting_for_a_migration_in_vain_ends_in_5(writing: Vm, run: Run) -> Non
 
 def test_a_long_wait_asks_again(writing: Vm, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_commands, "LONGEST_SECONDS", 0)
-    migration = writing.migrate(pace_ms=100)
+    migration = writing.start_migration(pace_ms=100)
 
     result = run("wait", "--migration", migration.migration_id)
 

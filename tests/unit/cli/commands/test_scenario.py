@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def sessions(client: Client) -> list[str]:
-    return [session.session_id for session in client.sessions()]
+    return [session.session_id for session in client.list_sessions()]
 
 
 def test_list_names_each_that_ships(client: Client, run: Run, run_json: RunJson) -> None:
@@ -82,7 +82,7 @@ def test_run_keeps_the_session_that_is_asked_for(client: Client, file: Path, run
 
     assert (first.exit_code, outcome.exit_code) == (ExitCode.GOOD, ExitCode.GOOD)
     assert outcome.stdout == first.stdout
-    assert client.session().scenario().scenario == "mine"
+    assert client.session().get_scenario().scenario == "mine"
 
 
 def test_run_tells_which_session_it_keeps(client: Client, file: Path, run: Run) -> None:
@@ -90,7 +90,7 @@ def test_run_tells_which_session_it_keeps(client: Client, file: Path, run: Run) 
 
     assert told[0] == "session"
     session = client.session(told[1])
-    assert session.scenario().verdict == "passed"
+    assert session.get_scenario().verdict == "passed"
     session.delete()
 
 

@@ -127,7 +127,7 @@ def test_write_marks_pages_however_they_are_named(vm: Vm, run_json: RunJson) -> 
     told = run_json("write", vm.vm_id, "0x40000", "0x40002-0x40003", "262150+2", "--vcpu", "1")
 
     assert told["newly_dirty"] == 5
-    assert vm.slot(0).peek().pages().tolist() == [0, 2, 3, 6, 7]
+    assert vm.slot(0).peek_dirty_log().pages().tolist() == [0, 2, 3, 6, 7]
 
 
 def test_write_by_the_host_leaves_stage_2_alone(vm: Vm, run_json: RunJson) -> None:
@@ -148,7 +148,7 @@ def test_reset_empties_a_session(client: Client, vm: Vm, run: Run) -> None:
     result = run("reset")
 
     assert result.stdout == "session default is empty\n"
-    assert list(client.vms()) == []
+    assert list(client.list_vms()) == []
 
 
 def test_wait_ends_once_the_service_is_ready(run: Run, run_json: RunJson) -> None:

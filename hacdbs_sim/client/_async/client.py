@@ -1,0 +1,321 @@
+"""The client: the service itself, and the handles of its objects."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+import httpx
+from typing_extensions import override
+
+from hacdbs_sim.client import answers, outcomes, reports
+from hacdbs_sim.client._async.migrations import AsyncComparison, AsyncMigration
+from hacdbs_sim.client._async.resource import DEFAULT_SESSION, AsyncSender
+from hacdbs_sim.client._async.session import AsyncSession, AsyncVmMaker
+from hacdbs_sim.client._async.vm import AsyncVm
+from hacdbs_sim.client.connecting import TIMEOUT_SECONDS, connection, token_of_environment
+from hacdbs_sim.client.errors import ClientError
+from hacdbs_sim.client.in_process import ANY_HOST, IN_PROCESS_URL, LoopTransport, load_application
+from hacdbs_sim.client.pairs import async_sleep, async_start
+from hacdbs_sim.client.request import given
+from hacdbs_sim.client.results import read, read_page
+from hacdbs_sim.client.retrying import RETRIES
+from hacdbs_sim.client.waiting import (
+    EVENTS_AT_ONCE,
+    POLL_SECONDS,
+    READY_SECONDS,
+    WAIT_SECONDS,
+    Patience,
+    is_not_ready,
+    news,
+)
+
+__tracebackhide__ = True
+
+T = TypeVar("T")
+
+
+class AsyncClient(AsyncVmMaker):
+    """A client of the service, for coroutines.
+
+    Args:
+        url: Where the service is; HACDBS_URL, or port 8000 of this machine, if None.
+        token: The bearer token; HACDBS_TOKEN if None.
+        timeout: Seconds to wait for a connection, or for the next part of an answer.
+        retries: Requests after the first, if no answer comes.
+        transport: httpx's transport; one of its own if None.
+
+    Attributes:
+        http: httpx's own client, for requests that this one would not make.
+        history: The last requests that were sent.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+        retries: int = RETRIES,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        token = token_of_environment() if token is None else token
+        self.http = httpx.AsyncClient(**connection(url, token, timeout), transport=transport)
+        super().__init__(AsyncSender(self.http, retries))
+        self.history = self._sender.history
+
+    @classmethod
+    def in_process(cls, **settings: Any) -> Self:  # noqa: ANN401 - each setting has its type
+        """Run the service in this process, without a socket; it starts with the `async with` block.
+
+        Args:
+            settings: The service's settings, as `max_vms=5`; else those of the environment.
+        """
+        application = load_application({**ANY_HOST, **settings})
+        return cls(
+            IN_PROCESS_URL, token=application.token or "", transport=LoopTransport(application)
+        )
+
+    @override
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.http.base_url}>"
+
+    async def __aenter__(self) -> Self:
+        """Use the client."""
+        await async_start(self.http)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the client."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close connections; in process, stop the service."""
+        await self.http.aclose()
+
+    def session(self, session_id: str = DEFAULT_SESSION) -> AsyncSession:
+        """Return the handle of a session, which need not exist."""
+        return AsyncSession(self._sender, session_id)
+
+    def vm(self, vm_id: str) -> AsyncVm:
+        """Return the handle of a VM, which need not exist."""
+        return AsyncVm(self._sender, vm_id)
+
+    def migration(self, migration_id: str) -> AsyncMigration:
+        """Return the handle of a migration, which need not exist."""
+        return AsyncMigration(self._sender, migration_id)
+
+    def comparison(self, comparison_id: str) -> AsyncComparison:
+        """Return the handle of a comparison, which need not exist."""
+        return AsyncComparison(self._sender, comparison_id)
+
+    async def get_index(self) -> answers.Index:
+        """Return links to where to start."""
+        return read(answers.Index, await self.send("GET"))
+
+    async def get_livez(self) -> answers.Health:
+        """Return whether the process serves."""
+        return read(answers.Health, await self.send("GET", "livez"))
+
+    async def get_readyz(self) -> answers.Health:
+        """Return whether the service takes work; one that is stopping refuses this."""
+        return read(answers.Health, await self.send("GET", "readyz"))
+
+    async def get_version(self) -> answers.Version:
+        """Return the build that serves."""
+        return read(answers.Version, await self.send("GET", "version"))
+
+    async def get_metrics(self) -> str:
+        """Return the metrics in Prometheus' text format."""
+        answer = await self.send("GET", "metrics")
+        return answer.text
+
+    async def get_problem(self, code: str) -> answers.ProblemMeaning:
+        """Return what a problem's code means."""
+        return read(answers.ProblemMeaning, await self.send("GET", "problems", code))
+
+    async def get_capabilities(self) -> answers.Capabilities:
+        """Return what KVM_CHECK_EXTENSION would, and the limits."""
+        return read(answers.Capabilities, await self.send("GET", "v1", "capabilities"))
+
+    async def list_fault_types(self) -> list[answers.FaultType]:
+        """Describe the types of fault."""
+        answer = await self.send("GET", "v1", "fault-types")
+        return read_page(answers.FaultType, "fault_types", answer).items
+
+    async def get_cost_model(self) -> answers.CostModel:
+        """Describe the knobs that turn counted events into virtual time."""
+        return read(answers.CostModel, await self.send("GET", "v1", "cost-model"))
+
+    async def create_session(
+        self, session_id: str | None = None, *, key: str | None = None
+    ) -> AsyncSession:
+        """Make a session; without an id it gets the next free one of s1, s2, ..."""
+        body = given(session_id=session_id)
+        answer = await self.send("POST", "v1", "sessions", body=body, key=key)
+        return AsyncSession(self._sender, read(answers.SessionInfo, answer).session_id)
+
+    def list_sessions(self, *, limit: int | None = None) -> AsyncIterator[answers.SessionInfo]:
+        """List the sessions, by id; `limit` is the page size of one request."""
+        return self.list_items(
+            answers.SessionInfo, "sessions", "v1", "sessions", params={"limit": limit}
+        )
+
+    def list_scenarios(
+        self, *, limit: int | None = None
+    ) -> AsyncIterator[outcomes.ShippedScenario]:
+        """List the scenarios that ship, by name; `limit` is the page size of one request."""
+        return self.list_items(
+            outcomes.ShippedScenario, "scenarios", "v1", "scenarios", params={"limit": limit}
+        )
+
+    async def get_shipped_scenario(self, name: str) -> outcomes.ShippedScenario:
+        """Return a scenario that ships."""
+        return read(outcomes.ShippedScenario, await self.send("GET", "v1", "scenarios", name))
+
+    def list_vms(
+        self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
+    ) -> AsyncIterator[answers.VmInfo]:
+        """List the VMs of a session, `-` for all; `limit` is the page size of one request."""
+        params = {"session_id": session_id, "limit": limit}
+        return self.list_items(answers.VmInfo, "vms", "v1", "vms", params=params)
+
+    def list_migrations(
+        self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
+    ) -> AsyncIterator[reports.MigrationBrief]:
+        """List the migrations of a session, `-` for all; `limit` is the page size of one request."""
+        params = {"session_id": session_id, "limit": limit}
+        return self.list_items(
+            reports.MigrationBrief, "migrations", "v1", "migrations", params=params
+        )
+
+    def list_migration_presets(self, *, limit: int | None = None) -> AsyncIterator[reports.Preset]:
+        """List migrations with a known end, each with a VM for it."""
+        return self.list_items(
+            reports.Preset, "presets", "v1", "migration-presets", params={"limit": limit}
+        )
+
+    async def start_comparison(
+        self,
+        vm: Mapping[str, Any],
+        migration: Mapping[str, Any] | None = None,
+        *,
+        variants: Sequence[Mapping[str, Any]] | None = None,
+        pace_ms: int | None = None,
+        key: str | None = None,
+    ) -> AsyncComparison:
+        """Run one migration of one VM in variants, by default hacdbs, software and faults.
+
+        Args:
+            vm: The body of a VM to make; it does not appear in the session.
+            migration: The fields of a migration, without the VM's id.
+            variants: A name for each, and the fields of the VM that differ.
+            pace_ms: Real milliseconds to wait after each iteration, to watch it.
+            key: The call's Idempotency-Key.
+        """
+        body = given(
+            vm=dict(vm),
+            migration=None if migration is None else dict(migration),
+            variants=None if variants is None else [dict(each) for each in variants],
+            pace_ms=pace_ms,
+        )
+        answer = await self.send("POST", "v1", "comparisons", body=body, key=key)
+        info = read(reports.ComparisonInfo, answer)
+        return AsyncComparison(self._sender, info.comparison_id, info)
+
+    def list_comparisons(
+        self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
+    ) -> AsyncIterator[reports.ComparisonBrief]:
+        """List the comparisons of a session, `-` for all; `limit` is the page size of one request."""
+        params = {"session_id": session_id, "limit": limit}
+        return self.list_items(
+            reports.ComparisonBrief, "comparisons", "v1", "comparisons", params=params
+        )
+
+    async def list_events(
+        self,
+        *,
+        after: int | None = None,
+        type: str | None = None,  # noqa: A002 - the field's name
+        session_id: str | None = None,
+        vm_id: str | None = None,
+        limit: int | None = None,
+        wait_seconds: int | None = None,
+    ) -> answers.Events:
+        """Return the events behind one, oldest first; without `after` all that are kept.
+
+        Args:
+            after: The id of the last event known.
+            type: Types, comma separated; others are left out.
+            session_id: Leave out what happened in other sessions.
+            vm_id: Leave out what happened on other VMs.
+            limit: The most events to return.
+            wait_seconds: How long to wait if there is none, up to 60.
+        """
+        params = {
+            "after": after,
+            "type": type,
+            "session_id": session_id,
+            "vm_id": vm_id,
+            "limit": limit,
+            "wait_seconds": wait_seconds,
+        }
+        return read(answers.Events, await self.send("GET", "v1", "events", params=params))
+
+    async def watch_events(
+        self,
+        *,
+        after: int | None = None,
+        type: str | None = None,  # noqa: A002 - the field's name
+        session_id: str | None = None,
+        vm_id: str | None = None,
+    ) -> AsyncIterator[answers.Event]:
+        """Yield events as they happen, without end: first those that are kept, or those behind `after`.
+
+        If events were missed, because the service keeps the last 4,096, one of type `stale` comes
+        first. This polls, because a request that waits can be retried, and works in process too.
+        """
+        while True:
+            page = await self.list_events(
+                after=after,
+                type=type,
+                session_id=session_id,
+                vm_id=vm_id,
+                limit=EVENTS_AT_ONCE,
+                wait_seconds=POLL_SECONDS,
+            )
+            after = page.next_after
+            for event in news(page):
+                yield event
+
+    async def wait_ready(self, timeout: float = READY_SECONDS) -> None:
+        """Wait until the service takes work.
+
+        Raises:
+            WaitTimeoutError: It did not in time.
+        """
+        patience = Patience(timeout, "service that is ready")
+        while True:
+            try:
+                await self.get_readyz()
+            except ClientError as error:
+                if not is_not_ready(error):
+                    raise
+                await async_sleep(patience.pause(error))
+            else:
+                return
+
+    async def wait_until(
+        self,
+        predicate: Callable[[], Awaitable[T]],
+        timeout: float = WAIT_SECONDS,
+        *,
+        what: str = "true answer of the predicate",
+    ) -> T:
+        """Call a predicate until its result is true, and return that.
+
+        Raises:
+            WaitTimeoutError: It was not in time; the message names `what`.
+        """
+        patience = Patience(timeout, what)
+        while not (found := await predicate()):
+            await async_sleep(patience.pause())
+        return found

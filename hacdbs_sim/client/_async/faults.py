@@ -1,0 +1,143 @@
+"""Fault injection."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from hacdbs_sim.client._async.resource import AsyncResource
+from hacdbs_sim.client.answers import FaultInfo
+from hacdbs_sim.client.errors import ClientError, NotFoundError
+from hacdbs_sim.client.request import given
+from hacdbs_sim.client.results import read
+from hacdbs_sim.client.specs import WhenSpec
+
+__tracebackhide__ = True
+
+
+class AsyncFaults(AsyncResource):
+    """The faults of a VM."""
+
+    async def add_fault(
+        self,
+        type: str,  # noqa: A002 - the field's name
+        *,
+        when: WhenSpec | None = None,
+        enabled: bool | None = None,
+        probability: float | None = None,
+        after: int | None = None,
+        every: int | None = None,
+        times: int | None = None,
+        key: str | None = None,
+    ) -> FaultInfo:
+        """Arm a fault; `client.list_fault_types()` describes the types.
+
+        Args:
+            type: The type of fault.
+            when: Which calls it is for, and where in them.
+            enabled: Whether it strikes; False arms it without effect.
+            probability: How likely it strikes, 0 to 1.
+            after: How many opportunities are skipped first.
+            every: Then every n-th opportunity counts.
+            times: After how many hits it is spent; never if None.
+            key: The call's Idempotency-Key.
+        """
+        body = given(
+            type=type,
+            when=when,
+            enabled=enabled,
+            probability=probability,
+            after=after,
+            every=every,
+            times=times,
+        )
+        return read(FaultInfo, await self.send("POST", "faults", body=body, key=key))
+
+    def fault(
+        self,
+        type: str,  # noqa: A002 - the field's name
+        *,
+        when: WhenSpec | None = None,
+        enabled: bool | None = None,
+        probability: float | None = None,
+        after: int | None = None,
+        every: int | None = None,
+        times: int | None = None,
+        key: str | None = None,
+    ) -> "AsyncArmedFault":
+        """Return a context manager that arms a fault while its block runs; as `add_fault`."""
+        arm = partial(
+            self.add_fault,
+            type,
+            when=when,
+            enabled=enabled,
+            probability=probability,
+            after=after,
+            every=every,
+            times=times,
+            key=key,
+        )
+        return AsyncArmedFault(self, arm)
+
+    def list_faults(self, *, limit: int | None = None) -> AsyncIterator[FaultInfo]:
+        """List the armed faults, in order of arming; `limit` is the page size of one request."""
+        return self.list_items(FaultInfo, "faults", "faults", params={"limit": limit})
+
+    async def get_fault(self, fault_id: str) -> FaultInfo:
+        """Return an armed fault."""
+        return read(FaultInfo, await self.send("GET", "faults", fault_id))
+
+    async def delete_fault(self, fault_id: str) -> None:
+        """Disarm a fault."""
+        await self.send("DELETE", "faults", fault_id)
+
+    async def delete_faults(self) -> None:
+        """Disarm all faults."""
+        await self.send("DELETE", "faults")
+
+
+class AsyncArmedFault:
+    """A fault that is armed while a `with` block runs.
+
+    Attributes:
+        info: The fault as last seen: after the block, as it was when it was disarmed.
+    """
+
+    info: FaultInfo
+
+    def __init__(self, faults: AsyncFaults, arm: Callable[[], Awaitable[FaultInfo]]) -> None:
+        self._faults = faults
+        self._arm = arm
+
+    @property
+    def hits(self) -> int:
+        """How often it struck, as last seen."""
+        return self.info.hits
+
+    async def refresh(self) -> FaultInfo:
+        """Look at the fault again."""
+        self.info = await self._faults.get_fault(self.info.fault_id)
+        return self.info
+
+    async def __aenter__(self) -> Self:
+        """Arm the fault."""
+        self.info = await self._arm()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Look at the fault a last time and disarm it; one that is gone with its VM is disarmed."""
+        try:
+            try:
+                await self.refresh()
+            finally:
+                await self._faults.delete_fault(self.info.fault_id)
+        except NotFoundError:
+            pass
+        except ClientError:
+            if error is None:
+                raise

@@ -1,0 +1,174 @@
+"""The guest: accesses to its memory, workloads, and virtual time."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from hacdbs_sim.client._async.resource import AsyncResource
+from hacdbs_sim.client.answers import Access, Clock, GuestRun, WorkloadInfo
+from hacdbs_sim.client.bodies import access_body
+from hacdbs_sim.client.pages import PageNumbers, Ranges
+from hacdbs_sim.client.request import given
+from hacdbs_sim.client.results import read
+from hacdbs_sim.client.specs import BurstSpec
+
+__tracebackhide__ = True
+
+
+class AsyncGuest(AsyncResource):
+    """The guest of a VM. Gfns are integers, a numpy array, or a `range`, sent as one range."""
+
+    async def guest_write(
+        self,
+        gfns: PageNumbers | None = None,
+        *,
+        gfn_ranges: Ranges | None = None,
+        vcpu: int | None = None,
+        key: str | None = None,
+    ) -> Access:
+        """Write pages as a vCPU: gfns, or ranges of a first gfn and a count."""
+        body, params = access_body(gfns, gfn_ranges), {"vcpu": vcpu}
+        answer = await self.send("POST", "guest", "write", params=params, body=body, key=key)
+        return read(Access, answer)
+
+    async def guest_read(
+        self,
+        gfns: PageNumbers | None = None,
+        *,
+        gfn_ranges: Ranges | None = None,
+        vcpu: int | None = None,
+        key: str | None = None,
+    ) -> Access:
+        """Read pages as a vCPU."""
+        body, params = access_body(gfns, gfn_ranges), {"vcpu": vcpu}
+        answer = await self.send("POST", "guest", "read", params=params, body=body, key=key)
+        return read(Access, answer)
+
+    async def host_write(
+        self,
+        gfns: PageNumbers | None = None,
+        *,
+        gfn_ranges: Ranges | None = None,
+        key: str | None = None,
+    ) -> Access:
+        """Write pages as the host kernel: marks the log, leaves stage 2 alone."""
+        body = access_body(gfns, gfn_ranges)
+        return read(Access, await self.send("POST", "host", "write", body=body, key=key))
+
+    async def host_unmap(
+        self,
+        gfns: PageNumbers | None = None,
+        *,
+        gfn_ranges: Ranges | None = None,
+        key: str | None = None,
+    ) -> Access:
+        """Unmap pages as an MMU notifier does, whole blocks included; leaves the log alone."""
+        body = access_body(gfns, gfn_ranges)
+        return read(Access, await self.send("POST", "host", "unmap", body=body, key=key))
+
+    async def add_workload(
+        self,
+        kind: str,
+        *,
+        slot: int,
+        writes_per_second: int | None = None,
+        first_page: int | None = None,
+        num_pages: int | None = None,
+        seed: int | None = None,
+        burst: BurstSpec | None = None,
+        writer: str | None = None,
+        vcpu: int | None = None,
+        hot_fraction: float | None = None,
+        hot_share: float | None = None,
+        exponent: float | None = None,
+        set_pages: int | None = None,
+        move_every_writes: int | None = None,
+        step_pages: int | None = None,
+        trace: str | None = None,
+        pages: Sequence[Sequence[int]] | None = None,
+        interval_ns: int | None = None,
+        loop: bool | None = None,
+        copies: int | None = None,
+        scale: bool | None = None,
+        key: str | None = None,
+    ) -> WorkloadInfo:
+        """Add a workload, which writes whenever the guest runs.
+
+        Args:
+            kind: `sequential`, `uniform`, `hot_set`, `zipf`, `moving`, `replay` or `intervals`.
+            slot: The memslot that it writes in.
+            writes_per_second: How often; for all kinds but `replay` and `intervals`.
+            first_page: Start of its window, in pages of the slot.
+            num_pages: Length of its window; to the slot's end if None.
+            seed: Of its draws; derived from the VM's seed if None.
+            burst: When it rests; never if None.
+            writer: `guest`, or `host` for writes of the host kernel.
+            vcpu: Which vCPU writes.
+            hot_fraction: `hot_set`: the part of the window that is hot.
+            hot_share: `hot_set`: the part of the writes that goes there.
+            exponent: `zipf`: rank k is written in proportion to k**-exponent.
+            set_pages: `moving`: pages of the working set.
+            move_every_writes: `moving`: writes after which it moves.
+            step_pages: `moving`: how far.
+            trace: `replay`: the trace's name, as `xz`.
+            pages: `intervals`: the pages that each interval writes.
+            interval_ns: `replay`, `intervals`: the length of an interval.
+            loop: Whether it begins again at its end.
+            copies: How many play side by side.
+            scale: Whether each is stretched over its part of the window.
+            key: The call's Idempotency-Key.
+        """
+        body = given(
+            kind=kind,
+            slot=slot,
+            writes_per_second=writes_per_second,
+            first_page=first_page,
+            num_pages=num_pages,
+            seed=seed,
+            burst=burst,
+            writer=writer,
+            vcpu=vcpu,
+            hot_fraction=hot_fraction,
+            hot_share=hot_share,
+            exponent=exponent,
+            set_pages=set_pages,
+            move_every_writes=move_every_writes,
+            step_pages=step_pages,
+            trace=trace,
+            pages=pages,
+            interval_ns=interval_ns,
+            loop=loop,
+            copies=copies,
+            scale=scale,
+        )
+        return read(WorkloadInfo, await self.send("POST", "workloads", body=body, key=key))
+
+    def list_workloads(self, *, limit: int | None = None) -> AsyncIterator[WorkloadInfo]:
+        """List the workloads, oldest first; `limit` is the page size of one request."""
+        return self.list_items(WorkloadInfo, "workloads", "workloads", params={"limit": limit})
+
+    async def get_workload(self, workload_id: str) -> WorkloadInfo:
+        """Return a workload, and how far it has come."""
+        return read(WorkloadInfo, await self.send("GET", "workloads", workload_id))
+
+    async def delete_workload(self, workload_id: str) -> None:
+        """Remove a workload."""
+        await self.send("DELETE", "workloads", workload_id)
+
+    async def delete_workloads(self) -> None:
+        """Remove all workloads."""
+        await self.send("DELETE", "workloads")
+
+    async def get_clock(self) -> Clock:
+        """Return the VM's virtual clock."""
+        return read(Clock, await self.send("GET", "clock"))
+
+    async def advance_clock(self, duration_ns: int, *, key: str | None = None) -> Clock:
+        """Let virtual time pass while the guest is paused."""
+        body = {"duration_ns": duration_ns}
+        return read(Clock, await self.send("POST", "clock", "advance", body=body, key=key))
+
+    async def run_guest(
+        self, duration_ns: int, *, throttle_percent: int | None = None, key: str | None = None
+    ) -> GuestRun:
+        """Let the workloads write for some virtual time, throttled if a percentage is given."""
+        body = given(duration_ns=duration_ns, throttle_percent=throttle_percent)
+        return read(GuestRun, await self.send("POST", "guest", "run", body=body, key=key))

@@ -1,0 +1,101 @@
+"""Migrations and comparisons."""
+
+from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
+from hacdbs_sim.client.reports import ComparisonInfo, Iterations, MigrationInfo, QueryMigrate
+from hacdbs_sim.client.results import read
+from hacdbs_sim.client.waiting import MIGRATION_SECONDS, Patience, has_reached
+
+__tracebackhide__ = True
+
+
+class AsyncMigration(AsyncResource):
+    """A migration.
+
+    Attributes:
+        migration_id: The migration's id.
+        info: The answer that started it; None if this is a handle of an id.
+    """
+
+    def __init__(
+        self, sender: AsyncSender, migration_id: str, info: MigrationInfo | None = None
+    ) -> None:
+        super().__init__(sender, "v1", "migrations", migration_id)
+        self.migration_id = migration_id
+        self.info = info
+
+    async def get(
+        self, *, wait_for: str | None = None, wait_seconds: int | None = None
+    ) -> MigrationInfo:
+        """Return the migration and its report, at once or as soon as it has reached a phase."""
+        params = {"wait_for": wait_for, "wait_seconds": wait_seconds}
+        return read(MigrationInfo, await self.send("GET", params=params))
+
+    async def cancel(self, *, key: str | None = None) -> MigrationInfo:
+        """Cancel the migration, in any phase."""
+        return read(MigrationInfo, await self.send("POST", "cancel", key=key))
+
+    async def query_migrate(self) -> QueryMigrate:
+        """Return what QMP's query-migrate would."""
+        return read(QueryMigrate, await self.send("GET", "query-migrate"))
+
+    async def get_iterations(self) -> Iterations:
+        """Return the passes that have ended."""
+        return read(Iterations, await self.send("GET", "iterations"))
+
+    async def get_iterations_csv(self) -> str:
+        """Return the passes that have ended as comma-separated values."""
+        answer = await self.send("GET", "iterations", headers={"Accept": "text/csv"})
+        return answer.text
+
+    async def wait(
+        self, wait_for: str = "end", timeout: float = MIGRATION_SECONDS
+    ) -> MigrationInfo:
+        """Wait for the end, a phase, or an iteration (`iteration-3`); return the report.
+
+        Raises:
+            WaitTimeoutError: It was not reached in time.
+        """
+        patience = Patience(timeout, f"{wait_for} of migration {self.migration_id}")
+        while True:
+            info = await self.get(wait_for=wait_for, wait_seconds=patience.poll_seconds())
+            if has_reached(info, wait_for):
+                return info
+
+
+class AsyncComparison(AsyncResource):
+    """A comparison.
+
+    Attributes:
+        comparison_id: The comparison's id.
+        info: The answer that started it; None if this is a handle of an id.
+    """
+
+    def __init__(
+        self, sender: AsyncSender, comparison_id: str, info: ComparisonInfo | None = None
+    ) -> None:
+        super().__init__(sender, "v1", "comparisons", comparison_id)
+        self.comparison_id = comparison_id
+        self.info = info
+
+    async def get(
+        self, *, wait_for: str | None = None, wait_seconds: int | None = None
+    ) -> ComparisonInfo:
+        """Return the comparison and its reports, at once or once all variants have ended."""
+        params = {"wait_for": wait_for, "wait_seconds": wait_seconds}
+        return read(ComparisonInfo, await self.send("GET", params=params))
+
+    async def cancel(self, *, key: str | None = None) -> ComparisonInfo:
+        """Cancel the variants that have not ended."""
+        return read(ComparisonInfo, await self.send("POST", "cancel", key=key))
+
+    async def wait(self, timeout: float = MIGRATION_SECONDS) -> ComparisonInfo:
+        """Wait for the end of all variants, and return the reports.
+
+        Raises:
+            WaitTimeoutError: They did not end in time.
+        """
+        patience = Patience(timeout, f"end of comparison {self.comparison_id}")
+        while True:
+            info = await self.get(wait_for="end", wait_seconds=patience.poll_seconds())
+            if info.is_over:
+                return info

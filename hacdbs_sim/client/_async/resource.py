@@ -1,0 +1,103 @@
+"""Sending requests, and the base of everything that does."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, TypeVar
+
+import httpx
+from typing_extensions import override
+
+from hacdbs_sim.client.answers import Answer
+from hacdbs_sim.client.connecting import History
+from hacdbs_sim.client.pairs import async_sleep
+from hacdbs_sim.client.request import Body, Params, Request, build
+from hacdbs_sim.client.results import read_page
+from hacdbs_sim.client.retrying import Exchange, Retrying
+
+__tracebackhide__ = True
+
+A = TypeVar("A", bound=Answer)
+
+DEFAULT_SESSION: Final = "default"
+
+
+class AsyncSender:
+    """Sends requests, with retries.
+
+    Attributes:
+        http: httpx's own client.
+        history: The last requests that were sent.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, retries: int) -> None:
+        self.http = http
+        self.history = History()
+        self._retrying = Retrying(retries)
+
+    async def send(self, request: Request) -> httpx.Response:
+        """Send a request, again if no answer comes.
+
+        Raises:
+            ProblemError: The service refused it.
+            TransportError: No answer came.
+        """
+        exchange = Exchange(request, self._retrying)
+        while True:
+            try:
+                answer = await self.http.request(**request.arguments())
+            except httpx.RequestError as error:
+                self.history.lost(request, error)
+                await async_sleep(exchange.lost(error))
+                continue
+            self.history.answered(answer)
+            pause = exchange.answered(answer)
+            if pause is None:
+                return answer
+            await async_sleep(pause)
+
+
+class AsyncResource:
+    """An object of the service, by its path; to make one sends nothing."""
+
+    def __init__(self, sender: AsyncSender, *path: str | int) -> None:
+        self._sender = sender
+        self._path = path
+
+    @override
+    def __repr__(self) -> str:
+        return f"<{' '.join([type(self).__name__, *map(str, self._path[2::2])])}>"
+
+    async def send(
+        self,
+        method: str,
+        *parts: str | int,
+        params: Params | None = None,
+        body: Body | None = None,
+        key: str | None = None,
+        headers: Mapping[str, str | None] | None = None,
+    ) -> httpx.Response:
+        """Send a request of your own below this object's path, with retries.
+
+        Args:
+            method: The HTTP method.
+            parts: The rest of the path, part by part.
+            params: The query; None is left out.
+            body: An object to be sent as JSON, or octets.
+            key: The Idempotency-Key of a POST; a new one if None.
+            headers: Further headers; None is left out.
+        """
+        path = (*self._path, *parts)
+        request = build(method, *path, params=params, body=body, key=key, headers=headers)
+        return await self._sender.send(request)
+
+    async def list_items(
+        self, item: type[A], name: str, *parts: str | int, params: Params | None = None
+    ) -> AsyncIterator[A]:
+        """Go through all pages of a list, whose items the answers have under a name."""
+        query = dict(params or {})
+        while True:
+            page = read_page(item, name, await self.send("GET", *parts, params=query))
+            for each in page.items:
+                yield each
+            if not page.next_page_token:
+                return
+            query["page_token"] = page.next_page_token

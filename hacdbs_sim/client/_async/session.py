@@ -1,0 +1,149 @@
+"""Sessions, and the VMs that are made in them."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from hacdbs_sim.client._async.resource import DEFAULT_SESSION, AsyncResource, AsyncSender
+from hacdbs_sim.client._async.vm import AsyncVm
+from hacdbs_sim.client.answers import SessionInfo, VmInfo
+from hacdbs_sim.client.bodies import memslot_body
+from hacdbs_sim.client.errors import ClientError
+from hacdbs_sim.client.outcomes import ScenarioOutcome
+from hacdbs_sim.client.request import given
+from hacdbs_sim.client.results import read
+from hacdbs_sim.client.specs import FaultSpec, FeaturesSpec, MemslotSpec, Size, WorkloadSpec
+
+__tracebackhide__ = True
+
+
+class AsyncVmMaker(AsyncResource):
+    """A session, or a client for its default session."""
+
+    session_id: str = DEFAULT_SESSION
+
+    async def create_vm(
+        self,
+        *,
+        name: str | None = None,
+        page_size: Size | None = None,
+        ipa_bits: int | None = None,
+        vcpus: int | None = None,
+        cpus: int | None = None,
+        features: FeaturesSpec | None = None,
+        manual_dirty_log_protect2: int | None = None,
+        eager_split_chunk_size: Size | None = None,
+        kernel: str | None = None,
+        seed: int | None = None,
+        memslots: Sequence[MemslotSpec] = (),
+        faults: Sequence[FaultSpec] = (),
+        workloads: Sequence[WorkloadSpec] = (),
+        costs: Mapping[str, int] | None = None,
+        key: str | None = None,
+    ) -> AsyncVm:
+        """Make a VM with its slots, faults and workloads: all of it, or nothing.
+
+        Args:
+            name: A name to know it by.
+            page_size: The granule: 4, 16 or 64 KiB.
+            ipa_bits: Width of the IPA space.
+            vcpus: Number of vCPUs.
+            cpus: Number of host CPUs, each with a unit.
+            features: What hardware and kernel have.
+            manual_dirty_log_protect2: The capability: 0, 1 or 3.
+            eager_split_chunk_size: The capability, in bytes; 0 for none.
+            kernel: The kernel's profile, `fixed` or `v1`.
+            seed: Of faults and workloads.
+            memslots: Its memslots.
+            faults: Faults to arm.
+            workloads: What the guest writes while it runs.
+            costs: Knobs of the cost model, by name.
+            key: The call's Idempotency-Key.
+        """
+        body = given(
+            session_id=self.session_id,
+            name=name,
+            page_size=page_size,
+            ipa_bits=ipa_bits,
+            vcpus=vcpus,
+            cpus=cpus,
+            features=features,
+            manual_dirty_log_protect2=manual_dirty_log_protect2,
+            eager_split_chunk_size=eager_split_chunk_size,
+            kernel=kernel,
+            seed=seed,
+            memslots=[memslot_body(memslot) for memslot in memslots],
+            faults=list(faults),
+            workloads=list(workloads),
+            costs=costs,
+        )
+        root = AsyncResource(self._sender)
+        info = read(VmInfo, await root.send("POST", "v1", "vms", body=body, key=key))
+        return AsyncVm(self._sender, info.vm_id, info)
+
+
+class AsyncSession(AsyncVmMaker):
+    """A session; as a context manager, deleted with all its VMs at the end.
+
+    Attributes:
+        session_id: The session's id.
+    """
+
+    def __init__(self, sender: AsyncSender, session_id: str) -> None:
+        super().__init__(sender, "v1", "sessions", session_id)
+        self.session_id = session_id
+
+    async def __aenter__(self) -> Self:
+        """Use the session."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Delete the session; after a failure, a refusal of this is not raised."""
+        try:
+            await self.delete()
+        except ClientError:
+            if error is None:
+                raise
+
+    async def get(self) -> SessionInfo:
+        """Return the session."""
+        return read(SessionInfo, await self.send("GET"))
+
+    async def delete(self) -> None:
+        """Delete the session with its VMs."""
+        await self.send("DELETE")
+
+    async def reset(self, *, key: str | None = None) -> None:
+        """Delete the session's VMs and number the next ones from 1 again."""
+        await self.send("POST", "reset", key=key)
+
+    def list_vms(self, *, limit: int | None = None) -> AsyncIterator[VmInfo]:
+        """List the session's VMs; `limit` is the page size of one request."""
+        root = AsyncResource(self._sender)
+        return root.list_items(
+            VmInfo, "vms", "v1", "vms", params={"session_id": self.session_id, "limit": limit}
+        )
+
+    async def put_scenario(self, document: Mapping[str, Any]) -> ScenarioOutcome:
+        """Make the session what a scenario describes, and play its steps.
+
+        If the session has the same scenario already, nothing is done. All else in it is deleted.
+        """
+        return read(ScenarioOutcome, await self.send("PUT", "scenario", body=document))
+
+    async def get_scenario(self, *, wait_seconds: int | None = None) -> ScenarioOutcome:
+        """Return the session's scenario and its outcome.
+
+        With `wait_seconds`, up to 60, it waits for the end of the scenario's migration.
+        """
+        params = {"wait_seconds": wait_seconds}
+        return read(ScenarioOutcome, await self.send("GET", "scenario", params=params))
+
+    async def delete_scenario(self) -> None:
+        """Delete the scenario: the session is reset."""
+        await self.send("DELETE", "scenario")

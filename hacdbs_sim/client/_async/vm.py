@@ -1,0 +1,186 @@
+"""Virtual machines."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from hacdbs_sim.client._async.faults import AsyncFaults
+from hacdbs_sim.client._async.guest import AsyncGuest
+from hacdbs_sim.client._async.memory import AsyncSlot
+from hacdbs_sim.client._async.migrations import AsyncMigration
+from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
+from hacdbs_sim.client.answers import (
+    BatchResult,
+    CpuInfo,
+    MemslotChange,
+    MemslotInfo,
+    Stage2Run,
+    VmInfo,
+)
+from hacdbs_sim.client.bodies import address
+from hacdbs_sim.client.reports import MigrationInfo
+from hacdbs_sim.client.request import given
+from hacdbs_sim.client.results import read, read_batch
+from hacdbs_sim.client.specs import Address, Size
+
+__tracebackhide__ = True
+
+
+class AsyncVm(AsyncGuest, AsyncFaults):
+    """A VM.
+
+    Attributes:
+        vm_id: The VM's id.
+        info: The answer that made it, with its ETag; None if this is a handle of an id.
+    """
+
+    def __init__(self, sender: AsyncSender, vm_id: str, info: VmInfo | None = None) -> None:
+        super().__init__(sender, "v1", "vms", vm_id)
+        self.vm_id = vm_id
+        self.info = info
+
+    def slot(self, number: int) -> AsyncSlot:
+        """Return the handle of a memslot, which need not exist."""
+        return AsyncSlot(self._sender, self.vm_id, number)
+
+    async def get(self) -> VmInfo:
+        """Return the VM."""
+        return read(VmInfo, await self.send("GET"))
+
+    async def update(
+        self,
+        *,
+        manual_dirty_log_protect2: int | None = None,
+        eager_split_chunk_size: Size | None = None,
+        if_match: str | None = None,
+    ) -> VmInfo:
+        """Set a capability (KVM_ENABLE_CAP), one at a time."""
+        body = given(
+            manual_dirty_log_protect2=manual_dirty_log_protect2,
+            eager_split_chunk_size=eager_split_chunk_size,
+        )
+        return read(VmInfo, await self.send("PATCH", body=body, headers={"If-Match": if_match}))
+
+    async def delete(self, *, if_match: str | None = None) -> None:
+        """Delete the VM."""
+        await self.send("DELETE", headers={"If-Match": if_match})
+
+    async def set_memslot(
+        self,
+        slot: int,
+        *,
+        guest_phys_addr: Address,
+        memory_size: Size,
+        userspace_addr: Address | None = None,
+        flags: Sequence[str] = (),
+        backing: Size | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> MemslotChange:
+        """Create, move or re-flag a memslot (KVM_SET_USER_MEMORY_REGION).
+
+        To delete it, `delete_memslot` is safer: it may be retried after a lost answer.
+        """
+        body = given(
+            guest_phys_addr=address(guest_phys_addr),
+            memory_size=memory_size,
+            userspace_addr=address(userspace_addr),
+            flags=list(flags),
+            backing=backing,
+        )
+        headers = {"If-Match": if_match, "If-None-Match": if_none_match}
+        answer = await self.send("PUT", "memslots", slot, body=body, headers=headers)
+        return read(MemslotChange, answer)
+
+    def list_memslots(self, *, limit: int | None = None) -> AsyncIterator[MemslotInfo]:
+        """List the memslots, by number; `limit` is the page size of one request."""
+        return self.list_items(MemslotInfo, "memslots", "memslots", params={"limit": limit})
+
+    async def get_memslot(self, slot: int) -> MemslotInfo:
+        """Return a memslot."""
+        return read(MemslotInfo, await self.send("GET", "memslots", slot))
+
+    async def delete_memslot(self, slot: int, *, if_match: str | None = None) -> None:
+        """Delete a memslot."""
+        await self.send("DELETE", "memslots", slot, headers={"If-Match": if_match})
+
+    def get_stage2(
+        self, gfn: int = 0, count: int | None = None, *, limit: int | None = 1000
+    ) -> AsyncIterator[Stage2Run]:
+        """List guest frames, to the end of the IPA space without a count, as runs of equal pages."""
+        return self.list_items(
+            Stage2Run, "runs", "stage2", params={"gfn": gfn, "count": count, "limit": limit}
+        )
+
+    def list_cpus(self, *, limit: int | None = None) -> AsyncIterator[CpuInfo]:
+        """List the host CPUs, by number; `limit` is the page size of one request."""
+        return self.list_items(CpuInfo, "cpus", "cpus", params={"limit": limit})
+
+    async def get_cpu(self, cpu: int) -> CpuInfo:
+        """Return a host CPU and its unit."""
+        return read(CpuInfo, await self.send("GET", "cpus", cpu))
+
+    async def set_cpu(self, cpu: int, *, online: bool) -> CpuInfo:
+        """Plug a host CPU in or out; the unit of one that is out declines every call."""
+        return read(CpuInfo, await self.send("PATCH", "cpus", cpu, body={"online": online}))
+
+    async def run_batch(
+        self,
+        actions: Sequence[Mapping[str, Any]],
+        *,
+        check: bool = True,
+        key: str | None = None,
+    ) -> list[BatchResult]:
+        """Perform actions in order, under one lock, up to the first refusal; earlier ones stay done.
+
+        Args:
+            actions: What each action's own call takes, with `op` naming the operation; arrays may
+                be numpy's.
+            check: Raise a refusal, with the results before it in `earlier`; else it is the last
+                result.
+            key: The call's Idempotency-Key.
+        """
+        body = {"actions": [dict(action) for action in actions]}
+        return read_batch(await self.send("POST", "batch", body=body, key=key), check=check)
+
+    async def start_migration(
+        self,
+        *,
+        preset: str | None = None,
+        bandwidth_bytes_per_second: int | None = None,
+        downtime_limit_ns: int | None = None,
+        max_iterations: int | None = None,
+        timeout_ns: int | None = None,
+        timeout_strategy: str | None = None,
+        auto_converge: Mapping[str, int] | None = None,
+        slots: Sequence[int] | None = None,
+        enable_logging: bool | None = None,
+        clear_chunk_pages: int | None = None,
+        clear_order: str | None = None,
+        verify: bool | None = None,
+        full_first_pass: bool | None = None,
+        schedule: Sequence[Mapping[str, Any]] | None = None,
+        pace_ms: int | None = None,
+        key: str | None = None,
+    ) -> AsyncMigration:
+        """Start to migrate the VM, in virtual time; docs/migrations.md explains the fields."""
+        body = given(
+            vm_id=self.vm_id,
+            preset=preset,
+            bandwidth_bytes_per_second=bandwidth_bytes_per_second,
+            downtime_limit_ns=downtime_limit_ns,
+            max_iterations=max_iterations,
+            timeout_ns=timeout_ns,
+            timeout_strategy=timeout_strategy,
+            auto_converge=None if auto_converge is None else dict(auto_converge),
+            slots=None if slots is None else list(slots),
+            enable_logging=enable_logging,
+            clear_chunk_pages=clear_chunk_pages,
+            clear_order=clear_order,
+            verify=verify,
+            full_first_pass=full_first_pass,
+            schedule=None if schedule is None else [dict(each) for each in schedule],
+            pace_ms=pace_ms,
+        )
+        root = AsyncResource(self._sender)
+        info = read(MigrationInfo, await root.send("POST", "v1", "migrations", body=body, key=key))
+        return AsyncMigration(self._sender, info.migration_id, info)

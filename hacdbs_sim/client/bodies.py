@@ -1,0 +1,71 @@
+"""Bodies of requests, made from what callers pass."""
+
+from typing import Any, Final
+
+import numpy as np
+
+from hacdbs_sim.client.pages import (
+    DirtyLog,
+    LogWindow,
+    PageMask,
+    PageNumbers,
+    Ranges,
+    Words,
+    bitmap_of,
+    octets_of,
+    page_numbers,
+    ranges_of,
+)
+from hacdbs_sim.client.specs import MemslotSpec
+
+__tracebackhide__ = True
+
+MAX_JSON_INTEGER: Final = (1 << 53) - 1
+
+
+def address(value: int | str | None) -> int | str | None:
+    """Write an address: JSON has no integers of 64 bits."""
+    return hex(value) if isinstance(value, int) and value > MAX_JSON_INTEGER else value
+
+
+def memslot_body(memslot: MemslotSpec) -> dict[str, Any]:
+    """Return the body of a memslot."""
+    places = {"guest_phys_addr", "userspace_addr"} & memslot.keys()
+    return {**memslot, **{name: address(memslot[name]) for name in places}}  # type: ignore[literal-required]
+
+
+def access_body(gfns: PageNumbers | None, gfn_ranges: Ranges | None) -> dict[str, Any] | bytes:
+    """Return the body of an access: gfns are sent as octets, ranges as JSON."""
+    if (gfns is None) == (gfn_ranges is None):
+        raise TypeError("exactly one of gfns and gfn_ranges must be given")
+    if gfns is None:
+        return {"gfn_ranges": gfn_ranges}
+    if isinstance(gfns, range) and gfns and gfns.step == 1:
+        return {"gfn_ranges": [(gfns.start, len(gfns))]}
+    return octets_of(page_numbers(gfns, "gfns"))
+
+
+def clear_body(
+    pages: PageNumbers | LogWindow | DirtyLog | None,
+    bitmap: Words | PageMask | None,
+    first_page: int,
+    num_pages: int | None,
+) -> tuple[dict[str, Any] | bytes, int, int | None]:
+    """Return the body of a clear, and its window: the first page and the length."""
+    if (pages is None) == (bitmap is None):
+        raise TypeError("exactly one of pages and bitmap must be given")
+    if isinstance(pages, DirtyLog):
+        pages = pages.window()
+    if isinstance(pages, LogWindow):
+        return octets_of(pages.bitmap), pages.first_page, pages.num_pages
+    if bitmap is not None:
+        if bitmap.dtype == np.bool_:
+            num_pages = bitmap.size if num_pages is None else num_pages
+            bitmap = bitmap_of(bitmap.astype(np.bool_, copy=False))
+        return octets_of(page_numbers(bitmap, "bitmap")), first_page, num_pages
+    assert pages is not None, "or there is a bitmap"
+    numbers = page_numbers(pages, "pages")
+    if num_pages is None:  # only the service knows how long the bitmap would be
+        return {"page_ranges": ranges_of(numbers)}, first_page, None
+    window = LogWindow.holding(numbers, first_page, num_pages)
+    return octets_of(window.bitmap), first_page, num_pages

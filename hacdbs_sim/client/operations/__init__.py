@@ -1,1 +1,0 @@
-"""Every operation of the service, described once: a function gives the `Call`, others send it."""

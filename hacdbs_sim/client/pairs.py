@@ -1,0 +1,22 @@
+"""Pairs written by hand: what the two clients do differently beyond `await`.
+
+`scripts/client` replaces the first name of each pair by the second. The transports in process are
+another pair, in in_process.py.
+"""
+
+import asyncio
+import time
+
+import httpx
+
+async_sleep = asyncio.sleep
+sync_sleep = time.sleep
+
+
+async def async_start(http: httpx.AsyncClient) -> None:
+    """Start the transport: in process, the application."""
+    await http.__aenter__()
+
+
+def sync_start(http: httpx.Client) -> None:
+    """Do nothing: in process, the application was started in its thread when the client was made."""
