@@ -1,6 +1,5 @@
 """Every class of the model goes to the wire and back."""
 
-from dataclasses import is_dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -31,12 +30,13 @@ from hacdbs_sim.wire.class_fields import is_request, members_of
 from hacdbs_sim.wire.examples import example_of
 from tests.unit.wire.instances import of_type
 
+EXPORTED: list[Any] = [getattr(model, name) for name in model.__all__]
 CLASSES = [
     cls
-    for cls in vars(model).values()
+    for cls in EXPORTED
     if isinstance(cls, type)
     and issubclass(cls, Model)
-    and is_dataclass(cls)
+    and hasattr(cls, "__dataclass_fields__")
     and not members_of(cls)
 ]
 OUTCOMES = {
