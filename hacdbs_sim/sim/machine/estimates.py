@@ -19,7 +19,6 @@ WORK_PER_ACTION: Final = 1 << 10
 """What any action costs beside its pages, decoding and answer included."""
 
 WORK_OF_ZIPF_TABLE: Final = 1 << 17
-BYTES_PER_RECORD: Final = 4
 
 
 class Estimated(Protocol):
@@ -48,7 +47,7 @@ class Estimated(Protocol):
         ...
 
 
-def estimate_work(  # noqa: C901, PLR0911 - one case an action
+def estimate_work(  # noqa: PLR0911 - one case an action
     machine: Estimated, action: model.Action[Any]
 ) -> int:
     """Estimate the work of an action on a machine as it is now."""
@@ -69,6 +68,20 @@ def estimate_work(  # noqa: C901, PLR0911 - one case an action
             return work_of_sweep(machine)
         case model.RunGuest():
             return _work_of_run(machine, action)
+        case model.AddWorkload():
+            return work_of_adding(action)
+        case _:
+            return WORK_PER_ACTION
+
+
+def work_of_sweep(machine: Estimated) -> int:
+    """Estimate the work of a sweep over a machine's planes."""
+    return WORK_PER_ACTION + machine.pages // PAGES_PER_WORD
+
+
+def work_of_adding(action: model.AddWorkload) -> int:
+    """Estimate the work of adding a workload, to whatever machine."""
+    match action:
         case model.AddZipf():
             return WORK_OF_ZIPF_TABLE
         case model.AddIntervals():
@@ -77,11 +90,6 @@ def estimate_work(  # noqa: C901, PLR0911 - one case an action
             return WORK_OF_ZIPF_TABLE * action.copies
         case _:
             return WORK_PER_ACTION
-
-
-def work_of_sweep(machine: Estimated) -> int:
-    """Estimate the work of a sweep over a machine's planes."""
-    return WORK_PER_ACTION + machine.pages // PAGES_PER_WORD
 
 
 def _work_of_run(machine: Estimated, action: model.RunGuest) -> int:
