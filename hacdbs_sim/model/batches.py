@@ -59,6 +59,11 @@ class BatchResult(Model):
     status: Count
     body: Mapping[str, Any] | None
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the action was refused."""
+        return self.status >= 400
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchResults(Model):

@@ -92,6 +92,15 @@ class Bitmap:
         return f"Bitmap({len(self.words)} words, {pages} pages set)"
 
 
+def pages_of(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the pages whose bit is set, ascending: int64[k]; zero words cost almost nothing."""
+    at = np.flatnonzero(words)
+    octets = words[at].astype("<u8", copy=False).view(np.uint8)
+    bits = np.unpackbits(octets, bitorder="little").view(np.bool_)
+    word, bit = np.nonzero(bits.reshape(-1, 64))
+    return at[word] * 64 + bit
+
+
 @dataclass(frozen=True, slots=True)
 class PageForm:
     """How a set of pages is written: flat, as one of several fields of its owner.

@@ -145,7 +145,7 @@ def explode_log(bitmap: Bitmap | None, info: SerializationInfo) -> dict[str, Any
         case LogFormat.BASE64:
             return {"bitmap": base64_from_words(bitmap.words)}
         case LogFormat.WORDS:
-            return {"words": bitmap.words}
+            return {"words": np.ascontiguousarray(bitmap.words)}
         case _:
             return {}
 
