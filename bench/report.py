@@ -22,23 +22,25 @@ BY_HAND: Final = "## What the profile shows\n"
 _TITLE: Final = """\
 # Performance
 
-Written by `scripts/bench --write`, but for the last section. Every figure is a **ratio of two sides measured in turn,
-round by round, in the same run**, so it says little about this machine and much about the code. The ratio is taken in each round; the
-table has the median of the rounds, and what their middle half lies between. State is put back before each round, outside of the timing; the first round warms up and does
-not count. A side that runs in one thread (core, C loop, numpy, KVM) is timed by its CPU time, which on an idle machine is time itself; over HTTP the
-clock on the wall counts. The real kernel's guest is the oracle's (`tests/oracle`): one vCPU, memory resident, 4 KiB pages.
+`scripts/bench --write` writes this page, except the last section. Every figure is a **ratio of two sides measured in
+turn, round by round, in the same run**, so it says little about this machine and much about the code. The ratio is
+computed in each round; the table has the median of the rounds and the range of their middle half. The state is restored
+before each round, outside of the timing. The first round warms up and does not count. A side that runs in one thread
+(core, C loop, numpy, KVM) is timed by its CPU time, which on an idle machine is wall-clock time; over HTTP, wall-clock
+time counts. The guest of the real kernel is the oracle's (`tests/oracle`): one vCPU, memory resident, 4 KiB pages.
 """
 
 _PLOTS: Final = f"""\
 ## Time against pages
 
-A clear of a slot with every page dirty, nothing failing.
+A clear of a slot with every page dirty and no failure.
 
 ![Time of a clear against the pages of the slot](plots/{TIMES})
 
 ## Requests against connections
 
-`POST .../dirty-log/get?format=summary` of a 1 GiB slot, each request to a VM of its own, and the empty endpoint of the same process.
+`POST .../dirty-log/get?format=summary` of a 1 GiB slot, each request to its own VM, and the empty endpoint of the same
+process.
 
 ![Requests a second against connections](plots/{RATES})
 """

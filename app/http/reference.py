@@ -4,6 +4,7 @@
 """
 
 import json
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -14,9 +15,12 @@ Node = Mapping[str, Any]
 _HEAD: Final = """\
 # API reference
 
-Written by `scripts/openapi` from `openapi/openapi.json`; change the application, not this page. What a code means is in
-[errors.md](errors.md), what a term means in [vocabulary.md](vocabulary.md). Answers have every field of their model.
+`scripts/openapi` writes this page from `openapi/openapi.json`; change the application, not this page.
+[Problems](errors.md) lists what each code means, and [Vocabulary](vocabulary.md) what each term means. Responses have
+every field of their model. A parameter or field with a star is required.
 """
+_WIDTH: Final = 120
+"""Where prose is wrapped; tables are not."""
 _BOUNDS: Final = (
     ("minimum", ">= {}"),
     ("exclusiveMinimum", "> {}"),
@@ -53,7 +57,7 @@ def reference(document: Node) -> str:
 
 def _operation(method: str, path: str, operation: Node) -> Iterator[str]:
     yield from (f"### `{method} {path}`", "")
-    yield from (f"`{operation['operationId']}`. {_flat(operation.get('description', ''))}", "")
+    yield from _prose(f"`{operation['operationId']}`. {operation.get('description', '')}")
     if parameters := operation.get("parameters"):
         yield from ("| parameter | in | type | |", "|---|---|---|---|")
         for parameter in parameters:
@@ -62,14 +66,13 @@ def _operation(method: str, path: str, operation: Node) -> Iterator[str]:
                 f"`{parameter['name']}`{_star(parameter.get('required', False))}",
                 parameter["in"],
                 _type(schema),
-                _told(schema, parameter.get("description") or schema.get("description", "")),
+                _with_bounds(schema, parameter.get("description") or schema.get("description", "")),
             )
             yield _row(cells)
         yield ""
     if body := operation.get("requestBody"):
         for media, content in body["content"].items():
-            yield f"Body `{media}`: {_type(content.get('schema', {}))}"
-            yield ""
+            yield from _prose(f"Body `{media}`: {_type(content.get('schema', {}))}")
     yield from ("| status | body | |", "|---|---|---|")
     for status, answer in operation["responses"].items():
         yield _row((status, _bodies(answer), _codes(answer)))
@@ -78,10 +81,10 @@ def _operation(method: str, path: str, operation: Node) -> Iterator[str]:
 
 def _model(name: str, schema: Node) -> Iterator[str]:
     yield from (f"### {name}", "")
-    if text := _flat(schema.get("description", "")):
-        yield from (text, "")
+    if text := schema.get("description", ""):
+        yield from _prose(text)
     if not (fields := schema.get("properties")):
-        yield from (_told(schema, _type(schema)), "")
+        yield from _prose(_with_bounds(schema, _type(schema)))
         return
     yield from ("| field | type | |", "|---|---|---|")
     required = schema.get("required", ())
@@ -89,7 +92,7 @@ def _model(name: str, schema: Node) -> Iterator[str]:
         cells = (
             f"`{field}`{_star(field in required)}",
             _type(inner),
-            _told(inner, inner.get("description", "")),
+            _with_bounds(inner, inner.get("description", "")),
         )
         yield _row(cells)
     yield ""
@@ -115,12 +118,12 @@ def _type(schema: Node) -> str:
     return " or ".join(kind) if isinstance(kind, list) else str(kind)
 
 
-def _told(schema: Node, text: str) -> str:
-    """Tell a schema's bounds and default after its description."""
-    told = [form.format(schema[key]) for key, form in _BOUNDS if key in schema]
+def _with_bounds(schema: Node, text: str) -> str:
+    """Append a schema's bounds and default to its description."""
+    bounds = [form.format(schema[key]) for key, form in _BOUNDS if key in schema]
     if "default" in schema:
-        told.append(f"default `{json.dumps(schema['default'])}`")
-    parts = (_flat(text), "; ".join(told))
+        bounds.append(f"default `{json.dumps(schema['default'])}`")
+    parts = (_flat(text), "; ".join(bounds))
     return " ".join(f"{part.rstrip('.')}." for part in parts if part)
 
 
@@ -146,3 +149,9 @@ def _star(required: bool) -> str:  # noqa: FBT001 - one word, one use
 
 def _flat(text: str) -> str:
     return " ".join(text.split())
+
+
+def _prose(text: str) -> Iterator[str]:
+    """Wrap a paragraph."""
+    yield from textwrap.wrap(_flat(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
+    yield ""

@@ -1,4 +1,4 @@
-"""docs/vocabulary.md has every public name of the API."""
+"""docs/vocabulary.md has every public name of the API, sorted."""
 
 import json
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "vocabulary.md"
 
 
 def names(node: Any) -> Iterator[str]:
@@ -26,9 +27,16 @@ def names(node: Any) -> Iterator[str]:
 
 def test_every_public_name_has_its_entry() -> None:
     document = json.loads((ROOT / "openapi" / "openapi.json").read_text())
-    known = set(re.findall(r"`([A-Za-z_0-9-]+)`", (ROOT / "docs" / "vocabulary.md").read_text()))
+    known = set(re.findall(r"`([A-Za-z_0-9-]+)`", DOCUMENT.read_text()))
 
     public = set(names(document))
 
     assert len(public) > 100
     assert public - known == set()
+
+
+def test_each_table_is_sorted_by_its_first_terms() -> None:
+    for table in re.findall(r"(?:^\|.*\n)+", DOCUMENT.read_text(), re.MULTILINE):
+        terms = [row.split("|")[1].split(",")[0].strip(" `").lower() for row in table.splitlines()]
+
+        assert terms[2:] == sorted(terms[2:])
