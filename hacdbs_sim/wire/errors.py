@@ -103,8 +103,22 @@ def _error_at(place: Place, pointer: str, error: Mapping[str, Any]) -> ProblemEr
     bound = next((context[name] for name in _BOUNDS if name in context), None)
     absent = error["type"] == "missing"
     return error_at(
-        place, pointer, error["msg"], bound=bound, value=None if absent else error["input"]
+        place, pointer, _detail_of(error), bound=bound, value=None if absent else error["input"]
     )
+
+
+def _detail_of(error: Mapping[str, Any]) -> str:
+    """Return the message; pydantic's own on lengths names Python's types and its own steps."""
+    if error["type"] not in {"too_short", "too_long"}:
+        return str(error["msg"])
+    context = error["ctx"]
+    found = context["actual_length"]
+    if error["type"] == "too_short":
+        bound, most = f"at least {context['min_length']}", context["min_length"]
+    else:
+        bound, most = f"at most {context['max_length']}", context["max_length"]
+        found = found or f"more than {most}"  # pydantic stops counting there
+    return f"must have {bound} {'item' if most == 1 else 'items'}, not {found}"
 
 
 def body_errors(
@@ -122,7 +136,7 @@ def body_errors(
     if count > MAX_DETAILED:
         detail = f"the body breaks the schema in {count} places"
         return (error_at("body", "", detail, bound=0, value=count),)
-    errors = refused.errors(include_url=False)
+    errors = _without_echoes(refused.errors(include_url=False))
     if field is not None:
         for error in errors:
             error["loc"] = (field, *error["loc"])
@@ -132,6 +146,16 @@ def body_errors(
             first, *rest = error["loc"]
             error["loc"] = (name, before + int(first), *rest)
     return tuple(_error_at("body", _pointer(error), error) for error in errors[:MAX_ERRORS])
+
+
+def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that an array is too short because its items were refused."""
+    if len(errors) == 1:
+        return errors
+    refused = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
+    return [
+        error for error in errors if error["type"] != "too_short" or error["loc"] not in refused
+    ]
 
 
 def parameter_errors(errors: Sequence[Mapping[str, Any]]) -> tuple[ProblemError, ...]:

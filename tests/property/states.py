@@ -21,6 +21,7 @@ from hacdbs_sim.model import (
     Gfns,
     GuestRun,
     GuestWrite,
+    GuestWriteMemory,
     HostWrite,
     LeafState,
     MemslotInfo,
@@ -201,6 +202,8 @@ class Step:
             return ()
         if isinstance(self.action, GuestWrite | HostWrite):
             return (self.action,)
+        if isinstance(self.action, GuestWriteMemory):
+            return (GuestWrite(pages=self.action.pages(self.core.config.page_size)),)
         if not isinstance(self.answer, GuestRun):
             return ()
         pairs = zip(self.before.workloads, self.after.workloads, strict=True)

@@ -54,6 +54,9 @@ def estimate_work(  # noqa: PLR0911 - one case an action
     match action:
         case model.GuestWrite() | model.GuestRead() | model.HostWrite() | model.HostUnmap():
             return WORK_PER_ACTION + _work_of_pages(machine, action.pages)
+        case model.GuestWriteMemory():
+            pages = action.pages(machine.config.page_size)
+            return WORK_PER_ACTION + _work_of_pages(machine, pages)
         case model.GetDirtyLog() if machine.config.protects_manually:
             return WORK_PER_ACTION + machine.npages(action.slot) // PAGES_PER_WORD // WORDS_COPIED
         case model.GetDirtyLog():

@@ -32,6 +32,7 @@ class GuestSide:
         recordings: Recordings,
     ) -> None:
         self._vcpus = config.vcpus
+        self._page_size = config.page_size
         self._end_gfn = (1 << config.ipa_bits) // config.page_size
         self._slots = slots
         self._counters = counters
@@ -50,6 +51,18 @@ class GuestSide:
         self._check_vcpu(action.vcpu)
         accesses.check_gfns(action.pages, self._end_gfn)
         return self._write(model.Writer.GUEST, action.pages)
+
+    def guest_write_memory(self, action: model.GuestWriteMemory) -> model.AccessOutcome:
+        """Write ranges of bytes as a vCPU.
+
+        Raises:
+            NoSuchVcpuError: The VM has no such vCPU.
+            GfnBeyondIpaSpaceError: A range ends beyond the IPA space.
+        """
+        self._check_vcpu(action.vcpu)
+        pages = action.pages(self._page_size)
+        accesses.check_gfns(pages, self._end_gfn, field="gpa_ranges")
+        return self._write(model.Writer.GUEST, pages)
 
     def host_write(self, action: model.HostWrite) -> model.AccessOutcome:
         """Write as the host kernel.

@@ -30,7 +30,7 @@ from hacdbs_sim.wire.class_fields import is_request, members_of
 from hacdbs_sim.wire.examples import example_of
 from tests.unit.wire.instances import of_type
 
-EXPORTED: list[Any] = [getattr(model, name) for name in model.__all__]
+EXPORTED: list[Any] = [value for name, value in vars(model).items() if not name.startswith("_")]
 CLASSES = [
     cls
     for cls in EXPORTED
