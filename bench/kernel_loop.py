@@ -16,7 +16,7 @@ SOURCE: Final = Path(__file__).with_name("kernel_loop.c")
 COMPILER: Final = "gcc"
 
 _CLEAN: Final = np.uint64(1 << 51 | 1 << 10 | 1 << 6 | 0b11)
-"""A writable-clean page descriptor: DBM, AF, S2AP[0], page, valid (domain.md B.5)."""
+"""A writable-clean page descriptor: DBM, AF, S2AP[0], page, valid (docs/kernel.md B.5)."""
 _WRITE: Final = np.uint64(1 << 7)
 
 

@@ -2,7 +2,7 @@
 
 Blocks are aligned in guest-physical space, so a slot whose base is not aligned has pages before its
 first whole block and after its last, and one word of a bitmap may straddle two blocks. Only whole
-blocks inside the slot can be leaves (design.md 3.2).
+blocks inside the slot can be leaves (docs/kernel.md S.2).
 """
 
 from dataclasses import dataclass

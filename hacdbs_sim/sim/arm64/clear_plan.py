@@ -1,4 +1,4 @@
-"""What a call of the accelerated clear comes to, worked out from one rank (design.md 3.1).
+"""What a call of the accelerated clear comes to, worked out from one rank (docs/kernel.md S.1).
 
 Theory of operation. The routine turns the masked bits of a window into entries in ascending order
 and runs the unit at every n-th entry and once for the rest. So with T masked pages, an entry is its
@@ -34,7 +34,7 @@ class ClearPlan(NamedTuple):
     Attributes:
         total: T.
         capacity: n.
-        runs, entries, cleaned: design.md 3.1.
+        runs, entries, cleaned: docs/kernel.md S.1.
         stop: The entry that failed, if one did.
         lost: The lost interrupt that ended the call, if one did.
     """

@@ -6,7 +6,7 @@
     +---------+-----+--+--+-----+----------------+--+--+----+----+-------+-+-+
 
 D is DBM, C Contiguous (never set here), T page (1) or block (0). Direct permissions come from DBM
-and S2AP[1] (domain.md B.5; Arm ARM DDI 0487, D8.3 and D8.4).
+and S2AP[1] (docs/kernel.md B.5; Arm ARM DDI 0487, D8.3 and D8.4).
 """
 
 from enum import IntEnum

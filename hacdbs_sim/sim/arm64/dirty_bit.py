@@ -1,4 +1,4 @@
-"""The accelerated clear: what the patch does entry by entry, in closed form (design.md 3.1).
+"""The accelerated clear: what the patch does entry by entry, in closed form (docs/kernel.md S.1).
 
 Theory of operation. What a call comes to follows from the rank of the first entry that cannot be
 cleaned; clear_plan.py works that out, with the words used here (T, n, rank, run, frontier F).
@@ -66,7 +66,7 @@ class ClearConfig:
         return self.page_size.bit_length() - 13
 
     def ttwl(self, chunk_size_bytes: int) -> int:
-        """Give the level of every entry; v1 takes it from the chunk size (domain.md C.2)."""
+        """Give the level of every entry; v1 takes it from the chunk size (docs/kernel.md C.2)."""
         if self.kernel is KernelProfile.V1:
             for level, size in BLOCK_SIZES_BYTES[self.page_size].items():
                 if chunk_size_bytes == size:
@@ -167,7 +167,7 @@ class AcceleratedClear:
             self._unit.account(plan.walk(), self._config.array_sz)
         error = self._error(plan, done.tile)
         # A short count of the last array is what the routine tests, so v1 takes a last array that
-        # was full for a failure (domain.md C.5 a).
+        # was full for a failure (docs/kernel.md C.5 a).
         spurious = self._config.kernel is KernelProfile.V1 and plan.ends_full
         partial = plan.gave_up or spurious
         trace, omitted = self._traced(plan, done.tile) if self._trace else (None, None)

@@ -5,7 +5,7 @@ HACDBSCONS_EL2, writes HACDBSBR_EL2 with EN set (IDLE to RUNNING) and waits; the
 and asserts its level interrupt when it has read the last entry or ERR_REASON is not 0. The handler
 reads HACDBSCONS_EL2: NOF is the end of a full array, IPAHACF at the stop entry the end of a short
 one (both RUNNING to IDLE), anything else a failure (RUNNING to ERROR). Writing HACDBSBR_EL2 = 0 drops
-the interrupt and leaves IDLE (domain.md C.4, D). RUNNING and ERROR never outlive an action.
+the interrupt and leaves IDLE (docs/kernel.md C.4, D). RUNNING and ERROR never outlive an action.
 """
 
 from enum import IntEnum, auto

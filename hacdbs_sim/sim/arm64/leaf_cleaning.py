@@ -1,6 +1,6 @@
 """Write-protect, split and clean the stage-2 leaves of one memslot (arch/arm64/kvm/mmu.c).
 
-Rules: design.md 3.2, domain.md B.1 to B.3, D.
+Rules: docs/kernel.md S.2, B.1 to B.3, D.
 """
 
 from dataclasses import dataclass, field
@@ -94,7 +94,7 @@ class CleanableLeaves(Leaves):
         """Split the blocks over some pages (kvm_mmu_split_huge_pages); count those that did.
 
         A chunk below 1 GiB turns a 1 GiB block into 512 blocks of 2 MiB first, of which only those
-        in range become pages (domain.md B.2).
+        in range become pages (docs/kernel.md B.2).
         """
         split = 0
         for number, level in enumerate(self.levels):
@@ -125,7 +125,7 @@ class CleanableLeaves(Leaves):
             keep_bits(self.writable, words)
 
     def clean(self, pages: WordMask, ttwl: int) -> None:
-        """Turn WD leaves of a level into WC, as the HACDBS unit does (domain.md D)."""
+        """Turn WD leaves of a level into WC, as the HACDBS unit does (docs/kernel.md D)."""
         if ttwl == PAGE_LEVEL:
             if self._has_writable:
                 drop_bits(self.writable, pages)
@@ -201,7 +201,7 @@ class CleanableLeaves(Leaves):
         return good
 
     def _split_to_pages(self, level: BlockLevel, blocks: Blocks) -> int:
-        """Give the children exactly the block's state (design.md 3.2)."""
+        """Give the children exactly the block's state (docs/kernel.md S.2)."""
         if not len(blocks):
             return 0
         self._own_planes()

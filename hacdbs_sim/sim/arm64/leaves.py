@@ -3,7 +3,7 @@
 Page leaves are three packed planes of one bit a page (`mapped`, `writable`: S2AP[1], `dbm`), named
 for what a 1 means; block leaves are one byte a block (`blocks.py`). A page under a block leaf is 0
 in every plane, so "is there a clean-or-dirty page leaf" is one AND with `dbm`. A leaf is WD, WC and
-so on by descriptor.py. Rules: design.md 3.2, domain.md B.
+so on by descriptor.py. Rules: docs/kernel.md S.2, B.
 """
 
 from collections.abc import Sequence

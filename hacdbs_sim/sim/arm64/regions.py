@@ -45,7 +45,7 @@ class Stage2Regions:
         """Refuse a region that ends beyond the IPA space.
 
         Raises:
-            BeyondIpaSpaceError: EFAULT (domain.md A.1 check 14).
+            BeyondIpaSpaceError: EFAULT (docs/kernel.md A.1 check 14).
         """
         if region.end_gfn > self._end_gfn:
             end = self._end_gfn * region.page_size
@@ -65,7 +65,7 @@ class Stage2Regions:
     def commit(self, slot: Memslot) -> None:
         """Write-protect and split a slot that begins to log.
 
-        Where all its bits are set anyway, gets and clears do that later (domain.md B.1).
+        Where all its bits are set anyway, gets and clears do that later (docs/kernel.md B.1).
         """
         if self._initially_set:
             return

@@ -2,7 +2,7 @@
 
 A batch behaves as if its distinct pages were accessed one at a time in ascending order, so the
 order in which a caller lists them never shows. Pages are found in their slots here and faulted in
-by the architecture (user_mem_abort, domain.md B.4); marking the log is generic (mark_page_dirty).
+by the architecture (user_mem_abort, docs/kernel.md B.4); marking the log is generic (mark_page_dirty).
 """
 
 from collections.abc import Iterable

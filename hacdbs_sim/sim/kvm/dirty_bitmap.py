@@ -154,7 +154,7 @@ class LogWindow:
         """Move bits, `count` in all, out of the log; a get ORs them into its snapshot.
 
         OR, not assign: the words that the hook put back are in the snapshot already, and the bits
-        that it cleaned must stay there (domain.md C.5 f).
+        that it cleaned must stay there (docs/kernel.md C.5 f).
         """
         self._log.take(pages, count)
         if self._is_get:  # of the whole log, so the snapshot's words stand where the log's do

@@ -1,4 +1,4 @@
-"""KVM_GET_DIRTY_LOG and KVM_CLEAR_DIRTY_LOG: the generic code (virt/kvm/kvm_main.c, domain.md A.2-3).
+"""KVM_GET_DIRTY_LOG and KVM_CLEAR_DIRTY_LOG (virt/kvm/kvm_main.c, docs/kernel.md A.2, A.3).
 
 A call takes the accelerated path first. Whatever the hook leaves in the log (it answers an errno)
 the software loop takes. The TLB of the slot is flushed iff anything was cleaned, whichever path.
@@ -27,7 +27,7 @@ class CleanedLog(NamedTuple):
 
     @property
     def flush_tlb(self) -> bool:
-        """Whether the slot's TLB entries must go (domain.md B.6)."""
+        """Whether the slot's TLB entries must go (docs/kernel.md B.6)."""
         return self.pages > 0
 
 
@@ -66,7 +66,7 @@ def clear_dirty_log(
 def _clean(log: DirtyBitmap, window: LogWindow, cleaner: DirtyCleaner) -> CleanedLog:
     before = log.count
     accelerator = cleaner.dirty_log_clear(window)
-    # Any errno sends generic code to its own loop over whatever is still set (domain.md C.3).
+    # Any errno sends generic code to its own loop over whatever is still set (docs/kernel.md C.3).
     software = (
         NOT_RUN
         if accelerator.outcome is AcceleratorOutcome.CLEANED
@@ -94,7 +94,7 @@ def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
     """Check the window of a clear against the slot; give its num_pages.
 
     Raises:
-        WindowOutsideMemslotError: EINVAL, in the kernel's order (domain.md A.3 check 5).
+        WindowOutsideMemslotError: EINVAL, in the kernel's order (docs/kernel.md A.3 check 5).
     """
     if first_page > npages:
         raise WindowOutsideMemslotError(

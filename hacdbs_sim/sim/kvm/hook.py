@@ -1,6 +1,6 @@
 """The hook that generic code offers an architecture before it cleans by software.
 
-`kvm_arch_dirty_log_clear()` of the patch series (domain.md C.3). A hook that declines, or stops
+`kvm_arch_dirty_log_clear()` of the patch series (docs/kernel.md C.3). A hook that declines, or stops
 early, answers a value; the errno in it is a signal to the generic code and never reaches userspace.
 """
 

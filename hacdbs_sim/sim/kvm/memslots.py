@@ -1,4 +1,4 @@
-"""Memslots: KVM_SET_USER_MEMORY_REGION (kvm_set_memory_region, domain.md A.1).
+"""Memslots: KVM_SET_USER_MEMORY_REGION (kvm_set_memory_region, docs/kernel.md A.1).
 
 `region.checked_region` makes the checks that need no other slot, `Memslots.plan` the others and
 decides what the call is; `Memslots.set_region` then acts, with the architecture's hooks where the
@@ -247,7 +247,7 @@ class Memslots:
 
 
 def _change_of(old: Region, new: Region) -> MemslotChange:
-    """Check 11 of domain.md A.1."""
+    """Check 11 of docs/kernel.md A.1."""
     for name in ("userspace_addr", "memory_size", "backing"):
         was, wanted = getattr(old, name), getattr(new, name)
         if was != wanted:

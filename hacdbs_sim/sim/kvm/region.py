@@ -1,6 +1,6 @@
 """One memory region, as KVM_SET_USER_MEMORY_REGION gives it, and the checks that need nothing else.
 
-Checks 1 to 8 of domain.md A.1, in the kernel's order, and that of the backing.
+Checks 1 to 8 of docs/kernel.md A.1, in the kernel's order, and that of the backing.
 """
 
 from dataclasses import dataclass, field
@@ -136,7 +136,7 @@ def _check_flags(flags: int) -> MemslotFlags:
 
 
 def _check_addresses(new: Region) -> None:
-    """Checks 3 to 8 of domain.md A.1."""
+    """Checks 3 to 8 of docs/kernel.md A.1."""
     _check_aligned("memory_size", new.memory_size, new.page_size)
     _check_aligned("guest_phys_addr", new.guest_phys_addr, new.page_size)
     _check_aligned("userspace_addr", new.userspace_addr, new.page_size)

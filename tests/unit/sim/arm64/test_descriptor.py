@@ -1,4 +1,4 @@
-"""Stage-2 leaf descriptors bit by bit (Arm ARM DDI 0487, D8.3; domain.md B.5)."""
+"""Stage-2 leaf descriptors bit by bit (Arm ARM DDI 0487, D8.3; docs/kernel.md B.5)."""
 
 import pytest
 

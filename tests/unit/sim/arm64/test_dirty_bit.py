@@ -105,7 +105,7 @@ def test_nothing_dirty_runs_nothing_and_leaves_the_registers_alone() -> None:
 
 
 def test_a_failure_in_the_third_array_of_the_second_clear() -> None:
-    """The example of design.md 3.3, every figure by hand.
+    """The example of docs/kernel.md S.3, every figure by hand.
 
     Pages 5 to 2004: the entry of rank 1024 + 7 is page 1036. The third array ends with rank 1535,
     page 1540, bit 4 of word 24; so word 24, pages 1536 to 1599, is the frontier. The array gives
