@@ -32,7 +32,7 @@ S2AP_WRITE: Final = 0b10
 
 
 class Leaf(IntEnum):
-    """What a leaf's byte, or its bit in each plane, says; 0 is unmapped.
+    """The bits of a leaf's byte, one for each plane; 0 is unmapped.
 
     Bits for ints and arrays of bytes. An IntFlag would make a flag of each result: 0.6 us instead of
     0.03, and a write fault tests three.
@@ -61,7 +61,7 @@ STATES: Final[dict[int, LeafState]] = {
 
 
 def leaf_descriptor(leaf: int, level: int, ipa: int) -> int:
-    """Give the descriptor of a mapped leaf: Normal write-back memory, AF 1, output address = IPA.
+    """Return the descriptor of a mapped leaf: Normal write-back memory, AF 1, output address = IPA.
 
     Args:
         leaf: Its bits (`Leaf`), MAPPED among them.

@@ -1,4 +1,4 @@
-"""What arm64 does while memslots change (kvm_arch_prepare_memory_region and its kin, mmu.c)."""
+"""What arm64 does while memslots change (kvm_arch_prepare_memory_region and others, mmu.c)."""
 
 from hacdbs_sim.model.errors import BeyondIpaSpaceError
 from hacdbs_sim.sim.arm64.stage2 import Stage2
@@ -7,7 +7,7 @@ from hacdbs_sim.sim.kvm.region import Region
 
 
 def stage2_of(slot: Memslot) -> Stage2:
-    """Give a slot's stage 2: every mapping here is one."""
+    """Return a slot's stage 2."""
     assert isinstance(slot.mappings, Stage2), "RegionHooks makes all mappings"
     return slot.mappings
 

@@ -38,7 +38,7 @@ class Hacdbsbr:
 
     @property
     def entries(self) -> int:
-        """Value of the array's length in entries."""
+        """The array's length in entries."""
         return (1 << self.sz + 12) // 8
 
     def encode(self) -> int:

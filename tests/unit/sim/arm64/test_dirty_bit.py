@@ -39,7 +39,7 @@ from tests.support.building import (
     states,
     write,
 )
-from tests.unit.sim.looks import dirty_pages
+from tests.unit.sim.read_back import dirty_pages
 
 
 @pytest.fixture(params=[1, 3, words.TILE_WORDS], autouse=True)

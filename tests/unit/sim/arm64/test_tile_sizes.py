@@ -22,7 +22,7 @@ from hacdbs_sim.model import (
 )
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import MIB, arm, machine, set_log, states
-from tests.unit.sim.looks import dirty_pages
+from tests.unit.sim.read_back import dirty_pages
 
 PAGES = 4096 - 29
 """64 words and, in each array of 512 entries, at least 8 of them: runs, frontiers and blocks span tiles."""

@@ -22,7 +22,7 @@ from hacdbs_sim.model import (
 from hacdbs_sim.model.errors import NoSuchMemslotError
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import LOG, MIB, gfns, machine, ranges
-from tests.unit.sim.looks import dirty_pages
+from tests.unit.sim.read_back import dirty_pages
 
 BASE = 512
 
