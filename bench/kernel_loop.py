@@ -21,11 +21,11 @@ _WRITE: Final = np.uint64(1 << 7)
 
 
 def compiler_version() -> str | None:
-    """Tell which compiler there is."""
+    """Return the compiler's version."""
     if shutil.which(COMPILER) is None:
         return None
-    said = subprocess.run([COMPILER, "--version"], capture_output=True, text=True, check=True)
-    return said.stdout.splitlines()[0]
+    done = subprocess.run([COMPILER, "--version"], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[0]
 
 
 class KernelLoop:
