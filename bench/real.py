@@ -51,7 +51,7 @@ class RealSlot:
         self._set(size_bytes)
 
     def _map_above(self, control: Arena) -> Arena:
-        """Give the guest's page tables 8 GiB more, mapped one to one as the first ones are."""
+        """Extend the guest's page tables by 8 GiB, mapped one to one as the first ones are."""
         tables = Arena(_MAX_GIB * PAGE_SIZE, huge=False)
         pages = BASE + np.arange(512 * _MAX_GIB, dtype=np.uint64) * np.uint64(2 * MIB)
         tables.write(0, (pages | np.uint64(_FLAGS | _LARGE)).tobytes())
@@ -85,7 +85,7 @@ class RealSlot:
         assert refused is None, refused
 
     def dirty(self) -> int:
-        """KVM_GET_DIRTY_LOG; give how many pages are dirty."""
+        """KVM_GET_DIRTY_LOG; return how many pages are dirty."""
         words = np.zeros(self._size_bytes // PAGE_SIZE // 64, np.uint64)
         assert self._vm.get_dirty_log(_SLOT, words) is None
         return int(np.bitwise_count(words).sum(dtype=np.int64))

@@ -1,4 +1,4 @@
-"""How a model class is read and written: its fields, by the rules of design.md 1.1.
+"""How a model class is read and written, field by field.
 
 Two forms: a *plain* class is pydantic's own dataclass, read and written in Rust. A *flat* one has
 other fields on the wire than in Python: a set of pages is one of several fields, an action of a

@@ -1,7 +1,7 @@
 """How long an action will take, roughly, so that long ones leave the event loop of a service.
 
 The unit is one word of a dirty bitmap gone through (some 20 ns); a single gfn costs about as much as
-four words, since it is sorted and looked up.
+four words, since it is sorted and searched.
 """
 
 from typing import Any, Final, Protocol
@@ -12,7 +12,7 @@ from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.guest.running import MAX_SLICES, WRITES_PER_SLICE
 
 WORDS_COPIED: Final = 10
-"""So many words are copied, to memory that is not there yet, in the time that one is worked on."""
+"""Words copied, to memory not yet mapped, in the time that one is processed."""
 
 WORK_PER_GFN: Final = 4
 WORK_PER_ACTION: Final = 1 << 10
@@ -22,7 +22,7 @@ WORK_OF_ZIPF_TABLE: Final = 1 << 17
 
 
 class Estimated(Protocol):
-    """What an estimate asks of a machine."""
+    """What an estimate needs of a machine."""
 
     @property
     def config(self) -> model.VmConfig:
@@ -39,7 +39,7 @@ class Estimated(Protocol):
         ...
 
     def workloads(self) -> tuple[model.WorkloadInfo, ...]:
-        """Look at its workloads."""
+        """Return the state of its workloads."""
         ...
 
     def writes_of_run(self, action: model.RunGuest) -> int:
@@ -105,6 +105,6 @@ def _work_of_run(machine: Estimated, action: model.RunGuest) -> int:
 def _work_of_pages(machine: Estimated, pages: PageSet) -> int:
     if isinstance(pages, Gfns):
         return WORK_PER_GFN * pages.gfns.size
-    # A range cannot touch more pages than there are, however long it says it is.
+    # A range cannot touch more pages than there are, whatever its length.
     covered = min(float(pages.count.sum(dtype=float)), float(machine.pages))
     return WORK_PER_GFN * pages.first.size + int(covered) // PAGES_PER_WORD

@@ -1,4 +1,4 @@
-"""How long actions are thought to take: what takes more than a millisecond is to be told apart."""
+"""Estimates separate the actions that take more than a millisecond."""
 
 import numpy as np
 import pytest
@@ -76,7 +76,7 @@ def many_ranges(count: int) -> PageRanges:
         (128 * GIB, SetCpu(cpu=0, online=False), True),
     ],
 )
-def test_what_takes_milliseconds_leaves_the_event_loop(
+def test_actions_of_milliseconds_leave_the_event_loop(
     size_bytes: int, action: Action[object], *, is_short: bool
 ) -> None:
     assert is_short_on(machine(size_bytes), action) is is_short
@@ -113,7 +113,7 @@ QUIET = AddSequential(slot=0, writes_per_second=1000)
         (UNIFORM, trace(100_000), False),
     ],
 )
-def test_what_takes_more_than_a_millisecond_leaves_the_event_loop(
+def test_actions_of_more_than_a_millisecond_leave_the_event_loop(
     workload: AddWorkload, action: Action[object], *, is_short: bool
 ) -> None:
     made = machine(1024 * 4096)
@@ -138,7 +138,7 @@ def test_the_trace_of_a_recording_is_planned_for_each_copy() -> None:
     assert not is_short_on(made, trace(10_000, copies=2))
 
 
-def test_an_estimate_says_what_the_machine_will_hold() -> None:
+def test_an_estimate_has_the_pages_and_bytes_after_the_action() -> None:
     made = machine(GIB)
     for action in (
         SetMemslot(slot=1, guest_phys_addr=4 * GIB, memory_size=GIB, flags=1),
