@@ -15,6 +15,7 @@ from hacdbs_sim.model import (
     MAX_FAULTS_PER_VM,
     CountFaultHits,
     DeleteFault,
+    DeleteFaults,
     DeleteMemslot,
     FaultType,
     GetDirtyLog,
@@ -227,6 +228,21 @@ def test_faults_stay_within_what_one_vm_takes() -> None:
 
     with pytest.raises(FaultLimitError):
         runtime.perform(fault(FaultType.IPAF))
+
+
+def test_a_get_beside_many_faults_is_no_short_one() -> None:
+    runtime = make()
+    runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=64 * PAGE, flags=LOGGING))
+    get, write = GetDirtyLog(slot=0), GuestWrite(pages=ranges((0, 4)))
+    runtime.perform(fault(FaultType.UNIT_BUSY))
+    beside_one = runtime.work(get)
+    for _ in range(MAX_FAULTS_PER_VM - 1):
+        runtime.perform(fault(FaultType.IPAF, enabled=False))
+
+    assert beside_one < INLINE_WORK < runtime.work(get)
+    assert runtime.work(write) < INLINE_WORK
+    runtime.perform(DeleteFaults())
+    assert runtime.work(get) < INLINE_WORK
 
 
 def test_gets_are_tallied() -> None:
