@@ -164,6 +164,17 @@ async def test_an_estimate_that_fails_gives_the_lock_back() -> None:
     assert await runtime.run(lambda: "free", work=lambda: 0) == "free"
 
 
+def test_what_would_be_refused_is_thought_to_be_short() -> None:
+    assert make().work(DeleteMemslot(slot=7)) < INLINE_WORK
+
+
+def test_a_runtime_is_what_its_backend_is() -> None:
+    runtime = make()
+
+    assert runtime.capabilities.backend == "simulated"
+    assert runtime.estimate(GetDirtyLog(slot=0)) == runtime._backend.estimate(GetDirtyLog(slot=0))
+
+
 def test_slots_stay_within_the_pages_of_a_vm() -> None:
     runtime = make(Limits(max_pages_per_vm=8))
     runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=6 * PAGE))
