@@ -1,4 +1,4 @@
-"""What docs/migrations.md shows works as it stands there, and names what the report has."""
+"""The example of docs/migrations.md runs, and the document names every field and column."""
 
 import re
 from dataclasses import fields
