@@ -149,7 +149,7 @@ def test_a_fault_is_disarmed_whatever_happens(vm: Vm) -> None:
         vm.delete()
 
 
-def test_a_fault_that_cannot_be_disarmed_is_told_unless_something_worse_was() -> None:
+def test_a_fault_that_cannot_be_disarmed_is_raised_unless_another_exception_was() -> None:
     serving = serve_in_thread()
     with serving as service, Client(service.url, retries=0) as client:
         vm = client.create_vm()
