@@ -196,7 +196,7 @@ class Step:
 
     @cached_property
     def batches(self) -> "tuple[GuestWrite | HostWrite, ...]":
-        """Value of all that was written: the batch itself, or what each workload wrote in a run."""
+        """All pages written: the batch itself, or those of each workload in a run."""
         if isinstance(self.answer, Refused):
             return ()
         if isinstance(self.action, GuestWrite | HostWrite):
