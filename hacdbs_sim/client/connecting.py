@@ -1,4 +1,4 @@
-"""How the service is reached: its URL, its token, and the requests that were sent."""
+"""The connection: the service's URL and token, and the last requests."""
 
 import os
 from collections import deque
@@ -16,12 +16,12 @@ URL_VARIABLE: Final = "HACDBS_URL"
 TOKEN_VARIABLE: Final = "HACDBS_TOKEN"  # noqa: S105 - a name
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS: Final = 30.0
-KEPT_SENDINGS: Final = 100
+KEPT_REQUESTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request that was sent, and its answer's status; 0 with an error where none came."""
+    """A request that was sent, and the status of its response; without one, 0 and an error."""
 
     method: str
     target: str
@@ -36,20 +36,20 @@ class Sent:
 
 
 class History(deque[Sent]):
-    """The last requests, oldest first; those that were sent again are there again."""
+    """The last requests, oldest first; one that was sent again is there again."""
 
     def __init__(self) -> None:
-        super().__init__(maxlen=KEPT_SENDINGS)
+        super().__init__(maxlen=KEPT_REQUESTS)
 
-    def answered(self, answer: httpx.Response) -> None:
-        """Keep an answered request."""
-        request = answer.request
+    def responded(self, response: httpx.Response) -> None:
+        """Append a request with a response."""
+        request = response.request
         target = request.url.raw_path.decode("ascii")
-        is_replayed = "Idempotent-Replayed" in answer.headers
-        self.append(Sent(request.method, target, answer.status_code, is_replayed=is_replayed))
+        is_replayed = "Idempotent-Replayed" in response.headers
+        self.append(Sent(request.method, target, response.status_code, is_replayed=is_replayed))
 
     def lost(self, request: Request, error: httpx.RequestError) -> None:
-        """Keep a request without an answer."""
+        """Append a request without a response."""
         self.append(Sent(request.method, request.path, 0, type(error).__name__))
 
 
@@ -82,13 +82,15 @@ def connection(
         "base_url": url,
         "headers": {} if not token else {"Authorization": f"Bearer {token}"},
         "timeout": timeout,
-        "trust_env": False,  # a proxy of the environment is not meant for a service named here
-        "verify": not url.startswith("http:"),  # to load certificates takes longer than most calls
+        "trust_env": False,  # do not use a proxy of the environment
+        "verify": not url.startswith(
+            "http:"
+        ),  # loading certificates takes longer than most requests
     }
 
 
 def open_http(
     url: str | None = None, token: str | None = None, timeout: float = TIMEOUT_SECONDS
 ) -> httpx.Client:
-    """Open httpx's own client of the service: for requests that the client would not make."""
+    """Return an httpx client of the service, for requests without retries and exceptions."""
     return httpx.Client(**connection(url, token, timeout))

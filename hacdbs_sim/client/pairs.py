@@ -1,4 +1,4 @@
-"""Pairs written by hand: what the two clients do differently beyond `await`.
+"""Pairs of functions for what differs between the two clients besides `await`.
 
 `scripts/client` replaces the first name of each pair by the second. The transports in process are
 another pair, in in_process.py.
@@ -19,4 +19,4 @@ async def async_start(http: httpx.AsyncClient) -> None:
 
 
 def sync_start(http: httpx.Client) -> None:
-    """Do nothing: in process, the application was started in its thread when the client was made."""
+    """Do nothing: in process, the thread of the application has started already."""

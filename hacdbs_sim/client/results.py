@@ -1,4 +1,4 @@
-"""Responses of the service as values of the model: the one place that parses them."""
+"""Responses of the service, parsed into values of the model."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 import httpx
 
-from hacdbs_sim.client.errors import UnexpectedAnswerError, problem_error
+from hacdbs_sim.client.errors import UnexpectedResponseError, problem_error
 from hacdbs_sim.client.pages import WORD_PAGES, LogWindow, words_of
 from hacdbs_sim.client.request import OCTETS
 from hacdbs_sim.model import (
@@ -35,7 +35,7 @@ class FetchedVm(VmInfo):
     """A VM, and its ETag.
 
     Attributes:
-        etag: Stands for the VM's settings, for `if_match`.
+        etag: Identifies the VM's settings, for `if_match`.
     """
 
     etag: str | None = None
@@ -46,7 +46,7 @@ class FetchedMemslot(MemslotInfo):
     """A memslot, and its ETag.
 
     Attributes:
-        etag: Stands for the slot's settings, for `if_match`.
+        etag: Identifies the memslot's settings, for `if_match`.
     """
 
     etag: str | None = None
@@ -85,7 +85,7 @@ def read(result: type[T], response: httpx.Response) -> T:
     """Read a response's JSON, and its ETag where the result has one.
 
     Raises:
-        UnexpectedAnswerError: It is not a response of this service.
+        UnexpectedResponseError: It is not a response of this service.
     """
     with _Reading(response):
         value = read_json(result, response.content)
@@ -123,7 +123,7 @@ def read_batch(response: httpx.Response, *, check: bool) -> tuple[BatchResult, .
 
 
 class _Reading:
-    """Refuses what cannot be read; a class, because contextlib's frames show in tracebacks."""
+    """Converts exceptions of the reader. A class: contextlib would add frames to tracebacks."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
@@ -136,7 +136,7 @@ class _Reading:
             error, InvalidRequestError | MalformedBodyError | KvmError | KeyError | ValueError
         ):
             message = f"{_name(self._response)}: not a response of hacdbs-sim: {error}"
-            raise UnexpectedAnswerError(message) from error
+            raise UnexpectedResponseError(message) from error
 
 
 def _name(response: httpx.Response) -> str:

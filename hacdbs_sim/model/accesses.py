@@ -7,6 +7,7 @@ import numpy as np
 from annotated_types import Len
 
 from hacdbs_sim.model.base import Action, Model
+from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, KvmError, NoSuchVcpuError
 from hacdbs_sim.model.kinds import Count, Gpa, PositiveSize
 from hacdbs_sim.model.pages import FramePages, PageRanges
 
@@ -47,6 +48,7 @@ class GuestWrite(Action[AccessOutcome]):
     """
 
     op: ClassVar[str] = "guest_write"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     pages: FramePages
     vcpu: Count = 0
@@ -62,6 +64,7 @@ class GuestWriteMemory(Action[AccessOutcome]):
     """
 
     op: ClassVar[str] = "guest_write_memory"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     gpa_ranges: Annotated[tuple[tuple[Gpa, PositiveSize], ...], Len(1, MAX_GPA_RANGES)]
     vcpu: Count = 0
@@ -83,6 +86,7 @@ class GuestRead(Action[AccessOutcome]):
     """
 
     op: ClassVar[str] = "guest_read"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     pages: FramePages
     vcpu: Count = 0
@@ -93,6 +97,7 @@ class HostWrite(Action[AccessOutcome]):
     """Write pages as the host kernel (kvm_write_guest, the vGIC): mark the log, leave stage 2 alone."""
 
     op: ClassVar[str] = "host_write"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
 
     pages: FramePages
 
@@ -102,5 +107,6 @@ class HostUnmap(Action[AccessOutcome]):
     """Unmap pages as an MMU notifier does, whole blocks included; leave the log alone."""
 
     op: ClassVar[str] = "host_unmap"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
 
     pages: FramePages

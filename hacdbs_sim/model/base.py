@@ -1,4 +1,4 @@
-"""The seam: actions change a machine, queries look at it, a backend does both.
+"""The seam: actions change a machine, queries read it, a backend does both.
 
 Every operation is one dataclass, and what it returns is another, named by the type parameter. From
 these two follow JSON, validation, OpenAPI, the batch, schedules, scenarios and the client's results
@@ -8,6 +8,7 @@ these two follow JSON, validation, OpenAPI, the batch, schedules, scenarios and 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.kinds import Count, schema_hook
 
 T = TypeVar("T")
@@ -47,21 +48,28 @@ class Operation(Request, Generic[T_co]):
     Attributes:
         op: Its one spelling: in a batch, as operationId, as the client's method.
         ioctl: The ioctl that it stands for, if any.
+        refusals: What it can be refused with by the machine itself; a service adds its limits.
     """
 
     __slots__ = ()
     op: ClassVar[str]
     ioctl: ClassVar[str | None] = None
+    refusals: ClassVar[tuple[type[KvmError], ...]] = ()
 
 
 class Action(Operation[T_co]):
-    """Changes a machine; `Backend.perform` is the only way to."""
+    """Changes a machine; `Backend.perform` is the only way to.
+
+    Attributes:
+        is_internal: Whether only the library itself performs it: no batch, schedule or scenario does.
+    """
 
     __slots__ = ()
+    is_internal: ClassVar[bool] = False
 
 
 class Query(Operation[T_co]):
-    """Looks at a machine, and never changes it."""
+    """Reads a machine, and never changes it."""
 
     __slots__ = ()
 
@@ -114,10 +122,10 @@ class Backend(Protocol):
         ...
 
     def query(self, query: Query[T]) -> T:
-        """Look at the machine.
+        """Answer a query.
 
         Raises:
-            KvmError: There is no such thing.
+            KvmError: What it names does not exist.
         """
         ...
 

@@ -15,7 +15,7 @@ MAX_ACTIONS: Final = 10_000
 
 
 class LogFormat(StrEnum):
-    """How JSON has the pages of a dirty log; backends do not know it."""
+    """How JSON has the pages of a dirty log."""
 
     RANGES = "ranges"
     BASE64 = "base64"

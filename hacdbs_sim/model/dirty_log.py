@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from hacdbs_sim.model.base import Action, Model, Query
-from hacdbs_sim.model.errors import Errno
+from hacdbs_sim.model.errors import (
+    CopyToUserError,
+    Errno,
+    InvalidArgumentError,
+    KvmError,
+    NoDirtyLogError,
+    NoSuchCpuError,
+    WindowOutsideMemslotError,
+)
 from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Omitted, Page64, SlotId
 from hacdbs_sim.model.pages import LogBitmap, LogPages, pages_of
 
@@ -81,7 +89,7 @@ class AcceleratorReport(Model):
         requeued: Pages that went back to the log.
         blocks_split: Blocks split before cleaning.
         error: Where the unit stopped.
-        trace: The first runs, in order, where asked for.
+        trace: The first runs, in order, where requested.
         trace_omitted: How many runs more there were.
     """
 
@@ -122,7 +130,7 @@ NOT_RUN: Final = SoftwareReport()
 
 @dataclass(slots=True, kw_only=True, repr=False)
 class DirtyLog(Model):
-    """A dirty log taken, cleared or looked at; compares by value.
+    """A dirty log taken, cleared or copied; compares by value.
 
     Attributes:
         slot: The memslot.
@@ -202,6 +210,11 @@ class GetDirtyLog(Action[DirtyLog]):
 
     op: ClassVar[str] = "get_dirty_log"
     ioctl: ClassVar[str | None] = "KVM_GET_DIRTY_LOG"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (
+        NoDirtyLogError,
+        NoSuchCpuError,
+        CopyToUserError,
+    )
 
     slot: SlotId
     cpu: Count | None = None
@@ -210,7 +223,7 @@ class GetDirtyLog(Action[DirtyLog]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearDirtyLog(Action[DirtyLog]):
-    """KVM_CLEAR_DIRTY_LOG (docs/kernel.md A.3).
+    """KVM_CLEAR_DIRTY_LOG (docs/kernel.md A.3); a bitmap has ALIGN(num_pages, 64) / 8 bytes exactly.
 
     Attributes:
         slot: The memslot.
@@ -222,6 +235,12 @@ class ClearDirtyLog(Action[DirtyLog]):
 
     op: ClassVar[str] = "clear_dirty_log"
     ioctl: ClassVar[str | None] = "KVM_CLEAR_DIRTY_LOG"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (
+        NoDirtyLogError,
+        NoSuchCpuError,
+        WindowOutsideMemslotError,
+        InvalidArgumentError,
+    )
 
     slot: SlotId
     pages: LogPages
@@ -233,7 +252,7 @@ class ClearDirtyLog(Action[DirtyLog]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeekDirtyLog(Query[DirtyLog]):
-    """Look at a slot's dirty log without any side effect.
+    """Copy a slot's dirty log without any side effect.
 
     Attributes:
         slot: The memslot.
@@ -241,5 +260,6 @@ class PeekDirtyLog(Query[DirtyLog]):
 
     op: ClassVar[str] = "peek_dirty_log"
     ioctl: ClassVar[str | None] = "KVM_GET_DIRTY_LOG"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoDirtyLogError,)
 
     slot: SlotId

@@ -20,14 +20,14 @@ class Gfns:
         return len(self.gfns)
 
     def one_range(self) -> tuple[int, int] | None:
-        """Give [first, end) where the batch is one frame; None where it is none or several."""
+        """Return [first, end) where the batch is one frame; None where it is none or several."""
         if len(self.gfns) != 1:
             return None
         first: int = self.gfns.item(0)
         return first, first + 1
 
     def span(self) -> tuple[int, int]:
-        """Give where the batch, not empty, begins and ends."""
+        """Return where the batch, not empty, begins and ends."""
         return int(self.gfns.min()), int(self.gfns.max()) + 1
 
     def moved_down(self, by: int) -> "Gfns":
@@ -49,14 +49,14 @@ class PageRanges:
         return len(self.first)
 
     def one_range(self) -> tuple[int, int] | None:
-        """Give [first, end) where the batch is one range; None where it is none or several."""
+        """Return [first, end) where the batch is one range; None where it is none or several."""
         if len(self.first) != 1:
             return None
         first: int = self.first.item(0)
         return first, first + int(self.count.item(0))
 
     def span(self) -> tuple[int, int]:
-        """Give where the batch, not empty, begins and ends."""
+        """Return where the batch, not empty, begins and ends."""
         return int(self.first.min()), int((self.first + self.count).max())
 
     def moved_down(self, by: int) -> "PageRanges":
@@ -106,7 +106,7 @@ class PageForm:
     """How a set of pages is written: flat, as one of several fields of its owner.
 
     Attributes:
-        fields: The fields, of which a request gives exactly one.
+        fields: The fields, of which a request has exactly one.
     """
 
     fields: tuple[str, ...]
@@ -119,7 +119,7 @@ LogPages = Annotated[Bitmap | PageRanges, PageForm(("page_ranges", "bitmap", "wo
 """Pages to clear: ranges counted from the slot's start, or the bitmap of a window."""
 
 LogBitmap = Annotated[Bitmap | None, PageForm(("page_ranges", "bitmap", "words"))]
-"""The pages of a log, in the format asked for."""
+"""The pages of a log, in the requested format."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -33,10 +33,10 @@ MAX_CPUS: Final = 512
 
 
 def leaf_sizes_bytes(page_size: int) -> tuple[int, ...]:
-    """Give every leaf size of a granule, in bytes, ascending; the page size is the first."""
+    """Return every leaf size of a granule, in bytes, ascending; the page size is the first."""
     return (page_size, *sorted(BLOCK_SIZES_BYTES[page_size].values()))
 
 
 def entries_per_array(page_size: int) -> int:
-    """Give n, the HDBSS entries in one page: what one run of the unit takes (docs/kernel.md C.4)."""
+    """Return n, the HDBSS entries in one page: what one run of the unit takes (docs/kernel.md C.4)."""
     return page_size // 8

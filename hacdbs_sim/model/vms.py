@@ -8,6 +8,7 @@ from annotated_types import Len
 
 from hacdbs_sim.model.base import Action, Model, Query, Request
 from hacdbs_sim.model.costs import CostModel
+from hacdbs_sim.model.errors import InvalidArgumentError, KvmError, MemslotsPresentError
 from hacdbs_sim.model.faults import AnyFault, FaultInfo
 from hacdbs_sim.model.kinds import (
     MAX_SLOT,
@@ -156,6 +157,7 @@ class UpdateVm(Action[None]):
 
     op: ClassVar[str] = "update_vm"
     ioctl: ClassVar[str | None] = "KVM_ENABLE_CAP"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (MemslotsPresentError, InvalidArgumentError)
     one_of: ClassVar[tuple[str, ...]] = ("manual_dirty_log_protect2", "eager_split_chunk_size")
 
     manual_dirty_log_protect2: ManualProtect | None = None
@@ -203,7 +205,7 @@ class Generations(Model):
     Attributes:
         capabilities: How often capabilities were set.
         memslots: How often memslots changed.
-        slot: The memslots' generation in which the slot asked for became what it is; null if absent.
+        slot: The memslots' generation in which the requested slot became what it is; null if absent.
     """
 
     capabilities: Count
@@ -216,7 +218,7 @@ class GetGenerations(Query[Generations]):
     """Return the generations of the settings, for entity tags.
 
     Attributes:
-        slot: A memslot to ask for.
+        slot: A memslot whose generation to return.
     """
 
     op: ClassVar[str] = "get_generations"

@@ -7,6 +7,13 @@ from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 from annotated_types import Ge, Le
 
 from hacdbs_sim.model.base import Action, Model, Query, Request
+from hacdbs_sim.model.errors import (
+    InvalidWorkloadError,
+    KvmError,
+    NoSuchMemslotError,
+    NoSuchVcpuError,
+    NoSuchWorkloadError,
+)
 from hacdbs_sim.model.kinds import (
     MAX_NS,
     Boolean,
@@ -71,7 +78,7 @@ class Burst(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadFields(Model):
-    """Where a workload writes, who writes, and when it rests.
+    """Where a workload writes, its writer, and when it rests.
 
     Attributes:
         slot: The memslot that it writes in.
@@ -233,10 +240,12 @@ class TraceProgress(Progress):
     """How far a trace has come, and how much it has.
 
     Attributes:
+        writes_per_second: Null: a trace has its own times.
         interval_count: Its intervals.
         record_count: Page records in them.
     """
 
+    writes_per_second: None = None
     interval_count: Count
     record_count: Count
 
@@ -261,9 +270,14 @@ WorkloadInfo: TypeAlias = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class AddWorkload(WorkloadFields, Action[WorkloadInfo]):
-    """Give the guest, or the host beside it, something to write whenever the guest runs."""
+    """Return the guest, or the host beside it, something to write whenever the guest runs."""
 
     op: ClassVar[str] = "add_workload"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (
+        NoSuchMemslotError,
+        NoSuchVcpuError,
+        InvalidWorkloadError,
+    )
     kind: WorkloadKind
 
 
@@ -335,6 +349,7 @@ class DeleteWorkload(Action[WorkloadInfo]):
     """
 
     op: ClassVar[str] = "delete_workload"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchWorkloadError,)
 
     workload_id: ObjectId
 
@@ -355,6 +370,7 @@ class GetWorkload(Query[WorkloadInfo]):
     """
 
     op: ClassVar[str] = "get_workload"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchWorkloadError,)
 
     workload_id: ObjectId
 

@@ -1,5 +1,6 @@
-"""What a reader refuses: text that is no JSON, and JSON that the schema refuses, part by part."""
+"""Refusals of a reader: text that is not JSON, and JSON that the schema refuses, part by part."""
 
+import re
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, Final
@@ -18,7 +19,7 @@ MAX_ERRORS: Final = 20
 """The most faults of one request that a problem lists."""
 
 MAX_DETAILED: Final = 1_000
-"""The most faults of a body that are looked at one by one: pydantic details all or none."""
+"""The most faults of a body that are reported one by one: pydantic details all or none."""
 
 _BOUNDS: Final = (
     "ge",
@@ -89,36 +90,58 @@ def error_at(
     )
 
 
+_UNKNOWN_FIELD: Final = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+"""A field that no class has: pydantic's error of a dict, and of a dataclass."""
+
+_MEMBER: Final = re.compile(r"<\w+\.\w+: ('[^']*')>")
+"""A member of an enum as Python shows it."""
+
+UNKNOWN_FIELD_DETAIL: Final = "Extra inputs are not permitted"
+
+
 def _pointer(error: ErrorDetails) -> str:
     """Write a JSON pointer; the tag of a union is in pydantic's path, not in the document."""
     loc = error["loc"]
     steps = [str(step) for step in loc if not (isinstance(step, str) and step in TAGS)]
-    if error["type"] == "extra_forbidden" and loc[-1] in TAGS:
+    if error["type"] in _UNKNOWN_FIELD and loc[-1] in TAGS:
         steps.append(str(loc[-1]))  # a field that should not be there, named like a tag
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+def _detail_of(error: Mapping[str, Any]) -> str:
+    """Return what is wrong, in one wording for all classes, and in words of JSON."""
+    detail: str = error["msg"]
+    match error["type"]:
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            return UNKNOWN_FIELD_DETAIL
+        case "too_short" | "too_long":
+            return detail.replace("Tuple", "List", 1)
+        case "literal_error":
+            return _in_json(detail)
+        case _:
+            return detail
+
+
+def _in_json(text: str) -> str:
+    """Write members of enums as the texts that they are on the wire."""
+    return _MEMBER.sub(r"\1", text)
+
+
+def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that a list is too short where one of its elements was refused: it was not counted."""
+    owners = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
+    return [each for each in errors if each["type"] != "too_short" or each["loc"] not in owners]
 
 
 def _error_at(place: Place, pointer: str, error: Mapping[str, Any]) -> ProblemError:
     context = error.get("ctx", {})
     bound = next((context[name] for name in _BOUNDS if name in context), None)
+    if isinstance(bound, str) and error["type"] == "literal_error":
+        bound = _in_json(bound)
     absent = error["type"] == "missing"
     return error_at(
         place, pointer, _detail_of(error), bound=bound, value=None if absent else error["input"]
     )
-
-
-def _detail_of(error: Mapping[str, Any]) -> str:
-    """Return the message; pydantic's own on lengths names Python's types and its own steps."""
-    if error["type"] not in {"too_short", "too_long"}:
-        return str(error["msg"])
-    context = error["ctx"]
-    found = context["actual_length"]
-    if error["type"] == "too_short":
-        bound, most = f"at least {context['min_length']}", context["min_length"]
-    else:
-        bound, most = f"at most {context['max_length']}", context["max_length"]
-        found = found or f"more than {most}"  # pydantic stops counting there
-    return f"must have {bound} {'item' if most == 1 else 'items'}, not {found}"
 
 
 def body_errors(
@@ -146,16 +169,6 @@ def body_errors(
             first, *rest = error["loc"]
             error["loc"] = (name, before + int(first), *rest)
     return tuple(_error_at("body", _pointer(error), error) for error in errors[:MAX_ERRORS])
-
-
-def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Leave out that an array is too short because its items were refused."""
-    if len(errors) == 1:
-        return errors
-    refused = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
-    return [
-        error for error in errors if error["type"] != "too_short" or error["loc"] not in refused
-    ]
 
 
 def parameter_errors(errors: Sequence[Mapping[str, Any]]) -> tuple[ProblemError, ...]:

@@ -8,7 +8,7 @@ from tests.oracle.sides import RealHost
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[RealHost]:
-    """Real KVM; without it every test that asks for it is skipped, and says why."""
+    """Real KVM; without it every test that needs it is skipped, with the reason."""
     if (why := why_unusable()) is not None:
         pytest.skip(f"NOT COMPARED WITH REAL KVM: {why}")
     opened = RealHost()

@@ -1,6 +1,6 @@
-"""What the real guest runs: a server in 64-bit user mode that touches the pages it is told.
+"""What the real guest runs: a server in 64-bit user mode that touches the pages of its list.
 
-It rings a doorbell (a write where no slot is, which KVM gives back as an exit for MMIO), finds what to
+It rings a doorbell (a write where no slot is, which KVM returns as an exit for MMIO), finds what to
 do in its mailbox when it is entered again, touches each page of the list, and rings once more. User
 mode, because it runs natively on every x86 KVM: then the log is marked by real faults on real page
 tables. (A hypervisor without VMX or SVM emulates ring 0 and marks the log without any fault.)
@@ -79,7 +79,7 @@ class Touch(IntEnum):
 
 
 def image() -> bytes:
-    """Give the control slot's content up to the mailbox."""
+    """Return the control slot's content up to the mailbox."""
     tables = np.zeros(_CODE // 8, np.uint64)
     tables[0] = BASE + _PDPT | _PRESENT_WRITABLE_USER
     pdpt = tables[_PDPT // 8 :]
@@ -91,7 +91,7 @@ def image() -> bytes:
 
 
 def letter(kind: Touch, addresses: bytes) -> bytes:
-    """Give the mailbox's content for a list of guest physical addresses, 8 bytes each."""
+    """Return the mailbox's content for a list of guest physical addresses, 8 bytes each."""
     return struct.pack("=QQ", len(addresses) // 8, kind) + addresses
 
 
@@ -106,7 +106,7 @@ def sregs(initial: bytes) -> bytes:
 
 
 def regs() -> bytes:
-    """Give the struct kvm_regs with which the program starts."""
+    """Return the struct kvm_regs with which the program starts."""
     # rax to rdx, rsi, rdi, rsp, rbp; r8, r9, r10 to r15; rip, rflags
     mailbox = BASE + MAILBOX
     return struct.pack("=18Q", *(0,) * 8, mailbox, DOORBELL, *(0,) * 6, BASE + _CODE, _RFLAGS)

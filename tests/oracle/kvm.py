@@ -1,6 +1,6 @@
 """A small driver for /dev/kvm on x86-64: one VM, one vCPU, memslots and the dirty log.
 
-Nothing here knows the simulator. Every ioctl that the oracle compares gives the name of its errno,
+Nothing here knows the simulator. Every ioctl that the oracle compares returns the name of its errno,
 or None; what only sets a VM up raises OSError instead. Layouts and numbers are those of linux/kvm.h.
 """
 
@@ -67,11 +67,11 @@ _CLEAR_DIRTY_LOG: Final = _request(_READ | _WRITE, 0xC0, 24)
 _CPUID_ENTRIES: Final = 256
 _MSR_KVM_WALL_CLOCK_NEW: Final = 0x4B56_4D00
 _WALL_CLOCK_OFFSET: Final = 64
-"""Where in a page KVM is told to write; not 0, because guest physical address 0 means nowhere."""
+"""Where in a page KVM is to write; not 0, because guest physical address 0 means nowhere."""
 
 
 def why_unusable() -> str | None:
-    """Tell why real KVM cannot be the oracle here; None if it can."""
+    """Return why real KVM cannot be the oracle here; None if it can."""
     if platform.machine() != "x86_64":
         return f"the driver of /dev/kvm speaks x86-64 only, and this is {platform.machine()}"
     if not DEVICE.exists():
@@ -89,7 +89,7 @@ def why_unusable() -> str | None:
 
 
 def errno_of(call: Callable[[], object]) -> str | None:
-    """Make a call; give the name of the errno that it is refused with."""
+    """Make a call; return the name of the errno that it is refused with."""
     try:
         call()
     except OSError as error:
@@ -124,7 +124,7 @@ class Arena:
 
     Args:
         size_bytes: How much.
-        huge: Whether the kernel is asked for huge pages, or for none.
+        huge: Whether to request huge pages of the kernel, or none.
     """
 
     def __init__(self, size_bytes: int, *, huge: bool) -> None:
@@ -142,7 +142,7 @@ class Arena:
         self._map[self._skip + offset : self._skip + offset + len(content)] = content
 
     def discard(self, offset: int) -> None:
-        """Give one page of the memory back to the kernel (a whole huge one, where asked for)."""
+        """Return one page of the memory to the kernel (a whole huge one, where requested)."""
         start = self._skip + offset // self._page * self._page
         self._map.madvise(mmap.MADV_DONTNEED, start, self._page)
 
@@ -208,26 +208,26 @@ class KvmVm:
         return errno_of(lambda: fcntl.ioctl(self._fd, _CLEAR_DIRTY_LOG, log))
 
     def touch(self, kind: guest.Touch, gfns: NDArray[np.uint64]) -> int:
-        """Have the guest write a byte to each page in turn, or read one; give the exits for MMIO."""
+        """Have the guest write a byte to each page in turn, or read one; return the exits for MMIO."""
         exits = 0
         for start in range(0, len(gfns), guest.LIST_ENTRIES):
             part = gfns[start : start + guest.LIST_ENTRIES] * np.uint64(PAGE_SIZE)
             self._control.write(guest.MAILBOX, guest.letter(kind, part.tobytes()))
-            # A write is lost, and a read gives what the last exit left: nobody looks at it.
+            # A write is lost, and a read returns what the last exit left: nothing uses it.
             while self._mmio_exit() != guest.DOORBELL:
                 exits += 1
         return exits
 
     def write_as_host(self, gfn: int) -> None:
-        """Have KVM itself write to a page (kvm_write_guest): it tells the time there."""
+        """Have KVM itself write to a page (kvm_write_guest): it stores the time there."""
         address = gfn * PAGE_SIZE + _WALL_CLOCK_OFFSET
         msrs = struct.pack("=IIIIQ", 1, 0, _MSR_KVM_WALL_CLOCK_NEW, 0, address)
-        # Only for a buffer that could change does ioctl() give what the call returned.
+        # Only for a buffer that could change does ioctl() return the call's result.
         count = fcntl.ioctl(self._vcpu, _SET_MSRS, bytearray(msrs))
         assert count == 1, "every x86 KVM has this clock"
 
     def _mmio_exit(self) -> int:
-        """Run the guest up to its next exit for MMIO; give the guest physical address."""
+        """Run the guest up to its next exit for MMIO; return the guest physical address."""
         fcntl.ioctl(self._vcpu, _RUN, 0)
         reason, address = struct.unpack_from("=8xI20xQ", self._run)  # exit_reason, mmio.phys_addr
         assert reason == EXIT_MMIO, f"KVM_RUN ended with exit reason {reason}"

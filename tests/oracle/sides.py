@@ -120,7 +120,7 @@ class RealSide:
         return answer
 
     def _unmap(self, gfn: int) -> None:
-        """Give back the memory behind a page: the kernel's MMU notifier has KVM unmap it first."""
+        """Return the memory behind a page: the kernel's MMU notifier has KVM unmap it first."""
         for region in self._slots.values():
             offset = gfn * kvm.PAGE_SIZE - region.guest_phys_addr
             if 0 <= offset < region.memory_size:
@@ -147,7 +147,7 @@ class CoreSide:
             self._machine.perform(fault)
 
     def close(self) -> None:
-        """Nothing to give up."""
+        """Nothing to release."""
 
     def perform(self, action: Action[Any]) -> Answer:
         """Perform an action; every slot has the backing of the sequence."""

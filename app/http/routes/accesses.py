@@ -13,9 +13,9 @@ from hacdbs_sim.model import (
     HostUnmap,
     HostWrite,
 )
-from hacdbs_sim.wire import reader_of
+from hacdbs_sim.wire import body_class, reader_of
 
-from ..bodies import FRAMES_BODY, FramesBody, json_body
+from ..bodies import FramesBody, json_body
 from ..deps import CountQuery, VmDep
 from ..openapi import json_request, pages_request
 from ..operations import run
@@ -25,16 +25,21 @@ router = resource_router("accesses")
 
 _MEMORY: Final = reader_of(GuestWriteMemory)
 _MAX_BYTES: Final = 4 << 20
-_BODY: Final[dict[str, Any]] = pages_request(
-    FRAMES_BODY, "Guest frames; as octets: little-endian unsigned 64-bit gfns."
-)
+
+
+def _frames(access: type, *in_query: str) -> dict[str, Any]:
+    """Describe the body of an access; all of them read the same, with `FramesBody`."""
+    return pages_request(
+        body_class(access, without=frozenset(in_query)),
+        "Guest frames; as octets: little-endian unsigned 64-bit gfns.",
+    )
 
 
 @router.post(
     "/v1/vms/{vm_id}/guest/write",
     operation_id="guest_write",
     response_model=AccessOutcome,
-    openapi_extra=_BODY,
+    openapi_extra=_frames(GuestWrite, "vcpu"),
 )
 async def guest_write(vm: VmDep, pages: FramesBody, vcpu: CountQuery = 0) -> Response:
     """Write pages as a vCPU."""
@@ -58,7 +63,7 @@ async def guest_write_memory(
     "/v1/vms/{vm_id}/guest/read",
     operation_id="guest_read",
     response_model=AccessOutcome,
-    openapi_extra=_BODY,
+    openapi_extra=_frames(GuestRead, "vcpu"),
 )
 async def guest_read(vm: VmDep, pages: FramesBody, vcpu: CountQuery = 0) -> Response:
     """Read pages as a vCPU."""
@@ -69,7 +74,7 @@ async def guest_read(vm: VmDep, pages: FramesBody, vcpu: CountQuery = 0) -> Resp
     "/v1/vms/{vm_id}/host/write",
     operation_id="host_write",
     response_model=AccessOutcome,
-    openapi_extra=_BODY,
+    openapi_extra=_frames(HostWrite),
 )
 async def host_write(vm: VmDep, pages: FramesBody) -> Response:
     """Write pages as the host kernel: marks the log, leaves stage 2 alone."""
@@ -80,7 +85,7 @@ async def host_write(vm: VmDep, pages: FramesBody) -> Response:
     "/v1/vms/{vm_id}/host/unmap",
     operation_id="host_unmap",
     response_model=AccessOutcome,
-    openapi_extra=_BODY,
+    openapi_extra=_frames(HostUnmap),
 )
 async def host_unmap(vm: VmDep, pages: FramesBody) -> Response:
     """Unmap pages as an MMU notifier does, whole blocks included; leaves the log alone."""

@@ -67,12 +67,12 @@ class Client(VmMaker):
     Args:
         url: Where the service is; HACDBS_URL, or port 8000 of this machine, if None.
         token: The bearer token; HACDBS_TOKEN if None.
-        timeout: Seconds to wait for a connection, or for the next part of an answer.
-        retries: Requests after the first, if no answer comes.
+        timeout: Seconds to wait for a connection, or for the next part of a response.
+        retries: Requests after the first, if there is no response.
         transport: httpx's transport; one of its own if None.
 
     Attributes:
-        http: httpx's own client, for requests that this one would not make.
+        http: httpx's own client, for requests without retries and exceptions.
         history: The last requests that were sent.
     """
 
@@ -136,25 +136,25 @@ class Client(VmMaker):
         return Comparison(self._sender, comparison_id)
 
     def get_index(self) -> Index:
-        """Return links to where to start."""
+        """Return links to the main resources."""
         return read(Index, self.send("GET"))
 
     def get_livez(self) -> Health:
-        """Return whether the process serves."""
+        """Return whether the process is alive."""
         return read(Health, self.send("GET", "livez"))
 
     def get_readyz(self) -> Health:
-        """Return whether the service takes work; one that is stopping refuses this."""
+        """Return whether the service is ready; while it is stopping, this is refused."""
         return read(Health, self.send("GET", "readyz"))
 
     def get_version(self) -> Version:
-        """Return the build that serves."""
+        """Return the version of the service."""
         return read(Version, self.send("GET", "version"))
 
     def get_metrics(self) -> str:
         """Return the metrics in Prometheus' text format."""
-        answer = self.send("GET", "metrics")
-        return answer.text
+        response = self.send("GET", "metrics")
+        return response.text
 
     def get_problem(self, code: str) -> ProblemType:
         """Return what a problem's code means."""
@@ -166,18 +166,18 @@ class Client(VmMaker):
 
     def list_fault_types(self) -> tuple[FaultTypeInfo, ...]:
         """Describe the types of fault."""
-        answer = self.send("GET", "v1", "fault-types")
-        return read(FaultTypeList, answer).fault_types
+        response = self.send("GET", "v1", "fault-types")
+        return read(FaultTypeList, response).fault_types
 
     def get_cost_model(self) -> CostModelInfo:
         """Describe the knobs that turn counted events into virtual time."""
         return read(CostModelInfo, self.send("GET", "v1", "cost-model"))
 
     def create_session(self, session_id: str | None = None, *, key: str | None = None) -> Session:
-        """Make a session; without an id it gets the next free one of s1, s2, ..."""
+        """Create a session; without an id it gets the next free one of s1, s2, ..."""
         body = given(session_id=session_id)
-        answer = self.send("POST", "v1", "sessions", body=body, key=key)
-        return Session(self._sender, read(SessionInfo, answer).session_id)
+        response = self.send("POST", "v1", "sessions", body=body, key=key)
+        return Session(self._sender, read(SessionInfo, response).session_id)
 
     def list_sessions(self, *, limit: int | None = None) -> Iterator[SessionInfo]:
         """List the sessions, by id; `limit` is the page size of one request."""
@@ -205,14 +205,14 @@ class Client(VmMaker):
     def list_migrations(
         self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
     ) -> Iterator[MigrationBrief]:
-        """List the migrations of a session, `-` for all; `limit` is the page size of one request."""
+        """List the migrations of a session, `-` for all; `limit` is that of one request."""
         params = {"session_id": session_id, "limit": limit}
         return self.list_items(
             MigrationList, lambda page: page.migrations, "v1", "migrations", params=params
         )
 
     def list_migration_presets(self, *, limit: int | None = None) -> Iterator[Preset]:
-        """List migrations with a known end, each with a VM for it."""
+        """List the presets: migrations with a known result, each with its VM."""
         return self.list_items(
             PresetList,
             lambda page: page.presets,
@@ -245,14 +245,14 @@ class Client(VmMaker):
             variants=None if variants is None else [dict(each) for each in variants],
             pace_ms=pace_ms,
         )
-        answer = self.send("POST", "v1", "comparisons", body=body, key=key)
-        info = read(ComparisonInfo, answer)
+        response = self.send("POST", "v1", "comparisons", body=body, key=key)
+        info = read(ComparisonInfo, response)
         return Comparison(self._sender, info.comparison_id, info)
 
     def list_comparisons(
         self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
     ) -> Iterator[ComparisonBrief]:
-        """List the comparisons of a session, `-` for all; `limit` is the page size of one request."""
+        """List the comparisons of a session, `-` for all; `limit` is that of one request."""
         params = {"session_id": session_id, "limit": limit}
         return self.list_items(
             ComparisonList, lambda page: page.comparisons, "v1", "comparisons", params=params
@@ -268,7 +268,7 @@ class Client(VmMaker):
         limit: int | None = None,
         wait_seconds: int | None = None,
     ) -> EventPage:
-        """Return the events behind one, oldest first; without `after` all that are kept.
+        """Return the events behind one, oldest first; without `after` all that are stored.
 
         Args:
             after: The id of the last event known.
@@ -296,9 +296,10 @@ class Client(VmMaker):
         session_id: str | None = None,
         vm_id: str | None = None,
     ) -> Iterator[Event | StaleReader]:
-        """Yield events as they happen, without end: first those that are kept, or those behind `after`.
+        """Yield events as they happen, without end: first the stored ones, or those behind `after`.
 
-        If events were missed, because the service keeps the last 4,096, a `StaleReader` comes first. This polls, because a request that waits can be retried, and works in process too.
+        A `StaleReader` precedes events if earlier ones were missed: the service stores the last
+        4,096. This polls: a request that waits can be retried, and works in process too.
         """
         while True:
             page = self.list_events(
@@ -313,7 +314,7 @@ class Client(VmMaker):
             yield from news(page)
 
     def wait_ready(self, timeout: float = READY_SECONDS) -> None:
-        """Wait until the service takes work.
+        """Wait until the service is ready.
 
         Raises:
             WaitTimeoutError: It did not in time.
@@ -334,7 +335,7 @@ class Client(VmMaker):
         predicate: Callable[[], T],
         timeout: float = WAIT_SECONDS,
         *,
-        what: str = "true answer of the predicate",
+        what: str = "true result of the predicate",
     ) -> T:
         """Call a predicate until its result is true, and return that.
 

@@ -9,7 +9,7 @@ from hacdbs_sim.client._sync.guest import Guest
 from hacdbs_sim.client._sync.memory import Slot
 from hacdbs_sim.client._sync.migrations import Migration
 from hacdbs_sim.client._sync.resource import Resource, Sender
-from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address
+from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flag_names
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
@@ -38,7 +38,7 @@ class Vm(Guest, Faults):
 
     Attributes:
         vm_id: The VM's id.
-        info: The answer that made it, with its ETag; None if this is a handle of an id.
+        info: The response that made it, with its ETag; None if this is a handle of an id.
     """
 
     def __init__(self, sender: Sender, vm_id: str, info: FetchedVm | None = None) -> None:
@@ -79,25 +79,27 @@ class Vm(Guest, Faults):
         guest_phys_addr: Address,
         memory_size: Size,
         userspace_addr: Address | None = None,
-        flags: Sequence[str] = (),
+        flags: int | Sequence[str] = (),
         backing: Size | None = None,
         if_match: str | None = None,
         if_none_match: str | None = None,
     ) -> FetchedMemslotChange:
         """Create, move or re-flag a memslot (KVM_SET_USER_MEMORY_REGION).
 
-        To delete it, `delete_memslot` is safer: it may be retried after a lost answer.
+        `flags` are bits of `MemslotFlags`, or their names.
+
+        To delete it, `delete_memslot` is safer: it may be retried after a lost response.
         """
         body = given(
             guest_phys_addr=address(guest_phys_addr),
             memory_size=memory_size,
             userspace_addr=address(userspace_addr),
-            flags=list(flags),
+            flags=flag_names(flags),
             backing=backing,
         )
         headers = {"If-Match": if_match, "If-None-Match": if_none_match}
-        answer = self.send("PUT", "memslots", slot, body=body, headers=headers)
-        return read(FetchedMemslotChange, answer)
+        response = self.send("PUT", "memslots", slot, body=body, headers=headers)
+        return read(FetchedMemslotChange, response)
 
     def list_memslots(self, *, limit: int | None = None) -> Iterator[MemslotInfo]:
         """List the memslots, by number; `limit` is the page size of one request."""
@@ -116,7 +118,7 @@ class Vm(Guest, Faults):
     def get_stage2(
         self, gfn: int = 0, count: int | None = None, *, limit: int | None = 1000
     ) -> Iterator[Stage2Run]:
-        """List guest frames, to the end of the IPA space without a count, as runs of equal pages."""
+        """List guest frames as runs of equal pages; by default to the end of the IPA space."""
         return self.list_items(
             Stage2List,
             lambda page: page.runs,
@@ -143,7 +145,7 @@ class Vm(Guest, Faults):
         check: bool = True,
         key: str | None = None,
     ) -> tuple[BatchResult, ...]:
-        """Perform actions in order, under one lock, up to the first refusal; earlier ones stay done.
+        """Perform actions in order, under one lock, up to the first refusal; earlier ones are kept.
 
         Args:
             actions: Actions of the model; or what each action's own call takes, with `op` naming

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from hacdbs_sim import model
 from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
 from hacdbs_sim.model.units import PAGES_PER_WORD
-from hacdbs_sim.sim.guest.running import MAX_SLICES, WRITES_PER_SLICE
+from hacdbs_sim.sim.guest.guest import MAX_SLICES, WRITES_PER_SLICE
 
 WORDS_COPIED: Final = 10
 """Words copied, to memory not yet mapped, in the time that one is processed."""

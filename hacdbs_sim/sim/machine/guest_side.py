@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import NoSuchVcpuError
 from hacdbs_sim.model.pages import Intervals, PageSet
-from hacdbs_sim.sim.guest.running import Guest
+from hacdbs_sim.sim.guest.guest import Guest
 from hacdbs_sim.sim.guest.trace import state_bytes_of
 from hacdbs_sim.sim.guest.versions import BYTES_A_PAGE, PageVersions, Versions
 from hacdbs_sim.sim.guest.workload import Recordings

@@ -1,4 +1,4 @@
-"""Lost answers, over real connections: what is sent again, what is not, and what is then true."""
+"""Lost responses, over real connections: which requests are sent again, and the state afterwards."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ from hacdbs_sim.client import (
     serve_in_thread,
 )
 from hacdbs_sim.client.request import build
-from hacdbs_sim.client.retrying import Exchange, Retrying
+from hacdbs_sim.client.retrying import Attempts, Retrying
 from tests.unit.client.conftest import BASE_GFN, MEMSLOT
 from tests.unit.client.lossy_proxy import LossyProxy, lossy_proxy
 
@@ -51,7 +51,7 @@ def vm(client: Client, proxy: LossyProxy) -> Vm:
     return made
 
 
-def test_a_get_whose_answer_is_lost_is_answered_by_its_retry(
+def test_a_get_whose_response_is_lost_is_replayed(
     client: Client, vm: Vm, proxy: LossyProxy
 ) -> None:
     vm.guest_write(range(BASE_GFN, BASE_GFN + 500))
@@ -123,7 +123,7 @@ def test_what_cannot_be_sent_is_not_retried() -> None:
         assert len(client.history) == 1
 
 
-def test_a_delete_whose_answer_is_lost_is_done(vm: Vm, proxy: LossyProxy) -> None:
+def test_a_delete_whose_response_is_lost_succeeds(vm: Vm, proxy: LossyProxy) -> None:
     proxy.lose("DELETE", 1)
 
     vm.delete()
@@ -158,7 +158,7 @@ def test_a_change_with_a_precondition_is_not_repeated_by_itself(vm: Vm, proxy: L
 
 
 def test_a_request_in_flight_is_waited_for(vm: Vm) -> None:
-    """Many clients with one key: one is served, the others get its answer."""
+    """Many clients with one key: one is served, the others get its response."""
     vm.guest_write(range(BASE_GFN, BASE_GFN + 100))
     counts: list[int] = []
 
@@ -180,13 +180,13 @@ REQUEST = build("POST", "v1", "vms", "v", "guest", "write")
 
 def test_pauses_grow_to_a_bound_and_their_sum_too() -> None:
     retrying = Retrying(in_flight_seconds=2, first_pause_seconds=0.1, longest_pause_seconds=0.5)
-    exchange = Exchange(REQUEST, retrying)
+    attempts = Attempts(REQUEST, retrying)
 
-    pauses = [exchange.answered(IN_FLIGHT) for _ in range(6)]
+    pauses = [attempts.responded(IN_FLIGHT) for _ in range(6)]
 
     assert pauses == [0.1, 0.2, 0.4, 0.5, 0.5, 0.5]
     with pytest.raises(ConflictError, match="idempotency_key_in_flight"):
-        exchange.answered(IN_FLIGHT)
+        attempts.responded(IN_FLIGHT)
 
 
 def test_other_refusals_are_not_retried(client: Client, vm: Vm) -> None:
