@@ -83,6 +83,9 @@ def _check_ranges(vm: Vm, action: model.GetDirtyLog) -> None:
     try:
         if action.cpu is not None:
             runtime.query(model.GetCpu(cpu=action.cpu))
+        dirty = runtime.query(model.GetMemslot(slot=action.slot)).dirty_count or 0
+        if dirty <= MAX_RANGES:  # no more ranges than pages: spare the copy
+            return
         bitmap = runtime.query(model.PeekDirtyLog(slot=action.slot)).bitmap
     except KvmError:
         return  # the get itself is refused
