@@ -192,7 +192,11 @@ def count_colons(hint: Any) -> int:  # noqa: ANN401 - a type
     if origin is Annotated:
         most = next((each.max_length for each in hint.__metadata__ if isinstance(each, Len)), None)
         inner = count_colons(args[0])
-        return inner if most is None else most * max(inner, 1)
+        if most is None:
+            return inner
+        return (
+            most if args[0] is str else most * inner
+        )  # numbers have none, a text may be all colons
     if origin in {Union, UnionType}:
         return max(map(count_colons, args))
     if origin is tuple:

@@ -1,4 +1,4 @@
-"""Requests as a server would hand them over, and what is sent back."""
+"""Requests as a server passes them, and their responses."""
 
 from typing import Any
 

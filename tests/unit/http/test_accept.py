@@ -1,4 +1,4 @@
-"""Which form a caller accepts."""
+"""The form that a client accepts."""
 
 import pytest
 

@@ -48,17 +48,17 @@ def _chunks(octets: bytes, size: int) -> list[Message]:
 
 
 @pytest.mark.parametrize("size", [65_536, 100_001, len(OCTETS)])
-@pytest.mark.parametrize("is_told", [True, False])
-async def test_octets_come_together_again(size: int, *, is_told: bool) -> None:
-    request = _request(_chunks(OCTETS, size), len(OCTETS) if is_told else None)
+@pytest.mark.parametrize("has_length", [True, False])
+async def test_octets_come_together_again(size: int, *, has_length: bool) -> None:
+    request = _request(_chunks(OCTETS, size), len(OCTETS) if has_length else None)
 
     assert await read_octets(request) == OCTETS
 
 
-@pytest.mark.parametrize("told", [len(OCTETS) - 1, LIMIT + 1, None])
-async def test_more_octets_than_were_told_or_are_taken_are_refused(told: int | None) -> None:
+@pytest.mark.parametrize("length", [len(OCTETS) - 1, LIMIT + 1, None])
+async def test_more_octets_than_announced_or_allowed_are_refused(length: int | None) -> None:
     octets = OCTETS + bytes(2000)
-    request = _request(_chunks(octets, 65_536), told)
+    request = _request(_chunks(octets, 65_536), length)
 
     with pytest.raises(Refusal) as refused:
         await read_octets(request)

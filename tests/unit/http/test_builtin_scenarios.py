@@ -1,4 +1,4 @@
-"""The scenarios that ship, as the API shows them."""
+"""The builtin scenarios, as the API shows them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What routes find on the application."""
+"""The context that routes find on the application."""
 
 from starlette.requests import Request
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Caller:
-    """A caller that takes what it is sent when it wants to, and leaves when it is told to."""
+    """A client that reads when it wants to, and disconnects on request."""
 
     def __init__(self) -> None:
         self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue(1)
@@ -146,12 +146,12 @@ async def test_events_that_are_not_wanted_do_not_put_the_sign_of_life_off(
     log = EventLog()
     caller, served = await begin_without_wanted(log)
 
-    async def go_on() -> None:
+    async def run_others() -> None:
         while True:
             emit(log)
             await asyncio.sleep(0)
 
-    others = asyncio.create_task(go_on())
+    others = asyncio.create_task(run_others())
 
     assert await caller.body() == b":\n\n"
     others.cancel()

@@ -1,4 +1,4 @@
-"""What the router refuses, as problem documents."""
+"""Refusals of the router, as problem documents."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ async def answered(refusals: RoutingRefusals, path: str, status: int) -> tuple[A
     return json.loads(bytes(response.body)), response.headers.get("allow")
 
 
-async def test_a_wrong_method_is_told_those_of_every_route_of_the_path(
+async def test_a_wrong_method_gets_those_of_every_route_of_the_path(
     refusals: RoutingRefusals,
 ) -> None:
     problem, allow = await answered(refusals, "/things/7", 405)

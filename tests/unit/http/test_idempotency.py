@@ -1,4 +1,4 @@
-"""A POST with a key: served once, and answered as the first time."""
+"""A POST with a key: served once, and retries get the first response."""
 
 from types import SimpleNamespace
 from typing import Any

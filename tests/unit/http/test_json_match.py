@@ -1,4 +1,4 @@
-"""What an answer is compared with: a part of it, by JSON value."""
+"""Comparison of a response with its expected part, by JSON value."""
 
 from typing import Any
 
@@ -46,15 +46,15 @@ def test_a_part_of_an_answer_is_enough(expected: Any, found: Any) -> None:
         ({"a": {"$at_least": 1, "$at_most": 2}}, {"a": 1}, "/a", "must be an object"),
     ],
 )
-def test_what_is_otherwise_is_told_by_its_place(
+def test_a_mismatch_is_reported_with_its_pointer(
     expected: Any, found: Any, pointer: str, detail: str
 ) -> None:
-    (told,) = mismatches(expected, found)
+    (reported,) = mismatches(expected, found)
 
-    assert (told.pointer, told.detail) == (pointer, detail)
+    assert (reported.pointer, reported.detail) == (pointer, detail)
 
 
-def test_no_more_are_told_than_anyone_reads() -> None:
-    told = mismatches({str(n): n for n in range(100)}, {})
+def test_the_number_of_reported_mismatches_is_bounded() -> None:
+    reported = mismatches({str(n): n for n in range(100)}, {})
 
-    assert len(told) == MAX_MISMATCHES
+    assert len(reported) == MAX_MISMATCHES

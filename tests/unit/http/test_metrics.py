@@ -1,4 +1,4 @@
-"""/metrics: what the fleet sums up, and requests by route."""
+"""/metrics: the sums of the fleet, and requests by route."""
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families

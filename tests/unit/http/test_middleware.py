@@ -1,4 +1,4 @@
-"""What every request passes: its id, the Host, the origin, the token, the count."""
+"""The middleware: request id, Host, origin, token, count."""
 
 import json
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Parameters: the shorter ways give what the longer ones give."""
+"""Parameters: the short paths give the same results as the long ones."""
 
 from urllib.parse import parse_qsl
 

@@ -1,4 +1,4 @@
-"""Which refusals an operation documents."""
+"""The refusals that an operation documents."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Answers: the same headers as the framework's own responses have."""
+"""Responses: the same headers as the framework's own responses have."""
 
 import numpy as np
 from starlette.responses import JSONResponse, Response

@@ -91,7 +91,7 @@ async def test_what_no_route_of_ours_serves_is_left_to_the_application(
     scope: dict[str, Any],
 ) -> None:
     async def receive() -> Message:
-        raise AssertionError("nobody reads a body")
+        raise AssertionError("no body is read")
 
     async def send(message: Message) -> None:
         raise AssertionError(message)

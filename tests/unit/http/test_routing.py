@@ -1,4 +1,4 @@
-"""A route of ours: which bodies and parameters it refuses."""
+"""The route class: the bodies and parameters that it refuses."""
 
 import pytest
 from starlette.responses import Response

@@ -63,7 +63,7 @@ def test_a_file_will_do_and_one_that_fails_does_not_end_the_service(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         (
             BAD,
@@ -79,8 +79,8 @@ def test_a_file_will_do_and_one_that_fails_does_not_end_the_service(tmp_path: Pa
     ],
     ids=["schema", "core", "scenario", "huge", "syntax"],
 )
-def test_what_is_wrong_in_the_file_ends_the_service_with_its_lines(
-    text: str, told: list[str], tmp_path: Path
+def test_an_error_in_the_file_ends_the_service_and_reports_its_lines(
+    text: str, reported: list[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(text)
@@ -89,12 +89,12 @@ def test_what_is_wrong_in_the_file_ends_the_service_with_its_lines(
         Client.in_process(scenario=str(file))
 
     lines = str(refused.value).splitlines()
-    assert len(lines) == len(told)
-    for line, part in zip(lines, told, strict=True):
+    assert len(lines) == len(reported)
+    for line, part in zip(lines, reported, strict=True):
         assert line.startswith(part.format(file=file))
 
 
-def test_a_refusal_about_no_place_is_told_by_its_detail(tmp_path: Path) -> None:
+def test_a_refusal_without_a_place_is_reported_with_its_detail(tmp_path: Path) -> None:
     file = tmp_path / "many.yaml"
     file.write_text("{scenario: many, vms: [{key: a}, {key: b}]}")
 
@@ -102,16 +102,16 @@ def test_a_refusal_about_no_place_is_told_by_its_detail(tmp_path: Path) -> None:
         Client.in_process(scenario=str(file), max_vms=1)
 
 
-def test_what_is_no_file_and_no_name_ends_the_service() -> None:
+def test_an_unknown_file_and_name_end_the_service() -> None:
     with pytest.raises(ScenarioNotStartedError, match="no builtin scenario has this name"):
         Client.in_process(scenario="none")
 
 
-def test_the_service_ends_in_3_and_tells_no_traceback(tmp_path: Path) -> None:
+def test_the_service_exits_with_3_and_prints_no_traceback(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(BAD)
 
-    told = subprocess.run(  # noqa: S603 - this program itself
+    served = subprocess.run(  # noqa: S603 - this program itself
         [sys.executable, "-m", "hacdbs_sim.cli", "serve", "--port", "0", "--scenario", str(file)],
         capture_output=True,
         text=True,
@@ -119,6 +119,6 @@ def test_the_service_ends_in_3_and_tells_no_traceback(tmp_path: Path) -> None:
         timeout=HANG_SECONDS,
     )
 
-    assert told.returncode == 3
-    assert f"{file}:4: /vms/0/cpus" in told.stderr
-    assert "Traceback" not in told.stderr
+    assert served.returncode == 3
+    assert f"{file}:4: /vms/0/cpus" in served.stderr
+    assert "Traceback" not in served.stderr
