@@ -73,6 +73,8 @@ class Vm:
             vm_id=self.vm_id,
             name=self.name,
             session_id=self.session_id,
+            backend=self.runtime.capabilities.backend,
+            capabilities=self.runtime.capabilities.can,
             memslots=query(model.ListMemslots()),
             faults=query(model.ListFaults()),
             workloads=query(model.ListWorkloads()),

@@ -298,6 +298,6 @@ class VmRuntime:
                 "index": None if error is None else error.index,
                 "gfn": None if error is None else error.gfn,
                 "cleaned": hook.cleaned,
-                "software_pages": outcome.software.pages,
+                "software_pages": model.known(outcome.software).pages,
             },
         )

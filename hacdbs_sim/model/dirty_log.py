@@ -120,6 +120,9 @@ NOT_RUN: Final = SoftwareReport()
 class DirtyLog(Model):
     """A dirty log taken, cleared or looked at.
 
+    A backend that cannot observe how the log is cleaned leaves null what it does not know
+    (`unknown_fields` of the VM's capabilities).
+
     Attributes:
         slot: The memslot.
         first_page: Start of the window, in pages of the slot.
@@ -136,12 +139,12 @@ class DirtyLog(Model):
     slot: SlotId
     first_page: Count
     num_pages: Count
-    dirty_count: Count
-    remaining_count: Count
+    dirty_count: Count | None
+    remaining_count: Count | None
     bitmap: LogBitmap = None
     accelerator: AcceleratorReport | None = None
-    software: SoftwareReport = NOT_RUN
-    flush_tlb: Boolean = False
+    software: SoftwareReport | None = NOT_RUN
+    flush_tlb: Boolean | None = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import NoSuchVcpuError
+from hacdbs_sim.model.page_checks import check_gfns
 from hacdbs_sim.model.pages import Intervals, PageSet
 from hacdbs_sim.sim.guest.running import Guest
 from hacdbs_sim.sim.guest.trace import state_bytes_of
@@ -48,7 +49,7 @@ class GuestSide:
             GfnBeyondIpaSpaceError: A frame beyond the IPA space.
         """
         self._check_vcpu(action.vcpu)
-        accesses.check_gfns(action.pages, self._end_gfn)
+        check_gfns(action.pages, self._end_gfn)
         return self._write(model.Writer.GUEST, action.pages)
 
     def host_write(self, action: model.HostWrite) -> model.AccessOutcome:
@@ -57,7 +58,7 @@ class GuestSide:
         Raises:
             GfnBeyondIpaSpaceError: A frame beyond the IPA space.
         """
-        accesses.check_gfns(action.pages, self._end_gfn)
+        check_gfns(action.pages, self._end_gfn)
         return self._write(model.Writer.HOST, action.pages)
 
     def guest_read(self, action: model.GuestRead) -> model.AccessOutcome:
@@ -84,7 +85,7 @@ class GuestSide:
         access: Callable[[Memslots, PageSet], model.AccessOutcome],
         pages: PageSet,
     ) -> model.AccessOutcome:
-        accesses.check_gfns(pages, self._end_gfn)
+        check_gfns(pages, self._end_gfn)
         outcome = access(self._slots, pages)
         self._counters.add_access(kind, outcome)
         return outcome

@@ -38,8 +38,6 @@ from hacdbs_sim.sim.machine.stage2_look import look_at_stage2
 
 T = TypeVar("T")
 
-NAME: Final = "simulated"
-
 
 def _nobody_waits() -> None:
     """Tell no one: a name, so that a machine can be pickled."""
@@ -431,5 +429,6 @@ _QUERY: Final[dict[type[model.Query[Any]], Handler]] = {
 }
 
 _CAPABILITIES: Final = model.BackendInfo(
-    backend=NAME, ops=tuple(dict.fromkeys(kind.op for kind in (*_PERFORM, *_QUERY)))
+    backend=model.BackendName.SIMULATED,
+    ops=tuple(dict.fromkeys(kind.op for kind in (*_PERFORM, *_QUERY))),
 )

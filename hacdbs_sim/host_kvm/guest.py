@@ -1,12 +1,12 @@
-"""What the real guest runs: a server in 64-bit user mode that touches the pages it is told.
+"""What the real guest runs: a server in 64-bit user mode that touches the pages of a list.
 
-It rings a doorbell (a write where no slot is, which KVM gives back as an exit for MMIO), finds what to
+It rings a doorbell (a write where no slot is, which KVM returns as an exit for MMIO), finds what to
 do in its mailbox when it is entered again, touches each page of the list, and rings once more. User
 mode, because it runs natively on every x86 KVM: then the log is marked by real faults on real page
 tables. (A hypervisor without VMX or SVM emulates ring 0 and marks the log without any fault.)
 
-Guest virtual addresses are guest physical ones (2 MiB pages up to 8 GiB), so every page of the
-sequences can be reached. All that the guest needs lies in one slot that never logs: its accesses to
+Guest virtual addresses are guest physical ones (2 MiB pages up to 8 GiB), so every page below the
+control slot can be reached. All that the guest needs lies in one slot that never logs: its accesses to
 code, mailbox and page tables, the accessed and dirty bits that the CPU sets there included, mark nothing.
 
     control slot   +0x0000  PML4   +0x1000  PDPT   +0x2000  8 page directories   +0xa000  code
@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 BASE: Final = 7 << 30
-"""Guest physical address of the control slot: beyond every page that a sequence touches."""
+"""Guest physical address of the control slot: beyond every page that can be accessed."""
 
 MAILBOX: Final = 0xB000
 """Where the mailbox lies in the control slot: count and kind first, then the list."""
@@ -29,6 +29,9 @@ MAILBOX: Final = 0xB000
 LIST_ENTRIES: Final = 1 << 16
 SIZE_BYTES: Final = MAILBOX + 0x1000 + 8 * LIST_ENTRIES
 DOORBELL: Final = BASE + SIZE_BYTES
+
+ADDRESS_BITS: Final = 33
+"""Width of the addresses that its page tables map."""
 
 _DIRECTORIES: Final = 8
 _PDPT: Final = 0x1000
@@ -79,7 +82,7 @@ class Touch(IntEnum):
 
 
 def image() -> bytes:
-    """Give the control slot's content up to the mailbox."""
+    """Return the control slot's content up to the mailbox."""
     tables = np.zeros(_CODE // 8, np.uint64)
     tables[0] = BASE + _PDPT | _PRESENT_WRITABLE_USER
     pdpt = tables[_PDPT // 8 :]
@@ -91,7 +94,7 @@ def image() -> bytes:
 
 
 def letter(kind: Touch, addresses: bytes) -> bytes:
-    """Give the mailbox's content for a list of guest physical addresses, 8 bytes each."""
+    """Return the mailbox's content for a list of guest physical addresses, 8 bytes each."""
     return struct.pack("=QQ", len(addresses) // 8, kind) + addresses
 
 
@@ -106,7 +109,7 @@ def sregs(initial: bytes) -> bytes:
 
 
 def regs() -> bytes:
-    """Give the struct kvm_regs with which the program starts."""
+    """Return the struct kvm_regs with which the program starts."""
     # rax to rdx, rsi, rdi, rsp, rbp; r8, r9, r10 to r15; rip, rflags
     mailbox = BASE + MAILBOX
     return struct.pack("=18Q", *(0,) * 8, mailbox, DOORBELL, *(0,) * 6, BASE + _CODE, _RFLAGS)
