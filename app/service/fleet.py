@@ -17,9 +17,8 @@ from hacdbs_sim import model
 from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, EventType
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.units import PAGES_PER_WORD
-from hacdbs_sim.sim.machine import Machine
-from hacdbs_sim.traces.recording import builtin_intervals
 
+from .backends import backend_maker
 from .budget import StateBudget
 from .errors import (
     DefaultSessionError,
@@ -113,10 +112,16 @@ def _named(part: str, index: int) -> Generator[None]:
 
 
 class Fleet:
-    """All sessions and VMs of one service."""
+    """All sessions and VMs of one service.
 
-    def __init__(self, limits: Limits) -> None:
+    Args:
+        limits: How much it takes on.
+        host_kvm: Whether VMs of the host's KVM may be made.
+    """
+
+    def __init__(self, limits: Limits, *, host_kvm: bool = False) -> None:
         self.limits = limits
+        self._host_kvm = host_kvm
         self.totals = Totals()
         self.budget = StateBudget(limits.max_state_bytes)
         self.idempotency = IdempotencyStore(limits, time.monotonic)
@@ -252,7 +257,7 @@ class Fleet:
     def _build(self, spec: CreateVm) -> VmRuntime:
         config = model.VmConfig(**{name: getattr(spec, name) for name in _CONFIG})
         runtime = VmRuntime(
-            partial(Machine, config, builtin_intervals),
+            backend_maker(spec, config, host_kvm=self._host_kvm),
             self.limits,
             self.budget,
             self.totals,
@@ -348,6 +353,12 @@ class Fleet:
             details={"name": vm.name},
         )
 
+    async def close(self) -> None:
+        """Free what the VMs hold beyond memory of this process's objects: the service stops."""
+        for vm in self._vms.values():
+            vm.runtime.close()
+            await vm.runtime.closed()
+
     def _unlink(self, vm: Vm) -> None:
         del self._sessions[vm.session_id].vms[vm.number]
         del self._vms[vm.vm_id]
@@ -356,8 +367,9 @@ class Fleet:
 
 
 def _work_of_making(spec: CreateVm) -> int:
-    """Estimate the work of making a VM; a workload may make a table of its whole slot."""
+    """Estimate the work of making a VM; a workload may make a table of its slot."""
     pages = sum(memslot.memory_size for memslot in spec.memslots) // spec.page_size
     parts = len(spec.memslots) + len(spec.faults)
     work = pages // PAGES_PER_WORD + WORK_PER_ACTION * parts
-    return work + (INLINE_WORK if spec.workloads else 0)
+    is_slow = bool(spec.workloads) or spec.backend is model.BackendName.HOST_KVM
+    return work + (INLINE_WORK + 1 if is_slow else 0)

@@ -7,13 +7,13 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
 from threading import Lock, get_ident
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast, runtime_checkable
 
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import KvmError
 
 from .budget import Account, StateBudget
-from .errors import FaultLimitError, PageLimitError, WorkloadLimitError
+from .errors import FaultLimitError, NoSuchVmError, PageLimitError, WorkloadLimitError
 from .limits import Limits
 from .order import Order
 from .totals import Totals
@@ -52,6 +52,15 @@ class Emit(Protocol):
         ...
 
 
+@runtime_checkable
+class HoldsResources(Protocol):
+    """A backend that holds more than memory of Python: it is closed once nobody uses it."""
+
+    def close(self) -> None:
+        """Free what it holds; no action may come afterwards."""
+        ...
+
+
 class VmRuntime:
     """A VM that several requests may want at once; itself a `Backend`.
 
@@ -87,7 +96,14 @@ class VmRuntime:
         self._hits: dict[model.FaultType, int] = {}
         self._hits_emitted: dict[str, int] = {}
         self._emit_to: Emit | None = None
-        self._account.hold(self._backend.query(model.GetFootprint()).state_bytes)
+        self._destruction: asyncio.Task[None] | None = None
+        self._is_destroyed = False
+        try:
+            self._account.hold(self._backend.query(model.GetFootprint()).state_bytes)
+        except BaseException:
+            if isinstance(self._backend, HoldsResources):
+                self._backend.close()
+            raise
 
     async def run(self, call: Callable[[], T], *, work: Callable[[], int]) -> T:
         """Run `call` while holding the lock: here if it is short, else in a worker thread.
@@ -95,10 +111,15 @@ class VmRuntime:
         `work` estimates it once the lock is held: the calls before may have grown the machine.
         A request that is cancelled while its thread works leaves the lock with the thread, so
         that nobody else enters a machine that is still being changed.
+
+        Raises:
+            NoSuchVmError: The VM was deleted while the call waited, and its backend is closed.
         """
         await self._lock.acquire()
         thread = None
         try:
+            if self._is_destroyed:
+                raise NoSuchVmError("the VM has been deleted", field="vm_id", value=self._name[1])
             if work() <= INLINE_WORK:
                 return call()
             thread = asyncio.ensure_future(self._run_in_thread(call))
@@ -119,9 +140,37 @@ class VmRuntime:
         self._emit_to = emit
 
     def close(self) -> None:
-        """Return the VM's bytes to the budget; a call in flight may finish, and emits nothing."""
-        self._account.close()
+        """Return the VM's bytes to the budget; a call in flight may finish, and emits nothing.
+
+        A backend that holds resources is closed behind the calls that wait, in a thread: to unmap
+        guest memory takes its time.
+        """
         self._emit_to = None
+        if not isinstance(self._backend, HoldsResources):
+            self._account.close()
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a worker thread that makes VMs: nobody else has this one
+            self._destroy(self._backend)
+            return
+        if self._destruction is None:
+            self._destruction = loop.create_task(self._destroy_at_rest(self._backend))
+
+    async def closed(self) -> None:
+        """Wait until a closed VM's backend is closed too."""
+        if self._destruction is not None:
+            await self._destruction
+
+    async def _destroy_at_rest(self, backend: HoldsResources) -> None:
+        async with self._lock:
+            self._is_destroyed = True
+            await asyncio.to_thread(self._destroy, backend)
+
+    def _destroy(self, backend: HoldsResources) -> None:
+        self._is_destroyed = True
+        backend.close()
+        self._account.close()
 
     # The backend
 
@@ -129,6 +178,10 @@ class VmRuntime:
     def capabilities(self) -> model.BackendInfo:
         """What the backend can do."""
         return self._backend.capabilities
+
+    def supports(self, kind: type[model.Operation[Any]]) -> bool:
+        """Whether the backend performs such operations."""
+        return kind.op in self._backend.capabilities.ops
 
     def query(self, query: model.Query[T]) -> T:
         """Look at the VM.
@@ -231,7 +284,7 @@ class VmRuntime:
             raise FaultLimitError(f"the VM has {most} faults, as many as one VM takes", bound=most)
 
     def _is_online(self, action: model.Action[Any]) -> bool | None:
-        if not isinstance(action, model.SetCpu):
+        if not isinstance(action, model.SetCpu) or not self.supports(model.SetCpu):
             return None
         return self._backend.query(model.GetCpu(cpu=action.cpu)).online
 

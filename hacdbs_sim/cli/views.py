@@ -14,7 +14,7 @@ from hacdbs_sim.client.answers import (
     MemslotInfo,
     VmInfo,
 )
-from hacdbs_sim.client.cleaning import Accelerator, CleaningReport
+from hacdbs_sim.client.cleaning import Accelerator, CleaningReport, Software
 from hacdbs_sim.client.reports import ComparisonInfo, LostPages, Report
 
 KIB_STEPS = ("KiB", "MiB", "GiB", "TiB")
@@ -91,6 +91,7 @@ def vm(info: VmInfo) -> list[Table]:
     settings = facts(
         f"VM {info.vm_id}",
         name=info.name or "-",
+        backend=info.backend,
         page_size=size(info.page_size),
         ipa_bits=info.ipa_bits,
         vcpus=info.vcpus,
@@ -186,12 +187,18 @@ def dirty_log(report: CleaningReport, ranges: Sequence[tuple[int, int]] | None) 
             remaining=report.remaining_count,
             flush_tlb=report.flush_tlb,
             accelerator=_accelerator(report.accelerator),
-            software=f"{report.software.pages:,} pages" if report.software.ran else "did not run",
+            software=_software(report.software),
         )
     ]
     if ranges is not None:
         parts.append(_ranges(ranges))
     return parts
+
+
+def _software(software: Software | None) -> str:
+    if software is None:
+        return "not known"
+    return f"{software.pages:,} pages" if software.ran else "did not run"
 
 
 def _accelerator(accelerator: Accelerator | None) -> str:

@@ -244,12 +244,21 @@ class CostModel(Answer):
     knobs: tuple[Knob, ...]
 
 
+class BackendCapabilities(Answer):
+    """What the backend of a VM can do, and which fields of its answers are null."""
+
+    ops: tuple[str, ...]
+    unknown_fields: tuple[str, ...] = ()
+
+
 class VmInfo(Answer):
     """A VM. `counters` are sums over its life, `costs` the cost model's picoseconds, by name. The ETag stands for its settings."""
 
     vm_id: str
     name: str
     session_id: str
+    backend: str
+    capabilities: BackendCapabilities
     page_size: int
     ipa_bits: int
     vcpus: int
@@ -309,15 +318,15 @@ class Stage2Run(Answer):
 
 
 class Access(Answer):
-    """What a batch of accesses did."""
+    """What a batch of accesses did; None is what the VM's backend cannot know."""
 
     pages: int
-    newly_dirty: int
-    translation_faults: int
-    permission_faults: int
+    newly_dirty: int | None
+    translation_faults: int | None
+    permission_faults: int | None
     mmio_exits: int
-    block_splits: int
-    blocks_mapped: int
+    block_splits: int | None
+    blocks_mapped: int | None
 
 
 class BatchResult(Answer):

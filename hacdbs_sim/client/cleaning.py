@@ -49,16 +49,19 @@ class Software(Answer):
 
 
 class CleaningReport(Answer):
-    """How the pages of a get or a clear were cleaned; a look or a copy has no accelerator."""
+    """How the pages of a get or a clear were cleaned; a look or a copy has no accelerator.
+
+    None is what the VM's backend cannot know (`unknown_fields`).
+    """
 
     slot: int
     first_page: int
     num_pages: int
-    dirty_count: int
-    remaining_count: int
+    dirty_count: int | None
+    remaining_count: int | None
     accelerator: Accelerator | None
-    software: Software
-    flush_tlb: bool
+    software: Software | None
+    flush_tlb: bool | None
 
     @property
     def cleaned_by_hardware(self) -> int:
@@ -68,7 +71,7 @@ class CleaningReport(Answer):
     @property
     def cleaned_by_software(self) -> int:
         """Pages that software cleaned."""
-        return self.software.pages
+        return 0 if self.software is None else self.software.pages
 
     @property
     def requeued(self) -> int:

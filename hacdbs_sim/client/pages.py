@@ -172,11 +172,12 @@ class DirtyLog:
     @property
     def dirty_count(self) -> int:
         """Pages in the bitmap."""
+        assert self.report.dirty_count is not None, "a log that was taken has its pages"
         return self.report.dirty_count
 
     @property
-    def remaining_count(self) -> int:
-        """Pages left in the slot's log."""
+    def remaining_count(self) -> int | None:
+        """Pages left in the slot's log; None where the VM's backend cannot know it."""
         return self.report.remaining_count
 
     @property
@@ -185,13 +186,13 @@ class DirtyLog:
         return self.report.accelerator
 
     @property
-    def software(self) -> Software:
-        """What software cleaning did."""
+    def software(self) -> Software | None:
+        """What software cleaning did; None where the VM's backend cannot know it."""
         return self.report.software
 
     @property
-    def flush_tlb(self) -> bool:
-        """Whether the slot's TLB entries were flushed."""
+    def flush_tlb(self) -> bool | None:
+        """Whether the slot's TLB entries were flushed; None where it is not known."""
         return self.report.flush_tlb
 
     def pages(self) -> NDArray[np.int64]:

@@ -359,7 +359,7 @@ class HostKvmBackend:
     def _footprint_of(self, regions: Iterable[model.SetMemslot]) -> model.Footprint:
         size_bytes = sum(region.memory_size for region in regions)
         return model.Footprint(
-            pages=size_bytes // PAGE_SIZE, state_bytes=size_bytes + self._vm.control_bytes
+            pages=size_bytes // PAGE_SIZE, state_bytes=size_bytes + self._vm.control.size_bytes
         )
 
     def _generations(self, slot: int | None) -> model.Generations:

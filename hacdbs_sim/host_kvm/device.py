@@ -118,19 +118,18 @@ class KvmVm:
 
     Attributes:
         control_slot: The number of its own slot.
-        control_bytes: The length of that slot.
+        control: What is behind it: the program, its page tables and its mailbox.
 
     Raises:
         OSError: The kernel makes no such VM.
     """
 
     def __init__(self, kvm: Kvm) -> None:
-        self._control = GuestMemory(guest.SIZE_BYTES)
+        self.control = GuestMemory(guest.SIZE_BYTES)
         self._fds: list[int] = []
         self._run: mmap.mmap | None = None
         self._must_restart = True
         self.control_slot = kvm.check_extension(CAP_NR_MEMSLOTS) - 1
-        self.control_bytes = guest.SIZE_BYTES
         try:
             self._make(kvm)
         except BaseException:
@@ -150,9 +149,9 @@ class KvmVm:
         self._fds.append(self._vcpu)
         self._run = mmap.mmap(self._vcpu, kvm.vcpu_mmap_size)
         fcntl.ioctl(self._vcpu, _SET_CPUID2, kvm.cpuid)
-        self._control.write(0, guest.image())
+        self.control.write(0, guest.image())
         self.set_user_memory_region(
-            self.control_slot, 0, guest.BASE, guest.SIZE_BYTES, self._control.address
+            self.control_slot, 0, guest.BASE, guest.SIZE_BYTES, self.control.address
         )
         sregs = bytearray(312)
         fcntl.ioctl(self._vcpu, _GET_SREGS, sregs)
@@ -166,7 +165,7 @@ class KvmVm:
             self._run = None
         while self._fds:
             os.close(self._fds.pop())
-        self._control.close()
+        self.control.close()
 
     def set_user_memory_region(
         self, slot: int, flags: int, guest_phys_addr: int, memory_size: int, userspace_addr: int
@@ -202,7 +201,7 @@ class KvmVm:
         self._must_restart = True
         for start in range(0, len(gfns), guest.LIST_ENTRIES):
             part = gfns[start : start + guest.LIST_ENTRIES] * np.uint64(PAGE_SIZE)
-            self._control.write(guest.MAILBOX, guest.letter(kind, part.tobytes()))
+            self.control.write(guest.MAILBOX, guest.letter(kind, part.tobytes()))
             # A write is lost, and a read returns what the last exit left: nobody looks at it
             while self._mmio_exit() != guest.DOORBELL:
                 exits += 1

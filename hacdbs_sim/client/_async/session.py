@@ -39,6 +39,7 @@ class AsyncVmMaker(AsyncResource):
         faults: Sequence[FaultSpec] = (),
         workloads: Sequence[WorkloadSpec] = (),
         costs: Mapping[str, int] | None = None,
+        backend: str | None = None,
         key: str | None = None,
     ) -> AsyncVm:
         """Make a VM with its slots, faults and workloads: all of it, or nothing.
@@ -58,6 +59,7 @@ class AsyncVmMaker(AsyncResource):
             faults: Faults to arm.
             workloads: What the guest writes while it runs.
             costs: Knobs of the cost model, by name.
+            backend: `simulated`, or `host_kvm`: real KVM of the service's machine.
             key: The call's Idempotency-Key.
         """
         body = given(
@@ -76,6 +78,7 @@ class AsyncVmMaker(AsyncResource):
             faults=list(faults),
             workloads=list(workloads),
             costs=costs,
+            backend=backend,
         )
         root = AsyncResource(self._sender)
         info = read(VmInfo, await root.send("POST", "v1", "vms", body=body, key=key))

@@ -40,6 +40,7 @@ class VmMaker(Resource):
         faults: Sequence[FaultSpec] = (),
         workloads: Sequence[WorkloadSpec] = (),
         costs: Mapping[str, int] | None = None,
+        backend: str | None = None,
         key: str | None = None,
     ) -> Vm:
         """Make a VM with its slots, faults and workloads: all of it, or nothing.
@@ -59,6 +60,7 @@ class VmMaker(Resource):
             faults: Faults to arm.
             workloads: What the guest writes while it runs.
             costs: Knobs of the cost model, by name.
+            backend: `simulated`, or `host_kvm`: real KVM of the service's machine.
             key: The call's Idempotency-Key.
         """
         body = given(
@@ -77,6 +79,7 @@ class VmMaker(Resource):
             faults=list(faults),
             workloads=list(workloads),
             costs=costs,
+            backend=backend,
         )
         root = Resource(self._sender)
         info = read(VmInfo, root.send("POST", "v1", "vms", body=body, key=key))
