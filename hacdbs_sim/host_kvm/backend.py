@@ -51,7 +51,13 @@ UNKNOWN_ACCESS_FIELDS: Final = (
     "block_splits",
     "blocks_mapped",
 )
-UNKNOWN_LOG_FIELDS: Final = ("dirty_count", "remaining_count", "software", "flush_tlb")
+UNKNOWN_LOG_FIELDS: Final = (
+    "dirty_count",
+    "remaining_count",
+    "accelerator",
+    "software",
+    "flush_tlb",
+)
 
 _COUNTERS: Final = (
     "guest_writes",

@@ -12,11 +12,12 @@ import yaml
 from rich.table import Table
 from rich.text import Text
 
-from hacdbs_sim.cli import views
-from hacdbs_sim.cli.command_context import Talk, print_json, talking
+from hacdbs_sim.cli import backends, views
+from hacdbs_sim.cli.command_context import Talk, print_json, talking, usage_error
 from hacdbs_sim.cli.documents import Document, read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import ProblemError, ScenarioOutcome
+from hacdbs_sim.model import BackendName
 from hacdbs_sim.scenarios.reading import explain
 
 app = typer.Typer(no_args_is_help=True, help="Play scenarios: those that ship, or those of files.")
@@ -72,12 +73,27 @@ def run(
         typer.Option(help="A session that it replaces; without it one is made, and deleted after."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the session that was made.")] = False,
+    backend: Annotated[
+        BackendName | None, typer.Option(help="The backend of its VMs, whatever it says itself.")
+    ] = None,
+    compare_backends: Annotated[
+        bool,
+        typer.Option(
+            "--compare-backends",
+            help="Play the steps on the simulated machine and on the service's host_kvm, and compare.",
+        ),
+    ] = False,
 ) -> None:
     """Play a scenario: exit 0 if all is as expected, 1 if not."""
     document = _document(talk, which)
+    if compare_backends:
+        if session is not None or keep or backend is not None:
+            raise usage_error("--compare-backends excludes --session, --keep and --backend")
+        backends.compare(talk, document)
+        return
     with _session(talk, session, keep=keep) as session_id, _placing(talk, document):
         handle = talk.client.session(session_id)
-        played = handle.put_scenario(document.value)
+        played = handle.put_scenario(backends.on_backend(document.value, backend))
         while played.verdict == RUNNING:  # its migration is
             played = handle.get_scenario(wait_seconds=WAIT_SECONDS)
         answer = talk.answers[-1]
