@@ -1,6 +1,6 @@
 """Measure, and print one table: `scripts/bench [--quick] [--write] [--row NAME]...`.
 
-The exit status is 1 if a figure is worse than a third of its goal; a goal missed by less is only told.
+The exit status is 1 if a figure is worse than a third of its goal; a goal missed by less is only reported.
 """
 
 import argparse
@@ -18,19 +18,19 @@ from bench.service import Service, service
 from bench.table import as_text, shortfalls, small_margins
 
 
-def all_rows(give: Callable[[], Service], *, quick: bool) -> Iterator[Row]:
-    """Give every row; the quick ones take less than a minute together."""
+def all_rows(get_service: Callable[[], Service], *, quick: bool) -> Iterator[Row]:
+    """Return every row; the quick ones take less than a minute together."""
     alone = Effort(1.0, 3) if quick else Effort(5.0, 9)
     over_wire = Effort(1.5, 3) if quick else Effort(8.0, 9)
     yield from core.rows(alone)
-    yield from against_kvm.rows(Effort(0, 3) if quick else Effort(0, 5), give, quick=quick)
-    yield from over_http.rows(over_wire, give)
-    yield from bulk.rows(over_wire, give)
+    yield from against_kvm.rows(Effort(0, 3) if quick else Effort(0, 5), get_service, quick=quick)
+    yield from over_http.rows(over_wire, get_service)
+    yield from bulk.rows(over_wire, get_service)
     yield from memory.rows(quick=quick)
 
 
 def measured(rows: Iterator[Row], *, quick: bool) -> Iterator[Result]:
-    """Measure rows, telling which one it is; a quick measurement that is wildly off is made again."""
+    """Measure rows and print their names; a quick measurement that is wildly off is repeated."""
     for row in rows:
         print(f"... {row.name}", file=sys.stderr, flush=True)
         result = measure_again(row) if quick else measure(row)
@@ -52,9 +52,9 @@ def main() -> None:
     if options.write and (options.quick or options.row):
         parser.error("--write wants every row, measured with care")
     with ExitStack() as stack:
-        give = cache(lambda: stack.enter_context(service()))
+        get_service = cache(lambda: stack.enter_context(service()))
         wanted = options.row or names
-        rows = (row for row in all_rows(give, quick=options.quick) if row.name in wanted)
+        rows = (row for row in all_rows(get_service, quick=options.quick) if row.name in wanted)
         results = list(measured(rows, quick=options.quick))
         for name, value in facts():
             print(f"{name}: {value}")
@@ -67,7 +67,7 @@ def main() -> None:
         if options.write:
             from bench.report import write  # noqa: PLC0415 - matplotlib, which only this needs
 
-            write(results, give)
+            write(results, get_service)
     sys.exit(any(result.verdict is Verdict.WILDLY_OFF for result in results))
 
 

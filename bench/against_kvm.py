@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bench.core import PAGE_SIZE, SEED, WARMED, CoreSlot, all_pages
 from bench.goals import Goal, at_least
-from bench.over_http import CLEAR, WRITE, GiveService
+from bench.over_http import CLEAR, WRITE, GetService
 from bench.real import real_slot
 from bench.rounds import Effort, Side, waiting
 from bench.rows import Figures, Row, compare
@@ -86,8 +86,8 @@ def _http_write(count: int, effort: Effort, goal: Goal, service: Service) -> Fig
         return compare(goal, ours, theirs, effort)
 
 
-def rows(effort: Effort, give: GiveService, *, quick: bool) -> Iterator[Row]:
-    """Give the rows against KVM; the quick ones have smaller slots and fewer pages."""
+def rows(effort: Effort, get_service: GetService, *, quick: bool) -> Iterator[Row]:
+    """Return the rows against KVM; the quick ones have smaller slots and fewer pages."""
     size_bytes = GIB // 2 if quick else 2 * GIB
     count = 100_000 if quick else 1_000_000
     size = f"{size_bytes / GIB:g} GiB"
@@ -105,7 +105,7 @@ def rows(effort: Effort, give: GiveService, *, quick: bool) -> Iterator[Row]:
         f"{WARMED}, all dirty",
         _IOCTL,
         at_least(5),
-        lambda goal: _http_clear(size_bytes, effort, goal, give()),
+        lambda goal: _http_clear(size_bytes, effort, goal, get_service()),
     )
     yield Row(
         "write-kvm",
@@ -121,5 +121,5 @@ def rows(effort: Effort, give: GiveService, *, quick: bool) -> Iterator[Row]:
         "logging, nothing mapped; KVM's memory resident",
         _FAULTS,
         at_least(30),
-        lambda goal: _http_write(count, effort, goal, give()),
+        lambda goal: _http_write(count, effort, goal, get_service()),
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.core import PAGE_SIZE, random_pages
 from bench.goals import Goal, at_least
-from bench.over_http import CLEAR, GET, WRITE, GiveService
+from bench.over_http import CLEAR, GET, WRITE, GetService
 from bench.rounds import Effort, nothing, waiting
 from bench.rows import Figures, Row, compare
 from bench.service import Service
@@ -72,7 +72,7 @@ def _batch(service: Service, effort: Effort, goal: Goal) -> Figures:
         return compare(goal, ours, theirs, effort)
 
 
-def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
+def rows(effort: Effort, get_service: GetService) -> Iterator[Row]:
     """Return the rows of large bodies and of the batch."""
     yield Row(
         "http-bitmap-out",
@@ -80,7 +80,7 @@ def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
         "manual protect, 1 % random pages dirty",
         _SAME_BYTES,
         at_least(0.5),
-        lambda goal: _out(give(), effort, goal),
+        lambda goal: _out(get_service(), effort, goal),
     )
     yield Row(
         "http-bitmap-in",
@@ -88,7 +88,7 @@ def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
         "manual protect, 1 % random pages dirty, warmed",
         _SAME_BYTES,
         at_least(0.5),
-        lambda goal: _in(give(), effort, goal, dirty=True),
+        lambda goal: _in(get_service(), effort, goal, dirty=True),
     )
     yield Row(
         "http-bitmap-in-clean",
@@ -96,7 +96,7 @@ def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
         "manual protect, nothing dirty",
         _SAME_BYTES,
         at_least(0.5),
-        lambda goal: _in(give(), effort, goal, dirty=False),
+        lambda goal: _in(get_service(), effort, goal, dirty=False),
     )
     yield Row(
         "http-batch",
@@ -104,5 +104,5 @@ def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
         "logging; pages warmed, none dirty",
         "1,000 requests, one connection",
         at_least(6),
-        lambda goal: _batch(give(), effort, goal),
+        lambda goal: _batch(get_service(), effort, goal),
     )

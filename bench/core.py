@@ -33,12 +33,12 @@ WARMED = "logging, every page warmed"
 
 
 def all_pages(npages: int) -> NDArray[np.uint64]:
-    """Give the bitmap of a slot with every page dirty."""
+    """Return the bitmap of a slot with every page dirty."""
     return np.full(npages // 64, np.uint64(0xFFFF_FFFF_FFFF_FFFF))
 
 
 def random_pages(npages: int, count: int) -> NDArray[np.uint64]:
-    """Give a bitmap with so many random pages, the same ones each time."""
+    """Return a bitmap with so many random pages, the same ones each time."""
     pages = np.random.default_rng(SEED).choice(npages, count, replace=False)
     bits = np.zeros(npages, np.uint8)
     bits[pages] = 1
@@ -82,7 +82,7 @@ class CoreSlot:
         assert done.dirty_count == self._dirty_count, "every dirty page is cleared"
 
     def clear_side(self, repeats: int = 1) -> Side:
-        """Give the clear as a side."""
+        """Return the clear as a side."""
         return Side(self.clear, self.refill, repeats)
 
 
@@ -124,7 +124,7 @@ def _with_fault(size_bytes: int, effort: Effort, goal: Goal) -> Figures:
 
 
 def rows(effort: Effort) -> Iterator[Row]:
-    """Give the rows of the core that need nothing else."""
+    """Return the rows of the core that need nothing else."""
     large = 128 * GIB
     one_percent = large // PAGE_SIZE // 100
     yield Row(

@@ -7,7 +7,7 @@ from typing import Final
 
 from bench.core import PAGE_SIZE, CoreSlot, all_pages
 from bench.kernel_loop import KernelLoop, LoopSlot
-from bench.over_http import BURST, GiveService, gets, plain_side
+from bench.over_http import BURST, GetService, gets, plain_side
 from bench.planes import ThreePasses
 from bench.rounds import Effort, Side, in_turn
 from bench.rows import SkippedError
@@ -50,9 +50,9 @@ def time_against_pages() -> list[Curve]:
     return [Curve("C loop, -O2", PAGES, loops), *curves] if loops else curves
 
 
-def requests_against_connections(give: GiveService) -> list[Curve]:
+def requests_against_connections(get_service: GetService) -> list[Curve]:
     """Measure summaries of a 1 GiB slot, dirty and clean, for many numbers of connections."""
-    service = give()
+    service = get_service()
     rates: dict[str, list[float]] = {"plain FastAPI endpoint": []}
     for name, dirty in (("get, all dirty", True), ("get, clean", False)):
         rates[name] = []

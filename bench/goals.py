@@ -1,4 +1,4 @@
-"""What a figure ought to be, and what is made of one that is not."""
+"""Goals of figures, and the verdict on one that misses its goal."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,14 +7,14 @@ from typing import Final
 from typing_extensions import override
 
 WILD_FACTOR: Final = 3.0
-"""So many times worse than its goal, and a figure is no noise of the machine any more."""
+"""A figure so many times worse than its goal is not explained by a noisy machine."""
 
 SMALL_MARGIN: Final = 2.0
-"""A row that so many times worse would be wildly off may be so by a noisy machine alone."""
+"""A row with less margin than this may be wildly off by a noisy machine alone."""
 
 
 class Verdict(StrEnum):
-    """What a figure is, beside its goal."""
+    """The verdict on a figure, against its goal."""
 
     MET = "met"
     MISSED = "missed"
@@ -36,11 +36,11 @@ class Goal:
     unit: str = ""
 
     def ratio(self, ours: float, theirs: float) -> float:
-        """Give the ratio of two times that the goal is about: times faster, or times as long."""
+        """Return the goal's ratio of two times: times faster, or times as long."""
         return theirs / ours if self.is_floor else ours / theirs
 
     def margin(self, figure: float) -> float:
-        """Give how many times worse a figure might be before it is wildly off."""
+        """Return how many times worse a figure might be before it is wildly off."""
         return WILD_FACTOR / self._shortfall(figure)
 
     def _shortfall(self, figure: float) -> float:
@@ -61,10 +61,10 @@ class Goal:
 
 
 def at_least(bound: float) -> Goal:
-    """Ask for a ratio: so many times faster, or so much of the other's requests a second."""
+    """Require a ratio: so many times faster, or so much of the other's requests a second."""
     return Goal(bound, is_floor=True)
 
 
 def at_most(bound: float, unit: str = "") -> Goal:
-    """Ask for a ratio of times, or a figure with a unit, no larger than this."""
+    """Require a ratio of times, or a figure with a unit, no larger than this."""
     return Goal(bound, is_floor=False, unit=unit)

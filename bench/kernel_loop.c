@@ -20,7 +20,7 @@ enum { CAPACITY = 512 };
 #define DESCRIPTOR_WRITE (UINT64_C(1) << 7)
 #define DESCRIPTOR_DBM (UINT64_C(1) << 51)
 
-/* Give how many entries were cleaned; fewer than `count` if one could not be. */
+/* Return how many entries were cleaned; fewer than `count` if one could not be. */
 static size_t run(const uint64_t *entries, size_t count, uint64_t *descriptors)
 {
     for (size_t i = 0; i < count; i++) {
@@ -39,7 +39,7 @@ static size_t run(const uint64_t *entries, size_t count, uint64_t *descriptors)
     return count;
 }
 
-/* Clear what `user` names of `dirty`; give how many pages were cleaned. */
+/* Clear what `user` names of `dirty`; return how many pages were cleaned. */
 uint64_t clear_dirty_log(uint64_t *dirty, const uint64_t *user, size_t words, uint64_t *descriptors)
 {
     static uint64_t entries[CAPACITY];

@@ -16,16 +16,16 @@ SOURCE: Final = Path(__file__).with_name("kernel_loop.c")
 COMPILER: Final = "gcc"
 
 _CLEAN: Final = np.uint64(1 << 51 | 1 << 10 | 1 << 6 | 0b11)
-"""A writable-clean page descriptor: DBM, AF, S2AP[0], page, valid (domain.md B.5)."""
+"""A writable-clean page descriptor: DBM, AF, S2AP[0], page, valid (docs/kernel.md B.5)."""
 _WRITE: Final = np.uint64(1 << 7)
 
 
 def compiler_version() -> str | None:
-    """Tell which compiler there is."""
+    """Return the compiler's version."""
     if shutil.which(COMPILER) is None:
         return None
-    said = subprocess.run([COMPILER, "--version"], capture_output=True, text=True, check=True)
-    return said.stdout.splitlines()[0]
+    done = subprocess.run([COMPILER, "--version"], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[0]
 
 
 class KernelLoop:

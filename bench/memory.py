@@ -1,4 +1,4 @@
-"""Memory: of a page in all planes, and of a VM that nobody uses.
+"""Memory: of a page in all planes, and of an idle VM.
 
 Run as a program it prints the bits that a page of a large slot takes, measured in a fresh process.
 """
@@ -19,7 +19,7 @@ WARMING_VMS: Final = 100
 
 
 def bits_per_page(size_bytes: int) -> float:
-    """Give what this process grows by for each page of a slot that was written, cleared, written."""
+    """Return the growth of this process for each page of a slot that was written, cleared, written."""
     CoreSlot(PAGE_SIZE * 64).refill()  # what is made once, by whichever slot comes first
     before = rss_bytes(os.getpid())
     slot = CoreSlot(size_bytes)
@@ -29,8 +29,8 @@ def bits_per_page(size_bytes: int) -> float:
 
 def _page() -> Figures:
     command = [sys.executable, "-m", "bench.memory"]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    bits = float(said.stdout)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    bits = float(done.stdout)
     return Figures(Spread.of([bits]), f"{bits:.2f} bits")
 
 
@@ -43,7 +43,7 @@ def _idle_vm(count: int) -> Figures:
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
-    """Give the rows of memory."""
+    """Return the rows of memory."""
     count = 300 if quick else 2_000
     yield Row(
         "page-memory",

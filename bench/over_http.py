@@ -34,7 +34,7 @@ _PAGES: Final = GIB // PAGE_SIZE
 _EVERY_GFN: Final = as_json({"gfn_ranges": [[0, _PAGES]]})
 _EVERY_PAGE: Final = as_json({"page_ranges": [[0, _PAGES]]})
 
-GiveService = Callable[[], Service]
+GetService = Callable[[], Service]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def _create_delete(service: Service, effort: Effort, goal: Goal) -> Figures:
         )
 
 
-def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
+def rows(effort: Effort, get_service: GetService) -> Iterator[Row]:
     """Return the rows of small requests."""
     many = f"{CONNECTIONS} connections"
     yield Row(
@@ -151,7 +151,7 @@ def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
         "logging, warmed, all dirty; each request its own VM",
         SAME_REQUEST,
         at_least(0.85),
-        lambda goal: _get(give(), effort, goal, dirty=True),
+        lambda goal: _get(get_service(), effort, goal, dirty=True),
     )
     yield Row(
         "http-get-clean",
@@ -159,7 +159,7 @@ def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
         "logging, never written",
         SAME_REQUEST,
         at_least(0.85),
-        lambda goal: _get(give(), effort, goal, dirty=False),
+        lambda goal: _get(get_service(), effort, goal, dirty=False),
     )
     yield Row(
         "http-clear",
@@ -167,7 +167,7 @@ def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
         "manual protect, warmed, all dirty; each request its own VM",
         SAME_REQUEST,
         at_least(0.85),
-        lambda goal: _clear(give(), effort, goal),
+        lambda goal: _clear(get_service(), effort, goal),
     )
     yield Row(
         "http-create-delete",
@@ -175,5 +175,5 @@ def rows(effort: Effort, give: GiveService) -> Iterator[Row]:
         "no VM; each of the two counts as one request",
         EMPTY,
         at_least(0.5),
-        lambda goal: _create_delete(give(), effort, goal),
+        lambda goal: _create_delete(get_service(), effort, goal),
     )

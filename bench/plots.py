@@ -30,7 +30,7 @@ def draw(
         axes.legend()
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
-    # matplotlib ends lines of paths with a blank, and writes a minus sign that is no ASCII
+    # matplotlib ends lines of paths with a blank, and writes a minus sign that is not ASCII
     lines = path.read_text("utf-8").splitlines()
     text = "".join(f"{line.rstrip()}\n" for line in lines)
     path.write_bytes(text.encode("ascii", "xmlcharrefreplace"))

@@ -43,7 +43,7 @@ class RealSlot:
         self._set(size_bytes)
 
     def _map_above(self) -> GuestMemory:
-        """Give the guest's page tables 8 GiB more, mapped one to one as the first ones are."""
+        """Extend the guest's page tables by 8 GiB, mapped one to one as the first ones are."""
         tables = GuestMemory(_MAX_GIB * PAGE_SIZE)
         pages = BASE + np.arange(512 * _MAX_GIB, dtype=np.uint64) * np.uint64(2 * MIB)
         tables.write(0, (pages | np.uint64(_FLAGS | _LARGE)).tobytes())

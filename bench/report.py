@@ -6,7 +6,7 @@ from typing import Final
 
 from bench.curves import requests_against_connections, time_against_pages
 from bench.machine import facts
-from bench.over_http import GiveService
+from bench.over_http import GetService
 from bench.rows import Result
 from bench.service import ROOT
 from bench.table import as_markdown, shortfalls
@@ -17,7 +17,7 @@ TIMES: Final = "time-against-pages.svg"
 RATES: Final = "requests-against-connections.svg"
 
 BY_HAND: Final = "## What the profile shows\n"
-"""Where that part of the document begins that no run writes."""
+"""Where the handwritten part of the document begins."""
 
 _TITLE: Final = """\
 # Performance
@@ -46,7 +46,7 @@ receives the same request.
 """
 
 
-def write(results: Sequence[Result], give: GiveService) -> None:
+def write(results: Sequence[Result], get_service: GetService) -> None:
     """Write the document and its plots."""
     from bench.plots import draw  # noqa: PLC0415 - matplotlib is slow, and only this needs it
 
@@ -61,14 +61,14 @@ def write(results: Sequence[Result], give: GiveService) -> None:
         PLOTS / RATES,
         "Get and clear a 1 GiB slot, summary",
         ("connections", "requests a second"),
-        requests_against_connections(give),
+        requests_against_connections(get_service),
         from_zero=True,
     )
     DOCUMENT.write_text(document(results, kept(DOCUMENT)), "utf-8")
 
 
 def kept(path: Path) -> str:
-    """Give what was written by hand."""
+    """Return the handwritten part."""
     text = path.read_text("utf-8") if path.exists() else ""
     _, found, by_hand = text.partition(BY_HAND)
     return found + by_hand

@@ -42,7 +42,7 @@ class Side:
     clock: Clock = CPU_CLOCK
 
     def timed(self) -> float:
-        """Do a round of the work; give the seconds it took."""
+        """Do a round of the work; return the seconds it took."""
         return median(self._once() for _ in range(self.repeats))
 
     def _once(self) -> float:
@@ -68,7 +68,7 @@ class Effort:
 
 
 def in_turn(ours: Side, theirs: Side, effort: Effort) -> tuple[list[float], list[float]]:
-    """Time two sides in turn; give the seconds of each, round by round.
+    """Time two sides in turn; return the seconds of each, round by round.
 
     The first round warms up and is not counted. Who goes first changes with every round.
     """

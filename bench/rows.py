@@ -1,4 +1,4 @@
-"""A row of the table: what is measured against what, how it went, and what that says."""
+"""A row of the table: what is measured against what, the figures, and the verdict."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from bench.rounds import Effort, Side, in_turn
 
 
 class SkippedError(Exception):
-    """Raised where a row cannot be measured here; its text says why."""
+    """Raised where a row cannot be measured here; its text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Spread:
 
     @classmethod
     def of(cls, figures: Sequence[float]) -> "Spread":
-        """Sum figures up."""
+        """Summarise figures."""
         ascending = sorted(figures)
         quarter = len(ascending) // 4
         return cls(median(ascending), ascending[quarter], ascending[-1 - quarter], len(ascending))
@@ -31,7 +31,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a row's measurement gave: the figure with its spread, and both sides as they are told."""
+    """The measurement of a row: the figure with its spread, and both sides as they are shown."""
 
     spread: Spread
     ours: str
@@ -43,7 +43,7 @@ class Row:
     """A row before it is measured.
 
     Attributes:
-        name: What `--row` calls it.
+        name: As `--row` takes it.
         measure: What is measured.
         state: Of the slot or the service when the clock starts.
         against: The other side; empty for a figure that is compared with its goal alone.
@@ -67,7 +67,7 @@ class Result:
 
     @property
     def verdict(self) -> Verdict | None:
-        """Value of what its figure is, beside its goal; None for a row skipped."""
+        """The verdict on its figure; None for a row skipped."""
         return self.row.goal.judge(self.figures.spread.median) if self.figures else None
 
 
@@ -101,11 +101,11 @@ def compare(
     """Time two sides in turn; the ratio is taken in each round, so slow moments cancel out.
 
     Args:
-        goal: Says which way the ratio goes.
+        goal: Decides which way the ratio goes.
         ours: This project.
         theirs: What it is measured against.
         effort: How long to measure.
-        show: Tells the seconds of a round; as milliseconds and the like if absent.
+        show: Formats the seconds of a round; as milliseconds and the like if absent.
     """
     times = in_turn(ours, theirs, effort)
     show = show or duration
@@ -122,5 +122,5 @@ def duration(seconds: float) -> str:
 
 
 def rate(requests: int) -> Callable[[float], str]:
-    """Make what shows the seconds that a number of requests took as requests a second."""
+    """Make a formatter of the seconds of a number of requests as requests a second."""
     return lambda seconds: f"{requests / seconds:,.0f}/s"

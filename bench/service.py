@@ -28,18 +28,18 @@ class Service:
 
     @property
     def rss_bytes(self) -> int:
-        """Value of the memory that its process has resident."""
+        """The memory that its process has resident."""
         return rss_bytes(self._pid)
 
     def make_vm(self, size_bytes: int, manual_protect: int = 0) -> str:
-        """Make a VM with one logging slot; give its path."""
+        """Make a VM with one logging slot; return its path."""
         slots = [slot_of(size_bytes)]
         wanted = {"memslots": slots, "manual_dirty_log_protect2": manual_protect}
         return f"/v1/vms/{self.connection.call('POST', '/v1/vms', wanted)['vm_id']}"
 
     @contextmanager
     def vms(self, count: int, size_bytes: int, manual_protect: int = 0) -> Generator[list[str]]:
-        """Make VMs with one logging slot each, and delete them in the end; give their paths."""
+        """Make VMs with one logging slot each, and delete them in the end; return their paths."""
         paths = [self.make_vm(size_bytes, manual_protect) for _ in range(count)]
         try:
             yield paths
@@ -55,7 +55,7 @@ class Service:
 
 
 def slot_of(size_bytes: int) -> dict[str, object]:
-    """Give the JSON of a logging slot at guest frame 0."""
+    """Return the JSON of a logging slot at guest frame 0."""
     return {
         "slot": 0,
         "guest_phys_addr": 0,
@@ -65,7 +65,7 @@ def slot_of(size_bytes: int) -> dict[str, object]:
 
 
 def rss_bytes(pid: int) -> int:
-    """Give the memory that a process has resident."""
+    """Return the memory that a process has resident."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
 
@@ -74,9 +74,9 @@ def service() -> Generator[Service]:
     """Run the service, empty endpoints included, on any free port of loopback."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("HACDBS_")}
     with tempfile.TemporaryDirectory(prefix="hacdbs-bench-") as directory:
-        port_file, said = Path(directory) / "port", Path(directory) / "log"
+        port_file, log_path = Path(directory) / "port", Path(directory) / "log"
         with (
-            said.open("w") as log,
+            log_path.open("w") as log,
             subprocess.Popen(
                 [sys.executable, "-m", "bench.serving", str(port_file)],
                 cwd=ROOT,
@@ -90,7 +90,7 @@ def service() -> Generator[Service]:
                 give_up_at = time.monotonic() + START_SECONDS
                 while not port_file.exists():
                     alive = process.poll() is None and time.monotonic() < give_up_at
-                    assert alive, f"the service did not start: {said.read_text()}"
+                    assert alive, f"the service did not start: {log_path.read_text()}"
                     time.sleep(0.02)
                 port = int(port_file.read_text())
                 with closing(Connection(port)) as connection:

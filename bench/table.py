@@ -87,26 +87,26 @@ def as_markdown(results: Sequence[Result]) -> str:
 
 
 def shortfalls(results: Sequence[Result]) -> list[str]:
-    """Tell by how much each missed goal is missed."""
-    told = []
+    """Return by how much each missed goal is missed."""
+    lines = []
     for result in results:
         if result.figures is None or result.verdict in (None, Verdict.MET):
             continue
         got, goal = result.figures.spread.median, result.row.goal
         share = 100 * (got / goal.bound if goal.is_floor else goal.bound / got)
-        told.append(
+        lines.append(
             f"{result.row.name}: {figure(got)} where {goal} was asked, {share:.0f} % of the goal"
         )
-    return told
+    return lines
 
 
 def small_margins(results: Sequence[Result]) -> list[str]:
-    """Tell which rows are near to being wildly off."""
-    told = []
+    """Return the rows that are near to being wildly off."""
+    lines = []
     for result in results:
         if result.figures is None:
             continue
         margin = result.row.goal.margin(result.figures.spread.median)
         if 1 <= margin < SMALL_MARGIN:
-            told.append(f"{result.row.name}: {margin:.2g} times worse would be wildly off")
-    return told
+            lines.append(f"{result.row.name}: {margin:.2g} times worse would be wildly off")
+    return lines

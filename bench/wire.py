@@ -51,7 +51,7 @@ class Connection:
         self._socket.close()
 
     def fileno(self) -> int:
-        """Give the socket's number."""
+        """Return the socket's number."""
         return self._socket.fileno()
 
     def send(self, raw: bytes) -> None:
@@ -60,7 +60,7 @@ class Connection:
         self._socket.sendall(raw)
 
     def receive(self) -> bool:
-        """Receive once; tell whether the answer is whole."""
+        """Receive once; return whether the answer is whole."""
         count = self._socket.recv_into(self._buffer)
         assert count, "the service hung up"
         content = self._view[:count]
@@ -87,7 +87,7 @@ class Connection:
         return int(lower[start + 17 :].partition(b"\r\n")[0])
 
     def exchange(self, raw: bytes) -> bytes:
-        """Send a request and wait for the whole answer; give its body."""
+        """Send a request and wait for the whole answer; return its body."""
         self.send(raw)
         while not self.receive():
             pass

@@ -5,21 +5,23 @@ from typing import Any, Final
 import orjson
 from starlette.responses import Response
 
-from hacdbs_sim.model import BatchAction
+from hacdbs_sim.model import BatchAction, DirtyLog, LogFormat
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.wire import Site, document, write
-from hacdbs_sim.wire.codec import BatchAnswerLimitError
+from hacdbs_sim.wire.codec import BatchAnswerLimitError, base64_length, count_ranges
 
 from ..service.fleet import Vm
 from .ioctls import IOCTLS
 from .operations import perform_now
-from .responses import JSON_MEDIA_TYPE
+from .responses import JSON_MEDIA_TYPE, Answer
 
 MAX_ANSWER_BYTES: Final = 8 << 20
 """JSON of pages and traces that a batch may return; the action after is refused."""
 
-SMALL_BYTES: Final = 1_024
-"""What an answer has beside its pages and trace is not counted."""
+RANGE_BYTES: Final = 16
+WORD_BYTES: Final = 16
+RUN_BYTES: Final = 96
+"""What a range, a word and a run of a trace take as JSON, roughly."""
 
 
 def check_answer(answer_bytes: int) -> None:
@@ -37,9 +39,27 @@ def check_answer(answer_bytes: int) -> None:
         )
 
 
-def weight_of(octets: bytes) -> int:
+def weight_of(answer: Answer) -> int:
     """Estimate the bytes of an answer's pages and trace; the rest of it is small."""
-    return max(len(octets) - SMALL_BYTES, 0)
+    log = answer.body
+    if not isinstance(log, DirtyLog):
+        return 0
+    runs = () if log.accelerator is None else log.accelerator.trace or ()
+    return _weight_of_pages(log, answer.format) + len(runs) * RUN_BYTES
+
+
+def _weight_of_pages(log: DirtyLog, log_format: LogFormat) -> int:
+    if log.bitmap is None:
+        return 0
+    match log_format:
+        case LogFormat.RANGES:
+            return count_ranges(log.bitmap.words) * RANGE_BYTES
+        case LogFormat.BASE64:
+            return base64_length(log.bitmap.words)
+        case LogFormat.WORDS:
+            return len(log.bitmap) * WORD_BYTES
+        case LogFormat.SUMMARY:
+            return 0
 
 
 def perform_all(vm: Vm, actions: tuple[BatchAction, ...], path: str) -> Response:
@@ -56,7 +76,7 @@ def perform_all(vm: Vm, actions: tuple[BatchAction, ...], path: str) -> Response
             problem = document(refused, site)
             results.append({"status": problem.status, "body": orjson.Fragment(write(problem))})
             break
-        octets = answer.octets()
-        answer_bytes += weight_of(octets)
-        results.append({"status": answer.status, "body": orjson.Fragment(octets)})
+        answer_bytes += weight_of(answer)
+        body = orjson.Fragment(answer.octets())
+        results.append({"status": answer.status, "body": body})
     return Response(orjson.dumps({"results": results}), media_type=JSON_MEDIA_TYPE)

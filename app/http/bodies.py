@@ -15,7 +15,6 @@ from starlette.requests import Request
 from hacdbs_sim.model import Bitmap, ClearDirtyLog, Gfns, GuestWrite, PageRanges, PageSet
 from hacdbs_sim.wire import Reader, body_class, error_at
 from hacdbs_sim.wire.codec import words_from_octets
-from hacdbs_sim.wire.pages_json import bitmap_of, gfns_of, ranges_of, words_of
 
 from .context import context_of
 from .problems import BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
@@ -139,32 +138,22 @@ def optional_json_body(
     return read
 
 
-def _frames_from_json(body: bytes) -> PageSet:
-    pages: PageSet | None = None
-    if len(body) > THREAD_BYTES:
-        pages = gfns_of(body) or ranges_of(body, "gfn_ranges")
-    return pages or FRAMES_BODY(body)["pages"]
-
-
 async def read_frames(request: Request) -> PageSet:
     """Read the guest frames of a batch of accesses."""
     if media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE) == OCTETS_MEDIA_TYPE:
         return Gfns(words_from_octets(await read_octets(request), "gfns"))
-    return await decode(_frames_from_json, await read_body(request))
-
-
-def _log_pages_from_json(body: bytes) -> Bitmap | PageRanges:
-    pages: Bitmap | PageRanges | None = None
-    if len(body) > THREAD_BYTES:
-        pages = ranges_of(body, "page_ranges") or bitmap_of(body) or words_of(body)
-    return pages or LOG_PAGES_BODY(body)["pages"]
+    body = await decode(FRAMES_BODY, await read_body(request))
+    pages: PageSet = body["pages"]
+    return pages
 
 
 async def read_clear_pages(request: Request) -> Bitmap | PageRanges:
     """Read the pages of a clear."""
     if media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE) == OCTETS_MEDIA_TYPE:
         return Bitmap(words_from_octets(await read_octets(request), "bitmap"))
-    return await decode(_log_pages_from_json, await read_body(request))
+    body = await decode(LOG_PAGES_BODY, await read_body(request))
+    pages: Bitmap | PageRanges = body["pages"]
+    return pages
 
 
 FramesBody = Annotated[PageSet, Depends(read_frames)]

@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
 from hacdbs_sim.model import Problem
+from hacdbs_sim.model.kinds import MAX_JSON_INTEGER
 from hacdbs_sim.wire import Reader, json_schemas
 
 from .headers import describe_headers
@@ -53,7 +54,7 @@ def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
     if not isinstance(node, dict):
         return
     for key, value in node.items():
-        if isinstance(value, float) and value.is_integer():
+        if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_JSON_INTEGER:
             node[key] = int(value)
         else:
             _tidy(value)

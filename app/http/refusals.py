@@ -1,13 +1,20 @@
-"""Which operation can refuse what: the one table from which the OpenAPI document lists refusals.
+"""Which operation can refuse what, for the OpenAPI document.
 
-What follows from an operation's shape (its path, its body) is worked out; the table holds the rest.
+What the machine refuses, the model's operations declare; what follows from an operation's shape (its path,
+its body) is worked out; a table has the rest.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from hacdbs_sim.model import errors as kvm
-from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.model import ACTIONS, QUERIES, AddFault, AddWorkload, SetMemslot
+from hacdbs_sim.model.errors import (
+    BackendUnavailableError,
+    HostKernelError,
+    InvalidArgumentError,
+    KvmError,
+    NotSupportedByBackendError,
+)
 from hacdbs_sim.model.problems import ProblemType
 from hacdbs_sim.vmm import errors as vmm
 from hacdbs_sim.wire.codec import TooManyRangesError
@@ -32,59 +39,42 @@ from .responses import PROBLEM_MEDIA_TYPE
 CODES: Final = "x-problem-codes"
 """Extension under which a documented refusal names the `code`s of its problem documents."""
 
-_ACCESS: Final = (kvm.GfnBeyondIpaSpaceError, kvm.InvalidArgumentError)
-_GUEST_ACCESS: Final = (kvm.NoSuchVcpuError, *_ACCESS)
-_FAULT: Final = (kvm.SenselessFaultError, kvm.NoSuchCpuError, kvm.GfnBeyondIpaSpaceError)
-_WORKLOAD: Final = (kvm.NoSuchMemslotError, kvm.NoSuchVcpuError, kvm.InvalidWorkloadError)
-_REGION: Final = (
-    kvm.InvalidArgumentError,
-    kvm.MemslotChangedError,
-    kvm.MemslotOverlapError,
-    kvm.BeyondIpaSpaceError,
-    kvm.NoSuchMemslotError,
-    fleet.PageLimitError,
-    fleet.StateBytesLimitError,
-)
+_OF_OPERATIONS: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
+    operation.op: operation.refusals for operation in (*ACTIONS, *QUERIES)
+}
+"""What the machine refuses, as the model's actions and queries declare it."""
 
-_OWN: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
-    "get_dirty_log": (
-        kvm.NoDirtyLogError,
-        kvm.NoSuchCpuError,
-        kvm.CopyToUserError,
-        TooManyRangesError,
-    ),
-    "peek_dirty_log": (kvm.NoDirtyLogError, TooManyRangesError),
-    "clear_dirty_log": (
-        kvm.NoDirtyLogError,
-        kvm.NoSuchCpuError,
-        kvm.WindowOutsideMemslotError,
-        kvm.InvalidArgumentError,
-    ),
-    "guest_write": _GUEST_ACCESS,
-    "guest_read": _GUEST_ACCESS,
-    "host_write": _ACCESS,
-    "host_unmap": _ACCESS,
+_REGION: Final = (*SetMemslot.refusals, fleet.PageLimitError, fleet.StateBytesLimitError)
+_OCTETS: Final = (InvalidArgumentError,)
+"""Octets that are no whole words."""
+
+_OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
+    "get_dirty_log": (TooManyRangesError,),
+    "peek_dirty_log": (TooManyRangesError,),
+    "guest_write": _OCTETS,
+    "guest_read": _OCTETS,
+    "host_write": _OCTETS,
+    "host_unmap": _OCTETS,
     "create_session": (fleet.SessionExistsError, fleet.SessionLimitError),
     "delete_session": (fleet.DefaultSessionError,),
-    "create_vm": (fleet.NoSuchSessionError, fleet.VmLimitError, *_REGION, *_FAULT, *_WORKLOAD),
+    "create_vm": (
+        fleet.NoSuchSessionError,
+        fleet.VmLimitError,
+        *_REGION,
+        *AddFault.refusals,
+        *AddWorkload.refusals,
+    ),
     "list_events": (fleet.EventReaderLimitError,),
     "put_scenario": (
         fleet.SenselessScenarioError,
         fleet.VmLimitError,
         *_REGION,
-        *_FAULT,
+        *AddFault.refusals,
     ),
     "get_scenario": (fleet.NoSuchScenarioError,),
     "delete_scenario": (fleet.NoSuchScenarioError,),
     "list_vms": (fleet.NoSuchSessionError,),
-    "update_vm": (kvm.MemslotsPresentError, kvm.InvalidArgumentError),
     "set_memslot": _REGION,
-    "get_memslot": (kvm.NoSuchMemslotError,),
-    "delete_memslot": (kvm.NoSuchMemslotError,),
-    "get_heat": (kvm.NoSuchMemslotError,),
-    "get_stage2": (kvm.GfnBeyondIpaSpaceError,),
-    "get_cpu": (kvm.NoSuchCpuError,),
-    "set_cpu": (kvm.NoSuchCpuError, kvm.LastCpuError),
     "start_migration": (
         fleet.NoSuchVmError,
         fleet.MigrationRunningError,
@@ -98,20 +88,14 @@ _OWN: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
         fleet.MigrationLimitError,
         vmm.InvalidMigrationError,
         *_REGION,
-        *_FAULT,
-        *_WORKLOAD,
+        *AddFault.refusals,
+        *AddWorkload.refusals,
     ),
     "list_comparisons": (fleet.NoSuchSessionError,),
-    "add_fault": (*_FAULT, fleet.FaultLimitError),
-    "get_fault": (kvm.NoSuchFaultError,),
-    "delete_fault": (kvm.NoSuchFaultError,),
-    "add_workload": (*_WORKLOAD, fleet.WorkloadLimitError, fleet.StateBytesLimitError),
-    "get_workload": (kvm.NoSuchWorkloadError,),
-    "delete_workload": (kvm.NoSuchWorkloadError,),
-    "advance_clock": (kvm.InvalidArgumentError,),
-    "run_guest": (kvm.InvalidArgumentError, kvm.TooManyWritesError),
+    "add_fault": (fleet.FaultLimitError,),
+    "add_workload": (fleet.WorkloadLimitError, fleet.StateBytesLimitError),
 }
-"""What the core and the fleet refuse, by operation id, beside the names in its path."""
+"""What the service adds, by operation id, beside the names in its path."""
 
 _BY_ANY_BACKEND: Final = frozenset(
     {
@@ -178,7 +162,8 @@ def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemTyp
     """Give what an operation of the document can refuse; the template of its path is given."""
     operation_id = operation["operationId"]
     found = {HOST_NOT_ALLOWED, ORIGIN_NOT_ALLOWED, INVALID_REQUEST}
-    found.update(type_of(error) for error in _OWN.get(operation_id, ()))
+    for table in (_OF_OPERATIONS, _OF_SERVICE):
+        found.update(map(type_of, table.get(operation_id, ())))
     found.update(problem for name, problem in _NAMED_IN_PATH.items() if name in path)
     for parameter in operation.get("parameters", ()):
         found.update(_OF_HEADERS.get(parameter["name"], ()))
@@ -195,12 +180,12 @@ def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemTyp
 def _of_backends(path: str, operation_id: str) -> Iterator[type[KvmError]]:
     """List what an operation is refused with because of the VM's backend."""
     if operation_id in _MAKES_VMS:
-        yield kvm.BackendUnavailableError
+        yield BackendUnavailableError
     makes_or_migrates = operation_id in _MAKES_VMS or operation_id == "start_migration"
     if makes_or_migrates or ("{vm_id}" in path and operation_id not in _BY_ANY_BACKEND):
-        yield kvm.NotSupportedByBackendError
+        yield NotSupportedByBackendError
     if operation_id in _MAKES_VMS | _ON_HOST_KVM:
-        yield kvm.HostKernelError
+        yield HostKernelError
 
 
 def responses_of(path: str, operation: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hacdbs_sim import model
 from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, EventType
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.units import PAGES_PER_WORD
+from hacdbs_sim.sim.machine.estimates import work_of_adding
 
 from .backends import backend_maker
 from .budget import StateBudget
@@ -207,12 +208,12 @@ class Fleet:
     def _empty(self, session_id: str, change: str) -> int:
         """Empty a session; return how many VMs it had."""
         session = self.session(session_id)
-        self.order.take(session_id, None, change)
         vm_count = len(session.vms)
         self.idempotency.clear(session_id)
         self.migrations.session_gone(session_id)
         for vm in list(session.vms.values()):
             self._unlink(vm)
+        self.order.take(session_id, None, change)  # after the last change of the VMs
         session.last_number = 0
         if session.scenario is not None:
             session.scenario.close()
@@ -344,8 +345,8 @@ class Fleet:
     def delete_vm(self, vm_id: str) -> None:
         """Delete a VM."""
         vm = self.vm(vm_id)
-        self.order.take(vm.session_id, vm_id, "delete_vm")
         self._unlink(vm)
+        self.order.take(vm.session_id, vm_id, "delete_vm")  # after the VM's last change
         self.events.emit(
             EventType.VM_DELETED,
             session_id=vm.session_id,
@@ -367,9 +368,10 @@ class Fleet:
 
 
 def _work_of_making(spec: CreateVm) -> int:
-    """Estimate the work of making a VM; a workload may make a table of its slot."""
+    """Estimate the work of making a VM with its parts."""
+    if spec.backend is not model.BackendName.SIMULATED:
+        return INLINE_WORK + 1  # the kernel takes a millisecond, and more
     pages = sum(memslot.memory_size for memslot in spec.memslots) // spec.page_size
     parts = len(spec.memslots) + len(spec.faults)
     work = pages // PAGES_PER_WORD + WORK_PER_ACTION * parts
-    is_slow = bool(spec.workloads) or spec.backend is model.BackendName.HOST_KVM
-    return work + (INLINE_WORK + 1 if is_slow else 0)
+    return work + sum(work_of_adding(workload) for workload in spec.workloads)

@@ -6,6 +6,7 @@ Sessions and VMs take theirs on the event loop, actions from any thread. Whoever
 
 import itertools
 from collections.abc import Callable
+from threading import Lock, get_ident
 from typing import Any, TypeAlias
 
 from hacdbs_sim.model import Action, VmSpec
@@ -14,7 +15,11 @@ Change: TypeAlias = Action[Any] | VmSpec | str
 """An action on a VM, a VM that is made, or what else happens to a session or VM, by name."""
 
 Watcher: TypeAlias = Callable[[int, str, str | None, Change], None]
-"""Called with number, session and VM (None: the session itself) of each change, from any thread."""
+"""Called with number, session and VM (None: the session itself) of each change, from any thread.
+
+It must be quick: the VM's other changes wait for it. Two VMs may call it at a time, so a greater number
+may come first.
+"""
 
 
 class Order:
@@ -34,3 +39,54 @@ class Order:
         for watcher in self._watchers:
             watcher(number, session_id, vm_id, change)
         return number
+
+
+class VmOrder:
+    """How one VM's changes take their numbers, from the VM's making known to its end.
+
+    Theory of operation. Most changes of a VM come one at a time, since they hold the VM's lock. Arming
+    and disarming a fault do not: they may come while a get or clear runs, which reads the board of
+    faults once. So the number of each of these and its reading, or changing, of the board are one
+    step: it holds `_entry` from `enter` to `entered`. The backend calls `entered` as soon as it has
+    read the board, hence nobody waits there for a call to end.
+
+    A change after `close` takes no number: the VM's id may be another VM's by then.
+    """
+
+    __slots__ = ("_entering_thread", "_entry", "_name", "_order")
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._entry = Lock()
+        self._entering_thread: int | None = None
+        self._name: tuple[str, str] | None = None
+
+    def open(self, session_id: str, vm_id: str) -> None:
+        """Number changes from now on: the VM is known."""
+        self._name = (session_id, vm_id)
+
+    def close(self) -> None:
+        """Number no change any more: those that have a number come before whatever follows."""
+        with self._entry:
+            self._name = None
+
+    def take(self, change: Action[Any]) -> None:
+        """Take the number of a change that has nothing to do with faults."""
+        with self._entry:
+            self.number(change)
+
+    def enter(self) -> None:
+        """Have the board of faults to oneself until `entered`."""
+        self._entry.acquire()
+        self._entering_thread = get_ident()
+
+    def number(self, change: Action[Any]) -> None:
+        """Take the number of a change that has entered."""
+        if self._name is not None:
+            self._order.take(*self._name, change)
+
+    def entered(self) -> None:
+        """Let others enter; nothing happens where the calling thread has done so already."""
+        if self._entering_thread == get_ident():
+            self._entering_thread = None
+            self._entry.release()

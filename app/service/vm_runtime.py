@@ -6,7 +6,6 @@ Limits, events and the order of changes wrap the backend here, once for all acti
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
-from threading import Lock, get_ident
 from typing import Any, Final, Protocol, TypeVar, cast, runtime_checkable
 
 from hacdbs_sim import model
@@ -15,7 +14,7 @@ from hacdbs_sim.model.errors import KvmError
 from .budget import Account, StateBudget
 from .errors import FaultLimitError, NoSuchVmError, PageLimitError, WorkloadLimitError
 from .limits import Limits
-from .order import Order
+from .order import Order, VmOrder
 from .totals import Totals
 
 T = TypeVar("T")
@@ -28,14 +27,6 @@ WORK_PER_RANGE: Final = 8
 
 WORK_PER_ACTION: Final = 1 << 10
 """What any action costs beside its pages, decoding and answer included."""
-
-_HOLDS_MORE_OR_LESS: Final = (
-    model.SetMemslot,
-    model.DeleteMemslot,
-    model.AddWorkload,
-    model.TrackVersions,
-)
-_CONSIDERS_FAULTS: Final = (model.GetDirtyLog, model.ClearDirtyLog)
 
 
 class Emit(Protocol):
@@ -67,6 +58,9 @@ class VmRuntime:
     `run` gives one of them at a time the VM. What the backend promises to be safe beside a running
     call (queries, arming and disarming a fault) may go to `query` and `perform` directly.
 
+    Every change takes a number of the order when it begins. One that a limit refuses does not begin;
+    one that the backend refuses has begun, and may have changed something (docs/kernel.md S.2).
+
     Args:
         make: Makes the backend. It is given a function to call once a get or clear has read the
             board of faults: from then on a fault that is armed is behind it in the order.
@@ -84,22 +78,23 @@ class VmRuntime:
         totals: Totals,
         order: Order,
     ) -> None:
-        self._entering = Lock()
-        self._entering_thread: int | None = None
-        self._backend = make(self._entered)
+        # The backend knows the order, not this object: a circle would keep the planes of a VM that is
+        # deleted until a collection.
+        self._order = VmOrder(order)
+        self._backend = make(self._order.entered)
         self._limits = limits
         self._account = Account(budget)
         self._totals = totals
-        self._order = order
-        self._name: tuple[str, str] = ("", "")
         self._lock = asyncio.Lock()
+        self._faults = 0
+        self._has_had_faults = False
         self._hits: dict[model.FaultType, int] = {}
         self._hits_emitted: dict[str, int] = {}
         self._emit_to: Emit | None = None
         self._destruction: asyncio.Task[None] | None = None
         self._is_destroyed = False
         try:
-            self._account.hold(self._backend.query(model.GetFootprint()).state_bytes)
+            self._hold_footprint()
         except BaseException:
             if isinstance(self._backend, HoldsResources):
                 self._backend.close()
@@ -119,7 +114,7 @@ class VmRuntime:
         thread = None
         try:
             if self._is_destroyed:
-                raise NoSuchVmError("the VM has been deleted", field="vm_id", value=self._name[1])
+                raise NoSuchVmError("the VM has been deleted", field="vm_id")
             if work() <= INLINE_WORK:
                 return call()
             thread = asyncio.ensure_future(self._run_in_thread(call))
@@ -136,15 +131,17 @@ class VmRuntime:
 
     def publish(self, session_id: str, vm_id: str, emit: Emit) -> None:
         """Be known by an id from now on, and emit what happens."""
-        self._name = (session_id, vm_id)
         self._emit_to = emit
+        self._order.open(session_id, vm_id)
 
     def close(self) -> None:
-        """Return the VM's bytes to the budget; a call in flight may finish, and emits nothing.
+        """Return the VM's bytes to the budget.
 
-        A backend that holds resources is closed behind the calls that wait, in a thread: to unmap
-        guest memory takes its time.
+        A call in flight may finish. What it does from now on is emitted and numbered no more. A
+        backend that holds resources is closed behind the calls that wait, in a thread: to unmap guest
+        memory takes its time.
         """
+        self._order.close()
         self._emit_to = None
         if not isinstance(self._backend, HoldsResources):
             self._account.close()
@@ -208,59 +205,31 @@ class VmRuntime:
         Raises:
             KvmError: What the backend or a limit refuses.
         """
-        if isinstance(action, _HOLDS_MORE_OR_LESS):
-            return self._hold_and_perform(cast("model.Action[T]", action))
-        if isinstance(action, _CONSIDERS_FAULTS):
-            return cast("T", self._take_log(cast("model.Action[model.DirtyLog]", action)))
-        if isinstance(action, model.AddFault):
-            self._check_faults()
-        was_online = self._is_online(action)
-        outcome = self._begin(action)
-        if isinstance(action, model.DeleteWorkload | model.DeleteWorkloads):
-            self._account.hold(self._backend.query(model.GetFootprint()).state_bytes)
-        if isinstance(outcome, model.CpuInfo) and outcome.online is not was_online:
-            details: dict[str, model.Detail] = {"cpu": outcome.cpu, "online": outcome.online}
-            self._emit(model.EventType.CPU_CHANGED, details)
-        return outcome
+        special = _PERFORM.get(type(action))
+        if special is not None:
+            return cast("T", special(self, action))
+        self._order.take(action)
+        return self._backend.perform(action)
 
-    def _begin(self, action: model.Action[T]) -> T:
-        """Take a number and perform.
-
-        The lock makes one step of taking a number and reading the board of faults. A call that does
-        not read it lets go at once; so arming a fault, which takes the lock too, never waits.
-        """
-        self._entering.acquire()
-        self._entering_thread = get_ident()
-        try:
-            self._order.take(*self._name, action)
-            if not isinstance(action, _CONSIDERS_FAULTS) and not isinstance(
-                action, model.AddFault | model.DeleteFault | model.DeleteFaults
-            ):
-                self._entered()
-            return self._backend.perform(action)
-        finally:
-            self._entered()
-
-    def _entered(self) -> None:
-        if self._entering_thread == get_ident():
-            self._entering_thread = None
-            self._entering.release()
-
-    def _hold_and_perform(self, action: model.Action[T]) -> T:
+    def _hold_and_perform(self, action: model.Action[Any]) -> object:
         """Perform what makes the VM hold more, or less, with the bytes for it taken first."""
         try:
             after = self._backend.estimate(action)
         except KvmError:
             # A refusal of the kernel comes before ours, with what it changes on the way (a refused
             # move has unmapped the slot), so let it be performed and refused.
-            return self._begin(action)
-        self._check_limits(action, after)
-        self._account.hold(after.state_bytes)
+            pass
+        else:
+            self._check_limits(action, after)
+            self._account.hold(max(after.state_bytes, self._account.held_bytes))
         try:
-            return self._begin(action)
-        except BaseException:
-            self._account.hold(self._backend.query(model.GetFootprint()).state_bytes)
-            raise
+            self._order.take(action)
+            return self._backend.perform(action)
+        finally:
+            self._hold_footprint()
+
+    def _hold_footprint(self) -> None:
+        self._account.hold(self._backend.query(model.GetFootprint()).state_bytes)
 
     def _check_limits(self, action: model.Action[Any], after: model.Estimate) -> None:
         most = self._limits.max_pages_per_vm
@@ -278,27 +247,58 @@ class VmRuntime:
                     f"the VM has {most} workloads, as many as one VM takes", bound=most
                 )
 
-    def _check_faults(self) -> None:
+    def _add_fault(self, action: model.AddFault) -> model.FaultInfo:
         most = model.MAX_FAULTS_PER_VM
-        if len(self._backend.query(model.ListFaults())) >= most:
-            raise FaultLimitError(f"the VM has {most} faults, as many as one VM takes", bound=most)
+        try:
+            self._order.enter()
+            if self._faults >= most:
+                raise FaultLimitError(
+                    f"the VM has {most} faults, as many as one VM takes", bound=most
+                )
+            self._order.number(action)
+            fault = self._backend.perform(action)
+            self._faults += 1
+            self._has_had_faults = True
+            return fault
+        finally:
+            self._order.entered()
 
-    def _is_online(self, action: model.Action[Any]) -> bool | None:
-        if not isinstance(action, model.SetCpu) or not self.supports(model.SetCpu):
-            return None
-        return self._backend.query(model.GetCpu(cpu=action.cpu)).online
+    def _delete_faults(self, action: model.DeleteFault | model.DeleteFaults) -> object:
+        try:
+            self._order.enter()
+            self._order.number(action)
+            outcome = self._backend.perform(action)
+            self._faults = 0 if isinstance(action, model.DeleteFaults) else self._faults - 1
+            return outcome
+        finally:
+            self._order.entered()
 
-    # What happened
+    def _set_cpu(self, action: model.SetCpu) -> model.CpuInfo:
+        was_online: bool | None = None
+        if self.supports(model.GetCpu):
+            was_online = self._backend.query(model.GetCpu(cpu=action.cpu)).online
+        self._order.take(action)
+        outcome = self._backend.perform(action)
+        if outcome.online is not was_online:
+            details: dict[str, model.Detail] = {"cpu": outcome.cpu, "online": outcome.online}
+            self._emit(model.EventType.CPU_CHANGED, details)
+        return outcome
 
     def _take_log(self, action: model.Action[model.DirtyLog]) -> model.DirtyLog:
         try:
-            outcome = self._begin(action)
+            self._order.enter()
+            self._order.number(action)
+            outcome = self._backend.perform(action)
         finally:
+            self._order.entered()
             # A call that is refused may have been so by a fault.
-            self._count_hits()
+            if self._has_had_faults:
+                self._count_hits()
         self._totals.record(outcome)
         self._emit_fallback(action, outcome)
         return outcome
+
+    # What happened
 
     def _count_hits(self) -> None:
         hits = self._backend.query(model.CountFaultHits())
@@ -308,10 +308,8 @@ class VmRuntime:
             self._emit_hits()
 
     def _emit(self, kind: model.EventType, details: dict[str, model.Detail]) -> None:
-        if self._emit_to is not None:
-            self._emit_to(
-                kind, now_ns=self._backend.query(model.GetClock()).now_ns, details=details
-            )
+        if (emit := self._emit_to) is not None:  # `close` may come from another thread
+            emit(kind, now_ns=self._backend.query(model.GetClock()).now_ns, details=details)
 
     def _emit_hits(self) -> None:
         """Emit each fault that has hit since the last time; disarmed ones are gone."""
@@ -354,3 +352,20 @@ class VmRuntime:
                 "software_pages": model.known(outcome.software).pages,
             },
         )
+
+
+_PERFORM: Final[dict[type[model.Action[Any]], Callable[[VmRuntime, Any], object]]] = {
+    model.SetMemslot: VmRuntime._hold_and_perform,
+    model.DeleteMemslot: VmRuntime._hold_and_perform,
+    **dict.fromkeys(model.WORKLOADS, VmRuntime._hold_and_perform),
+    model.DeleteWorkload: VmRuntime._hold_and_perform,
+    model.DeleteWorkloads: VmRuntime._hold_and_perform,
+    model.TrackVersions: VmRuntime._hold_and_perform,
+    **dict.fromkeys(model.FAULTS.values(), VmRuntime._add_fault),
+    model.DeleteFault: VmRuntime._delete_faults,
+    model.DeleteFaults: VmRuntime._delete_faults,
+    model.SetCpu: VmRuntime._set_cpu,
+    model.GetDirtyLog: VmRuntime._take_log,
+    model.ClearDirtyLog: VmRuntime._take_log,
+}
+"""What the service does around an action, where that is more than to number it."""

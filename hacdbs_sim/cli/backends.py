@@ -9,12 +9,11 @@ import typer
 from rich.table import Table
 
 from hacdbs_sim.cli import views
-from hacdbs_sim.cli.command_context import Talk, print_json
+from hacdbs_sim.cli.command_context import CommandContext, print_json
 from hacdbs_sim.cli.documents import Document
 from hacdbs_sim.cli.exit_codes import ExitCode
-from hacdbs_sim.client.answers import VmInfo
 from hacdbs_sim.client.results import read
-from hacdbs_sim.model import BackendName, Scenario
+from hacdbs_sim.model import BackendName, Scenario, VmInfo
 from hacdbs_sim.scenarios.backends import BackendComparison, Played, Side, compare_backends
 from hacdbs_sim.scenarios.reading import explain
 from hacdbs_sim.wire import InvalidRequestError, reader_of
@@ -22,7 +21,7 @@ from hacdbs_sim.wire import InvalidRequestError, reader_of
 SIDES: Final = (BackendName.SIMULATED, BackendName.HOST_KVM)
 
 
-def compare(talk: Talk, document: Document) -> None:
+def compare(context: CommandContext, document: Document) -> None:
     """Play a scenario's steps on both backends, and end by whether they agree.
 
     Every step is performed, whatever became of those before it; a migration is in virtual time, which
@@ -30,16 +29,16 @@ def compare(talk: Talk, document: Document) -> None:
     """
     _check(document)
     scenario = document.value
-    one, other = (_play(talk, scenario, backend) for backend in SIDES)
+    one, other = (_play(context, scenario, backend) for backend in SIDES)
     steps = scenario.get("steps", [])
     made = compare_backends(steps, one, other)
     if scenario.get("migration"):
         made.skipped[f"migration: {BackendName.HOST_KVM} has no virtual time"] += 1
-    if talk.as_json:
+    if context.as_json:
         print_json(orjson.dumps(_plain(scenario["scenario"], made)))
     else:
         for part in _tables(scenario, made, one, other):
-            talk.console.print(part)
+            context.console.print(part)
     if made.differences:
         raise typer.Exit(ExitCode.NEGATIVE)
 
@@ -62,20 +61,20 @@ def on_backend(scenario: Mapping[str, Any], backend: BackendName | None) -> dict
     return {**scenario, "vms": chosen}
 
 
-def _play(talk: Talk, scenario: Mapping[str, Any], backend: BackendName) -> Side:
-    session = talk.client.create_session(f"backends-{secrets.token_hex(4)}")
+def _play(context: CommandContext, scenario: Mapping[str, Any], backend: BackendName) -> Side:
+    session = context.client.create_session(f"backends-{secrets.token_hex(4)}")
     try:
         ids: dict[str, str] = {}
         unknown: frozenset[str] = frozenset()
         for vm in on_backend(scenario, backend)["vms"]:
             spec = {name: value for name, value in vm.items() if name != "key"}
             body = {**spec, "session_id": session.session_id}
-            made = read(VmInfo, talk.client.send("POST", "v1", "vms", body=body))
+            made = read(VmInfo, context.client.send("POST", "v1", "vms", body=body))
             ids[vm["key"]] = made.vm_id
             unknown |= {*made.capabilities.unknown_fields}
         played: list[Played] = []
         for step in scenario.get("steps", []):
-            vm = talk.client.vm(ids[step["vm"]])
+            vm = context.client.vm(ids[step["vm"]])
             (result,) = vm.run_batch([step["action"]], check=False)
             played.append(Played(result.status, result.body))
         return Side(backend, unknown, played)

@@ -1,4 +1,4 @@
-"""How commands call a running service: where it is, what is shown of its answers, how they end."""
+"""How commands call a running service: its URL, what they print of its responses, exit codes."""
 
 import inspect
 from collections import deque
@@ -19,7 +19,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PIPE_COLUMNS: Final = 160
-"""How wide tables are where no terminal says it."""
+"""Width of tables where stdout is not a terminal."""
 
 Url = Annotated[
     str | None, typer.Option(envvar="HACDBS_URL", help="The service; port 8000 of this machine.")
@@ -27,11 +27,11 @@ Url = Annotated[
 Token = Annotated[
     str | None, typer.Option(envvar="HACDBS_TOKEN", help="The service's bearer token.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the service's own answer.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the body of the service's response.")]
 
 
 def open_console() -> Console:
-    """Make the console of an answer; colour and width are the terminal's, where there is one."""
+    """Return a console on stdout, with the terminal's colour and width where stdout is one."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = PIPE_COLUMNS
@@ -39,59 +39,60 @@ def open_console() -> Console:
 
 
 @dataclass(slots=True, eq=False)
-class Talk:
-    """The calls of one command.
+class CommandContext:
+    """What one command works with: a client, and how results are printed.
 
     Attributes:
-        client: The client that makes the calls.
-        as_json: Whether the last answer is printed as it came.
-        answers: The body of the last answer; while a list is read, those of all its pages.
+        client: The client that sends the requests.
+        as_json: Whether the body of the last response is printed as it is.
+        console: Where tables are printed.
+        bodies: The body of the last response; while a list is read, those of all its pages.
     """
 
     client: Client
     as_json: bool
     console: Console = field(default_factory=open_console)
-    answers: deque[bytes] = field(default_factory=lambda: deque(maxlen=1))
+    bodies: deque[bytes] = field(default_factory=lambda: deque(maxlen=1))
 
     def __post_init__(self) -> None:
-        """Keep what the client is answered."""
-        self.client.http.event_hooks = {"response": [self._keep]}
+        """Store the bodies of the client's responses."""
+        self.client.http.event_hooks = {"response": [self._store]}
 
-    def _keep(self, answer: httpx.Response) -> None:
-        if answer.is_success:
-            self.answers.append(answer.read())
+    def _store(self, response: httpx.Response) -> None:
+        if response.is_success:
+            self.bodies.append(response.read())
 
-    def listed(self, items: Iterable[T], name: str) -> list[T]:
-        """Go through all pages of a list; what is kept is the list as one page."""
-        self.answers = deque()
+    def list_all(self, items: Iterable[T], name: str) -> list[T]:
+        """Read all pages of a list; the stored body is the list as one page."""
+        self.bodies = deque()
         found = list(items)
-        bodies = [each for answer in self.answers for each in orjson.loads(answer)[name]]
-        self.answers = deque([orjson.dumps({name: bodies, "next_page_token": ""})], maxlen=1)
+        merged = [each for body in self.bodies for each in orjson.loads(body)[name]]
+        self.bodies = deque([orjson.dumps({name: merged, "next_page_token": ""})], maxlen=1)
         return found
 
     def show(self, *parts: RenderableType) -> None:
-        """Show the last answer: as it came, or these parts made from it."""
+        """Print the last response: its body with --json, else these parts."""
         if not self.as_json:
             for part in parts:
                 self.console.print(part)
-        elif self.answers and self.answers[-1]:
-            print_json(self.answers[-1])
+        elif self.bodies and self.bodies[-1]:
+            print_json(self.bodies[-1])
 
 
 def print_json(body: bytes) -> None:
-    """Print JSON as it is, on a line of its own."""
+    """Print a JSON body on a line of its own."""
     typer.echo(body.rstrip(b"\n"))
 
 
 def usage_error(message: str) -> typer.Exit:
-    """Report what cannot be understood, and return what ends the command."""
+    """Print a usage error, and return the exception that ends the command."""
     typer.echo(message, err=True)
     return typer.Exit(ExitCode.USAGE)
 
 
 @contextmanager
-def ending_well(*, as_json: bool) -> Generator[None]:
-    """Turn what a client fails with into a message and an exit code."""
+def exit_on_client_error(*, as_json: bool) -> Generator[None]:
+    """Print the client's exceptions, and exit with the code of each."""
     try:
         yield
     except ProblemError as refused:
@@ -99,24 +100,29 @@ def ending_well(*, as_json: bool) -> Generator[None]:
             print_json(orjson.dumps(refused.problem))
         typer.echo(f"refused: {refused}", err=True)
         raise typer.Exit(ExitCode.REFUSED) from None
-    except WaitTimeoutError as late:
-        typer.echo(f"not in time: {late}", err=True)
+    except WaitTimeoutError as error:
+        typer.echo(f"not in time: {error}", err=True)
         raise typer.Exit(ExitCode.NOT_IN_TIME) from None
-    except (ClientError, httpx.InvalidURL) as failed:
-        typer.echo(f"no service: {failed}", err=True)
+    except (ClientError, httpx.InvalidURL) as error:
+        typer.echo(f"no service: {error}", err=True)
         raise typer.Exit(ExitCode.UNREACHABLE) from None
-    except ValueError as senseless:
-        # What the client refuses before anything is sent, such as a name that no path can hold
-        raise usage_error(str(senseless)) from None
+    except ValueError as error:
+        # The client rejects some arguments before it sends anything, such as an id of "..".
+        raise usage_error(str(error)) from None
 
 
-def talking(function: Callable[Concatenate[Talk, P], None]) -> Callable[..., None]:
-    """Make a command of a function that takes a `Talk`: with --url, --token and --json."""
+def service_command(
+    function: Callable[Concatenate[CommandContext, P], None],
+) -> Callable[..., None]:
+    """Make a command of a function that takes a `CommandContext`.
+
+    The command has the options --url, --token and --json, and exits as docs/cli.md specifies.
+    """
     perform: Callable[..., None] = function
 
     def command(*, url: str | None, token: str | None, as_json: bool, **arguments: object) -> None:
-        with ending_well(as_json=as_json), Client(url, token=token) as client:
-            perform(Talk(client, as_json), **arguments)
+        with exit_on_client_error(as_json=as_json), Client(url, token=token) as client:
+            perform(CommandContext(client, as_json), **arguments)
 
     signature = inspect.signature(function)
     own = list(signature.parameters.values())[1:]

@@ -1,11 +1,11 @@
 """Bodies of requests, made from what callers pass."""
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from hacdbs_sim.client.pages import (
-    DirtyLog,
     LogWindow,
     PageMask,
     PageNumbers,
@@ -16,9 +16,33 @@ from hacdbs_sim.client.pages import (
     page_numbers,
     ranges_of,
 )
-from hacdbs_sim.client.specs import MemslotSpec
+from hacdbs_sim.client.results import FetchedLog
+from hacdbs_sim.model import (
+    Action,
+    AddFault,
+    AddWorkload,
+    Burst,
+    Features,
+    SetMemslot,
+)
+from hacdbs_sim.wire import action_to_plain
 
 __tracebackhide__ = True
+
+Address: TypeAlias = int | str
+"""An address: an integer, or text like "0x40000000"."""
+
+Size: TypeAlias = int | str
+"""Bytes: an integer, or text like "2GiB"."""
+
+Fields: TypeAlias = Mapping[str, Any]
+"""The fields of a request by name, as in the API."""
+
+AnyMemslot: TypeAlias = SetMemslot | Fields
+AnyFault: TypeAlias = AddFault | Fields
+AnyWorkload: TypeAlias = AddWorkload | Fields
+AnyFeatures: TypeAlias = Features | Fields
+AnyBurst: TypeAlias = Burst | Fields
 
 MAX_JSON_INTEGER: Final = (1 << 53) - 1
 
@@ -28,10 +52,17 @@ def address(value: int | str | None) -> int | str | None:
     return hex(value) if isinstance(value, int) and value > MAX_JSON_INTEGER else value
 
 
-def memslot_body(memslot: MemslotSpec) -> dict[str, Any]:
+def memslot_body(memslot: AnyMemslot) -> AnyMemslot:
     """Return the body of a memslot."""
+    if isinstance(memslot, SetMemslot):
+        return memslot
     places = {"guest_phys_addr", "userspace_addr"} & memslot.keys()
-    return {**memslot, **{name: address(memslot[name]) for name in places}}  # type: ignore[literal-required]
+    return {**memslot, **{name: address(memslot[name]) for name in places}}
+
+
+def action_body(action: Action[Any] | Fields) -> dict[str, Any]:
+    """Return an action of a batch, with its `op`."""
+    return action_to_plain(action) if isinstance(action, Action) else dict(action)
 
 
 def access_body(gfns: PageNumbers | None, gfn_ranges: Ranges | None) -> dict[str, Any] | bytes:
@@ -46,7 +77,7 @@ def access_body(gfns: PageNumbers | None, gfn_ranges: Ranges | None) -> dict[str
 
 
 def clear_body(
-    pages: PageNumbers | LogWindow | DirtyLog | None,
+    pages: PageNumbers | LogWindow | FetchedLog | None,
     bitmap: Words | PageMask | None,
     first_page: int,
     num_pages: int | None,
@@ -54,7 +85,7 @@ def clear_body(
     """Return the body of a clear, and its window: the first page and the length."""
     if (pages is None) == (bitmap is None):
         raise TypeError("exactly one of pages and bitmap must be given")
-    if isinstance(pages, DirtyLog):
+    if isinstance(pages, FetchedLog):
         pages = pages.window()
     if isinstance(pages, LogWindow):
         return octets_of(pages.bitmap), pages.first_page, pages.num_pages

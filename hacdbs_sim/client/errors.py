@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import httpx
 
-from hacdbs_sim.client.answers import BatchResult  # noqa: TC001 - an attribute's type, for tools that read it
+from hacdbs_sim.model import BatchResult  # noqa: TC001 - an attribute's type, for tools that read it
 
 __tracebackhide__ = True
 

@@ -1,6 +1,6 @@
 """Pages as they are sent: gfns and the ioctl's bitmaps as octets, both little-endian."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from hacdbs_sim.client.cleaning import Accelerator, CleaningReport, Software
+from hacdbs_sim.model.pages import pages_of
 
 __tracebackhide__ = True
 
@@ -68,19 +68,6 @@ def bitmap_of(mask: PageMask) -> Words:
     return words_of(octets + bytes(-len(octets) % 8))
 
 
-def mask_of(bitmap: Words, num_pages: int) -> PageMask:
-    """Return the first pages of a bitmap as one boolean per page."""
-    octets = np.frombuffer(octets_of(bitmap), dtype=np.uint8)
-    return np.unpackbits(octets, count=num_pages, bitorder="little").view(np.bool_)
-
-
-def pages_of(bitmap: Words) -> NDArray[np.int64]:
-    """Return the pages whose bit is set, ascending; zero words cost almost nothing."""
-    at = np.flatnonzero(bitmap)
-    word, bit = np.nonzero(mask_of(bitmap[at], at.size * WORD_PAGES).reshape(-1, WORD_PAGES))
-    return at[word] * WORD_PAGES + bit
-
-
 def ranges_of(numbers: Words) -> Ranges:
     """Return page numbers, in any order and repeated or not, as ranges."""
     pages = np.unique(numbers)
@@ -133,85 +120,3 @@ class LogWindow:
     def pages(self) -> NDArray[np.int64]:
         """Return the pages, counted from the slot's start, ascending."""
         return pages_of(self.bitmap) + self.first_page
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class DirtyLog:
-    """A dirty log that was taken or looked at; compares by its bitmap and report.
-
-    Attributes:
-        bitmap: The ioctl's own words; bit 0 is the slot's first page.
-        report: How it was cleaned.
-        is_replayed: Whether this is the stored answer of an earlier request with the same key.
-    """
-
-    bitmap: Words
-    report: CleaningReport
-    is_replayed: bool = False
-
-    @override
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, DirtyLog):
-            return NotImplemented
-        return self.report == other.report and np.array_equal(self.bitmap, other.bitmap)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    @override
-    def __repr__(self) -> str:
-        return (
-            f"<DirtyLog of slot {self.report.slot}: {self.dirty_count} of {self.num_pages} pages"
-            f" dirty, {self.remaining_count} remaining>"
-        )
-
-    @property
-    def num_pages(self) -> int:
-        """The slot's length in pages."""
-        return self.report.num_pages
-
-    @property
-    def dirty_count(self) -> int:
-        """Pages in the bitmap."""
-        assert self.report.dirty_count is not None, "a log that was taken has its pages"
-        return self.report.dirty_count
-
-    @property
-    def remaining_count(self) -> int | None:
-        """Pages left in the slot's log; None where the VM's backend cannot know it."""
-        return self.report.remaining_count
-
-    @property
-    def accelerator(self) -> Accelerator | None:
-        """What the hardware did; None for a look, and a get under manual protect."""
-        return self.report.accelerator
-
-    @property
-    def software(self) -> Software | None:
-        """What software cleaning did; None where the VM's backend cannot know it."""
-        return self.report.software
-
-    @property
-    def flush_tlb(self) -> bool | None:
-        """Whether the slot's TLB entries were flushed; None where it is not known."""
-        return self.report.flush_tlb
-
-    def pages(self) -> NDArray[np.int64]:
-        """Return the dirty pages, counted from the slot's start, ascending."""
-        return pages_of(self.bitmap)
-
-    def mask(self) -> PageMask:
-        """Return one boolean per page of the slot."""
-        return mask_of(self.bitmap, self.num_pages)
-
-    def window(self) -> LogWindow:
-        """Return the whole log as one window, to be cleared."""
-        return LogWindow(0, self.num_pages, self.bitmap)
-
-    def windows(self, num_pages: int) -> Iterator[LogWindow]:
-        """Cut the log into windows of `num_pages`, a multiple of 64, to be cleared in turn."""
-        if num_pages < 1 or num_pages % WORD_PAGES:
-            raise ValueError(f"num_pages must be a multiple of {WORD_PAGES}, not {num_pages}")
-        for first in range(0, self.num_pages, num_pages):
-            length = min(num_pages, self.num_pages - first)
-            words = slice(first // WORD_PAGES, -(-(first + length) // WORD_PAGES))
-            yield LogWindow(first, length, self.bitmap[words])

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
-import orjson
 from typing_extensions import override
+
+from hacdbs_sim.wire import write
 
 __tracebackhide__ = True
 
@@ -19,7 +20,7 @@ Params: TypeAlias = Mapping[str, str | int | bool | None]
 """A query; None is left out."""
 
 Body: TypeAlias = Mapping[str, Any] | bytes
-"""A body: an object to be sent as JSON, or octets."""
+"""A body: fields to be sent as JSON, of the model too, or octets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def build(
         sent[KEY_HEADER] = key or uuid.uuid4().hex
     if body is not None and not isinstance(body, bytes):
         sent["Content-Type"] = JSON
-        body = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+        body = write(body)
     elif body is not None:
         sent["Content-Type"] = OCTETS
     return Request(method, path(*parts), given(**params or {}), sent, body)

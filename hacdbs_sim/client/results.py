@@ -1,85 +1,123 @@
-"""Answers of the service as results: the one place that parses them."""
+"""Responses of the service as values of the model: the one place that parses them."""
 
-import base64
-from typing import Final, Generic, NamedTuple, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 import httpx
-import orjson
 
-from hacdbs_sim.client.answers import Answer, BatchResult, BatchResults
-from hacdbs_sim.client.cleaning import CleaningReport
 from hacdbs_sim.client.errors import UnexpectedAnswerError, problem_error
-from hacdbs_sim.client.pages import DirtyLog, words_of
+from hacdbs_sim.client.pages import WORD_PAGES, LogWindow, words_of
 from hacdbs_sim.client.request import OCTETS
+from hacdbs_sim.model import (
+    BatchResult,
+    BatchResults,
+    Bitmap,
+    ChangedMemslot,
+    DirtyLog,
+    KvmError,
+    MemslotInfo,
+    VmInfo,
+)
+from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError
+from hacdbs_sim.wire import read as read_json
 
 __tracebackhide__ = True
 
-A = TypeVar("A", bound=Answer)
+T = TypeVar("T")
 
 REPORT_HEADER: Final = "Dirty-Log-Report"
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 
 
-def parse(result: type[A], body: object) -> A:
-    """Make a result of JSON, as text or as it was loaded; nothing else knows how."""
-    if isinstance(body, str | bytes):
-        return result.model_validate_json(body)
-    return result.model_validate(body)
+@dataclass(frozen=True, kw_only=True)
+class FetchedVm(VmInfo):
+    """A VM, and its ETag.
+
+    Attributes:
+        etag: Stands for the VM's settings, for `if_match`.
+    """
+
+    etag: str | None = None
 
 
-class Page(NamedTuple, Generic[A]):
-    """Part of a list; the token of the part after it, empty at the end."""
+@dataclass(kw_only=True)
+class FetchedMemslot(MemslotInfo):
+    """A memslot, and its ETag.
 
-    items: list[A]
-    next_page_token: str
+    Attributes:
+        etag: Stands for the slot's settings, for `if_match`.
+    """
+
+    etag: str | None = None
 
 
-def read(result: type[A], answer: httpx.Response) -> A:
-    """Read an answer's JSON, and its ETag where the result has one.
+@dataclass(kw_only=True)
+class FetchedMemslotChange(ChangedMemslot, FetchedMemslot):
+    """A memslot, what the call did to it, and its ETag."""
+
+
+@dataclass(slots=True, kw_only=True, repr=False)
+class FetchedLog(DirtyLog):
+    """A dirty log with its pages.
+
+    Attributes:
+        is_replayed: Whether this is the stored response of an earlier request with the same key.
+    """
+
+    is_replayed: bool = False
+
+    def window(self) -> LogWindow:
+        """Return the whole log as one window, to be cleared."""
+        return LogWindow(0, self.num_pages, self.words)
+
+    def windows(self, num_pages: int) -> Iterator[LogWindow]:
+        """Cut the log into windows of `num_pages`, a multiple of 64, to be cleared in turn."""
+        if num_pages < 1 or num_pages % WORD_PAGES:
+            raise ValueError(f"num_pages must be a multiple of {WORD_PAGES}, not {num_pages}")
+        for first in range(0, self.num_pages, num_pages):
+            length = min(num_pages, self.num_pages - first)
+            words = slice(first // WORD_PAGES, -(-(first + length) // WORD_PAGES))
+            yield LogWindow(first, length, self.words[words])
+
+
+def read(result: type[T], response: httpx.Response) -> T:
+    """Read a response's JSON, and its ETag where the result has one.
 
     Raises:
-        UnexpectedAnswerError: It is not an answer of this service.
+        UnexpectedAnswerError: It is not a response of this service.
     """
-    with _Reading(answer):
-        if "etag" not in result.model_fields:
-            return parse(result, answer.content)
-        etag = answer.headers.get("ETag")
-        return parse(result, {**orjson.loads(answer.content), "etag": etag})
+    with _Reading(response):
+        value = read_json(result, response.content)
+    if isinstance(value, FetchedVm | FetchedMemslot):
+        return replace(value, etag=response.headers.get("ETag"))
+    return value
 
 
-def read_page(item: type[A], name: str, answer: httpx.Response) -> Page[A]:
-    """Read a page of a list, whose items the answer has under a name."""
-    with _Reading(answer):
-        body = orjson.loads(answer.content)
-        items = [parse(item, each) for each in body[name]]
-        return Page(items, body.get("next_page_token", ""))
-
-
-def read_dirty_log(answer: httpx.Response) -> DirtyLog:
-    """Read a dirty log: octets with the report in a header, or JSON with the bitmap in base64."""
-    with _Reading(answer):
-        if answer.headers.get("Content-Type", "").startswith(OCTETS):
-            report = parse(CleaningReport, answer.headers[REPORT_HEADER])
-            bitmap = words_of(answer.content)
+def read_dirty_log(response: httpx.Response) -> FetchedLog:
+    """Read a dirty log: octets with the report in a header, or JSON with its pages."""
+    with _Reading(response):
+        if response.headers.get("Content-Type", "").startswith(OCTETS):
+            log = read_json(FetchedLog, response.headers[REPORT_HEADER])
+            log.bitmap = Bitmap(words_of(response.content))
         else:
-            body = orjson.loads(answer.content)
-            report = parse(CleaningReport, body)
-            bitmap = words_of(base64.b64decode(body["bitmap"], validate=True))
-        return DirtyLog(bitmap, report, REPLAYED_HEADER in answer.headers)
+            log = read_json(FetchedLog, response.content)
+    log.is_replayed = REPLAYED_HEADER in response.headers
+    return log
 
 
-def read_batch(answer: httpx.Response, *, check: bool) -> list[BatchResult]:
+def read_batch(response: httpx.Response, *, check: bool) -> tuple[BatchResult, ...]:
     """Read a batch's results.
 
     Raises:
         ProblemError: The last action was refused, and results are checked.
     """
-    results = read(BatchResults, answer).results
+    results = read(BatchResults, response).results
     if check and results and results[-1].is_refusal:
         last = results[-1]
-        action = f"{_name(answer)}, action {len(results) - 1}"
-        refusal = problem_error(action, last.status, last.body or {})
-        refusal.earlier = tuple(results[:-1])
+        action = f"{_name(response)}, action {len(results) - 1}"
+        refusal = problem_error(action, last.status, dict(last.body or {}))
+        refusal.earlier = results[:-1]
         raise refusal
     return results
 
@@ -87,17 +125,19 @@ def read_batch(answer: httpx.Response, *, check: bool) -> list[BatchResult]:
 class _Reading:
     """Refuses what cannot be read; a class, because contextlib's frames show in tracebacks."""
 
-    def __init__(self, answer: httpx.Response) -> None:
-        self._answer = answer
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if isinstance(error, ValueError | KeyError | TypeError):
-            message = f"{_name(self._answer)}: not an answer of hacdbs-sim: {error}"
+        if isinstance(
+            error, InvalidRequestError | MalformedBodyError | KvmError | KeyError | ValueError
+        ):
+            message = f"{_name(self._response)}: not a response of hacdbs-sim: {error}"
             raise UnexpectedAnswerError(message) from error
 
 
-def _name(answer: httpx.Response) -> str:
-    return f"{answer.request.method} {answer.request.url.path}"
+def _name(response: httpx.Response) -> str:
+    return f"{response.request.method} {response.request.url.path}"

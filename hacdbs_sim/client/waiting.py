@@ -4,9 +4,8 @@ import re
 import time
 from typing import Final
 
-from hacdbs_sim.client.answers import Event, Events
 from hacdbs_sim.client.errors import ClientError, ConflictError, TransportError, WaitTimeoutError
-from hacdbs_sim.client.reports import MigrationInfo
+from hacdbs_sim.model import Event, EventPage, MigrationInfo, StaleReader
 
 __tracebackhide__ = True
 
@@ -19,7 +18,6 @@ POLL_SECONDS: Final = 20
 FIRST_PAUSE_SECONDS: Final = 0.01
 LONGEST_PAUSE_SECONDS: Final = 0.25
 EVENTS_AT_ONCE: Final = 1_000
-STALE: Final = "stale"
 
 _ORDER: Final = ("none", "setup", "active", "pre-switchover", "device")
 _ITERATION: Final = re.compile(r"iteration-([0-9]+)\Z")
@@ -78,11 +76,9 @@ def has_reached(info: MigrationInfo, wait_for: str) -> bool:
     return _ORDER.index(info.status) >= _ORDER.index(wait_for)
 
 
-def news(page: Events) -> list[Event]:
-    """Return the events of an answer, after a `stale` one if others are gone."""
+def news(page: EventPage) -> list[Event | StaleReader]:
+    """Return the events of a page, after a `StaleReader` if others are gone."""
     if not page.stale:
-        return page.events
-    ids = {"oldest_event_id": page.oldest_event_id, "last_event_id": page.last_event_id}
-    before = page.oldest_event_id - 1
-    gone = Event(event_id=before, type=STALE, session_id="", vm_id=None, now_ns=0, details={**ids})
+        return list(page.events)
+    gone = StaleReader(oldest_event_id=page.oldest_event_id, last_event_id=page.last_event_id)
     return [gone, *page.events]

@@ -242,6 +242,7 @@ from hacdbs_sim.model.pages import (
     PageRanges,
     PageSet,
     equal_arrays,
+    pages_of,
 )
 from hacdbs_sim.model.problems import (
     Place,
@@ -702,5 +703,6 @@ __all__ = [
     "kebab",
     "known",
     "leaf_sizes_bytes",
+    "pages_of",
     "when_class",
 ]

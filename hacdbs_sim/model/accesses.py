@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hacdbs_sim.model.base import Action, Model
+from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, KvmError, NoSuchVcpuError
 from hacdbs_sim.model.kinds import Count
 from hacdbs_sim.model.pages import FramePages
 
@@ -43,6 +44,7 @@ class GuestWrite(Action[AccessOutcome]):
     """
 
     op: ClassVar[str] = "guest_write"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     pages: FramePages
     vcpu: Count = 0
@@ -57,6 +59,7 @@ class GuestRead(Action[AccessOutcome]):
     """
 
     op: ClassVar[str] = "guest_read"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     pages: FramePages
     vcpu: Count = 0
@@ -67,6 +70,7 @@ class HostWrite(Action[AccessOutcome]):
     """Write pages as the host kernel (kvm_write_guest, the vGIC): mark the log, leave stage 2 alone."""
 
     op: ClassVar[str] = "host_write"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
 
     pages: FramePages
 
@@ -76,5 +80,6 @@ class HostUnmap(Action[AccessOutcome]):
     """Unmap pages as an MMU notifier does, whole blocks included; leave the log alone."""
 
     op: ClassVar[str] = "host_unmap"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
 
     pages: FramePages

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.kinds import Count, schema_hook
 
 T = TypeVar("T")
@@ -48,17 +49,24 @@ class Operation(Request, Generic[T_co]):
     Attributes:
         op: Its one spelling: in a batch, as operationId, as the client's method.
         ioctl: The ioctl that it stands for, if any.
+        refusals: What it can be refused with by the machine itself; a service adds its limits.
     """
 
     __slots__ = ()
     op: ClassVar[str]
     ioctl: ClassVar[str | None] = None
+    refusals: ClassVar[tuple[type[KvmError], ...]] = ()
 
 
 class Action(Operation[T_co]):
-    """Changes a machine; `Backend.perform` is the only way to."""
+    """Changes a machine; `Backend.perform` is the only way to.
+
+    Attributes:
+        is_internal: Whether only the library itself performs it: no batch, schedule or scenario does.
+    """
 
     __slots__ = ()
+    is_internal: ClassVar[bool] = False
 
 
 class Query(Operation[T_co]):

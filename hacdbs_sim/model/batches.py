@@ -15,7 +15,7 @@ MAX_ACTIONS: Final = 10_000
 
 
 class LogFormat(StrEnum):
-    """How JSON has the pages of a dirty log; backends do not know it."""
+    """How JSON has the pages of a dirty log."""
 
     RANGES = "ranges"
     BASE64 = "base64"
@@ -58,6 +58,11 @@ class BatchResult(Model):
 
     status: Count
     body: Mapping[str, Any] | None
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the action was refused."""
+        return self.status >= 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,6 +138,11 @@ class ComparisonBrief(Model):
     status: ComparisonStatus
     rows: tuple[ComparisonRow, ...]
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all its variants have ended."""
+        return self.status is not ComparisonStatus.RUNNING
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonInfo(ComparisonBrief):

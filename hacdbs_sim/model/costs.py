@@ -116,7 +116,7 @@ class CostModel(Request):
     )
 
     def access_ps(self, accesses: AccessOutcome) -> int:
-        """Give what accesses cost the vCPUs that made them: picoseconds of one vCPU."""
+        """Return what accesses cost the vCPUs that made them: picoseconds of one vCPU."""
         return (
             known(accesses.translation_faults) * self.translation_fault_ps
             + known(accesses.permission_faults) * self.permission_fault_ps
@@ -125,7 +125,7 @@ class CostModel(Request):
         )
 
     def dirty_log_ns(self, done: DirtyLog) -> int:
-        """Give how long a get or a clear takes, in nanoseconds.
+        """Return how long a get or a clear takes, in nanoseconds.
 
         A get copies its bitmap out, a clear copies one in. Only where the hook was called is the
         log itself gone through.
@@ -141,7 +141,7 @@ class CostModel(Request):
         return cost_ps // PS_PER_NS
 
     def enable_logging_ns(self, npages: int, *, initially_set: bool, blocks_split: int = 0) -> int:
-        """Give how long it takes until a slot logs, in nanoseconds."""
+        """Return how long it takes until a slot logs, in nanoseconds."""
         page_ps = self.enable_initially_set_page_ps if initially_set else self.enable_page_ps
         split_ps = blocks_split * self.block_split_ps
         return (self.ioctl_ps + npages * page_ps + split_ps) // PS_PER_NS

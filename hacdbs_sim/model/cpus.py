@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from hacdbs_sim.model.base import Action, Model, Query
+from hacdbs_sim.model.errors import KvmError, LastCpuError, NoSuchCpuError
 from hacdbs_sim.model.kinds import Address, Boolean, Count, Register
 
 
@@ -95,6 +96,7 @@ class SetCpu(Action[CpuInfo]):
     """
 
     op: ClassVar[str] = "set_cpu"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchCpuError, LastCpuError)
 
     cpu: Count
     online: Boolean
@@ -109,6 +111,7 @@ class GetCpu(Query[CpuInfo]):
     """
 
     op: ClassVar[str] = "get_cpu"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchCpuError,)
 
     cpu: Count
 

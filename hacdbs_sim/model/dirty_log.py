@@ -4,10 +4,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Final
 
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
 from hacdbs_sim.model.base import Action, Model, Query
-from hacdbs_sim.model.errors import Errno
+from hacdbs_sim.model.errors import (
+    CopyToUserError,
+    Errno,
+    InvalidArgumentError,
+    KvmError,
+    NoDirtyLogError,
+    NoSuchCpuError,
+    WindowOutsideMemslotError,
+)
 from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Omitted, Page64, SlotId
-from hacdbs_sim.model.pages import LogBitmap, LogPages
+from hacdbs_sim.model.pages import LogBitmap, LogPages, pages_of
 
 
 class AcceleratorOutcome(StrEnum):
@@ -116,9 +128,9 @@ class SoftwareReport(Model):
 NOT_RUN: Final = SoftwareReport()
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class DirtyLog(Model):
-    """A dirty log taken, cleared or looked at.
+    """A dirty log taken, cleared or looked at; compares by value.
 
     A backend that cannot observe how the log is cleaned leaves null what it does not know
     (`unknown_fields` of the VM's capabilities).
@@ -146,6 +158,48 @@ class DirtyLog(Model):
     software: SoftwareReport | None = NOT_RUN
     flush_tlb: Boolean | None = False
 
+    @override
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} of slot {self.slot}: {self.dirty_count} of {self.num_pages}"
+            f" pages dirty, {self.remaining_count} remaining>"
+        )
+
+    @property
+    def words(self) -> NDArray[np.uint64]:
+        """The pages as the ioctl's words; a log without pages has none.
+
+        Raises:
+            ValueError: The log came without its pages, as a clear returns it.
+        """
+        if self.bitmap is None:
+            raise ValueError("this log has no pages: it was cleared, or read as a summary")
+        return self.bitmap.words
+
+    @property
+    def cleaned_by_hardware(self) -> int:
+        """Pages that the unit cleaned."""
+        return 0 if self.accelerator is None else self.accelerator.cleaned
+
+    @property
+    def cleaned_by_software(self) -> int:
+        """Pages that software cleaned."""
+        return 0 if self.software is None else self.software.pages
+
+    @property
+    def requeued(self) -> int:
+        """Pages that the unit gave back to the log when it stopped early."""
+        return 0 if self.accelerator is None else self.accelerator.requeued
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Return one boolean per page of the window."""
+        octets = self.words.astype("<u8", copy=False).view(np.uint8)
+        return np.unpackbits(octets, count=self.num_pages, bitorder="little").view(np.bool_)
+
+    def pages(self) -> NDArray[np.int64]:
+        """Return the pages, counted from the slot's start, ascending: int64[k]."""
+        return pages_of(self.words) + self.first_page
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetDirtyLog(Action[DirtyLog]):
@@ -159,6 +213,11 @@ class GetDirtyLog(Action[DirtyLog]):
 
     op: ClassVar[str] = "get_dirty_log"
     ioctl: ClassVar[str | None] = "KVM_GET_DIRTY_LOG"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (
+        NoDirtyLogError,
+        NoSuchCpuError,
+        CopyToUserError,
+    )
 
     slot: SlotId
     cpu: Count | None = None
@@ -167,7 +226,7 @@ class GetDirtyLog(Action[DirtyLog]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearDirtyLog(Action[DirtyLog]):
-    """KVM_CLEAR_DIRTY_LOG (docs/kernel.md A.3).
+    """KVM_CLEAR_DIRTY_LOG (docs/kernel.md A.3); a bitmap has ALIGN(num_pages, 64) / 8 bytes exactly.
 
     Attributes:
         slot: The memslot.
@@ -179,6 +238,12 @@ class ClearDirtyLog(Action[DirtyLog]):
 
     op: ClassVar[str] = "clear_dirty_log"
     ioctl: ClassVar[str | None] = "KVM_CLEAR_DIRTY_LOG"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (
+        NoDirtyLogError,
+        NoSuchCpuError,
+        WindowOutsideMemslotError,
+        InvalidArgumentError,
+    )
 
     slot: SlotId
     pages: LogPages
@@ -198,5 +263,6 @@ class PeekDirtyLog(Query[DirtyLog]):
 
     op: ClassVar[str] = "peek_dirty_log"
     ioctl: ClassVar[str | None] = "KVM_GET_DIRTY_LOG"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoDirtyLogError,)
 
     slot: SlotId

@@ -1,7 +1,7 @@
 """What a caller of the simulated KVM can be refused with.
 
 Every refusal that userspace would see is a `KvmError`. A leaf is named for its cause and carries the
-kernel's errno where the operation stands for an ioctl (docs/errors.md lists them; domain.md A has
+kernel's errno where the operation stands for an ioctl (docs/errors.md lists them; docs/kernel.md A has
 the order of the checks). A broken invariant is an `AssertionError` instead: a bug, never caught.
 """
 
@@ -26,7 +26,7 @@ class Errno(StrEnum):
 
 
 class KvmError(Exception):
-    """A refusal that leaves the machine as it was (but for the two cases in design.md 3.2).
+    """A refusal that leaves the machine as it was (but for the two cases in docs/kernel.md S.2).
 
     Args:
         detail: One sentence of the form "first_page must be a multiple of 64, not 33".
@@ -114,7 +114,7 @@ class BeyondIpaSpaceError(KvmError):
 
 
 class NoSuchMemslotError(KvmError):
-    """Delete of a slot that is absent (EINVAL, domain.md A.1 check 9), or a look at one."""
+    """Delete of a slot that is absent (EINVAL, docs/kernel.md A.1 check 9), or a look at one."""
 
     code = "no_such_memslot"
     errno = Errno.EINVAL
@@ -144,7 +144,7 @@ class CopyToUserError(KvmError):
 
 
 class MemslotsPresentError(KvmError):
-    """The eager-split chunk size cannot change once a slot exists (EINVAL, domain.md A.6)."""
+    """The eager-split chunk size cannot change once a slot exists (EINVAL, docs/kernel.md A.6)."""
 
     code = "memslots_present"
     title = "Memslots are present"

@@ -5,6 +5,13 @@ from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
 from hacdbs_sim.model.base import Action, Model, Query, Request
+from hacdbs_sim.model.errors import (
+    GfnBeyondIpaSpaceError,
+    KvmError,
+    NoSuchCpuError,
+    NoSuchFaultError,
+    SenselessFaultError,
+)
 from hacdbs_sim.model.kinds import (
     Boolean,
     Count,
@@ -170,6 +177,11 @@ class AddFault(FaultFields, Action[FaultInfo]):
     """
 
     op: ClassVar[str] = "add_fault"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (
+        SenselessFaultError,
+        NoSuchCpuError,
+        GfnBeyondIpaSpaceError,
+    )
 
     type: FaultType
     when: CallWhen = CallWhen()
@@ -245,9 +257,9 @@ AnyFault: TypeAlias = Annotated[
     | AddIpaf
     | AddIpahacf
     | AddLostInterrupt
+    | AddSplitEnomem
     | AddEntriesEnomem
     | AddUnitBusy
-    | AddSplitEnomem
     | AddCopyToUser,
     Tagged("type"),
 ]
@@ -257,9 +269,9 @@ FAULTS: Final[dict[FaultType, type[AddFault]]] = {
     FaultType.IPAF: AddIpaf,
     FaultType.IPAHACF: AddIpahacf,
     FaultType.LOST_INTERRUPT: AddLostInterrupt,
+    FaultType.SPLIT_ENOMEM: AddSplitEnomem,
     FaultType.ENTRIES_ENOMEM: AddEntriesEnomem,
     FaultType.UNIT_BUSY: AddUnitBusy,
-    FaultType.SPLIT_ENOMEM: AddSplitEnomem,
     FaultType.COPY_TO_USER: AddCopyToUser,
 }
 """The class of each type."""
@@ -281,6 +293,7 @@ class DeleteFault(Action[FaultInfo]):
     """
 
     op: ClassVar[str] = "delete_fault"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchFaultError,)
 
     fault_id: ObjectId
 
@@ -301,6 +314,7 @@ class GetFault(Query[FaultInfo]):
     """
 
     op: ClassVar[str] = "get_fault"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchFaultError,)
 
     fault_id: ObjectId
 

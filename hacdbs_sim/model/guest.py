@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from hacdbs_sim.model.accesses import AccessOutcome
 from hacdbs_sim.model.base import Action, Model, Query
+from hacdbs_sim.model.errors import InvalidArgumentError, KvmError, TooManyWritesError
 from hacdbs_sim.model.kinds import Boolean, Count, Nanoseconds, SlotId, whole
 from hacdbs_sim.model.pages import CountsForm
 
@@ -79,6 +80,7 @@ class AdvanceClock(Action[Clock]):
     """
 
     op: ClassVar[str] = "advance_clock"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (InvalidArgumentError,)
 
     duration_ns: Nanoseconds
 
@@ -93,6 +95,7 @@ class RunGuest(Action[GuestRun]):
     """
 
     op: ClassVar[str] = "run_guest"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (InvalidArgumentError, TooManyWritesError)
 
     duration_ns: Nanoseconds
     throttle_percent: Throttle = 0
@@ -107,6 +110,7 @@ class TrackVersions(Action[None]):
     """
 
     op: ClassVar[str] = "track_versions"
+    is_internal: ClassVar[bool] = True
 
     enabled: Boolean
 

@@ -5,6 +5,14 @@ from enum import STRICT, IntFlag, StrEnum
 from typing import Annotated, ClassVar
 
 from hacdbs_sim.model.base import Action, Model, Query
+from hacdbs_sim.model.errors import (
+    BeyondIpaSpaceError,
+    InvalidArgumentError,
+    KvmError,
+    MemslotChangedError,
+    MemslotOverlapError,
+    NoSuchMemslotError,
+)
 from hacdbs_sim.model.kinds import Address, Count, Form, Gfn, Kind, Size, SlotId
 
 
@@ -88,6 +96,13 @@ class SetMemslot(Action[ChangedMemslot]):
 
     op: ClassVar[str] = "set_memslot"
     ioctl: ClassVar[str | None] = "KVM_SET_USER_MEMORY_REGION"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (
+        InvalidArgumentError,
+        MemslotChangedError,
+        MemslotOverlapError,
+        BeyondIpaSpaceError,
+        NoSuchMemslotError,
+    )
 
     slot: SlotId
     guest_phys_addr: Address
@@ -107,6 +122,7 @@ class DeleteMemslot(Action[ChangedMemslot]):
 
     op: ClassVar[str] = "delete_memslot"
     ioctl: ClassVar[str | None] = "KVM_SET_USER_MEMORY_REGION"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchMemslotError,)
 
     slot: SlotId
 
@@ -120,6 +136,7 @@ class GetMemslot(Query[MemslotInfo]):
     """
 
     op: ClassVar[str] = "get_memslot"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchMemslotError,)
 
     slot: SlotId
 

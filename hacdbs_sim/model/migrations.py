@@ -425,6 +425,11 @@ class MigrationReport(Model):
     verification: Verification
     totals: Totals
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.status.is_final
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationBrief(Model):

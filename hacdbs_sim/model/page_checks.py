@@ -40,9 +40,9 @@ def _beyond(field: str, gfn: int, end_gfn: int) -> GfnBeyondIpaSpaceError:
 
 
 def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Words | None:
-    """Give the user's bitmap of a window: uint64[ALIGN(num_pages, 64) / 64], bit 0 is first_page.
+    """Return the user's bitmap of a window: uint64[ALIGN(num_pages, 64) / 64], bit 0 is first_page.
 
-    None stands for every page of it, which one range says without a bitmap being made.
+    None means every page of it, as one range may, without making a bitmap.
 
     Args:
         pages: Such words, or ranges of pages counted from the slot's start.

@@ -20,14 +20,14 @@ class Gfns:
         return len(self.gfns)
 
     def one_range(self) -> tuple[int, int] | None:
-        """Give [first, end) where the batch is one frame; None where it is none or several."""
+        """Return [first, end) where the batch is one frame; None where it is none or several."""
         if len(self.gfns) != 1:
             return None
         first: int = self.gfns.item(0)
         return first, first + 1
 
     def span(self) -> tuple[int, int]:
-        """Give where the batch, not empty, begins and ends."""
+        """Return where the batch, not empty, begins and ends."""
         return int(self.gfns.min()), int(self.gfns.max()) + 1
 
     def moved_down(self, by: int) -> "Gfns":
@@ -49,14 +49,14 @@ class PageRanges:
         return len(self.first)
 
     def one_range(self) -> tuple[int, int] | None:
-        """Give [first, end) where the batch is one range; None where it is none or several."""
+        """Return [first, end) where the batch is one range; None where it is none or several."""
         if len(self.first) != 1:
             return None
         first: int = self.first.item(0)
         return first, first + int(self.count.item(0))
 
     def span(self) -> tuple[int, int]:
-        """Give where the batch, not empty, begins and ends."""
+        """Return where the batch, not empty, begins and ends."""
         return int(self.first.min()), int((self.first + self.count).max())
 
     def moved_down(self, by: int) -> "PageRanges":
@@ -90,6 +90,15 @@ class Bitmap:
     def __repr__(self) -> str:
         pages = int(np.bitwise_count(self.words).sum())
         return f"Bitmap({len(self.words)} words, {pages} pages set)"
+
+
+def pages_of(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the pages whose bit is set, ascending: int64[k]; zero words cost almost nothing."""
+    at = np.flatnonzero(words)
+    octets = words[at].astype("<u8", copy=False).view(np.uint8)
+    bits = np.unpackbits(octets, bitorder="little").view(np.bool_)
+    word, bit = np.nonzero(bits.reshape(-1, 64))
+    return at[word] * 64 + bit
 
 
 @dataclass(frozen=True, slots=True)

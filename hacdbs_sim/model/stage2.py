@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from hacdbs_sim.model.base import Model, Query
+from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, KvmError, NoSuchMemslotError
 from hacdbs_sim.model.kinds import Count, Gfn, PositiveCount, Register, SlotId, whole
 from hacdbs_sim.model.pages import CountsForm, equal_arrays
 
@@ -71,6 +72,7 @@ class GetStage2(Query[Stage2Page]):
     """
 
     op: ClassVar[str] = "get_stage2"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
 
     gfn: Gfn = 0
     count: Count | None = None
@@ -128,6 +130,7 @@ class GetHeat(Query[Heat]):
     """
 
     op: ClassVar[str] = "get_heat"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchMemslotError,)
 
     slot: SlotId
     bins: Bins = 1_024

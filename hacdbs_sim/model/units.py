@@ -1,7 +1,7 @@
 """Sizes of pages, blocks and arrays, and the bounds of a VM.
 
 Stage-2 leaves of a granule, with 8-byte descriptors and 9, 11 or 13 bits resolved per level (Arm
-ARM DDI 0487, D8.2; domain.md A.6): 4 KiB pages have blocks of 2 MiB (level 2) and 1 GiB (level 1),
+ARM DDI 0487, D8.2; docs/kernel.md A.6): 4 KiB pages have blocks of 2 MiB (level 2), 1 GiB (level 1),
 16 KiB pages 32 MiB, 64 KiB pages 512 MiB (both level 2). Pages are leaves of level 3.
 """
 
@@ -33,10 +33,10 @@ MAX_CPUS: Final = 512
 
 
 def leaf_sizes_bytes(page_size: int) -> tuple[int, ...]:
-    """Give every leaf size of a granule, in bytes, ascending; the page size is the first."""
+    """Return every leaf size of a granule, in bytes, ascending; the page size is the first."""
     return (page_size, *sorted(BLOCK_SIZES_BYTES[page_size].values()))
 
 
 def entries_per_array(page_size: int) -> int:
-    """Give n, the HDBSS entries in one page: what one run of the unit takes (domain.md C.4)."""
+    """Return n, the HDBSS entries in one page: what one run of the unit takes (docs/kernel.md C.4)."""
     return page_size // 8

@@ -8,6 +8,7 @@ from annotated_types import Len
 
 from hacdbs_sim.model.base import Action, BackendCapabilities, BackendName, Model, Query, Request
 from hacdbs_sim.model.costs import CostModel
+from hacdbs_sim.model.errors import InvalidArgumentError, KvmError, MemslotsPresentError
 from hacdbs_sim.model.faults import AnyFault, FaultInfo
 from hacdbs_sim.model.kinds import (
     MAX_SLOT,
@@ -163,6 +164,7 @@ class UpdateVm(Action[None]):
 
     op: ClassVar[str] = "update_vm"
     ioctl: ClassVar[str | None] = "KVM_ENABLE_CAP"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (MemslotsPresentError, InvalidArgumentError)
     one_of: ClassVar[tuple[str, ...]] = ("manual_dirty_log_protect2", "eager_split_chunk_size")
 
     manual_dirty_log_protect2: ManualProtect | None = None

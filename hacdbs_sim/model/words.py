@@ -41,12 +41,12 @@ _UNSET: Final = np.ndarray(1 << 40, np.uint64, bytes(8), strides=(0,))
 
 
 def words_for(npages: int) -> int:
-    """Give how many words hold `npages` bits: ALIGN(npages, 64) / 64."""
+    """Return how many words hold `npages` bits: ALIGN(npages, 64) / 64."""
     return -(-npages // WORD_BITS)
 
 
 def unset_words(count: int) -> Words:
-    """Give a plane of zeros that takes no memory: read-only, all its words are one and the same.
+    """Return a plane of zeros that takes no memory: read-only, all its words are one and the same.
 
     It stands for a plane until the first bit is set, so that an idle slot costs nothing. Each is an array of
     its own: a machine that is copied must not get one plane for two.
@@ -55,12 +55,12 @@ def unset_words(count: int) -> Words:
 
 
 def own_words(plane: Words) -> Words:
-    """Give a plane that can be written: itself, or zeros where it is `unset_words`."""
+    """Return a plane that can be written: itself, or zeros where it is `unset_words`."""
     return plane if plane.flags.writeable else np.zeros(len(plane), np.uint64)
 
 
 def clear_words(plane: Words) -> Words:
-    """Give what a plane is once all its bits have gone: zeros, `unset_words` where it is small."""
+    """Return what a plane is once all its bits have gone: zeros, `unset_words` where it is small."""
     if plane.nbytes <= _SMALL_BYTES:
         return unset_words(len(plane))
     plane.fill(0)
@@ -85,7 +85,7 @@ class WordMask(NamedTuple):
     bits: Words
 
     def of(self, plane: Words) -> Words:
-        """Give the plane's words: a view where `at` is a slice, a number where it is one."""
+        """Return the plane's words: a view where `at` is a slice, a number where it is one."""
         if isinstance(self.at, int):
             number: Any = plane.item(self.at)
             return number  # type: ignore[no-any-return]
@@ -106,13 +106,13 @@ class WordMask(NamedTuple):
         )
 
     def indices(self) -> NDArray[np.intp]:
-        """Give the words' indices: intp[k], ascending."""
+        """Return the words' indices: intp[k], ascending."""
         if isinstance(self.at, slice):
             return np.arange(self.at.start, self.at.stop, dtype=np.intp)
         return np.atleast_1d(self.at)
 
     def word_at(self, position: int) -> int:
-        """Give one word's index; of the only word where it is one."""
+        """Return one word's index; of the only word where it is one."""
         if isinstance(self.at, int):
             return self.at
         return int(self.at.start + position if isinstance(self.at, slice) else self.at[position])

@@ -7,6 +7,13 @@ from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 from annotated_types import Ge, Le
 
 from hacdbs_sim.model.base import Action, Model, Query, Request
+from hacdbs_sim.model.errors import (
+    InvalidWorkloadError,
+    KvmError,
+    NoSuchMemslotError,
+    NoSuchVcpuError,
+    NoSuchWorkloadError,
+)
 from hacdbs_sim.model.kinds import (
     MAX_NS,
     Boolean,
@@ -261,9 +268,14 @@ WorkloadInfo: TypeAlias = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class AddWorkload(WorkloadFields, Action[WorkloadInfo]):
-    """Give the guest, or the host beside it, something to write whenever the guest runs."""
+    """Return the guest, or the host beside it, something to write whenever the guest runs."""
 
     op: ClassVar[str] = "add_workload"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (
+        NoSuchMemslotError,
+        NoSuchVcpuError,
+        InvalidWorkloadError,
+    )
     kind: WorkloadKind
 
 
@@ -335,6 +347,7 @@ class DeleteWorkload(Action[WorkloadInfo]):
     """
 
     op: ClassVar[str] = "delete_workload"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchWorkloadError,)
 
     workload_id: ObjectId
 
@@ -355,6 +368,7 @@ class GetWorkload(Query[WorkloadInfo]):
     """
 
     op: ClassVar[str] = "get_workload"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchWorkloadError,)
 
     workload_id: ObjectId
 

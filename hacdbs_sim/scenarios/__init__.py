@@ -1,1 +1,1 @@
-"""Scenarios as documents: how files are read, and those that ship (the bug-replay pack)."""
+"""Scenarios as documents: how files are read, and the builtin ones (the bug-replay pack)."""

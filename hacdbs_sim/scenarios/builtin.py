@@ -1,4 +1,4 @@
-"""The scenarios that ship: one YAML file each, named as the scenario is."""
+"""The builtin scenarios: one YAML file each, with the name of its scenario."""
 
 from importlib import resources
 from typing import Any, Final

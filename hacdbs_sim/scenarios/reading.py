@@ -1,4 +1,4 @@
-"""Documents in JSON or YAML, which JSON is a part of: values, and the lines they stand on.
+"""Documents in JSON or YAML, which JSON is a part of: values, and their lines.
 
 Only what JSON can say is read: no tags, no aliases, no keys but text, no dates.
 """
@@ -31,7 +31,7 @@ class BadDocumentError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain values; text that looks like a date is text."""
+    """Reads plain values; a date is text."""
 
     @override
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
@@ -69,7 +69,7 @@ def _compose(text: str) -> Node:
 
 
 def _check(node: Node, depth: int = 1) -> None:
-    """Refuse what JSON cannot say."""
+    """Refuse what JSON cannot express."""
     if depth > MAX_DEPTH:
         raise BadDocumentError(_line(node), f"is nested deeper than {MAX_DEPTH}")
     if node.tag not in _TAGS:
@@ -110,7 +110,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def line_of(text: str, pointer: str) -> int | None:
-    """Tell on which line of a document a JSON pointer's place is, or the last part of it there is."""
+    """Return the line of a JSON pointer's target, or of the last part of it that exists."""
     try:
         node = _compose(text)
     except BadDocumentError:
@@ -136,16 +136,16 @@ def _child(node: Node, name: str) -> tuple[Node, int] | None:
 
 
 def explain(name: str, text: str, errors: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Tell what a problem document says of a document's places, each with its line.
+    """Return the errors of a problem document as lines, each with its file and line.
 
     Args:
-        name: How the file is called.
-        text: What is in it.
+        name: The file's name.
+        text: Its content.
         errors: The problem's `errors`.
     """
-    told = []
+    lines = []
     for error in errors:
         line = line_of(text, error["pointer"])
         where = name if line is None else f"{name}:{line}"
-        told.append(f"{where}: {error['pointer'] or 'the document'}: {error['detail']}")
-    return told
+        lines.append(f"{where}: {error['pointer'] or 'the document'}: {error['detail']}")
+    return lines

@@ -1,4 +1,4 @@
-"""What a recording amounts to, in figures."""
+"""The figures of a recording."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -45,7 +45,7 @@ class Figures:
 
 
 def figures_of(recording: Recording) -> Figures:
-    """Work the figures out."""
+    """Compute the figures."""
     lengths, vpage = recording.lengths, recording.vpage
     written = intervals_of_pages(recording)
     hottest = np.argsort(-written, kind="stable")[:10]
@@ -72,7 +72,7 @@ def intervals_of_pages(recording: Recording) -> NDArray[np.int64]:
 
 
 def pages_over_time(recording: Recording, parts: int) -> list[tuple[int, int, float]]:
-    """Cut the run into at most `parts`; give each one's first and last interval, and mean pages."""
+    """Cut the run into at most `parts`; return each one's first and last interval, and mean pages."""
     edges = np.unique(np.linspace(0, recording.intervals, parts + 1).astype(np.int64)).tolist()
     return [
         (first, end - 1, float(recording.lengths[first:end].mean()))

@@ -1,8 +1,8 @@
-"""Import of what valgrind's lackey tells with `--trace-mem=yes`.
+"""Import of the output of valgrind's lackey with `--trace-mem=yes`.
 
 Each line is an access: `I  04001000,3` an instruction, ` L` a load, ` S` a store, ` M` both, with the
-address in hexadecimal and the size in bytes. All other lines (valgrind's own, the program's) are passed
-over and counted. An interval is a number of instructions; what is left at the end is the last one.
+address in hexadecimal and the size in bytes. All other lines (valgrind's own, the program's) are skipped
+and counted. An interval is a number of instructions; what is left at the end is the last one.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ class _Import:
         is_store = is_access & ((second == _S) | (second == _M))
         self.other_lines += int(np.count_nonzero(~(is_instruction | is_access)))
         executed = self.instructions + np.cumsum(is_instruction)
-        # A line tells of the instruction before it, which is number `executed` from 1.
+        # An access belongs to the instruction before it, which is number `executed` from 1.
         interval = np.maximum(executed - 1, 0) // self.interval_instructions
         address, size, is_sound = _accesses(text, starts[is_store] + 3)
         self.other_lines += int(np.count_nonzero(~is_sound))
@@ -99,7 +99,7 @@ class _Import:
 def _accesses(
     text: NDArray[np.uint8], at: NDArray[np.intp]
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.bool_]]:
-    """Read `address,size` at places of the text; tell where that is what stands there."""
+    """Read `address,size` at places of the text; return where the text has that form."""
     address, end = _number(text, at, 16, _HEX_DIGITS)
     has_comma = (end > at) & (text[np.minimum(end, len(text) - 1)] == _COMMA)
     size, line_end = _number(text, end + 1, 10, _SIZE_DIGITS)
@@ -110,16 +110,16 @@ def _accesses(
 def _number(
     text: NDArray[np.uint8], at: NDArray[np.intp], base: int, max_digits: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
-    """Read a number at each place; give it and where it ends."""
+    """Read a number at each place; return it and where it ends."""
     value = np.zeros(len(at), np.uint64)
     end = at.copy()
     for _ in range(max_digits):
         digit = _VALUE_OF[text[np.minimum(end, len(text) - 1)]]
-        goes_on = digit < base
-        value = np.where(goes_on, value * np.uint64(base) + digit, value)
-        # A place that has ended stays where it is, and so is never read on.
-        end = end + goes_on
-        if not goes_on.any():
+        is_digit = digit < base
+        value = np.where(is_digit, value * np.uint64(base) + digit, value)
+        # A number that has ended keeps its end, so it is never continued.
+        end = end + is_digit
+        if not is_digit.any():
             break
     return value, end
 
@@ -127,7 +127,7 @@ def _number(
 def import_lackey(
     source: IO[bytes], interval_instructions: int = DEFAULT_INTERVAL_INSTRUCTIONS
 ) -> tuple[Recording, int]:
-    """Read lackey's output to its end; give the recording, and how many lines were passed over.
+    """Read lackey's output to its end; return the recording, and how many lines were skipped.
 
     Raises:
         RecordingError: it has no instruction at all.

@@ -32,7 +32,7 @@ def svg_of(recording: Recording, title: str) -> str:
     pages = len(recording.vpage)
     size = f'width="{_WIDTH}" height="{_HEIGHT}"'
     area = f'x="{_LEFT}" y="{_MAP_TOP}" width="{MAX_COLUMNS}" height="{MAX_ROWS}"'
-    told = f"{title}: {recording.intervals} intervals of {length}, {pages} pages"
+    caption = f"{title}: {recording.intervals} intervals of {length}, {pages} pages"
     png = base64.b64encode(png_of(heat_of(recording))).decode()
     picture = f'preserveAspectRatio="none" href="data:image/png;base64,{png}"'
     end, below = _LEFT + MAX_COLUMNS, _MAP_TOP + MAX_ROWS + 18
@@ -40,7 +40,7 @@ def svg_of(recording: Recording, title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">',
         f"<title>{escape(title)}</title>",
         f'<rect {size} fill="#ffffff"/>',
-        _label(_LEFT, 20, escape(told), "start"),
+        _label(_LEFT, 20, escape(caption), "start"),
         f'<polyline points="{_curve(recording, most)}" fill="none" stroke="#1f4e79"/>',
         _label(_LEFT - 8, _TOP + 10, str(most), "end"),
         _label(_LEFT - 8, _TOP + _CHART, "0", "end"),
@@ -57,7 +57,7 @@ def svg_of(recording: Recording, title: str) -> str:
 
 
 def heat_of(recording: Recording) -> NDArray[np.float64]:
-    """Give the map: which share of its pages and intervals each cell writes, rows by page."""
+    """Return the map: which share of its pages and intervals each cell writes, rows by page."""
     rows = min(MAX_ROWS, max(len(recording.vpage), 1))
     columns = min(MAX_COLUMNS, recording.intervals)
     interval = np.repeat(np.arange(recording.intervals), recording.lengths)

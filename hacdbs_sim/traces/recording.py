@@ -4,7 +4,7 @@ Arrays: `interval_start` int64[n + 1], interval i holds pages[interval_start[i]:
 ascending, without repeats; `pages` uint32, dense page numbers in the order of virtual addresses;
 `vpage` uint64[distinct], the virtual page number of each dense page; `page_size` and
 `instructions_per_interval`, int64 scalars. A recording made by the clock has `interval_ns` instead of
-the latter. `hacdbs_sim/traces/data` has those that ship, PROVENANCE.md there says how they were made.
+the latter. `hacdbs_sim/traces/data` has the builtin ones, PROVENANCE.md there describes how they were made.
 """
 
 import zipfile
@@ -26,7 +26,7 @@ SHIPPED: Final = ("xz", "sqlite", "cc1")
 
 
 class RecordingError(Exception):
-    """A file that is no recording; says what is wrong with it."""
+    """A file is not a valid recording; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,11 +56,11 @@ class Recording:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Value of how many pages each interval wrote."""
+        """How many pages each interval wrote."""
         return np.diff(self.interval_start)
 
     def written_in(self, interval: int) -> NDArray[np.uint32]:
-        """Give the dense pages written in an interval."""
+        """Return the dense pages written in an interval."""
         first, end = self.interval_start[interval : interval + 2]
         return self.pages[first:end]
 
@@ -69,7 +69,7 @@ class Recording:
         """Read an .npz file.
 
         Raises:
-            RecordingError: it is no recording.
+            RecordingError: it is not a recording.
             OSError: it cannot be read.
         """
         try:

@@ -1,9 +1,9 @@
 """Recording of a running program by the kernel's soft-dirty bits (Documentation/admin-guide/mm/soft-dirty.rst).
 
 Writing 4 to /proc/PID/clear_refs write-protects all pages of a process; bit 55 of a page's entry in
-/proc/PID/pagemap then tells whether it has been written since. Kernels built without
+/proc/PID/pagemap then has whether it has been written since. Kernels built without
 CONFIG_MEM_SOFT_DIRTY have the files and never set the bit, so a page of our own is tried first. The
-program runs on while it is looked at: what it writes between the look and the next clearing is missed.
+program runs on while it is read: what it writes between a read and the next clearing is missed.
 """
 
 import mmap
@@ -26,7 +26,7 @@ _MAPPING: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4})")
 
 
 def has_soft_dirty() -> bool:
-    """Tell whether this kernel keeps soft-dirty bits, by a page of our own."""
+    """Return whether this kernel keeps soft-dirty bits, by a page of our own."""
     page_size = mmap.PAGESIZE
     with mmap.mmap(-1, 2 * page_size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         place = np.frombuffer(memory, np.uint8)
@@ -56,7 +56,7 @@ def record(
     """Record which pages a process writes, for so many intervals or until it ends.
 
     Raises:
-        RecordingError: there is no such process, it may not be looked at, or it ended at once.
+        RecordingError: no such process, it may not be read, or it ended at once.
     """
     process = proc / str(pid)
     written: list[NDArray[np.uint64]] = []
@@ -71,7 +71,7 @@ def record(
         if not written:
             raise RecordingError(f"there is no process {pid}") from None
     except PermissionError:
-        raise RecordingError(f"process {pid} is another user's: it may not be looked at") from None
+        raise RecordingError(f"process {pid} is another user's: it may not be read") from None
     if not written:
         raise RecordingError(f"process {pid} ended before one interval was over")
     return recording_of(written, page_size=mmap.PAGESIZE, interval_ns=interval_ns)
@@ -92,7 +92,7 @@ def _written_pages(process: Path) -> NDArray[np.uint64]:
 
 
 def _writable(process: Path) -> Iterator[tuple[int, int]]:
-    """Give the writable mappings, as virtual page numbers [first, end)."""
+    """Return the writable mappings, as virtual page numbers [first, end)."""
     for line in (process / "maps").read_text(encoding="utf-8", errors="replace").splitlines():
         mapping = _MAPPING.match(line)
         if mapping is not None and mapping[3][1] == "w":

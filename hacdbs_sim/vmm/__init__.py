@@ -1,7 +1,7 @@
 """What a virtual machine monitor does with the dirty log: a pre-copy migration, in virtual time.
 
 Pure, as the core is: numpy and the standard library. A migration is a state machine over a `Backend`,
-driven from outside step by step, so the same machine and the same spec always give the same report
+driven from outside step by step, so the same machine and spec always result in the same report
 (docs/migrations.md).
 """
 

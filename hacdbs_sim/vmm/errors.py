@@ -1,4 +1,4 @@
-"""What a migration is refused for, beside what the simulated KVM refuses."""
+"""Refusals of a migration, beside those of the simulated KVM."""
 
 from hacdbs_sim.model.errors import KvmError
 

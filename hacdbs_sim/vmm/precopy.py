@@ -41,8 +41,8 @@ _NOTHING_PROVED: Final = Verification(enabled=False, verified=False, lost_pages=
 class Precopy:
     """One migration of one machine.
 
-    Nobody else should let the machine's guest run meanwhile; what others do to it is as if the VMM's
-    own neighbours did it.
+    Nothing else may run the machine's guest meanwhile; other actions count as those of other threads of
+    the VMM.
 
     Args:
         backend: The source.
@@ -53,7 +53,7 @@ class Precopy:
         status: The phase, as QMP names it.
 
     Raises:
-        InvalidMigrationError: the machine could not do what the spec says.
+        InvalidMigrationError: the machine cannot run the spec.
     """
 
     def __init__(self, backend: model.Backend, spec: MigrationSpec) -> None:
@@ -79,22 +79,22 @@ class Precopy:
 
     @property
     def total_pages(self) -> int:
-        """Value of the pages of all slots that are migrated."""
+        """The pages of all slots that are migrated."""
         return self._source.total_pages
 
     @property
     def progress(self) -> tuple[MigrationStatus, int]:
-        """Value of the phase, and of how many passes have ended."""
+        """The phase, and of how many passes have ended."""
         return self.status, len(self._passes)
 
     def run(self) -> Report:
-        """Go on to the end."""
+        """Run to the end."""
         while self.step():
             pass
         return self.report()
 
     def step(self) -> bool:
-        """Go on by a bounded piece of work; tell whether there is more to do."""
+        """Do a bounded piece of work; return whether there is more to do."""
         if self.status.is_final:
             return False
         if self._asked_to_end is not None:
@@ -108,12 +108,12 @@ class Precopy:
         return True
 
     def cancel(self, reason: Reason = Reason.CANCEL) -> None:
-        """Ask for the end; the next step is the last. From any thread, and in any phase."""
+        """Request the end; the next step is the last. From any thread, and in any phase."""
         if self._asked_to_end is None:
             self._asked_to_end = reason
 
     def report(self) -> Report:
-        """Tell how it stands; between two steps only."""
+        """Report the state; between two steps only."""
         source = self._source
         now_ns = self._ended_ns if self.status.is_final else source.now_ns
         downtime_ns = self._downtime_ns
@@ -205,7 +205,7 @@ class Precopy:
         self._end_pass()
 
     def _give_up(self, reason: Reason) -> Steps:
-        """Do what the strategy says; return only where it is to switch over."""
+        """Apply the strategy; return only where it is to switch over."""
         self._reason = reason
         if self.spec.timeout_strategy is TimeoutStrategy.CANCEL:
             self.cancel(reason)
@@ -260,7 +260,7 @@ class Precopy:
     def _throttle_guest(self) -> None:
         source = self._source
         if self._passes:
-            source.throttle_percent = self._throttle.look(
+            source.throttle_percent = self._throttle.update(
                 dirty_bytes=source.row.dirty_pages * source.page_size,
                 sent_bytes=self._passes[-1].sent_bytes,
             )

@@ -1,4 +1,4 @@
-"""What is reported of a migration, while it runs and afterwards."""
+"""The public report of a migration, while it runs and afterwards."""
 
 from hacdbs_sim import model
 from hacdbs_sim.vmm.qmp import query_migrate
@@ -6,7 +6,7 @@ from hacdbs_sim.vmm.report import Report
 
 
 def public_report(report: Report, spec: model.MigrationSpec) -> model.MigrationReport:
-    """Return what is reported of a moment of a migration.
+    """Return the public report of a migration at one moment.
 
     Args:
         report: The moment.

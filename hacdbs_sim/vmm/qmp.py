@@ -2,7 +2,7 @@
 
 Names, units (milliseconds, bytes, megabits per second) and meanings are those of QMP's MigrationInfo
 and MigrationStats. QEMU leaves out what does not apply; here every key is always there, 0 or null
-then. Zero pages are not told apart from others, so `duplicate` is 0.
+then. Zero pages are not detected, so `duplicate` is 0.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""A migration at one moment, as the VMM itself knows it.
+"""A migration at one moment, as the VMM has it.
 
 An iteration is one pass: a get of each slot, then its pages chunk by chunk. The pass in which the
 guest is paused is the last one, of phase `device`.
@@ -26,7 +26,7 @@ class Report:
         page_size: Bytes of a page.
         total_pages: Pages of all slots that are migrated.
         remaining_pages: Pages known to have to be sent.
-        sent_pages: Pages sent, those of the pass that goes on included.
+        sent_pages: Pages sent, those of the current pass included.
         syncs: How often the logs of all slots were taken.
         iterations: The passes that have ended.
         scheduled: Actions of the schedule that were performed.

@@ -1,4 +1,4 @@
-"""The source of a migration: what a VMM does to its machine, and what that takes of virtual time.
+"""The source of a migration: the VMM's calls on its machine, and their cost in virtual time.
 
 A get or a clear happens at one moment of the clock; what it costs is owed, and paid with the next
 copy, while the guest runs on. Whatever the guest writes meanwhile is in the log again.
@@ -36,7 +36,7 @@ class SourceSlot:
     Attributes:
         view: The slot as it was before.
         pending: uint64 words, the pages known to have to be sent.
-        arrived: What the destination has of it; None where nobody asks.
+        arrived: What the destination has of it; None without `verify`.
     """
 
     def __init__(self, view: model.MemslotInfo) -> None:
@@ -69,12 +69,12 @@ class Source:
     Attributes:
         slots: What is migrated, by number.
         row: Where what happens is accounted.
-        throttle_percent: How much of their time the vCPUs are kept from running.
-        is_paused: Whether the guest stands still.
+        throttle_percent: How much of their time the vCPUs do not run.
+        is_paused: Whether the guest is paused.
         sent_pages: Pages sent so far.
 
     Raises:
-        InvalidMigrationError: the machine could not do what the spec says.
+        InvalidMigrationError: the machine cannot run the spec.
     """
 
     def __init__(self, backend: model.Backend, spec: model.MigrationSpec) -> None:
@@ -94,7 +94,7 @@ class Source:
 
     @property
     def now_ns(self) -> int:
-        """Value of the machine's clock."""
+        """The machine's clock."""
         return self._backend.query(model.GetClock()).now_ns
 
     @property
@@ -104,22 +104,22 @@ class Source:
 
     @property
     def total_pages(self) -> int:
-        """Value of the pages of all slots that are migrated."""
+        """The pages of all slots that are migrated."""
         return sum(slot.view.npages for slot in self.slots)
 
     @property
     def pending_pages(self) -> int:
-        """Value of the pages known to have to be sent."""
+        """The pages known to have to be sent."""
         return sum(popcount(slot.pending) for slot in self.slots)
 
     def perform(self, action: model.Action[Any]) -> None:
-        """Perform what is none of the migration's own doing."""
+        """Perform an action of the schedule."""
         self._backend.perform(action)
 
     # Before and after
 
     def begin(self) -> None:
-        """Follow the versions, where asked to, mean all pages to be sent, and let all slots log."""
+        """Track versions for `verify`, set all pages pending, and enable logging of all slots."""
         if self._spec.verify:
             self._backend.perform(model.TrackVersions(enabled=True))
             has = None if self._spec.full_first_pass else self._last_version()
@@ -144,7 +144,7 @@ class Source:
         return self._backend.query(model.GetCounters())["eager_blocks_split"]
 
     def end(self) -> None:
-        """Leave the slots as they were, as far as they are still there."""
+        """Restore the slots' flags, where the slots are still there."""
         for slot in self.slots:
             if not slot.view.is_logging:
                 with suppress(KvmError):
@@ -174,7 +174,7 @@ class Source:
             self.row.get_ns += cost_ns
 
     def chunks(self) -> Iterator[Chunk]:
-        """Give what is to be sent, window by window, in order of slot and page."""
+        """Yield the pages to send, window by window, in order of slot and page."""
         step = self._spec.clear_chunk_pages // WORD_BITS
         for slot in self.slots:
             starts = np.arange(0, len(slot.pending), step)
@@ -186,7 +186,7 @@ class Source:
                 yield Chunk(slot, first_page, num_pages, words, int(counts[index]))
 
     def clear(self, chunk: Chunk) -> None:
-        """Clear what is sent of a chunk (KVM_CLEAR_DIRTY_LOG)."""
+        """Clear the pages of a chunk (KVM_CLEAR_DIRTY_LOG)."""
         outcome = self._backend.perform(
             model.ClearDirtyLog(
                 slot=chunk.slot.view.slot,
@@ -199,12 +199,12 @@ class Source:
         self.row.clears += 1
 
     def read(self, chunk: Chunk) -> None:
-        """Read the pages of a chunk: as they are now they will arrive."""
+        """Read the pages of a chunk: they arrive with their versions of now."""
         if chunk.slot.arrived is not None:
             chunk.slot.arrived.receive(chunk.first_page, chunk.words, self._last_version())
 
     def send(self, chunk: Chunk) -> Iterator[None]:
-        """Send a chunk: the time that it takes, and what is owed, passes."""
+        """Send a chunk; the time that it takes and the time owed pass."""
         sent_bytes = chunk.pages * self.page_size
         link_ns, self._unsent_fraction = divmod(
             sent_bytes * NS_PER_SECOND + self._unsent_fraction,
@@ -216,17 +216,17 @@ class Source:
         self.row.sent_bytes += sent_bytes
 
     def sent(self, chunk: Chunk) -> None:
-        """Forget that a chunk had to be sent."""
+        """Drop a chunk from the pending pages."""
         chunk.words[:] = 0
 
     def remaining_pages(self) -> int:
-        """Count what has to be sent by now: what is pending, and what the logs have."""
+        """Count the pages that are pending or in the logs."""
         return sum(popcount(self._known(slot)) for slot in self.slots)
 
     # Time
 
     def pass_time(self, duration_ns: int = 0) -> Iterator[None]:
-        """Let the guest run for a while, and for what is owed; paused, only the clock goes on."""
+        """Let the guest run for a while and for the time owed; paused, only the clock advances."""
         left_ns = duration_ns + self._owed_ns
         self._owed_ns = 0
         while left_ns:
@@ -237,7 +237,7 @@ class Source:
             yield
 
     def _run_guest(self, duration_ns: int) -> int:
-        """Let the guest run, for less than asked for where it would write too much at once."""
+        """Let the guest run, for less than requested where it would write too much at once."""
         while True:
             try:
                 run = self._backend.perform(
@@ -266,7 +266,7 @@ class Source:
         return MAX_NS if not rate else WRITES_PER_STEP * NS_PER_SECOND // rate + 1
 
     def _account(self, outcome: model.DirtyLog) -> int:
-        """Account for a get or a clear; give what it cost, in nanoseconds."""
+        """Account for a get or a clear; return what it cost, in nanoseconds."""
         row, hook = self.row, outcome.accelerator
         software = model.known(outcome.software)
         row.software_cleaned += software.pages
@@ -311,7 +311,7 @@ class Source:
     def _lost(
         self, slot: SourceSlot, max_ranges: int, *, is_complete: bool
     ) -> model.LostPages | None:
-        """Tell what is lost of a slot; nothing can be told of one that has changed or gone."""
+        """Return what is lost of a slot; None for one that has changed or gone."""
         if slot.arrived is None:
             return None
         try:
@@ -346,7 +346,7 @@ class Source:
 
 
 def _region(view: model.MemslotInfo, flags: model.MemslotFlags) -> model.SetMemslot:
-    """Give the ioctl that sets a slot's flags and nothing else."""
+    """Return the ioctl that sets a slot's flags and nothing else."""
     return model.SetMemslot(
         slot=view.slot,
         guest_phys_addr=view.guest_phys_addr,

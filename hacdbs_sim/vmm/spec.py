@@ -6,7 +6,7 @@ from hacdbs_sim.vmm.errors import InvalidMigrationError
 
 
 def check_spec(spec: model.MigrationSpec, backend: model.Backend) -> tuple[model.MemslotInfo, ...]:
-    """Refuse what this machine could not do; return the slots to migrate, by number.
+    """Refuse a spec that this machine cannot run; return the slots to migrate, by number.
 
     Raises:
         InvalidMigrationError: Names the field, its bound and its value.

@@ -1,4 +1,4 @@
-"""Auto-converge: the vCPUs are kept from running where they dirty pages faster than they are sent.
+"""Auto-converge: vCPUs are throttled where they dirty pages faster than those are sent.
 
 As QEMU's migration_trigger_throttle(): an iteration in which more bytes were dirtied than
 `trigger_threshold` percent of the bytes sent meanwhile is counted, and every second one throttles:
@@ -14,7 +14,7 @@ _TOO_DIRTY: Final = 2
 
 
 class Throttle:
-    """How much of their time the vCPUs are kept from running.
+    """How much of their time the vCPUs do not run.
 
     Args:
         converge: When and how much; None: never.
@@ -28,8 +28,8 @@ class Throttle:
         self._converge = converge
         self._too_dirty = 0
 
-    def look(self, *, dirty_bytes: int, sent_bytes: int) -> int:
-        """Look at what was dirtied since the last get and sent meanwhile; give the percentage."""
+    def update(self, *, dirty_bytes: int, sent_bytes: int) -> int:
+        """Count an iteration, by the bytes dirtied in it and sent meanwhile; return the percentage."""
         converge = self._converge
         if converge is None or dirty_bytes * 100 <= sent_bytes * converge.trigger_threshold:
             return self.percent

@@ -1,7 +1,7 @@
 """The destination's memory, as far as a proof needs it: as of which write each page arrived.
 
 A page is right at the destination if it has the version that the source's page has; what is not
-right, and what nobody knows any more that it has to be sent, is lost.
+right, and neither pending nor in a log, is lost.
 """
 
 from typing import Final, TypeAlias
@@ -61,7 +61,7 @@ class Arrived:
         here[at[word] * WORD_BITS + bit] = last_version + 1
 
     def lost(self, source: Versions, known: Words, max_ranges: int = MAX_LOST_RANGES) -> LostPages:
-        """Tell what is lost.
+        """Return what is lost.
 
         Args:
             source: uint32[npages], the source's versions.
@@ -84,6 +84,6 @@ class Arrived:
 
 
 def _flags(words: Words, count: int) -> NDArray[np.bool_]:
-    """Give the first bits of words as one truth each."""
+    """Return the first bits of words, one boolean each."""
     octets = words.astype("<u8", copy=False).view(np.uint8)
     return np.unpackbits(octets, count=count, bitorder="little").view(np.bool_)

@@ -29,7 +29,7 @@ _FORMAT: Final = "format"
 
 
 def family_core_schema(cls: type, generate: Generate) -> CoreSchema:
-    """Return the union that an abstract action stands for: of all actions, or of those of an op."""
+    """Return the union that an abstract action stands for: of all that are not internal, or of an op's."""
     if cls is not Action:
         return tagged_union({tag_of(each): generate(each) for each in members_of(cls)}, cls)
     return core_schema.json_or_python_schema(
@@ -81,7 +81,8 @@ def union_by(field: str, choices: dict[str, CoreSchema]) -> CoreSchema:
 def _classes_by_op() -> dict[str, list[type[Action[Any]]]]:
     by_op: dict[str, list[type[Action[Any]]]] = {}
     for action in ACTIONS:
-        by_op.setdefault(action.op, []).append(action)
+        if not action.is_internal:
+            by_op.setdefault(action.op, []).append(action)
     return by_op
 
 
@@ -119,8 +120,7 @@ def _with_op(cls: type[Action[Any]], generate: Generate) -> CoreSchema:
 
 
 def _get_with_format(generate: Generate) -> CoreSchema:
-    formats = core_schema.enum_schema(LogFormat, list(LogFormat), sub_type="str")
-    choice = core_schema.with_default_schema(formats, default=LogFormat.RANGES)
+    choice = core_schema.with_default_schema(generate(LogFormat), default=LogFormat.RANGES)
     shape = Shape(
         "GetDirtyLogBatchAction",
         constants=((_OP, GetDirtyLog.op),),

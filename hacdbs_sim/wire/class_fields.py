@@ -14,7 +14,7 @@ from typing import (
 )
 
 from hacdbs_sim.model.base import Action, Operation, Query
-from hacdbs_sim.model.kinds import OmitIfNone
+from hacdbs_sim.model.kinds import Form, Kind, OmitIfNone
 from hacdbs_sim.model.operations import ACTIONS
 from hacdbs_sim.model.pages import PageForm
 from hacdbs_sim.wire.docstrings import description_of
@@ -28,11 +28,11 @@ class WireField(NamedTuple):
         wire: Its name on the wire: without the underscore that keeps it apart from a keyword, and
             spelled as the class has it.
         hint: Its annotation.
-        field: What the dataclass knows of it.
+        field: The dataclass' own field.
         pages: The fields that it is written as, if it is a set of pages.
         tag: Its constant, if it distinguishes the class from the others of a union.
         omitted: Whether it is left out where it is None.
-        description: What the docstring says of it.
+        description: From the docstring.
     """
 
     name: str
@@ -70,6 +70,13 @@ def _wire_field(cls: type, field: "Field[Any]", hint: Any) -> WireField:  # noqa
         omitted=any(isinstance(each, OmitIfNone) for each in metadata),
         description=description_of(cls, field),
     )
+
+
+def kind_of(hint: Any, form: Form) -> Kind | None:  # noqa: ANN401 - a type
+    """Return the kind of an annotation, if it has one of this form."""
+    metadata = hint.__metadata__ if get_origin(hint) is Annotated else ()
+    kinds = (each for each in metadata if isinstance(each, Kind))
+    return next((kind for kind in kinds if kind.form is form), None)
 
 
 def _spelling_of(cls: type) -> Callable[[str], str]:

@@ -73,7 +73,7 @@ def _refuse_both(schema: JsonSchema, names: tuple[str, str]) -> None:
 def _require_one(schema: JsonSchema, group: tuple[str, ...]) -> None:
     """Write one whole object for each of the fields of which one is given.
 
-    `required` alone in each would be shorter, and say the same to a validator; generators of
+    `required` alone in each would be shorter, and the same to a validator; generators of
     clients take that for objects without fields.
     """
     properties: JsonSchema = schema.pop("properties")

@@ -1,4 +1,4 @@
-"""How a model class is read and written: its fields, by the rules of design.md 1.1.
+"""How a model class is read and written, field by field.
 
 Two forms: a *plain* class is pydantic's own dataclass, read and written in Rust. A *flat* one has
 other fields on the wire than in Python: a set of pages is one of several fields, an action of a
@@ -12,14 +12,17 @@ from typing import Any, NamedTuple
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from pydantic_core.core_schema import SerializationInfo
 
+from hacdbs_sim.model.kinds import Form
 from hacdbs_sim.wire.class_fields import (
     WireField,
     fields_of,
     is_request,
+    kind_of,
     one_of_names,
     page_field_of,
 )
 from hacdbs_sim.wire.class_json_schema import describe_class
+from hacdbs_sim.wire.kind_forms import names_of
 from hacdbs_sim.wire.page_forms import (
     PAGE_DESCRIPTIONS,
     explode,
@@ -161,9 +164,14 @@ def _with_default(field: WireField, schema: CoreSchema) -> CoreSchema:
         schema = {**schema, "fail_fast": True}
     if field.is_required:
         return schema
-    if field.field.default_factory is not MISSING:
-        return core_schema.with_default_schema(schema, default_factory=field.field.default_factory)
-    return core_schema.with_default_schema(schema, default=field.field.default)
+    # A class of the model is frozen, so that one instance can stand for all
+    make = field.field.default_factory
+    default = field.field.default if make is MISSING else make()
+    flags = kind_of(field.hint, Form.FLAGS)
+    if flags is None:
+        return core_schema.with_default_schema(schema, default=default)
+    metadata = {"pydantic_js_updates": {"default": names_of(flags, default)}}
+    return core_schema.with_default_schema(schema, default=default, metadata=metadata)
 
 
 def _described(description: str | None) -> dict[str, Any]:
@@ -177,7 +185,7 @@ def _is_none(value: object) -> bool:
 def builder_of(cls: type, without: frozenset[str] = frozenset()) -> Callable[[dict[str, Any]], Any]:
     """Return what builds an instance of the fields that were read.
 
-    With fields left out it returns the others, by attribute, for whoever has those.
+    With fields left out it returns the others, by attribute, for a caller that has those.
     """
     pages = page_field_of(cls)
     group = one_of_names(cls)

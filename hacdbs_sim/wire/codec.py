@@ -89,6 +89,11 @@ def base64_from_words(words: Words) -> str:
     return "".join([base64.b64encode(piece).decode("ascii") for piece in pieces])
 
 
+def base64_length(words: Words) -> int:
+    """Return how long the base64 text of words is."""
+    return -(-len(words) * BYTES_PER_WORD // 3) * 4
+
+
 def range_columns(ranges: Sequence[tuple[int, int]] | Words) -> tuple[Words, Words]:
     """Split [first, count] pairs into two arrays."""
     if len(ranges) == 1:  # a third of what it takes for several

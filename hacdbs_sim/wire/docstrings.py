@@ -1,4 +1,4 @@
-"""What the docstrings of the model say: of a class, and of each of its fields."""
+"""Descriptions from the docstrings of the model: of a class, and of each of its fields."""
 
 import re
 from functools import lru_cache
@@ -13,13 +13,13 @@ _FIELD: Final = re.compile(r"^    (\w+): (.*)$")
 
 
 def summary_of(cls: type) -> str:
-    """Return what a class' docstring says before its attributes."""
+    """Return a class' docstring before its attributes."""
     return " ".join(_own_doc(cls).partition(_SECTION)[0].split())
 
 
 @lru_cache(1024)
 def descriptions_of(cls: type) -> dict[str, str]:
-    """Return what is said of each field, by the class or by one that it is made of."""
+    """Return the description of each field, from the class or a base of it."""
     described: dict[str, str] = {}
     for each in reversed(cls.__mro__):
         described.update(_attributes(_own_doc(each)))
@@ -27,7 +27,7 @@ def descriptions_of(cls: type) -> dict[str, str]:
 
 
 def description_of(cls: type, field: "dataclasses.Field[Any]") -> str | None:
-    """Return what is said of a field; of a knob, where its default comes from."""
+    """Return the description of a field; of a knob, where its default comes from."""
     source: str | None = field.metadata.get("source")
     return source or descriptions_of(cls).get(field.name)
 

@@ -1,4 +1,4 @@
-"""What a reader refuses: text that is no JSON, and JSON that the schema refuses, part by part."""
+"""Refusals of a reader: text that is not JSON, and JSON that the schema refuses, part by part."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -18,7 +18,7 @@ MAX_ERRORS: Final = 20
 """The most faults of one request that a problem lists."""
 
 MAX_DETAILED: Final = 1_000
-"""The most faults of a body that are looked at one by one: pydantic details all or none."""
+"""The most faults of a body that are reported one by one: pydantic details all or none."""
 
 _BOUNDS: Final = (
     "ge",
@@ -89,11 +89,17 @@ def error_at(
     )
 
 
+_UNKNOWN_FIELD: Final = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+"""A field that no class has: pydantic's error of a dict, and of a dataclass."""
+
+UNKNOWN_FIELD_DETAIL: Final = "Extra inputs are not permitted"
+
+
 def _pointer(error: ErrorDetails) -> str:
     """Write a JSON pointer; the tag of a union is in pydantic's path, not in the document."""
     loc = error["loc"]
     steps = [str(step) for step in loc if not (isinstance(step, str) and step in TAGS)]
-    if error["type"] == "extra_forbidden" and loc[-1] in TAGS:
+    if error["type"] in _UNKNOWN_FIELD and loc[-1] in TAGS:
         steps.append(str(loc[-1]))  # a field that should not be there, named like a tag
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
@@ -102,9 +108,8 @@ def _error_at(place: Place, pointer: str, error: Mapping[str, Any]) -> ProblemEr
     context = error.get("ctx", {})
     bound = next((context[name] for name in _BOUNDS if name in context), None)
     absent = error["type"] == "missing"
-    return error_at(
-        place, pointer, error["msg"], bound=bound, value=None if absent else error["input"]
-    )
+    detail = UNKNOWN_FIELD_DETAIL if error["type"] in _UNKNOWN_FIELD else error["msg"]
+    return error_at(place, pointer, detail, bound=bound, value=None if absent else error["input"])
 
 
 def body_errors(

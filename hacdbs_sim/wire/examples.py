@@ -57,6 +57,27 @@ _EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
     "UpdateVm": {"manual_dirty_log_protect2": 3},
     "CreateVm": _VM,
     "CreateSession": {"session_id": "nightly"},
+    "StartMigration": {"vm_id": "default-1", "preset": "converges"},
+    "StartComparison": {
+        "vm": {
+            "manual_dirty_log_protect2": 3,
+            "seed": 7,
+            "memslots": [{"slot": 0, "guest_phys_addr": "0x40000000", "memory_size": "1GiB"}],
+            "workloads": [{"slot": 0, "kind": "uniform", "writes_per_second": 50_000}],
+        },
+        "migration": {"preset": "converges"},
+    },
+    "Scenario": {
+        "scenario": "one-write",
+        "vms": [{"key": "src", "memslots": [{"slot": 0, **_MEMSLOT, "memory_size": "2MiB"}]}],
+        "steps": [
+            {
+                "vm": "src",
+                "action": {"op": "guest_write", "gfns": [262144]},
+                "expect": {"status": 200, "body": {"newly_dirty": 1}},
+            }
+        ],
+    },
     "Batch": {
         "actions": [
             {"op": "guest_write", "gfns": [262144, 262145]},

@@ -31,8 +31,9 @@ class Hook:
     def kind_json_schema(
         self, kind: Kind, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Return the JSON schema of a kind."""
-        return kind_json_schema(kind, handler.mode)
+        """Return the JSON schema of a kind, with what its annotation adds: `Path(examples=[0])`."""
+        metadata: dict[str, Any] = schema.get("metadata", {})
+        return kind_json_schema(kind, handler.mode) | metadata.get("pydantic_js_updates", {})
 
     def pattern_core_schema(
         self, pattern: Pattern, source: object, handler: GetCoreSchemaHandler

@@ -8,6 +8,7 @@ sign, space or underscore.
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -205,6 +206,11 @@ def _flags_schema(kind: Kind) -> CoreSchema:
     return core_schema.no_info_after_validator_function(join, names)
 
 
+def names_of(kind: Kind, flags: int) -> list[str]:
+    """Write flags as the names of those that are set."""
+    return [member.name for member in kind.flags if flags & member]
+
+
 def _serialization(kind: Kind) -> core_schema.SerSchema:
     match kind.form:
         case Form.BOOLEAN:
@@ -214,11 +220,6 @@ def _serialization(kind: Kind) -> core_schema.SerSchema:
                 hex, return_schema=core_schema.str_schema()
             )
         case Form.FLAGS:
-            members = tuple(kind.flags)
-
-            def names_of(flags: int) -> list[str]:
-                return [member.name for member in members if flags & member]
-
-            return core_schema.plain_serializer_function_ser_schema(names_of)
+            return core_schema.plain_serializer_function_ser_schema(partial(names_of, kind))
         case _:
             return core_schema.simple_ser_schema("int")

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
 
+from hacdbs_sim.wire.errors import MAX_EXACT
 from hacdbs_sim.wire.reader import Reader
 
 REF_TEMPLATE: Final = "#/components/schemas/{model}"
@@ -77,8 +78,11 @@ def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
     mapping = node.get("discriminator", {}).get("mapping", {}) if "oneOf" in node else {}
     if not all(isinstance(name, str) for name in mapping.values()):
         del node["discriminator"]
+    if node.get("additionalProperties") is True and isinstance(node.get("title"), str):
+        # Generators name such an object by its owner and its title: not as a class is named
+        node["title"] += " Fields"
     for key, value in node.items():
-        if isinstance(value, float) and value.is_integer():
+        if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT:
             node[key] = int(value)
         else:
             _tidy(value)

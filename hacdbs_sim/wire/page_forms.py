@@ -66,7 +66,8 @@ def _ranges_schema(first: Kind) -> CoreSchema:
 def _words_schema() -> CoreSchema:
     def describe(mode: str) -> dict[str, Any]:
         described = {"type": "integer", "format": "uint64", "minimum": 0}
-        return described if mode == "serialization" else {**described, "maximum": MAX_WORD}
+        # Not the maximum 2^64 - 1, which readers of the document would round
+        return described if mode == "serialization" else {**described, "exclusiveMaximum": 2.0**64}
 
     kind = whole(0, MAX_WORD)
     item: Any = {**whole_schema(kind), "metadata": _js(describe)}
@@ -124,7 +125,7 @@ def is_log(hint: Any) -> bool:  # noqa: ANN401 - a type
 
 
 def explode(pages: Gfns | PageRanges | Bitmap, form: tuple[str, ...]) -> dict[str, Any]:
-    """Write a request's pages as the field that they came as."""
+    """Write a request's pages as the field that they were given in."""
     match pages:
         case Gfns():
             return {"gfns": pages.gfns}
@@ -136,7 +137,7 @@ def explode(pages: Gfns | PageRanges | Bitmap, form: tuple[str, ...]) -> dict[st
 
 
 def explode_log(bitmap: Bitmap | None, info: SerializationInfo) -> dict[str, Any]:
-    """Write an outcome's pages in the format asked for."""
+    """Write an outcome's pages in the requested format."""
     if bitmap is None:
         return {}
     match (info.context or DEFAULT_CONTEXT).format:
@@ -145,7 +146,7 @@ def explode_log(bitmap: Bitmap | None, info: SerializationInfo) -> dict[str, Any
         case LogFormat.BASE64:
             return {"bitmap": base64_from_words(bitmap.words)}
         case LogFormat.WORDS:
-            return {"words": bitmap.words}
+            return {"words": np.ascontiguousarray(bitmap.words)}
         case _:
             return {}
 

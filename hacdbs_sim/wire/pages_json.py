@@ -64,7 +64,7 @@ def _read(body: bytes, name: str, cut: re.Pattern[bytes]) -> list[Any]:
             # An array takes far less memory than a list, so each piece becomes one at once.
             arrays.append(np.array(_VALIDATORS[name].validate_json(piece), dtype=np.uint64))
         except ValidationError as refused:
-            # A comma in a string or an inner list makes pieces that are no JSON by themselves.
+            # A comma in a string or an inner list makes pieces that are not JSON by themselves.
             if _is_json(piece) and all(map(_is_json, pieces)):
                 before = sum(map(len, arrays))
                 errors = body_errors(refused, within=(name, before))
@@ -115,7 +115,7 @@ def bitmap_of(body: bytes) -> Bitmap | None:
     """Read a body that is one base64 bitmap; None if it is anything else.
 
     Raises:
-        InvalidRequestError: it is no base64.
+        InvalidRequestError: it is not base64.
         InvalidArgumentError: its words are not whole.
     """
     head = _BITMAP_HEAD.match(body)
@@ -147,7 +147,7 @@ def bitmap_of(body: bytes) -> Bitmap | None:
         _VALIDATORS["bitmap"].validate_json(b'"' + sample + b'!"')
     except ValidationError as refused:
         raise InvalidRequestError(body_errors(refused, field="bitmap")) from None
-    raise AssertionError("an exclamation mark is no base64")
+    raise AssertionError("an exclamation mark is not base64")
 
 
 def pages_of(body: bytes, names: tuple[str, ...]) -> Gfns | PageRanges | Bitmap | None:

@@ -76,7 +76,7 @@ class Site:
 
 
 def type_of(refusal: type[KvmError]) -> ProblemType:
-    """Return what kind of refusal a class of errors is."""
+    """Return the problem type of a class of errors."""
     meaning = inspect.getdoc(refusal) or ""
     return problem_type(refusal.code, refusal.status, refusal.title, meaning)
 

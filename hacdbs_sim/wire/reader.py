@@ -1,6 +1,6 @@
 """Values of the model from JSON, validated by the schema in one pass (jiter inside pydantic).
 
-So text that is no JSON is refused otherwise than JSON that the schema refuses, and nothing is
+So text that is not JSON is refused otherwise than JSON that the schema refuses, and nothing is
 decoded twice.
 """
 
@@ -69,7 +69,7 @@ class Reader(Generic[T]):
         try:
             value: T = self.adapter.validator.validate_json(octets, extra=self._extra)
         except ValidationError as refused:
-            # No schema lets NaN through, but pydantic reads it; it is no JSON, so say so instead.
+            # No schema lets NaN through, but pydantic reads it; it is not JSON, so refuse it as such.
             try:
                 from_json(octets, allow_inf_nan=False)
             except ValueError as malformed:
@@ -161,7 +161,7 @@ class BodyForm:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Return what reads the body as a dict of the fields that are left."""
+        """Return the schema of the body as a dict of the fields that are left."""
         shape = Shape(self.name, without=self.without)
         return core_schema.no_info_after_validator_function(
             builder_of(self.cls, self.without),

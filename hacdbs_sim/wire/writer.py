@@ -24,7 +24,7 @@ _SERIALIZERS: Final[dict[type, SchemaSerializer]] = {}
 
 
 def serializer_of(cls: type) -> SchemaSerializer:
-    """Return what writes a class of the model; it is made once."""
+    """Return the serializer of a class of the model; it is made once."""
     if (known := _SERIALIZERS.get(cls)) is not None:
         return known
     serializer = TypeAdapter(cls).serializer

@@ -294,11 +294,11 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
     ("get_workload", "no_such_workload"): Call("get_workload", {"workload_id": "w9"}),
     ("delete_workload", "no_such_workload"): Call("delete_workload", {"workload_id": "w9"}),
     ("advance_clock", "invalid_argument"): _after(
-        (_json("run_batch", {"actions": [{"op": "clock_advance", "duration_ns": 10**15}] * 9}),),
+        (_json("run_batch", {"actions": [{"op": "advance_clock", "duration_ns": 10**15}] * 9}),),
         _json("advance_clock", {"duration_ns": 10**15}),
     ),
     ("run_guest", "invalid_argument"): _after(
-        (_json("run_batch", {"actions": [{"op": "clock_advance", "duration_ns": 10**15}] * 9}),),
+        (_json("run_batch", {"actions": [{"op": "advance_clock", "duration_ns": 10**15}] * 9}),),
         _json("run_guest", {"duration_ns": 10**15}),
     ),
     ("run_guest", "too_many_writes"): _json("run_guest", {"duration_ns": 10**15}),

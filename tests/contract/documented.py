@@ -60,6 +60,22 @@ class Operation:
         return [int(status) for status in self.described["responses"] if status.startswith("2")]
 
 
+def _closed(node: Any) -> Any:
+    """Return a part of a document in which an object has no fields but those described.
+
+    Clients have to pass over what they do not know, so the document leaves objects open; this service may not
+    answer with what is not documented.
+    """
+    if isinstance(node, list):
+        return [_closed(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    closed = {name: _closed(each) for name, each in node.items()}
+    if isinstance(node.get("properties"), dict) and isinstance(node.get("type"), str):
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
 def _pattern(path: str) -> re.Pattern[str]:
     return re.compile("[^/]+".join(map(re.escape, re.split(r"\{[a-z_]+\}", path))))
 
@@ -141,7 +157,9 @@ class Contract:
         if (validator := self._validators.get(key)) is None:
             content = operation.described["responses"][str(status)]["content"]
             validator = self._validators[key] = jsonschema_rs.Draft202012Validator(
-                {**content[media_type]["schema"], "components": self.document["components"]}
+                _closed(
+                    {**content[media_type]["schema"], "components": self.document["components"]}
+                )
             )
         where = f"{operation.operation_id} answered {status}"
         if (broken := next(validator.iter_errors(answer), None)) is not None:

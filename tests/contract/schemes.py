@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import httpx
 import schemathesis
-from app.http.schemas.vms import VmIn
 from hypothesis import HealthCheck, Phase, settings
 
 from app.http.idempotency import KEY_PATTERN
@@ -23,7 +22,8 @@ from app.http.preconditions import TAGS_PATTERN
 from app.service.budget import Account
 from app.service.fleet import DEFAULT_SESSION, Fleet
 from app.service.scenarios import StandingScenario
-from hacdbs_sim.vmm import MigrationSpec
+from hacdbs_sim.model import CreateVm, MigrationSpec
+from hacdbs_sim.wire import read
 from tests.contract.calls import NAMES, WORLD
 from tests.support.wire import HANG_SECONDS
 
@@ -50,7 +50,7 @@ _WORLD: Final = {
 }
 _SCENARIO: Final = b'{"scenario":"stands","vms":[{"key":"src"}]}'
 _SMALL_MIGRATION: Final = MigrationSpec(slots=(1,))
-_SPEC: Final = VmIn.model_validate_json(json.dumps(_WORLD)).to_domain()
+_SPEC: Final = read(CreateVm, json.dumps(_WORLD))
 
 
 def looking(examples: int, **more: Any) -> settings:

@@ -34,24 +34,24 @@ CONTRACT = Contract(json.loads(COMMITTED.read_text()))
 OPERATIONS = {operation.operation_id: operation for operation in CONTRACT.operations}
 
 MODELS = {
-    "put_scenario": "ScenarioIn",
-    "start_comparison": "ComparisonIn",
-    "start_migration": "MigrationIn",
-    "add_fault": "EntryFaultIn",
-    "add_workload": "UniformIn",
-    "advance_clock": "AdvanceIn",
-    "run_guest": "RunIn",
-    "clear_dirty_log": "ClearInPageRanges",
-    "create_session": "SessionIn",
-    "create_vm": "VmIn",
-    "guest_read": "PagesInGfns",
-    "guest_write": "PagesInGfns",
-    "host_unmap": "PagesInGfns",
-    "host_write": "PagesInGfns",
-    "run_batch": "BatchIn",
-    "set_cpu": "CpuIn",
-    "set_memslot": "MemslotIn",
-    "update_vm": "VmPatchManualDirtyLogProtect2",
+    "put_scenario": "Scenario",
+    "start_comparison": "StartComparison",
+    "start_migration": "StartMigration",
+    "add_fault": "AddIpaf",
+    "add_workload": "AddUniform",
+    "advance_clock": "AdvanceClock",
+    "run_guest": "RunGuest",
+    "clear_dirty_log": "ClearDirtyLogBodyPageRanges",
+    "create_session": "CreateSession",
+    "create_vm": "CreateVm",
+    "guest_read": "GuestReadBodyGfns",
+    "guest_write": "GuestWriteBodyGfns",
+    "host_unmap": "HostUnmapBodyGfns",
+    "host_write": "HostWriteBodyGfns",
+    "run_batch": "Batch",
+    "set_cpu": "SetCpuBody",
+    "set_memslot": "SetMemslotBody",
+    "update_vm": "UpdateVmManualDirtyLogProtect2",
 }
 """The generated class of each body; one of several where the document has a choice."""
 
@@ -135,7 +135,7 @@ def test_each_operation_can_be_called(world: httpx.Client, operation_id: str) ->
     assert answer.status_code in operation.successes()
     assert bool(answer.content) == (answer.parsed is not None)
     if hasattr(answer.parsed, "to_dict"):
-        assert type(answer.parsed).__name__ != "ProblemOut"
+        assert type(answer.parsed).__name__ != "Problem"
         assert answer.parsed.to_dict() == httpx.Response(200, content=answer.content).json()
         assert getattr(answer.parsed, "additional_properties", {}) == {}
 
@@ -144,5 +144,5 @@ def test_each_operation_can_be_called(world: httpx.Client, operation_id: str) ->
 def test_a_refusal_is_parsed_as_a_problem(world: httpx.Client) -> None:
     answer = call(str(world.base_url), OPERATIONS["get_vm"], vm_id="default-9")
 
-    assert (answer.status_code, type(answer.parsed).__name__) == (404, "ProblemOut")
+    assert (answer.status_code, type(answer.parsed).__name__) == (404, "Problem")
     assert answer.parsed.code == "no_such_vm"

@@ -390,7 +390,7 @@ async def test_an_answer_is_forgotten_after_its_time(
 async def test_a_defect_on_the_way_is_not_done_again(
     app: Application, vm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_off(*_: object) -> None:
+    def break_off(*_: object, **__: object) -> None:
         raise RuntimeError("a defect after the deed")
 
     get = f"{vm}/memslots/0/dirty-log/get"
@@ -398,7 +398,7 @@ async def test_a_defect_on_the_way_is_not_done_again(
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         with monkeypatch.context() as patched:
-            patched.setattr("app.http.operations.dirty_log_out", break_off)
+            patched.setattr("app.http.responses.Answer.response", break_off)
             first = await client.post(get, headers=key("k"))
         again = await client.post(get, headers=key("k"))
 

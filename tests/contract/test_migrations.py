@@ -114,10 +114,13 @@ SCHEDULABLE: list[dict[str, Any]] = [
     {"op": "set_cpu", "cpu": 1, "online": False},
     {"op": "add_fault", "type": "ipaf"},
     {"op": "delete_fault", "fault_id": "f1"},
+    {"op": "delete_faults"},
     {"op": "add_workload", **WRITING},
     {"op": "delete_workload", "workload_id": "w1"},
-    {"op": "guest_run", "duration_ns": 1000},
-    {"op": "clock_advance", "duration_ns": 1000},
+    {"op": "update_vm", "manual_dirty_log_protect2": 1},
+    {"op": "run_guest", "duration_ns": 1000},
+    {"op": "advance_clock", "duration_ns": 1000},
+    {"op": "delete_workloads"},
 ]
 
 
@@ -129,6 +132,25 @@ async def test_each_action_of_a_batch_can_be_scheduled(client: httpx.AsyncClient
     assert [each["op"] for each in report["scheduled"]] == [each["op"] for each in SCHEDULABLE]
     assert [each["problem"] for each in report["scheduled"]] == [None] * len(SCHEDULABLE)
     assert report["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("action", "pointer"),
+    [
+        ({"op": "track_versions", "enabled": True}, "/schedule/0/action"),
+        ({"op": "guest_run", "duration_ns": 1}, "/schedule/0/action"),
+        ({"op": "get_dirty_log", "slot": 0, "format": "summary"}, "/schedule/0/action/format"),
+    ],
+)
+async def test_what_is_no_action_of_a_schedule_is_refused_by_its_place(
+    client: httpx.AsyncClient, action: dict[str, Any], pointer: str
+) -> None:
+    body = {"vm_id": "default-1", "schedule": [{"iteration": 0, "action": action}]}
+
+    answer = await client.post("/v1/migrations", json=body)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
 
 
 async def test_who_waits_for_a_phase_or_a_pass_is_answered_there_or_beyond(

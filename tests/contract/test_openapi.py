@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.http.problems import PROBLEMS
+from app.http.problems import all_problems
 from app.http.reference import reference
 from app.http.refusals import CODES
 from app.main import create_app
@@ -60,7 +60,10 @@ def test_operation_ids_are_explicit_and_unique(document: dict[str, Any]) -> None
 def test_bounds_stay_within_what_json_clients_hold_exactly(document: dict[str, Any]) -> None:
     numbers = [n for n in walk(document) if isinstance(n, int) and not isinstance(n, bool)]
 
+    beyond = {n for n in walk(document) if isinstance(n, float) and n > 2**53 - 1}
+
     assert max(numbers) == 2**53 - 1
+    assert beyond == {2.0**64}, "a power of two is exact: the bound of a word"
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
@@ -73,13 +76,15 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 
 def test_refusals_are_documented_by_status_and_code(document: dict[str, Any]) -> None:
+    problems = all_problems()
+
     for operation in operations(document):
         refusals = {s: r for s, r in operation["responses"].items() if not s.startswith("2")}
 
         assert refusals.keys() >= {"400", "422"}
         for status, refusal in refusals.items():
             assert list(refusal["content"]) == ["application/problem+json"]
-            assert {PROBLEMS[code].status for code in refusal[CODES]} == {int(status)}
+            assert {problems[code].status for code in refusal[CODES]} == {int(status)}
 
 
 def test_what_is_made_has_a_place(document: dict[str, Any]) -> None:

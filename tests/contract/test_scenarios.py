@@ -411,14 +411,14 @@ async def test_a_migration_that_is_refused_fails_with_its_problem(
         ({"expect": {"status": "completed"}}, 409, "/expect"),
         ({"migration": {**MIGRATION, "max_iterations": 0}}, 422, "/migration/max_iterations"),
         ({"migration": {**MIGRATION, "vm_id": "default-1"}}, 422, "/migration/vm_id"),
-        ({"migration": None}, 422, "/migration"),
+        ({"migration": 0}, 422, "/migration"),
         (
             {"migration": {**MIGRATION, "schedule": [{"iteration": 1, "action": {"op": "fly"}}]}},
             422,
             "/migration/schedule/0/action",
         ),
     ],
-    ids=["vm", "expect", "bound", "id", "null", "schedule"],
+    ids=["vm", "expect", "bound", "id", "kind", "schedule"],
 )
 async def test_a_bad_migration_is_refused_by_its_place(
     spoil: dict[str, Any], status: int, pointer: str, client: httpx.AsyncClient

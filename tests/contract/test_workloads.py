@@ -4,7 +4,8 @@ from typing import Any
 
 import httpx
 import pytest
-from hacdbs_sim.sim.actions import KNOBS, CostModel
+
+from hacdbs_sim.model import KNOBS, CostModel
 
 pytestmark = pytest.mark.anyio
 
@@ -185,11 +186,11 @@ async def test_a_batch_adds_runs_and_takes_off(client: httpx.AsyncClient) -> Non
     await make(client)
     actions = [
         {"op": "add_workload", **STEADY},
-        {"op": "guest_run", "duration_ns": 1000, "throttle_percent": 10},
-        {"op": "clock_advance", "duration_ns": 5},
+        {"op": "run_guest", "duration_ns": 1000, "throttle_percent": 10},
+        {"op": "advance_clock", "duration_ns": 5},
         {"op": "delete_workload", "workload_id": "w1"},
         {"op": "delete_workload", "workload_id": "w1"},
-        {"op": "clock_advance", "duration_ns": 5},
+        {"op": "advance_clock", "duration_ns": 5},
     ]
 
     answer = await client.post("/v1/vms/default-1/batch", json={"actions": actions})
@@ -224,7 +225,7 @@ async def test_the_cost_model_names_each_knob_and_its_source(client: httpx.Async
         ({"slot": 0, "kind": "uniform"}, "/writes_per_second"),
         ({**STEADY, "writer": "device"}, "/writer"),
         ({**STEADY, "num_pages": 0}, "/num_pages"),
-        ({**STEADY, "num_pages": None}, "/num_pages"),
+        ({**STEADY, "num_pages": "1"}, "/num_pages"),
         ({**STEADY, "burst": {"on_ns": 0, "off_ns": 1}}, "/burst/on_ns"),
         ({**STEADY, "burst": {"on_ns": 1}}, "/burst/off_ns"),
         ({**STEADY, "kind": "hot_set", "hot_share": 1.1}, "/hot_share"),

@@ -5,7 +5,7 @@ import json
 import signal
 import socket
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from app.service.events import MAX_EVENT_READERS
-from hacdbs_sim.client import AsyncClient, Client, Event, Session, Vm
+from hacdbs_sim.client import AsyncClient, Client, Session, Vm
+from hacdbs_sim.model import Event, StaleReader
 from tests.e2e.test_serve import get, serving
 from tests.support.wire import HANG_SECONDS
 
@@ -61,10 +62,15 @@ def toggle(client: Client, vm: Vm, count: int) -> None:
     assert answer.is_success
 
 
+def an_event(item: Event | StaleReader) -> Event:
+    assert isinstance(item, Event), item
+    return item
+
+
 def wait_for_readers(client: Client, count: int) -> None:
     """Wait until so many read or wait for events."""
     line = f"hacdbs_event_readers {count}.0"
-    client.wait_until(lambda: line in client.metrics(), HANG_SECONDS, what=f"{count} readers")
+    client.wait_until(lambda: line in client.get_metrics(), HANG_SECONDS, what=f"{count} readers")
 
 
 def test_a_stream_tells_what_happens_while_it_is_open(http: httpx.Client, session: Session) -> None:
@@ -166,7 +172,7 @@ def test_a_list_waits_for_the_first_event(client: Client, session: Session) -> N
 def test_a_list_that_waits_in_vain_is_empty(client: Client, session: Session) -> None:
     page = client.list_events(session_id=session.session_id, wait_seconds=1)
 
-    assert page.events == []
+    assert page.events == ()
     assert page.next_after == page.last_event_id
 
 
@@ -259,9 +265,9 @@ def test_a_client_in_process_watches() -> None:
     with Client.in_process() as client:
         watched = client.watch_events(type="vm_created,vm_deleted")
         vm = client.create_vm(name="src")
-        first = next(watched)
+        first = an_event(next(watched))
         vm.delete()
-        second = next(watched)
+        second = an_event(next(watched))
 
     assert [(event.type, event.vm_id) for event in (first, second)] == [
         ("vm_created", "default-1"),
@@ -275,15 +281,19 @@ def test_a_stream_in_process_is_refused_for_it_would_never_come() -> None:
         client.http.get("/v1/events", headers=STREAM)
 
 
+async def the_next(watched: AsyncIterator[Event | StaleReader]) -> Event:
+    return an_event(await anext(watched))
+
+
 def test_coroutines_watch_while_others_work(service_url: str, session: Session) -> None:
     async def story() -> list[Event]:
         async with AsyncClient(service_url) as client:
             watched = client.watch_events(session_id=session.session_id)
-            upcoming = asyncio.ensure_future(anext(watched))
+            upcoming = asyncio.create_task(the_next(watched))
             await client.session(session.session_id).create_vm()
             told = [await upcoming]
             await client.session(session.session_id).reset()
-            return [*told, await anext(watched)]
+            return [*told, await the_next(watched)]
 
     assert [event.type for event in asyncio.run(story())] == ["vm_created", "session_reset"]
 
@@ -295,5 +305,5 @@ def test_one_who_watches_is_told_of_what_is_gone() -> None:
 
         first = next(client.watch_events(after=1))
 
-    assert first.type == "stale"
-    assert first.details["oldest_event_id"] == first.event_id + 1 == 5_001 - 4_096 + 1
+    assert isinstance(first, StaleReader)
+    assert first.oldest_event_id == first.last_event_id - 4_096 + 1 == 5_001 - 4_096 + 1

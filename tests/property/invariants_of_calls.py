@@ -36,7 +36,7 @@ from tests.support.scalar_model import Refused
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
 
 NOTHING_LEFT = ("beyond_ipa_space", "copy_to_user_failed")
-"""The two refusals after which something has changed, as in the kernel (design.md 3.2)."""
+"""The two refusals after which something has changed, as in the kernel (docs/kernel.md S.2)."""
 
 
 class HardwareEndsAsSoftwareDoes(Invariant):
@@ -75,7 +75,7 @@ class HardwareEndsAsSoftwareDoes(Invariant):
 
 
 class ReportsFollowTheRule(Invariant):
-    """The hook's figures follow from T, n and the rank of the entry that failed (design.md 3.1)."""
+    """Its figures follow from T, n and the rank of the entry that failed (docs/kernel.md S.1)."""
 
     @override
     def after(self, step: Step) -> None:

@@ -116,7 +116,7 @@ class CleansOnlyWhatIsAsked(Invariant):
 
 
 class WritableMeansLogged(Invariant):
-    """While a slot logs, every page under a writable leaf has its bit set (design.md 3.2).
+    """While a slot logs, every page under a writable leaf has its bit set (docs/kernel.md S.2).
 
     Otherwise the guest could write a page without a fault, and nobody would ever know.
     """

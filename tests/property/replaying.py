@@ -12,10 +12,10 @@ import httpx
 from app.main import create_app
 from app.settings import LogLevel, Settings
 from hacdbs_sim.model import Action, TrackVersions
-from tests.property.guest_wire import body_of, op_of
+from tests.conformance.vectors.calls import answers_to
+from tests.property.guest_ops import body_of, op_of
 from tests.property.stories import Story
 from tests.support.scalar_model import Refused
-from tests.vectors.calls import answers_to
 
 IN_THE_SCHEMA = ("invalid_argument", "senseless_fault")
 """Codes of refusals that the schema of a request may refuse first; such actions are left out."""

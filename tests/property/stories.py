@@ -21,6 +21,7 @@ from hacdbs_sim.model import (
     SetCpu,
     UpdateVm,
     VmConfig,
+    known,
 )
 from hacdbs_sim.sim.machine import Machine
 from tests.oracle.shrinking import shorten
@@ -95,7 +96,7 @@ class Story:
             self.tally[f"errno: {report.errno}"] += 1
             self.tally["several runs"] += report.batches > 1
             self.tally["hook split blocks"] += report.blocks_split > 0
-            self.tally["software split blocks"] += step.answer.software.blocks_split > 0
+            self.tally["software split blocks"] += known(step.answer.software).blocks_split > 0
             self.tally["frontier in mid word"] += report.requeued > report.entries - report.cleaned
             if report.error is not None:
                 self.tally[f"stopped: {report.error.reason.value}"] += 1

@@ -1,7 +1,7 @@
 """Figures worked out by hand, for the scalar model and, in lockstep, for the core.
 
-The model is the oracle of the other property tests; here it is held to design.md itself, its loop to
-the closed form of section 3.1 among the rest.
+The model is the oracle of the other property tests; here it is held to docs/kernel.md S, and its
+loop to the closed form of S.1.
 """
 
 import ast
@@ -280,7 +280,7 @@ def test_loop_agrees_with_the_closed_form(first: int, total: int, rank: int) -> 
 
     outcome, report = get(machine)
 
-    # design.md 3.1 with a dense run of pages, so rank k is page first + k.
+    # docs/kernel.md S.1 with a dense run of pages, so rank k is page first + k.
     n = 512
     runs = rank // n + 1 if rank < total else -(-total // n)
     entries = min(n * runs, total)

@@ -83,7 +83,7 @@ def test_each_scenario_says_what_it_is_and_where_it_was_seen(name: str) -> None:
 
     assert document["scenario"] == name
     assert len(document["description"]) > 100
-    assert "domain.md" in document["seen_in"]
+    assert "docs/kernel.md" in document["seen_in"]
 
 
 def test_the_pack_has_what_the_documentation_lists() -> None:

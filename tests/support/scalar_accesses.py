@@ -1,4 +1,4 @@
-"""Guest and host accesses, one page at a time in ascending order (design.md 3.2)."""
+"""Guest and host accesses, one page at a time in ascending order (docs/kernel.md S.2)."""
 
 from collections import Counter
 from dataclasses import asdict

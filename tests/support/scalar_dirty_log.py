@@ -2,8 +2,8 @@
 
 The routine takes the log word by word, fills one array of entries (which keeps its old contents
 between runs, as memory does), runs the unit whenever it is full, and on a failure puts the entries
-not processed and the rest of the word back, as domain.md C.4 tells. No figure here comes from a
-formula: each is counted where it happens.
+not processed and the rest of the word back (docs/kernel.md C.4, steps 6 and 8). No figure here
+comes from a formula: each is counted where it happens.
 """
 
 from dataclasses import dataclass, field
@@ -136,7 +136,7 @@ class ScalarDirtyLog:
                 self._put_back(log, done, idx)
                 return "EAGAIN"
         # The posted routine compares the last run's answer with an index that a full array has just
-        # reset (domain.md C.5 a).
+        # reset (docs/kernel.md C.5 a).
         spurious = self.config.kernel is KernelProfile.V1 and done != idx
         return "EAGAIN" if spurious else None
 

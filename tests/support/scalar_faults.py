@@ -1,4 +1,4 @@
-"""Armed faults, one object each (design.md 3.3)."""
+"""Armed faults, one object each (docs/kernel.md S.3)."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Final

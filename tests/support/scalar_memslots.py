@@ -1,6 +1,6 @@
 """Memslots as plain objects, each dirty log a set of page offsets.
 
-The checks of KVM_SET_USER_MEMORY_REGION stand in the kernel's order (domain.md A.1), one after the
+The checks of KVM_SET_USER_MEMORY_REGION are in the kernel's order (docs/kernel.md A.1), one after the
 other.
 """
 
@@ -50,7 +50,7 @@ class ScalarMemslot:
         return bool(self.flags & LOG) and not self.is_readonly
 
     def largest_leaf(self, gfn: int, stage2: ScalarStage2) -> Leaf:
-        """Give the largest leaf that may map `gfn` (design.md 3.2)."""
+        """Give the largest leaf that may map `gfn` (docs/kernel.md S.2)."""
         apart = self.base_gfn * self.page_size - self.userspace_addr
         for level, pages in stage2.pages_at.items():
             size = pages * self.page_size

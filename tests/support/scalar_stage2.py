@@ -1,7 +1,7 @@
 """Stage 2 as a dict with one entry for each leaf: (level, first gfn) -> state.
 
-Slow and plain on purpose: an oracle. Sizes of leaves per granule are those of domain.md A.6; what
-write-protection and splitting do is design.md 3.2.
+Slow and plain on purpose: an oracle. Sizes of leaves per granule are those of docs/kernel.md A.6; what
+write-protection and splitting do is docs/kernel.md S.2.
 """
 
 from collections.abc import Callable
@@ -145,7 +145,7 @@ class ScalarStage2:
         ]
 
     def descriptor(self, gfn: int) -> int:
-        """Give the 64-bit leaf descriptor that translates `gfn` (domain.md B.5), 0 if none does."""
+        """Give the 64-bit leaf descriptor that translates `gfn` (docs/kernel.md B.5), 0 if none does."""
         leaf = self.leaf_of(gfn)
         if leaf is None:
             return 0

@@ -1,7 +1,7 @@
 """One host CPU's HACDBS unit: walks an array of 64-bit HDBSS entries, one entry at a time.
 
 Entries: [55:12] IPA, [3:1] TTWL (signed), [0] valid; HACDBSCONS_EL2: [63:62] ERR_REASON, [18:0]
-INDEX (domain.md D, where the rules for each entry are too).
+INDEX (docs/kernel.md D, where the rules for each entry are too).
 """
 
 from collections.abc import Callable

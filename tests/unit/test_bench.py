@@ -221,5 +221,5 @@ def test_the_loop_clears_what_the_core_clears() -> None:
         loop.clear()
     log = core.machine.peek_dirty_log(0).bitmap
     assert log is not None
-    assert not np.any(log)
+    assert not np.any(log.words)
     assert loop.is_clean

@@ -1,12 +1,13 @@
 """Accesses of guest and host to batches of pages."""
 
-from typing import Any, Final
+from typing import Any
 
 from starlette.responses import Response
 
 from hacdbs_sim.model import AccessOutcome, GuestRead, GuestWrite, HostUnmap, HostWrite
+from hacdbs_sim.wire import body_class
 
-from ..bodies import FRAMES_BODY, FramesBody
+from ..bodies import FramesBody
 from ..deps import CountQuery, VmDep
 from ..openapi import pages_request
 from ..operations import run
@@ -14,16 +15,20 @@ from ..routing import resource_router
 
 router = resource_router("accesses")
 
-_BODY: Final[dict[str, Any]] = pages_request(
-    FRAMES_BODY, "Guest frames; as octets: little-endian unsigned 64-bit gfns."
-)
+
+def _frames(access: type, *in_query: str) -> dict[str, Any]:
+    """Describe the body of an access; all of them read the same, with `FramesBody`."""
+    return pages_request(
+        body_class(access, without=frozenset(in_query)),
+        "Guest frames; as octets: little-endian unsigned 64-bit gfns.",
+    )
 
 
 @router.post(
     "/v1/vms/{vm_id}/guest/write",
     operation_id="guest_write",
     response_model=AccessOutcome,
-    openapi_extra=_BODY,
+    openapi_extra=_frames(GuestWrite, "vcpu"),
 )
 async def guest_write(vm: VmDep, pages: FramesBody, vcpu: CountQuery = 0) -> Response:
     """Write pages as a vCPU."""
@@ -34,7 +39,7 @@ async def guest_write(vm: VmDep, pages: FramesBody, vcpu: CountQuery = 0) -> Res
     "/v1/vms/{vm_id}/guest/read",
     operation_id="guest_read",
     response_model=AccessOutcome,
-    openapi_extra=_BODY,
+    openapi_extra=_frames(GuestRead, "vcpu"),
 )
 async def guest_read(vm: VmDep, pages: FramesBody, vcpu: CountQuery = 0) -> Response:
     """Read pages as a vCPU."""
@@ -45,7 +50,7 @@ async def guest_read(vm: VmDep, pages: FramesBody, vcpu: CountQuery = 0) -> Resp
     "/v1/vms/{vm_id}/host/write",
     operation_id="host_write",
     response_model=AccessOutcome,
-    openapi_extra=_BODY,
+    openapi_extra=_frames(HostWrite),
 )
 async def host_write(vm: VmDep, pages: FramesBody) -> Response:
     """Write pages as the host kernel: marks the log, leaves stage 2 alone."""
@@ -56,7 +61,7 @@ async def host_write(vm: VmDep, pages: FramesBody) -> Response:
     "/v1/vms/{vm_id}/host/unmap",
     operation_id="host_unmap",
     response_model=AccessOutcome,
-    openapi_extra=_BODY,
+    openapi_extra=_frames(HostUnmap),
 )
 async def host_unmap(vm: VmDep, pages: FramesBody) -> Response:
     """Unmap pages as an MMU notifier does, whole blocks included; leaves the log alone."""

@@ -25,7 +25,7 @@ from ..routing import resource_router
 
 router = resource_router("service")
 
-# What KVM_CHECK_EXTENSION says on arm64 (domain.md A.0, A.4 to A.7); dirty rings are not simulated.
+# KVM_CHECK_EXTENSION on arm64 (docs/kernel.md A.0, A.4 to A.7); dirty rings are not simulated.
 _EXTENSIONS: Final = {
     "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE": 0,
     "KVM_CAP_ARM_VM_IPA_SIZE": MAX_IPA_BITS,

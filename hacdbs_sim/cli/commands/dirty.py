@@ -14,7 +14,7 @@ import typer
 
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
-from hacdbs_sim.cli.command_context import Talk, talking, usage_error
+from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
 from hacdbs_sim.client.cleaning import CleaningReport
 from hacdbs_sim.client.request import OCTETS
 from hacdbs_sim.client.results import REPORT_HEADER, read, read_dirty_log
@@ -38,9 +38,9 @@ Output = Annotated[
 
 
 @app.command("get")
-@talking
+@service_command
 def get(
-    talk: Talk,
+    context: CommandContext,
     *,
     vm_id: a.VmId,
     slot: a.SlotNumber,
@@ -49,14 +49,14 @@ def get(
     output: Output = None,
 ) -> None:
     """Take the dirty log (KVM_GET_DIRTY_LOG); without manual protect this clears it."""
-    ask = partial(talk.client.vm(vm_id).slot(slot).send, "POST", "dirty-log", "get")
-    _show_log(talk, ask, {"cpu": cpu}, form, output)
+    ask = partial(context.client.vm(vm_id).slot(slot).send, "POST", "dirty-log", "get")
+    _show_log(context, ask, {"cpu": cpu}, form, output)
 
 
 @app.command("peek")
-@talking
+@service_command
 def peek(
-    talk: Talk,
+    context: CommandContext,
     *,
     vm_id: a.VmId,
     slot: a.SlotNumber,
@@ -64,14 +64,14 @@ def peek(
     output: Output = None,
 ) -> None:
     """Look at the dirty log without any side effect."""
-    ask = partial(talk.client.vm(vm_id).slot(slot).send, "GET", "dirty-log")
-    _show_log(talk, ask, {}, form, output)
+    ask = partial(context.client.vm(vm_id).slot(slot).send, "GET", "dirty-log")
+    _show_log(context, ask, {}, form, output)
 
 
 @app.command("clear")
-@talking
+@service_command
 def clear(
-    talk: Talk,
+    context: CommandContext,
     *,
     vm_id: a.VmId,
     slot: a.SlotNumber,
@@ -98,9 +98,9 @@ def clear(
     window = {"first_page": first_page, "num_pages": num_pages, "cpu": cpu}
     ranges = {"page_ranges": [list(each) for each in pages or ()]}
     body = ranges if bitmap is None else _octets(bitmap)
-    log = talk.client.vm(vm_id).slot(slot)
+    log = context.client.vm(vm_id).slot(slot)
     answer = log.send("POST", "dirty-log", "clear", params=window, body=body)
-    talk.show(*views.dirty_log(read(CleaningReport, answer), None))
+    context.show(*views.dirty_log(read(CleaningReport, answer), None))
 
 
 def _octets(bitmap: Path) -> bytes:
@@ -111,7 +111,7 @@ def _octets(bitmap: Path) -> bytes:
 
 
 def _show_log(
-    talk: Talk,
+    context: CommandContext,
     ask: Callable[..., httpx.Response],
     params: dict[str, int | None],
     form: Form,
@@ -121,14 +121,14 @@ def _show_log(
     if output is None:
         answer = ask(params={**params, "format": form.value})
         ranges = orjson.loads(answer.content).get("page_ranges")
-        talk.show(*views.dirty_log(read(CleaningReport, answer), ranges))
+        context.show(*views.dirty_log(read(CleaningReport, answer), ranges))
         return
     with _new_file(output) as file:  # first: a log that was taken must have somewhere to go
         answer = ask(params=params, headers={"Accept": OCTETS})
         report = read_dirty_log(answer).report
         file.write(answer.content)
-    talk.answers.append(answer.headers[REPORT_HEADER].encode())
-    talk.show(*views.dirty_log(report, None), f"{output} has the bitmap")
+    context.bodies.append(answer.headers[REPORT_HEADER].encode())
+    context.show(*views.dirty_log(report, None), f"{output} has the bitmap")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import typer
 
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
-from hacdbs_sim.cli.command_context import Talk, talking, usage_error
+from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
 from hacdbs_sim.client import WhenSpec
 from hacdbs_sim.client.request import given
 
@@ -14,9 +14,9 @@ app = typer.Typer(no_args_is_help=True, help="Arm, list and disarm faults.")
 
 
 @app.command("add")
-@talking
+@service_command
 def add(
-    talk: Talk,
+    context: CommandContext,
     *,
     vm_id: a.VmId,
     fault_type: Annotated[str, typer.Argument(metavar="TYPE", help="As in `fault types`.")],
@@ -36,7 +36,7 @@ def add(
 ) -> None:
     """Arm a fault."""
     when = given(op=op, slot=slot, cpu=cpu, batch=batch, index=index, gfn=gfn)
-    fault = talk.client.vm(vm_id).add_fault(
+    fault = context.client.vm(vm_id).add_fault(
         fault_type,
         when=cast("WhenSpec", when) or None,
         enabled=False if disabled else None,
@@ -45,20 +45,20 @@ def add(
         every=every,
         times=times,
     )
-    talk.show(views.faults([fault]))
+    context.show(views.faults([fault]))
 
 
 @app.command("list")
-@talking
-def list_faults(talk: Talk, vm_id: a.VmId) -> None:
+@service_command
+def list_faults(context: CommandContext, vm_id: a.VmId) -> None:
     """List the armed faults of a VM."""
-    talk.show(views.faults(talk.listed(talk.client.vm(vm_id).list_faults(), "faults")))
+    context.show(views.faults(context.list_all(context.client.vm(vm_id).list_faults(), "faults")))
 
 
 @app.command("rm")
-@talking
+@service_command
 def remove(
-    talk: Talk,
+    context: CommandContext,
     *,
     vm_id: a.VmId,
     fault_id: Annotated[str | None, typer.Argument(metavar="[FAULT]", help="As in f1.")] = None,
@@ -68,19 +68,19 @@ def remove(
     if all_faults == (fault_id is not None):
         raise usage_error("name a fault, or give --all, and not both")
     if fault_id is None:
-        talk.client.vm(vm_id).delete_faults()
-        talk.show(f"VM {vm_id} has no faults")
+        context.client.vm(vm_id).delete_faults()
+        context.show(f"VM {vm_id} has no faults")
     else:
-        talk.client.vm(vm_id).delete_fault(fault_id)
-        talk.show(f"fault {fault_id} is disarmed")
+        context.client.vm(vm_id).delete_fault(fault_id)
+        context.show(f"fault {fault_id} is disarmed")
 
 
 @app.command("types")
-@talking
-def types(talk: Talk) -> None:
+@service_command
+def types(context: CommandContext) -> None:
     """Describe the types of fault."""
-    found = talk.client.list_fault_types()
+    found = context.client.list_fault_types()
     rows = (
         (kind.type, ", ".join(kind.ops), ", ".join(kind.when), kind.description) for kind in found
     )
-    talk.show(views.filled("", ("type", "in calls of", "when", "what it does"), rows))
+    context.show(views.filled("", ("type", "in calls of", "when", "what it does"), rows))

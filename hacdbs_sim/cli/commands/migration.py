@@ -7,7 +7,7 @@ import typer
 
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
-from hacdbs_sim.cli.command_context import Talk, talking, usage_error
+from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
 from hacdbs_sim.cli.documents import read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.cli.progress import Shown, showing
@@ -24,9 +24,9 @@ Preset = Annotated[str | None, typer.Option(help="converges or never_converges."
 
 
 @app.command("migrate")
-@talking
+@service_command
 def migrate(
-    talk: Talk,
+    context: CommandContext,
     vm_id: a.VmId,
     *,
     file: Annotated[
@@ -76,17 +76,17 @@ def migrate(
         pace_ms=pace,
     )
     body = fields if file is None else {**read_document(file).value, **fields}
-    started = read(MigrationInfo, talk.client.send("POST", "v1", "migrations", body=body))
-    report = _watch(talk, started)
-    talk.show(views.outcome(report.migration_id, report), views.totals(report))
+    started = read(MigrationInfo, context.client.send("POST", "v1", "migrations", body=body))
+    report = _watch(context, started)
+    context.show(views.outcome(report.migration_id, report), views.totals(report))
     if report.status != "completed" or report.verification.lost_pages:
         raise typer.Exit(ExitCode.NEGATIVE)
 
 
-def _watch(talk: Talk, report: MigrationInfo) -> MigrationInfo:
+def _watch(context: CommandContext, report: MigrationInfo) -> MigrationInfo:
     """Show each pass as it ends; a person who interrupts it cancels it."""
-    migration = talk.client.migration(report.migration_id)
-    with showing(talk.console, is_silent=talk.as_json) as show:
+    migration = context.client.migration(report.migration_id)
+    with showing(context.console, is_silent=context.as_json) as show:
         show(_shown(report))
         try:
             while not report.is_over:
@@ -104,9 +104,9 @@ def _shown(report: MigrationInfo) -> Shown:
 
 
 @app.command("compare")
-@talking
+@service_command
 def compare(
-    talk: Talk,
+    context: CommandContext,
     *,
     file: Annotated[
         Path | None, typer.Option(help="The body of POST /v1/comparisons; `-`: stdin.")
@@ -119,18 +119,18 @@ def compare(
     """
     if (file is None) == (preset is None):
         raise usage_error("give --preset or --file, and not both")
-    body = _of_preset(talk, preset) if file is None else read_document(file).value
-    comparison = read(ComparisonInfo, talk.client.send("POST", "v1", "comparisons", body=body))
-    handle = talk.client.comparison(comparison.comparison_id)
+    body = _of_preset(context, preset) if file is None else read_document(file).value
+    comparison = read(ComparisonInfo, context.client.send("POST", "v1", "comparisons", body=body))
+    handle = context.client.comparison(comparison.comparison_id)
     while not comparison.is_over:
         comparison = handle.get(wait_for="end", wait_seconds=WAIT_SECONDS)
-    talk.show(views.comparison(comparison))
+    context.show(views.comparison(comparison))
     if any(row.status != "completed" or row.lost_pages for row in comparison.rows):
         raise typer.Exit(ExitCode.NEGATIVE)
 
 
-def _of_preset(talk: Talk, name: str | None) -> dict[str, Any]:
-    presets = talk.client.list_migration_presets()
+def _of_preset(context: CommandContext, name: str | None) -> dict[str, Any]:
+    presets = context.client.list_migration_presets()
     found = {preset.preset: preset for preset in presets}
     if name not in found:
         raise usage_error(f"--preset must be one of {', '.join(sorted(found))}, not {name!r}")

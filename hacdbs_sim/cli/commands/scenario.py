@@ -13,11 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from hacdbs_sim.cli import backends, views
-from hacdbs_sim.cli.command_context import Talk, print_json, talking, usage_error
+from hacdbs_sim.cli.command_context import (
+    CommandContext,
+    print_json,
+    service_command,
+    usage_error,
+)
 from hacdbs_sim.cli.documents import Document, read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
-from hacdbs_sim.client import ProblemError, ScenarioOutcome
-from hacdbs_sim.model import BackendName
+from hacdbs_sim.client import ProblemError
+from hacdbs_sim.model import BackendName, ScenarioOutcome
 from hacdbs_sim.scenarios.reading import explain
 
 app = typer.Typer(no_args_is_help=True, help="Play scenarios: those that ship, or those of files.")
@@ -35,37 +40,39 @@ Which = Annotated[
 
 
 @app.command("list")
-@talking
-def list_scenarios(talk: Talk) -> None:
+@service_command
+def list_scenarios(context: CommandContext) -> None:
     """List the scenarios that ship."""
-    found = talk.listed(talk.client.list_scenarios(), "scenarios")
+    found = context.list_all(context.client.list_scenarios(), "scenarios")
     rows = ((each.scenario, each.description.strip()) for each in found)
-    talk.show(views.filled("", ("scenario", "what it shows"), rows))
+    context.show(views.filled("", ("scenario", "what it shows"), rows))
 
 
 @app.command("show")
-@talking
+@service_command
 def show(
-    talk: Talk, name: Annotated[str, typer.Argument(help="The name of one that ships.")]
+    context: CommandContext,
+    name: Annotated[str, typer.Argument(help="The name of one that ships.")],
 ) -> None:
     """Show a scenario that ships, as YAML that `run` reads."""
-    found = talk.client.get_shipped_scenario(name)
-    talk.show(Text(yaml.safe_dump(found.document, sort_keys=False, width=100)))
+    found = context.client.get_builtin_scenario(name)
+    context.show(Text(yaml.safe_dump(found.document, sort_keys=False, width=100)))
 
 
 @app.command("outcome")
-@talking
+@service_command
 def outcome(
-    talk: Talk, session: Annotated[str, typer.Argument(metavar="[SESSION]")] = "default"
+    context: CommandContext,
+    session: Annotated[str, typer.Argument(metavar="[SESSION]")] = "default",
 ) -> None:
     """Show the scenario that stands in a session, and end as it did."""
-    _end(talk, talk.client.session(session).get_scenario())
+    _end(context, context.client.session(session).get_scenario())
 
 
 @app.command("run")
-@talking
+@service_command
 def run(
-    talk: Talk,
+    context: CommandContext,
     which: Which,
     *,
     session: Annotated[
@@ -85,36 +92,36 @@ def run(
     ] = False,
 ) -> None:
     """Play a scenario: exit 0 if all is as expected, 1 if not."""
-    document = _document(talk, which)
+    document = _document(context, which)
     if compare_backends:
         if session is not None or keep or backend is not None:
             raise usage_error("--compare-backends excludes --session, --keep and --backend")
-        backends.compare(talk, document)
+        backends.compare(context, document)
         return
-    with _session(talk, session, keep=keep) as session_id, _placing(talk, document):
-        handle = talk.client.session(session_id)
+    with _session(context, session, keep=keep) as session_id, _placing(context, document):
+        handle = context.client.session(session_id)
         played = handle.put_scenario(backends.on_backend(document.value, backend))
         while played.verdict == RUNNING:  # its migration is
             played = handle.get_scenario(wait_seconds=WAIT_SECONDS)
-        answer = talk.answers[-1]
-    talk.answers.append(answer)  # the one to be shown, not that of the session's deletion
-    _end(talk, played)
+        answer = context.bodies[-1]
+    context.bodies.append(answer)  # the one to be shown, not that of the session's deletion
+    _end(context, played)
 
 
-def _document(talk: Talk, which: str) -> Document:
+def _document(context: CommandContext, which: str) -> Document:
     if which == "-" or which.endswith(_FILES) or Path(which).is_file():
         return read_document(Path(which))
-    found = talk.client.get_shipped_scenario(which)
-    return Document(which, yaml.safe_dump(found.document, sort_keys=False), found.document)
+    found = context.client.get_builtin_scenario(which)
+    return Document(which, yaml.safe_dump(found.document, sort_keys=False), dict(found.document))
 
 
 @contextmanager
-def _session(talk: Talk, session: str | None, *, keep: bool) -> Iterator[str]:
+def _session(context: CommandContext, session: str | None, *, keep: bool) -> Iterator[str]:
     """Yield the session that was named, or make one; the id of one that is kept is printed."""
     if session is not None:
         yield session
         return
-    made = talk.client.create_session(f"scenario-{secrets.token_hex(4)}")
+    made = context.client.create_session(f"scenario-{secrets.token_hex(4)}")
     try:
         yield made.session_id
     finally:
@@ -125,12 +132,12 @@ def _session(talk: Talk, session: str | None, *, keep: bool) -> Iterator[str]:
 
 
 @contextmanager
-def _placing(talk: Talk, document: Document) -> Iterator[None]:
+def _placing(context: CommandContext, document: Document) -> Iterator[None]:
     """Print the lines of a document at fault if it is refused."""
     try:
         yield
     except ProblemError as refused:
-        if talk.as_json:
+        if context.as_json:
             print_json(orjson.dumps(refused.problem))
         errors = [error for error in refused.errors if error["in"] == "body"]
         lines = explain(document.name, document.text, errors)
@@ -138,8 +145,8 @@ def _placing(talk: Talk, document: Document) -> Iterator[None]:
         raise typer.Exit(ExitCode.REFUSED) from None
 
 
-def _end(talk: Talk, played: ScenarioOutcome) -> None:
-    talk.show(*_steps(played), *_mismatches(played), f"{played.scenario}: {played.verdict}")
+def _end(context: CommandContext, played: ScenarioOutcome) -> None:
+    context.show(*_steps(played), *_mismatches(played), f"{played.scenario}: {played.verdict}")
     if played.verdict == "failed":
         raise typer.Exit(ExitCode.NEGATIVE)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from hacdbs_sim.cli import views
-from hacdbs_sim.cli.command_context import Talk, talking
+from hacdbs_sim.cli.command_context import CommandContext, service_command
 from hacdbs_sim.client import WaitTimeoutError
 from hacdbs_sim.client.waiting import READY_SECONDS
 
@@ -18,21 +18,21 @@ LONGEST_SECONDS: Final = 20
 
 
 @app.command("reset")
-@talking
+@service_command
 def reset(
-    talk: Talk,
+    context: CommandContext,
     *,
     session: Annotated[str, typer.Argument(metavar="[SESSION]")] = "default",
 ) -> None:
     """Delete a session's VMs and number the next ones from 1 again."""
-    talk.client.session(session).reset()
-    talk.show(f"session {session} is empty")
+    context.client.session(session).reset()
+    context.show(f"session {session} is empty")
 
 
 @app.command("wait")
-@talking
+@service_command
 def wait(
-    talk: Talk,
+    context: CommandContext,
     *,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait.")] = READY_SECONDS,
     migration: Annotated[
@@ -41,14 +41,14 @@ def wait(
 ) -> None:
     """Wait until the service takes work, or a migration has ended."""
     if migration is not None:
-        _wait_for(talk, migration, timeout)
+        _wait_for(context, migration, timeout)
         return
-    talk.client.wait_ready(timeout)
-    talk.show("ready")
+    context.client.wait_ready(timeout)
+    context.show("ready")
 
 
-def _wait_for(talk: Talk, migration_id: str, timeout: float) -> None:
-    migration = talk.client.migration(migration_id)
+def _wait_for(context: CommandContext, migration_id: str, timeout: float) -> None:
+    migration = context.client.migration(migration_id)
     ends_at = time.monotonic() + timeout
     seconds = timeout
     while True:
@@ -56,7 +56,7 @@ def _wait_for(talk: Talk, migration_id: str, timeout: float) -> None:
         report = migration.get(wait_for="end", wait_seconds=wait_seconds)
         seconds = ends_at - time.monotonic()
         if report.is_over:
-            talk.show(views.outcome(report.migration_id, report))
+            context.show(views.outcome(report.migration_id, report))
             return
         if seconds <= 0:
             raise WaitTimeoutError(f"{migration_id} is {report.status} after {timeout:g} s")

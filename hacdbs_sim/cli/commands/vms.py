@@ -7,7 +7,7 @@ import typer
 
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
-from hacdbs_sim.cli.command_context import Talk, talking
+from hacdbs_sim.cli.command_context import CommandContext, service_command
 from hacdbs_sim.cli.documents import read_document
 from hacdbs_sim.client import FeaturesSpec, MemslotSpec
 from hacdbs_sim.client.answers import VmInfo
@@ -17,27 +17,27 @@ app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")
-@talking
+@service_command
 def list_vms(
-    talk: Talk,
+    context: CommandContext,
     *,
     session: Annotated[str, typer.Option(help="Which session's; `-`: all.")] = "-",
 ) -> None:
     """List the VMs."""
-    talk.show(views.vms(talk.listed(talk.client.list_vms(session), "vms")))
+    context.show(views.vms(context.list_all(context.client.list_vms(session), "vms")))
 
 
 @app.command("inspect")
-@talking
-def inspect_vm(talk: Talk, vm_id: a.VmId) -> None:
+@service_command
+def inspect_vm(context: CommandContext, vm_id: a.VmId) -> None:
     """Show a VM: settings, memslots, faults, counters."""
-    talk.show(*views.vm(talk.client.vm(vm_id).get()))
+    context.show(*views.vm(context.client.vm(vm_id).get()))
 
 
 @app.command("create")
-@talking
+@service_command
 def create_vm(
-    talk: Talk,
+    context: CommandContext,
     *,
     file: Annotated[
         Path | None, typer.Option(help="The body of POST /v1/vms, JSON or YAML; `-`: stdin.")
@@ -93,21 +93,21 @@ def create_vm(
     }
     body = {"session_id": "default"} | ({} if file is None else read_document(file).value)
     body |= {field: value for field, value in given.items() if value is not None}
-    talk.show(*views.vm(read(VmInfo, talk.client.send("POST", "v1", "vms", body=body))))
+    context.show(*views.vm(read(VmInfo, context.client.send("POST", "v1", "vms", body=body))))
 
 
 @app.command("delete")
-@talking
-def delete_vm(talk: Talk, vm_id: a.VmId) -> None:
+@service_command
+def delete_vm(context: CommandContext, vm_id: a.VmId) -> None:
     """Delete a VM."""
-    talk.client.vm(vm_id).delete()
-    talk.show(f"VM {vm_id} is gone")
+    context.client.vm(vm_id).delete()
+    context.show(f"VM {vm_id} is gone")
 
 
 @app.command("write")
-@talking
+@service_command
 def write(
-    talk: Talk,
+    context: CommandContext,
     *,
     vm_id: a.VmId,
     pages: a.Pages,
@@ -120,8 +120,8 @@ def write(
 ) -> None:
     """Write guest frames, as a vCPU or as the host kernel."""
     ranges = [(first, num_pages) for first, num_pages in pages]
-    vm = talk.client.vm(vm_id)
+    vm = context.client.vm(vm_id)
     access = (
         vm.host_write(gfn_ranges=ranges) if host else vm.guest_write(gfn_ranges=ranges, vcpu=vcpu)
     )
-    talk.show(views.access(access))
+    context.show(views.access(access))

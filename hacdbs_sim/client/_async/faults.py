@@ -6,11 +6,11 @@ from types import TracebackType
 from typing import Self
 
 from hacdbs_sim.client._async.resource import AsyncResource
-from hacdbs_sim.client.answers import FaultInfo
+from hacdbs_sim.client.bodies import Fields
 from hacdbs_sim.client.errors import ClientError, NotFoundError
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
-from hacdbs_sim.client.specs import WhenSpec
+from hacdbs_sim.model import FaultInfo, FaultList
 
 __tracebackhide__ = True
 
@@ -22,7 +22,7 @@ class AsyncFaults(AsyncResource):
         self,
         type: str,  # noqa: A002 - the field's name
         *,
-        when: WhenSpec | None = None,
+        when: Fields | None = None,
         enabled: bool | None = None,
         probability: float | None = None,
         after: int | None = None,
@@ -57,7 +57,7 @@ class AsyncFaults(AsyncResource):
         self,
         type: str,  # noqa: A002 - the field's name
         *,
-        when: WhenSpec | None = None,
+        when: Fields | None = None,
         enabled: bool | None = None,
         probability: float | None = None,
         after: int | None = None,
@@ -81,7 +81,9 @@ class AsyncFaults(AsyncResource):
 
     def list_faults(self, *, limit: int | None = None) -> AsyncIterator[FaultInfo]:
         """List the armed faults, in order of arming; `limit` is the page size of one request."""
-        return self.list_items(FaultInfo, "faults", "faults", params={"limit": limit})
+        return self.list_items(
+            FaultList, lambda page: page.faults, "faults", params={"limit": limit}
+        )
 
     async def get_fault(self, fault_id: str) -> FaultInfo:
         """Return an armed fault."""

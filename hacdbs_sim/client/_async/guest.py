@@ -3,12 +3,11 @@
 from collections.abc import AsyncIterator, Sequence
 
 from hacdbs_sim.client._async.resource import AsyncResource
-from hacdbs_sim.client.answers import Access, Clock, GuestRun, WorkloadInfo
-from hacdbs_sim.client.bodies import access_body
+from hacdbs_sim.client.bodies import AnyBurst, access_body
 from hacdbs_sim.client.pages import PageNumbers, Ranges
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
-from hacdbs_sim.client.specs import BurstSpec
+from hacdbs_sim.model import AccessOutcome, Clock, GuestRun, WorkloadInfo, WorkloadList
 
 __tracebackhide__ = True
 
@@ -23,11 +22,11 @@ class AsyncGuest(AsyncResource):
         gfn_ranges: Ranges | None = None,
         vcpu: int | None = None,
         key: str | None = None,
-    ) -> Access:
+    ) -> AccessOutcome:
         """Write pages as a vCPU: gfns, or ranges of a first gfn and a count."""
         body, params = access_body(gfns, gfn_ranges), {"vcpu": vcpu}
         answer = await self.send("POST", "guest", "write", params=params, body=body, key=key)
-        return read(Access, answer)
+        return read(AccessOutcome, answer)
 
     async def guest_read(
         self,
@@ -36,11 +35,11 @@ class AsyncGuest(AsyncResource):
         gfn_ranges: Ranges | None = None,
         vcpu: int | None = None,
         key: str | None = None,
-    ) -> Access:
+    ) -> AccessOutcome:
         """Read pages as a vCPU."""
         body, params = access_body(gfns, gfn_ranges), {"vcpu": vcpu}
         answer = await self.send("POST", "guest", "read", params=params, body=body, key=key)
-        return read(Access, answer)
+        return read(AccessOutcome, answer)
 
     async def host_write(
         self,
@@ -48,10 +47,10 @@ class AsyncGuest(AsyncResource):
         *,
         gfn_ranges: Ranges | None = None,
         key: str | None = None,
-    ) -> Access:
+    ) -> AccessOutcome:
         """Write pages as the host kernel: marks the log, leaves stage 2 alone."""
         body = access_body(gfns, gfn_ranges)
-        return read(Access, await self.send("POST", "host", "write", body=body, key=key))
+        return read(AccessOutcome, await self.send("POST", "host", "write", body=body, key=key))
 
     async def host_unmap(
         self,
@@ -59,10 +58,10 @@ class AsyncGuest(AsyncResource):
         *,
         gfn_ranges: Ranges | None = None,
         key: str | None = None,
-    ) -> Access:
+    ) -> AccessOutcome:
         """Unmap pages as an MMU notifier does, whole blocks included; leaves the log alone."""
         body = access_body(gfns, gfn_ranges)
-        return read(Access, await self.send("POST", "host", "unmap", body=body, key=key))
+        return read(AccessOutcome, await self.send("POST", "host", "unmap", body=body, key=key))
 
     async def add_workload(
         self,
@@ -73,7 +72,7 @@ class AsyncGuest(AsyncResource):
         first_page: int | None = None,
         num_pages: int | None = None,
         seed: int | None = None,
-        burst: BurstSpec | None = None,
+        burst: AnyBurst | None = None,
         writer: str | None = None,
         vcpu: int | None = None,
         hot_fraction: float | None = None,
@@ -139,15 +138,19 @@ class AsyncGuest(AsyncResource):
             copies=copies,
             scale=scale,
         )
-        return read(WorkloadInfo, await self.send("POST", "workloads", body=body, key=key))
+        answer = await self.send("POST", "workloads", body=body, key=key)
+        return read(WorkloadInfo, answer)  # type: ignore[arg-type]  # a union
 
     def list_workloads(self, *, limit: int | None = None) -> AsyncIterator[WorkloadInfo]:
         """List the workloads, oldest first; `limit` is the page size of one request."""
-        return self.list_items(WorkloadInfo, "workloads", "workloads", params={"limit": limit})
+        return self.list_items(
+            WorkloadList, lambda page: page.workloads, "workloads", params={"limit": limit}
+        )
 
     async def get_workload(self, workload_id: str) -> WorkloadInfo:
         """Return a workload, and how far it has come."""
-        return read(WorkloadInfo, await self.send("GET", "workloads", workload_id))
+        answer = await self.send("GET", "workloads", workload_id)
+        return read(WorkloadInfo, answer)  # type: ignore[arg-type]  # a union
 
     async def delete_workload(self, workload_id: str) -> None:
         """Remove a workload."""

@@ -1,12 +1,11 @@
 """The dirty log of a memslot."""
 
 from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
-from hacdbs_sim.client.answers import Heat
 from hacdbs_sim.client.bodies import clear_body
-from hacdbs_sim.client.cleaning import CleaningReport
-from hacdbs_sim.client.pages import DirtyLog, LogWindow, PageMask, PageNumbers, Words
+from hacdbs_sim.client.pages import LogWindow, PageMask, PageNumbers, Words
 from hacdbs_sim.client.request import OCTETS
-from hacdbs_sim.client.results import read, read_dirty_log
+from hacdbs_sim.client.results import FetchedLog, read, read_dirty_log
+from hacdbs_sim.model import DirtyLog, Heat
 
 __tracebackhide__ = True
 
@@ -24,7 +23,7 @@ class AsyncSlot(AsyncResource):
 
     async def get_dirty_log(
         self, *, cpu: int | None = None, trace: bool = False, key: str | None = None
-    ) -> DirtyLog:
+    ) -> FetchedLog:
         """Take the dirty log (KVM_GET_DIRTY_LOG); without manual protect this clears it.
 
         Args:
@@ -40,13 +39,13 @@ class AsyncSlot(AsyncResource):
         answer = await self.send("POST", *where, params={"cpu": cpu}, key=key, headers=accept)
         return read_dirty_log(answer)
 
-    async def peek_dirty_log(self) -> DirtyLog:
+    async def peek_dirty_log(self) -> FetchedLog:
         """Look at the dirty log without any side effect."""
         return read_dirty_log(await self.send("GET", "dirty-log", headers={"Accept": OCTETS}))
 
     async def clear_dirty_log(
         self,
-        pages: PageNumbers | LogWindow | DirtyLog | None = None,
+        pages: PageNumbers | LogWindow | FetchedLog | None = None,
         *,
         bitmap: Words | PageMask | None = None,
         first_page: int = 0,
@@ -54,7 +53,7 @@ class AsyncSlot(AsyncResource):
         cpu: int | None = None,
         trace: bool = False,
         key: str | None = None,
-    ) -> CleaningReport:
+    ) -> DirtyLog:
         """Clear pages of the dirty log (KVM_CLEAR_DIRTY_LOG).
 
         Args:
@@ -74,7 +73,7 @@ class AsyncSlot(AsyncResource):
             "trace": trace or None,
         }
         answer = await self.send("POST", "dirty-log", "clear", params=params, body=body, key=key)
-        return read(CleaningReport, answer)
+        return read(DirtyLog, answer)
 
     async def get_heat(self, *, bins: int | None = None) -> Heat:
         """Return a heat map of at most `bins` parts: dirty pages, and states of stage 2."""

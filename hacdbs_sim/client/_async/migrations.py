@@ -1,9 +1,9 @@
 """Migrations and comparisons."""
 
 from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
-from hacdbs_sim.client.reports import ComparisonInfo, Iterations, MigrationInfo, QueryMigrate
 from hacdbs_sim.client.results import read
 from hacdbs_sim.client.waiting import MIGRATION_SECONDS, Patience, has_reached
+from hacdbs_sim.model import ComparisonInfo, IterationTable, MigrationInfo, QueryMigrate
 
 __tracebackhide__ = True
 
@@ -38,9 +38,9 @@ class AsyncMigration(AsyncResource):
         """Return what QMP's query-migrate would."""
         return read(QueryMigrate, await self.send("GET", "query-migrate"))
 
-    async def get_iterations(self) -> Iterations:
+    async def get_iterations(self) -> IterationTable:
         """Return the passes that have ended."""
-        return read(Iterations, await self.send("GET", "iterations"))
+        return read(IterationTable, await self.send("GET", "iterations"))
 
     async def get_iterations_csv(self) -> str:
         """Return the passes that have ended as comma-separated values."""

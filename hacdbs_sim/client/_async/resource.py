@@ -1,23 +1,22 @@
 """Sending requests, and the base of everything that does."""
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TypeVar
 
 import httpx
 from typing_extensions import override
 
-from hacdbs_sim.client.answers import Answer
 from hacdbs_sim.client.connecting import History
 from hacdbs_sim.client.pairs import async_sleep
 from hacdbs_sim.client.request import Body, Params, Request, build
-from hacdbs_sim.client.results import read_page
+from hacdbs_sim.client.results import read
 from hacdbs_sim.client.retrying import Exchange, Retrying
+from hacdbs_sim.model import Page
 
 __tracebackhide__ = True
 
-A = TypeVar("A", bound=Answer)
-
-DEFAULT_SESSION: Final = "default"
+T = TypeVar("T")
+P = TypeVar("P", bound=Page)
 
 
 class AsyncSender:
@@ -90,13 +89,17 @@ class AsyncResource:
         return await self._sender.send(request)
 
     async def list_items(
-        self, item: type[A], name: str, *parts: str | int, params: Params | None = None
-    ) -> AsyncIterator[A]:
-        """Go through all pages of a list, whose items the answers have under a name."""
+        self,
+        kind: type[P],
+        items: Callable[[P], tuple[T, ...]],
+        *parts: str | int,
+        params: Params | None = None,
+    ) -> AsyncIterator[T]:
+        """Go through all pages of a list; `items` returns the items of a page."""
         query = dict(params or {})
         while True:
-            page = read_page(item, name, await self.send("GET", *parts, params=query))
-            for each in page.items:
+            page = read(kind, await self.send("GET", *parts, params=query))
+            for each in items(page):
                 yield each
             if not page.next_page_token:
                 return

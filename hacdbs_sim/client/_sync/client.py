@@ -7,9 +7,8 @@ from typing import Any, Self, TypeVar
 import httpx
 from typing_extensions import override
 
-from hacdbs_sim.client import answers, outcomes, reports
 from hacdbs_sim.client._sync.migrations import Comparison, Migration
-from hacdbs_sim.client._sync.resource import DEFAULT_SESSION, Sender
+from hacdbs_sim.client._sync.resource import Sender
 from hacdbs_sim.client._sync.session import Session, VmMaker
 from hacdbs_sim.client._sync.vm import Vm
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS, connection, token_of_environment
@@ -17,7 +16,7 @@ from hacdbs_sim.client.errors import ClientError
 from hacdbs_sim.client.in_process import ANY_HOST, IN_PROCESS_URL, ThreadTransport, load_application
 from hacdbs_sim.client.pairs import sync_sleep, sync_start
 from hacdbs_sim.client.request import given
-from hacdbs_sim.client.results import read, read_page
+from hacdbs_sim.client.results import read
 from hacdbs_sim.client.retrying import RETRIES
 from hacdbs_sim.client.waiting import (
     EVENTS_AT_ONCE,
@@ -27,6 +26,34 @@ from hacdbs_sim.client.waiting import (
     Patience,
     is_not_ready,
     news,
+)
+from hacdbs_sim.model import (
+    DEFAULT_SESSION,
+    BuiltinScenario,
+    Capabilities,
+    ComparisonBrief,
+    ComparisonInfo,
+    ComparisonList,
+    CostModelInfo,
+    CreateVm,
+    Event,
+    EventPage,
+    FaultTypeInfo,
+    FaultTypeList,
+    Health,
+    Index,
+    MigrationBrief,
+    MigrationList,
+    Preset,
+    PresetList,
+    ProblemType,
+    ScenarioList,
+    SessionInfo,
+    SessionList,
+    StaleReader,
+    Version,
+    VmInfo,
+    VmList,
 )
 
 __tracebackhide__ = True
@@ -108,91 +135,95 @@ class Client(VmMaker):
         """Return the handle of a comparison, which need not exist."""
         return Comparison(self._sender, comparison_id)
 
-    def get_index(self) -> answers.Index:
+    def get_index(self) -> Index:
         """Return links to where to start."""
-        return read(answers.Index, self.send("GET"))
+        return read(Index, self.send("GET"))
 
-    def get_livez(self) -> answers.Health:
+    def get_livez(self) -> Health:
         """Return whether the process serves."""
-        return read(answers.Health, self.send("GET", "livez"))
+        return read(Health, self.send("GET", "livez"))
 
-    def get_readyz(self) -> answers.Health:
+    def get_readyz(self) -> Health:
         """Return whether the service takes work; one that is stopping refuses this."""
-        return read(answers.Health, self.send("GET", "readyz"))
+        return read(Health, self.send("GET", "readyz"))
 
-    def get_version(self) -> answers.Version:
+    def get_version(self) -> Version:
         """Return the build that serves."""
-        return read(answers.Version, self.send("GET", "version"))
+        return read(Version, self.send("GET", "version"))
 
     def get_metrics(self) -> str:
         """Return the metrics in Prometheus' text format."""
         answer = self.send("GET", "metrics")
         return answer.text
 
-    def get_problem(self, code: str) -> answers.ProblemMeaning:
+    def get_problem(self, code: str) -> ProblemType:
         """Return what a problem's code means."""
-        return read(answers.ProblemMeaning, self.send("GET", "problems", code))
+        return read(ProblemType, self.send("GET", "problems", code))
 
-    def get_capabilities(self) -> answers.Capabilities:
+    def get_capabilities(self) -> Capabilities:
         """Return what KVM_CHECK_EXTENSION would, and the limits."""
-        return read(answers.Capabilities, self.send("GET", "v1", "capabilities"))
+        return read(Capabilities, self.send("GET", "v1", "capabilities"))
 
-    def list_fault_types(self) -> list[answers.FaultType]:
+    def list_fault_types(self) -> tuple[FaultTypeInfo, ...]:
         """Describe the types of fault."""
         answer = self.send("GET", "v1", "fault-types")
-        return read_page(answers.FaultType, "fault_types", answer).items
+        return read(FaultTypeList, answer).fault_types
 
-    def get_cost_model(self) -> answers.CostModel:
+    def get_cost_model(self) -> CostModelInfo:
         """Describe the knobs that turn counted events into virtual time."""
-        return read(answers.CostModel, self.send("GET", "v1", "cost-model"))
+        return read(CostModelInfo, self.send("GET", "v1", "cost-model"))
 
     def create_session(self, session_id: str | None = None, *, key: str | None = None) -> Session:
         """Make a session; without an id it gets the next free one of s1, s2, ..."""
         body = given(session_id=session_id)
         answer = self.send("POST", "v1", "sessions", body=body, key=key)
-        return Session(self._sender, read(answers.SessionInfo, answer).session_id)
+        return Session(self._sender, read(SessionInfo, answer).session_id)
 
-    def list_sessions(self, *, limit: int | None = None) -> Iterator[answers.SessionInfo]:
+    def list_sessions(self, *, limit: int | None = None) -> Iterator[SessionInfo]:
         """List the sessions, by id; `limit` is the page size of one request."""
         return self.list_items(
-            answers.SessionInfo, "sessions", "v1", "sessions", params={"limit": limit}
+            SessionList, lambda page: page.sessions, "v1", "sessions", params={"limit": limit}
         )
 
-    def list_scenarios(self, *, limit: int | None = None) -> Iterator[outcomes.ShippedScenario]:
-        """List the scenarios that ship, by name; `limit` is the page size of one request."""
+    def list_scenarios(self, *, limit: int | None = None) -> Iterator[BuiltinScenario]:
+        """List the builtin scenarios, by name; `limit` is the page size of one request."""
         return self.list_items(
-            outcomes.ShippedScenario, "scenarios", "v1", "scenarios", params={"limit": limit}
+            ScenarioList, lambda page: page.scenarios, "v1", "scenarios", params={"limit": limit}
         )
 
-    def get_shipped_scenario(self, name: str) -> outcomes.ShippedScenario:
-        """Return a scenario that ships."""
-        return read(outcomes.ShippedScenario, self.send("GET", "v1", "scenarios", name))
+    def get_builtin_scenario(self, name: str) -> BuiltinScenario:
+        """Return a builtin scenario."""
+        return read(BuiltinScenario, self.send("GET", "v1", "scenarios", name))
 
     def list_vms(
         self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
-    ) -> Iterator[answers.VmInfo]:
+    ) -> Iterator[VmInfo]:
         """List the VMs of a session, `-` for all; `limit` is the page size of one request."""
         params = {"session_id": session_id, "limit": limit}
-        return self.list_items(answers.VmInfo, "vms", "v1", "vms", params=params)
+        return self.list_items(VmList, lambda page: page.vms, "v1", "vms", params=params)
 
     def list_migrations(
         self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
-    ) -> Iterator[reports.MigrationBrief]:
+    ) -> Iterator[MigrationBrief]:
         """List the migrations of a session, `-` for all; `limit` is the page size of one request."""
         params = {"session_id": session_id, "limit": limit}
         return self.list_items(
-            reports.MigrationBrief, "migrations", "v1", "migrations", params=params
+            MigrationList, lambda page: page.migrations, "v1", "migrations", params=params
         )
 
-    def list_migration_presets(self, *, limit: int | None = None) -> Iterator[reports.Preset]:
+    def list_migration_presets(self, *, limit: int | None = None) -> Iterator[Preset]:
         """List migrations with a known end, each with a VM for it."""
         return self.list_items(
-            reports.Preset, "presets", "v1", "migration-presets", params={"limit": limit}
+            PresetList,
+            lambda page: page.presets,
+            "v1",
+            "migration-presets",
+            params={"limit": limit},
         )
 
     def start_comparison(
         self,
-        vm: Mapping[str, Any],
+        vm: CreateVm | Mapping[str, Any],
         migration: Mapping[str, Any] | None = None,
         *,
         variants: Sequence[Mapping[str, Any]] | None = None,
@@ -209,22 +240,22 @@ class Client(VmMaker):
             key: The call's Idempotency-Key.
         """
         body = given(
-            vm=dict(vm),
+            vm=vm,
             migration=None if migration is None else dict(migration),
             variants=None if variants is None else [dict(each) for each in variants],
             pace_ms=pace_ms,
         )
         answer = self.send("POST", "v1", "comparisons", body=body, key=key)
-        info = read(reports.ComparisonInfo, answer)
+        info = read(ComparisonInfo, answer)
         return Comparison(self._sender, info.comparison_id, info)
 
     def list_comparisons(
         self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
-    ) -> Iterator[reports.ComparisonBrief]:
+    ) -> Iterator[ComparisonBrief]:
         """List the comparisons of a session, `-` for all; `limit` is the page size of one request."""
         params = {"session_id": session_id, "limit": limit}
         return self.list_items(
-            reports.ComparisonBrief, "comparisons", "v1", "comparisons", params=params
+            ComparisonList, lambda page: page.comparisons, "v1", "comparisons", params=params
         )
 
     def list_events(
@@ -236,7 +267,7 @@ class Client(VmMaker):
         vm_id: str | None = None,
         limit: int | None = None,
         wait_seconds: int | None = None,
-    ) -> answers.Events:
+    ) -> EventPage:
         """Return the events behind one, oldest first; without `after` all that are kept.
 
         Args:
@@ -255,7 +286,7 @@ class Client(VmMaker):
             "limit": limit,
             "wait_seconds": wait_seconds,
         }
-        return read(answers.Events, self.send("GET", "v1", "events", params=params))
+        return read(EventPage, self.send("GET", "v1", "events", params=params))
 
     def watch_events(
         self,
@@ -264,11 +295,10 @@ class Client(VmMaker):
         type: str | None = None,  # noqa: A002 - the field's name
         session_id: str | None = None,
         vm_id: str | None = None,
-    ) -> Iterator[answers.Event]:
+    ) -> Iterator[Event | StaleReader]:
         """Yield events as they happen, without end: first those that are kept, or those behind `after`.
 
-        If events were missed, because the service keeps the last 4,096, one of type `stale` comes
-        first. This polls, because a request that waits can be retried, and works in process too.
+        If events were missed, because the service keeps the last 4,096, a `StaleReader` comes first. This polls, because a request that waits can be retried, and works in process too.
         """
         while True:
             page = self.list_events(

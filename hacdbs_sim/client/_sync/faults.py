@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Self
 
 from hacdbs_sim.client._sync.resource import Resource
-from hacdbs_sim.client.answers import FaultInfo
+from hacdbs_sim.client.bodies import Fields
 from hacdbs_sim.client.errors import ClientError, NotFoundError
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
-from hacdbs_sim.client.specs import WhenSpec
+from hacdbs_sim.model import FaultInfo, FaultList
 
 __tracebackhide__ = True
 
@@ -23,7 +23,7 @@ class Faults(Resource):
         self,
         type: str,  # noqa: A002 - the field's name
         *,
-        when: WhenSpec | None = None,
+        when: Fields | None = None,
         enabled: bool | None = None,
         probability: float | None = None,
         after: int | None = None,
@@ -58,7 +58,7 @@ class Faults(Resource):
         self,
         type: str,  # noqa: A002 - the field's name
         *,
-        when: WhenSpec | None = None,
+        when: Fields | None = None,
         enabled: bool | None = None,
         probability: float | None = None,
         after: int | None = None,
@@ -82,7 +82,9 @@ class Faults(Resource):
 
     def list_faults(self, *, limit: int | None = None) -> Iterator[FaultInfo]:
         """List the armed faults, in order of arming; `limit` is the page size of one request."""
-        return self.list_items(FaultInfo, "faults", "faults", params={"limit": limit})
+        return self.list_items(
+            FaultList, lambda page: page.faults, "faults", params={"limit": limit}
+        )
 
     def get_fault(self, fault_id: str) -> FaultInfo:
         """Return an armed fault."""

@@ -2,9 +2,9 @@
 """Migrations and comparisons."""
 
 from hacdbs_sim.client._sync.resource import Resource, Sender
-from hacdbs_sim.client.reports import ComparisonInfo, Iterations, MigrationInfo, QueryMigrate
 from hacdbs_sim.client.results import read
 from hacdbs_sim.client.waiting import MIGRATION_SECONDS, Patience, has_reached
+from hacdbs_sim.model import ComparisonInfo, IterationTable, MigrationInfo, QueryMigrate
 
 __tracebackhide__ = True
 
@@ -37,9 +37,9 @@ class Migration(Resource):
         """Return what QMP's query-migrate would."""
         return read(QueryMigrate, self.send("GET", "query-migrate"))
 
-    def get_iterations(self) -> Iterations:
+    def get_iterations(self) -> IterationTable:
         """Return the passes that have ended."""
-        return read(Iterations, self.send("GET", "iterations"))
+        return read(IterationTable, self.send("GET", "iterations"))
 
     def get_iterations_csv(self) -> str:
         """Return the passes that have ended as comma-separated values."""

@@ -5,15 +5,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from hacdbs_sim.client._sync.resource import DEFAULT_SESSION, Resource, Sender
+from hacdbs_sim.client._sync.resource import Resource, Sender
 from hacdbs_sim.client._sync.vm import Vm
-from hacdbs_sim.client.answers import SessionInfo, VmInfo
-from hacdbs_sim.client.bodies import memslot_body
+from hacdbs_sim.client.bodies import (
+    AnyFault,
+    AnyFeatures,
+    AnyMemslot,
+    AnyWorkload,
+    Size,
+    memslot_body,
+)
 from hacdbs_sim.client.errors import ClientError
-from hacdbs_sim.client.outcomes import ScenarioOutcome
 from hacdbs_sim.client.request import given
-from hacdbs_sim.client.results import read
-from hacdbs_sim.client.specs import FaultSpec, FeaturesSpec, MemslotSpec, Size, WorkloadSpec
+from hacdbs_sim.client.results import FetchedVm, read
+from hacdbs_sim.model import DEFAULT_SESSION, ScenarioOutcome, SessionInfo, VmInfo, VmList
 
 __tracebackhide__ = True
 
@@ -31,14 +36,14 @@ class VmMaker(Resource):
         ipa_bits: int | None = None,
         vcpus: int | None = None,
         cpus: int | None = None,
-        features: FeaturesSpec | None = None,
+        features: AnyFeatures | None = None,
         manual_dirty_log_protect2: int | None = None,
         eager_split_chunk_size: Size | None = None,
         kernel: str | None = None,
         seed: int | None = None,
-        memslots: Sequence[MemslotSpec] = (),
-        faults: Sequence[FaultSpec] = (),
-        workloads: Sequence[WorkloadSpec] = (),
+        memslots: Sequence[AnyMemslot] = (),
+        faults: Sequence[AnyFault] = (),
+        workloads: Sequence[AnyWorkload] = (),
         costs: Mapping[str, int] | None = None,
         backend: str | None = None,
         key: str | None = None,
@@ -82,7 +87,7 @@ class VmMaker(Resource):
             backend=backend,
         )
         root = Resource(self._sender)
-        info = read(VmInfo, root.send("POST", "v1", "vms", body=body, key=key))
+        info = read(FetchedVm, root.send("POST", "v1", "vms", body=body, key=key))
         return Vm(self._sender, info.vm_id, info)
 
 
@@ -130,7 +135,11 @@ class Session(VmMaker):
         """List the session's VMs; `limit` is the page size of one request."""
         root = Resource(self._sender)
         return root.list_items(
-            VmInfo, "vms", "v1", "vms", params={"session_id": self.session_id, "limit": limit}
+            VmList,
+            lambda page: page.vms,
+            "v1",
+            "vms",
+            params={"session_id": self.session_id, "limit": limit},
         )
 
     def put_scenario(self, document: Mapping[str, Any]) -> ScenarioOutcome:

@@ -9,19 +9,26 @@ from hacdbs_sim.client._sync.guest import Guest
 from hacdbs_sim.client._sync.memory import Slot
 from hacdbs_sim.client._sync.migrations import Migration
 from hacdbs_sim.client._sync.resource import Resource, Sender
-from hacdbs_sim.client.answers import (
+from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address
+from hacdbs_sim.client.request import given
+from hacdbs_sim.client.results import (
+    FetchedMemslot,
+    FetchedMemslotChange,
+    FetchedVm,
+    read,
+    read_batch,
+)
+from hacdbs_sim.model import (
+    Action,
     BatchResult,
     CpuInfo,
-    MemslotChange,
+    CpuList,
     MemslotInfo,
+    MemslotList,
+    MigrationInfo,
+    Stage2List,
     Stage2Run,
-    VmInfo,
 )
-from hacdbs_sim.client.bodies import address
-from hacdbs_sim.client.reports import MigrationInfo
-from hacdbs_sim.client.request import given
-from hacdbs_sim.client.results import read, read_batch
-from hacdbs_sim.client.specs import Address, Size
 
 __tracebackhide__ = True
 
@@ -34,7 +41,7 @@ class Vm(Guest, Faults):
         info: The answer that made it, with its ETag; None if this is a handle of an id.
     """
 
-    def __init__(self, sender: Sender, vm_id: str, info: VmInfo | None = None) -> None:
+    def __init__(self, sender: Sender, vm_id: str, info: FetchedVm | None = None) -> None:
         super().__init__(sender, "v1", "vms", vm_id)
         self.vm_id = vm_id
         self.info = info
@@ -43,9 +50,9 @@ class Vm(Guest, Faults):
         """Return the handle of a memslot, which need not exist."""
         return Slot(self._sender, self.vm_id, number)
 
-    def get(self) -> VmInfo:
+    def get(self) -> FetchedVm:
         """Return the VM."""
-        return read(VmInfo, self.send("GET"))
+        return read(FetchedVm, self.send("GET"))
 
     def update(
         self,
@@ -53,13 +60,13 @@ class Vm(Guest, Faults):
         manual_dirty_log_protect2: int | None = None,
         eager_split_chunk_size: Size | None = None,
         if_match: str | None = None,
-    ) -> VmInfo:
+    ) -> FetchedVm:
         """Set a capability (KVM_ENABLE_CAP), one at a time."""
         body = given(
             manual_dirty_log_protect2=manual_dirty_log_protect2,
             eager_split_chunk_size=eager_split_chunk_size,
         )
-        return read(VmInfo, self.send("PATCH", body=body, headers={"If-Match": if_match}))
+        return read(FetchedVm, self.send("PATCH", body=body, headers={"If-Match": if_match}))
 
     def delete(self, *, if_match: str | None = None) -> None:
         """Delete the VM."""
@@ -76,7 +83,7 @@ class Vm(Guest, Faults):
         backing: Size | None = None,
         if_match: str | None = None,
         if_none_match: str | None = None,
-    ) -> MemslotChange:
+    ) -> FetchedMemslotChange:
         """Create, move or re-flag a memslot (KVM_SET_USER_MEMORY_REGION).
 
         To delete it, `delete_memslot` is safer: it may be retried after a lost answer.
@@ -90,15 +97,17 @@ class Vm(Guest, Faults):
         )
         headers = {"If-Match": if_match, "If-None-Match": if_none_match}
         answer = self.send("PUT", "memslots", slot, body=body, headers=headers)
-        return read(MemslotChange, answer)
+        return read(FetchedMemslotChange, answer)
 
     def list_memslots(self, *, limit: int | None = None) -> Iterator[MemslotInfo]:
         """List the memslots, by number; `limit` is the page size of one request."""
-        return self.list_items(MemslotInfo, "memslots", "memslots", params={"limit": limit})
+        return self.list_items(
+            MemslotList, lambda page: page.memslots, "memslots", params={"limit": limit}
+        )
 
-    def get_memslot(self, slot: int) -> MemslotInfo:
+    def get_memslot(self, slot: int) -> FetchedMemslot:
         """Return a memslot."""
-        return read(MemslotInfo, self.send("GET", "memslots", slot))
+        return read(FetchedMemslot, self.send("GET", "memslots", slot))
 
     def delete_memslot(self, slot: int, *, if_match: str | None = None) -> None:
         """Delete a memslot."""
@@ -109,12 +118,15 @@ class Vm(Guest, Faults):
     ) -> Iterator[Stage2Run]:
         """List guest frames, to the end of the IPA space without a count, as runs of equal pages."""
         return self.list_items(
-            Stage2Run, "runs", "stage2", params={"gfn": gfn, "count": count, "limit": limit}
+            Stage2List,
+            lambda page: page.runs,
+            "stage2",
+            params={"gfn": gfn, "count": count, "limit": limit},
         )
 
     def list_cpus(self, *, limit: int | None = None) -> Iterator[CpuInfo]:
         """List the host CPUs, by number; `limit` is the page size of one request."""
-        return self.list_items(CpuInfo, "cpus", "cpus", params={"limit": limit})
+        return self.list_items(CpuList, lambda page: page.cpus, "cpus", params={"limit": limit})
 
     def get_cpu(self, cpu: int) -> CpuInfo:
         """Return a host CPU and its unit."""
@@ -126,21 +138,21 @@ class Vm(Guest, Faults):
 
     def run_batch(
         self,
-        actions: Sequence[Mapping[str, Any]],
+        actions: Sequence[Action[Any] | Fields],
         *,
         check: bool = True,
         key: str | None = None,
-    ) -> list[BatchResult]:
+    ) -> tuple[BatchResult, ...]:
         """Perform actions in order, under one lock, up to the first refusal; earlier ones stay done.
 
         Args:
-            actions: What each action's own call takes, with `op` naming the operation; arrays may
-                be numpy's.
+            actions: Actions of the model; or what each action's own call takes, with `op` naming
+                the operation, where arrays may be numpy's.
             check: Raise a refusal, with the results before it in `earlier`; else it is the last
                 result.
             key: The call's Idempotency-Key.
         """
-        body = {"actions": [dict(action) for action in actions]}
+        body = {"actions": [action_body(action) for action in actions]}
         return read_batch(self.send("POST", "batch", body=body, key=key), check=check)
 
     def start_migration(

@@ -2,7 +2,7 @@
 
 Blocks are aligned in guest-physical space, so a slot whose base is not aligned has pages before its
 first whole block and after its last, and one word of a bitmap may straddle two blocks. Only whole
-blocks inside the slot can be leaves (design.md 3.2).
+blocks inside the slot can be leaves (docs/kernel.md S.2).
 """
 
 from dataclasses import dataclass
@@ -33,13 +33,13 @@ class Pieces:
         return Pieces(self.block[keep], self.word[keep], self.bits[keep])
 
     def firsts(self) -> NDArray[np.intp]:
-        """Give where in the pieces each block's first one is."""
+        """Return where in the pieces each block's first one is."""
         if not len(self.block):
             return np.empty(0, np.intp)
         return np.flatnonzero(np.concatenate(([True], self.block[1:] != self.block[:-1])))
 
     def blocks(self) -> Blocks:
-        """Give the blocks that the pieces touch."""
+        """Return the blocks that the pieces touch."""
         return self.block[self.firsts()]
 
     def without(self, bits: Words) -> Words:
@@ -75,16 +75,16 @@ class BlockLevel:
         self.present = 0
 
     def first_page(self, block: int) -> int:
-        """Give a block's first page, counted from the slot's start."""
+        """Return a block's first page, counted from the slot's start."""
         return self._first + block * self.pages
 
     def block_of(self, page: int) -> int | None:
-        """Give the block that holds a page; None where no whole block does."""
+        """Return the block that holds a page; None where no whole block does."""
         block = (page - self._first) // self.pages
         return block if 0 <= block < len(self.leaves) else None
 
     def leaf_at(self, page: int) -> int:
-        """Give the leaf byte over a page, 0 where none is."""
+        """Return the leaf byte over a page, 0 where none is."""
         block = self.block_of(page)
         return 0 if block is None else int(self.leaves[block])
 
@@ -95,17 +95,17 @@ class BlockLevel:
         self.present += int(np.count_nonzero(self.leaves[blocks])) - before
 
     def mapped(self) -> Blocks:
-        """Give the blocks that are leaves."""
+        """Return the blocks that are leaves."""
         return np.flatnonzero(self.leaves)
 
     def edges(self) -> NDArray[np.int64]:
-        """Give the pages at which the leaf over a page changes, none counted as a leaf: int64[k]."""
+        """Return the pages at which the leaf over a page changes, none counted as a leaf: int64[k]."""
         around = np.concatenate(([0], self.leaves, [0]))
         changed = np.flatnonzero(around[1:] != around[:-1])
         return self._first + changed.astype(np.int64) * self.pages
 
     def pages_of(self, blocks: Blocks) -> WordMask:
-        """Give the pages of some blocks as words of the slot's planes."""
+        """Return the pages of some blocks as words of the slot's planes."""
         first = self._first + blocks.astype(np.int64) * self.pages
         return mask_of_ranges(first, first + self.pages)
 

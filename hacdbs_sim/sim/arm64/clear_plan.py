@@ -1,4 +1,4 @@
-"""What a call of the accelerated clear comes to, worked out from one rank (design.md 3.1).
+"""The outcome of an accelerated clear, derived from one rank (docs/kernel.md S.1).
 
 Theory of operation. The routine turns the masked bits of a window into entries in ascending order
 and runs the unit at every n-th entry and once for the rest. So with T masked pages, an entry is its
@@ -34,7 +34,7 @@ class ClearPlan(NamedTuple):
     Attributes:
         total: T.
         capacity: n.
-        runs, entries, cleaned: design.md 3.1.
+        runs, entries, cleaned: docs/kernel.md S.1.
         stop: The entry that failed, if one did.
         lost: The lost interrupt that ended the call, if one did.
     """
@@ -49,17 +49,17 @@ class ClearPlan(NamedTuple):
 
     @property
     def gave_up(self) -> bool:
-        """Whether the call stopped before its last run had ended well."""
+        """Whether the call stopped at an error or a lost interrupt."""
         return self.stop is not None or self.lost is not None
 
     @property
     def last_size(self) -> int:
-        """Value of the last array's entries."""
+        """The last array's entries."""
         return self.entries - self.capacity * (self.runs - 1)
 
     @property
     def last_index(self) -> int:
-        """Value of INDEX after the last run."""
+        """INDEX after the last run."""
         return self.cleaned - self.capacity * (self.runs - 1)
 
     @property
@@ -68,7 +68,7 @@ class ClearPlan(NamedTuple):
         return self.total > 0 and self.total % self.capacity == 0
 
     def walk(self) -> Walk:
-        """Give what the unit makes of it."""
+        """Return the runs as the unit accounts for them."""
         if self.stop is not None:
             end = Hacdbscons(self.stop.reason, self.last_index)
         else:

@@ -6,7 +6,7 @@
     +---------+-----+--+--+-----+----------------+--+--+----+----+-------+-+-+
 
 D is DBM, C Contiguous (never set here), T page (1) or block (0). Direct permissions come from DBM
-and S2AP[1] (domain.md B.5; Arm ARM DDI 0487, D8.3 and D8.4).
+and S2AP[1] (docs/kernel.md B.5; Arm ARM DDI 0487, D8.3 and D8.4).
 """
 
 from enum import IntEnum
@@ -32,7 +32,7 @@ S2AP_WRITE: Final = 0b10
 
 
 class Leaf(IntEnum):
-    """What a leaf's byte, or its bit in each plane, says; 0 is unmapped.
+    """The bits of a leaf's byte, one for each plane; 0 is unmapped.
 
     Bits for ints and arrays of bytes. An IntFlag would make a flag of each result: 0.6 us instead of
     0.03, and a write fault tests three.
@@ -61,7 +61,7 @@ STATES: Final[dict[int, LeafState]] = {
 
 
 def leaf_descriptor(leaf: int, level: int, ipa: int) -> int:
-    """Give the descriptor of a mapped leaf: Normal write-back memory, AF 1, output address = IPA.
+    """Return the descriptor of a mapped leaf: Normal write-back memory, AF 1, output address = IPA.
 
     Args:
         leaf: Its bits (`Leaf`), MAPPED among them.

@@ -1,14 +1,14 @@
-"""The accelerated clear: what the patch does entry by entry, in closed form (design.md 3.1).
+"""The accelerated clear: what the patch does entry by entry, in closed form (docs/kernel.md S.1).
 
-Theory of operation. What a call comes to follows from the rank of the first entry that cannot be
-cleaned; clear_plan.py works that out, with the words used here (T, n, rank, run, frontier F).
+Theory of operation. The outcome of a call follows from the rank of the first entry that cannot be
+cleaned; clear_plan.py derives it and defines the terms used here (T, n, rank, run, frontier F).
 
-An entry is judged at its run, after every split asked for up to F; but the split that decides is its
-own word's, so entries can be judged before anything is touched. Then the call acts on whole words:
+An entry is judged at its run, after every split requested up to F; but the split that decides is its
+own word's, so entries can be judged before anything changes. Then the call acts on whole words:
 split up to F, take up to F, put back from r on, clean below r.
 
-It does so tile by tile, in ascending order, which comes to the same: until r is known every entry is
-below it, and F is at most n entries behind. What is behind F is never looked at.
+It does so tile by tile, in ascending order, with the same result: until r is known every entry is
+below it, and F is at most n entries behind. What is behind F is never read.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ NO_ENTRIES: Final = Entries(WordMask(slice(0, 0), np.empty(0, np.uint64)))
 
 @dataclass(frozen=True, slots=True)
 class ClearConfig:
-    """What the hook knows of the VM."""
+    """The VM's configuration, as far as the hook needs it."""
 
     page_size: int
     dbm: bool
@@ -57,16 +57,16 @@ class ClearConfig:
 
     @property
     def array_entries(self) -> int:
-        """Value of n."""
+        """n, the entries of an array."""
         return entries_per_array(self.page_size)
 
     @property
     def array_sz(self) -> int:
-        """Value of HACDBSBR_EL2.SZ for an array of one page."""
+        """HACDBSBR_EL2.SZ for an array of one page."""
         return self.page_size.bit_length() - 13
 
     def ttwl(self, chunk_size_bytes: int) -> int:
-        """Give the level of every entry; v1 takes it from the chunk size (domain.md C.2)."""
+        """Return the level of every entry; v1 takes it from the chunk size (docs/kernel.md C.2)."""
         if self.kernel is KernelProfile.V1:
             for level, size in BLOCK_SIZES_BYTES[self.page_size].items():
                 if chunk_size_bytes == size:
@@ -75,7 +75,7 @@ class ClearConfig:
 
 
 class Cleaned(NamedTuple):
-    """What a call did to the words that it came to.
+    """What a call did to the words that it reached.
 
     Attributes:
         taken: Entries in all words up to F.
@@ -96,11 +96,11 @@ class AcceleratedClear:
     Implements `hacdbs_sim.sim.kvm.hook.DirtyCleaner`.
 
     Args:
-        config: What the VM is.
+        config: The VM's configuration.
         stage2: The slot's leaves.
         base_gfn: The slot's first guest frame.
         unit: The CPU that the call runs on.
-        faults: The faults that are for this call.
+        faults: The faults that match this call.
         chunk_size_bytes: The VM's eager-split chunk size.
         splits_lazily: Whether gets and clears split blocks (manual protect and initially set).
         trace: Whether to report the runs one by one.
@@ -167,7 +167,7 @@ class AcceleratedClear:
             self._unit.account(plan.walk(), self._config.array_sz)
         error = self._error(plan, done.tile)
         # A short count of the last array is what the routine tests, so v1 takes a last array that
-        # was full for a failure (domain.md C.5 a).
+        # was full for a failure (docs/kernel.md C.5 a).
         spurious = self._config.kernel is KernelProfile.V1 and plan.ends_full
         partial = plan.gave_up or spurious
         trace, omitted = self._traced(plan, done.tile) if self._trace else (None, None)
@@ -196,7 +196,7 @@ class AcceleratedClear:
         return self._stage2.split(pages, self._splitting)
 
     def finish(self) -> None:
-        """End the call: a split fault hits iff a split that it covers was asked for."""
+        """End the call: a split fault hits iff a split that it covers was requested."""
         if self._splitting is None or not self._splitting.any_failed:
             return
         for fault in self._split_faults:
@@ -205,7 +205,7 @@ class AcceleratedClear:
                 fault.hit(self._faults, None, None, gfn)
 
     def _declines(self) -> Errno | None:
-        """Tell why the hook does nothing at all, in its order; nothing is taken before."""
+        """Return why the hook declines, in the kernel's order; nothing is taken before."""
         if not self._config.hacdbs:
             return Errno.ENXIO
         if self._unit.status is not UnitStatus.IDLE or self._faults.strikes(FaultType.UNIT_BUSY):
@@ -217,7 +217,7 @@ class AcceleratedClear:
         return None
 
     def _lost_run(self) -> tuple[int, ArmedFault] | None:
-        """Give the first run whose interrupt will be lost, and the oldest fault that does it."""
+        """Return the first run whose interrupt will be lost, and the oldest fault that does it."""
         losing = self._faults.firing(FaultType.LOST_INTERRUPT)
         if not losing:
             return None
@@ -225,7 +225,7 @@ class AcceleratedClear:
         return oldest.place.batch or 0, oldest
 
     def _cannot_stop(self) -> bool:
-        """Tell whether it is known beforehand that the unit will clean every entry."""
+        """Return whether it is known beforehand that the unit will clean every entry."""
         return (
             not self._faults.faults
             and not self._trace
@@ -237,7 +237,7 @@ class AcceleratedClear:
         """Clean all that is dirty, which cannot stop: then T is the log's count, and r is T.
 
         What is writable is in the log while the slot logs, so nothing stays writable. No word of the
-        log is looked at: a get of 1 GiB takes 17 us instead of 37.
+        log is read: a get of 1 GiB takes 17 us instead of 37.
         """
         self._stage2.write_protect_all()
         return Cleaned(window.take_all(), None, NO_ENTRIES, 0)
@@ -323,12 +323,12 @@ class AcceleratedClear:
         return stops
 
     def _armed_rank(self, fault: ArmedFault) -> int:
-        """Give the rank of a fault's batch and index."""
+        """Return the rank of a fault's batch and index."""
         when = fault.place
         return (when.batch or 0) * self._config.array_entries + (when.index or 0)
 
     def _error(self, plan: ClearPlan, entries: Entries) -> EntryError | None:
-        """Say where and why the call stopped, and count the hits of the faults that did it."""
+        """Return where and why the call stopped; count the hits of the faults that stopped it."""
         if not plan.gave_up:
             return None
         batch, index = plan.runs - 1, plan.last_index
@@ -340,7 +340,7 @@ class AcceleratedClear:
         return EntryError(reason=ErrorReason(reason), batch=batch, index=index, gfn=gfn)
 
     def _traced(self, plan: ClearPlan, entries: Entries) -> tuple[tuple[RunTrace, ...], int]:
-        """Tell the first runs one by one, and how many more there were."""
+        """Return the first runs one by one, and how many more there were."""
         shown = min(plan.runs, MAX_TRACED_RUNS)
         starts = [run * plan.capacity for run in range(shown)]
         ends = [min(start + plan.capacity, plan.entries) for start in starts]

@@ -1,7 +1,7 @@
 """The entries of one call, without making them: the masked pages of a window in ascending order.
 
-An entry is its rank. What the routine would put into its arrays one by one is told from the words
-and their counts of set bits, and prefix sums are taken only in the tile that holds a rank.
+An entry is its rank. What the routine would put into its arrays one by one follows from the words
+and their counts of set bits; prefix sums are taken only in the tile that holds a rank.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ class Entries:
 
     Attributes:
         mask: The pages, counted from the slot's start.
-        before: The rank of the first of them: entries that are done with already.
+        before: The rank of the first of them: the entries already processed.
         total: T, those among them.
     """
 
@@ -42,7 +42,7 @@ class Entries:
         self.total = before + (sum_counts(self._counts) if count is None else count)
 
     def first(self, count: int) -> "Entries":
-        """Give the entries of ranks below `count`."""
+        """Return the entries of ranks below `count`."""
         if count >= self.total:
             return self
         count = max(count, self.before)
@@ -55,7 +55,7 @@ class Entries:
         return Entries(head.mask.with_bits(bits), self.before)
 
     def words_of_first(self, count: int) -> "Entries":
-        """Give all entries of the words that hold ranks below `count`: up to the frontier."""
+        """Return all entries of the words that hold ranks below `count`: up to the frontier."""
         if count >= self.total:
             return self
         words = 0
@@ -64,13 +64,13 @@ class Entries:
         return Entries(self.mask.head(words), self.before, self._counts[:words])
 
     def but_first(self, first: "Entries") -> WordMask:
-        """Give the entries that are not among some first ones of the same words."""
+        """Return the entries that are not among some first ones of the same words."""
         left = self.mask.bits.copy()
         left[: len(first.mask.bits)] &= ~first.mask.bits
         return self.mask.with_bits(left)
 
     def rank_of_page(self, page: int) -> int | None:
-        """Give the rank of a page's entry; None where it has none."""
+        """Return the rank of a page's entry; None where it has none."""
         found = self.mask.find(page)
         return None if found is None else self._rank(*found)
 
@@ -87,7 +87,7 @@ class Entries:
         return self._rank(word, bit), self.mask.word_at(word) * WORD_BITS + bit
 
     def pages(self, ranks: list[int]) -> list[int]:
-        """Give the pages of the entries of some ranks, ascending."""
+        """Return the pages of the entries of some ranks, ascending."""
         if not ranks:
             return []
         own = np.array(ranks, np.int64) - self.before

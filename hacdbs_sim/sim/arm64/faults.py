@@ -33,14 +33,14 @@ from hacdbs_sim.model.faults import (
 )
 
 ENTRY_FAULTS: Final = (FaultType.STRUCTF, FaultType.IPAF, FaultType.IPAHACF)
-"""The faults that strike at one entry, in the order in which the unit would notice them."""
+"""The faults that hit one entry, in the order in which the unit would notice them."""
 
 _SHARED: Final = tuple(each.name for each in fields(FaultFields))
 
 
 @dataclass(frozen=True, slots=True)
 class FaultBounds:
-    """What a machine has, to refuse faults that could never strike on it."""
+    """A machine's limits, to refuse faults that can never hit on it."""
 
     cpus: int
     end_gfn: int
@@ -56,7 +56,7 @@ def place_of(spec: AddFault) -> EntryWhen:
 
 
 def check_fault(spec: AddFault, bounds: FaultBounds) -> None:
-    """Refuse a fault that makes no sense on a machine.
+    """Refuse a fault that cannot hit on a machine.
 
     Raises:
         SenselessFaultError: `when.index` is in no array of this machine.
@@ -147,11 +147,11 @@ class ArmedFault:
 
     @property
     def fault_id(self) -> str:
-        """Value of the id, f1, f2, ... in the order of arming."""
+        """The id, f1, f2, ... in the order of arming."""
         return f"f{self._ordinal}"
 
     def fires(self) -> bool:
-        """Count an opportunity; tell whether the fault fires at it."""
+        """Count an opportunity; return whether the fault fires at it."""
         spec = self.spec
         self.opportunities += 1
         turn = self.opportunities - spec.after - 1
@@ -174,7 +174,7 @@ class ArmedFault:
         )
 
     def view(self) -> FaultInfo:
-        """Look at the fault."""
+        """Return the state of the fault."""
         return FaultInfo(
             fault_id=self.fault_id,
             type=self.spec.type,
@@ -187,7 +187,7 @@ class ArmedFault:
 
 
 class FaultCall(NamedTuple):
-    """One get or clear, with the faults that are for it as they were when it began."""
+    """One get or clear, with the faults that match it as they were when it began."""
 
     op: LogOp
     slot: int
@@ -195,7 +195,7 @@ class FaultCall(NamedTuple):
     faults: tuple[ArmedFault, ...]
 
     def firing(self, *types: FaultType) -> list[ArmedFault]:
-        """Reach a site: give each fault of some types its opportunity; give those that fire."""
+        """Reach a site: count an opportunity for each fault of some types; return those that fire."""
         if not self.faults:  # a call passes five sites
             return []
         return [fault for fault in self.faults if fault.spec.type in types and fault.fires()]
@@ -224,7 +224,7 @@ class FaultBoard:
         self._hits: Counter[FaultType] = Counter()
 
     def hits(self) -> dict[FaultType, int]:
-        """Give the hits so far by type, those of faults since disarmed included."""
+        """Return the hits so far by type, those of faults since disarmed included."""
         return dict(self._hits)
 
     def arm(self, spec: AddFault) -> FaultInfo:
@@ -236,7 +236,7 @@ class FaultBoard:
         return fault.view()
 
     def disarm(self, fault_id: str) -> FaultInfo:
-        """Take a fault off; give its last state.
+        """Disarm a fault; return its last state.
 
         Raises:
             NoSuchFaultError: none has that id.
@@ -246,11 +246,11 @@ class FaultBoard:
         return view
 
     def disarm_all(self) -> None:
-        """Take all faults off."""
+        """Disarm all faults."""
         self._armed.clear()
 
     def view(self, fault_id: str) -> FaultInfo:
-        """Look at one fault.
+        """Return the state of one fault.
 
         Raises:
             NoSuchFaultError: none has that id.
@@ -263,7 +263,7 @@ class FaultBoard:
         return fault.view()
 
     def views(self) -> tuple[FaultInfo, ...]:
-        """Look at all faults."""
+        """Return the state of all faults."""
         return tuple(fault.view() for fault in tuple(self._armed.values()))
 
     def armed(self) -> tuple[ArmedFault, ...]:
@@ -272,7 +272,7 @@ class FaultBoard:
 
     @staticmethod
     def call(armed: tuple[ArmedFault, ...], op: LogOp, slot: int, cpu: int | None) -> FaultCall:
-        """Begin a get or clear: pick the enabled faults that match it."""
+        """Begin a get or clear: select the enabled faults that match it."""
         if not armed:
             return FaultCall(op, slot, cpu, ())
         matching = tuple(

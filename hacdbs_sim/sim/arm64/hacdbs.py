@@ -1,11 +1,11 @@
-"""The HACDBS unit of one host CPU: its life as a table, its registers, its counters.
+"""The HACDBS unit of one host CPU: its transitions as a table, its registers, its counters.
 
 Theory of operation. A unit is OFF until its CPU comes up, then IDLE. A run: the kernel zeroes
 HACDBSCONS_EL2, writes HACDBSBR_EL2 with EN set (IDLE to RUNNING) and waits; the unit walks the array
 and asserts its level interrupt when it has read the last entry or ERR_REASON is not 0. The handler
 reads HACDBSCONS_EL2: NOF is the end of a full array, IPAHACF at the stop entry the end of a short
 one (both RUNNING to IDLE), anything else a failure (RUNNING to ERROR). Writing HACDBSBR_EL2 = 0 drops
-the interrupt and leaves IDLE (domain.md C.4, D). RUNNING and ERROR never outlive an action.
+the interrupt and leaves IDLE (docs/kernel.md C.4, D). RUNNING and ERROR never outlive an action.
 """
 
 from enum import IntEnum, auto
@@ -44,12 +44,12 @@ DISABLED: Final = Hacdbsbr()
 
 @cache
 def _enabled(array_sz: int) -> Hacdbsbr:
-    """Give HACDBSBR_EL2 during runs."""
+    """Return HACDBSBR_EL2 during runs."""
     return Hacdbsbr(en=True, sz=array_sz)
 
 
 class Walk(NamedTuple):
-    """What the runs of one call came to, for the unit that made them.
+    """The runs of one call, as the unit accounts for them.
 
     Attributes:
         runs: Arrays that the unit was given, at least 1.
@@ -70,7 +70,7 @@ class Walk(NamedTuple):
 
 @lru_cache(1 << 10)
 def end_of_array(size: int, capacity: int) -> Hacdbscons:
-    """Give HACDBSCONS_EL2 after an array whose `size` entries were all cleaned.
+    """Return HACDBSCONS_EL2 after an array whose `size` entries were all cleaned.
 
     A full array is finished; a short one ends at the stop entry that follows its last entry.
     """
@@ -80,14 +80,14 @@ def end_of_array(size: int, capacity: int) -> Hacdbscons:
 
 
 def is_failure(end: Hacdbscons, size: int) -> bool:
-    """Tell a failure from the stop entry, as the interrupt handler does."""
+    """Return whether the interrupt handler takes an end for a failure, not for the stop entry."""
     if end.err_reason is ErrReason.NOF:
         return False
     return not (end.err_reason is ErrReason.IPAHACF and end.index >= size)
 
 
 def interrupt_asserted(base: Hacdbsbr, cons: Hacdbscons) -> bool:
-    """Tell the level of HACDBSIRQ: enabled, and finished or stopped by an error."""
+    """Return the level of HACDBSIRQ: enabled, and finished or stopped by an error."""
     return base.en and (cons.index >= base.entries or cons.err_reason is not ErrReason.NOF)
 
 
@@ -125,10 +125,10 @@ class Unit:
                 self._on(UnitEvent.CPU_UP if online else UnitEvent.CPU_DOWN)
 
     def account(self, walk: Walk, array_sz: int) -> None:
-        """Let the runs of one call happen; all but the last one ended like full arrays.
+        """Account for the runs of one call; all but the last one ended like full arrays.
 
         Args:
-            walk: What they came to.
+            walk: The runs.
             array_sz: HACDBSBR_EL2.SZ of the arrays.
         """
         self._on(UnitEvent.START)
@@ -145,7 +145,7 @@ class Unit:
         self.cleaned += walk.cleaned
 
     def view(self) -> CpuInfo:
-        """Look at the unit."""
+        """Return the state of the unit."""
         return CpuInfo(
             cpu=self.cpu,
             online=self.online,

@@ -6,8 +6,8 @@
     +---------+-------------------------------------+--+----------+------+-+
 
 V is Valid: an entry without it is skipped. TTWL is the walk level of the leaf, a signed 3-bit number;
--4, -3 and -2 are no level, so an entry with one stops the unit (Arm ARM DDI 0487, table D8-93;
-domain.md D). The kernel ends a short array by such a stop entry.
+-4, -3 and -2 are not levels, so an entry with one stops the unit (Arm ARM DDI 0487, table D8-93;
+docs/kernel.md D). The kernel ends a short array by such a stop entry.
 """
 
 from dataclasses import dataclass

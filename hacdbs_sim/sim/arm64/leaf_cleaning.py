@@ -1,6 +1,6 @@
 """Write-protect, split and clean the stage-2 leaves of one memslot (arch/arm64/kvm/mmu.c).
 
-Rules: design.md 3.2, domain.md B.1 to B.3, D.
+Rules: docs/kernel.md S.2, B.1 to B.3, D.
 """
 
 from dataclasses import dataclass, field
@@ -25,14 +25,14 @@ from hacdbs_sim.sim.arm64.leaves import Leaves
 
 @dataclass(slots=True, eq=False)
 class Splitting:
-    """How splits go during one call, and which were asked for in vain.
+    """How splits end during one call, and which failed.
 
     Attributes:
         chunk_size_bytes: The VM's eager-split chunk size, not 0.
-        all_fail: No page table can be had at all.
+        all_fail: No page table can be allocated at all.
         failing_pages: Pages whose leaf does not split (from the slot's start).
-        any_failed: Whether a split was asked for that failed.
-        failed_pages: Those of `failing_pages` whose leaf was asked to split.
+        any_failed: Whether a requested split failed.
+        failed_pages: Those of `failing_pages` whose leaf was to split.
     """
 
     chunk_size_bytes: int
@@ -42,14 +42,14 @@ class Splitting:
     failed_pages: set[int] = field(default_factory=set)
 
     def fails(self, level: BlockLevel, blocks: Blocks) -> NDArray[np.bool_]:
-        """Tell which blocks will not split in this call: bool[k]."""
+        """Return which blocks will not split in this call: bool[k]."""
         if self.all_fail:
             return np.ones(len(blocks), np.bool_)
         failing = [level.block_of(page) for page in self.failing_pages]
         return np.isin(blocks, np.array([b for b in failing if b is not None], np.intp))
 
     def note_failed(self, level: BlockLevel, blocks: Blocks) -> None:
-        """Remember blocks that were asked to split and did not."""
+        """Record blocks whose split failed."""
         self.any_failed |= len(blocks) > 0
         self.failed_pages.update(
             page for page in self.failing_pages if level.block_of(page) in blocks
@@ -57,7 +57,7 @@ class Splitting:
 
 
 class CleanableLeaves(Leaves):
-    """Leaves that lose their write permission: by software, or as the HACDBS unit takes it."""
+    """Leaves that lose their write permission: by software, or by the HACDBS unit."""
 
     __slots__ = ()
 
@@ -94,16 +94,16 @@ class CleanableLeaves(Leaves):
         """Split the blocks over some pages (kvm_mmu_split_huge_pages); count those that did.
 
         A chunk below 1 GiB turns a 1 GiB block into 512 blocks of 2 MiB first, of which only those
-        in range become pages (domain.md B.2).
+        in range become pages (docs/kernel.md B.2).
         """
         split = 0
         for number, level in enumerate(self.levels):
             if not level.present:
                 continue
-            asked = level.mapped_pieces(pages).blocks()
-            fails = splitting.fails(level, asked)
-            splitting.note_failed(level, asked[fails])
-            blocks = asked[~fails]
+            requested = level.mapped_pieces(pages).blocks()
+            fails = splitting.fails(level, requested)
+            splitting.note_failed(level, requested[fails])
+            blocks = requested[~fails]
             smaller = self.levels[number + 1 :]
             if smaller and splitting.chunk_size_bytes < level.pages * self._region.page_size:
                 self._split_to_blocks(level, smaller[0], blocks)
@@ -125,7 +125,7 @@ class CleanableLeaves(Leaves):
             keep_bits(self.writable, words)
 
     def clean(self, pages: WordMask, ttwl: int) -> None:
-        """Turn WD leaves of a level into WC, as the HACDBS unit does (domain.md D)."""
+        """Turn WD leaves of a level into WC, as the HACDBS unit does (docs/kernel.md D)."""
         if ttwl == PAGE_LEVEL:
             if self._has_writable:
                 drop_bits(self.writable, pages)
@@ -136,7 +136,7 @@ class CleanableLeaves(Leaves):
                 level.leaves[blocks] &= ~np.uint8(Leaf.WRITABLE)
 
     def uncleanable(self, pages: WordMask, ttwl: int, splitting: Splitting | None) -> Words | None:
-        """Tell which pages an entry of a TTWL cannot clean once the call's splits are done.
+        """Return which pages an entry of a TTWL cannot clean once the call's splits are done.
 
         Returns:
             uint64[k], a subset of `pages.bits`; None where it is known that there are none.
@@ -153,11 +153,11 @@ class CleanableLeaves(Leaves):
         return self._all_dbm_words == len(self.dbm)
 
     def _all_have_dbm(self, pages: WordMask) -> bool:
-        """Tell from what is remembered, or can be learnt next, that no page of some words lacks DBM.
+        """Return whether all pages of some words are known to have DBM; learn more where possible.
 
         DBM comes with the first write and goes only with the page, so a slot in use soon has it
-        everywhere and its entries need no look: without it a clear of 128 GiB takes 1.3 ms, with it 1.9.
-        What is remembered is how many words, from the first on, are known to have no page without.
+        everywhere and its entries need no test: a clear of 128 GiB takes 1.3 ms, else 1.9. What is kept
+        is how many words, from the first on, are known to have no page without.
         """
         known, end = self._all_dbm_words, pages.word_at(len(pages.bits) - 1) + 1
         if end <= known:
@@ -168,19 +168,19 @@ class CleanableLeaves(Leaves):
         return True
 
     def _all_are_writable(self, pages: WordMask) -> bool:
-        """Tell whether all pages have writable page leaves, which have DBM: a VM without it has no unit.
+        """Return whether all pages have writable page leaves, hence DBM: without it there is no unit.
 
-        Asked before `dbm` is looked at, as what the guest has dirtied is writable, and that plane is the
-        one to be cleaned next: a clear of 128 GiB in which 1 % is mapped takes 1.7 ms so, else 2.8.
+        Tested before `dbm`, as what the guest has dirtied is writable, and that plane is the one to be
+        cleaned next: a clear of 128 GiB in which 1 % is mapped takes 1.7 ms so, else 2.8.
         """
         bits = pages.bits
         return self._has_writable and np.array_equal(pages.of(self.writable) & bits, bits)
 
     def _cleanable(self, pages: WordMask, ttwl: int, splitting: Splitting | None) -> Words:
-        """Tell which pages an entry of a TTWL can clean once the call's splits are done.
+        """Return which pages an entry of a TTWL can clean once the call's splits are done.
 
         That is: their leaf is at that level and is WC or WD. A leaf depends only on the split that
-        its own word asks for, so this can be told before any split is done.
+        its own word requests, so this is known before any split is done.
 
         Returns:
             uint64[k], a subset of `pages.bits`.
@@ -201,7 +201,7 @@ class CleanableLeaves(Leaves):
         return good
 
     def _split_to_pages(self, level: BlockLevel, blocks: Blocks) -> int:
-        """Give the children exactly the block's state (design.md 3.2)."""
+        """Split blocks into pages with exactly the block's state (docs/kernel.md S.2)."""
         if not len(blocks):
             return 0
         self._own_planes()

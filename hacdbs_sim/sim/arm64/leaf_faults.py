@@ -1,6 +1,6 @@
 """Stage-2 faults of one memslot: what a guest access maps (user_mem_abort(), arch/arm64/kvm/mmu.c).
 
-Rules: design.md 3.2, domain.md B.4.
+Rules: docs/kernel.md S.2, B.4.
 """
 
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ class FaultingLeaves(Leaves):
         return self._write_freely(pages)
 
     def read_fault(self, pages: WordMask, *, is_logging: bool) -> Faults:
-        """Read pages as a guest does: only an unmapped page faults (domain.md B.4)."""
+        """Read pages as a guest does: only an unmapped page faults (docs/kernel.md B.4)."""
         if self.levels:
             pages = pages.spread()
         bits = pages.bits

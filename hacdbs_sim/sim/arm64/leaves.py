@@ -1,9 +1,9 @@
-"""The stage-2 leaves of one memslot: where they are kept, and how they are made and unmapped.
+"""The stage-2 leaves of one memslot: where they are stored, and how they are mapped and unmapped.
 
 Page leaves are three packed planes of one bit a page (`mapped`, `writable`: S2AP[1], `dbm`), named
 for what a 1 means; block leaves are one byte a block (`blocks.py`). A page under a block leaf is 0
 in every plane, so "is there a clean-or-dirty page leaf" is one AND with `dbm`. A leaf is WD, WC and
-so on by descriptor.py. Rules: design.md 3.2, domain.md B.
+so on by descriptor.py. Rules: docs/kernel.md S.2, B.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from hacdbs_sim.sim.kvm.region import Region
 
 PLANES = 3
 
-# A member of an enum is looked up by its class, each time.
+# Plain ints: each use of an enum's member is an attribute lookup.
 _MAPPED: Final = int(Leaf.MAPPED)
 _WRITABLE: Final = int(Leaf.WRITABLE)
 _DBM: Final = int(Leaf.DBM)
@@ -62,7 +62,7 @@ class Leaves:
         self.unmap_all()
 
     def unmap_all(self) -> None:
-        """Start over with nothing mapped (kvm_arch_flush_shadow_memslot)."""
+        """Unmap everything (kvm_arch_flush_shadow_memslot)."""
         region = self._region
         words = words_for(region.npages)
         self._has_writable = False
@@ -79,7 +79,7 @@ class Leaves:
 
     @staticmethod
     def state_bytes(npages: int, page_size: int) -> int:
-        """Give the bytes of the planes and block leaves of a slot, at most."""
+        """Return the bytes of the planes and block leaves of a slot, at most."""
         blocks = sum(npages * page_size // size for size in BLOCK_SIZES_BYTES[page_size].values())
         return PLANES * words_for(npages) * 8 + blocks
 

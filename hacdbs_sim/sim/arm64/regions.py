@@ -1,4 +1,4 @@
-"""What arm64 does while memslots change (kvm_arch_prepare_memory_region and its kin, mmu.c)."""
+"""What arm64 does while memslots change (kvm_arch_prepare_memory_region and others, mmu.c)."""
 
 from hacdbs_sim.model.errors import BeyondIpaSpaceError
 from hacdbs_sim.sim.arm64.stage2 import Stage2
@@ -7,7 +7,7 @@ from hacdbs_sim.sim.kvm.region import Region
 
 
 def stage2_of(slot: Memslot) -> Stage2:
-    """Give a slot's stage 2: every mapping here is one."""
+    """Return a slot's stage 2."""
     assert isinstance(slot.mappings, Stage2), "RegionHooks makes all mappings"
     return slot.mappings
 
@@ -45,7 +45,7 @@ class Stage2Regions:
         """Refuse a region that ends beyond the IPA space.
 
         Raises:
-            BeyondIpaSpaceError: EFAULT (domain.md A.1 check 14).
+            BeyondIpaSpaceError: EFAULT (docs/kernel.md A.1 check 14).
         """
         if region.end_gfn > self._end_gfn:
             end = self._end_gfn * region.page_size
@@ -65,7 +65,7 @@ class Stage2Regions:
     def commit(self, slot: Memslot) -> None:
         """Write-protect and split a slot that begins to log.
 
-        Where all its bits are set anyway, gets and clears do that later (domain.md B.1).
+        Where all its bits are set anyway, gets and clears do that later (docs/kernel.md B.1).
         """
         if self._initially_set:
             return

@@ -1,4 +1,4 @@
-"""Stage 2 of one memslot, whole: faults, cleaning, and looks at its leaves."""
+"""Stage 2 of one memslot: faults, cleaning, and queries of its leaves."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ class Stage2(FaultingLeaves, CleanableLeaves):
     __slots__ = ()
 
     def leaf(self, page: int) -> tuple[int | None, int]:
-        """Give the level (None: no leaf) and the `Leaf` bits of a page."""
+        """Return the level (None: no leaf) and the `Leaf` bits of a page."""
         for level in self.levels:
             leaf = level.leaf_at(page)
             if leaf:
@@ -58,7 +58,7 @@ class Stage2(FaultingLeaves, CleanableLeaves):
         return ((start + found[row]) * WORD_BITS + bit)[:most]
 
     def descriptor(self, page: int) -> int:
-        """Give the 64-bit leaf descriptor that translates a page, 0 where none does."""
+        """Return the 64-bit leaf descriptor that translates a page, 0 where none does."""
         level, leaf = self.leaf(page)
         if level is None:
             return 0

@@ -1,4 +1,4 @@
-"""HACDBSBR_EL2 and HACDBSCONS_EL2 (Arm ARM DDI 0487, D24.2.58 and D24.2.59; domain.md D).
+"""HACDBSBR_EL2 and HACDBSCONS_EL2 (Arm ARM DDI 0487, D24.2.58 and D24.2.59; docs/kernel.md D).
 
 HACDBSBR_EL2    [55:12] BADDR  [11] EN  [3:0] SZ: 0..9 is 4 KiB..2 MiB
 HACDBSCONS_EL2  [63:62] ERR_REASON      [18:0] INDEX: the next entry to be read
@@ -38,7 +38,7 @@ class Hacdbsbr:
 
     @property
     def entries(self) -> int:
-        """Value of the array's length in entries."""
+        """The array's length in entries."""
         return (1 << self.sz + 12) // 8
 
     def encode(self) -> int:

@@ -19,12 +19,12 @@ class Bits:
 
     @property
     def width(self) -> int:
-        """Value of the field's width in bits."""
+        """The field's width in bits."""
         return self.hi - self.lo + 1
 
     @property
     def mask(self) -> int:
-        """Value of the field's mask, in place (GENMASK)."""
+        """The field's mask, in place (GENMASK)."""
         return ((1 << self.width) - 1) << self.lo
 
     def get(self, value: int) -> int:

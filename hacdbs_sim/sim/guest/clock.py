@@ -1,4 +1,4 @@
-"""Virtual time: a machine's clock moves only when an action says so.
+"""Virtual time: a machine's clock moves by actions only.
 
 The guest runs only in RunGuest. What it is throttled by and what its faults cost it is time in which
 the clock moves and the guest does not, so while it runs
@@ -42,16 +42,16 @@ class GuestClock:
 
     @property
     def now_ns(self) -> int:
-        """Value of the time."""
+        """The time."""
         return self._now_ns
 
     @property
     def run_ns(self) -> int:
-        """Value of how long the guest has been let run, in all: the host's time beside it."""
+        """How long the guest has been let run, in all: the host's time beside it."""
         return self.guest_ns + self._stalled_ns + self._throttled_ns
 
     def view(self) -> Clock:
-        """Look at the clock."""
+        """Return the state of the clock."""
         return Clock(
             now_ns=self._now_ns,
             guest_ns=self.guest_ns,
@@ -65,7 +65,7 @@ class GuestClock:
         self._now_ns += duration_ns
 
     def awake_ns(self, duration_ns: int, throttle_percent: int) -> int:
-        """Tell for how long of a run the guest may run."""
+        """Return for how long of a run the guest may run."""
         return (self._awake_percent + duration_ns * (100 - throttle_percent)) // 100
 
     def run(self, duration_ns: int, throttle_percent: int) -> Slice:

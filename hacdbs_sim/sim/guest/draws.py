@@ -27,14 +27,14 @@ LOWER: Final = np.uint64((1 << HALF) - 1)
 
 
 def mix(z: int) -> int:
-    """Give splitmix64's finaliser of one number."""
+    """Return splitmix64's finaliser of one number."""
     z = (z ^ z >> 30) * _FIRST & _U64
     z = (z ^ z >> 27) * _SECOND & _U64
     return z ^ z >> 31
 
 
 def derived_seed(seed: int, ordinal: int) -> int:
-    """Give the seed of a machine's n-th workload: 53 bits, so that JSON carries it exactly."""
+    """Return the seed of a machine's n-th workload: 53 bits, so that JSON carries it exactly."""
     return mix(mix(seed) + _GAMMA * ordinal & _U64) >> 11
 
 

@@ -1,7 +1,7 @@
 """The guest of a machine: its workloads, its clock, and what a run of it does.
 
 A run is cut into equal slices: one, and one more for every `WRITES_PER_SLICE` writes, `MAX_SLICES` at
-most. In each, every workload makes the writes that its own time asks for, oldest workload first; what they
+most. In each, every workload makes the writes that are due by its own time, oldest workload first; what they
 cost the guest is owed from the next slice on.
 """
 
@@ -70,11 +70,11 @@ class Guest:
 
     @property
     def state_bytes(self) -> int:
-        """Value of what the workloads hold: the traces among them."""
+        """Bytes that the workloads hold, traces included."""
         return sum(workload.state_bytes for workload in self._workloads.copy().values())
 
     def view(self, workload_id: str) -> WorkloadInfo:
-        """Look at a workload.
+        """Return the state of a workload.
 
         Raises:
             NoSuchWorkloadError: none has that id.
@@ -82,7 +82,7 @@ class Guest:
         return self._find(workload_id).view()
 
     def views(self) -> tuple[WorkloadInfo, ...]:
-        """Look at all workloads, oldest first."""
+        """Return the state of all workloads, oldest first."""
         return tuple(workload.view() for workload in self._workloads.copy().values())
 
     def add(self, spec: AddWorkload, npages: int) -> WorkloadInfo:
@@ -100,7 +100,7 @@ class Guest:
         return workload.view()
 
     def remove(self, workload_id: str) -> WorkloadInfo:
-        """Take a workload off; give how it ended.
+        """Remove a workload; return its last state.
 
         Raises:
             NoSuchWorkloadError: none has that id.
@@ -110,7 +110,7 @@ class Guest:
         return view
 
     def remove_all(self) -> None:
-        """Take all workloads off."""
+        """Remove all workloads."""
         self._workloads.clear()
 
     def advance(self, duration_ns: int) -> Clock:
@@ -218,7 +218,7 @@ class _Run:
         self.accesses = AccessOutcome()
 
     def catch_up(self, workload: Workload, writer_ns: int) -> AccessOutcome:
-        """Make the writes that a workload's time asks for."""
+        """Make the writes that are due by a workload's time."""
         done = AccessOutcome()
         end = workload.writes_by(writer_ns)
         self.writes += end - workload.writes

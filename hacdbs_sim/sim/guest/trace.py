@@ -102,7 +102,7 @@ class TracePlan:
         return loops * len(self.pages) + within
 
     def pages_of(self, first: int, count: int) -> NDArray[np.uint64]:
-        """Give the pages of `count` writes, from the one numbered `first`."""
+        """Return the pages of `count` writes, from the one numbered `first`."""
         start = first % max(len(self.pages), 1)
         if start + count <= len(self.pages):
             return self.pages[start : start + count].astype(np.uint64)

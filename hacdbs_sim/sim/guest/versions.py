@@ -29,7 +29,7 @@ class PageVersions:
 
     @property
     def last(self) -> int:
-        """Value of the last batch's number: no page has a greater version."""
+        """The last batch's number: no page has a greater version."""
         return self._writes & 0xFFFFFFFF
 
     def follow(self, slots: Memslots) -> None:

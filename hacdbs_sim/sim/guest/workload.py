@@ -1,4 +1,4 @@
-"""A workload: who writes how often, in which pages of which slot, and how far it has come.
+"""A workload: its writer and rate, its pages of one slot, and its progress.
 
 Its writes are a fixed sequence. By its own time t (ns since it was added, in which its writer ran),
 with a burst of on_ns and off_ns,
@@ -140,7 +140,7 @@ class Workload:
         return self._writes_by(time_ns if burst is None else burst.time_on(time_ns))
 
     def view(self) -> WorkloadInfo:
-        """Look at the workload."""
+        """Return the state of the workload."""
         spec = self.spec
         given: dict[str, Any] = {
             each.name: getattr(spec, each.name) for each in fields(spec) if each.name != "pages"

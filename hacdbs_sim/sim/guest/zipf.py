@@ -46,7 +46,7 @@ class ZipfTable:
     offset: int
 
     def pages(self, first: int, count: int) -> NDArray[np.uint64]:
-        """Give the pages of `count` writes, from the one numbered `first`."""
+        """Return the pages of `count` writes, from the one numbered `first`."""
         ranks = self._ranks(first, count)
         ranks *= np.uint64(self.factor)
         ranks += np.uint64(self.offset)
@@ -54,7 +54,7 @@ class ZipfTable:
         return ranks
 
     def page_of_rank(self, rank: int) -> int:
-        """Tell where a rank, from 0, lies in the window."""
+        """Return the page of a rank, from 0, in the window."""
         return (rank * self.factor + self.offset) % self.num_pages
 
     def _ranks(self, first: int, count: int) -> NDArray[np.uint64]:
@@ -90,7 +90,7 @@ def _edges(num_pages: int) -> list[int]:
 
 
 def _weight(low: int, high: int, exponent: float) -> float:
-    """Give the weight of ranks low..high-1, counted from 0: rank 0 has weight 1."""
+    """Return the weight of ranks low..high-1, counted from 0: rank 0 has weight 1."""
     if high - low == 1:
         return float((low + 1) ** -exponent)
     # The integral over [a, b] as a * a**-s * (e**(u ln(b/a)) - 1) / u, u = 1 - s: sound at s = 1 too.
@@ -99,7 +99,7 @@ def _weight(low: int, high: int, exponent: float) -> float:
 
 
 def _alias_table(weights: list[float]) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
-    """Make Vose's table: each bin keeps a part of its column and gives the rest to one other."""
+    """Make Vose's table: each bin keeps a part of its column and leaves the rest to one other."""
     scale = len(weights) / sum(weights)
     columns = [weight * scale for weight in weights]
     keep, alias = [_ONE] * len(columns), list(range(len(columns)))

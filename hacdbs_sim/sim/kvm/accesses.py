@@ -1,8 +1,8 @@
 """Guest and host accesses to batches of guest frames.
 
 A batch behaves as if its distinct pages were accessed one at a time in ascending order, so the
-order in which a caller lists them never shows. Pages are found in their slots here and faulted in
-by the architecture (user_mem_abort, domain.md B.4); marking the log is generic (mark_page_dirty).
+order in which a caller lists them does not matter. Pages are found in their slots here, faulted in
+by the architecture (user_mem_abort, docs/kernel.md B.4); marking is generic (mark_page_dirty).
 """
 
 from collections.abc import Iterable
@@ -19,8 +19,8 @@ from hacdbs_sim.sim.kvm.mmu import Faults
 
 
 @dataclass(slots=True)
-class _Tally:
-    """What has happened so far, slot by slot and tile by tile."""
+class _AccessCounts:
+    """Counts of a batch, summed over its slots and tiles."""
 
     taken: int = 0
     newly_dirty: int = 0
@@ -36,7 +36,7 @@ class _Tally:
         self.blocks_mapped += faults.blocks_mapped
 
     def outcome(self, pages: int) -> AccessOutcome:
-        """Leave to userspace what no slot took."""
+        """Return the outcome; pages that no slot took exit as MMIO."""
         return AccessOutcome(
             pages=pages,
             newly_dirty=self.newly_dirty,
@@ -52,21 +52,21 @@ def guest_write(slots: Memslots, pages: PageSet) -> AccessOutcome:
     """Write to pages as a vCPU: map, mark dirty where a slot logs, count faults and MMIO exits."""
     if (gfn := _one_gfn(pages)) is not None:
         return _guest_write_of_page(slots, gfn)
-    tally = _Tally()
+    counts = _AccessCounts()
     for slot, count, tiles in _by_slot(slots, pages):
         if slot.region.is_readonly:
             continue
-        tally.taken += count
+        counts.taken += count
         for mask in tiles:
             faults = slot.mappings.write_fault(mask, is_logging=slot.is_logging)
-            tally.add(faults)
+            counts.add(faults)
             if slot.log is not None and faults.written is not None:
-                tally.newly_dirty += slot.log.mark(faults.written)
-    return tally.outcome(_count(pages))
+                counts.newly_dirty += slot.log.mark(faults.written)
+    return counts.outcome(_count(pages))
 
 
 def _one_gfn(pages: PageSet) -> int | None:
-    """Give the frame of a batch of one, as many an action is: its access takes 1.3 us less without sums."""
+    """Return the frame of a batch of one, a frequent case: without sums it takes 1.3 us less."""
     span = pages.one_range()
     return span[0] if span is not None and span[1] - span[0] == 1 else None
 
@@ -95,12 +95,12 @@ def guest_read(slots: Memslots, pages: PageSet) -> AccessOutcome:
     """Read pages as a vCPU: map what is missing, count faults and MMIO exits."""
     if (gfn := _one_gfn(pages)) is not None:
         return _guest_read_of_page(slots, gfn)
-    tally = _Tally()
+    counts = _AccessCounts()
     for slot, count, tiles in _by_slot(slots, pages):
-        tally.taken += count
+        counts.taken += count
         for mask in tiles:
-            tally.add(slot.mappings.read_fault(mask, is_logging=slot.is_logging))
-    return tally.outcome(_count(pages))
+            counts.add(slot.mappings.read_fault(mask, is_logging=slot.is_logging))
+    return counts.outcome(_count(pages))
 
 
 def _guest_read_of_page(slots: Memslots, gfn: int) -> AccessOutcome:
@@ -124,14 +124,14 @@ def host_write(slots: Memslots, pages: PageSet) -> AccessOutcome:
     """Write as the host kernel (kvm_write_guest): mark the log, leave stage 2 alone."""
     if (gfn := _one_gfn(pages)) is not None:
         return _host_write_of_page(slots, gfn)
-    tally = _Tally()
+    counts = _AccessCounts()
     for slot, count, tiles in _by_slot(slots, pages):
         if slot.region.is_readonly:
             continue
-        tally.taken += count
+        counts.taken += count
         if slot.log is not None:
-            tally.newly_dirty += sum(slot.log.mark(mask) for mask in tiles)
-    return tally.outcome(_count(pages))
+            counts.newly_dirty += sum(slot.log.mark(mask) for mask in tiles)
+    return counts.outcome(_count(pages))
 
 
 def _host_write_of_page(slots: Memslots, gfn: int) -> AccessOutcome:
@@ -160,7 +160,7 @@ def _count(pages: PageSet) -> int:
 
 
 _Share: TypeAlias = tuple[Memslot, int, Iterable[WordMask]]
-"""What one slot gets of a batch: how many pages, repeats counted, and which, from its start on."""
+"""One slot's part of a batch: how many pages, repeats counted, and which, from its start on."""
 
 
 def _by_slot(slots: Memslots, pages: PageSet) -> Iterable[_Share]:

@@ -27,7 +27,7 @@ class DirtyBitmap:
     Attributes:
         words: uint64[ALIGN(npages, 64) / 64], bit 0 of word 0 is the slot's first page; shared
             zeros (`unset_words`) until the first bit is set.
-        count: Set bits, kept up to date so that nobody sweeps the plane to know it.
+        count: Set bits, kept up to date so that no call sweeps the plane for it.
     """
 
     __slots__ = ("count", "npages", "words")
@@ -42,7 +42,7 @@ class DirtyBitmap:
             self.count = npages
 
     def mark(self, pages: WordMask) -> int:
-        """Set bits; give how many were 0 (mark_page_dirty_in_slot)."""
+        """Set bits; return how many were 0 (mark_page_dirty_in_slot)."""
         if isinstance(pages.at, int):
             return self._mark_word(pages.at, pages.bits)
         new = popcount(pages.bits & ~pages.of(self.words))
@@ -70,7 +70,7 @@ class DirtyBitmap:
         self.count -= count
 
     def hand_over(self) -> Words:
-        """Give the words away, all of them, and begin again with none set."""
+        """Return the log's own words and start over with none set."""
         given, self.words, self.count = self.words, unset_words(len(self.words)), 0
         return given
 
@@ -81,12 +81,12 @@ class DirtyBitmap:
 
 
 class LogWindow:
-    """The words of a bitmap that one get or clear is about, and what it asks of them.
+    """The words of a bitmap that one get or clear covers, and the bits that it requests.
 
     Attributes:
         first_word: Where the window starts in the bitmap.
         num_words: How many words it has.
-        user: uint64[k], the user's bits of a clear; None where everything is asked for.
+        user: uint64[k], the user's bits of a clear; None where all are requested.
     """
 
     __slots__ = ("_begin", "_is_get", "_log", "_snapshot", "first_word", "num_words", "user")
@@ -110,23 +110,23 @@ class LogWindow:
 
     @property
     def snapshot(self) -> Words:
-        """Value of what a get copies to userspace: uint64[k]; zeros until something is taken."""
+        """What a get copies to userspace: uint64[k]; zeros until something is taken."""
         return unset_words(self.num_words) if self._snapshot is None else self._snapshot
 
     @property
     def is_whole(self) -> bool:
-        """Whether every page of the log is asked for, so that its count is T."""
+        """Whether every page of the log is requested, so that its count is T."""
         return self.user is None and self.num_words == len(self._log.words)
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing in the whole log is dirty, known without looking at a word."""
+        """Whether nothing in the whole log is dirty, without a pass over its words."""
         return not self._log.count
 
     def masked(self, *, at_once: bool = False) -> Iterator[CountedMask]:
-        """Give the bits that are dirty and asked for, tile by tile; tiles without any are left out.
+        """Yield the bits that are dirty and requested, tile by tile; tiles without any are left out.
 
-        Whoever walks may take from the log what he was given, and put back.
+        The caller may take what it was given from the log, and put it back.
 
         Args:
             at_once: Make the whole window one tile.
@@ -137,15 +137,15 @@ class LogWindow:
                 return  # all that was dirty has been taken
             end = min(start + tile_words, self.num_words)
             live = self._log.words[self.first_word + start : self.first_word + end]
-            asked = live.copy() if self.user is None else live & self.user[start:end]
-            masked = counted(asked, self.first_word + start)
+            requested = live.copy() if self.user is None else live & self.user[start:end]
+            masked = counted(requested, self.first_word + start)
             if masked.total:
                 yield masked
 
     def begin_at(self, word: int) -> None:
-        """Begin the next walk at a word of the log: nothing that is asked for is left before it.
+        """Begin the next walk at a word of the log: nothing that is requested is left before it.
 
-        Software cleaning need not look again at what the hook has cleaned: 0.3 ms of 2.5 where the
+        Software cleaning need not read again what the hook has cleaned: 0.3 ms of 2.5 where the
         hook stops in the middle of 128 GiB.
         """
         self._begin = word - self.first_word
@@ -154,16 +154,16 @@ class LogWindow:
         """Move bits, `count` in all, out of the log; a get ORs them into its snapshot.
 
         OR, not assign: the words that the hook put back are in the snapshot already, and the bits
-        that it cleaned must stay there (domain.md C.5 f).
+        that it cleaned must stay there (docs/kernel.md C.5 f).
         """
         self._log.take(pages, count)
-        if self._is_get:  # of the whole log, so the snapshot's words stand where the log's do
+        if self._is_get:  # of the whole log, so the snapshot has the log's indices
             if self._snapshot is None:
                 self._snapshot = np.zeros(self.num_words, np.uint64)
             set_bits(self._snapshot, pages)
 
     def take_all(self) -> int:
-        """Move all bits of a window that is whole out of the log; give how many there were.
+        """Move all bits of a window that is whole out of the log; return how many there were.
 
         A get keeps the log's own words: to copy and clear them would be two passes over them.
         """
@@ -179,5 +179,5 @@ class LogWindow:
         self._log.mark(pages)
 
     def still_dirty(self, pages: WordMask) -> WordMask:
-        """Give the bits that are set in the same words of the log."""
+        """Return the bits that are set in the same words of the log."""
         return pages.with_bits(self._log.words[pages.at])

@@ -1,6 +1,6 @@
-"""KVM_GET_DIRTY_LOG and KVM_CLEAR_DIRTY_LOG: the generic code (virt/kvm/kvm_main.c, domain.md A.2-3).
+"""KVM_GET_DIRTY_LOG and KVM_CLEAR_DIRTY_LOG (virt/kvm/kvm_main.c, docs/kernel.md A.2, A.3).
 
-A call takes the accelerated path first. Whatever the hook leaves in the log (it answers an errno)
+A call takes the accelerated path first. Whatever the hook leaves in the log (it returns an errno)
 the software loop takes. The TLB of the slot is flushed iff anything was cleaned, whichever path.
 """
 
@@ -24,7 +24,7 @@ class CleanedLog(NamedTuple):
 
     @property
     def flush_tlb(self) -> bool:
-        """Whether the slot's TLB entries must go (domain.md B.6)."""
+        """Whether the slot's TLB entries must go (docs/kernel.md B.6)."""
         return self.pages > 0
 
 
@@ -52,7 +52,7 @@ def clear_dirty_log(
         log: The slot's bitmap.
         first_page: Start of the window in the slot, a multiple of 64.
         num_pages: Its length.
-        user: uint64[k], bit 0 is `first_page`; None asks for every page.
+        user: uint64[k], bit 0 is `first_page`; None means every page.
         cleaner: The architecture, for this call.
     """
     first_word, num_words = first_page // PAGES_PER_WORD, words_for(num_pages)
@@ -63,7 +63,7 @@ def clear_dirty_log(
 def _clean(log: DirtyBitmap, window: LogWindow, cleaner: DirtyCleaner) -> CleanedLog:
     before = log.count
     accelerator = cleaner.dirty_log_clear(window)
-    # Any errno sends generic code to its own loop over whatever is still set (domain.md C.3).
+    # Any errno sends generic code to its own loop over whatever is still set (docs/kernel.md C.3).
     software = (
         NOT_RUN
         if accelerator.outcome is AcceleratorOutcome.CLEANED
@@ -73,7 +73,7 @@ def _clean(log: DirtyBitmap, window: LogWindow, cleaner: DirtyCleaner) -> Cleane
 
 
 def check_first_page(first_page: int) -> None:
-    """Refuse an unaligned start; the kernel does so before it looks the slot up.
+    """Refuse an unaligned start; the kernel does so before it finds the slot.
 
     Raises:
         InvalidArgumentError: EINVAL.
@@ -88,10 +88,10 @@ def check_first_page(first_page: int) -> None:
 
 
 def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
-    """Check the window of a clear against the slot; give its num_pages.
+    """Check the window of a clear against the slot; return its num_pages.
 
     Raises:
-        WindowOutsideMemslotError: EINVAL, in the kernel's order (domain.md A.3 check 5).
+        WindowOutsideMemslotError: EINVAL, in the kernel's order (docs/kernel.md A.3 check 5).
     """
     if first_page > npages:
         raise WindowOutsideMemslotError(

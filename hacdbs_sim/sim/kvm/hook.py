@@ -1,7 +1,7 @@
 """The hook that generic code offers an architecture before it cleans by software.
 
-`kvm_arch_dirty_log_clear()` of the patch series (domain.md C.3). A hook that declines, or stops
-early, answers a value; the errno in it is a signal to the generic code and never reaches userspace.
+`kvm_arch_dirty_log_clear()` of the patch series (docs/kernel.md C.3). A hook that declines, or stops
+early, returns a report; the errno in it is a signal to the generic code and never reaches userspace.
 """
 
 from typing import Protocol
@@ -12,10 +12,10 @@ from hacdbs_sim.sim.kvm.dirty_bitmap import LogWindow
 
 
 class DirtyCleaner(Protocol):
-    """What generic code asks of an architecture during one get or clear of one slot."""
+    """What generic code calls of an architecture during one get or clear of one slot."""
 
     def dirty_log_clear(self, window: LogWindow) -> AcceleratorReport:
-        """Clean the window by an accelerator, or say why not (kvm_arch_dirty_log_clear).
+        """Clean the window by an accelerator, or return why not (kvm_arch_dirty_log_clear).
 
         Whatever it did not clean is in the log when it returns.
         """

@@ -1,4 +1,4 @@
-"""Memslots: KVM_SET_USER_MEMORY_REGION (kvm_set_memory_region, domain.md A.1).
+"""Memslots: KVM_SET_USER_MEMORY_REGION (kvm_set_memory_region, docs/kernel.md A.1).
 
 `region.checked_region` makes the checks that need no other slot, `Memslots.plan` the others and
 decides what the call is; `Memslots.set_region` then acts, with the architecture's hooks where the
@@ -38,12 +38,12 @@ class Memslot:
     is_logging: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        """Work out what follows, once: each access asks for it."""
+        """Derive `is_logging` once: each access needs it."""
         is_logging = self.log is not None and not self.region.is_readonly
         object.__setattr__(self, "is_logging", is_logging)
 
     def view(self) -> MemslotInfo:
-        """Look at the slot."""
+        """Return the state of the slot."""
         return view_of(self.region, self.log.count if self.log else None)
 
 
@@ -100,18 +100,18 @@ class Memslots:
 
     @property
     def generation(self) -> int:
-        """Value of how often the memslots have changed."""
+        """How often the memslots have changed."""
         return self._generation
 
     def __len__(self) -> int:
         return len(self._by_id)
 
     def __contains__(self, slot: int) -> bool:
-        """Tell whether a slot is present."""
+        """Return whether a slot is present."""
         return slot in self._by_id
 
     def get(self, slot: int) -> Memslot:
-        """Look a slot up.
+        """Return a slot.
 
         Raises:
             NoSuchMemslotError: it is absent.
@@ -122,7 +122,7 @@ class Memslots:
         return found
 
     def logging(self, slot: int) -> tuple[Memslot, DirtyBitmap]:
-        """Look up a slot and its dirty bitmap, as the dirty-log ioctls do.
+        """Return a slot and its dirty bitmap, as the dirty-log ioctls do.
 
         Raises:
             InvalidArgumentError: no slot can have that id (EINVAL).
@@ -141,18 +141,18 @@ class Memslots:
         return found, found.log
 
     def by_id(self) -> tuple[Memslot, ...]:
-        """Give all slots, ascending by id."""
+        """Return all slots, ascending by id."""
         return tuple(slot for _, slot in sorted(self._by_id.copy().items()))
 
     def around(self, first_gfn: int, end_gfn: int) -> tuple[Memslot, ...]:
-        """Give the slots that meet [first_gfn, end_gfn), ascending by guest frame number."""
+        """Return the slots that meet [first_gfn, end_gfn), ascending by guest frame number."""
         start = max(bisect_left(self._by_gfn, (first_gfn, 0)) - 1, 0)
         end = bisect_left(self._by_gfn, (end_gfn, 0))
         near = (self._by_id[slot] for _, slot in self._by_gfn[start:end])
         return tuple(slot for slot in near if slot.region.end_gfn > first_gfn)
 
     def holding(self, first_gfn: int, end_gfn: int) -> Memslot | None:
-        """Give the slot that holds all of [first_gfn, end_gfn); None if no single one does."""
+        """Return the slot that holds all of [first_gfn, end_gfn); None if no single one does."""
         at = bisect_left(self._by_gfn, (first_gfn + 1, 0)) - 1
         if at < 0:
             return None
@@ -160,7 +160,7 @@ class Memslots:
         return slot if end_gfn <= slot.region.end_gfn else None
 
     def at_or_after(self, gfn: int) -> Memslot | None:
-        """Give the slot that holds a frame, else the next one; None where there is none."""
+        """Return the slot that holds a frame, else the next one; None where there is none."""
         after = bisect_left(self._by_gfn, (gfn + 1, 0))
         for _, slot in self._by_gfn[max(after - 1, 0) : after + 1]:
             if self._by_id[slot].region.end_gfn > gfn:
@@ -191,7 +191,7 @@ class Memslots:
         return RegionPlan(change, old, new)
 
     def set_region(self, plan: RegionPlan, hooks: RegionHooks) -> Memslot | None:
-        """Carry a plan out (kvm_set_memslot); give the slot as it now is, None once deleted.
+        """Apply a plan (kvm_set_memslot); return the slot as it is then, None once deleted.
 
         Raises:
             BeyondIpaSpaceError: the architecture refused (EFAULT); a moved slot is unmapped by then.
@@ -217,7 +217,7 @@ class Memslots:
             slot = replace(old, region=new, log=log, generation=generation)
         else:
             slot = Memslot(new, log, hooks.new_mappings(new), generation)
-        # Replaced in one step: a look without the VM's lock finds the old slot or the new one.
+        # Replaced in one step: a query without the VM's lock finds the old slot or the new one.
         self._by_id[new.slot] = slot
         self._generation = generation
         if plan.change is not MemslotChange.FLAGS_ONLY:
@@ -247,7 +247,7 @@ class Memslots:
 
 
 def _change_of(old: Region, new: Region) -> MemslotChange:
-    """Check 11 of domain.md A.1."""
+    """Check 11 of docs/kernel.md A.1."""
     for name in ("userspace_addr", "memory_size", "backing"):
         was, wanted = getattr(old, name), getattr(new, name)
         if was != wanted:

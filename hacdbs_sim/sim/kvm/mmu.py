@@ -1,4 +1,4 @@
-"""What generic KVM asks of an architecture's page tables for one memslot."""
+"""What generic KVM needs of an architecture's page tables for one memslot."""
 
 from typing import Final, NamedTuple, Protocol
 

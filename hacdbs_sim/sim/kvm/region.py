@@ -1,6 +1,6 @@
-"""One memory region, as KVM_SET_USER_MEMORY_REGION gives it, and the checks that need nothing else.
+"""One memory region, as KVM_SET_USER_MEMORY_REGION receives it, and the checks of it alone.
 
-Checks 1 to 8 of domain.md A.1, in the kernel's order, and that of the backing.
+Checks 1 to 8 of docs/kernel.md A.1, in the kernel's order, and that of the backing.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ USER_VA_BITS: Final = 52
 class Region:
     """struct kvm_userspace_memory_region2 after the checks, with the backing; in bytes.
 
-    What follows from that is worked out once, for a guest write of one page asks for most of it: 1.5 us.
+    The derived fields are computed once: a guest write of one page needs most of them (1.5 us).
 
     Attributes:
         base_gfn: First guest frame number.
@@ -46,7 +46,7 @@ class Region:
     is_readonly: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        """Work out what follows."""
+        """Compute the derived fields."""
         base_gfn = self.guest_phys_addr // self.page_size
         npages = self.memory_size // self.page_size
         derived = {
@@ -59,12 +59,12 @@ class Region:
             object.__setattr__(self, name, value)
 
     def has(self, flag: MemslotFlags) -> bool:
-        """Tell whether a flag is set."""
+        """Return whether a flag is set."""
         return flag in self.flags
 
 
 def view_of(region: Region, dirty_count: int | None) -> MemslotInfo:
-    """Look at a region."""
+    """Return the state of a region."""
     return MemslotInfo(
         slot=region.slot,
         guest_phys_addr=region.guest_phys_addr,
@@ -136,7 +136,7 @@ def _check_flags(flags: int) -> MemslotFlags:
 
 
 def _check_addresses(new: Region) -> None:
-    """Checks 3 to 8 of domain.md A.1."""
+    """Checks 3 to 8 of docs/kernel.md A.1."""
     _check_aligned("memory_size", new.memory_size, new.page_size)
     _check_aligned("guest_phys_addr", new.guest_phys_addr, new.page_size)
     _check_aligned("userspace_addr", new.userspace_addr, new.page_size)

@@ -1,9 +1,9 @@
 """Software cleaning of the dirty log: the loop of the generic get and clear.
 
 Per word, kvm_arch_mmu_enable_log_dirty_pt_masked() write-protects the whole interval from the first
-to the last masked page and then, in init-set mode, splits the blocks it touches (domain.md B.3).
+to the last masked page and then, in init-set mode, splits the blocks it touches (docs/kernel.md B.3).
 Words are independent but for a block that two of them share, which the first one write-protects
-whole, so doing a tile of words at once gives the same leaves and the same counts.
+whole, so doing a tile of words at once makes the same leaves and the same counts.
 """
 
 import numpy as np
@@ -39,7 +39,7 @@ def _intervals(masked: WordMask, window: LogWindow) -> WordMask:
     only a page that stays dirty can still lose its write permission.
     """
     stays = window.still_dirty(masked).bits
-    if not stays.any():  # a tenth of what it takes to find none
+    if not stays.any():  # a tenth of the time that finding none takes
         return masked
     behind = np.flatnonzero(stays)
     bits = masked.bits.copy()

@@ -28,7 +28,7 @@ def check_config(config: VmConfig) -> None:
 
 
 def check_manual_protect(flags: int) -> None:
-    """KVM_ENABLE_CAP: initially-set alone and unknown bits are EINVAL (domain.md A.4)."""
+    """KVM_ENABLE_CAP: initially-set alone and unknown bits are EINVAL (docs/kernel.md A.4)."""
     _check_one_of(
         "manual_dirty_log_protect2",
         flags,
@@ -37,7 +37,7 @@ def check_manual_protect(flags: int) -> None:
 
 
 def check_chunk_size(chunk_size_bytes: int, page_size: int) -> None:
-    """KVM_ENABLE_CAP: 0 or a leaf size of the granule, else EINVAL (domain.md A.6)."""
+    """KVM_ENABLE_CAP: 0 or a leaf size of the granule, else EINVAL (docs/kernel.md A.6)."""
     _check_one_of("eager_split_chunk_size", chunk_size_bytes, (0, *leaf_sizes_bytes(page_size)))
 
 

@@ -50,7 +50,7 @@ class Counters:
         self._counts = dict.fromkeys(COUNTERS, 0)
 
     def read(self) -> dict[str, int]:
-        """Give all counters, by name."""
+        """Return all counters, by name."""
         return dict(self._counts)
 
     def add_access(self, kind: str, outcome: AccessOutcome) -> None:

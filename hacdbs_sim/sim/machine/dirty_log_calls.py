@@ -37,7 +37,7 @@ class DirtyLogCalls:
         self._entered = entered
 
     def get(self, action: model.GetDirtyLog, config: model.VmConfig) -> model.DirtyLog:
-        """Take the log of a slot (domain.md A.2).
+        """Take the log of a slot (docs/kernel.md A.2).
 
         Raises:
             KvmError: what the ioctl answers.
@@ -69,7 +69,7 @@ class DirtyLogCalls:
         )
 
     def clear(self, action: model.ClearDirtyLog, config: model.VmConfig) -> model.DirtyLog:
-        """Clear a window of the log of a slot (domain.md A.3).
+        """Clear a window of the log of a slot (docs/kernel.md A.3).
 
         Raises:
             KvmError: what the ioctl answers.

@@ -1,7 +1,7 @@
 """How long an action will take, roughly, so that long ones leave the event loop of a service.
 
 The unit is one word of a dirty bitmap gone through (some 20 ns); a single gfn costs about as much as
-four words, since it is sorted and looked up.
+four words, since it is sorted and searched.
 """
 
 from typing import Any, Final, Protocol
@@ -12,18 +12,17 @@ from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.guest.running import MAX_SLICES, WRITES_PER_SLICE
 
 WORDS_COPIED: Final = 10
-"""So many words are copied, to memory that is not there yet, in the time that one is worked on."""
+"""Words copied, to memory not yet mapped, in the time that one is processed."""
 
 WORK_PER_GFN: Final = 4
 WORK_PER_ACTION: Final = 1 << 10
 """What any action costs beside its pages, decoding and answer included."""
 
 WORK_OF_ZIPF_TABLE: Final = 1 << 17
-BYTES_PER_RECORD: Final = 4
 
 
 class Estimated(Protocol):
-    """What an estimate asks of a machine."""
+    """What an estimate needs of a machine."""
 
     @property
     def config(self) -> model.VmConfig:
@@ -40,7 +39,7 @@ class Estimated(Protocol):
         ...
 
     def workloads(self) -> tuple[model.WorkloadInfo, ...]:
-        """Look at its workloads."""
+        """Return the state of its workloads."""
         ...
 
     def writes_of_run(self, action: model.RunGuest) -> int:
@@ -48,7 +47,7 @@ class Estimated(Protocol):
         ...
 
 
-def estimate_work(  # noqa: C901, PLR0911 - one case an action
+def estimate_work(  # noqa: PLR0911 - one case an action
     machine: Estimated, action: model.Action[Any]
 ) -> int:
     """Estimate the work of an action on a machine as it is now."""
@@ -69,6 +68,20 @@ def estimate_work(  # noqa: C901, PLR0911 - one case an action
             return work_of_sweep(machine)
         case model.RunGuest():
             return _work_of_run(machine, action)
+        case model.AddWorkload():
+            return work_of_adding(action)
+        case _:
+            return WORK_PER_ACTION
+
+
+def work_of_sweep(machine: Estimated) -> int:
+    """Estimate the work of a sweep over a machine's planes."""
+    return WORK_PER_ACTION + machine.pages // PAGES_PER_WORD
+
+
+def work_of_adding(action: model.AddWorkload) -> int:
+    """Estimate the work of adding a workload, to whatever machine."""
+    match action:
         case model.AddZipf():
             return WORK_OF_ZIPF_TABLE
         case model.AddIntervals():
@@ -77,11 +90,6 @@ def estimate_work(  # noqa: C901, PLR0911 - one case an action
             return WORK_OF_ZIPF_TABLE * action.copies
         case _:
             return WORK_PER_ACTION
-
-
-def work_of_sweep(machine: Estimated) -> int:
-    """Estimate the work of a sweep over a machine's planes."""
-    return WORK_PER_ACTION + machine.pages // PAGES_PER_WORD
 
 
 def _work_of_run(machine: Estimated, action: model.RunGuest) -> int:
@@ -94,6 +102,6 @@ def _work_of_run(machine: Estimated, action: model.RunGuest) -> int:
 def _work_of_pages(machine: Estimated, pages: PageSet) -> int:
     if isinstance(pages, Gfns):
         return WORK_PER_GFN * pages.gfns.size
-    # A range cannot touch more pages than there are, however long it says it is.
+    # A range cannot touch more pages than there are, whatever its length.
     covered = min(float(pages.count.sum(dtype=float)), float(machine.pages))
     return WORK_PER_GFN * pages.first.size + int(covered) // PAGES_PER_WORD

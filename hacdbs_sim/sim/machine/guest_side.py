@@ -139,7 +139,7 @@ class GuestSide:
             self._versions.follow(self._slots)
 
     def state_bytes(self, pages: int, *, tracked: bool | None = None) -> int:
-        """Give the bytes that it holds on a machine of so many pages, as tracked as it is now."""
+        """Return the bytes that it holds on a machine of so many pages, as tracked as it is now."""
         is_tracked = self._versions is not None if tracked is None else tracked
         return is_tracked * BYTES_A_PAGE * pages + self.guest.state_bytes
 

@@ -27,7 +27,7 @@ from hacdbs_sim.sim.kvm.memslots import Memslot
 _MAPPED_LEAVES: Final = (READ_ONLY, READ_WRITE, WRITABLE_CLEAN, WRITABLE_DIRTY)
 
 
-def look_at_heat(slot: Memslot, bins: int) -> Heat:
+def read_heat(slot: Memslot, bins: int) -> Heat:
     """Count a slot's pages by bin.
 
     Args:
@@ -79,12 +79,12 @@ class _Cut:
         return cls(npages, pages_per_bin)
 
     def edges(self) -> Counts:
-        """Give the page at which each bin begins, and the slot's end."""
+        """Return the page at which each bin begins, and the slot's end."""
         starts = np.arange(0, self.npages, self.pages_per_bin, dtype=np.int64)
         return np.append(starts, self.npages)
 
     def sizes(self) -> Counts:
-        """Give how many pages each bin has."""
+        """Return how many pages each bin has."""
         return np.diff(self.edges())
 
     def count(self, plane: Words, also: Words | None = None) -> Counts:

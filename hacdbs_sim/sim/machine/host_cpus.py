@@ -13,7 +13,7 @@ class HostCpus:
         self._turn = 0
 
     def unit(self, cpu: int) -> Unit:
-        """Look a CPU up.
+        """Return a CPU's unit.
 
         Raises:
             NoSuchCpuError: the host has no such CPU.
@@ -22,7 +22,7 @@ class HostCpus:
         return self._units[cpu]
 
     def check(self, cpu: int | None) -> None:
-        """Refuse a CPU that the host has not; None names none.
+        """Refuse a CPU that does not exist; None names none.
 
         Raises:
             NoSuchCpuError: names the bound.
@@ -36,11 +36,11 @@ class HostCpus:
             )
 
     def for_hook(self, cpu: int | None) -> Unit:
-        """Give the CPU that a call runs on: the one named, or the one whose turn it is."""
+        """Return the CPU that a call runs on: the one named, or the one whose turn it is."""
         return self._units[self._take_turn() if cpu is None else cpu]
 
     def views(self) -> tuple[CpuInfo, ...]:
-        """Look at all CPUs."""
+        """Return the state of all CPUs."""
         return tuple(unit.view() for unit in self._units)
 
     def set_online(self, cpu: int, *, online: bool) -> CpuInfo:
@@ -60,7 +60,7 @@ class HostCpus:
         return unit.view()
 
     def _take_turn(self) -> int:
-        """Give the first online CPU at or after the turn, and move the turn past it."""
+        """Return the first online CPU at or after the turn, and move the turn past it."""
         cpu = self._turn
         while not self._units[cpu].online:  # at least one is
             cpu = (cpu + 1) % len(self._units)

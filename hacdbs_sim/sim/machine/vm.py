@@ -1,10 +1,10 @@
-"""One VM: what its actions do, and every look at it. A `Backend` of the model.
+"""One VM: its actions and its queries. A `Backend` of the model.
 
 Theory of operation. A machine is a pure function of the actions performed on it: it has no clock, no
 randomness and no lock of its own, and the same actions in the same order always end in the same
 machine. Queries never change it. Two actions and most queries may come while another action runs:
-arming and disarming a fault, for a call reads the board of faults once, when it begins; and looks, for
-memslots are replaced, never half changed.
+arming and disarming a fault, for a call reads the board of faults once, when it begins; and queries,
+for memslots are replaced, never half changed.
 """
 
 from collections.abc import Callable
@@ -32,15 +32,15 @@ from hacdbs_sim.sim.machine.counters import Counters
 from hacdbs_sim.sim.machine.dirty_log_calls import DirtyLogCalls, copied
 from hacdbs_sim.sim.machine.estimates import estimate_work
 from hacdbs_sim.sim.machine.guest_side import GuestSide
-from hacdbs_sim.sim.machine.heat import look_at_heat
+from hacdbs_sim.sim.machine.heat import read_heat
 from hacdbs_sim.sim.machine.host_cpus import HostCpus
-from hacdbs_sim.sim.machine.stage2_look import look_at_stage2
+from hacdbs_sim.sim.machine.stage2_runs import read_stage2
 
 T = TypeVar("T")
 
 
 def _nobody_waits() -> None:
-    """Tell no one: a name, so that a machine can be pickled."""
+    """Do nothing: a named function, so that a machine can be pickled."""
 
 
 class Machine:
@@ -91,7 +91,7 @@ class Machine:
         return _CAPABILITIES
 
     def perform(self, action: model.Action[T]) -> T:
-        """Do what an action says, whole or not at all.
+        """Perform an action, whole or not at all.
 
         Raises:
             KvmError: What userspace sees; nothing changed but for the two cases that the kernel has
@@ -101,10 +101,10 @@ class Machine:
         return cast("T", _PERFORM[type(action)](self, action))
 
     def query(self, query: model.Query[T]) -> T:
-        """Look at the machine.
+        """Answer a query.
 
         Raises:
-            KvmError: There is no such thing.
+            KvmError: What it names does not exist.
         """
         return cast("T", _QUERY[type(query)](self, query))
 
@@ -115,7 +115,7 @@ class Machine:
             work=estimate_work(self, action), pages=after.pages, state_bytes=after.state_bytes
         )
 
-    # Looks
+    # Queries
 
     @property
     def config(self) -> model.VmConfig:
@@ -147,7 +147,7 @@ class Machine:
         )
 
     def memslot(self, slot: int) -> model.MemslotInfo:
-        """Look at a slot.
+        """Return the state of a slot.
 
         Raises:
             NoSuchMemslotError: It is absent.
@@ -155,7 +155,7 @@ class Machine:
         return self._slots.get(slot).view()
 
     def memslots(self) -> tuple[model.MemslotInfo, ...]:
-        """Look at all slots, ascending by id."""
+        """Return the state of all slots, ascending by id."""
         return tuple(slot.view() for slot in self._slots.by_id())
 
     def npages(self, slot: int) -> int:
@@ -163,7 +163,7 @@ class Machine:
         return self._slots.get(slot).region.npages if slot in self._slots else 0
 
     def cpu(self, cpu: int) -> model.CpuInfo:
-        """Look at a host CPU and its unit.
+        """Return the state of a host CPU and its unit.
 
         Raises:
             NoSuchCpuError: The host has no such CPU.
@@ -171,11 +171,11 @@ class Machine:
         return self._cpus.unit(cpu).view()
 
     def cpus(self) -> tuple[model.CpuInfo, ...]:
-        """Look at all host CPUs."""
+        """Return the state of all host CPUs."""
         return self._cpus.views()
 
     def fault(self, fault_id: str) -> model.FaultInfo:
-        """Look at an armed fault.
+        """Return the state of an armed fault.
 
         Raises:
             NoSuchFaultError: None has that id.
@@ -183,7 +183,7 @@ class Machine:
         return self._faults.view(fault_id)
 
     def faults(self) -> tuple[model.FaultInfo, ...]:
-        """Look at all armed faults, oldest first."""
+        """Return the state of all armed faults, oldest first."""
         return self._faults.views()
 
     def fault_hits(self) -> dict[model.FaultType, int]:
@@ -195,7 +195,7 @@ class Machine:
         return self._counters.read()
 
     def clock(self) -> model.Clock:
-        """Look at the clock."""
+        """Return the state of the clock."""
         return self._guest_side.guest.clock.view()
 
     def writes_of_run(self, action: model.RunGuest) -> int:
@@ -203,7 +203,7 @@ class Machine:
         return self._guest_side.guest.writes_of_run(action.duration_ns, action.throttle_percent)
 
     def workload(self, workload_id: str) -> model.WorkloadInfo:
-        """Look at a workload.
+        """Return the state of a workload.
 
         Raises:
             NoSuchWorkloadError: None has that id.
@@ -211,7 +211,7 @@ class Machine:
         return self._guest_side.guest.view(workload_id)
 
     def workloads(self) -> tuple[model.WorkloadInfo, ...]:
-        """Look at all workloads, oldest first."""
+        """Return the state of all workloads, oldest first."""
         return self._guest_side.guest.views()
 
     def versions(
@@ -240,7 +240,7 @@ class Machine:
         return copied(slot, log)
 
     def stage2(self, gfn: int, count: int | None, limit: int) -> model.Stage2Page:
-        """Look at the leaves of a range of guest frames, as runs equal in level and state.
+        """Return the leaves of a range of guest frames, as runs equal in level and state.
 
         Args:
             gfn: First frame.
@@ -258,15 +258,15 @@ class Machine:
                 value=gfn,
             )
         end_gfn = self._end_gfn if count is None else min(gfn + count, self._end_gfn)
-        return look_at_stage2(self._slots, gfn, end_gfn, limit)
+        return read_stage2(self._slots, gfn, end_gfn, limit)
 
     def heat(self, slot: int, bins: int) -> model.Heat:
-        """Look at a slot as at most so many bins of pages, 1..`MAX_BINS`.
+        """Return a slot as at most so many bins of pages, 1..`MAX_BINS`.
 
         Raises:
             NoSuchMemslotError: It is absent.
         """
-        return look_at_heat(self._slots.get(slot), bins)
+        return read_heat(self._slots.get(slot), bins)
 
     # Actions
 

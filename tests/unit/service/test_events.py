@@ -7,25 +7,20 @@ from typing import Any
 import pytest
 
 from app.service.errors import EventReaderLimitError
-from app.service.events import (
-    ALL_EVENTS,
-    MAX_EVENT_READERS,
-    Event,
-    EventFilter,
-    EventLog,
-    EventType,
-)
-from app.service.fleet import Fleet, VmSpec
+from app.service.events import ALL_EVENTS, MAX_EVENT_READERS, EventFilter, EventLog
+from app.service.fleet import Fleet
 from app.service.limits import Limits
 from hacdbs_sim.model import (
+    CreateVm,
     DeleteFault,
+    Event,
+    EventType,
     FaultType,
     Features,
     GetDirtyLog,
     GuestWrite,
     SetCpu,
     SetMemslot,
-    VmConfig,
 )
 from hacdbs_sim.model.errors import CopyToUserError, LastCpuError
 from tests.support.building import gfns
@@ -183,10 +178,10 @@ async def test_a_service_that_starts_again_has_readers_again() -> None:
     assert not log.open_reader(0, ALL_EVENTS).is_closed
 
 
-SPEC = VmSpec(
+SPEC = CreateVm(
     session_id="default",
     name="src",
-    config=VmConfig(cpus=2),
+    cpus=2,
     memslots=(SetMemslot(slot=0, guest_phys_addr=0, memory_size=64 * 4096, flags=1),),
 )
 
@@ -256,7 +251,7 @@ async def test_a_fault_that_refuses_the_call_is_told_too() -> None:
 async def test_a_call_that_declines_is_told_with_its_errno() -> None:
     fleet = Fleet(Limits())
     runtime = (
-        await fleet.create_vm(replace(SPEC, config=VmConfig(features=Features(hacdbs=False))))
+        await fleet.create_vm(replace(SPEC, cpus=4, features=Features(hacdbs=False)))
     ).runtime
 
     runtime.perform(GetDirtyLog(slot=0))

@@ -10,20 +10,27 @@ from app.service.errors import (
     SetupRefusedError,
     VmLimitError,
 )
-from app.service.fleet import Fleet, VmSpec
+from app.service.fleet import Fleet
 from app.service.limits import Limits
-from hacdbs_sim.model import FaultType, SetMemslot, VmConfig
-from tests.support.faults import fault
+from hacdbs_sim.model import (
+    AddIpaf,
+    AddSequential,
+    AddZipf,
+    AnyWorkload,
+    CreateVm,
+    EntryWhen,
+    ListMemslots,
+    SetMemslot,
+)
 
 pytestmark = pytest.mark.anyio
 
 GIB = 1 << 30
 
 
-def spec(session_id: str = "default", *slots: SetMemslot, faults: int = 0) -> VmSpec:
-    config = VmConfig(ipa_bits=44)
-    armed = (fault(FaultType.IPAF, when=dict(index=9999)),) * faults
-    return VmSpec(session_id, "", config, slots, armed)
+def spec(session_id: str = "default", *slots: SetMemslot, faults: int = 0) -> CreateVm:
+    armed = (AddIpaf(when=EntryWhen(index=9999)),) * faults
+    return CreateVm(session_id=session_id, ipa_bits=44, memslots=slots, faults=armed)
 
 
 async def test_a_large_vm_is_built_beside_the_event_loop() -> None:
@@ -43,16 +50,35 @@ async def test_a_large_vm_is_built_beside_the_event_loop() -> None:
 
 async def test_a_vm_of_many_parts_is_built_beside_the_event_loop() -> None:
     fleet = Fleet(Limits())
-    config = VmConfig()
     slots = tuple(SetMemslot(slot=n, guest_phys_addr=n << 12, memory_size=4096) for n in range(40))
-    faults = (fault(FaultType.IPAF),) * 40
-    making = asyncio.create_task(fleet.create_vm(VmSpec("default", "", config, slots, faults)))
+    faults = (AddIpaf(),) * 40
+    making = asyncio.create_task(fleet.create_vm(CreateVm(memslots=slots, faults=faults)))
     await asyncio.sleep(0)
     assert not making.done()
 
     vm = await making
 
-    assert len(vm.runtime.machine.memslots()) == 40
+    assert len(vm.runtime.query(ListMemslots())) == 40
+
+
+@pytest.mark.parametrize(
+    ("workload", "is_short"),
+    [
+        (AddSequential(slot=0, writes_per_second=1000), True),
+        (AddZipf(slot=0, writes_per_second=1000), False),
+    ],
+)
+async def test_a_vm_whose_workload_takes_long_to_add_is_built_beside_the_event_loop(
+    workload: AnyWorkload, *, is_short: bool
+) -> None:
+    fleet = Fleet(Limits())
+    slot = SetMemslot(slot=0, guest_phys_addr=0, memory_size=1024 * 4096)
+    making = asyncio.create_task(fleet.create_vm(CreateVm(memslots=(slot,), workloads=(workload,))))
+    await asyncio.sleep(0)
+
+    assert making.done() is is_short
+
+    await making
 
 
 @pytest.mark.parametrize("size_bytes", [4096, 256 * GIB])
@@ -108,7 +134,7 @@ async def test_a_call_in_flight_finishes_on_the_machine_that_it_holds() -> None:
     fleet.reset_session("default")
     outcome = vm.runtime.perform(SetMemslot(slot=1, guest_phys_addr=1 << 20, memory_size=1 << 20))
 
-    assert outcome.memslot.npages == 256
+    assert outcome.npages == 256
     assert fleet.budget.used_bytes == 0
     with pytest.raises(NoSuchVmError):
         fleet.vm(vm.vm_id)

@@ -4,26 +4,30 @@ import asyncio
 import threading
 
 import pytest
-from app.http.codec import range_columns
-from app.service.cost_estimate import INLINE_WORK, work_of
 
 from app.service.budget import StateBudget
 from app.service.errors import FaultLimitError, PageLimitError, StateBytesLimitError
-from app.service.limits import MAX_FAULTS_PER_VM, Limits
+from app.service.limits import Limits
+from app.service.order import Order
 from app.service.totals import Totals
-from app.service.vm_runtime import VmRuntime
+from app.service.vm_runtime import INLINE_WORK, VmRuntime
 from hacdbs_sim.model import (
+    MAX_FAULTS_PER_VM,
+    CountFaultHits,
     DeleteFault,
     DeleteMemslot,
     FaultType,
     GetDirtyLog,
+    GetStage2,
     GuestWrite,
-    PageRanges,
+    ListFaults,
+    ListMemslots,
     SetMemslot,
     VmConfig,
 )
 from hacdbs_sim.model.errors import BeyondIpaSpaceError, CopyToUserError, MemslotChangedError
 from hacdbs_sim.sim.machine import Machine
+from tests.support.building import ranges
 from tests.support.faults import fault
 from tests.support.settling import settle
 from tests.support.wire import HANG_SECONDS
@@ -35,9 +39,15 @@ PAGE = 4096
 LOGGING = 1
 
 
-def make(limits: Limits | None = None, budget: StateBudget | None = None) -> VmRuntime:
+def make(
+    limits: Limits | None = None, budget: StateBudget | None = None, totals: Totals | None = None
+) -> VmRuntime:
     return VmRuntime(
-        Machine(VmConfig()), limits or Limits(), budget or StateBudget(1 << 30), Totals()
+        lambda entered: Machine(VmConfig(), entered=entered),
+        limits or Limits(),
+        budget or StateBudget(1 << 30),
+        totals or Totals(),
+        Order(),
     )
 
 
@@ -135,9 +145,7 @@ async def test_a_queued_call_is_estimated_when_its_turn_comes() -> None:
 
     first = asyncio.create_task(runtime.run(grow, work=lambda: LONG))
     await asyncio.sleep(0)
-    second = runtime.run(
-        threading.get_ident, work=lambda: work_of(runtime.machine, GetDirtyLog(slot=0))
-    )
+    second = runtime.run(threading.get_ident, work=lambda: runtime.work(GetDirtyLog(slot=0)))
     (_, thread) = await asyncio.gather(first, second)
 
     assert thread != here
@@ -177,7 +185,7 @@ def test_slots_stay_within_the_bytes_of_all_vms() -> None:
             SetMemslot(slot=0, guest_phys_addr=0, memory_size=16384 * PAGE, flags=LOGGING)
         )
     assert budget.used_bytes == held
-    assert other.machine.memslots() == ()
+    assert other.query(ListMemslots()) == ()
 
     one.perform(DeleteMemslot(slot=0))
     assert budget.used_bytes < held
@@ -201,14 +209,14 @@ def test_refusals_of_the_kernel_come_before_limits() -> None:
 def test_a_refused_move_has_unmapped_the_slot_as_in_the_kernel() -> None:
     runtime = make()
     runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=4 * PAGE, userspace_addr=0))
-    runtime.perform(GuestWrite(pages=PageRanges(*range_columns([(0, 4)]))))
+    runtime.perform(GuestWrite(pages=ranges((0, 4))))
 
     with pytest.raises(BeyondIpaSpaceError):
         runtime.perform(
             SetMemslot(slot=0, guest_phys_addr=1 << 40, memory_size=4 * PAGE, userspace_addr=0)
         )
 
-    (run,) = runtime.machine.stage2(0, 4, 10).runs
+    (run,) = runtime.query(GetStage2(gfn=0, count=4, limit=10)).runs
     assert run.level is None
 
 
@@ -223,9 +231,9 @@ def test_faults_stay_within_what_one_vm_takes() -> None:
 
 def test_gets_are_tallied() -> None:
     totals = Totals()
-    runtime = VmRuntime(Machine(VmConfig()), Limits(), StateBudget(1 << 20), totals)
+    runtime = make(totals=totals)
     runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=64 * PAGE, flags=LOGGING))
-    runtime.perform(GuestWrite(pages=PageRanges(*range_columns([(0, 4)]))))
+    runtime.perform(GuestWrite(pages=ranges((0, 4))))
     runtime.perform(fault(FaultType.UNIT_BUSY))
 
     runtime.perform(GetDirtyLog(slot=0))
@@ -237,7 +245,7 @@ def test_gets_are_tallied() -> None:
 
 def test_hits_are_tallied_once_each_also_those_that_refuse_the_call() -> None:
     totals = Totals()
-    runtime = VmRuntime(Machine(VmConfig()), Limits(), StateBudget(1 << 20), totals)
+    runtime = make(totals=totals)
     runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=64 * PAGE, flags=LOGGING))
     runtime.perform(fault(FaultType.UNIT_BUSY, times=2))
     runtime.perform(fault(FaultType.COPY_TO_USER, after=2))
@@ -254,20 +262,23 @@ def test_the_hits_of_a_fault_disarmed_meanwhile_are_tallied_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     totals = Totals()
-    runtime = VmRuntime(Machine(VmConfig()), Limits(), StateBudget(1 << 20), totals)
+    runtime = make(totals=totals)
     runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=64 * PAGE, flags=LOGGING))
     armed = runtime.perform(fault(FaultType.UNIT_BUSY))
-    perform = runtime.machine.perform
+    machine = runtime._backend
+    perform = machine.perform
 
     def disarm_after(action: GetDirtyLog) -> object:
         outcome = perform(action)
-        perform(DeleteFault(fault_id=armed.fault_id))  # by a call that does not wait for this one
+        monkeypatch.undo()
+        # by a call that does not wait for this one
+        runtime.perform(DeleteFault(fault_id=armed.fault_id))
         return outcome
 
-    monkeypatch.setattr(runtime.machine, "perform", disarm_after)
+    monkeypatch.setattr(machine, "perform", disarm_after)
 
     runtime.perform(GetDirtyLog(slot=0))
 
-    assert runtime.machine.faults() == ()
-    assert runtime.machine.fault_hits() == {FaultType.UNIT_BUSY: 1}
+    assert runtime.query(ListFaults()) == ()
+    assert runtime.query(CountFaultHits()) == {FaultType.UNIT_BUSY: 1}
     assert totals.fault_hits == {"unit_busy": 1}

@@ -12,7 +12,7 @@ FIXED, V1 = KernelProfile.FIXED, KernelProfile.V1
 @pytest.mark.parametrize(
     ("page_size", "entries", "sz"), [(4096, 512, 0), (16384, 2048, 2), (65536, 8192, 4)]
 )
-def test_an_array_is_one_page_and_sz_says_so(page_size: int, entries: int, sz: int) -> None:
+def test_an_array_is_one_page_and_so_is_sz(page_size: int, entries: int, sz: int) -> None:
     config = ClearConfig(page_size, dbm=True, hacdbs=True, kernel=FIXED)
 
     assert (config.array_entries, config.array_sz) == (entries, sz)

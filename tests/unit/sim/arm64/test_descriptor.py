@@ -1,4 +1,4 @@
-"""Stage-2 leaf descriptors bit by bit (Arm ARM DDI 0487, D8.3; domain.md B.5)."""
+"""Stage-2 leaf descriptors bit by bit (Arm ARM DDI 0487, D8.3; docs/kernel.md B.5)."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_permissions_and_level_have_their_bits(
     assert leaf_descriptor(leaf, level, 0x4000_0000) == COMMON | bits | kind | 0x4000_0000
 
 
-def test_fields_cover_the_bits_that_the_manual_gives_them() -> None:
+def test_fields_cover_their_bits_in_the_manual() -> None:
     assert (descriptor.VALID.mask, descriptor.TYPE.mask) == (VALID, PAGE)
     assert (descriptor.MEM_ATTR.mask, descriptor.SH.mask, descriptor.AF.mask) == (NORMAL, SH, AF)
     assert (descriptor.S2AP.mask, descriptor.DBM.mask) == (S2AP_READ | S2AP_WRITE, DBM)

@@ -39,7 +39,7 @@ from tests.support.building import (
     states,
     write,
 )
-from tests.unit.sim.looks import dirty_pages
+from tests.unit.sim.read_back import dirty_pages
 
 
 @pytest.fixture(params=[1, 3, words.TILE_WORDS], autouse=True)
@@ -105,11 +105,11 @@ def test_nothing_dirty_runs_nothing_and_leaves_the_registers_alone() -> None:
 
 
 def test_a_failure_in_the_third_array_of_the_second_clear() -> None:
-    """The example of design.md 3.3, every figure by hand.
+    """The example of docs/kernel.md S.3, every figure by hand.
 
     Pages 5 to 2004: the entry of rank 1024 + 7 is page 1036. The third array ends with rank 1535,
-    page 1540, bit 4 of word 24; so word 24, pages 1536 to 1599, is the frontier. The array gives
-    back 505 entries, the frontier its 59 pages above.
+    page 1540, bit 4 of word 24; so word 24, pages 1536 to 1599, is the frontier. The array returns
+    505 entries, the frontier its 59 pages above.
     """
     made = machine(2100, cpus=1)
     fault = arm(made, FaultType.IPAF, after=1, times=1, batch=2, index=7, op="clear")
@@ -287,7 +287,7 @@ def test_a_split_fault_hits_only_where_a_split_was_asked_for() -> None:
     assert [made.fault(f).hits for f in (here, elsewhere, everywhere)] == [0, 0, 0]
     clear(made, (0, 1))
     assert [made.fault(f).hits for f in (here, elsewhere, everywhere)] == [1, 0, 1]
-    clear(made, (700, 1))  # its block is pages already: nothing is asked for
+    clear(made, (700, 1))  # its block is pages already: no split is requested
     assert [made.fault(f).hits for f in (here, elsewhere, everywhere)] == [1, 0, 1]
     assert [made.fault(f).opportunities for f in (here, elsewhere, everywhere)] == [3, 3, 3]
     clear(made, (1, 1))
@@ -399,7 +399,7 @@ def test_a_natural_failure_comes_before_an_armed_one_at_the_same_entry() -> None
     assert (made.fault(fault).hits, made.fault(fault).opportunities) == (0, 1)
 
 
-def test_a_gfn_without_an_entry_is_no_place() -> None:
+def test_a_fault_at_a_gfn_without_an_entry_does_not_hit() -> None:
     made = machine(64)
     write(made, (0, 3))
     fault = arm(made, FaultType.IPAF, gfn=3)
@@ -412,7 +412,7 @@ def test_a_gfn_without_an_entry_is_no_place() -> None:
     ("batch", "index", "cleaned", "requeued", "interrupts"),
     [(0, 512, 512, 0, 0), (1, 512, 1024, 0, 1), (2, 76, 1100, 0, 2)],
 )
-def test_a_lost_interrupt_gives_up_after_its_whole_run(
+def test_a_lost_interrupt_ends_the_call_after_its_whole_run(
     batch: int, index: int, cleaned: int, requeued: int, interrupts: int
 ) -> None:
     made = machine(1100, cpus=1)
@@ -586,7 +586,7 @@ def test_the_fixed_profile_always_means_the_page_level() -> None:
 # Trace and plan
 
 
-def test_the_trace_tells_each_run() -> None:
+def test_the_trace_reports_each_run() -> None:
     made = machine(2000, base_gfn=100)
     write(made, (110, 700), (1500, 500))
     arm(made, FaultType.IPAF, batch=2, index=4)

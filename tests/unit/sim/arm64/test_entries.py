@@ -63,7 +63,7 @@ class TestRanks:
         strangers = set(range(10_100)) - set(pages)
         assert {entries.rank_of_page(page) for page in strangers} == {None}
 
-    def test_the_first_of_some_entries_is_told_by_rank_and_page(
+    def test_the_first_of_some_entries_is_found_by_rank_and_page(
         self, pages: list[int], before: int
     ) -> None:
         entries = entries_of(pages, before)
@@ -74,7 +74,7 @@ class TestRanks:
             assert entries.first_of(later) == (before + number, page)
 
 
-def test_entries_start_at_rank_0_unless_told_otherwise() -> None:
+def test_entries_start_at_rank_0_by_default() -> None:
     entries = Entries(mask_of_pages(np.array([3, 9], np.uint64)))
 
     assert (entries.before, entries.total, entries.rank_of_page(9)) == (0, 2, 1)

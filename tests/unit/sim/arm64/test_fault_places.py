@@ -86,7 +86,7 @@ def test_a_split_fault_without_a_frame_fails_every_block() -> None:
     )
 
 
-def test_an_index_one_past_the_last_entry_is_no_place() -> None:
+def test_an_index_one_past_the_last_entry_does_not_hit() -> None:
     made = machine(64)
     fault = arm(made, FaultType.IPAF, index=5)
     write(made, (0, 5))

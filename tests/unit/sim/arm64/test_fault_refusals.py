@@ -1,4 +1,4 @@
-"""Faults that make no sense: what the refusal says, and what is just allowed."""
+"""Faults that can never hit: the message of each refusal, and the limits that are allowed."""
 
 from typing import Any
 

@@ -75,7 +75,7 @@ def test_a_draw_is_a_fraction(seed: int, ordinal: int, opportunity: int) -> None
     assert 0 <= draw(seed, ordinal, opportunity) < 1
 
 
-def test_a_draw_is_what_the_documentation_says() -> None:
+def test_a_draw_equals_the_documented_one() -> None:
     """Worked out step by step here, by the formula of the module's docstring."""
     mask = 2**64 - 1
 
@@ -122,7 +122,7 @@ def test_faults_are_numbered_by_arming_and_never_reused() -> None:
         made.perform(DeleteFault(fault_id="f3"))
 
 
-def test_a_view_tells_the_fault_as_armed_and_no_hit_before_the_first() -> None:
+def test_a_view_has_the_fault_as_armed_and_no_hit_before_the_first() -> None:
     made = machine(64)
     when = EntryWhen(slot=0, index=3)
 

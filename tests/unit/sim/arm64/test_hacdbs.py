@@ -41,7 +41,7 @@ def test_a_full_array_ends_finished_and_a_short_one_at_its_stop_entry() -> None:
         (Hacdbscons(ErrReason.STRUCTF, 0), True),
     ],
 )
-def test_only_ipahacf_at_the_stop_entry_is_no_failure(end: Hacdbscons, failure: bool) -> None:
+def test_ipahacf_at_the_stop_entry_alone_is_success(end: Hacdbscons, failure: bool) -> None:
     assert is_failure(end, 76) is failure
 
 

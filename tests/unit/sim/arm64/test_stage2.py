@@ -187,7 +187,7 @@ def test_a_failed_split_hits_though_a_smaller_level_had_nothing_to_split() -> No
     assert made.fault(fault).hits == 1
 
 
-def test_a_read_only_block_gives_read_only_pages_that_no_entry_can_clean() -> None:
+def test_a_read_only_block_splits_into_read_only_pages_that_no_entry_can_clean() -> None:
     made = machine(
         SMALL,
         flags=LOG | READONLY,

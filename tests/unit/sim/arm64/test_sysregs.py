@@ -36,7 +36,7 @@ def test_each_field_reaches_from_its_lowest_bit_to_its_highest() -> None:
 
 
 @pytest.mark.parametrize(("sz", "entries"), [(0, 512), (2, 2048), (4, 8192), (9, 262144)])
-def test_sz_gives_the_entries_of_the_array(sz: int, entries: int) -> None:
+def test_sz_is_the_length_of_the_array(sz: int, entries: int) -> None:
     assert Hacdbsbr(sz=sz).entries == entries
 
 

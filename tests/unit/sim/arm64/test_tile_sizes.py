@@ -22,7 +22,7 @@ from hacdbs_sim.model import (
 )
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import MIB, arm, machine, set_log, states
-from tests.unit.sim.looks import dirty_pages
+from tests.unit.sim.read_back import dirty_pages
 
 PAGES = 4096 - 29
 """64 words and, in each array of 512 entries, at least 8 of them: runs, frontiers and blocks span tiles."""
@@ -57,7 +57,7 @@ FAULTS: dict[str, list[tuple[FaultType, dict[str, Any]]]] = {
 }
 
 
-def told(outcome: DirtyLog, made: Machine) -> tuple[Any, ...]:
+def summary_of(outcome: DirtyLog, made: Machine) -> tuple[Any, ...]:
     """All that a call can be seen to have done."""
     return (
         outcome.accelerator,
@@ -94,14 +94,14 @@ def story(seed: int, config: dict[str, Any], faults: str, *, dense: bool) -> lis
     for kind, place in FAULTS[faults]:
         arm(made, kind, **place)
     user = dice.integers(0, 2**64, -(-PAGES // 64), np.uint64) | np.uint64(0xFFFF_0000)
-    seen.append(told(made.perform(ClearDirtyLog(slot=0, pages=Bitmap(user))), made))
+    seen.append(summary_of(made.perform(ClearDirtyLog(slot=0, pages=Bitmap(user))), made))
     seen.append(made.perform(GuestWrite(pages=some(share))))
     window = (np.array([640], np.uint64), np.array([1280], np.uint64))
     cleared = made.perform(
         ClearDirtyLog(slot=0, pages=PageRanges(*window), first_page=640, num_pages=1280)
     )
-    seen.append(told(cleared, made))
-    seen.append(told(made.perform(GetDirtyLog(slot=0)), made))
+    seen.append(summary_of(cleared, made))
+    seen.append(summary_of(made.perform(GetDirtyLog(slot=0)), made))
     return seen
 
 

@@ -1,6 +1,6 @@
 """A large clear goes tile by tile: what it needs beside the planes does not grow with the slot.
 
-The peak of allocated memory tells, whatever the machine's speed: with tiles it is some tiles, without
+The peak of allocated memory shows it at any speed: with tiles it is some tiles, without
 them some planes.
 """
 

@@ -23,7 +23,7 @@ from tests.support.building import (
     states,
     write,
 )
-from tests.unit.sim.looks import dirty_pages
+from tests.unit.sim.read_back import dirty_pages
 
 NPAGES = 64 * 41
 

@@ -103,7 +103,7 @@ def test_a_slot_begins_to_log_at_the_cost_of_its_pages_and_splits(
     assert cost_ns == 11 + 100 * page_ns + 2 * 29
 
 
-def test_the_defaults_give_back_the_figures_that_they_were_taken_from() -> None:
+def test_the_defaults_reproduce_the_figures_of_their_sources() -> None:
     costs = CostModel()
     pages_of_128_gib, words_of_96_gib = 33_554_432, 393_216
 
@@ -120,7 +120,7 @@ def test_the_defaults_give_back_the_figures_that_they_were_taken_from() -> None:
     assert 13_000 <= costs.software_page_ps <= 75_000
 
 
-def test_every_knob_is_told_with_its_source_and_hardware_as_an_assumption() -> None:
+def test_every_knob_has_its_source_and_hardware_is_an_assumption() -> None:
     assert [knob.name for knob in KNOBS] == [knob.name for knob in fields(CostModel)]
     for knob in KNOBS:
         assert knob.unit == "ps"

@@ -110,7 +110,7 @@ def test_the_workloads_of_a_machine_have_seeds_of_their_own_that_json_carries() 
     assert max(seeds) < 1 << 53
 
 
-def test_the_seeds_of_workloads_are_for_ever_what_they_are() -> None:
+def test_the_seeds_of_workloads_never_change() -> None:
     assert [derived_seed(7, ordinal) for ordinal in (1, 2, 3)] == [
         4722888375107927,
         2721426474818910,
@@ -222,7 +222,7 @@ def test_the_hottest_pages_of_zipf_do_not_lie_together() -> None:
         (moving(1, 1, 101), "step_pages"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(pattern: Moving, field: str) -> None:
+def test_an_impossible_pattern_is_refused_by_field(pattern: Moving, field: str) -> None:
     with pytest.raises(InvalidWorkloadError, match=rf"^{field} must be ") as refused:
         pages_of(pattern, 0, 100, 0, 1)
 

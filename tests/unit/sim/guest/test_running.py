@@ -161,7 +161,7 @@ def test_another_seed_of_the_machine_makes_other_writes() -> None:
 
 
 @given(SPECS, st.integers(1, 10 * MS))
-def test_a_run_leaves_what_its_writes_leave_one_batch_after_another(
+def test_a_run_has_the_effect_of_its_writes_batch_by_batch(
     spec: AddWorkload, duration_ns: int
 ) -> None:
     ran, replayed = machine(spec, costs=FREE), machine()
@@ -260,7 +260,7 @@ def test_a_workload_begins_in_the_time_of_its_writer(writer: Writer) -> None:
     assert made.perform(RunGuest(duration_ns=MS)).writes == 1_000
 
 
-def test_what_the_writes_of_a_run_met_is_added_up() -> None:
+def test_the_faults_of_a_run_are_added_up() -> None:
     made = Machine(VmConfig(costs=FREE))
     made.perform(SetMemslot(slot=0, guest_phys_addr=1 << 30, memory_size=4 << 20, backing=2 << 20))
     made.perform(SetMemslot(slot=1, guest_phys_addr=1 << 31, memory_size=NPAGES * PAGE, flags=1))
@@ -444,7 +444,7 @@ def huge() -> AddWorkload:
         ),
     ],
 )
-def test_what_is_refused_is_named_and_changes_nothing(
+def test_a_refusal_names_the_field_and_changes_nothing(
     action: Any, error: type[KvmError], field: str, value: object
 ) -> None:
     made = machine(huge())
@@ -458,7 +458,7 @@ def test_what_is_refused_is_named_and_changes_nothing(
     assert made.perform(huge()).workload_id == "w2"
 
 
-def test_a_run_of_too_many_writes_says_how_many_it_would_make() -> None:
+def test_a_run_of_too_many_writes_is_refused_with_their_number() -> None:
     made = machine(AddUniform(slot=0, writes_per_second=1_000_000_000))
     too_long_ns = MAX_WRITES_PER_RUN + 7
 

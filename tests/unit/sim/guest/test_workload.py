@@ -59,13 +59,13 @@ def test_a_trace_rests_with_the_burst_and_goes_on_after_it() -> None:
     assert [workload.writes_by(t) for t in (50, 1049, 1100, 2149)] == [1, 1, 2, 2]
 
 
-def test_what_is_left_open_is_filled_in() -> None:
+def test_open_fields_are_filled_in() -> None:
     whole = resolved(AddUniform(slot=3, writes_per_second=5, first_page=10), npages=64, seed=77)
 
     assert (whole.num_pages, whole.seed) == (54, 77)
 
 
-def test_what_is_given_stays() -> None:
+def test_given_fields_are_kept() -> None:
     given_spec = AddUniform(slot=3, writes_per_second=5, first_page=10, num_pages=2, seed=1)
 
     assert resolved(given_spec, npages=64, seed=77) == given_spec
@@ -85,7 +85,7 @@ def test_only_a_trace_takes_bytes_of_its_own() -> None:
         ({"first_page": 60, "num_pages": 41}, "num_pages", 41),
     ],
 )
-def test_what_does_not_fit_in_the_slot_is_refused_by_name(
+def test_a_window_outside_the_slot_is_refused_by_field(
     fields: dict[str, Any], field: str, value: int
 ) -> None:
     with pytest.raises(InvalidWorkloadError, match=f"^{field} must be ") as refused:
@@ -106,7 +106,7 @@ def test_a_machine_that_was_given_no_recordings_refuses_each_name() -> None:
     )
 
 
-def test_a_replay_writes_what_was_recorded() -> None:
+def test_a_replay_writes_the_recorded_pages() -> None:
     spec = AddReplay(slot=0, trace="xz", interval_ns=100)
     asked = []
 

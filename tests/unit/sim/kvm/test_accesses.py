@@ -33,7 +33,7 @@ from tests.support.building import (
     states,
     write,
 )
-from tests.unit.sim.looks import dirty_pages
+from tests.unit.sim.read_back import dirty_pages
 
 
 def outcome(**counts: int) -> AccessOutcome:
@@ -64,7 +64,7 @@ def test_a_read_maps_read_only_and_unlogged_then_a_write_takes_a_permission_faul
 
 @pytest.mark.parametrize("access", [GuestRead, GuestWrite, HostWrite])
 @pytest.mark.parametrize("pages", [gfns(128), ranges((128, 1)), gfns(128, 128), ranges((128, 7))])
-def test_what_no_slot_holds_is_left_to_userspace(
+def test_pages_outside_every_slot_exit_as_mmio(
     access: type[GuestRead | GuestWrite | HostWrite], pages: PageSet
 ) -> None:
     made = machine(128)
@@ -77,7 +77,7 @@ def test_what_no_slot_holds_is_left_to_userspace(
 
 @pytest.mark.parametrize("access", [GuestRead, GuestWrite, HostWrite])
 @pytest.mark.parametrize("flags", [0, LOG, READONLY, LOG | READONLY])
-def test_one_page_comes_to_what_it_does_named_twice(
+def test_one_page_has_the_outcome_of_the_same_page_named_twice(
     access: type[GuestRead | GuestWrite | HostWrite], flags: int
 ) -> None:
     once, twice = machine(128, flags=flags), machine(128, flags=flags)
@@ -372,7 +372,7 @@ def test_without_logging_a_permission_fault_on_a_block_keeps_the_block() -> None
     assert states(made, 0, 512) == [(0, 512, 2, "writable_dirty")]
 
 
-def test_the_lowest_page_of_a_batch_tells_the_kind_of_the_fault_that_maps_a_block() -> None:
+def test_the_lowest_page_of_a_batch_decides_the_kind_of_the_fault_that_maps_a_block() -> None:
     made = machine(1024, flags=LOG, backing=2 * MIB)
     read(made, (3, 1), (600, 1))
     set_log(made, on=False)

@@ -34,7 +34,7 @@ from tests.support.building import (
     states,
     write,
 )
-from tests.unit.sim.looks import dirty_pages
+from tests.unit.sim.read_back import dirty_pages
 
 
 def refusal(
@@ -86,7 +86,7 @@ def test_a_get_with_manual_protect_is_a_pure_copy() -> None:
     assert made.cpus()[0].runs == 0  # and the CPU turn had not moved
 
 
-def test_a_clear_takes_only_what_is_dirty_and_asked_for_in_its_window() -> None:
+def test_a_clear_takes_only_dirty_and_requested_pages_of_its_window() -> None:
     made = machine(300)
     write(made, (60, 10), (250, 50))
 
@@ -215,7 +215,7 @@ def test_a_cpu_that_does_not_exist_is_refused_before_all_else() -> None:
         assert caught.value.bound == 1
 
 
-def test_a_window_reaches_the_slots_end_unless_told_otherwise() -> None:
+def test_a_window_reaches_the_slots_end_by_default() -> None:
     made = machine(130)
     write(made, (0, 130))
 

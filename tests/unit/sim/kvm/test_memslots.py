@@ -28,7 +28,7 @@ from tests.support.building import (
     states,
     write,
 )
-from tests.unit.sim.looks import dirty_pages
+from tests.unit.sim.read_back import dirty_pages
 
 A = 0x4000_0000
 
@@ -75,7 +75,7 @@ def test_flags_have_the_kernels_values() -> None:
     assert machine(1, flags=0).memslot(0).flags is MemslotFlags.NONE
 
 
-def test_a_view_tells_addresses_in_bytes_and_frames() -> None:
+def test_a_view_has_addresses_in_bytes_and_frames() -> None:
     view = set_region(machine(), slot=7, flags=LOG | READONLY, size=MIB + 12288)
 
     assert (view.slot, view.guest_phys_addr, view.memory_size) == (7, A, MIB + 12288)
@@ -146,7 +146,7 @@ def test_the_checks_come_in_the_kernels_order() -> None:
         ({"backing": 2 * MIB}, "backing"),
     ],
 )
-def test_what_a_present_slot_must_keep_is_einval(change: dict[str, Any], field: str) -> None:
+def test_a_change_that_a_present_slot_forbids_is_einval(change: dict[str, Any], field: str) -> None:
     made = machine()
     set_region(made)
 
@@ -317,7 +317,7 @@ def test_slot_0_may_begin_where_another_ends() -> None:
     assert [view.slot for view in made.memslots()] == [0, 1]
 
 
-def test_what_is_mapped_after_a_move_lies_at_the_new_address() -> None:
+def test_pages_mapped_after_a_move_are_at_the_new_address() -> None:
     """The block boundaries too: at A + 4096 the slot's first page is in no whole block."""
     made = machine()
     kept = {"size": 4 * MIB, "userspace_addr": 0x7000_0000, "backing": 2 * MIB}

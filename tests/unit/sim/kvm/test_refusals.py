@@ -1,4 +1,4 @@
-"""What each refusal says: the field, its bound, the value given, and one sentence with all three."""
+"""Each refusal names the field, its bound and the value, and has one sentence with all three."""
 
 from typing import Any
 
@@ -188,7 +188,7 @@ def test_the_largest_slot_has_one_page_less_than_2_to_the_31() -> None:
     assert made.memslot(0).npages == (1 << 31) - 1
 
 
-def test_a_look_at_an_absent_slot_names_it() -> None:
+def test_a_query_of_an_absent_slot_names_it() -> None:
     with pytest.raises(KvmError) as caught:
         machine().memslot(9)
 

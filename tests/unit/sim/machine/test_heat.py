@@ -22,13 +22,13 @@ from hacdbs_sim.model import (
 from hacdbs_sim.model.errors import NoSuchMemslotError
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import LOG, MIB, gfns, machine, ranges
-from tests.unit.sim.looks import dirty_pages
+from tests.unit.sim.read_back import dirty_pages
 
 BASE = 512
 
 
 def counted_by_hand(vm: Machine, heat: Heat) -> tuple[list[int] | None, dict[str, list[int]]]:
-    """The dirty pages and states of each bin, page by page from the other looks."""
+    """The dirty pages and states of each bin, page by page from the other queries."""
     region = vm.memslot(0)
     starts = range(0, region.npages, heat.pages_per_bin)
     states = {state: [0] * len(starts) for state in LeafState}
@@ -142,7 +142,7 @@ def test_a_slot_that_is_absent_has_no_heat() -> None:
         machine(100).heat(1, 10)
 
 
-def test_to_look_changes_nothing() -> None:
+def test_a_query_changes_nothing() -> None:
     vm = machine(10_000)
     vm.perform(GuestWrite(pages=ranges((0, 5_000))))
     before: Any = (vm.counters(), vm.peek_dirty_log(0).bitmap)

@@ -1,4 +1,4 @@
-"""The machine's public face: configuration, CPUs, looks, counters."""
+"""The machine's public face: configuration, CPUs, queries, counters."""
 
 import sys
 import threading
@@ -112,12 +112,12 @@ def test_the_last_online_cpu_cannot_be_unplugged() -> None:
             made.cpu(cpu)
 
 
-def test_a_look_at_an_absent_slot_is_refused() -> None:
+def test_a_query_of_an_absent_slot_is_refused() -> None:
     with pytest.raises(NoSuchMemslotError):
         machine().memslot(3)
 
 
-def test_stage_2_is_told_as_runs_across_slots_and_gaps() -> None:
+def test_stage_2_is_reported_as_runs_across_slots_and_gaps() -> None:
     made = machine(64, base_gfn=64)
     made.perform(
         SetMemslot(slot=1, guest_phys_addr=1024 * 4096, memory_size=4 * MIB, backing=2 * MIB)
@@ -152,7 +152,7 @@ def test_stage_2_is_cut_at_the_end_of_the_ipa_space_and_pages_by_runs() -> None:
         made.stage2(end, 1, 1)
 
 
-def test_a_look_at_a_large_slot_joins_its_steps() -> None:
+def test_a_query_of_a_large_slot_joins_its_steps() -> None:
     made = machine(3 << 20)
     write(made, (5, 3 << 20 >> 1))
 
@@ -203,7 +203,7 @@ def test_a_block_descriptor_translates_its_whole_block() -> None:
     assert (run.level, run.descriptor) == (2, 0x0008_0000_4020_07FD)
 
 
-def test_counters_add_up_what_the_outcomes_say() -> None:
+def test_counters_are_the_sums_of_the_outcomes() -> None:
     made = machine(1100)
     write(made, (0, 1100), (5000, 1))
     read(made, (3, 1))
@@ -214,8 +214,8 @@ def test_counters_add_up_what_the_outcomes_say() -> None:
     counters = made.counters()
 
     assert tuple(counters) == COUNTERS
-    told = {name: count for name, count in counters.items() if count}
-    assert told == {
+    counted = {name: count for name, count in counters.items() if count}
+    assert counted == {
         "guest_writes": 1101,
         "guest_reads": 1,
         "newly_dirty": 1100,
@@ -273,41 +273,41 @@ def test_ranges_may_overlap_and_repeat() -> None:
     assert made.memslot(0).dirty_count == 250
 
 
-def test_a_look_without_a_lock_never_misses_a_slot_that_is_being_changed() -> None:
+def test_a_query_without_a_lock_never_misses_a_slot_that_is_being_changed() -> None:
     made = machine(64)
     missed: list[int] = []
     stop = threading.Event()
 
-    def look() -> None:
+    def query() -> None:
         while not stop.is_set():
             if [view.slot for view in made.memslots()] != [0]:
                 missed.append(1)
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    looker = threading.Thread(target=look)
-    looker.start()
+    reader = threading.Thread(target=query)
+    reader.start()
     try:
         for _ in range(300):
             set_log(made, on=False)
             set_log(made, on=True)
     finally:
         stop.set()
-        looker.join()
+        reader.join()
         sys.setswitchinterval(interval)
 
     assert not missed
 
 
-def test_a_look_at_scattered_pages_stops_at_its_limit() -> None:
+def test_a_query_of_scattered_pages_stops_at_its_limit() -> None:
     made = machine(1 << 16)
     made.perform(GuestWrite(pages=gfns(*range(0, 1 << 16, 2))))
 
-    look = made.stage2(1, 1 << 20, 3)
+    page = made.stage2(1, 1 << 20, 3)
 
-    assert [(run.gfn, run.count, run.level) for run in look.runs] == [
+    assert [(run.gfn, run.count, run.level) for run in page.runs] == [
         (1, 1, None),
         (2, 1, 3),
         (3, 1, None),
     ]
-    assert look.next_gfn == 4
+    assert page.next_gfn == 4

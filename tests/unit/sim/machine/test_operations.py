@@ -17,7 +17,7 @@ def recordings(name: model.TraceName) -> model.Intervals:
     return {"xz": XZ}[name]
 
 
-def test_each_action_and_query_of_the_model_has_a_handler_and_is_told() -> None:
+def test_each_action_and_query_of_the_model_has_a_handler_and_is_listed() -> None:
     operations = (*model.ACTIONS, *model.QUERIES)
 
     assert set(vm._PERFORM) == set(model.ACTIONS)
@@ -26,7 +26,7 @@ def test_each_action_and_query_of_the_model_has_a_handler_and_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "look"),
+    ("query", "method"),
     [
         (model.GetMemslot(slot=0), lambda made: made.memslot(0)),
         (model.ListMemslots(), lambda made: made.memslots()),
@@ -49,7 +49,7 @@ def test_each_action_and_query_of_the_model_has_a_handler_and_is_told() -> None:
     ],
     ids=lambda each: each.op if isinstance(each, model.Query) else "",
 )
-def test_a_query_is_answered_as_the_look_is(query: model.Query[Any], look: Any) -> None:
+def test_a_query_is_answered_as_by_the_method(query: model.Query[Any], method: Any) -> None:
     made = machine(500, cpus=2)
     made.perform(model.TrackVersions(enabled=True))
     made.perform(model.AddUniform(slot=0, writes_per_second=100_000))
@@ -58,7 +58,7 @@ def test_a_query_is_answered_as_the_look_is(query: model.Query[Any], look: Any) 
     get(made)
     write(made, (20, 9))
 
-    assert made.query(query) == look(made)
+    assert made.query(query) == method(made)
 
 
 def test_the_versions_of_a_window_are_a_query_too() -> None:
@@ -101,7 +101,7 @@ def test_a_trace_is_replayed_from_the_recordings_that_the_machine_was_given() ->
     assert made.perform(model.RunGuest(duration_ns=2 * 10**6)).writes == 2 * 3
 
 
-def test_a_trace_given_in_full_is_told_by_its_counts() -> None:
+def test_a_trace_given_in_full_is_reported_by_its_counts() -> None:
     made = machine(256)
 
     added = made.perform(model.AddIntervals(slot=0, pages=XZ, interval_ns=10**6))

@@ -1,10 +1,10 @@
-"""Short words for what tests look at."""
+"""Results of the core in the form that tests compare."""
 
 from hacdbs_sim.model import DirtyLog
 from tests.support.building import pages_of
 
 
 def dirty_pages(log: DirtyLog) -> set[int]:
-    """The pages that a get or a peek tells."""
+    """Return the pages that a get or a peek reports."""
     assert log.bitmap is not None
     return pages_of(log.bitmap.words)

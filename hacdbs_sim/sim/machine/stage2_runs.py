@@ -9,11 +9,11 @@ from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.kvm.memslots import Memslot, Memslots
 
 STEP_PAGES: Final = 1 << 22
-"""Pages looked through in one go."""
+"""Pages read in one step."""
 
 
-def look_at_stage2(slots: Memslots, gfn: int, end_gfn: int, limit: int) -> Stage2Page:
-    """Tell the leaves of the frames from `gfn` to `end_gfn`, as at most `limit` runs."""
+def read_stage2(slots: Memslots, gfn: int, end_gfn: int, limit: int) -> Stage2Page:
+    """Return the leaves of the frames from `gfn` to `end_gfn`, as at most `limit` runs."""
     runs: list[Stage2Run] = []
     while gfn < end_gfn:
         # One run of a step may join the last one, and one more shows where the answer ends.
@@ -30,7 +30,7 @@ def look_at_stage2(slots: Memslots, gfn: int, end_gfn: int, limit: int) -> Stage
 
 
 def _step(slots: Memslots, gfn: int, end_gfn: int, most: int) -> list[Stage2Run]:
-    """Give the first runs, at most so many, of one slot or of a gap between slots."""
+    """Return the first runs, at most so many, of one slot or of a gap between slots."""
     slot = slots.at_or_after(gfn)
     if slot is None or slot.region.base_gfn > gfn:
         gap_end = end_gfn if slot is None else min(slot.region.base_gfn, end_gfn)
