@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from hacdbs_sim.client import Client, ScenarioOutcome
+from hacdbs_sim.client import Client
+from hacdbs_sim.model import ScenarioOutcome
 from hacdbs_sim.scenarios.builtin import load, names
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "scenarios.md"
@@ -98,4 +99,4 @@ def test_the_service_shows_each_as_its_file_says(client: Client) -> None:
     assert list(shown) == names()
     for name, each in shown.items():
         assert each.document == load(name)
-        assert client.get_shipped_scenario(name) == each
+        assert client.get_builtin_scenario(name) == each

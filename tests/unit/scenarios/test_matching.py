@@ -51,7 +51,7 @@ def test_what_is_otherwise_is_told_by_its_place(
 ) -> None:
     (told,) = mismatches(expected, found)
 
-    assert (told["pointer"], told["detail"]) == (pointer, detail)
+    assert (told.pointer, told.detail) == (pointer, detail)
 
 
 def test_no_more_are_told_than_anyone_reads() -> None:
