@@ -13,7 +13,7 @@ from hacdbs_sim.wire import write
 from hacdbs_sim.wire.codec import MAX_RANGES, check_ranges, octets_from_words
 
 from ..service.fleet import Vm
-from ..service.vm_runtime import WORK_PER_ACTION, WORK_PER_RANGE, VmRuntime
+from ..service.vm_runtime import INLINE_WORK, WORK_PER_ACTION, WORK_PER_RANGE, VmRuntime
 from .preconditions import NONE as NO_PRECONDITIONS
 from .preconditions import Preconditions, memslot_etag, vm_etag
 from .responses import Answer, OctetsAnswer
@@ -202,22 +202,41 @@ def _work_of_writing(runtime: VmRuntime, slot: int, log_format: LogFormat | None
     return work
 
 
+_OF_SLOTS: Final = (
+    model.GuestWrite,
+    model.GuestRead,
+    model.HostWrite,
+    model.HostUnmap,
+    model.GetDirtyLog,
+    model.ClearDirtyLog,
+    model.SetMemslot,
+    model.DeleteMemslot,
+)
+"""Actions that take longer the more pages there are."""
+
+
 def work_of_batch(vm: Vm, actions: tuple[BatchAction, ...]) -> int:
-    """Estimate the work of a batch, each action on the VM as it is now, or as it may grow."""
+    """Estimate the work of a batch, each action on the slots as they may be by then."""
     runtime = vm.runtime
-    grown = sum(
-        each.action.memory_size for each in actions if isinstance(each.action, model.SetMemslot)
-    )
-    pages = grown // runtime.query(model.GetConfig()).page_size
-    most = _work_of_sweep(runtime) + pages // PAGES_PER_WORD
+    page_size = runtime.query(model.GetConfig()).page_size
+    pages = runtime.query(model.GetFootprint()).pages
+    grown: dict[int, int] = {}
+    new_pages = 0
     work = 0
     for each in actions:
         action = each.action
+        if isinstance(action, model.SetMemslot):
+            npages = action.memory_size // page_size
+            known = grown.get(action.slot, 0)
+            new_pages += max(npages - known, 0)
+            grown[action.slot] = max(npages, known)
         work += runtime.work(action)
-        if isinstance(action, model.GetDirtyLog):
+        if isinstance(action, _OF_SLOTS):
+            work += new_pages // PAGES_PER_WORD
+        if isinstance(action, model.GetDirtyLog) and each.format is LogFormat.RANGES:
             # No more ranges than every other page
-            known = runtime.query(model.GetFootprint()).pages + pages
-            work += WORK_PER_RANGE * min(known // 2, MAX_RANGES)
-        if pages and not isinstance(action, model.AddFault | model.DeleteFault):
-            work += most
+            work += WORK_PER_RANGE * min((pages + new_pages) // 2, MAX_RANGES)
+        if isinstance(action, model.RunGuest):
+            # How much is written is known when it is its turn: never on the event loop
+            work += INLINE_WORK
     return work

@@ -28,6 +28,9 @@ WORK_PER_RANGE: Final = 8
 WORK_PER_ACTION: Final = 1 << 10
 """What any action costs beside its pages, decoding and answer included."""
 
+WORK_PER_FAULT: Final = 1 << 7
+"""What a get or clear costs for each armed fault: where one hits, all are looked through."""
+
 
 class Emit(Protocol):
     """Receives what happens on a VM."""
@@ -195,9 +198,12 @@ class VmRuntime:
     def work(self, action: model.Action[Any]) -> int:
         """Estimate the work of an action; one that is refused takes little."""
         try:
-            return self._backend.estimate(action).work
+            work = self._backend.estimate(action).work
         except KvmError:
             return WORK_PER_ACTION
+        if self._faults and isinstance(action, model.GetDirtyLog | model.ClearDirtyLog):
+            return work + WORK_PER_FAULT * self._faults
+        return work
 
     def perform(self, action: model.Action[T]) -> T:
         """Perform an action within the limits; the caller holds the lock where needed.

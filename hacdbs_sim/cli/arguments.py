@@ -1,11 +1,11 @@
-"""What is written on a command line: numbers, sizes, pages and memslots."""
+"""Arguments of the command line: numbers, sizes, pages and memslots."""
 
 import re
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
-from hacdbs_sim.client import Client, ClientError, MemslotSpec
+from hacdbs_sim.client import Client, ClientError
 from hacdbs_sim.client.connecting import token_of_environment, url_of_environment
 
 _COMPLETION_SECONDS: Final = 1.0
@@ -14,11 +14,10 @@ _PAGES: Final = re.compile(rf"({_NUMBER})(?:([-+])({_NUMBER}))?\Z", re.ASCII)
 _AMOUNT: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([A-Za-z]*)\Z", re.ASCII)
 _SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _TIMES: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
-_LOG: Final = "LOG_DIRTY_PAGES"
 
 
 class PageRange(NamedTuple):
-    """Neighbouring pages."""
+    """Adjacent pages."""
 
     first: int
     num_pages: int
@@ -54,52 +53,54 @@ def size(text: str) -> int | str:
 
 
 def bandwidth(text: str) -> int:
-    """Read bytes a second, with or without a unit."""
+    """Read bytes per second, with or without a unit."""
     found = _AMOUNT.match(text)
     if found is None or found[2] not in _SIZES:
-        raise typer.BadParameter(f"must be bytes a second such as 1250000000 or 1GiB, not {text!r}")
+        raise typer.BadParameter(
+            f"must be bytes per second such as 1250000000 or 1GiB, not {text!r}"
+        )
     return int(float(found[1]) * _SIZES[found[2]])
 
 
 def duration(text: str) -> int:
-    """Read a virtual time with its unit, in nanoseconds."""
+    """Read a virtual time with its unit; return nanoseconds."""
     found = _AMOUNT.match(text)
     if found is None or found[2] not in _TIMES:
         raise typer.BadParameter(f"must be a time such as 300ms, 10s or 500us, not {text!r}")
     return int(float(found[1]) * _TIMES[found[2]])
 
 
-def memslot(text: str) -> MemslotSpec:
-    """Read a memslot: NUMBER:BASE:SIZE, and after one more colon log, readonly, backing=SIZE."""
+def memslot(text: str) -> dict[str, Any]:
+    """Read a memslot: NUMBER:BASE:SIZE, optionally with :log,readonly,backing=SIZE."""
     parts = text.split(":")
     if len(parts) not in {3, 4}:
         raise typer.BadParameter(
             f"must be NUMBER:BASE:SIZE[:log,readonly,backing=SIZE], not {text!r}"
         )
-    spec: MemslotSpec = {
+    fields: dict[str, Any] = {
         "slot": number(parts[0]),
         "guest_phys_addr": parts[1] if parts[1][:2].lower() == "0x" else number(parts[1]),
         "memory_size": size(parts[2]),
+        "flags": [],
     }
-    flags = []
     for option in parts[3].split(",") if len(parts) == 4 else ():
         name, _, value = option.partition("=")
         match name:
             case "log" if not value:
-                flags.append(_LOG)
+                fields["flags"].append("LOG_DIRTY_PAGES")
             case "readonly" if not value:
-                flags.append("READONLY")
+                fields["flags"].append("READONLY")
             case "backing":
-                spec["backing"] = size(value)
+                fields["backing"] = size(value)
             case _:
                 raise typer.BadParameter(
                     f"a memslot's options are log, readonly and backing=SIZE, not {option!r}"
                 )
-    return {**spec, "flags": flags}
+    return fields
 
 
 def _vm_ids(incomplete: str) -> list[str]:
-    """Complete an id by those of the service of the environment, if one answers soon."""
+    """Complete a VM id from the service of the environment, if that responds in time."""
     try:
         with Client(
             url_of_environment(),
@@ -113,7 +114,9 @@ def _vm_ids(incomplete: str) -> list[str]:
     return [vm_id for vm_id in found if vm_id.startswith(incomplete)]
 
 
-VmId = Annotated[str, typer.Argument(metavar="VM", help="As in default-1.", autocompletion=_vm_ids)]
+VmId = Annotated[
+    str, typer.Argument(metavar="VM", help="Such as default-1.", autocompletion=_vm_ids)
+]
 SlotNumber = Annotated[int, typer.Argument(metavar="SLOT", parser=number, help="The memslot.")]
 CpuNumber = Annotated[int, typer.Argument(metavar="CPU", parser=number, help="The host CPU.")]
 Pages = Annotated[
@@ -123,10 +126,10 @@ Pages = Annotated[
     ),
 ]
 OnCpu = Annotated[
-    int | None, typer.Option("--cpu", parser=number, help="The host CPU that it runs on.")
+    int | None, typer.Option("--cpu", parser=number, help="The host CPU that the call runs on.")
 ]
 
 
-def optional_number(*names: str, text: str) -> Any:  # noqa: ANN401 - what typer makes of it
-    """Declare an option that is a number, in decimal or with 0x."""
+def optional_number(*names: str, text: str) -> Any:  # noqa: ANN401 - as typer.Option returns
+    """Return an option that takes a number, decimal or with 0x."""
     return typer.Option(*names, parser=number, help=text)

@@ -100,16 +100,16 @@ def _tables(
         )
     ]
     columns = ("#step", "VM", "action", f"#{one.backend}", f"#{other.backend}", "#values compared")
-    yield views.filled("", columns, rows)
+    yield views.rows_table("", columns, rows)
     if made.skipped:
         skipped = ((count, why) for why, count in sorted(made.skipped.items()))
-        yield views.filled("skipped", ("#values", "why"), skipped)
+        yield views.rows_table("skipped", ("#values", "why"), skipped)
     if made.differences:
         found = (
             (f"step {each.step}", each.pointer, each.detail, *map(repr, each.found))
             for each in made.differences
         )
-        yield views.filled("differences", ("of", "where", "what", "one", "other"), found)
+        yield views.rows_table("differences", ("of", "where", "what", "one", "other"), found)
     yield (
         f"{scenario['scenario']}: {made.compared.total()} values compared,"
         f" {made.skipped.total()} skipped, {len(made.differences)} differences"

@@ -1,4 +1,4 @@
-"""Documents that commands read: JSON or YAML, with the line of what is wrong in them."""
+"""Documents that commands read: JSON or YAML; errors have their line."""
 
 import sys
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ STDIN: Final = Path("-")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document that was read.
+    """A document.
 
     Attributes:
-        name: How messages call the file.
-        text: What it says.
-        value: The object in it.
+        name: Name of the file in messages.
+        text: Its text.
+        value: The object that it contains.
     """
 
     name: str
@@ -27,12 +27,12 @@ class Document:
 
 
 def read_document(file: Path) -> Document:
-    """Read a file, or stdin; one that cannot be read ends the command with its line."""
+    """Read a file, or stdin; exit with a usage error if it cannot be read."""
     name = "stdin" if file == STDIN else str(file)
     try:
         text = sys.stdin.read() if file == STDIN else file.read_text(encoding="utf-8")
         return Document(name, text, parse(text))
     except BadDocumentError as bad:
         raise usage_error(f"{name}:{bad.line}: {bad}") from None
-    except (OSError, UnicodeDecodeError) as unread:
-        raise usage_error(f"cannot read {name}: {unread}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise usage_error(f"cannot read {name}: {error}") from None

@@ -1,4 +1,4 @@
-"""How commands end: the exit codes that scripts may rely on (docs/cli.md)."""
+"""Exit codes of the commands (docs/cli.md)."""
 
 from enum import IntEnum
 
@@ -8,12 +8,12 @@ class ExitCode(IntEnum):
 
     GOOD = 0
     NEGATIVE = 1
-    """All was answered, and the verdict is negative: pages lost, an expectation not met."""
+    """The verdict is negative: pages lost, an expectation not met."""
     USAGE = 2
-    """The command line, or a file that it names, cannot be understood; nothing was sent."""
+    """The command line, or a file that it names, is invalid; nothing was sent."""
     REFUSED = 3
-    """The service refused the call."""
+    """The service refused the request."""
     UNREACHABLE = 4
-    """No answer came, or none of this service."""
+    """No response, or a response of another service."""
     NOT_IN_TIME = 5
-    """What was waited for did not come in time."""
+    """Timeout: the awaited event did not happen."""

@@ -1,4 +1,4 @@
-"""`hacdbs-sim healthcheck`: is the service of these settings ready? For a container's HEALTHCHECK."""
+"""`hacdbs-sim healthcheck`, for the HEALTHCHECK of a container."""
 
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -10,7 +10,7 @@ from hacdbs_sim import launcher
 
 TIMEOUT_SECONDS: Final = 3.0
 
-# Where a service can be reached that listens on every address
+# The address to connect to, of a service that listens on every address
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - names it, binds nothing
 
 
@@ -18,7 +18,7 @@ def healthcheck(
     host: Annotated[str | None, typer.Option(help="Address; default: HACDBS_HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; default: HACDBS_PORT.")] = None,
 ) -> None:
-    """Ask /readyz; exit 0 if the service takes work, else 1."""
+    """Request /readyz; exit 0 if the service is ready, else 1."""
     environment = launcher.load("server.environment")
     try:
         settings = environment.read_settings()
@@ -31,15 +31,15 @@ def healthcheck(
     try:
         status = readiness(host, port)
     except (OSError, HTTPException) as error:
-        typer.echo(f"no answer from {host}:{port}: {error}", err=True)
+        typer.echo(f"no response from {host}:{port}: {error}", err=True)
         raise typer.Exit(1) from None
     if status != HTTPStatus.OK:
-        typer.echo(f"/readyz of {host}:{port} answers {status}", err=True)
+        typer.echo(f"/readyz of {host}:{port} returned {status}", err=True)
         raise typer.Exit(1)
 
 
 def readiness(host: str, port: int) -> int:
-    """Ask /readyz and give the status of the answer."""
+    """Request /readyz and return the status of the response."""
     connection = HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/readyz")

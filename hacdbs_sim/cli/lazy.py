@@ -1,4 +1,4 @@
-"""A group of commands whose modules are imported once one of them is asked for."""
+"""A group of commands that imports the module of a command when it is called."""
 
 import importlib
 from collections.abc import Mapping
@@ -29,11 +29,11 @@ MODULES: Final[Mapping[str, str]] = {
     "reset": "service",
     "wait": "service",
 }
-"""Where each command is; a module whose commands are a group has the group's name."""
+"""The module of each command; a module of a group has the name of the group."""
 
 
 class LazyGroup(TyperGroup):
-    """The commands that are there at once, and those of `MODULES`."""
+    """The registered commands, and those of `MODULES`."""
 
     @override
     def list_commands(self, ctx: "Context") -> list[str]:
@@ -42,7 +42,7 @@ class LazyGroup(TyperGroup):
     @override
     def get_command(self, ctx: "Context", cmd_name: str) -> "Command | None":
         if cmd_name not in self.commands:
-            # For a name that there is not all are loaded: the refusal names those that are like it
+            # An unknown name loads all modules: the error suggests similar commands
             wanted = [MODULES[cmd_name]] if cmd_name in MODULES else dict.fromkeys(MODULES.values())
             for module in wanted:
                 self._load(module)

@@ -1,86 +1,73 @@
-"""How a migration is watched: a table that grows and a bar on a terminal, lines elsewhere."""
+"""The passes of a running migration: a live table and a bar on a terminal, lines elsewhere."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from hacdbs_sim.cli import views
-from hacdbs_sim.client.reports import Iteration
+from hacdbs_sim.model import IterationTable, MigrationInfo
 
 SHOWN_PASSES: Final = 20
-"""The passes of a live table: those before have scrolled away."""
+"""Passes that the live table lists: the last ones."""
 
-_COLUMNS: Final = (
-    *("#pass", "phase", "#dirty", "#sent", "#remaining", "#ms", "#throttle %"),
-    *("#hardware", "#software", "#requeued"),
-)
+_COLUMNS: Final[views.Columns] = {
+    "#pass": "iteration",
+    "phase": "phase",
+    "#dirty": "dirty_pages",
+    "#sent": "sent_pages",
+    "#remaining": "remaining_pages",
+    "#ms": lambda each: f"{each.duration_ns / 1e6:,.1f}",
+    "#throttle %": "throttle_percent",
+    "#hardware": "hardware_cleaned",
+    "#software": "software_cleaned",
+    "#requeued": "requeued",
+}
 
-
-class Shown(NamedTuple):
-    """What is seen of a migration."""
-
-    migration_id: str
-    status: str
-    iterations: tuple[Iteration, ...]
+Passes: TypeAlias = MigrationInfo | IterationTable
 
 
 @contextmanager
-def showing(console: Console, *, is_silent: bool) -> Generator[Callable[[Shown], None]]:
-    """Give what shows a migration whenever there is something new."""
+def pass_display(console: Console, *, is_silent: bool) -> Generator[Callable[[Passes], None]]:
+    """Yield a function that shows the passes of a migration; it is called after each pass."""
     if is_silent:
         yield lambda _: None
     elif console.is_terminal:
         with Live(console=console, refresh_per_second=12) as live:
-            yield lambda shown: live.update(_view(shown))
+            yield lambda passes: live.update(_live_view(passes))
     else:
-        yield _lines(console)
+        yield _line_printer(console)
 
 
-def _view(shown: Shown) -> RenderableType:
-    """Draw the last passes, and how much of the memory has arrived for good."""
-    passes = shown.iterations[-SHOWN_PASSES:]
-    parts: list[RenderableType] = [_table(f"{shown.migration_id}: {shown.status}", passes)]
-    if shown.iterations:
-        most = max(each.dirty_pages for each in shown.iterations)
-        left = shown.iterations[-1].remaining_pages
+def _live_view(passes: Passes) -> RenderableType:
+    """Return a table of the last passes, and a bar of the memory that needs no further pass."""
+    iterations = passes.iterations
+    title = f"{passes.migration_id}: {passes.status}"
+    parts: list[RenderableType] = [
+        views.fields_table(title, _COLUMNS, iterations[-SHOWN_PASSES:]),
+    ]
+    if iterations:
+        most = max(each.dirty_pages for each in iterations)
+        left = iterations[-1].remaining_pages
         parts.append(ProgressBar(total=max(most, 1), completed=max(most - left, 0), width=60))
     return Group(*parts)
 
 
-def _lines(console: Console) -> Callable[[Shown], None]:
-    told = 0
+def _line_printer(console: Console) -> Callable[[Passes], None]:
+    printed = 0
 
-    def tell(shown: Shown) -> None:
-        nonlocal told
-        for each in shown.iterations[told:]:
-            pairs = zip(_COLUMNS[1:], _row(each)[1:], strict=True)
-            figures = ", ".join(f"{name.removeprefix('#')} {cell}" for name, cell in pairs)
-            console.print(Text(f"pass {each.iteration}: {figures}"), soft_wrap=True)
-        told = len(shown.iterations)
+    def show(passes: Passes) -> None:
+        nonlocal printed
+        for each in passes.iterations[printed:]:
+            cells = [
+                f"{header.removeprefix('#')} {views.cell(each, source)}"
+                for header, source in _COLUMNS.items()
+            ]
+            console.print(Text(f"{cells[0]}: {', '.join(cells[1:])}"), soft_wrap=True)
+        printed = len(passes.iterations)
 
-    return tell
-
-
-def _table(title: str, passes: tuple[Iteration, ...]) -> Table:
-    return views.filled(title, _COLUMNS, (_row(each) for each in passes))
-
-
-def _row(each: Iteration) -> tuple[object, ...]:
-    return (
-        each.iteration,
-        each.phase,
-        each.dirty_pages,
-        each.sent_pages,
-        each.remaining_pages,
-        f"{each.duration_ns / 1e6:,.1f}",
-        each.throttle_percent,
-        each.hardware_cleaned,
-        each.software_cleaned,
-        each.requeued,
-    )
+    return show

@@ -1,4 +1,4 @@
-"""The root of the commands. Only `hacdbs_sim.cli.main` imports it: it needs the extra `cli`."""
+"""The root command. Only `hacdbs_sim.cli.main` imports it: it needs the extra `cli`."""
 
 import typer
 

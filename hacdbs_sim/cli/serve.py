@@ -1,4 +1,4 @@
-"""`hacdbs-sim serve`: the command; the server is the application's own."""
+"""`hacdbs-sim serve`; the server is in app.server."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,21 +15,21 @@ def serve(
         int | None, typer.Option(help="Port, 0 for any free one; default: HACDBS_PORT.")
     ] = None,
     port_file: Annotated[
-        Path | None, typer.Option(help="Write the bound port here once requests are answered.")
+        Path | None, typer.Option(help="Write the port to this file once the service listens.")
     ] = None,
     log_format: Annotated[
-        str | None, typer.Option(metavar="console|json", help="How log lines are written.")
+        str | None, typer.Option(metavar="console|json", help="Format of log lines.")
     ] = None,
     log_level: Annotated[
         str | None,
-        typer.Option(metavar="debug|info|warning|error", help="From which severity on."),
+        typer.Option(metavar="debug|info|warning|error", help="Lowest severity that is logged."),
     ] = None,
     scenario: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="What the session `default` is at the start."),
+        typer.Option(metavar="NAME|FILE", help="Set up the session `default` from this scenario."),
     ] = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then let calls in flight end; the environment is HACDBS_*."""
+    """Serve until SIGTERM or SIGINT, then finish requests in flight; settings are HACDBS_*."""
     runner = launcher.load("server.runner")
     given = {
         "host": host,
@@ -38,7 +38,7 @@ def serve(
         "log_level": log_level,
         "scenario": scenario,
     }
-    # Made by the server: a signal that comes meanwhile must find its handlers
+    # The server imports the application after it has installed its signal handlers
     status = runner.serve(lambda: launcher.load("main").app, given, port_file)
     if status:
         raise typer.Exit(status)

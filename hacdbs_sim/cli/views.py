@@ -1,60 +1,91 @@
-"""Answers as tables for people."""
+"""Tables of the model's dataclasses: a column is a field, in the unit that its name implies."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from operator import attrgetter
+from typing import Any, Final, TypeAlias
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from hacdbs_sim.client.answers import (
-    Access,
+from hacdbs_sim.model import (
+    AcceleratorReport,
+    AccessOutcome,
+    ComparisonInfo,
     CpuInfo,
+    DirtyLog,
     FaultInfo,
+    Features,
+    LostPages,
+    MemslotFlags,
     MemslotInfo,
+    MigrationReport,
+    SoftwareReport,
+    VmConfig,
     VmInfo,
 )
-from hacdbs_sim.client.cleaning import Accelerator, CleaningReport, Software
-from hacdbs_sim.client.reports import ComparisonInfo, LostPages, Report
 
-KIB_STEPS = ("KiB", "MiB", "GiB", "TiB")
-SHOWN_RANGES = 20
-"""How many ranges of pages are told before the rest is only counted."""
+Columns: TypeAlias = Mapping[str, str | Callable[[Any], object]]
+"""Headers, each with the dotted name of a field, or a function of the row's value."""
 
-SHOWN_LOST = 8
-"""The same of pages lost, in a line."""
+SIZE_UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
+SHOWN_RANGES: Final = 20
+"""Ranges of pages that a table lists; the rest is counted."""
 
-
-def table(title: str, *columns: str) -> Table:
-    """Make an empty table; a column whose name begins with # is of numbers."""
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        made.add_column(name.removeprefix("#"), justify="right" if name.startswith("#") else "left")
-    return made
+SHOWN_LOST: Final = 8
+"""Ranges of lost pages that a line lists."""
 
 
-def filled(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Make a table of rows."""
-    made = table(title, *columns)
+def empty_table(title: str, headers: Iterable[str]) -> Table:
+    """Return a table without rows; a header that begins with # is that of a column of numbers."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        is_number = header.startswith("#")
+        table.add_column(header.removeprefix("#"), justify="right" if is_number else "left")
+    return table
+
+
+def rows_table(title: str, headers: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Return a table of rows."""
+    table = empty_table(title, headers)
     for row in rows:
-        made.add_row(*(Text(_told(cell)) for cell in row))
-    return made
+        table.add_row(*(Text(text(value)) for value in row))
+    return table
 
 
-def facts(title: str, **values: object) -> Table:
-    """Make a table of names and values."""
-    made = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
+def fields_table(title: str, columns: Columns, values: Iterable[object]) -> Table:
+    """Return a table with a row for each value."""
+    rows = ([cell(value, source) for source in columns.values()] for value in values)
+    return rows_table(title, columns, rows)
+
+
+def facts(title: str, values: Mapping[str, object]) -> Table:
+    """Return a table of names and values."""
+    table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
     for name, value in values.items():
-        made.add_row(Text(name, style="dim"), Text(_told(value)))
-    return made
+        table.add_row(Text(name, style="dim"), Text(text(value, name)))
+    return table
 
 
-def _told(value: object) -> str:
+def cell(value: object, source: str | Callable[[Any], object]) -> str:
+    """Return what a column shows of a value."""
+    return (
+        text(attrgetter(source)(value), source) if isinstance(source, str) else text(source(value))
+    )
+
+
+def text(value: object, name: str = "") -> str:
+    """Return a value as text; the name of its field chooses the unit."""
     match value:
-        case None:
+        case None | "":
             return "-"
+        case _ if name in _FORMATS:
+            return _FORMATS[name](value)
         case bool():
             return "yes" if value else "no"
+        case int() if name.endswith("_ns"):
+            return f"{value / 1e6:,.2f} ms"
         case int():
             return f"{value:,}"
         case _:
@@ -62,156 +93,163 @@ def _told(value: object) -> str:
 
 
 def size(size_bytes: int) -> str:
-    """Tell bytes in the largest unit that they are a multiple of."""
+    """Return bytes in the largest unit that they are a multiple of."""
     unit = "B"
-    for step in KIB_STEPS:
+    for larger in SIZE_UNITS:
         if not size_bytes or size_bytes % 1024:
             break
         size_bytes //= 1024
-        unit = step
+        unit = larger
     return f"{size_bytes} {unit}"
 
 
-def vms(found: Sequence[VmInfo]) -> Table:
+def _features(features: Features) -> str:
+    return ", ".join(name for name, is_on in asdict(features).items() if is_on) or "none"
+
+
+def _flags(flags: int) -> str:
+    return " ".join(each.name or "" for each in MemslotFlags(flags)) or "-"
+
+
+def _given_fields(value: Any) -> str:  # noqa: ANN401 - any dataclass
+    given = ((name, each) for name, each in asdict(value).items() if each is not None)
+    return " ".join(f"{name} {each}" for name, each in given) or "-"
+
+
+_FORMATS: Final[dict[str, Callable[[Any], str]]] = {
+    **dict.fromkeys(("page_size", "memory_size", "backing", "eager_split_chunk_size"), size),
+    **dict.fromkeys(("when", "last_hit"), _given_fields),
+    "base_gfn": hex,
+    "features": _features,
+    "flags": _flags,
+    "seed": str,
+    "sent_bytes": lambda sent_bytes: f"{sent_bytes / 2**20:,.1f} MiB",
+}
+"""How fields are shown whose type alone does not determine it."""
+
+
+def vms(infos: Iterable[VmInfo]) -> Table:
     """List VMs."""
-    columns = ("VM", "name", "#memory", "#slots", "#vCPUs", "#CPUs", "#dirty pages", "#faults")
-    return filled("", columns, (_vm_row(vm) for vm in found))
+    columns: Columns = {
+        "VM": "vm_id",
+        "name": "name",
+        "#memory": lambda vm: size(sum(slot.memory_size for slot in vm.memslots)),
+        "#slots": lambda vm: len(vm.memslots),
+        "#vCPUs": "vcpus",
+        "#CPUs": "cpus",
+        "#dirty pages": _dirty_pages,
+        "#faults": lambda vm: len(vm.faults),
+    }
+    return fields_table("", columns, infos)
 
 
-def _vm_row(vm: VmInfo) -> tuple[object, ...]:
-    memory = sum(slot.memory_size for slot in vm.memslots)
+def _dirty_pages(vm: VmInfo) -> int | None:
     logs = [slot.dirty_count for slot in vm.memslots if slot.dirty_count is not None]
-    dirty = sum(logs) if logs else None
-    counts = (len(vm.memslots), vm.vcpus, vm.cpus, dirty, len(vm.faults))
-    return (vm.vm_id, vm.name or "-", size(memory), *counts)
+    return sum(logs) if logs else None
 
 
 def vm(info: VmInfo) -> list[Table]:
     """Show a VM."""
-    settings = facts(
-        f"VM {info.vm_id}",
-        name=info.name or "-",
-        backend=info.backend,
-        page_size=size(info.page_size),
-        ipa_bits=info.ipa_bits,
-        vcpus=info.vcpus,
-        cpus=info.cpus,
-        features=", ".join(name for name, given in info.features.model_dump().items() if given)
-        or "none",
-        manual_dirty_log_protect2=info.manual_dirty_log_protect2,
-        eager_split_chunk_size=size(info.eager_split_chunk_size),
-        kernel=info.kernel,
-        seed=str(info.seed),
-    )
-    counted = {name: count for name, count in info.counters.items() if count}
-    return [settings, memslots(info.memslots), faults(info.faults), facts("counters", **counted)]
+    names = ("name", "backend", *(each.name for each in fields(VmConfig) if each.name != "costs"))
+    settings = {name: getattr(info, name) for name in names}
+    counters = {name: count for name, count in info.counters.items() if count}
+    return [
+        facts(f"VM {info.vm_id}", settings),
+        memslots(info.memslots),
+        faults(info.faults),
+        facts("counters", counters),
+    ]
 
 
-def memslots(found: Sequence[MemslotInfo]) -> Table:
+def memslots(infos: Iterable[MemslotInfo]) -> Table:
     """List memslots."""
-    columns = ("#slot", "#base gfn", "#pages", "memory", "backing", "flags", "#dirty pages")
-    rows = (
-        (
-            slot.slot,
-            hex(slot.base_gfn),
-            slot.npages,
-            size(slot.memory_size),
-            size(slot.backing),
-            " ".join(slot.flags) or "-",
-            slot.dirty_count,
-        )
-        for slot in found
-    )
-    return filled("memslots", columns, rows)
+    columns: Columns = {
+        "#slot": "slot",
+        "#base gfn": "base_gfn",
+        "#pages": "npages",
+        "memory": "memory_size",
+        "backing": "backing",
+        "flags": "flags",
+        "#dirty pages": "dirty_count",
+    }
+    return fields_table("memslots", columns, infos)
 
 
-def faults(found: Sequence[FaultInfo]) -> Table:
+def faults(infos: Iterable[FaultInfo]) -> Table:
     """List armed faults."""
-    columns = ("fault", "type", "when", "counts", "#opportunities", "#hits", "last hit")
-    return filled("faults", columns, (_fault_row(fault) for fault in found))
+    columns: Columns = {
+        "fault": "fault_id",
+        "type": "type",
+        "when": "when",
+        "counts": _fault_counts,
+        "#opportunities": "opportunities",
+        "#hits": "hits",
+        "last hit": "last_hit",
+    }
+    return fields_table("faults", columns, infos)
 
 
-def _fault_row(fault: FaultInfo) -> tuple[object, ...]:
+def _fault_counts(fault: FaultInfo) -> str:
     counts = [f"after {fault.after}"] if fault.after else []
     counts += [f"every {fault.every}"] if fault.every > 1 else []
     counts += [] if fault.times is None else [f"times {fault.times}"]
     counts += [f"p {fault.probability:g}"] if fault.probability < 1 else []
     counts += [] if fault.enabled else ["disabled"]
-    return (
-        fault.fault_id,
-        fault.type,
-        _pairs(fault.when.model_dump()),
-        ", ".join(counts) or "always",
-        fault.opportunities,
-        fault.hits,
-        "-" if fault.last_hit is None else _pairs(fault.last_hit.model_dump()),
-    )
+    return ", ".join(counts) or "always"
 
 
-def _pairs(values: dict[str, Any]) -> str:
-    given = {name: value for name, value in values.items() if value is not None}
-    return " ".join(f"{name} {value}" for name, value in given.items()) or "-"
-
-
-def cpus(found: Sequence[CpuInfo]) -> Table:
+def cpus(infos: Iterable[CpuInfo]) -> Table:
     """List host CPUs and their units."""
-    columns = ("#CPU", "online", "unit", "last stop", "#index", "#runs", "#entries", "#cleaned")
-    rows = (
-        (
-            cpu.cpu,
-            cpu.online,
-            cpu.status,
-            cpu.hacdbscons_el2.err_reason,
-            cpu.hacdbscons_el2.index,
-            cpu.runs,
-            cpu.entries,
-            cpu.cleaned,
-        )
-        for cpu in found
-    )
-    return filled("", columns, rows)
+    columns: Columns = {
+        "#CPU": "cpu",
+        "online": "online",
+        "unit": "status",
+        "last stop": "hacdbscons_el2.err_reason",
+        "#index": "hacdbscons_el2.index",
+        "#runs": "runs",
+        "#entries": "entries",
+        "#cleaned": "cleaned",
+    }
+    return fields_table("", columns, infos)
 
 
-def access(outcome: Access) -> Table:
+def access(outcome: AccessOutcome) -> Table:
     """Show what a batch of accesses did."""
-    return facts("", **outcome.model_dump())
+    return facts("", asdict(outcome))
 
 
-def dirty_log(report: CleaningReport, ranges: Sequence[tuple[int, int]] | None) -> list[Table]:
-    """Show a dirty log that was taken, cleared or looked at."""
-    parts = [
-        facts(
-            f"slot {report.slot}",
-            window=f"{report.num_pages:,} pages from {report.first_page:,}",
-            dirty=report.dirty_count,
-            remaining=report.remaining_count,
-            flush_tlb=report.flush_tlb,
-            accelerator=_accelerator(report.accelerator),
-            software=_software(report.software),
-        )
-    ]
+def dirty_log(log: DirtyLog, ranges: Sequence[tuple[int, int]] | None) -> list[Table]:
+    """Show the outcome of a get, a clear or a peek, and the ranges of its pages if given."""
+    values = {
+        "window": f"{log.num_pages:,} pages from {log.first_page:,}",
+        "dirty": log.dirty_count,
+        "remaining": log.remaining_count,
+        "flush_tlb": log.flush_tlb,
+        "accelerator": _accelerator(log.accelerator),
+        "software": _software(log.software),
+    }
+    parts = [facts(f"slot {log.slot}", values)]
     if ranges is not None:
         parts.append(_ranges(ranges))
     return parts
 
 
-def _software(software: Software | None) -> str:
-    if software is None:
+def _software(report: SoftwareReport | None) -> str:
+    if report is None:
         return "not known"
-    return f"{software.pages:,} pages" if software.ran else "did not run"
+    return f"{report.pages:,} pages" if report.ran else "did not run"
 
 
-def _accelerator(accelerator: Accelerator | None) -> str:
-    if accelerator is None:
+def _accelerator(report: AcceleratorReport | None) -> str:
+    if report is None:
         return "not called"
-    told = [f"{accelerator.outcome} on CPU {accelerator.cpu}"]
-    told += [] if accelerator.errno is None else [accelerator.errno]
-    told += [f"{accelerator.cleaned:,} cleaned in {accelerator.batches:,} runs"]
-    told += [f"{accelerator.requeued:,} requeued"] if accelerator.requeued else []
-    if accelerator.error is not None:
-        error = accelerator.error
-        told += [f"{error.reason} in run {error.batch} at index {error.index}"]
-    return ", ".join(told)
+    parts = [f"{report.outcome} on CPU {report.cpu}"]
+    parts += [] if report.errno is None else [report.errno]
+    parts += [f"{report.cleaned:,} cleaned in {report.batches:,} runs"]
+    parts += [f"{report.requeued:,} requeued"] if report.requeued else []
+    if (error := report.error) is not None:
+        parts += [f"{error.reason} in run {error.batch} at index {error.index}"]
+    return ", ".join(parts)
 
 
 def _ranges(ranges: Sequence[tuple[int, int]]) -> Table:
@@ -219,21 +257,21 @@ def _ranges(ranges: Sequence[tuple[int, int]]) -> Table:
         (first, first + count - 1, count) for first, count in ranges[:SHOWN_RANGES]
     ]
     if rest := ranges[SHOWN_RANGES:]:
-        rows.append((f"{len(rest):,} more", "", sum(count for _, count in rest)))
-    return filled("", ("#first page", "#last page", "#pages"), rows)
+        rows.append((f"{len(rest):,} more", " ", sum(count for _, count in rest)))
+    return rows_table("", ("#first page", "#last page", "#pages"), rows)
 
 
-def outcome(name: str, report: Report) -> Table:
+def outcome(name: str, report: MigrationReport) -> Table:
     """Show how a migration ended."""
-    told: dict[str, object] = {"status": report.status, "reason": report.reason}
+    values: dict[str, object] = {"status": report.status, "reason": report.reason}
     if report.problem is not None:
-        told["problem"] = f"{report.problem.code}: {report.problem.detail}"
+        values["problem"] = f"{report.problem.code}: {report.problem.detail}"
     if report.verification.enabled:
-        told["lost pages"] = report.verification.lost_pages
+        values["lost pages"] = report.verification.lost_pages
         for slot in report.verification.slots:
             if slot.lost_pages:
-                told[f"slot {slot.slot}"] = _lost(slot)
-    return facts(f"migration {name}", **told)
+                values[f"slot {slot.slot}"] = _lost(slot)
+    return facts(f"migration {name}", values)
 
 
 def _lost(slot: LostPages) -> str:
@@ -242,48 +280,39 @@ def _lost(slot: LostPages) -> str:
     return f"{shown} and {rest:,} more ranges" if rest else shown
 
 
-def totals(report: Report) -> Table:
+def totals(report: MigrationReport) -> Table:
     """Show the sums of a migration."""
-    sums = report.totals
-    return facts(
-        "totals",
-        passes=sums.iterations,
-        total=_milliseconds(sums.total_ns),
-        downtime=_milliseconds(sums.downtime_ns),
-        sent=f"{sums.sent_bytes / 2**20:,.1f} MiB",
-        get=_milliseconds(sums.get_ns),
-        clear=_milliseconds(sums.clear_ns),
-        stalled=_milliseconds(sums.guest_stall_ns),
-        throttled=_milliseconds(sums.throttled_ns),
-        hardware=sums.hardware_cleaned,
-        software=sums.software_cleaned,
-        requeued=sums.requeued,
-        declined=sums.declined,
-    )
+    columns = {
+        "passes": "iterations",
+        "total": "total_ns",
+        "downtime": "downtime_ns",
+        "sent": "sent_bytes",
+        "get": "get_ns",
+        "clear": "clear_ns",
+        "stalled": "guest_stall_ns",
+        "throttled": "throttled_ns",
+        "hardware": "hardware_cleaned",
+        "software": "software_cleaned",
+        "requeued": "requeued",
+        "declined": "declined",
+    }
+    return facts("totals", {name: cell(report.totals, field) for name, field in columns.items()})
 
 
 def comparison(info: ComparisonInfo) -> Table:
     """Show variants side by side."""
-    columns = (
-        *("variant", "status", "#passes", "#total", "#downtime", "#get", "#clear", "#stalled"),
-        *("#hardware", "#software", "#requeued", "#lost pages"),
-    )
-    rows = (
-        (
-            row.name,
-            row.status,
-            row.iterations,
-            *map(_milliseconds, (row.total_ns, row.downtime_ns, row.get_ns, row.clear_ns)),
-            _milliseconds(row.guest_stall_ns),
-            row.hardware_cleaned,
-            row.software_cleaned,
-            row.requeued,
-            row.lost_pages,
-        )
-        for row in info.rows
-    )
-    return filled(f"comparison {info.comparison_id}: {info.status}", columns, rows)
-
-
-def _milliseconds(nanoseconds: int) -> str:
-    return f"{nanoseconds / 1e6:,.2f} ms"
+    columns: Columns = {
+        "variant": "name",
+        "status": "status",
+        "#passes": "iterations",
+        "#total": "total_ns",
+        "#downtime": "downtime_ns",
+        "#get": "get_ns",
+        "#clear": "clear_ns",
+        "#stalled": "guest_stall_ns",
+        "#hardware": "hardware_cleaned",
+        "#software": "software_cleaned",
+        "#requeued": "requeued",
+        "#lost pages": "lost_pages",
+    }
+    return fields_table(f"comparison {info.comparison_id}: {info.status}", columns, info.rows)

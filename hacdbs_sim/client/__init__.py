@@ -29,7 +29,7 @@ from hacdbs_sim.client.errors import (
     ProblemError,
     ServiceDefectError,
     TransportError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
     WaitTimeoutError,
 )
 from hacdbs_sim.client.pages import LogWindow
@@ -67,7 +67,7 @@ __all__ = [
     "Session",
     "Slot",
     "TransportError",
-    "UnexpectedAnswerError",
+    "UnexpectedResponseError",
     "Vm",
     "WaitTimeoutError",
     "open_http",

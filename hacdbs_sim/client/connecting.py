@@ -16,12 +16,12 @@ URL_VARIABLE: Final = "HACDBS_URL"
 TOKEN_VARIABLE: Final = "HACDBS_TOKEN"  # noqa: S105 - a name
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS: Final = 30.0
-KEPT_SENDINGS: Final = 100
+KEPT_REQUESTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request that was sent, and its answer's status; 0 with an error where none came."""
+    """A request that was sent, and the status of its response; without one, 0 and an error."""
 
     method: str
     target: str
@@ -36,20 +36,20 @@ class Sent:
 
 
 class History(deque[Sent]):
-    """The last requests, oldest first; those that were sent again are there again."""
+    """The last requests, oldest first; one that was sent again is there again."""
 
     def __init__(self) -> None:
-        super().__init__(maxlen=KEPT_SENDINGS)
+        super().__init__(maxlen=KEPT_REQUESTS)
 
-    def answered(self, answer: httpx.Response) -> None:
-        """Keep an answered request."""
-        request = answer.request
+    def responded(self, response: httpx.Response) -> None:
+        """Append a request with a response."""
+        request = response.request
         target = request.url.raw_path.decode("ascii")
-        is_replayed = "Idempotent-Replayed" in answer.headers
-        self.append(Sent(request.method, target, answer.status_code, is_replayed=is_replayed))
+        is_replayed = "Idempotent-Replayed" in response.headers
+        self.append(Sent(request.method, target, response.status_code, is_replayed=is_replayed))
 
     def lost(self, request: Request, error: httpx.RequestError) -> None:
-        """Keep a request without an answer."""
+        """Append a request without a response."""
         self.append(Sent(request.method, request.path, 0, type(error).__name__))
 
 

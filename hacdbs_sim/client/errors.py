@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import httpx
 
-from hacdbs_sim.model import BatchResult  # noqa: TC001 - an attribute's type, for tools that read it
+from hacdbs_sim.model import BatchResult  # noqa: TC001 - an attribute's type
 
 __tracebackhide__ = True
 
@@ -17,10 +17,10 @@ class ClientError(Exception):
 
 
 class TransportError(ClientError):
-    """No answer came, and retries did not help.
+    """There was no response, in spite of retries.
 
     Attributes:
-        may_be_done: Whether the service may have done what was asked: the request was sent.
+        may_be_done: Whether the request was sent, so that the service may have performed it.
     """
 
     def __init__(self, call: str, cause: httpx.RequestError, *, may_be_done: bool) -> None:
@@ -28,12 +28,12 @@ class TransportError(ClientError):
         super().__init__(f"{call}: {type(cause).__name__}: {cause}")
 
 
-class UnexpectedAnswerError(ClientError):
-    """An answer that is not one of this service: most likely something else listens there."""
+class UnexpectedResponseError(ClientError):
+    """A response that is not one of this service: most likely another server listens there."""
 
 
 class WaitTimeoutError(ClientError, TimeoutError):
-    """What was waited for did not happen in time."""
+    """The awaited event did not happen in time."""
 
 
 class ProblemError(ClientError):
@@ -115,16 +115,18 @@ _BY_STATUS: Final[dict[int, type[ProblemError]]] = {
 def problem_error(
     call: str, status: int, problem: dict[str, Any], request_id: str | None = None
 ) -> ProblemError:
-    """Make the exception of a problem document."""
+    """Return the exception of a problem document."""
     return _BY_STATUS.get(status, ProblemError)(call, status, problem, request_id)
 
 
-def refusal_of(call: str, answer: httpx.Response) -> ProblemError:
-    """Make the exception of an answer that refuses a call, even one of a proxy."""
+def refusal_of(call: str, response: httpx.Response) -> ProblemError:
+    """Return the exception of a response that refuses a call, even one of a proxy."""
     try:
-        problem = json.loads(answer.content)
+        problem = json.loads(response.content)
     except ValueError:
         problem = None
     if not isinstance(problem, dict):
-        problem = {"detail": answer.text[:200]}
-    return problem_error(call, answer.status_code, problem, answer.headers.get(REQUEST_ID_HEADER))
+        problem = {"detail": response.text[:200]}
+    return problem_error(
+        call, response.status_code, problem, response.headers.get(REQUEST_ID_HEADER)
+    )

@@ -28,7 +28,7 @@ class Application(NamedTuple):
     token: str | None
 
     def lifespan(self) -> AbstractAsyncContextManager[object]:
-        """Give what starts and stops it."""
+        """Return the context manager that starts and stops it."""
         lifespan: AbstractAsyncContextManager[object] = self.asgi.router.lifespan_context(self.asgi)
         return lifespan
 
@@ -55,7 +55,7 @@ class LoopTransport(httpx.ASGITransport):
 
     @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Make one request; an answer without end would never be given back, so it is refused.
+        """Send a request; refuse one for a response without end, which would never return.
 
         Raises:
             UnsupportedProtocol: It asks for a stream of events.
@@ -99,14 +99,14 @@ class ThreadTransport(httpx.BaseTransport):
 
     @override
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Make one request and wait for its answer."""
-        return asyncio.run_coroutine_threadsafe(self._answer(request), self._loop).result()
+        """Send a request and wait for its response."""
+        return asyncio.run_coroutine_threadsafe(self._response(request), self._loop).result()
 
-    async def _answer(self, request: httpx.Request) -> httpx.Response:
-        answer = await self._asgi.handle_async_request(request)
-        content = await answer.aread()
+    async def _response(self, request: httpx.Request) -> httpx.Response:
+        response = await self._asgi.handle_async_request(request)
+        content = await response.aread()
         return httpx.Response(
-            answer.status_code, headers=answer.headers, stream=httpx.ByteStream(content)
+            response.status_code, headers=response.headers, stream=httpx.ByteStream(content)
         )
 
     @override

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 import httpx
 
-from hacdbs_sim.client.errors import UnexpectedAnswerError, problem_error
+from hacdbs_sim.client.errors import UnexpectedResponseError, problem_error
 from hacdbs_sim.client.pages import WORD_PAGES, LogWindow, words_of
 from hacdbs_sim.client.request import OCTETS
 from hacdbs_sim.model import (
@@ -85,7 +85,7 @@ def read(result: type[T], response: httpx.Response) -> T:
     """Read a response's JSON, and its ETag where the result has one.
 
     Raises:
-        UnexpectedAnswerError: It is not a response of this service.
+        UnexpectedResponseError: It is not a response of this service.
     """
     with _Reading(response):
         value = read_json(result, response.content)
@@ -136,7 +136,7 @@ class _Reading:
             error, InvalidRequestError | MalformedBodyError | KvmError | KeyError | ValueError
         ):
             message = f"{_name(self._response)}: not a response of hacdbs-sim: {error}"
-            raise UnexpectedAnswerError(message) from error
+            raise UnexpectedResponseError(message) from error
 
 
 def _name(response: httpx.Response) -> str:

@@ -21,13 +21,13 @@ _HOPELESS: Final = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """How often and how long.
+    """Limits of retries.
 
     Attributes:
-        retries: Requests after the first, where no answer came.
-        in_flight_seconds: How long to wait for the service to end the first request with a key.
-        first_pause_seconds: The pause before the first retry; each after it is twice as long.
-        longest_pause_seconds: But no longer than this.
+        retries: Requests after the first, if there is no response.
+        in_flight_seconds: How long to wait for the service to finish the first request with a key.
+        first_pause_seconds: The pause before the first retry; each later one is twice as long.
+        longest_pause_seconds: The longest pause.
     """
 
     retries: int = RETRIES
@@ -36,12 +36,12 @@ class Retrying:
     longest_pause_seconds: float = 1.0
 
     def pause(self, number: int) -> float:
-        """Return the pause before a retry; they are counted from 0."""
+        """Return the pause before a retry, counted from 0."""
         return min(self.first_pause_seconds * (1 << min(number, 30)), self.longest_pause_seconds)
 
 
-class Exchange:
-    """A request, and its repetitions up to the answer."""
+class Attempts:
+    """The attempts to send one request, up to a response that ends them."""
 
     def __init__(self, request: Request, retrying: Retrying) -> None:
         self._request = request
@@ -52,10 +52,10 @@ class Exchange:
         self._may_be_done = False
 
     def lost(self, error: httpx.RequestError) -> float:
-        """Account for a request without an answer, and return the pause before the next one.
+        """Count an attempt without a response, and return the pause before the next one.
 
         Raises:
-            TransportError: There is no next one.
+            TransportError: This was the last attempt.
         """
         is_unsent = isinstance(error, _UNSENT + _HOPELESS)
         self._may_be_done = self._may_be_done or not is_unsent
@@ -71,15 +71,15 @@ class Exchange:
         self._losses += 1
         return self._retrying.pause(self._losses - 1)
 
-    def answered(self, answer: httpx.Response) -> float | None:
-        """Account for an answer; return the pause before the next request, None if there is none.
+    def responded(self, response: httpx.Response) -> float | None:
+        """Count a response; return the pause before the next attempt, or None if it is the last.
 
         Raises:
             ProblemError: The service refused the request.
         """
-        if answer.is_success:
+        if response.is_success:
             return None
-        refusal = refusal_of(str(self._request), answer)
+        refusal = refusal_of(str(self._request), response)
         if self._is_deleted_already(refusal):
             return None
         if refusal.code != IN_FLIGHT or self._waited_seconds >= self._retrying.in_flight_seconds:
@@ -90,7 +90,7 @@ class Exchange:
         return pause
 
     def _is_deleted_already(self, refusal: ProblemError) -> bool:
-        """Whether a DELETE finds nothing because an earlier one, whose answer was lost, was served."""
+        """Whether a DELETE returned 404 because an earlier attempt was served."""
         return (
             self._request.method == "DELETE"
             and self._may_be_done

@@ -49,7 +49,7 @@ class Service:
 
 @contextmanager
 def serve_in_thread(**settings: Any) -> Generator[Service]:  # noqa: ANN401 - each has its type
-    """Serve while the `with` block runs; calls in flight at its end are answered.
+    """Serve while the `with` block runs; requests in flight at its end are finished.
 
     Args:
         settings: The service's settings, as `max_vms=5`; else those of the environment.

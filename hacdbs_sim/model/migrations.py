@@ -250,8 +250,20 @@ class Iteration(Sums):
     throttle_percent: Count = 0
 
 
-ITERATION_FIELDS: Final = tuple(each.name for each in fields(Iteration))
-"""The columns of a table of iterations."""
+_FIRST: Final = (
+    "iteration",
+    "phase",
+    "started_ns",
+    "duration_ns",
+    "dirty_pages",
+    "dirty_pages_per_second",
+    "sent_pages",
+    "sent_bytes",
+    "remaining_pages",
+    "throttle_percent",
+)
+ITERATION_FIELDS: Final = (*_FIRST, *(name for name in SUMMED if name not in _FIRST))
+"""The columns of a table of iterations: what a pass is, what it sent, then what that took."""
 
 
 @dataclass(kw_only=True)

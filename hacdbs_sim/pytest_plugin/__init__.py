@@ -1,4 +1,4 @@
-"""pytest plugin: a service for the tests, a session of its own for each, and what was in it on failure.
+"""pytest plugin: a service for the tests, a session for each, and a report of it on failure.
 
 pytest loads this before it measures coverage, and into every run of an environment. So this module
 imports nothing of the application: a fixture does, when it is first asked for.
@@ -39,14 +39,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--hacdbs-url",
         metavar="URL",
         default=None,
-        help="A service that runs (default: HACDBS_URL; without it one is served in a thread).",
+        help="The service (default: HACDBS_URL; without it one is served in a thread).",
     )
     group.addoption(
         "--hacdbs-seed",
         metavar="N",
         type=_seed,
         default=0,
-        help="What the VMs' seeds are derived from: a number, or `random` (default: 0).",
+        help="Source of the VMs' seeds: a number, or `random` (default: 0).",
     )
 
 
@@ -58,12 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - a class of pytest-xdist
-    """Hand the seed to a worker."""
+    """Pass the seed to a worker."""
     node.workerinput[WORKER_INPUT] = node.config.stash[SEED_KEY]
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Show how to get the same VMs again."""
+    """Return the seed and the service, to repeat the run."""
     place = _url(config) or "one in a thread"
     return f"hacdbs-sim: --hacdbs-seed={config.stash[SEED_KEY]}, service: {place}"
 
@@ -72,7 +72,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the VMs of a failed test, and what it sent, to its report."""
+    """Add the VMs of a failed test, and its requests, to its report."""
     report = yield
     testbed = item.stash.get(TESTBED_KEY, None)
     if report.failed and testbed is not None and report.when != "teardown":
@@ -87,7 +87,7 @@ def _url(config: pytest.Config) -> str | None:
 
 @pytest.fixture(scope="session")
 def hacdbs_server(pytestconfig: pytest.Config) -> "Generator[Service]":
-    """The service: that of --hacdbs-url or HACDBS_URL, else one in a thread of this process."""
+    """The service of --hacdbs-url or HACDBS_URL, else one in a thread of this process."""
     from hacdbs_sim.client import Service, serve_in_thread  # noqa: PLC0415 - see above
     from hacdbs_sim.client.connecting import token_of_environment  # noqa: PLC0415
     from hacdbs_sim.launcher import MissingExtraError  # noqa: PLC0415
@@ -112,7 +112,7 @@ def hacdbs_server(pytestconfig: pytest.Config) -> "Generator[Service]":
 def hacdbs_testbed(
     request: pytest.FixtureRequest, hacdbs_server: "Service"
 ) -> "Generator[Testbed]":
-    """The part of the service that the other fixtures of one test share."""
+    """What the other fixtures of a test share."""
     from hacdbs_sim.pytest_plugin.testbed import Testbed  # noqa: PLC0415 - see above
 
     is_shared = _url(request.config) is not None
@@ -126,16 +126,16 @@ def hacdbs_testbed(
 
 @pytest.fixture
 def hacdbs_client(hacdbs_testbed: "Testbed") -> "Client":
-    """A client of the service; if the test fails, what it sent last is reported."""
+    """A client of the service; if the test fails, its last requests are reported."""
     return hacdbs_testbed.client
 
 
 @pytest.fixture
 def hacdbs_session(hacdbs_testbed: "Testbed") -> "Generator[Session]":
-    """A session of this test's own, deleted after it; if it fails, its VMs are reported."""
+    """A session of the test, deleted after it; if the test fails, its VMs are reported."""
     from hacdbs_sim.client import NotFoundError  # noqa: PLC0415 - see above
 
-    session = hacdbs_testbed.own_session()
+    session = hacdbs_testbed.create_session()
     yield session
     with suppress(NotFoundError):  # the test may have deleted it
         session.delete()
@@ -143,9 +143,10 @@ def hacdbs_session(hacdbs_testbed: "Testbed") -> "Generator[Session]":
 
 @pytest.fixture
 def hacdbs_vm(hacdbs_testbed: "Testbed", hacdbs_session: "Session") -> "VmFactory":
-    """Makes VMs in the test's session: without arguments, of 64 MiB that log their dirty pages.
+    """A factory of VMs in the test's session; by default of 64 MiB with a dirty log.
 
-    Its parameters are those of `Session.create_vm`. Seeds come from --hacdbs-seed and the test's name.
+    Its parameters are those of `Session.create_vm`. Seeds are derived from --hacdbs-seed and the
+    test's name.
     """
     from hacdbs_sim.pytest_plugin.testbed import VmFactory  # noqa: PLC0415 - see above
 

@@ -1,27 +1,24 @@
-"""The report of a failed test: its VMs as they are now, and the last requests that it sent."""
+"""The report of a failed test: the state of its VMs, and the last requests that it sent."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice
 from typing import Final
 
 from hacdbs_sim.client import (
     Client,
     ClientError,
-    CpuInfo,
-    FaultInfo,
-    MemslotInfo,
     Sent,
     Service,
-    VmInfo,
-    WhenSpec,
 )
+from hacdbs_sim.model import CpuInfo, FaultInfo, MemslotFlags, MemslotInfo, VmInfo
 
 SHOWN_VMS: Final = 8
 SHOWN_SLOTS: Final = 16
 SHOWN_CPUS: Final = 16
-SHOWN_SENDINGS: Final = 40
-LOOK_SECONDS: Final = 5.0
-"""A service that does not answer must not hold the test run."""
+SHOWN_REQUESTS: Final = 40
+TIMEOUT_SECONDS: Final = 5.0
+"""A service that does not respond must not hold the test run."""
 
 
 def sections_of(
@@ -32,20 +29,20 @@ def sections_of(
     if session_id is not None:
         sections.append(("hacdbs-sim VMs", "\n".join(_vms(service, session_id))))
     if history:
-        sections.append(("hacdbs-sim calls", "\n".join(_sendings(history))))
+        sections.append(("hacdbs-sim calls", "\n".join(_requests(history))))
     return sections
 
 
-def _sendings(history: Sequence[Sent]) -> Iterator[str]:
-    shown = history[-SHOWN_SENDINGS:]
+def _requests(history: Sequence[Sent]) -> Iterator[str]:
+    shown = history[-SHOWN_REQUESTS:]
     if len(shown) < len(history):
         yield f"(the last {len(shown)})"
     yield from map(str, shown)
 
 
 def _vms(service: Service, session_id: str) -> Iterator[str]:
-    # A client of its own: these looks are no part of what the test sent
-    with service.client(timeout=LOOK_SECONDS, retries=0) as client:
+    # A client of its own: these requests must not appear among those of the test
+    with service.client(timeout=TIMEOUT_SECONDS, retries=0) as client:
         try:
             count = 0
             for vm in client.list_vms(session_id, limit=SHOWN_VMS):
@@ -79,14 +76,15 @@ def _vm(client: Client, vm: VmInfo) -> Iterator[str]:
 
 def _slot(slot: MemslotInfo) -> str:
     dirty = "not logged" if slot.dirty_count is None else f"dirty={slot.dirty_count}"
+    flags = ",".join(each.name or "" for each in MemslotFlags(slot.flags))
     return (
         f"  slot {slot.slot} at {slot.guest_phys_addr:#x} npages={slot.npages}"
-        f" flags={','.join(slot.flags) or '-'} backing={slot.backing} {dirty}"
+        f" flags={flags or '-'} backing={slot.backing} {dirty}"
     )
 
 
 def _fault(fault: FaultInfo) -> str:
-    when = ((name, getattr(fault.when, name)) for name in WhenSpec.__annotations__)
+    when = asdict(fault.when).items()
     place = " ".join(f"{name}={value}" for name, value in when if value is not None)
     return (
         f"  fault {fault.fault_id} {fault.type} when {place or 'any'} times={fault.times}"

@@ -6,29 +6,21 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from hacdbs_sim.client import (
-    Client,
-    FaultSpec,
-    FeaturesSpec,
-    MemslotSpec,
-    Service,
-    Session,
-    Vm,
-    WorkloadSpec,
-)
-from hacdbs_sim.client.specs import Size
+from hacdbs_sim.client import Client, Service, Session, Vm
+from hacdbs_sim.client.bodies import AnyFault, AnyFeatures, AnyMemslot, AnyWorkload, Size
+from hacdbs_sim.model import MIB, MemslotFlags, SetMemslot
 from hacdbs_sim.pytest_plugin.failure_report import sections_of
 
 __tracebackhide__ = True
 
-DEFAULT_MEMSLOT: Final[MemslotSpec] = {
-    "slot": 0,
-    "guest_phys_addr": 0x4000_0000,
-    "memory_size": "64MiB",
-    "flags": ["LOG_DIRTY_PAGES"],
-}
+DEFAULT_MEMSLOT: Final = SetMemslot(
+    slot=0,
+    guest_phys_addr=0x4000_0000,
+    memory_size=64 * MIB,
+    flags=MemslotFlags.LOG_DIRTY_PAGES,
+)
 SEED_BITS: Final = 53
-"""JSON's integers."""
+"""Width of an integer in JSON."""
 
 _NAME_CHARS: Final = 32
 _DIGEST_CHARS: Final = 10
@@ -40,7 +32,7 @@ class Testbed:
     Args:
         service: The service.
         client: The test's own client.
-        nodeid: The test's id, which no other test has.
+        nodeid: The test's id.
         seed: The run's seed.
         is_shared: Whether other runs may use the service at the same time.
     """
@@ -57,8 +49,8 @@ class Testbed:
         self._is_shared = is_shared
         self._session_id: str | None = None
 
-    def own_session(self) -> Session:
-        """Make the session. Its id names the test; if others may run the same, a part is random."""
+    def create_session(self) -> Session:
+        """Create the session; its id has the test's name, and a random part on a shared service."""
         name = re.sub(r"[^a-z0-9]+", "-", self._nodeid.rpartition("::")[2].lower()).strip("-")
         end = self._digest()[:_DIGEST_CHARS]
         if self._is_shared:
@@ -67,11 +59,11 @@ class Testbed:
         return self.client.create_session(self._session_id)
 
     def seed_of(self, number: int) -> int:
-        """Derive the seed of one of the test's VMs, by its number."""
+        """Return the seed of one of the test's VMs, by its number."""
         return int(self._digest(self._seed, number), 16) >> (256 - SEED_BITS)
 
     def sections(self) -> list[tuple[str, str]]:
-        """Report the state of the session's VMs and what was sent, under headings."""
+        """Return the state of the session's VMs and the requests, under headings."""
         return sections_of(self._service, self._session_id, list(self.client.history))
 
     def _digest(self, *parts: object) -> str:
@@ -80,7 +72,7 @@ class Testbed:
 
 
 class VmFactory:
-    """Makes VMs in a test's session."""
+    """Creates VMs in a test's session."""
 
     def __init__(self, session: Session, testbed: Testbed) -> None:
         self._session = session
@@ -95,20 +87,20 @@ class VmFactory:
         ipa_bits: int | None = None,
         vcpus: int | None = None,
         cpus: int | None = None,
-        features: FeaturesSpec | None = None,
+        features: AnyFeatures | None = None,
         manual_dirty_log_protect2: int | None = None,
         eager_split_chunk_size: Size | None = None,
         kernel: str | None = None,
         seed: int | None = None,
-        memslots: Sequence[MemslotSpec] = (DEFAULT_MEMSLOT,),
-        faults: Sequence[FaultSpec] = (),
-        workloads: Sequence[WorkloadSpec] = (),
+        memslots: Sequence[AnyMemslot] = (DEFAULT_MEMSLOT,),
+        faults: Sequence[AnyFault] = (),
+        workloads: Sequence[AnyWorkload] = (),
         costs: Mapping[str, int] | None = None,
     ) -> Vm:
-        """Make a VM; the parameters are those of `Session.create_vm`.
+        """Create a VM; the parameters are those of `Session.create_vm`.
 
         Args:
-            name: A name to know it by.
+            name: A label.
             page_size: The granule: 4, 16 or 64 KiB.
             ipa_bits: Width of the IPA space.
             vcpus: Number of vCPUs.

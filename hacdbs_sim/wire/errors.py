@@ -92,6 +92,7 @@ def error_at(
 _UNKNOWN_FIELD: Final = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 """A field that no class has: pydantic's error of a dict, and of a dataclass."""
 
+_LENGTHS: Final = frozenset({"too_short", "too_long"})
 UNKNOWN_FIELD_DETAIL: Final = "Extra inputs are not permitted"
 
 
@@ -104,12 +105,27 @@ def _pointer(error: ErrorDetails) -> str:
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
+def _detail_of(error: Mapping[str, Any]) -> str:
+    """Return what is wrong, in one wording for all classes, and in words of JSON."""
+    if error["type"] in _UNKNOWN_FIELD:
+        return UNKNOWN_FIELD_DETAIL
+    detail: str = error["msg"]
+    return detail.replace("Tuple", "List", 1) if error["type"] in _LENGTHS else detail
+
+
+def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that a list is too short where one of its elements was refused: it was not counted."""
+    owners = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
+    return [each for each in errors if each["type"] != "too_short" or each["loc"] not in owners]
+
+
 def _error_at(place: Place, pointer: str, error: Mapping[str, Any]) -> ProblemError:
     context = error.get("ctx", {})
     bound = next((context[name] for name in _BOUNDS if name in context), None)
     absent = error["type"] == "missing"
-    detail = UNKNOWN_FIELD_DETAIL if error["type"] in _UNKNOWN_FIELD else error["msg"]
-    return error_at(place, pointer, detail, bound=bound, value=None if absent else error["input"])
+    return error_at(
+        place, pointer, _detail_of(error), bound=bound, value=None if absent else error["input"]
+    )
 
 
 def body_errors(
@@ -127,7 +143,7 @@ def body_errors(
     if count > MAX_DETAILED:
         detail = f"the body breaks the schema in {count} places"
         return (error_at("body", "", detail, bound=0, value=count),)
-    errors = refused.errors(include_url=False)
+    errors = _without_echoes(refused.errors(include_url=False))
     if field is not None:
         for error in errors:
             error["loc"] = (field, *error["loc"])

@@ -178,7 +178,7 @@ def test_healthcheck_follows_the_service(tmp_path: Path) -> None:
     stopped = hacdbs_sim("healthcheck", HACDBS_PORT=port)
 
     assert (healthy.returncode, everywhere.returncode, stopped.returncode) == (0, 0, 1)
-    assert "no answer" in stopped.stderr
+    assert "no response" in stopped.stderr
 
 
 def test_a_host_that_is_not_allowed_is_not_healthy(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_host_that_is_not_allowed_is_not_healthy(tmp_path: Path) -> None:
         result = hacdbs_sim("healthcheck", "--port", str(service.port))
 
     assert result.returncode == 1
-    assert "answers 4" in result.stderr
+    assert "returned 4" in result.stderr
 
 
 def test_a_bad_setting_ends_the_start_with_2() -> None:

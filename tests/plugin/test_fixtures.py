@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hacdbs_sim.client import Service, serve_in_thread
-from hacdbs_sim.pytest_plugin.failure_report import SHOWN_SENDINGS, sections_of
+from hacdbs_sim.pytest_plugin.failure_report import SHOWN_REQUESTS, sections_of
 from hacdbs_sim.pytest_plugin.testbed import Testbed
 from tests.plugin.conftest import Run
 from tests.unit.client.test_docs import EXAMPLES
@@ -88,7 +88,7 @@ def test_ids_are_the_same_on_each_run_unless_others_may_run_the_same() -> None:
         with serve_in_thread() as service, service.client() as client:
             for _ in range(2):
                 testbed = Testbed(service, client, "a.py::test_it[1]", 0, is_shared=is_shared)
-                session = testbed.own_session()
+                session = testbed.create_session()
                 made.add(session.session_id)
                 session.delete()
         return made
@@ -100,7 +100,7 @@ def test_ids_are_the_same_on_each_run_unless_others_may_run_the_same() -> None:
 def test_a_name_of_any_characters_makes_an_id() -> None:
     with serve_in_thread() as service, service.client() as client:
         for nodeid in ("a.py::test_\N{GREEK SMALL LETTER PI}[%$ -]", "", "x" * 500, "\udc80"):
-            Testbed(service, client, nodeid, 0, is_shared=True).own_session()
+            Testbed(service, client, nodeid, 0, is_shared=True).create_session()
 
 
 FAILING = """
@@ -234,7 +234,7 @@ def test_what_is_shown_has_bounds() -> None:
     assert len(vms) == 8 * (1 + 16 + 1 + 16 + 1) + 1
     assert "not logged" in vms[1]
     calls = shown["hacdbs-sim calls"].splitlines()
-    assert calls == [f"(the last {SHOWN_SENDINGS})"] + ["200 GET /livez"] * SHOWN_SENDINGS
+    assert calls == [f"(the last {SHOWN_REQUESTS})"] + ["200 GET /livez"] * SHOWN_REQUESTS
 
 
 SEEDS = """

@@ -1,4 +1,4 @@
-"""The scenarios that ship: each does what it says, and says it so that it would be noticed."""
+"""Each builtin scenario passes, and fails when any of its expectations is changed."""
 
 import copy
 import re
@@ -15,16 +15,16 @@ from hacdbs_sim.scenarios.builtin import load, names
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "scenarios.md"
 
 
-def play(client: Client, document: dict[str, Any]) -> ScenarioOutcome:
+def run(client: Client, document: dict[str, Any]) -> ScenarioOutcome:
     client.session().reset()
-    played = client.session().put_scenario(document)
-    while played.verdict == "running":
-        played = client.session().get_scenario(wait_seconds=60)
-    return played
+    outcome = client.session().put_scenario(document)
+    while outcome.verdict == "running":
+        outcome = client.session().get_scenario(wait_seconds=60)
+    return outcome
 
 
 def leaves(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Find the values in what is expected; an empty array is one."""
+    """Yield the paths of the values in a document; an empty array is a value."""
     if isinstance(node, dict):
         for name, value in node.items():
             yield from leaves(value, (*path, name))
@@ -35,8 +35,8 @@ def leaves(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | 
         yield path
 
 
-def spoiled(document: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, Any]:
-    """Expect something else at one place."""
+def with_another_value(document: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, Any]:
+    """Return a copy with another value at a path."""
     other = copy.deepcopy(document)
     *above, last = path
     node: Any = other
@@ -54,32 +54,33 @@ def expectations(document: dict[str, Any]) -> Iterator[tuple[str | int, ...]]:
 
 
 @pytest.mark.parametrize("name", names())
-def test_each_scenario_ends_as_it_says(name: str, client: Client) -> None:
-    played = play(client, load(name))
+def test_each_scenario_passes(name: str, client: Client) -> None:
+    outcome = run(client, load(name))
 
-    assert [*played.mismatches, *(each for step in played.steps for each in step.mismatches)] == []
-    assert played.verdict == "passed"
+    assert [
+        *outcome.mismatches,
+        *(each for step in outcome.steps for each in step.mismatches),
+    ] == []
+    assert outcome.verdict == "passed"
 
 
 @pytest.mark.parametrize("name", names())
-def test_each_scenario_fails_once_any_of_its_expectations_is_spoiled(
-    name: str, client: Client
-) -> None:
+def test_each_scenario_fails_when_any_expectation_is_changed(name: str, client: Client) -> None:
     document = load(name)
     places = list(expectations(document))
 
     assert len(places) >= 3
     for place in places:
-        played = play(client, spoiled(document, place))
+        outcome = run(client, with_another_value(document, place))
 
-        assert played.verdict == "failed", place
-        failed = [step.step for step in played.steps if step.verdict == "failed"]
+        assert outcome.verdict == "failed", place
+        failed = [step.step for step in outcome.steps if step.verdict == "failed"]
         assert failed == ([place[1]] if place[0] == "steps" else [])
-        assert bool(played.mismatches) is (place[0] == "expect")
+        assert bool(outcome.mismatches) is (place[0] == "expect")
 
 
 @pytest.mark.parametrize("name", names())
-def test_each_scenario_says_what_it_is_and_where_it_was_seen(name: str) -> None:
+def test_each_scenario_has_a_description_and_a_source(name: str) -> None:
     document = load(name)
 
     assert document["scenario"] == name
@@ -87,13 +88,13 @@ def test_each_scenario_says_what_it_is_and_where_it_was_seen(name: str) -> None:
     assert "docs/kernel.md" in document["seen_in"]
 
 
-def test_the_pack_has_what_the_documentation_lists() -> None:
+def test_the_documentation_lists_each_scenario() -> None:
     _, _, pack = DOCUMENTATION.read_text(encoding="utf-8").partition("## The pack")
 
     assert re.findall(r"^\| `([a-z0-9-]+)` \|", pack, re.MULTILINE) == names()
 
 
-def test_the_service_shows_each_as_its_file_says(client: Client) -> None:
+def test_the_service_returns_each_document(client: Client) -> None:
     shown = {each.scenario: each for each in client.list_scenarios()}
 
     assert list(shown) == names()

@@ -1,4 +1,4 @@
-"""`hacdbs-sim demo`: the command; what it does is in `hacdbs_sim.cli.demo.run`."""
+"""`hacdbs-sim demo`; `hacdbs_sim.cli.demo.run` runs it."""
 
 from typing import Annotated
 
@@ -6,23 +6,23 @@ import typer
 
 
 def demo(
-    url: Annotated[
-        str | None, typer.Option(help="A service that runs; without it one is started.")
-    ] = None,
+    url: Annotated[str | None, typer.Option(help="The service; by default a new one.")] = None,
     token: Annotated[
         str | None, typer.Option(envvar="HACDBS_TOKEN", help="The service's bearer token.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Where the programs lie, which pages fail.")] = 7,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the programs' places and of the pages that fail.")
+    ] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON only.")] = False,
 ) -> None:
     """Migrate a 2 GiB VM under every fault; exit 0 if no page is lost or over-reported, else 1."""
-    # Here, because a container runs `healthcheck` all day and numpy and httpx would double its cost
-    from hacdbs_sim.cli.demo.run import CannotGoOnError, show  # noqa: PLC0415
+    # Imported here: numpy and httpx would double the cost of `healthcheck`
+    from hacdbs_sim.cli.demo.run import DemoAbortedError, show_demo  # noqa: PLC0415
 
     try:
-        is_good = show(url, token, quick=quick, seed=seed, as_json=as_json)
-    except CannotGoOnError as error:
+        is_good = show_demo(url, token, quick=quick, seed=seed, as_json=as_json)
+    except DemoAbortedError as error:
         typer.echo(f"the demo could not go on: {error}", err=True)
         raise typer.Exit(1) from None
     if not is_good:

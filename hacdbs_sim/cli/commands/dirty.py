@@ -15,25 +15,27 @@ import typer
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
-from hacdbs_sim.client.cleaning import CleaningReport
 from hacdbs_sim.client.request import OCTETS
 from hacdbs_sim.client.results import REPORT_HEADER, read, read_dirty_log
+from hacdbs_sim.model import DirtyLog
 
-app = typer.Typer(no_args_is_help=True, help="Take, look at and clear the dirty log of a memslot.")
+app = typer.Typer(no_args_is_help=True, help="Get, peek and clear the dirty log of a memslot.")
 
 
 class Form(StrEnum):
-    """How pages are answered."""
+    """The form of the pages in a response."""
 
     RANGES = "ranges"
     BASE64 = "base64"
     SUMMARY = "summary"
 
 
-FormOption = Annotated[Form, typer.Option("--format", help="How pages are answered.")]
+FormOption = Annotated[Form, typer.Option("--format", help="The form of the pages.")]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Write the ioctl's bitmap here, and answer a summary."),
+    typer.Option(
+        "--output", "-o", help="Write the ioctl's bitmap to this file, and print a summary."
+    ),
 ]
 
 
@@ -48,9 +50,9 @@ def get(
     form: FormOption = Form.RANGES,
     output: Output = None,
 ) -> None:
-    """Take the dirty log (KVM_GET_DIRTY_LOG); without manual protect this clears it."""
-    ask = partial(context.client.vm(vm_id).slot(slot).send, "POST", "dirty-log", "get")
-    _show_log(context, ask, {"cpu": cpu}, form, output)
+    """Get the dirty log (KVM_GET_DIRTY_LOG); without manual protect this clears it."""
+    send = partial(context.client.vm(vm_id).slot(slot).send, "POST", "dirty-log", "get")
+    _show_log(context, send, {"cpu": cpu}, form, output)
 
 
 @app.command("peek")
@@ -63,9 +65,9 @@ def peek(
     form: FormOption = Form.RANGES,
     output: Output = None,
 ) -> None:
-    """Look at the dirty log without any side effect."""
-    ask = partial(context.client.vm(vm_id).slot(slot).send, "GET", "dirty-log")
-    _show_log(context, ask, {}, form, output)
+    """Show the dirty log without any side effect."""
+    send = partial(context.client.vm(vm_id).slot(slot).send, "GET", "dirty-log")
+    _show_log(context, send, {}, form, output)
 
 
 @app.command("clear")
@@ -98,49 +100,49 @@ def clear(
     window = {"first_page": first_page, "num_pages": num_pages, "cpu": cpu}
     ranges = {"page_ranges": [list(each) for each in pages or ()]}
     body = ranges if bitmap is None else _octets(bitmap)
-    log = context.client.vm(vm_id).slot(slot)
-    answer = log.send("POST", "dirty-log", "clear", params=window, body=body)
-    context.show(*views.dirty_log(read(CleaningReport, answer), None))
+    handle = context.client.vm(vm_id).slot(slot)
+    response = handle.send("POST", "dirty-log", "clear", params=window, body=body)
+    context.show(*views.dirty_log(read(DirtyLog, response), None))
 
 
 def _octets(bitmap: Path) -> bytes:
     try:
         return bitmap.read_bytes()
-    except OSError as unread:
-        raise usage_error(f"cannot read {bitmap}: {unread}") from None
+    except OSError as error:
+        raise usage_error(f"cannot read {bitmap}: {error}") from None
 
 
 def _show_log(
     context: CommandContext,
-    ask: Callable[..., httpx.Response],
+    send: Callable[..., httpx.Response],
     params: dict[str, int | None],
     form: Form,
     output: Path | None,
 ) -> None:
-    """Take or look at a log: into a file as octets, else in the form asked for."""
+    """Get or peek a log: with --output into a file as octets, else in the given form."""
     if output is None:
-        answer = ask(params={**params, "format": form.value})
-        ranges = orjson.loads(answer.content).get("page_ranges")
-        context.show(*views.dirty_log(read(CleaningReport, answer), ranges))
+        response = send(params={**params, "format": form.value})
+        ranges = orjson.loads(response.content).get("page_ranges")
+        context.show(*views.dirty_log(read(DirtyLog, response), ranges))
         return
-    with _new_file(output) as file:  # first: a log that was taken must have somewhere to go
-        answer = ask(params=params, headers={"Accept": OCTETS})
-        report = read_dirty_log(answer).report
-        file.write(answer.content)
-    context.bodies.append(answer.headers[REPORT_HEADER].encode())
-    context.show(*views.dirty_log(report, None), f"{output} has the bitmap")
+    with _new_file(output) as file:  # opened first: a get clears the log
+        response = send(params=params, headers={"Accept": OCTETS})
+        log = read_dirty_log(response)
+        file.write(response.content)
+    context.bodies.append(response.headers[REPORT_HEADER].encode())
+    context.show(*views.dirty_log(log, None), f"{output} has the bitmap")
 
 
 @contextmanager
 def _new_file(output: Path) -> Generator[BinaryIO]:
-    """Open a file that replaces another once it is whole, and not if anything goes wrong."""
+    """Open a file that replaces `output` at the end, unless there is an exception."""
     unfinished = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         if output.is_dir():
             raise IsADirectoryError(f"{output} is a directory")
         file = unfinished.open("wb")
-    except (OSError, ValueError) as unwritten:
-        raise usage_error(f"cannot write {output}: {unwritten}") from None
+    except (OSError, ValueError) as error:
+        raise usage_error(f"cannot write {output}: {error}") from None
     try:
         with file:
             yield file

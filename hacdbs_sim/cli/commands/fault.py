@@ -1,13 +1,12 @@
-"""`fault add | list | rm | types`: faults to arm, see and disarm."""
+"""`fault add | list | rm | types`: arm, list and disarm faults."""
 
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
-from hacdbs_sim.client import WhenSpec
 from hacdbs_sim.client.request import given
 
 app = typer.Typer(no_args_is_help=True, help="Arm, list and disarm faults.")
@@ -19,26 +18,38 @@ def add(
     context: CommandContext,
     *,
     vm_id: a.VmId,
-    fault_type: Annotated[str, typer.Argument(metavar="TYPE", help="As in `fault types`.")],
-    op: Annotated[str | None, typer.Option(help="In calls of `get` or `clear`.")] = None,
-    slot: Annotated[int | None, a.optional_number("--slot", text="In calls about a slot.")] = None,
-    cpu: Annotated[int | None, a.optional_number("--cpu", text="In calls on a CPU.")] = None,
-    batch: Annotated[int | None, a.optional_number("--batch", text="In which run.")] = None,
-    index: Annotated[int | None, a.optional_number("--index", text="At which entry of it.")] = None,
-    gfn: Annotated[int | None, a.optional_number("--gfn", text="At a frame's entry.")] = None,
-    after: Annotated[int | None, a.optional_number("--after", text="Skip so many calls.")] = None,
-    every: Annotated[
-        int | None, a.optional_number("--every", text="Then each N-th counts.")
+    fault_type: Annotated[str, typer.Argument(metavar="TYPE", help="One of `fault types`.")],
+    op: Annotated[str | None, typer.Option(help="Only in calls of `get` or `clear`.")] = None,
+    slot: Annotated[
+        int | None, a.optional_number("--slot", text="Only in calls for this slot.")
     ] = None,
-    times: Annotated[int | None, a.optional_number("--times", text="Spent after so many.")] = None,
-    probability: Annotated[float | None, typer.Option(help="How likely it is, 0 to 1.")] = None,
-    disabled: Annotated[bool, typer.Option("--disabled", help="Arm it, not enabled.")] = False,
+    cpu: Annotated[
+        int | None, a.optional_number("--cpu", text="Only in calls on this CPU.")
+    ] = None,
+    batch: Annotated[
+        int | None, a.optional_number("--batch", text="In this run of the unit.")
+    ] = None,
+    index: Annotated[
+        int | None, a.optional_number("--index", text="At this entry of the run.")
+    ] = None,
+    gfn: Annotated[
+        int | None, a.optional_number("--gfn", text="At the entry of this frame.")
+    ] = None,
+    after: Annotated[int | None, a.optional_number("--after", text="Skip this many calls.")] = None,
+    every: Annotated[
+        int | None, a.optional_number("--every", text="Then count each N-th call.")
+    ] = None,
+    times: Annotated[
+        int | None, a.optional_number("--times", text="Disarm after this many hits.")
+    ] = None,
+    probability: Annotated[float | None, typer.Option(help="Probability of a hit, 0 to 1.")] = None,
+    disabled: Annotated[bool, typer.Option("--disabled", help="Arm it without effect.")] = False,
 ) -> None:
     """Arm a fault."""
     when = given(op=op, slot=slot, cpu=cpu, batch=batch, index=index, gfn=gfn)
     fault = context.client.vm(vm_id).add_fault(
         fault_type,
-        when=cast("WhenSpec", when) or None,
+        when=when or None,
         enabled=False if disabled else None,
         probability=probability,
         after=after,
@@ -61,8 +72,8 @@ def remove(
     context: CommandContext,
     *,
     vm_id: a.VmId,
-    fault_id: Annotated[str | None, typer.Argument(metavar="[FAULT]", help="As in f1.")] = None,
-    all_faults: Annotated[bool, typer.Option("--all", help="All of the VM.")] = False,
+    fault_id: Annotated[str | None, typer.Argument(metavar="[FAULT]", help="Such as f1.")] = None,
+    all_faults: Annotated[bool, typer.Option("--all", help="All faults of the VM.")] = False,
 ) -> None:
     """Disarm a fault, or all."""
     if all_faults == (fault_id is not None):
@@ -79,8 +90,10 @@ def remove(
 @service_command
 def types(context: CommandContext) -> None:
     """Describe the types of fault."""
-    found = context.client.list_fault_types()
-    rows = (
-        (kind.type, ", ".join(kind.ops), ", ".join(kind.when), kind.description) for kind in found
-    )
-    context.show(views.filled("", ("type", "in calls of", "when", "what it does"), rows))
+    columns: views.Columns = {
+        "type": "type",
+        "in calls of": lambda info: ", ".join(info.ops),
+        "when": lambda info: ", ".join(info.when),
+        "what it does": "description",
+    }
+    context.show(views.fields_table("", columns, context.client.list_fault_types()))

@@ -1,4 +1,4 @@
-"""`migrate`, `compare`: migrations in virtual time, watched pass by pass."""
+"""`migrate`, `compare`: migrations in virtual time."""
 
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -10,15 +10,15 @@ from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
 from hacdbs_sim.cli.documents import read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
-from hacdbs_sim.cli.progress import Shown, showing
-from hacdbs_sim.client.reports import ComparisonInfo, MigrationInfo
+from hacdbs_sim.cli.progress import pass_display
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
+from hacdbs_sim.model import ComparisonInfo, MigrationInfo
 
 app = typer.Typer(no_args_is_help=True)
 
 WAIT_SECONDS: Final = 20
-"""How long one call waits: shorter than the client's patience."""
+"""How long one request waits at the service; the client times out later."""
 
 Preset = Annotated[str | None, typer.Option(help="converges or never_converges.")]
 
@@ -39,14 +39,13 @@ def migrate(
     downtime_limit: Annotated[
         int | None, typer.Option(parser=a.duration, help="Such as 300ms.")
     ] = None,
-    max_iterations: Annotated[
-        int | None, typer.Option(help="Passes with the guest running.")
-    ] = None,
+    max_iterations: Annotated[int | None, typer.Option(help="Passes while the guest runs.")] = None,
     timeout: Annotated[
         int | None, typer.Option(parser=a.duration, help="Virtual time, such as 30s.")
     ] = None,
     timeout_strategy: Annotated[
-        str | None, typer.Option(help="cancel or switch_over, once time or passes are used up.")
+        str | None,
+        typer.Option(help="cancel or switch_over, at the timeout or after the last pass."),
     ] = None,
     auto_converge: Annotated[
         bool, typer.Option("--auto-converge", help="Throttle the vCPUs as QEMU does.")
@@ -56,8 +55,10 @@ def migrate(
         str | None, typer.Option(help="before_copy, or after_copy, which loses pages.")
     ] = None,
     clear_chunk_pages: Annotated[int | None, typer.Option(help="Pages of one clear.")] = None,
-    verify: Annotated[bool, typer.Option(help="Prove the result by page versions.")] = True,
-    pace: Annotated[int | None, typer.Option(help="Real milliseconds to wait each pass.")] = None,
+    verify: Annotated[bool, typer.Option(help="Verify the result by page versions.")] = True,
+    pace: Annotated[
+        int | None, typer.Option(help="Real milliseconds to wait after each pass.")
+    ] = None,
 ) -> None:
     """Migrate a VM: exit 0 if it completes and no page is lost, else 1."""
     fields = given(
@@ -84,23 +85,19 @@ def migrate(
 
 
 def _watch(context: CommandContext, report: MigrationInfo) -> MigrationInfo:
-    """Show each pass as it ends; a person who interrupts it cancels it."""
+    """Show each pass as it ends; cancel the migration on an interrupt."""
     migration = context.client.migration(report.migration_id)
-    with showing(context.console, is_silent=context.as_json) as show:
-        show(_shown(report))
+    with pass_display(context.console, is_silent=context.as_json) as show:
+        show(report)
         try:
             while not report.is_over:
                 upcoming = f"iteration-{len(report.iterations) + 1}"
                 report = migration.get(wait_for=upcoming, wait_seconds=WAIT_SECONDS)
-                show(_shown(report))
+                show(report)
         except KeyboardInterrupt:
             migration.cancel()
             raise
     return report
-
-
-def _shown(report: MigrationInfo) -> Shown:
-    return Shown(report.migration_id, report.status, tuple(report.iterations))
 
 
 @app.command("compare")
@@ -119,7 +116,7 @@ def compare(
     """
     if (file is None) == (preset is None):
         raise usage_error("give --preset or --file, and not both")
-    body = _of_preset(context, preset) if file is None else read_document(file).value
+    body = _preset_body(context, preset) if file is None else read_document(file).value
     comparison = read(ComparisonInfo, context.client.send("POST", "v1", "comparisons", body=body))
     handle = context.client.comparison(comparison.comparison_id)
     while not comparison.is_over:
@@ -129,7 +126,7 @@ def compare(
         raise typer.Exit(ExitCode.NEGATIVE)
 
 
-def _of_preset(context: CommandContext, name: str | None) -> dict[str, Any]:
+def _preset_body(context: CommandContext, name: str | None) -> dict[str, Any]:
     presets = context.client.list_migration_presets()
     found = {preset.preset: preset for preset in presets}
     if name not in found:

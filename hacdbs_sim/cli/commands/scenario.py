@@ -1,4 +1,4 @@
-"""`scenario list | show | run | outcome`: scenarios that ship, and those of files."""
+"""`scenario list | show | run | outcome`: builtin scenarios, and those of files."""
 
 import secrets
 from collections.abc import Iterator
@@ -22,39 +22,42 @@ from hacdbs_sim.cli.command_context import (
 from hacdbs_sim.cli.documents import Document, read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import ProblemError
-from hacdbs_sim.model import BackendName, ScenarioOutcome
+from hacdbs_sim.model import BackendName, ScenarioOutcome, Verdict
 from hacdbs_sim.scenarios.reading import explain
 
-app = typer.Typer(no_args_is_help=True, help="Play scenarios: those that ship, or those of files.")
+app = typer.Typer(no_args_is_help=True, help="Run scenarios: builtin ones, or those of files.")
 
-RUNNING: Final = "running"
 WAIT_SECONDS: Final = 20
-"""How long one call waits: shorter than the client's patience."""
+"""How long one request waits at the service; the client times out later."""
 
 _FILES: Final = (".yaml", ".yml", ".json")
-"""What the name of a file ends with; anything else that is no file is the name of a scenario."""
+"""Suffixes of files; any other name is that of a scenario unless a file has it."""
 
 Which = Annotated[
-    str, typer.Argument(metavar="NAME|FILE", help="One that ships, or JSON or YAML; `-`: stdin.")
+    str,
+    typer.Argument(metavar="NAME|FILE", help="A builtin one, or a JSON or YAML file; `-`: stdin."),
 ]
 
 
 @app.command("list")
 @service_command
 def list_scenarios(context: CommandContext) -> None:
-    """List the scenarios that ship."""
+    """List the builtin scenarios."""
     found = context.list_all(context.client.list_scenarios(), "scenarios")
-    rows = ((each.scenario, each.description.strip()) for each in found)
-    context.show(views.filled("", ("scenario", "what it shows"), rows))
+    columns: views.Columns = {
+        "scenario": "scenario",
+        "what it shows": lambda each: each.description.strip(),
+    }
+    context.show(views.fields_table("", columns, found))
 
 
 @app.command("show")
 @service_command
 def show(
     context: CommandContext,
-    name: Annotated[str, typer.Argument(help="The name of one that ships.")],
+    name: Annotated[str, typer.Argument(help="Name of a builtin scenario.")],
 ) -> None:
-    """Show a scenario that ships, as YAML that `run` reads."""
+    """Show a builtin scenario as YAML that `run` reads."""
     found = context.client.get_builtin_scenario(name)
     context.show(Text(yaml.safe_dump(found.document, sort_keys=False, width=100)))
 
@@ -65,8 +68,8 @@ def outcome(
     context: CommandContext,
     session: Annotated[str, typer.Argument(metavar="[SESSION]")] = "default",
 ) -> None:
-    """Show the scenario that stands in a session, and end as it did."""
-    _end(context, context.client.session(session).get_scenario())
+    """Show the outcome of a session's scenario; exit as `run` does."""
+    _finish(context, context.client.session(session).get_scenario())
 
 
 @app.command("run")
@@ -77,35 +80,37 @@ def run(
     *,
     session: Annotated[
         str | None,
-        typer.Option(help="A session that it replaces; without it one is made, and deleted after."),
+        typer.Option(
+            help="A session whose content it replaces; by default a new one, deleted afterwards."
+        ),
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the session that was made.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the new session.")] = False,
     backend: Annotated[
-        BackendName | None, typer.Option(help="The backend of its VMs, whatever it says itself.")
+        BackendName | None, typer.Option(help="Backend of its VMs, in place of the document's.")
     ] = None,
     compare_backends: Annotated[
         bool,
         typer.Option(
             "--compare-backends",
-            help="Play the steps on the simulated machine and on the service's host_kvm, and compare.",
+            help="Run the steps on the simulated machine and on the service's host_kvm, and compare.",
         ),
     ] = False,
 ) -> None:
-    """Play a scenario: exit 0 if all is as expected, 1 if not."""
+    """Run a scenario: exit 0 if all is as expected, else 1."""
     document = _document(context, which)
     if compare_backends:
         if session is not None or keep or backend is not None:
             raise usage_error("--compare-backends excludes --session, --keep and --backend")
         backends.compare(context, document)
         return
-    with _session(context, session, keep=keep) as session_id, _placing(context, document):
+    with _session(context, session, keep=keep) as session_id, _document_errors(context, document):
         handle = context.client.session(session_id)
-        played = handle.put_scenario(backends.on_backend(document.value, backend))
-        while played.verdict == RUNNING:  # its migration is
-            played = handle.get_scenario(wait_seconds=WAIT_SECONDS)
-        answer = context.bodies[-1]
-    context.bodies.append(answer)  # the one to be shown, not that of the session's deletion
-    _end(context, played)
+        result = handle.put_scenario(backends.on_backend(document.value, backend))
+        while result.verdict is Verdict.RUNNING:
+            result = handle.get_scenario(wait_seconds=WAIT_SECONDS)
+        body = context.bodies[-1]
+    context.bodies.append(body)  # not that of the session's deletion
+    _finish(context, result)
 
 
 def _document(context: CommandContext, which: str) -> Document:
@@ -117,7 +122,7 @@ def _document(context: CommandContext, which: str) -> Document:
 
 @contextmanager
 def _session(context: CommandContext, session: str | None, *, keep: bool) -> Iterator[str]:
-    """Yield the session that was named, or make one; the id of one that is kept is printed."""
+    """Yield the given session, or a new one; print the id of a new one that is kept."""
     if session is not None:
         yield session
         return
@@ -132,8 +137,8 @@ def _session(context: CommandContext, session: str | None, *, keep: bool) -> Ite
 
 
 @contextmanager
-def _placing(context: CommandContext, document: Document) -> Iterator[None]:
-    """Print the lines of a document at fault if it is refused."""
+def _document_errors(context: CommandContext, document: Document) -> Iterator[None]:
+    """Print which lines of the document are wrong, if the service refuses it."""
     try:
         yield
     except ProblemError as refused:
@@ -145,26 +150,31 @@ def _placing(context: CommandContext, document: Document) -> Iterator[None]:
         raise typer.Exit(ExitCode.REFUSED) from None
 
 
-def _end(context: CommandContext, played: ScenarioOutcome) -> None:
-    context.show(*_steps(played), *_mismatches(played), f"{played.scenario}: {played.verdict}")
-    if played.verdict == "failed":
+def _finish(context: CommandContext, result: ScenarioOutcome) -> None:
+    context.show(*_steps(result), *_mismatches(result), f"{result.scenario}: {result.verdict}")
+    if result.verdict is Verdict.FAILED:
         raise typer.Exit(ExitCode.NEGATIVE)
 
 
-def _steps(played: ScenarioOutcome) -> Iterator[Table]:
-    columns = ("#step", "VM", "action", "#status", "verdict")
-    rows = [(each.step, each.vm, each.op, each.status, each.verdict) for each in played.steps]
-    if rows:
-        yield views.filled("", columns, rows)
-    if (report := played.migration) is not None:
+def _steps(result: ScenarioOutcome) -> Iterator[Table]:
+    if result.steps:
+        columns = {
+            "#step": "step",
+            "VM": "vm",
+            "action": "op",
+            "#status": "status",
+            "verdict": "verdict",
+        }
+        yield views.fields_table("", columns, result.steps)
+    if (report := result.migration) is not None:
         yield views.outcome(report.migration_id, report)
 
 
-def _mismatches(played: ScenarioOutcome) -> Iterator[Table | str]:
-    found = [(f"step {each.step}", wrong) for each in played.steps for wrong in each.mismatches]
-    found += [("migration", wrong) for wrong in played.mismatches]
+def _mismatches(result: ScenarioOutcome) -> Iterator[Table | str]:
+    found = [(f"step {each.step}", wrong) for each in result.steps for wrong in each.mismatches]
+    found += [("migration", wrong) for wrong in result.mismatches]
     rows = [(of, each.pointer, each.detail, each.expected, each.found) for of, each in found]
     if rows:
-        yield views.filled("", ("of", "where", "what", "expected", "found"), rows)
-    if played.problem is not None:
-        yield f"the migration was refused: {played.problem['detail']}"
+        yield views.rows_table("", ("of", "where", "what", "expected", "found"), rows)
+    if result.problem is not None:
+        yield f"the migration was refused: {result.problem.detail}"

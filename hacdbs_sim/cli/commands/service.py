@@ -1,4 +1,4 @@
-"""`reset`, `wait`: a session, and the service itself."""
+"""`reset`, `wait`: reset a session, wait for the service or a migration."""
 
 import math
 import time
@@ -14,7 +14,7 @@ from hacdbs_sim.client.waiting import READY_SECONDS
 app = typer.Typer(no_args_is_help=True)
 
 LONGEST_SECONDS: Final = 20
-"""How long one call waits at most: shorter than the client's patience."""
+"""How long one request waits at the service; the client times out later."""
 
 
 @app.command("reset")
@@ -24,7 +24,7 @@ def reset(
     *,
     session: Annotated[str, typer.Argument(metavar="[SESSION]")] = "default",
 ) -> None:
-    """Delete a session's VMs and number the next ones from 1 again."""
+    """Delete a session's VMs, and number new ones from 1 again."""
     context.client.session(session).reset()
     context.show(f"session {session} is empty")
 
@@ -39,7 +39,7 @@ def wait(
         str | None, typer.Option(help="Wait for the end of this migration, such as default-m1.")
     ] = None,
 ) -> None:
-    """Wait until the service takes work, or a migration has ended."""
+    """Wait until the service is ready, or until a migration has ended."""
     if migration is not None:
         _wait_for(context, migration, timeout)
         return

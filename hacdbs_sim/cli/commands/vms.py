@@ -1,7 +1,7 @@
-"""`list`, `inspect`, `create`, `delete`, `write`: VMs and the writes to their memory."""
+"""`list`, `inspect`, `create`, `delete`, `write`: VMs, and writes to their memory."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,9 +9,8 @@ from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command
 from hacdbs_sim.cli.documents import read_document
-from hacdbs_sim.client import FeaturesSpec, MemslotSpec
-from hacdbs_sim.client.answers import VmInfo
 from hacdbs_sim.client.results import read
+from hacdbs_sim.model import VmInfo
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -21,7 +20,7 @@ app = typer.Typer(no_args_is_help=True)
 def list_vms(
     context: CommandContext,
     *,
-    session: Annotated[str, typer.Option(help="Which session's; `-`: all.")] = "-",
+    session: Annotated[str, typer.Option(help="The session; `-`: all.")] = "-",
 ) -> None:
     """List the VMs."""
     context.show(views.vms(context.list_all(context.client.list_vms(session), "vms")))
@@ -42,19 +41,21 @@ def create_vm(
     file: Annotated[
         Path | None, typer.Option(help="The body of POST /v1/vms, JSON or YAML; `-`: stdin.")
     ] = None,
-    session: Annotated[str | None, typer.Option(help="Its session.")] = None,
-    name: Annotated[str | None, typer.Option(help="A name to know it by.")] = None,
+    session: Annotated[str | None, typer.Option(help="The session.")] = None,
+    name: Annotated[str | None, typer.Option(help="A label.")] = None,
     slot: Annotated[
-        list[MemslotSpec] | None,
+        list[Any] | None,
         typer.Option(
             parser=a.memslot,
             metavar="NUMBER:BASE:SIZE[:log,readonly,backing=SIZE]",
-            help="A memslot, such as 0:0x40000000:2GiB:log; may be given again.",
+            help="A memslot, such as 0:0x40000000:2GiB:log; may be repeated.",
         ),
     ] = None,
     vcpus: Annotated[int | None, typer.Option(help="vCPUs.")] = None,
-    cpus: Annotated[int | None, typer.Option(help="Host CPUs, each with a unit.")] = None,
-    page_size: Annotated[str | None, typer.Option(help="The granule: 4KiB, 16KiB, 64KiB.")] = None,
+    cpus: Annotated[int | None, typer.Option(help="Host CPUs, each with a HACDBS unit.")] = None,
+    page_size: Annotated[
+        str | None, typer.Option(help="The granule: 4KiB, 16KiB or 64KiB.")
+    ] = None,
     ipa_bits: Annotated[int | None, typer.Option(help="Width of the IPA space.")] = None,
     manual_protect: Annotated[
         int | None, typer.Option(help="KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, 1 or 3.")
@@ -62,7 +63,7 @@ def create_vm(
     eager_split: Annotated[
         str | None, typer.Option(help="KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, such as 2MiB.")
     ] = None,
-    kernel: Annotated[str | None, typer.Option(help="Profile: fixed or v1.")] = None,
+    kernel: Annotated[str | None, typer.Option(help="Kernel profile: fixed or v1.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of faults and workloads.")] = None,
     backend: Annotated[
         str | None, typer.Option(help="simulated, or host_kvm: real KVM of the service's machine.")
@@ -70,8 +71,8 @@ def create_vm(
     hacdbs: Annotated[bool, typer.Option(help="Whether the kernel has the hook.")] = True,
     dbm: Annotated[bool, typer.Option(help="Whether writable leaves get DBM.")] = True,
 ) -> None:
-    """Make a VM; options come before what the file says."""
-    features: FeaturesSpec = {}
+    """Create a VM; options take precedence over the file."""
+    features = {}
     if not hacdbs:
         features["hacdbs"] = False
     if not dbm:
@@ -112,11 +113,9 @@ def write(
     vm_id: a.VmId,
     pages: a.Pages,
     vcpu: Annotated[
-        int | None, a.optional_number("--vcpu", text="The vCPU that writes; 0 if absent.")
+        int | None, a.optional_number("--vcpu", text="The vCPU that writes; 0 by default.")
     ] = None,
-    host: Annotated[
-        bool, typer.Option("--host", help="The host kernel writes, and no vCPU.")
-    ] = False,
+    host: Annotated[bool, typer.Option("--host", help="Write as the host kernel.")] = False,
 ) -> None:
     """Write guest frames, as a vCPU or as the host kernel."""
     ranges = [(first, num_pages) for first, num_pages in pages]

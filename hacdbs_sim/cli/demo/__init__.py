@@ -1,1 +1,1 @@
-"""`hacdbs-sim demo`: a migration under every fault, told round by round."""
+"""`hacdbs-sim demo`: a migration under every type of fault."""

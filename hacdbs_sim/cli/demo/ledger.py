@@ -1,18 +1,18 @@
-"""What a migration's client may expect of a dirty log, from what it sent and received alone.
+"""What a migration's client may expect of a dirty log, from its own requests and their responses.
 
-A page is *owed* once the answer to a write of it has arrived: from then on each collection must
+A page is *owed* once the response to a write of it has arrived: from then on each collection must
 report it, until one takes it from the log. A get without manual protect reports and takes at once;
 with manual protect a get only reports, and a clear takes. A page that is owed and not reported is
 **lost**; one reported though it cannot have been written since it was last taken is
 **over-reported**.
 
 The guest runs on while the log is collected, and only the service knows the order of two calls
-that overlap in time. So a write in flight during a collection counts as follows, which accuses a
-correct log of nothing:
+that overlap in time. So a write in flight during a collection counts as follows, which reports no
+error of a correct log:
 
 * its page was taken meanwhile: the bit may have been set before that, or anew after it. The next
   collection may report the page and need not: it is *possible*;
-* its page was not taken: the bit is there once the write is answered. The page is owed.
+* its page was not taken: the bit is set once the response has arrived. The page is owed.
 
 Calls that do not overlap are judged exactly. Pages are numbered from the slot's start. One
 collection is open at a time; writes may overlap it and each other.
@@ -31,15 +31,15 @@ SHOWN_PAGES = 8
 
 @dataclass(slots=True, eq=False)
 class Write:
-    """A write on its way: its pages, and which of them no collection has taken meanwhile."""
+    """A write in flight: its pages, and which of them no collection has taken meanwhile."""
 
     pages: Pages
     untaken: PageMask
 
 
 @dataclass(slots=True)
-class Totals:
-    """What the client counted."""
+class PageCounts:
+    """Counts of pages, by the client alone."""
 
     written: int = 0
     reported: int = 0
@@ -51,11 +51,11 @@ class Totals:
 
 
 class Ledger:
-    """The pages of one memslot as its client knows them."""
+    """The pages of one memslot, as far as its client knows their state."""
 
     def __init__(self, npages: int) -> None:
         self.npages = npages
-        self.totals = Totals()
+        self.counts = PageCounts()
         self._owed = np.zeros(npages, dtype=np.bool_)
         self._possible = np.zeros(npages, dtype=np.bool_)
         self._seen = np.zeros(npages, dtype=np.bool_)
@@ -75,36 +75,36 @@ class Ledger:
         return self._seen.copy()
 
     def expect_all(self) -> None:
-        """The log was enabled initially-all-set: every page is owed."""
+        """Mark every page as owed: the log was enabled initially-all-set."""
         self._owed[:] = True
 
     def write_sent(self, pages: Pages) -> Write:
-        """Note a write before its request leaves."""
+        """Record a write before its request is sent."""
         write = Write(pages, np.ones(len(pages), dtype=np.bool_))
         self._in_flight.append(write)
         if self._required is not None:
             self._overlapping.append(write)
-        self.totals.written += len(pages)
+        self.counts.written += len(pages)
         return write
 
-    def write_answered(self, write: Write) -> None:
-        """Note a write after its answer; one that overlaps a collection is judged at its end."""
+    def write_done(self, write: Write) -> None:
+        """Record the response to a write; one that overlaps a collection is judged at its end."""
         self._in_flight.remove(write)
         if self._required is None:
             self._settle(write)
 
     def collection_began(self) -> None:
-        """Note a get or a clear before its request leaves."""
+        """Record a get or a clear before its request is sent."""
         assert self._required is None, "one collection at a time"
         self._required = self._owed.copy()
         self._overlapping = list(self._in_flight)
 
     def collection_refused(self) -> None:
-        """Note that the get or clear was refused and changed nothing."""
+        """Record that the get or clear was refused and changed nothing."""
         self._close()
 
     def reported(self, bitmap: PageMask, *, taken: bool) -> None:
-        """Note the answer to a get, which without manual protect has taken the pages too."""
+        """Record the log that a get returned; without manual protect the get took its pages too."""
         required = self._required
         assert required is not None, "no collection is open"
         allowed = required | self._possible
@@ -112,13 +112,13 @@ class Ledger:
             allowed[write.pages] = True
 
         over_reported = bitmap & ~allowed
-        self.totals.over_reported += int(np.count_nonzero(over_reported))
-        _note_first(self.totals.first_over_reported, over_reported)
+        self.counts.over_reported += int(np.count_nonzero(over_reported))
+        _extend_first(self.counts.first_over_reported, over_reported)
 
-        self.totals.reported += int(np.count_nonzero(bitmap & ~self._seen))
-        # The bit's state is known now, whatever was only possible before
+        self.counts.reported += int(np.count_nonzero(bitmap & ~self._seen))
+        # The state of each bit is known now
         self._possible[:] = False
-        self._accuse_lost(required & ~bitmap)
+        self._count_lost(required & ~bitmap)
         if taken:
             self._take(bitmap)
         else:
@@ -127,23 +127,23 @@ class Ledger:
         self._close()
 
     def cleared(self, bitmap: PageMask) -> None:
-        """Note the answer to a clear of the pages of `bitmap`.
+        """Record a clear of the pages of `bitmap`.
 
-        A page cleared before any get has reported it is lost: nobody will send it.
+        A page cleared before any get has reported it is lost: it is never sent.
         """
         required = self._required
         assert required is not None, "no collection is open"
-        self._accuse_lost(required & bitmap & ~self._seen)
+        self._count_lost(required & bitmap & ~self._seen)
         self._take(bitmap)
         self._close()
 
     def finish(self) -> None:
-        """Note the end: what is still owed will not be reported any more."""
+        """Record the end: pages that are still owed are lost."""
         assert not self._in_flight, "a write is still in flight"
-        self._accuse_lost(self._owed.copy())
+        self._count_lost(self._owed.copy())
 
     def _take(self, bitmap: PageMask) -> None:
-        self.totals.taken += int(np.count_nonzero(bitmap))
+        self.counts.taken += int(np.count_nonzero(bitmap))
         self._owed &= ~bitmap
         self._possible &= ~bitmap
         self._seen &= ~bitmap
@@ -161,14 +161,14 @@ class Ledger:
         self._owed[write.pages[write.untaken]] = True
         self._possible[write.pages[~write.untaken]] = True
 
-    def _accuse_lost(self, lost: PageMask) -> None:
-        self.totals.lost += int(np.count_nonzero(lost))
-        _note_first(self.totals.first_lost, lost)
-        # Accused once: should the page turn up later, that is no second fault
+    def _count_lost(self, lost: PageMask) -> None:
+        self.counts.lost += int(np.count_nonzero(lost))
+        _extend_first(self.counts.first_lost, lost)
+        # Counted once: a later report of the page is not over-reported
         self._owed &= ~lost
         self._possible |= lost
 
 
-def _note_first(shown: list[int], pages: PageMask) -> None:
-    room = SHOWN_PAGES - len(shown)
-    shown.extend(np.flatnonzero(pages)[:room].tolist())
+def _extend_first(first: list[int], pages: PageMask) -> None:
+    room = SHOWN_PAGES - len(first)
+    first.extend(np.flatnonzero(pages)[:room].tolist())

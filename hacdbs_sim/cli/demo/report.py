@@ -1,4 +1,4 @@
-"""How the demo shows itself: a live table on a terminal, plain lines elsewhere, a report at the end."""
+"""Output of the demo: a live table on a terminal, plain lines elsewhere, a report at the end."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -12,16 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from hacdbs_sim.cli.demo.ledger import Totals
 from hacdbs_sim.cli.demo.migration import Phase
-from hacdbs_sim.cli.demo.story import Verdict
+from hacdbs_sim.cli.demo.phases import Verdict
 
 COLUMNS = ("written", "reported", "hardware", "software", "requeued")
 
 
 @contextmanager
 def live_table(console: Console, rounds: int) -> Generator[Callable[[Phase], None]]:
-    """Show each phase as a row that grows, and how many rounds are done of all."""
+    """Show a row for each phase, and a bar of the rounds."""
     phases: list[Phase] = []
     progress = Progress(
         TextColumn("rounds"),
@@ -33,18 +32,18 @@ def live_table(console: Console, rounds: int) -> Generator[Callable[[Phase], Non
     task = progress.add_task("rounds", total=rounds)
     with Live(console=console, refresh_per_second=12) as live:
 
-        def tell(phase: Phase) -> None:
+        def report(phase: Phase) -> None:
             if phase not in phases:
                 phases.append(phase)
             progress.update(task, completed=sum(each.rounds_done for each in phases))
             live.update(Group(phase_table(phases), progress))
 
-        yield tell
+        yield report
 
 
 @contextmanager
 def plain_lines(console: Console) -> Generator[Callable[[Phase], None]]:
-    """Print a line when a phase begins, and its counts when the next one does."""
+    """Print the counts of each phase when it has ended."""
     shown: list[Phase] = []
 
     def end_line() -> None:
@@ -55,23 +54,23 @@ def plain_lines(console: Console) -> Generator[Callable[[Phase], None]]:
                 f"{phase.name}: {counts}; {'; '.join(phase.notes) or '-'}", soft_wrap=True
             )
 
-    def tell(phase: Phase) -> None:
+    def report(phase: Phase) -> None:
         if not shown or phase is not shown[-1]:
             end_line()
             shown.append(phase)
 
-    yield tell
+    yield report
     end_line()
 
 
 def phase_table(phases: list[Phase]) -> Table:
-    """One row for each phase."""
+    """Return a table with a row for each phase."""
     table = Table(box=box.SIMPLE_HEAD, expand=True)
     table.add_column("phase", no_wrap=True)
     table.add_column("rounds", justify="right", no_wrap=True)
     for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("of note", overflow="fold")
+    table.add_column("notes", overflow="fold")
     for phase in phases:
         rounds = f"{phase.rounds_done}/{phase.rounds}" if phase.rounds else ""
         counts = [f"{getattr(phase, name):,}" for name in COLUMNS]
@@ -81,19 +80,19 @@ def phase_table(phases: list[Phase]) -> Table:
 
 def print_verdict(console: Console, verdict: Verdict) -> None:
     """Print the report that ends the demo."""
-    totals = verdict.totals
+    counts = verdict.counts
     table = Table(box=box.SIMPLE_HEAD, title="report", title_justify="left")
     table.add_column("pages")
     table.add_column("", justify="right")
-    table.add_column("known from")
+    table.add_column("source")
     for name, count, source in (
-        ("written by the guest", totals.written, "the gfns that this client sent"),
-        ("reported", totals.reported, "the bitmaps that it received"),
-        ("cleaned by hardware", verdict.hardware, "the service's answers"),
-        ("cleaned by software", verdict.software, "the service's answers"),
-        ("requeued", verdict.requeued, "the service's answers"),
-        ("lost", totals.lost, "gfns against bitmaps, by this client alone"),
-        ("over-reported", totals.over_reported, "gfns against bitmaps, by this client alone"),
+        ("written by the guest", counts.written, "gfns that this client sent"),
+        ("reported", counts.reported, "bitmaps that it received"),
+        ("cleaned by hardware", verdict.hardware, "reports of the service"),
+        ("cleaned by software", verdict.software, "reports of the service"),
+        ("requeued", verdict.requeued, "reports of the service"),
+        ("lost", counts.lost, "gfns compared with bitmaps, by this client"),
+        ("over-reported", counts.over_reported, "gfns compared with bitmaps, by this client"),
     ):
         table.add_row(name, f"{count:,}", source)
     console.print(table)
@@ -106,38 +105,38 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
 
 
 def complaints(verdict: Verdict) -> list[str]:
-    """What is wrong, a line each."""
-    totals = verdict.totals
+    """Return what is wrong, a line each."""
+    counts = verdict.counts
     found = list(verdict.unmet)
-    if totals.lost:
-        found.append(f"{totals.lost:,} pages lost, the first: {totals.first_lost}")
-    if totals.over_reported:
+    if counts.lost:
+        found.append(f"{counts.lost:,} pages lost, the first: {counts.first_lost}")
+    if counts.over_reported:
         found.append(
-            f"{totals.over_reported:,} pages over-reported, the first: {totals.first_over_reported}"
+            f"{counts.over_reported:,} pages over-reported, the first: {counts.first_over_reported}"
         )
     return found
 
 
 def as_json(verdict: Verdict, *, url: str, seed: int, seconds: float) -> dict[str, Any]:
-    """Give the report for machines."""
-    totals: Totals = verdict.totals
+    """Return the report as a JSON object."""
+    counts = verdict.counts
     return {
         "good": verdict.is_good,
         "url": url,
         "seed": seed,
         "seconds": round(seconds, 3),
         "pages": {
-            "written": totals.written,
-            "reported": totals.reported,
-            "taken": totals.taken,
+            "written": counts.written,
+            "reported": counts.reported,
+            "taken": counts.taken,
             "cleaned_by_hardware": verdict.hardware,
             "cleaned_by_software": verdict.software,
             "requeued": verdict.requeued,
-            "lost": totals.lost,
-            "over_reported": totals.over_reported,
+            "lost": counts.lost,
+            "over_reported": counts.over_reported,
         },
-        "first_lost": totals.first_lost,
-        "first_over_reported": totals.first_over_reported,
+        "first_lost": counts.first_lost,
+        "first_over_reported": counts.first_over_reported,
         "unmet": verdict.unmet,
         "faults": [asdict(fault) for fault in verdict.faults],
         "phases": [asdict(phase) for phase in verdict.phases],

@@ -1,7 +1,8 @@
-"""Real programs' page writes, and where in the guest they happen.
+"""Page writes of real programs, placed in the guest.
 
-The recordings are those of `hacdbs_sim.traces`. One VM runs many programs: each keeps the order of its pages and the gaps between its segments, up to a bound, and
-gets a part of the slot to itself; a vCPU runs its programs interval by interval.
+The recordings are those of `hacdbs_sim.traces`. One VM runs many programs, each in a part of the
+slot: the order of its pages and the gaps between its segments are kept, the gaps up to a bound. A
+vCPU runs its programs interval by interval.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ MAX_GAP_PAGES: Final = 8192
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """Which pages a program wrote in each interval of its run.
+    """The pages that a program wrote in each interval.
 
     Attributes:
         layout: Where each dense page lies, in pages from the program's first.
@@ -33,7 +34,7 @@ class Trace:
 
     @classmethod
     def load(cls, name: str) -> Self:
-        """Read one of those that ship."""
+        """Read a builtin trace."""
         recording = builtin(name)
         return cls(name, recording, lay_out(recording.vpage))
 
@@ -48,47 +49,47 @@ class Trace:
         return int(self.layout[-1]) + 1
 
     def written_in(self, interval: int) -> Pages:
-        """Pages written in an interval, as places in `layout`; after the last it starts anew."""
+        """Return the pages written in an interval; after the last interval comes the first."""
         return self.layout[self.recording.written_in(interval % self.intervals)]
 
 
 def lay_out(vpage: NDArray[np.uint64]) -> Pages:
-    """Virtual page numbers, ascending, as offsets from the first with gaps cut to the bound."""
+    """Return ascending page numbers as offsets from the first, with gaps cut to the bound."""
     gaps = np.minimum(np.diff(vpage), np.uint64(MAX_GAP_PAGES)).astype(np.int64)
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(gaps)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """A trace at its place in the slot, begun at some interval."""
+    """A trace at a page of the slot, started at an interval."""
 
     trace: Trace
     first_page: int
     first_interval: int
 
     def written_in(self, interval: int) -> Pages:
-        """Pages written in an interval, counted from the slot's start."""
+        """Return the pages of the slot that are written in an interval."""
         return self.first_page + self.trace.written_in(self.first_interval + interval)
 
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """What the vCPUs of a VM run, each its own programs."""
+    """The programs of each vCPU."""
 
     vcpus: tuple[tuple[Program, ...], ...]
 
     def written_in(self, vcpu: int, intervals: range) -> Pages:
-        """Pages that a vCPU writes in some intervals, repeats included, in the order written."""
+        """Return the pages that a vCPU writes in intervals, in order and with repeats."""
         return np.concatenate(
             [program.written_in(interval) for interval in intervals for program in self.vcpus[vcpu]]
         )
 
 
 def populate(npages: int, vcpus: int, rng: np.random.Generator) -> Guest:
-    """Spread the programs over a slot: `xz` many times over, and each of the others once.
+    """Place the programs in a slot: `xz` several times, and each of the others once.
 
-    The parts are equal and dealt to the programs at random, each program begins at a random page of
-    its part, and the copies of `xz` at different intervals, as eight jobs would.
+    The parts are equal and assigned at random; each program begins at a random page of its part,
+    and the copies of `xz` at different intervals.
     """
     traces = {name: Trace.load(name) for name in SHIPPED}
     names = ["xz"] * XZ_COPIES + [name for name in SHIPPED if name != "xz"]
@@ -106,5 +107,5 @@ def populate(npages: int, vcpus: int, rng: np.random.Generator) -> Guest:
 
 
 def longest(guest: Guest) -> int:
-    """Intervals after which every program of the guest has run to its end."""
+    """Return the intervals after which every program of the guest has ended."""
     return max(program.trace.intervals for programs in guest.vcpus for program in programs)

@@ -66,8 +66,8 @@ class AsyncClient(AsyncVmMaker):
     Args:
         url: Where the service is; HACDBS_URL, or port 8000 of this machine, if None.
         token: The bearer token; HACDBS_TOKEN if None.
-        timeout: Seconds to wait for a connection, or for the next part of an answer.
-        retries: Requests after the first, if no answer comes.
+        timeout: Seconds to wait for a connection, or for the next part of a response.
+        retries: Requests after the first, if there is no response.
         transport: httpx's transport; one of its own if None.
 
     Attributes:
@@ -152,8 +152,8 @@ class AsyncClient(AsyncVmMaker):
 
     async def get_metrics(self) -> str:
         """Return the metrics in Prometheus' text format."""
-        answer = await self.send("GET", "metrics")
-        return answer.text
+        response = await self.send("GET", "metrics")
+        return response.text
 
     async def get_problem(self, code: str) -> ProblemType:
         """Return what a problem's code means."""
@@ -165,8 +165,8 @@ class AsyncClient(AsyncVmMaker):
 
     async def list_fault_types(self) -> tuple[FaultTypeInfo, ...]:
         """Describe the types of fault."""
-        answer = await self.send("GET", "v1", "fault-types")
-        return read(FaultTypeList, answer).fault_types
+        response = await self.send("GET", "v1", "fault-types")
+        return read(FaultTypeList, response).fault_types
 
     async def get_cost_model(self) -> CostModelInfo:
         """Describe the knobs that turn counted events into virtual time."""
@@ -177,8 +177,8 @@ class AsyncClient(AsyncVmMaker):
     ) -> AsyncSession:
         """Make a session; without an id it gets the next free one of s1, s2, ..."""
         body = given(session_id=session_id)
-        answer = await self.send("POST", "v1", "sessions", body=body, key=key)
-        return AsyncSession(self._sender, read(SessionInfo, answer).session_id)
+        response = await self.send("POST", "v1", "sessions", body=body, key=key)
+        return AsyncSession(self._sender, read(SessionInfo, response).session_id)
 
     def list_sessions(self, *, limit: int | None = None) -> AsyncIterator[SessionInfo]:
         """List the sessions, by id; `limit` is the page size of one request."""
@@ -206,7 +206,7 @@ class AsyncClient(AsyncVmMaker):
     def list_migrations(
         self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
     ) -> AsyncIterator[MigrationBrief]:
-        """List the migrations of a session, `-` for all; `limit` is the page size of one request."""
+        """List the migrations of a session, `-` for all; `limit` is that of one request."""
         params = {"session_id": session_id, "limit": limit}
         return self.list_items(
             MigrationList, lambda page: page.migrations, "v1", "migrations", params=params
@@ -246,14 +246,14 @@ class AsyncClient(AsyncVmMaker):
             variants=None if variants is None else [dict(each) for each in variants],
             pace_ms=pace_ms,
         )
-        answer = await self.send("POST", "v1", "comparisons", body=body, key=key)
-        info = read(ComparisonInfo, answer)
+        response = await self.send("POST", "v1", "comparisons", body=body, key=key)
+        info = read(ComparisonInfo, response)
         return AsyncComparison(self._sender, info.comparison_id, info)
 
     def list_comparisons(
         self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
     ) -> AsyncIterator[ComparisonBrief]:
-        """List the comparisons of a session, `-` for all; `limit` is the page size of one request."""
+        """List the comparisons of a session, `-` for all; `limit` is that of one request."""
         params = {"session_id": session_id, "limit": limit}
         return self.list_items(
             ComparisonList, lambda page: page.comparisons, "v1", "comparisons", params=params
@@ -297,9 +297,10 @@ class AsyncClient(AsyncVmMaker):
         session_id: str | None = None,
         vm_id: str | None = None,
     ) -> AsyncIterator[Event | StaleReader]:
-        """Yield events as they happen, without end: first those that are kept, or those behind `after`.
+        """Yield events as they happen, without end: first the stored ones, or those behind `after`.
 
-        If events were missed, because the service keeps the last 4,096, a `StaleReader` comes first. This polls, because a request that waits can be retried, and works in process too.
+        A `StaleReader` precedes events if earlier ones were missed: the service stores the last
+        4,096. This polls: a request that waits can be retried, and works in process too.
         """
         while True:
             page = await self.list_events(
@@ -336,7 +337,7 @@ class AsyncClient(AsyncVmMaker):
         predicate: Callable[[], Awaitable[T]],
         timeout: float = WAIT_SECONDS,
         *,
-        what: str = "true answer of the predicate",
+        what: str = "true result of the predicate",
     ) -> T:
         """Call a predicate until its result is true, and return that.
 

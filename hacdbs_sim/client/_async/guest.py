@@ -25,8 +25,8 @@ class AsyncGuest(AsyncResource):
     ) -> AccessOutcome:
         """Write pages as a vCPU: gfns, or ranges of a first gfn and a count."""
         body, params = access_body(gfns, gfn_ranges), {"vcpu": vcpu}
-        answer = await self.send("POST", "guest", "write", params=params, body=body, key=key)
-        return read(AccessOutcome, answer)
+        response = await self.send("POST", "guest", "write", params=params, body=body, key=key)
+        return read(AccessOutcome, response)
 
     async def guest_read(
         self,
@@ -38,8 +38,8 @@ class AsyncGuest(AsyncResource):
     ) -> AccessOutcome:
         """Read pages as a vCPU."""
         body, params = access_body(gfns, gfn_ranges), {"vcpu": vcpu}
-        answer = await self.send("POST", "guest", "read", params=params, body=body, key=key)
-        return read(AccessOutcome, answer)
+        response = await self.send("POST", "guest", "read", params=params, body=body, key=key)
+        return read(AccessOutcome, response)
 
     async def host_write(
         self,
@@ -138,8 +138,8 @@ class AsyncGuest(AsyncResource):
             copies=copies,
             scale=scale,
         )
-        answer = await self.send("POST", "workloads", body=body, key=key)
-        return read(WorkloadInfo, answer)  # type: ignore[arg-type]  # a union
+        response = await self.send("POST", "workloads", body=body, key=key)
+        return read(WorkloadInfo, response)  # type: ignore[arg-type]  # a union
 
     def list_workloads(self, *, limit: int | None = None) -> AsyncIterator[WorkloadInfo]:
         """List the workloads, oldest first; `limit` is the page size of one request."""
@@ -149,8 +149,8 @@ class AsyncGuest(AsyncResource):
 
     async def get_workload(self, workload_id: str) -> WorkloadInfo:
         """Return a workload, and how far it has come."""
-        answer = await self.send("GET", "workloads", workload_id)
-        return read(WorkloadInfo, answer)  # type: ignore[arg-type]  # a union
+        response = await self.send("GET", "workloads", workload_id)
+        return read(WorkloadInfo, response)  # type: ignore[arg-type]  # a union
 
     async def delete_workload(self, workload_id: str) -> None:
         """Remove a workload."""

@@ -36,8 +36,8 @@ class AsyncSlot(AsyncResource):
             params = {"cpu": cpu, "format": "base64", "trace": True}
             return read_dirty_log(await self.send("POST", *where, params=params, key=key))
         accept = {"Accept": OCTETS}
-        answer = await self.send("POST", *where, params={"cpu": cpu}, key=key, headers=accept)
-        return read_dirty_log(answer)
+        response = await self.send("POST", *where, params={"cpu": cpu}, key=key, headers=accept)
+        return read_dirty_log(response)
 
     async def peek_dirty_log(self) -> FetchedLog:
         """Look at the dirty log without any side effect."""
@@ -58,7 +58,8 @@ class AsyncSlot(AsyncResource):
 
         Args:
             pages: Pages counted from the slot's start; or a log, or a window of one.
-            bitmap: Instead of pages, the ioctl's words, or one boolean per page; bit 0 is `first_page`.
+            bitmap: Instead of pages, the ioctl's words, or one boolean per page; bit 0 is
+                `first_page`.
             first_page: Where the window begins; a multiple of 64.
             num_pages: The window's length; to the slot's end if None.
             cpu: The host CPU that it runs on.
@@ -72,8 +73,8 @@ class AsyncSlot(AsyncResource):
             "cpu": cpu,
             "trace": trace or None,
         }
-        answer = await self.send("POST", "dirty-log", "clear", params=params, body=body, key=key)
-        return read(DirtyLog, answer)
+        response = await self.send("POST", "dirty-log", "clear", params=params, body=body, key=key)
+        return read(DirtyLog, response)
 
     async def get_heat(self, *, bins: int | None = None) -> Heat:
         """Return a heat map of at most `bins` parts: dirty pages, and states of stage 2."""

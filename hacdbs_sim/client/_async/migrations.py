@@ -13,7 +13,7 @@ class AsyncMigration(AsyncResource):
 
     Attributes:
         migration_id: The migration's id.
-        info: The answer that started it; None if this is a handle of an id.
+        info: The response that started it; None if this is a handle of an id.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class AsyncMigration(AsyncResource):
 
     async def get_iterations_csv(self) -> str:
         """Return the passes that have ended as comma-separated values."""
-        answer = await self.send("GET", "iterations", headers={"Accept": "text/csv"})
-        return answer.text
+        response = await self.send("GET", "iterations", headers={"Accept": "text/csv"})
+        return response.text
 
     async def wait(
         self, wait_for: str = "end", timeout: float = MIGRATION_SECONDS
@@ -67,7 +67,7 @@ class AsyncComparison(AsyncResource):
 
     Attributes:
         comparison_id: The comparison's id.
-        info: The answer that started it; None if this is a handle of an id.
+        info: The response that started it; None if this is a handle of an id.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Sending requests, and the base of everything that does."""
+"""Sending requests, and the base of the classes that do."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TypeVar
@@ -10,7 +10,7 @@ from hacdbs_sim.client.connecting import History
 from hacdbs_sim.client.pairs import async_sleep
 from hacdbs_sim.client.request import Body, Params, Request, build
 from hacdbs_sim.client.results import read
-from hacdbs_sim.client.retrying import Exchange, Retrying
+from hacdbs_sim.client.retrying import Attempts, Retrying
 from hacdbs_sim.model import Page
 
 __tracebackhide__ = True
@@ -33,29 +33,29 @@ class AsyncSender:
         self._retrying = Retrying(retries)
 
     async def send(self, request: Request) -> httpx.Response:
-        """Send a request, again if no answer comes.
+        """Send a request, again if there is no response.
 
         Raises:
             ProblemError: The service refused it.
-            TransportError: No answer came.
+            TransportError: There was no response.
         """
-        exchange = Exchange(request, self._retrying)
+        attempts = Attempts(request, self._retrying)
         while True:
             try:
-                answer = await self.http.request(**request.arguments())
+                response = await self.http.request(**request.arguments())
             except httpx.RequestError as error:
                 self.history.lost(request, error)
-                await async_sleep(exchange.lost(error))
+                await async_sleep(attempts.lost(error))
                 continue
-            self.history.answered(answer)
-            pause = exchange.answered(answer)
+            self.history.responded(response)
+            pause = attempts.responded(response)
             if pause is None:
-                return answer
+                return response
             await async_sleep(pause)
 
 
 class AsyncResource:
-    """An object of the service, by its path; to make one sends nothing."""
+    """An object of the service, by its path; making one sends nothing."""
 
     def __init__(self, sender: AsyncSender, *path: str | int) -> None:
         self._sender = sender
@@ -95,7 +95,7 @@ class AsyncResource:
         *parts: str | int,
         params: Params | None = None,
     ) -> AsyncIterator[T]:
-        """Go through all pages of a list; `items` returns the items of a page."""
+        """Yield the items of all pages of a list; `items` returns those of one page."""
         query = dict(params or {})
         while True:
             page = read(kind, await self.send("GET", *parts, params=query))

@@ -37,7 +37,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
 
     Attributes:
         vm_id: The VM's id.
-        info: The answer that made it, with its ETag; None if this is a handle of an id.
+        info: The response that made it, with its ETag; None if this is a handle of an id.
     """
 
     def __init__(self, sender: AsyncSender, vm_id: str, info: FetchedVm | None = None) -> None:
@@ -85,7 +85,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
     ) -> FetchedMemslotChange:
         """Create, move or re-flag a memslot (KVM_SET_USER_MEMORY_REGION).
 
-        To delete it, `delete_memslot` is safer: it may be retried after a lost answer.
+        To delete it, `delete_memslot` is safer: it may be retried after a lost response.
         """
         body = given(
             guest_phys_addr=address(guest_phys_addr),
@@ -95,8 +95,8 @@ class AsyncVm(AsyncGuest, AsyncFaults):
             backing=backing,
         )
         headers = {"If-Match": if_match, "If-None-Match": if_none_match}
-        answer = await self.send("PUT", "memslots", slot, body=body, headers=headers)
-        return read(FetchedMemslotChange, answer)
+        response = await self.send("PUT", "memslots", slot, body=body, headers=headers)
+        return read(FetchedMemslotChange, response)
 
     def list_memslots(self, *, limit: int | None = None) -> AsyncIterator[MemslotInfo]:
         """List the memslots, by number; `limit` is the page size of one request."""
@@ -115,7 +115,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
     def get_stage2(
         self, gfn: int = 0, count: int | None = None, *, limit: int | None = 1000
     ) -> AsyncIterator[Stage2Run]:
-        """List guest frames, to the end of the IPA space without a count, as runs of equal pages."""
+        """List guest frames as runs of equal pages; without `count`, to the end of the IPA space."""
         return self.list_items(
             Stage2List,
             lambda page: page.runs,
@@ -142,7 +142,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         check: bool = True,
         key: str | None = None,
     ) -> tuple[BatchResult, ...]:
-        """Perform actions in order, under one lock, up to the first refusal; earlier ones stay done.
+        """Perform actions in order, under one lock, up to the first refusal; earlier ones are kept.
 
         Args:
             actions: Actions of the model; or what each action's own call takes, with `op` naming

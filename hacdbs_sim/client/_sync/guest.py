@@ -26,8 +26,8 @@ class Guest(Resource):
     ) -> AccessOutcome:
         """Write pages as a vCPU: gfns, or ranges of a first gfn and a count."""
         body, params = access_body(gfns, gfn_ranges), {"vcpu": vcpu}
-        answer = self.send("POST", "guest", "write", params=params, body=body, key=key)
-        return read(AccessOutcome, answer)
+        response = self.send("POST", "guest", "write", params=params, body=body, key=key)
+        return read(AccessOutcome, response)
 
     def guest_read(
         self,
@@ -39,8 +39,8 @@ class Guest(Resource):
     ) -> AccessOutcome:
         """Read pages as a vCPU."""
         body, params = access_body(gfns, gfn_ranges), {"vcpu": vcpu}
-        answer = self.send("POST", "guest", "read", params=params, body=body, key=key)
-        return read(AccessOutcome, answer)
+        response = self.send("POST", "guest", "read", params=params, body=body, key=key)
+        return read(AccessOutcome, response)
 
     def host_write(
         self,
@@ -139,8 +139,8 @@ class Guest(Resource):
             copies=copies,
             scale=scale,
         )
-        answer = self.send("POST", "workloads", body=body, key=key)
-        return read(WorkloadInfo, answer)  # type: ignore[arg-type]  # a union
+        response = self.send("POST", "workloads", body=body, key=key)
+        return read(WorkloadInfo, response)  # type: ignore[arg-type]  # a union
 
     def list_workloads(self, *, limit: int | None = None) -> Iterator[WorkloadInfo]:
         """List the workloads, oldest first; `limit` is the page size of one request."""
@@ -150,8 +150,8 @@ class Guest(Resource):
 
     def get_workload(self, workload_id: str) -> WorkloadInfo:
         """Return a workload, and how far it has come."""
-        answer = self.send("GET", "workloads", workload_id)
-        return read(WorkloadInfo, answer)  # type: ignore[arg-type]  # a union
+        response = self.send("GET", "workloads", workload_id)
+        return read(WorkloadInfo, response)  # type: ignore[arg-type]  # a union
 
     def delete_workload(self, workload_id: str) -> None:
         """Remove a workload."""

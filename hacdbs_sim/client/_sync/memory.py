@@ -37,8 +37,8 @@ class Slot(Resource):
             params = {"cpu": cpu, "format": "base64", "trace": True}
             return read_dirty_log(self.send("POST", *where, params=params, key=key))
         accept = {"Accept": OCTETS}
-        answer = self.send("POST", *where, params={"cpu": cpu}, key=key, headers=accept)
-        return read_dirty_log(answer)
+        response = self.send("POST", *where, params={"cpu": cpu}, key=key, headers=accept)
+        return read_dirty_log(response)
 
     def peek_dirty_log(self) -> FetchedLog:
         """Look at the dirty log without any side effect."""
@@ -59,7 +59,8 @@ class Slot(Resource):
 
         Args:
             pages: Pages counted from the slot's start; or a log, or a window of one.
-            bitmap: Instead of pages, the ioctl's words, or one boolean per page; bit 0 is `first_page`.
+            bitmap: Instead of pages, the ioctl's words, or one boolean per page; bit 0 is
+                `first_page`.
             first_page: Where the window begins; a multiple of 64.
             num_pages: The window's length; to the slot's end if None.
             cpu: The host CPU that it runs on.
@@ -73,8 +74,8 @@ class Slot(Resource):
             "cpu": cpu,
             "trace": trace or None,
         }
-        answer = self.send("POST", "dirty-log", "clear", params=params, body=body, key=key)
-        return read(DirtyLog, answer)
+        response = self.send("POST", "dirty-log", "clear", params=params, body=body, key=key)
+        return read(DirtyLog, response)
 
     def get_heat(self, *, bins: int | None = None) -> Heat:
         """Return a heat map of at most `bins` parts: dirty pages, and states of stage 2."""

@@ -14,7 +14,7 @@ class Migration(Resource):
 
     Attributes:
         migration_id: The migration's id.
-        info: The answer that started it; None if this is a handle of an id.
+        info: The response that started it; None if this is a handle of an id.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class Migration(Resource):
 
     def get_iterations_csv(self) -> str:
         """Return the passes that have ended as comma-separated values."""
-        answer = self.send("GET", "iterations", headers={"Accept": "text/csv"})
-        return answer.text
+        response = self.send("GET", "iterations", headers={"Accept": "text/csv"})
+        return response.text
 
     def wait(self, wait_for: str = "end", timeout: float = MIGRATION_SECONDS) -> MigrationInfo:
         """Wait for the end, a phase, or an iteration (`iteration-3`); return the report.
@@ -64,7 +64,7 @@ class Comparison(Resource):
 
     Attributes:
         comparison_id: The comparison's id.
-        info: The answer that started it; None if this is a handle of an id.
+        info: The response that started it; None if this is a handle of an id.
     """
 
     def __init__(

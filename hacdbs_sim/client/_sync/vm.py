@@ -38,7 +38,7 @@ class Vm(Guest, Faults):
 
     Attributes:
         vm_id: The VM's id.
-        info: The answer that made it, with its ETag; None if this is a handle of an id.
+        info: The response that made it, with its ETag; None if this is a handle of an id.
     """
 
     def __init__(self, sender: Sender, vm_id: str, info: FetchedVm | None = None) -> None:
@@ -86,7 +86,7 @@ class Vm(Guest, Faults):
     ) -> FetchedMemslotChange:
         """Create, move or re-flag a memslot (KVM_SET_USER_MEMORY_REGION).
 
-        To delete it, `delete_memslot` is safer: it may be retried after a lost answer.
+        To delete it, `delete_memslot` is safer: it may be retried after a lost response.
         """
         body = given(
             guest_phys_addr=address(guest_phys_addr),
@@ -96,8 +96,8 @@ class Vm(Guest, Faults):
             backing=backing,
         )
         headers = {"If-Match": if_match, "If-None-Match": if_none_match}
-        answer = self.send("PUT", "memslots", slot, body=body, headers=headers)
-        return read(FetchedMemslotChange, answer)
+        response = self.send("PUT", "memslots", slot, body=body, headers=headers)
+        return read(FetchedMemslotChange, response)
 
     def list_memslots(self, *, limit: int | None = None) -> Iterator[MemslotInfo]:
         """List the memslots, by number; `limit` is the page size of one request."""
@@ -116,7 +116,7 @@ class Vm(Guest, Faults):
     def get_stage2(
         self, gfn: int = 0, count: int | None = None, *, limit: int | None = 1000
     ) -> Iterator[Stage2Run]:
-        """List guest frames, to the end of the IPA space without a count, as runs of equal pages."""
+        """List guest frames as runs of equal pages; without `count`, to the end of the IPA space."""
         return self.list_items(
             Stage2List,
             lambda page: page.runs,
@@ -143,7 +143,7 @@ class Vm(Guest, Faults):
         check: bool = True,
         key: str | None = None,
     ) -> tuple[BatchResult, ...]:
-        """Perform actions in order, under one lock, up to the first refusal; earlier ones stay done.
+        """Perform actions in order, under one lock, up to the first refusal; earlier ones are kept.
 
         Args:
             actions: Actions of the model; or what each action's own call takes, with `op` naming

@@ -2,16 +2,17 @@ from collections.abc import Generator
 
 import pytest
 
-from hacdbs_sim.client import Client, MemslotSpec, Vm
+from hacdbs_sim.client import Client, Vm
+from hacdbs_sim.model import MemslotFlags, SetMemslot
 
 NPAGES = 1_000
 BASE_GFN = 0x40000
-MEMSLOT: MemslotSpec = {
-    "slot": 0,
-    "guest_phys_addr": BASE_GFN * 4096,
-    "memory_size": NPAGES * 4096,
-    "flags": ["LOG_DIRTY_PAGES"],
-}
+MEMSLOT = SetMemslot(
+    slot=0,
+    guest_phys_addr=BASE_GFN * 4096,
+    memory_size=NPAGES * 4096,
+    flags=MemslotFlags.LOG_DIRTY_PAGES,
+)
 
 
 @pytest.fixture(scope="module")

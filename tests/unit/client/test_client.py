@@ -1,4 +1,4 @@
-"""What a harness does with the client: logs, faults, sessions, ETags, refusals, batches."""
+"""The client: logs, faults, sessions, ETags, refusals, batches."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from hacdbs_sim.client import (
-    Access,
     AsyncClient,
     BadRequestError,
     Client,
     ConflictError,
-    DirtyLog,
+    FetchedLog,
+    FetchedMemslotChange,
     InvalidRequestError,
-    MemslotChange,
     NotAllowedError,
     NotFoundError,
     PreconditionFailedError,
@@ -24,22 +23,34 @@ from hacdbs_sim.client import (
     Vm,
     serve_in_thread,
 )
+from hacdbs_sim.model import (
+    AccessOutcome,
+    AddIpaf,
+    AddUniform,
+    EntryWhen,
+    Features,
+    GetDirtyLog,
+    Gfns,
+    GuestWrite,
+    MemslotFlags,
+    UniformInfo,
+)
 from tests.unit.client.conftest import BASE_GFN, MEMSLOT, NPAGES
 
 
 def test_a_log_is_the_pages_that_were_written(vm: Vm) -> None:
     pages = np.random.default_rng(5).choice(NPAGES, 300, replace=False)
 
-    outcome = assert_type(vm.guest_write(pages + BASE_GFN, vcpu=1), Access)
-    log = assert_type(vm.slot(0).get_dirty_log(), DirtyLog)
+    outcome = assert_type(vm.guest_write(pages + BASE_GFN, vcpu=1), AccessOutcome)
+    log = assert_type(vm.slot(0).get_dirty_log(), FetchedLog)
 
     assert outcome.newly_dirty == 300
     assert log.pages().tolist() == sorted(pages.tolist())
     assert np.flatnonzero(log.mask()).tolist() == log.pages().tolist()
-    assert log.bitmap.dtype == np.uint64
+    assert log.words.dtype == np.uint64
     assert (log.dirty_count, log.remaining_count, log.num_pages) == (300, 0, NPAGES)
     assert log.accelerator is not None
-    assert log.report.cleaned_by_hardware == 300
+    assert log.cleaned_by_hardware == 300
     assert log.software.ran is False
 
 
@@ -59,7 +70,7 @@ def test_gfns_go_as_a_list_a_range_ranges_or_nothing(vm: Vm) -> None:
 
 GOOD = "a-token"
 
-CLEARS: dict[str, Callable[[Vm, DirtyLog], object]] = {
+CLEARS: dict[str, Callable[[Vm, FetchedLog], object]] = {
     "the log itself": lambda vm, log: vm.slot(0).clear_dirty_log(log),
     "windows of it": lambda vm, log: [
         vm.slot(0).clear_dirty_log(each) for each in log.windows(192)
@@ -68,14 +79,14 @@ CLEARS: dict[str, Callable[[Vm, DirtyLog], object]] = {
     "pages and their window": lambda vm, log: vm.slot(0).clear_dirty_log(
         log.pages(), num_pages=NPAGES
     ),
-    "words": lambda vm, log: vm.slot(0).clear_dirty_log(bitmap=log.bitmap),
+    "words": lambda vm, log: vm.slot(0).clear_dirty_log(bitmap=log.words),
     "a mask": lambda vm, log: vm.slot(0).clear_dirty_log(bitmap=log.mask()),
 }
 
 
 @pytest.mark.parametrize("clear", CLEARS.values(), ids=CLEARS)
 def test_a_clear_names_its_pages_in_any_form(
-    client: Client, clear: Callable[[Vm, DirtyLog], object]
+    client: Client, clear: Callable[[Vm, FetchedLog], object]
 ) -> None:
     vm = client.create_vm(memslots=[MEMSLOT], manual_dirty_log_protect2=1)
     vm.guest_write(np.arange(0, NPAGES, 3) + BASE_GFN)
@@ -235,7 +246,9 @@ def test_an_etag_guards_a_change(vm: Vm) -> None:
     assert vm.info is not None
     assert vm.info.etag == vm_etag
 
-    def set_flags(if_match: str | None = None, if_none_match: str | None = None) -> MemslotChange:
+    def set_flags(
+        if_match: str | None = None, if_none_match: str | None = None
+    ) -> FetchedMemslotChange:
         return vm.set_memslot(
             0,
             guest_phys_addr=BASE_GFN * 4096,
@@ -290,6 +303,35 @@ def test_a_batch_gives_results_or_raises_the_refusal_in_it(vm: Vm) -> None:
     assert [each.is_refusal for each in results] == [False, True]
 
 
+def test_methods_take_dataclasses_of_the_model(client: Client) -> None:
+    vm = client.create_vm(
+        memslots=[MEMSLOT],
+        features=Features(dbm=False),
+        faults=[AddIpaf(times=1, when=EntryWhen(batch=0))],
+        workloads=[AddUniform(slot=0, writes_per_second=1000)],
+    )
+
+    wrote, log = vm.run_batch(
+        [GuestWrite(pages=Gfns(np.array([BASE_GFN], dtype=np.uint64))), GetDirtyLog(slot=0)]
+    )
+
+    assert vm.info is not None
+    assert vm.info.features == Features(dbm=False)
+    assert [(fault.type, fault.when.batch) for fault in vm.info.faults] == [("ipaf", 0)]
+    assert [type(workload) for workload in vm.info.workloads] == [UniformInfo]
+    assert wrote.body is not None
+    assert wrote.body["newly_dirty"] == 1
+    assert log.body is not None
+    assert log.body["page_ranges"] == [[0, 1]]
+
+
+def test_flags_of_a_memslot_are_bits(vm: Vm) -> None:
+    slot = vm.get_memslot(0)
+
+    assert slot.flags == MemslotFlags.LOG_DIRTY_PAGES
+    assert slot.is_logging
+
+
 def test_a_request_of_ones_own_is_sent_like_the_others(client: Client, vm: Vm) -> None:
     answer = vm.send("POST", "guest", "write", params={"vcpu": 1}, body={"gfns": [BASE_GFN]})
 
@@ -318,7 +360,7 @@ def test_a_refusal_carries_its_problem_document(vm: Vm) -> None:
     assert error.errors[0]["pointer"].startswith("/when")
     assert error.problem["instance"] == "/v1/vms/default-1/faults"
     assert error.request_id
-    assert "named by batch and index or by gfn" in str(error)
+    assert "only one of gfn, index may be given" in str(error)
 
 
 def test_refusals_have_classes() -> None:

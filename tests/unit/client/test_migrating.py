@@ -1,6 +1,7 @@
 """Migrations as objects: waited for by either client, as far as asked and no further."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hacdbs_sim.client import (
     WaitTimeoutError,
 )
 from hacdbs_sim.client.waiting import has_reached
+from hacdbs_sim.model import MigrationStatus
 from tests.support.wire import HANG_SECONDS
 from tests.unit.client.conftest import MEMSLOT
 
@@ -46,7 +48,7 @@ def test_a_wait_ends_at_a_phase_or_a_pass_or_in_time(vm: Vm) -> None:
     ended = migration.wait("iteration-3")
 
     assert setup.status in {"setup", "active"}
-    assert (ended.status, ended.iterations) == ("cancelled", [])
+    assert (ended.status, ended.iterations) == ("cancelled", ())
 
 
 def test_a_comparison_is_begun_and_waited_for(client: Client) -> None:
@@ -135,6 +137,6 @@ def test_a_phase_is_reached_there_beyond_or_at_the_end(
     vm: Vm, status: str, wait_for: str, reached: bool
 ) -> None:
     report = vm.start_migration().wait()
-    info = report.model_copy(update={"status": status, "iterations": []})
+    info = replace(report, status=MigrationStatus(status), iterations=())
 
     assert has_reached(info, wait_for) is reached

@@ -5,18 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.client.cleaning import CleaningReport, Software
+from hacdbs_sim.client import FetchedLog
 from hacdbs_sim.client.pages import (
-    DirtyLog,
     LogWindow,
     bitmap_of,
-    mask_of,
     octets_of,
     page_numbers,
-    pages_of,
     ranges_of,
     words_of,
 )
+from hacdbs_sim.model import Bitmap, pages_of
 
 SETS = st.sets(st.integers(0, 999))
 
@@ -28,7 +26,7 @@ def test_a_mask_is_whole_words_and_comes_back(pages: set[int], npages: int) -> N
     bitmap = bitmap_of(mask)
 
     assert bitmap.size == -(-npages // 64)
-    assert np.array_equal(mask_of(bitmap, npages), mask)
+    assert np.array_equal(log_of(pages, npages).mask(), mask)
     assert pages_of(bitmap).tolist() == sorted(page for page in pages if page < npages)
     assert np.array_equal(words_of(octets_of(bitmap)), bitmap)
 
@@ -74,18 +72,15 @@ def test_page_numbers_come_from_anything_that_gives_integers() -> None:
     assert page_numbers(np.array([3, 1], dtype=np.int32), "gfns").dtype == np.uint64
 
 
-def log_of(pages: set[int], npages: int) -> DirtyLog:
-    report = CleaningReport(
+def log_of(pages: set[int], npages: int) -> FetchedLog:
+    return FetchedLog(
         slot=0,
         first_page=0,
         num_pages=npages,
         dirty_count=len(pages),
         remaining_count=0,
-        accelerator=None,
-        software=Software(ran=False, words=0, pages=0, write_protected=0, blocks_split=0),
-        flush_tlb=False,
+        bitmap=Bitmap(bitmap_of(np.isin(np.arange(npages), list(pages)))),
     )
-    return DirtyLog(bitmap_of(np.isin(np.arange(npages), list(pages))), report)
 
 
 @given(SETS, st.integers(1, 6))
@@ -119,8 +114,8 @@ def test_a_log_compares_by_value_and_shows_little() -> None:
 
     assert log == log_of({1, 70}, 200)
     assert log != log_of({1, 71}, 200)
-    assert log != log.bitmap.tolist()
+    assert log != log.words.tolist()
     assert log.window() == log_of({1, 70}, 200).window() != log_of({2}, 200).window()
     assert log.window() != 5
-    assert repr(log) == "<DirtyLog of slot 0: 2 of 200 pages dirty, 0 remaining>"
+    assert repr(log) == "<FetchedLog of slot 0: 2 of 200 pages dirty, 0 remaining>"
     assert repr(log.window()) == "LogWindow(first_page=0, num_pages=200)"

@@ -1,4 +1,4 @@
-"""Where the service may be: at a URL, in this process, in a thread; and waiting for it."""
+"""The client with a URL, in process and with a thread; and waiting until the service is ready."""
 
 import asyncio
 import itertools
@@ -17,7 +17,7 @@ from hacdbs_sim.client import (
     Client,
     ConflictError,
     ProblemError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
     WaitTimeoutError,
     serve_in_thread,
 )
@@ -27,7 +27,7 @@ from hacdbs_sim.client.in_process import ThreadTransport, load_application
 TOKEN = "a-token"  # noqa: S105 - of these tests
 
 
-def test_the_environment_says_where_the_service_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_the_url_and_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HACDBS_URL", raising=False)
     with Client() as client:
         assert str(client.http.base_url) == DEFAULT_URL
@@ -46,7 +46,7 @@ def test_the_variable_of_clients_does_not_disturb_the_service(
     Settings.from_environment()
 
 
-def test_in_process_takes_settings_and_refuses_what_is_none() -> None:
+def test_in_process_takes_settings_and_rejects_unknown_ones() -> None:
     with Client.in_process(max_vms=1) as client:
         client.create_vm()
         with pytest.raises(ConflictError, match="vm_limit"):
@@ -55,7 +55,7 @@ def test_in_process_takes_settings_and_refuses_what_is_none() -> None:
         Client.in_process(max_vmz=1)
 
 
-def test_in_process_a_token_is_asked_for_and_given() -> None:
+def test_in_process_the_token_is_checked_and_sent() -> None:
     async def get() -> int:
         async with AsyncClient.in_process(token=TOKEN) as client:
             return (await client.get_capabilities()).limits.max_vms
@@ -104,14 +104,14 @@ def test_a_service_that_stops_or_is_closed_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_what_keeps_an_application_from_starting_is_told() -> None:
+def test_an_application_that_cannot_start_raises_its_exception() -> None:
     application = load_application({})._replace(asgi=object())
 
     with pytest.raises(AttributeError, match="router"):
         ThreadTransport(application)
 
 
-def test_both_places_say_the_same() -> None:
+def test_in_process_and_over_http_return_the_same() -> None:
     with Client.in_process() as near, serve_in_thread() as service, service.client() as far:
         far.wait_ready()
         assert far.get_capabilities() == near.get_capabilities()
@@ -131,14 +131,14 @@ class _Other(BaseHTTPRequestHandler):
         """Stay silent."""
 
 
-def test_something_else_at_the_url_is_told() -> None:
+def test_a_response_of_another_server_is_an_exception() -> None:
     with HTTPServer(("127.0.0.1", 0), _Other) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
             with Client(f"http://127.0.0.1:{server.server_port}") as client:
                 with pytest.raises(
-                    UnexpectedAnswerError, match="GET /version: not an answer of hacdbs-sim"
+                    UnexpectedResponseError, match="GET /version: not a response of hacdbs-sim"
                 ):
                     client.get_version()
                 with pytest.raises(ProblemError, match="502 <h1>It works!") as refusal:
@@ -149,7 +149,7 @@ def test_something_else_at_the_url_is_told() -> None:
     assert (refusal.value.code, refusal.value.errors) == (None, [])
 
 
-def test_ready_is_waited_for_up_to_a_bound() -> None:
+def test_wait_ready_has_a_timeout() -> None:
     with Client("http://127.0.0.1:9", retries=0) as client:
         with pytest.raises(WaitTimeoutError, match=r"no service that is ready within 0\.05 s"):
             client.wait_ready(0.05)
@@ -157,36 +157,39 @@ def test_ready_is_waited_for_up_to_a_bound() -> None:
 
 
 def test_a_service_that_comes_later_is_found() -> None:
-    """The listener is there, but who answers comes after the first look has failed."""
-    with serve_in_thread() as service, socket.create_server(("127.0.0.1", 0)) as door:
+    """The listener is there, but the first two connections are closed without a response."""
+    with serve_in_thread() as service, socket.create_server(("127.0.0.1", 0)) as listener:
         port = httpx.URL(service.url).port
         assert port is not None
-        looks = 0
+        connections = 0
 
         def open_late() -> None:
-            nonlocal looks
+            nonlocal connections
             while True:
-                visitor, _ = door.accept()
-                looks += 1
-                if looks > 2:
+                near, _ = listener.accept()
+                connections += 1
+                if connections > 2:
                     break
-                visitor.close()
-            with visitor, socket.create_connection(("127.0.0.1", port)) as behind:
-                behind.sendall(visitor.recv(65_536))
-                visitor.sendall(behind.recv(65_536))
+                near.close()
+            with near, socket.create_connection(("127.0.0.1", port)) as far:
+                far.sendall(near.recv(65_536))
+                response = b""
+                while not response.endswith(b"}"):
+                    response += far.recv(65_536)
+                near.sendall(response)
 
-        keeper = threading.Thread(target=open_late)
-        keeper.start()
-        late = f"http://127.0.0.1:{door.getsockname()[1]}"
+        relay = threading.Thread(target=open_late)
+        relay.start()
+        late = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
         async def wait() -> None:
             async with AsyncClient(late, retries=0) as client:
                 await client.wait_ready(10)
 
         asyncio.run(wait())
-        keeper.join()
+        relay.join()
 
-    assert looks == 3
+    assert connections == 3
 
 
 def test_a_refusal_ends_the_wait() -> None:
@@ -197,7 +200,7 @@ def test_a_refusal_ends_the_wait() -> None:
         assert len(client.history) == 1
 
 
-def test_anything_can_be_waited_for() -> None:
+def test_wait_until_calls_its_predicate_until_it_is_true() -> None:
     numbers = itertools.count()
 
     async def wait() -> int:

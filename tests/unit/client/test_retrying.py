@@ -19,7 +19,7 @@ from hacdbs_sim.client import (
     serve_in_thread,
 )
 from hacdbs_sim.client.request import build
-from hacdbs_sim.client.retrying import Exchange, Retrying
+from hacdbs_sim.client.retrying import Attempts, Retrying
 from tests.unit.client.conftest import BASE_GFN, MEMSLOT
 from tests.unit.client.lossy_proxy import LossyProxy, lossy_proxy
 
@@ -180,13 +180,13 @@ REQUEST = build("POST", "v1", "vms", "v", "guest", "write")
 
 def test_pauses_grow_to_a_bound_and_their_sum_too() -> None:
     retrying = Retrying(in_flight_seconds=2, first_pause_seconds=0.1, longest_pause_seconds=0.5)
-    exchange = Exchange(REQUEST, retrying)
+    attempts = Attempts(REQUEST, retrying)
 
-    pauses = [exchange.answered(IN_FLIGHT) for _ in range(6)]
+    pauses = [attempts.responded(IN_FLIGHT) for _ in range(6)]
 
     assert pauses == [0.1, 0.2, 0.4, 0.5, 0.5, 0.5]
     with pytest.raises(ConflictError, match="idempotency_key_in_flight"):
-        exchange.answered(IN_FLIGHT)
+        attempts.responded(IN_FLIGHT)
 
 
 def test_other_refusals_are_not_retried(client: Client, vm: Vm) -> None:

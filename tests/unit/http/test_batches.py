@@ -5,13 +5,15 @@ import json
 from typing import Any
 
 import pytest
-from app.http.schemas.batch import BatchIn
-from app.service.cost_estimate import INLINE_WORK
-from hacdbs_sim.sim.actions import MachineConfig, SetMemoryRegion
 
-from app.http.batches import perform_all, work_of_batch
-from app.service.fleet import Fleet, Vm, VmSpec
+from app.http.batches import check_answer, perform_all, weight_of
+from app.http.operations import perform_now, work_of_batch
+from app.service.fleet import Fleet, Vm
 from app.service.limits import Limits
+from app.service.vm_runtime import INLINE_WORK
+from hacdbs_sim.model import Batch, BatchAction, CreateVm, MemslotFlags, SetMemslot
+from hacdbs_sim.wire import read
+from hacdbs_sim.wire.codec import BatchAnswerLimitError
 
 SLOT = {"op": "set_memslot", "slot": 1, "guest_phys_addr": "0x10000000000"}
 HUGE = {**SLOT, "memory_size": "128GiB"}
@@ -24,10 +26,14 @@ MANY = [[0, 1]] * 20_000
 @pytest.fixture
 def vm() -> Vm:
     """A VM with a slot of 1 GiB."""
-    slot = SetMemoryRegion(0, 0, 1 << 30, flags=1)
-    return asyncio.run(
-        Fleet(Limits()).create_vm(VmSpec("default", "", MachineConfig(ipa_bits=42), (slot,)))
+    slot = SetMemslot(
+        slot=0, guest_phys_addr=0, memory_size=1 << 30, flags=MemslotFlags.LOG_DIRTY_PAGES
     )
+    return asyncio.run(Fleet(Limits()).create_vm(CreateVm(ipa_bits=42, memslots=(slot,))))
+
+
+def batch(*actions: dict[str, Any]) -> tuple[BatchAction, ...]:
+    return read(Batch, json.dumps({"actions": actions})).actions
 
 
 @pytest.mark.parametrize(
@@ -44,23 +50,20 @@ def vm() -> Vm:
         ([{"op": "guest_write", "gfns": [0] * 20_000}], False),
         ([{"op": "clear_dirty_log", "slot": 0, "page_ranges": MANY}], False),
         ([{"op": "clear_dirty_log", "slot": 0, "bitmap": ""}], True),
-        ([{"op": "clock_advance", "duration_ns": 1}], True),
-        ([{"op": "guest_run", "duration_ns": 1}], False),
+        ([{"op": "advance_clock", "duration_ns": 1}], True),
+        ([{"op": "run_guest", "duration_ns": 1}], False),
         ([{"op": "add_workload", "slot": 0, "kind": "zipf", "writes_per_second": 1}], False),
     ],
 )
 def test_a_batch_that_may_take_milliseconds_leaves_the_event_loop(
     vm: Vm, actions: list[dict[str, Any]], *, is_short: bool
 ) -> None:
-    read = BatchIn.model_validate_json(json.dumps({"actions": actions}))
-
-    assert (work_of_batch(vm, read.actions) <= INLINE_WORK) is is_short
+    assert (work_of_batch(vm, batch(*actions)) <= INLINE_WORK) is is_short
 
 
 def test_each_action_is_estimated_on_the_slots_as_they_are_by_then(vm: Vm) -> None:
     def work(*actions: dict[str, Any]) -> int:
-        read = BatchIn.model_validate_json(json.dumps({"actions": actions}))
-        return work_of_batch(vm, read.actions)
+        return work_of_batch(vm, batch(*actions))
 
     assert work(SUMMARY, HUGE) < work(HUGE, SUMMARY)
 
@@ -68,14 +71,51 @@ def test_each_action_is_estimated_on_the_slots_as_they_are_by_then(vm: Vm) -> No
 def test_a_batch_stops_at_the_first_refusal(vm: Vm) -> None:
     write = {"op": "guest_write", "gfns": [3]}
     beyond = {"op": "guest_write", "gfns": [1 << 40]}
-    read = BatchIn.model_validate_json(json.dumps({"actions": [write, write, beyond, write]}))
 
-    answer = perform_all(vm, read.actions, "/v1/vms/default-1/batch")
+    answer = perform_all(vm, batch(write, write, beyond, write), "/v1/vms/default-1/batch")
 
-    assert answer.body is not None
-    results = answer.body["results"]
+    results = json.loads(answer.body)["results"]
     assert [result["status"] for result in results] == [200, 200, 409]
     assert [result["body"]["newly_dirty"] for result in results[:2]] == [1, 0]
     problem = results[2]["body"]
     assert problem["code"] == "gfn_beyond_ipa_space"
     assert problem["errors"][0]["pointer"].startswith("/actions/2/")
+
+
+@pytest.mark.parametrize(
+    ("action", "weight"),
+    [
+        ({**GET, "format": "ranges"}, 16 * 3),
+        ({**GET, "format": "base64"}, len("A" * 43_692)),
+        ({**GET, "format": "words"}, 16 * 4_096),
+        (SUMMARY, 0),
+        ({"op": "clear_dirty_log", "slot": 0, "page_ranges": [[0, 64]]}, 0),
+        ({"op": "guest_read", "gfns": [1]}, 0),
+        ({"op": "delete_faults"}, 0),
+    ],
+)
+def test_an_answer_weighs_what_its_pages_and_trace_do(
+    vm: Vm, action: dict[str, Any], weight: int
+) -> None:
+    first, second = batch({"op": "guest_write", "gfns": [3, 5, 6, 100]}, action)
+    perform_now(vm, first.action)
+
+    assert weight_of(perform_now(vm, second.action, second.format)) == weight
+
+
+def test_the_runs_of_a_trace_weigh_too(vm: Vm) -> None:
+    write, get = batch(
+        {"op": "guest_write", "gfn_ranges": [[0, 600]]},
+        {**GET, "format": "summary", "trace": True},
+    )
+    perform_now(vm, write.action)
+
+    assert weight_of(perform_now(vm, get.action, get.format)) == 2 * 96
+
+
+def test_the_action_after_an_answer_that_is_too_large_is_refused() -> None:
+    check_answer(8 << 20)
+
+    with pytest.raises(BatchAnswerLimitError) as refused:
+        check_answer((8 << 20) + 1)
+    assert (refused.value.bound, refused.value.value) == (8 << 20, (8 << 20) + 1)

@@ -6,8 +6,17 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from app.http.bodies import THREAD_BYTES, media_type_of, read_body, read_octets
+from app.http.bodies import (
+    THREAD_BYTES,
+    media_type_of,
+    read_body,
+    read_clear_pages,
+    read_frames,
+    read_octets,
+)
 from app.http.problems import Refusal
+from hacdbs_sim.model import Bitmap, Gfns, PageRanges
+from hacdbs_sim.wire import InvalidRequestError
 
 pytestmark = pytest.mark.anyio
 
@@ -15,11 +24,13 @@ OCTETS = bytes(range(256)) * (THREAD_BYTES // 128)
 LIMIT = len(OCTETS) + 1000
 
 
-def _request(messages: list[Message], length: int | None) -> Request:
+def _request(messages: list[Message], length: int | None, media_type: str = "") -> Request:
     async def receive() -> Message:
         return messages.pop(0)
 
     headers = [] if length is None else [(b"content-length", b"%d" % length)]
+    if media_type:
+        headers.append((b"content-type", media_type.encode()))
     context = SimpleNamespace(max_body_bytes=LIMIT)
     app = SimpleNamespace(context=context)
     return Request({"type": "http", "headers": headers, "app": app}, receive)
@@ -93,3 +104,41 @@ def test_another_media_type_is_refused(given: str, detail: str) -> None:
         media_type_of(Request({"type": "http", "headers": headers}), "a/b", "c/d")
 
     assert refused.value.detail == detail
+
+
+def _json_request(body: bytes) -> Request:
+    return _request(_chunks(body, 65_536), len(body), "application/json")
+
+
+@pytest.mark.parametrize("space", ["", " " * (THREAD_BYTES + 1)], ids=["short", "long"])
+async def test_pages_of_a_body_are_the_same_whether_it_is_short_or_long(space: str) -> None:
+    async def frames(body: str) -> Gfns | PageRanges:
+        return await read_frames(_json_request(body.replace("~", space).encode()))
+
+    async def pages(body: str) -> Bitmap | PageRanges:
+        return await read_clear_pages(_json_request(body.replace("~", space).encode()))
+
+    gfns = await frames('{"gfns": [1,~ 2]}')
+    ranges = await frames('{"gfn_ranges": [[1, 2],~ [5, 6]]}')
+    bitmap = await pages('{"bitmap":~ "AQAAAAAAAAA="}')
+    words = await pages('{"words": [3,~ 4]}')
+    of_slot = await pages('{"page_ranges": [[0, 1],~ [7, 1]]}')
+
+    assert isinstance(gfns, Gfns)
+    assert gfns.gfns.tolist() == [1, 2]
+    assert isinstance(ranges, PageRanges)
+    assert (ranges.first.tolist(), ranges.count.tolist()) == ([1, 5], [2, 6])
+    assert isinstance(bitmap, Bitmap)
+    assert bitmap.words.tolist() == [1]
+    assert isinstance(words, Bitmap)
+    assert words.words.tolist() == [3, 4]
+    assert isinstance(of_slot, PageRanges)
+    assert of_slot.first.tolist() == [0, 7]
+
+
+@pytest.mark.parametrize("space", [b"", b" " * (THREAD_BYTES + 1)], ids=["short", "long"])
+async def test_a_wrong_page_of_a_body_is_named_whether_it_is_short_or_long(space: bytes) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        await read_frames(_json_request(b'{"gfns": [1,' + space + b"-2]}"))
+
+    assert [error.pointer for error in refused.value.errors] == ["/gfns/1"]

@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.idempotency import answer_once, has_key
-from app.http.problems import Refusal
 from app.http.responses import JsonResponse
 from app.service.fleet import Fleet
 from app.service.limits import Limits
+from hacdbs_sim.wire import InvalidRequestError
 from tests.unit.http.requests import request_of
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +70,7 @@ async def test_a_request_has_one_key_of_visible_characters(
 ) -> None:
     handle = Counting()
 
-    with pytest.raises(Refusal):
+    with pytest.raises(InvalidRequestError):
         await answer_once(sent(app, *keys), handle)
 
     assert handle.bodies == []

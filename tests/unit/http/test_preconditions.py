@@ -4,6 +4,7 @@ import pytest
 
 from app.http.preconditions import MAX_TAGS_CHARS, read_preconditions
 from app.http.problems import Refusal
+from hacdbs_sim.wire import InvalidRequestError
 from tests.unit.http.requests import request_of
 
 
@@ -39,7 +40,8 @@ def test_a_change_is_made_only_if_its_conditions_hold(
 
 @pytest.mark.parametrize("value", ["1", '"1', '"1";"2"', "", '"' + "1" * MAX_TAGS_CHARS + '"'])
 def test_what_is_not_a_list_of_tags_is_refused(value: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         read_preconditions(request_of(("If-Match", value)))
 
-    assert refused.value.problem.status == 422
+    (error,) = refused.value.errors
+    assert (error.in_, error.pointer) == ("header", "If-Match")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from app.http.refusals import CODES, refusals_of, responses_of
+from hacdbs_sim.model import AddFault
 
 
 def codes(path: str, **operation: Any) -> set[str]:
@@ -39,3 +40,10 @@ def test_responses_list_the_codes_of_each_status() -> None:
     assert list(responses) == sorted(responses)
     assert responses["404"][CODES] == ["no_such_vm"]
     assert responses["401"]["headers"]["WWW-Authenticate"]["required"] is True
+
+
+def test_an_operation_refuses_what_the_model_and_the_service_say() -> None:
+    found = codes("/v1/vms/{vm_id}/faults", operationId="add_fault")
+
+    assert {refusal.code for refusal in AddFault.refusals} <= found
+    assert "fault_limit" in found

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from app.http.problems import UNSUPPORTED_MEDIA_TYPE, Refusal
 from app.http.rendering import AnyRefusal, refusal_response, site_of, takes_body
 from app.service.errors import NoSuchVmError, SetupRefusedError
-from hacdbs_sim.sim.base.errors import MemslotOverlapError
+from hacdbs_sim.model.errors import MemslotOverlapError
 
 WITH_BODY = SimpleNamespace(operation_id="create_vm", openapi_extra={"requestBody": {}})
 WITHOUT = SimpleNamespace(operation_id="get_dirty_log", openapi_extra=None)
@@ -38,7 +38,7 @@ def answered(asked: Request, refused: AnyRefusal) -> tuple[int, Any]:
 def test_a_site_is_what_the_route_and_the_url_say() -> None:
     site = site_of(request(WITHOUT, vm_id="default-1"))
 
-    assert (site.operation_id, site.path) == ("get_dirty_log", "/v1/vms")
+    assert (site.ioctl, site.path) == ("KVM_GET_DIRTY_LOG", "/v1/vms")
     assert site.path_names == {"vm_id"}
     assert site.query_names == {"cpu"}
     assert not site.takes_body

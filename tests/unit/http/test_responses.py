@@ -1,7 +1,6 @@
 """Answers: the same headers as the framework's own responses have."""
 
 import numpy as np
-from app.http.codec import octets_from_words
 from starlette.responses import JSONResponse, Response
 
 from app.http.responses import (
@@ -11,6 +10,8 @@ from app.http.responses import (
     OctetsAnswer,
     ProblemResponse,
 )
+from hacdbs_sim.wire import MalformedBodyError, Site, document
+from hacdbs_sim.wire.codec import octets_from_words
 
 
 def test_a_json_answer_has_the_headers_of_the_frameworks() -> None:
@@ -24,7 +25,12 @@ def test_a_json_answer_has_the_headers_of_the_frameworks() -> None:
 
 
 def test_a_problem_says_what_it_is() -> None:
-    assert ProblemResponse({}, 404).headers["content-type"] == "application/problem+json"
+    problem = document(MalformedBodyError("the body is not JSON"), Site("/v1/vms"))
+
+    response = ProblemResponse(problem, {"X-Other": "1"})
+
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, response.headers["x-other"]) == (400, "1")
 
 
 def test_an_answer_without_a_body_has_no_length() -> None:

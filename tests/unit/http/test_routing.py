@@ -3,9 +3,9 @@
 import pytest
 from starlette.responses import Response
 
-from app.http.problems import Refusal
 from app.http.responses import JsonResponse
 from app.http.routing import StrictRoute, resource_router
+from hacdbs_sim.wire import InvalidRequestError
 from tests.unit.http.requests import request_of
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +36,7 @@ async def test_a_route_is_called_with_its_parameters() -> None:
 async def test_a_body_that_nobody_reads_is_refused(headers: list[tuple[str, str]]) -> None:
     request = request_of(*headers, body=b"{}", path_params={"name": "a"})
 
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         await route().get_route_handler()(request)
 
     assert refused.value.detail == "the body: the operation takes no body"
@@ -62,10 +62,10 @@ async def test_every_parameter_that_is_refused_is_reported() -> None:
     assert isinstance(only, StrictRoute)
     request = request_of(path_params={"number": "x"}, query_string=b"limit=y")
 
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         await only.get_route_handler()(request)
 
-    assert [(e["in"], e["pointer"]) for e in refused.value.errors] == [
+    assert [(e.in_, e.pointer) for e in refused.value.errors] == [
         ("path", "number"),
         ("query", "limit"),
     ]

@@ -402,6 +402,7 @@ async def test_what_clients_did_at_once_is_the_same_one_after_the_other_by_numbe
 ) -> None:
     fleet = Fleet(Limits(max_vms=12))
     recorded = Recorded(fleet, monkeypatch)
+    fleet.create_session("a")
 
     async with asyncio.TaskGroup() as group:
         for number in range(CLIENTS):

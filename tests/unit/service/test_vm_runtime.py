@@ -15,6 +15,7 @@ from hacdbs_sim.model import (
     MAX_FAULTS_PER_VM,
     CountFaultHits,
     DeleteFault,
+    DeleteFaults,
     DeleteMemslot,
     FaultType,
     GetDirtyLog,
@@ -163,6 +164,17 @@ async def test_an_estimate_that_fails_gives_the_lock_back() -> None:
     assert await runtime.run(lambda: "free", work=lambda: 0) == "free"
 
 
+def test_what_would_be_refused_is_thought_to_be_short() -> None:
+    assert make().work(DeleteMemslot(slot=7)) < INLINE_WORK
+
+
+def test_a_runtime_is_what_its_backend_is() -> None:
+    runtime = make()
+
+    assert runtime.capabilities.backend == "simulated"
+    assert runtime.estimate(GetDirtyLog(slot=0)) == runtime._backend.estimate(GetDirtyLog(slot=0))
+
+
 def test_slots_stay_within_the_pages_of_a_vm() -> None:
     runtime = make(Limits(max_pages_per_vm=8))
     runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=6 * PAGE))
@@ -227,6 +239,21 @@ def test_faults_stay_within_what_one_vm_takes() -> None:
 
     with pytest.raises(FaultLimitError):
         runtime.perform(fault(FaultType.IPAF))
+
+
+def test_a_get_beside_many_faults_is_no_short_one() -> None:
+    runtime = make()
+    runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=64 * PAGE, flags=LOGGING))
+    get, write = GetDirtyLog(slot=0), GuestWrite(pages=ranges((0, 4)))
+    runtime.perform(fault(FaultType.UNIT_BUSY))
+    beside_one = runtime.work(get)
+    for _ in range(MAX_FAULTS_PER_VM - 1):
+        runtime.perform(fault(FaultType.IPAF, enabled=False))
+
+    assert beside_one < INLINE_WORK < runtime.work(get)
+    assert runtime.work(write) < INLINE_WORK
+    runtime.perform(DeleteFaults())
+    assert runtime.work(get) < INLINE_WORK
 
 
 def test_gets_are_tallied() -> None:

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from hacdbs_sim.cli.commands import service as service_commands
 from hacdbs_sim.cli.exit_codes import ExitCode
-from hacdbs_sim.cli.progress import SHOWN_PASSES, Shown, showing
+from hacdbs_sim.cli.progress import SHOWN_PASSES, pass_display
 from hacdbs_sim.cli.root import cli
 from hacdbs_sim.client import Client, Vm
-from hacdbs_sim.client.reports import Iteration
+from hacdbs_sim.model import Iteration, IterationTable, MigrationStatus
 from tests.unit.cli.commands.conftest import Run, RunJson
 
 SMALL = """\
@@ -247,20 +247,23 @@ def test_a_long_wait_asks_again(writing: Vm, run: Run, monkeypatch: pytest.Monke
     assert result.exit_code == ExitCode.GOOD
 
 
-def iteration(number: int, **figures: int) -> Iteration:
-    zeros = dict.fromkeys(Iteration.model_fields, 0)
-    return Iteration.model_validate(
-        {**zeros, "iteration": number, "phase": "active", "dirty_pages": 100, **figures}
+def iteration(number: int, remaining_pages: int = 0) -> Iteration:
+    return Iteration(iteration=number, dirty_pages=100, remaining_pages=remaining_pages)
+
+
+def passes(*iterations: Iteration) -> IterationTable:
+    return IterationTable(
+        migration_id="default-m1", status=MigrationStatus.ACTIVE, iterations=iterations
     )
 
 
 def test_a_terminal_sees_a_table_of_the_last_passes_and_a_bar() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120, highlight=False)
-    passes = tuple(iteration(n, remaining_pages=40) for n in range(SHOWN_PASSES + 3))
+    iterations = [iteration(n, remaining_pages=40) for n in range(SHOWN_PASSES + 3)]
 
-    with showing(console, is_silent=False) as tell:
-        tell(Shown("default-m1", "active", ()))
-        tell(Shown("default-m1", "active", passes))
+    with pass_display(console, is_silent=False) as show:
+        show(passes())
+        show(passes(*iterations))
 
     assert isinstance(console.file, io.StringIO)
     told = console.file.getvalue()
@@ -272,8 +275,8 @@ def test_a_terminal_sees_a_table_of_the_last_passes_and_a_bar() -> None:
 def test_nothing_is_shown_where_the_answer_is_printed() -> None:
     console = Console(file=io.StringIO())
 
-    with showing(console, is_silent=True) as tell:
-        tell(Shown("default-m1", "active", (iteration(0),)))
+    with pass_display(console, is_silent=True) as show:
+        show(passes(iteration(0)))
 
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == ""

@@ -23,7 +23,7 @@ def mask(numbers: Iterable[int]) -> PageMask:
 
 
 def write(ledger: Ledger, *numbers: int) -> None:
-    ledger.write_answered(ledger.write_sent(pages(*numbers)))
+    ledger.write_done(ledger.write_sent(pages(*numbers)))
 
 
 def get(ledger: Ledger, *numbers: int, taken: bool = True) -> None:
@@ -38,7 +38,7 @@ def clear(ledger: Ledger, *numbers: int) -> None:
 
 def verdict(ledger: Ledger) -> tuple[int, int]:
     ledger.finish()
-    return ledger.totals.lost, ledger.totals.over_reported
+    return ledger.counts.lost, ledger.counts.over_reported
 
 
 @pytest.fixture
@@ -53,15 +53,15 @@ class TestGetThatTakes:
         get(ledger, 3, 5)
 
         assert verdict(ledger) == (0, 0)
-        assert (ledger.totals.written, ledger.totals.reported, ledger.totals.taken) == (3, 2, 2)
+        assert (ledger.counts.written, ledger.counts.reported, ledger.counts.taken) == (3, 2, 2)
 
     def test_a_page_not_reported_is_lost_at_once(self, ledger: Ledger) -> None:
         write(ledger, 3, 5)
 
         get(ledger, 5)
 
-        assert ledger.totals.lost == 1
-        assert ledger.totals.first_lost == [3]
+        assert ledger.counts.lost == 1
+        assert ledger.counts.first_lost == [3]
 
     def test_a_lost_page_that_turns_up_later_is_no_second_fault(self, ledger: Ledger) -> None:
         write(ledger, 3)
@@ -75,7 +75,7 @@ class TestGetThatTakes:
         get(ledger, 9)
 
         assert verdict(ledger) == (0, 1)
-        assert ledger.totals.first_over_reported == [9]
+        assert ledger.counts.first_over_reported == [9]
 
     def test_a_page_reported_twice_for_one_write_is_over_reported(self, ledger: Ledger) -> None:
         write(ledger, 3)
@@ -105,7 +105,7 @@ class TestManualProtect:
         get(ledger, taken=False)
 
         assert verdict(ledger) == (0, 0)
-        assert (ledger.totals.reported, ledger.totals.taken) == (1, 1)
+        assert (ledger.counts.reported, ledger.counts.taken) == (1, 1)
 
     def test_a_get_that_forgets_a_page_before_its_clear_loses_it(self, ledger: Ledger) -> None:
         write(ledger, 3)
@@ -122,7 +122,7 @@ class TestManualProtect:
 
         get(ledger, 3, taken=False)
 
-        assert ledger.totals.over_reported == 1
+        assert ledger.counts.over_reported == 1
 
     def test_a_write_between_get_and_clear_goes_with_the_clear(self, ledger: Ledger) -> None:
         write(ledger, 3)
@@ -146,7 +146,7 @@ class TestManualProtect:
 
         get(ledger, *range(1, NPAGES), taken=False)
 
-        assert ledger.totals.first_lost == [0]
+        assert ledger.counts.first_lost == [0]
         assert list(ledger.owed) == list(range(1, NPAGES))
 
     def test_a_refused_get_changes_nothing(self, ledger: Ledger) -> None:
@@ -166,7 +166,7 @@ class TestOverlap:
     ) -> None:
         in_flight = ledger.write_sent(pages(3))
         get(ledger, *first)
-        ledger.write_answered(in_flight)
+        ledger.write_done(in_flight)
 
         get(ledger, 3)
 
@@ -177,7 +177,7 @@ class TestOverlap:
     ) -> None:
         in_flight = ledger.write_sent(pages(3))
         get(ledger, 3)
-        ledger.write_answered(in_flight)
+        ledger.write_done(in_flight)
 
         get(ledger)
 
@@ -186,7 +186,7 @@ class TestOverlap:
     def test_a_page_not_taken_while_its_write_was_in_flight_must_come(self, ledger: Ledger) -> None:
         in_flight = ledger.write_sent(pages(3))
         get(ledger)
-        ledger.write_answered(in_flight)
+        ledger.write_done(in_flight)
 
         get(ledger)
 
@@ -202,7 +202,7 @@ class TestOverlap:
     def test_a_possible_page_that_stayed_away_may_not_come_later(self, ledger: Ledger) -> None:
         in_flight = ledger.write_sent(pages(3))
         get(ledger, 3)
-        ledger.write_answered(in_flight)
+        ledger.write_done(in_flight)
         get(ledger)
 
         get(ledger, 3)
@@ -284,7 +284,7 @@ class Writers:
                 self.log.dirty.update(write.pages.tolist())
                 self.done.append(write)
             case "answer" if self.done:
-                self.ledger.write_answered(self.done.pop(self.rng.randrange(len(self.done))))
+                self.ledger.write_done(self.done.pop(self.rng.randrange(len(self.done))))
             case _:
                 pass
 

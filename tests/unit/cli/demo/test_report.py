@@ -6,10 +6,10 @@ import json
 import pytest
 from rich.console import Console
 
-from hacdbs_sim.cli.demo.ledger import Totals
+from hacdbs_sim.cli.demo.ledger import PageCounts
 from hacdbs_sim.cli.demo.migration import FaultOutcome, Phase
+from hacdbs_sim.cli.demo.phases import Length, Verdict
 from hacdbs_sim.cli.demo.report import as_json, complaints, live_table, plain_lines, print_verdict
-from hacdbs_sim.cli.demo.story import Length, Verdict
 
 
 def console(*, is_terminal: bool = False) -> tuple[Console, io.StringIO]:
@@ -17,13 +17,13 @@ def console(*, is_terminal: bool = False) -> tuple[Console, io.StringIO]:
     return Console(file=shown, force_terminal=is_terminal, width=120, highlight=False), shown
 
 
-def verdict(**totals: object) -> Verdict:
+def verdict(**counts: object) -> Verdict:
     phases = [
         Phase("one", 2, 2, written=10, reported=8, hardware=5, software=3, requeued=1),
         Phase("two", 1, 1, written=4, reported=4, hardware=4),
     ]
     faults = [FaultOutcome("ipaf", "clear", 2)]
-    return Verdict(Totals(**totals), phases, faults)  # type: ignore[arg-type]
+    return Verdict(PageCounts(**counts), phases, faults)  # type: ignore[arg-type]
 
 
 def test_nothing_lost_and_nothing_over_reported_is_good() -> None:
@@ -68,12 +68,12 @@ def test_a_terminal_sees_the_phases_grow() -> None:
     screen, shown = console(is_terminal=True)
     first, second = verdict().phases
 
-    with live_table(screen, 3) as tell:
-        tell(first)
+    with live_table(screen, 3) as report:
+        report(first)
         first.note("ipaf x2")
         first.note("ipaf x2")
-        tell(first)
-        tell(second)
+        report(first)
+        report(second)
 
     last = shown.getvalue().rpartition("phase")[2]
     assert last.count("ipaf x2") == 1
@@ -84,10 +84,10 @@ def test_a_terminal_sees_the_phases_grow() -> None:
 def test_a_file_gets_one_line_for_each_phase() -> None:
     screen, shown = console()
 
-    with plain_lines(screen) as tell:
+    with plain_lines(screen) as report:
         for phase in verdict().phases:
-            tell(phase)
-            tell(phase)
+            report(phase)
+            report(phase)
 
     assert shown.getvalue().splitlines() == [
         "one: written 10, reported 8, hardware 5, software 3, requeued 1; -",
@@ -116,7 +116,7 @@ def test_the_report_ends_with_the_verdict() -> None:
     assert "faults that hit: ipaf x2" in lines
 
 
-def test_a_story_without_a_pace_plays_all_intervals() -> None:
+def test_a_demo_without_a_pace_plays_all_intervals() -> None:
     length = Length(live_rounds=5)
 
     assert length.rounds * length.intervals(521) >= 521

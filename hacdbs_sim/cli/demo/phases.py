@@ -1,12 +1,13 @@
-"""What the demo tells: a migration on real traces, with every fault, and a verdict.
+"""The phases of the demo: a migration on real traces, with every type of fault, and a verdict.
 
-1. The guest boots: its memory is touched before anything is logged, so blocks map it.
-2. Logging begins with manual protect and initially-all-set: everything is owed, and cleared in
+1. The guest boots: it writes its memory before logging begins, so blocks map it.
+2. Logging begins with manual protect and initially-all-set: every page is owed, and cleared in
    chunks while blocks are split and one split fails.
 3. Pre-copy with manual protect: get, then clear in chunks, while the vCPUs write.
 4. Pre-copy without it: each get reports and takes.
 5. A host CPU is unplugged, and plugged back in.
-6. Stop and copy: the guest rests, what its last round left is taken, and then nothing may be left.
+6. Stop and copy: the guest is paused, the pages of its last round are taken, and none may be
+   left.
 """
 
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from hacdbs_sim.cli.demo.ledger import Ledger, Pages, Totals
-from hacdbs_sim.cli.demo.migration import FaultOutcome, Migration, Phase
+from hacdbs_sim.cli.demo.ledger import Ledger, PageCounts, Pages
+from hacdbs_sim.cli.demo.migration import DemoMigration, FaultOutcome, Phase
 from hacdbs_sim.cli.demo.traces import longest, populate
 from hacdbs_sim.client import Session
 
@@ -36,10 +37,10 @@ FAULTY_ROUNDS: Final = 7  # besides split_enomem, which needs blocks and so come
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long the story is.
+    """Length of the demo.
 
     Attributes:
-        live_rounds: Rounds of each way of pre-copy beside those under a fault.
+        live_rounds: Rounds of each kind of pre-copy, besides those under a fault.
         intervals_per_round: Intervals of the traces in a round; None plays them all.
     """
 
@@ -48,12 +49,12 @@ class Length:
 
     @property
     def rounds(self) -> int:
-        """Rounds of the guest in all."""
+        """All rounds of the guest."""
         return 2 * self.live_rounds + FAULTY_ROUNDS + 3
 
-    def intervals(self, whole: int) -> int:
-        """Intervals in each round, so that all rounds together play the longest trace."""
-        return self.intervals_per_round or -(-whole // self.rounds)
+    def intervals(self, longest_trace: int) -> int:
+        """Return the intervals of a round; all rounds together replay the longest trace."""
+        return self.intervals_per_round or -(-longest_trace // self.rounds)
 
 
 FULL: Final = Length(live_rounds=24)
@@ -62,9 +63,9 @@ QUICK: Final = Length(live_rounds=3, intervals_per_round=8)
 
 @dataclass(slots=True)
 class Verdict:
-    """How it ended; `totals` is the client's own count, `hardware` to `requeued` the service's."""
+    """Result of the demo: `counts` are the client's, `hardware` to `requeued` the service's."""
 
-    totals: Totals
+    counts: PageCounts
     phases: list[Phase]
     faults: list[FaultOutcome]
     unmet: list[str] = field(default_factory=list)
@@ -86,14 +87,14 @@ class Verdict:
 
     @property
     def is_good(self) -> bool:
-        """Value of the exit code: nothing lost or over-reported, and all happened that should."""
-        return not (self.totals.lost or self.totals.over_reported or self.unmet)
+        """Whether no page was lost or over-reported, and every expectation was met."""
+        return not (self.counts.lost or self.counts.over_reported or self.unmet)
 
 
-def tell_story(
-    session: Session, length: Length, seed: int, tell: Callable[[Phase], None]
+def run_demo(
+    session: Session, length: Length, seed: int, report: Callable[[Phase], None]
 ) -> Verdict:
-    """Play the whole story in a session."""
+    """Run all phases in a session; `report` is called with a phase whenever it has changed."""
     rng = np.random.default_rng(seed)
     guest = populate(NPAGES, VCPUS, rng)
     vm = session.create_vm(
@@ -101,20 +102,20 @@ def tell_story(
     )
     phases: list[Phase] = []
 
-    def keep(phase: Phase) -> None:
+    def report_phase(phase: Phase) -> None:
         if phase not in phases:
             phases.append(phase)
-        tell(phase)
+        report(phase)
 
     unmet: list[str] = []
-    with Migration(
+    with DemoMigration(
         vm=vm,
         guest=guest,
         ledger=Ledger(NPAGES),
         base_gfn=BASE_GFN,
         intervals_per_round=length.intervals(longest(guest)),
         rng=rng,
-        tell=keep,
+        report=report_phase,
     ) as migration:
         _boot(migration)
         _begin_logging(migration)
@@ -123,10 +124,10 @@ def tell_story(
         unmet += _unplug(migration)
         _stop_and_copy(migration)
     unmet += [f"{fault.type} never hit" for fault in migration.faults if not fault.hits]
-    return Verdict(migration.ledger.totals, phases, migration.faults, unmet)
+    return Verdict(migration.ledger.counts, phases, migration.faults, unmet)
 
 
-def _boot(migration: Migration) -> None:
+def _boot(migration: DemoMigration) -> None:
     with migration.phase("boot", 0) as phase:
         migration.vm.set_memslot(
             0,
@@ -136,10 +137,10 @@ def _boot(migration: Migration) -> None:
         )
         for vcpu, pages in enumerate(np.array_split(np.arange(NPAGES), VCPUS)):
             migration.vm.guest_write(pages + BASE_GFN, vcpu=vcpu)
-        phase.note(f"{NPAGES:,} pages touched, not logged")
+        phase.note(f"{NPAGES:,} pages written, not logged")
 
 
-def _begin_logging(migration: Migration) -> None:
+def _begin_logging(migration: DemoMigration) -> None:
     with migration.phase("initially all set", 0):
         migration.set_manual_protect(3)
         migration.vm.set_memslot(
@@ -154,7 +155,7 @@ def _begin_logging(migration: Migration) -> None:
         migration.collect_under(_fault("split_enomem", "clear", gfn=BASE_GFN + page))
 
 
-def _pre_copy_with_manual_protect(migration: Migration, live_rounds: int) -> None:
+def _pre_copy_with_manual_protect(migration: DemoMigration, live_rounds: int) -> None:
     with migration.phase("pre-copy, get and clear", live_rounds + 3):
         _live_rounds(migration, live_rounds)
         migration.faulty_round(
@@ -164,7 +165,7 @@ def _pre_copy_with_manual_protect(migration: Migration, live_rounds: int) -> Non
         migration.faulty_round(lambda _: _fault("copy_to_user", "get", times=1))
 
 
-def _pre_copy(migration: Migration, live_rounds: int) -> None:
+def _pre_copy(migration: DemoMigration, live_rounds: int) -> None:
     with migration.phase("pre-copy, get alone", live_rounds + 4):
         migration.set_manual_protect(0)
         _live_rounds(migration, live_rounds)
@@ -178,26 +179,26 @@ def _pre_copy(migration: Migration, live_rounds: int) -> None:
         migration.faulty_round(lambda _: _fault("unit_busy", "get"))
 
 
-def _unplug(migration: Migration) -> list[str]:
+def _unplug(migration: DemoMigration) -> list[str]:
     unmet = []
     with migration.phase(f"CPU {UNPLUGGED_CPU} unplugged", 1) as phase:
         migration.vm.set_cpu(UNPLUGGED_CPU, online=False)
         migration.guest_round()
-        (cleaning,) = migration.collect(cpu=UNPLUGGED_CPU)
-        errno = None if cleaning.accelerator is None else cleaning.accelerator.errno
+        (log,) = migration.collect(cpu=UNPLUGGED_CPU)
+        errno = None if log.accelerator is None else log.accelerator.errno
         phase.note(f"its unit declined with {errno}")
-        if errno != "EPERM" or cleaning.cleaned_by_hardware:
+        if errno != "EPERM" or log.cleaned_by_hardware:
             unmet.append(f"the unit of the unplugged CPU {UNPLUGGED_CPU} did not decline")
     with migration.phase(f"CPU {UNPLUGGED_CPU} plugged in", 1):
         migration.vm.set_cpu(UNPLUGGED_CPU, online=True)
         migration.guest_round()
-        (cleaning,) = migration.collect(cpu=UNPLUGGED_CPU)
-        if not cleaning.cleaned_by_hardware:
+        (log,) = migration.collect(cpu=UNPLUGGED_CPU)
+        if not log.cleaned_by_hardware:
             unmet.append(f"the unit of CPU {UNPLUGGED_CPU} cleaned nothing once plugged in")
     return unmet
 
 
-def _stop_and_copy(migration: Migration) -> None:
+def _stop_and_copy(migration: DemoMigration) -> None:
     with migration.phase("stop and copy", 1) as phase:
         migration.guest_round()
         migration.collect()
@@ -207,7 +208,7 @@ def _stop_and_copy(migration: Migration) -> None:
         migration.ledger.finish()
 
 
-def _live_rounds(migration: Migration, rounds: int) -> None:
+def _live_rounds(migration: DemoMigration, rounds: int) -> None:
     for _ in range(rounds):
         migration.live_round()
 
