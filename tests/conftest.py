@@ -1,4 +1,4 @@
-"""Hypothesis profiles: `dev` is quick, `ci` looks further and is the same every time, `long` is long.
+"""Hypothesis profiles: `dev` is quick, `ci` runs more examples, the same every time, `long` is long.
 
 HYPOTHESIS_PROFILE names the profile; it says how many steps the walks of tests/property take, too.
 `scripts/test` chooses `dev`, `scripts/test --all` chooses `ci`, `scripts/test --long` chooses `long`.
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["pytester"]  # for tests/plugin; only here may a conftest name plugins
 
-# The first draws of a machine may be large and numpy's first call slow: time is no promise here.
+# The first draws of a machine may be large and numpy's first call slow: time is not tested here.
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 settings.register_profile(
@@ -46,13 +46,13 @@ COUNTED: Final = {
     "walked_steps": "steps of machines walked against the scalar model",
     "verified_pages": "pages verified as the kernel's dirty_log_test does",
 }
-"""What tests count by record_property, and how it is told."""
+"""What tests count by record_property, and its label."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how much was really done, added up over all workers."""
-    told: Counter[str] = Counter()
+    """Report how much was really done, added up over all workers."""
+    counts: Counter[str] = Counter()
     for report in terminalreporter.stats.get("passed", []):
-        told.update({name: value for name, value in report.user_properties if name in COUNTED})
-    for name, count in told.items():
+        counts.update({name: value for name, value in report.user_properties if name in COUNTED})
+    for name, count in counts.items():
         terminalreporter.write_line(f"{count:,} {COUNTED[name]}")

@@ -51,7 +51,7 @@ export const get = (path, options) => call("GET", path, undefined, options);
 export const post = (path, body) => call("POST", path, body);
 export const remove = (path) => call("DELETE", path);
 
-/** Give all items of a list, page by page. */
+/** Return all items of a list, page by page. */
 export async function all(path, name, options) {
   const items = [];
   let token = "";
@@ -63,7 +63,7 @@ export async function all(path, name, options) {
   return items;
 }
 
-/** Read the stream of events until it is told to stop; calls on(event), and state(word). */
+/** Read the stream of events until it is stopped; calls on(event), and state(word). */
 export async function follow(on, state, signal) {
   let last = null;
   while (!signal.aborted) {

@@ -20,7 +20,7 @@ function ceiling(values) {
   return [1, 1.25, 1.5, 1.75, 2].map((factor) => factor * unit).find((value) => value >= most);
 }
 
-/** A scale from nothing to the top: its ticks, and where a value stands between 0 and 1. */
+/** A scale from nothing to the top: its ticks, and the place of a value between 0 and 1. */
 const linear = (top) => ({ ticks: [0, 0.25, 0.5, 0.75, 1].map((part) => top * part), part: (value) => value / top });
 
 /** The same by powers: each pass that halves what is left goes down by as much. It begins at a page. */
@@ -61,9 +61,9 @@ export function convergence({ iterations, spec, qmp }, isLogarithmic) {
   const top = ceiling([qmp.ram.total / 8, ...rows.flatMap((row) => [row.sent_bytes, row.left])]);
   const scale = isLogarithmic ? logarithmic(top, size) : linear(top);
   const last = rows.at(-1);
-  const told = last ? `after pass ${last.iteration} ${bytes(last.left)} are left, and ${bytes(limit)} may be` : "no pass has ended";
+  const state = last ? `after pass ${last.iteration} ${bytes(last.left)} are left, and ${bytes(limit)} may be` : "no pass has ended";
   const width = widthNow();
-  const chart = frame(`Convergence: ${told}.`, scale, width);
+  const chart = frame(`Convergence: ${state}.`, scale, width);
   const slots = Math.max(rows.length, 6);
   const pitch = (width - LEFT - RIGHT) / slots;
   const xOf = (index) => LEFT + pitch * (index + 0.5);

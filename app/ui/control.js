@@ -1,7 +1,7 @@
 // CPUs with their units, faults, counters.
 
 import { get, post, remove, call } from "./api.js";
-import { act, card, choice, field, h, say, submits, table } from "./dom.js";
+import { act, card, choice, field, h, setText, submits, table } from "./dom.js";
 import { count, words } from "./format.js";
 
 export function cpus(machine) {
@@ -15,7 +15,7 @@ export function cpus(machine) {
   const list = table("Host CPUs", [
     { name: "CPU", text: (cpu) => cpu.cpu },
     { name: "Unit", node: () => h("span", { class: "state" }), change: (node, cpu) => {
-      say(node, cpu.status);
+      setText(node, cpu.status);
       node.dataset.tone = cpu.online ? "good" : "";
     } },
     { name: "HACDBSBR_EL2", mono: true, text: (cpu) => cpu.hacdbsbr_el2.raw },
@@ -25,7 +25,7 @@ export function cpus(machine) {
     { name: "Interrupts", number: true, text: (cpu) => count(cpu.interrupts) },
     { name: "", node: toggle, change: (button, cpu) => {
       button.dataset.online = cpu.online;
-      say(button, cpu.online ? "Unplug" : "Plug in");
+      setText(button, cpu.online ? "Unplug" : "Plug in");
       button.setAttribute("aria-label", `${button.textContent} CPU ${cpu.cpu}`);
     } },
   ], (cpu) => cpu.cpu, "No CPU.");
@@ -51,7 +51,7 @@ export function faults(machine) {
   const types = h("select", { name: "type", "aria-describedby": "fault-meaning" });
   const meaning = h("p", { class: "quiet", id: "fault-meaning" });
   let known = [];
-  const explain = () => say(meaning, known.find((each) => each.type === types.value)?.description ?? "");
+  const explain = () => setText(meaning, known.find((each) => each.type === types.value)?.description ?? "");
   get("/v1/fault-types", { signal: machine.signal }).then(({ fault_types: all }) => {
     known = all.map((each) => ({ type: each.type, description: each.meaning ?? each.description ?? "" }));
     types.replaceChildren(...known.map((each) => h("option", { value: each.type }, each.type)));
@@ -97,7 +97,7 @@ export function counters() {
           list.append(h("div", {}, h("dt", {}, words(name)), figure));
         }
         const figure = shown.get(name);
-        say(figure, count(value));
+        setText(figure, count(value));
         figure.parentNode.classList.toggle("zero", value === 0);
       }
     },

@@ -1,6 +1,6 @@
 // Elements, and lists that keep theirs: what has the focus stays in place while figures change.
 
-/** Make an element; children that are no nodes become text, so nothing is ever read as markup. */
+/** Make an element; children other than nodes become text, so nothing is ever read as markup. */
 export function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   set(node, attributes);
@@ -28,7 +28,7 @@ function set(node, attributes) {
 }
 
 /** Say something else in a node, if it is something else. */
-export function say(node, text) {
+export function setText(node, text) {
   if (node.textContent !== String(text)) node.textContent = text;
 }
 
@@ -86,7 +86,7 @@ function row(columns, first) {
     node: h("tr", {}, cells),
     update(item) {
       columns.forEach(({ text, change }, index) => {
-        if (text) say(cells[index], text(item));
+        if (text) setText(cells[index], text(item));
         if (change) change(cells[index].firstChild, item);
       });
     },
@@ -128,7 +128,7 @@ export function notify(text, tone = "good") {
   setTimeout(() => node.remove(), tone === "bad" ? 9000 : 3500);
 }
 
-/** Run what a button asks for: it cannot be asked again meanwhile, and a refusal is told. */
+/** Run a button's action: the button is disabled meanwhile, and a refusal is shown. */
 export async function act(button, work) {
   if (button) button.disabled = true;
   try {

@@ -13,7 +13,7 @@ export function keep(event) {
   kept.length = Math.min(kept.length, KEPT);
 }
 
-const TOLD = {
+const DETAILS = {
   vm_created: ({ name }) => (name ? `made, named ${name}` : "made"),
   vm_deleted: () => "deleted",
   session_reset: ({ vm_count }) => `session reset, ${count(vm_count)} VMs deleted`,
@@ -24,7 +24,7 @@ const TOLD = {
   migration: (d) => `${d.migration_id} ${d.status}${d.reason ? ` (${words(d.reason)})` : ""}, pass ${d.iteration}, ${count(d.remaining_pages)} pages left`,
 };
 
-/** Make a list of events; `concerns` tells which. */
+/** Make a list of events; `concerns` selects them. */
 export function eventList(part, concerns, most, namesVm = true) {
   const list = h("ol", { class: "events", reversed: true });
   const empty = h("p", { class: "empty" }, "Nothing yet.");
@@ -52,11 +52,11 @@ function subject({ vm_id: vmId, session_id: sessionId }) {
 }
 
 function line(event, namesVm) {
-  const told = TOLD[event.type]?.(event.details) ?? "";
+  const details = DETAILS[event.type]?.(event.details) ?? "";
   return { node: h("li", {},
     h("time", { title: "Virtual time of the VM" }, event.vm_id ? nanoseconds(event.now_ns) : "–"),
     h("span", {}, words(event.type)),
-    h("span", { class: "what" }, namesVm ? [subject(event), ` ${told}`] : told)) };
+    h("span", { class: "what" }, namesVm ? [subject(event), ` ${details}`] : details)) };
 }
 
 export function showEvents(part) {

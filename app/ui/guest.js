@@ -1,7 +1,7 @@
 // The guest: single writes, workloads, and virtual time.
 
 import { post, remove } from "./api.js";
-import { act, card, choice, field, h, say, submits, table } from "./dom.js";
+import { act, card, choice, field, h, setText, submits, table } from "./dom.js";
 import { count, many, nanoseconds, words } from "./format.js";
 
 const KINDS = [
@@ -37,7 +37,7 @@ function writeForm(machine, slot, outcome) {
   async (given) => {
     const { base_gfn: base } = slot() ?? { base_gfn: 0 };
     const done = await post(`${machine.path}/${given.access}`, { gfn_ranges: [[base + Number(given.first), Number(given.pages)]] });
-    say(outcome, `${many(done.pages, "page")}: ${count(done.newly_dirty)} newly dirty, ${count(done.translation_faults)} translation and ${count(done.permission_faults)} permission faults.`);
+    setText(outcome, `${many(done.pages, "page")}: ${count(done.newly_dirty)} newly dirty, ${count(done.translation_faults)} translation and ${count(done.permission_faults)} permission faults.`);
     machine.refresh();
   });
 }
@@ -56,7 +56,7 @@ function workloadTable(machine) {
     { name: "Writes/s", number: true, text: (w) => (w.writes_per_second === null ? "–" : count(w.writes_per_second)) },
     { name: "Written", number: true, text: (w) => count(w.writes) },
     { name: "", node: stop },
-  ], (w) => w.workload_id, "The guest writes only when told to.");
+  ], (w) => w.workload_id, "The guest writes only on request.");
 }
 
 function workloadForm(machine, slot) {
@@ -86,7 +86,7 @@ function runForm(machine, outcome) {
       duration_ns: Math.round(Number(duration.value) * MS),
       throttle_percent: Number(throttle.value),
     });
-    say(outcome, `Ran for ${nanoseconds(done.guest_ns)}, stalled for ${nanoseconds(done.stalled_ns)}: ${many(done.writes, "write")}, ${count(done.newly_dirty)} newly dirty.`);
+    setText(outcome, `Ran for ${nanoseconds(done.guest_ns)}, stalled for ${nanoseconds(done.stalled_ns)}: ${many(done.writes, "write")}, ${count(done.newly_dirty)} newly dirty.`);
     machine.refresh();
   };
   let timer = null;
@@ -99,7 +99,7 @@ function runForm(machine, outcome) {
         timer = timer && setTimeout(again, RUN_EVERY_MS);
       } catch (error) {
         halt();
-        say(outcome, error.message);
+        setText(outcome, error.message);
       }
     };
     timer = setTimeout(again, 0);

@@ -1,6 +1,6 @@
 // The heat map of a slot: the server's bins on a canvas, read by pointer or by keyboard.
 
-import { h, say } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { count, hex, many } from "./format.js";
 
 const STATES = ["writable_dirty", "writable_clean", "read_write", "read_only", "unmapped"];
@@ -20,7 +20,7 @@ export function heatMap() {
   const readout = h("p", { class: "readout", id: "heat-readout", "aria-live": "polite" });
   const legend = h("div", { class: "legend" });
   const map = new HeatCanvas(canvas, readout, legend);
-  return { node: h("div", { class: "heat" }, canvas, h("div", { class: "below" }, readout, legend)), update: (heat, base) => map.show(heat, base), view: (name) => map.look(name) };
+  return { node: h("div", { class: "heat" }, canvas, h("div", { class: "below" }, readout, legend)), update: (heat, base) => map.show(heat, base), view: (name) => map.setMode(name) };
 }
 
 /** How many bins a map of this width takes. */
@@ -52,7 +52,7 @@ class HeatCanvas {
     this.read(this.at !== null && this.at < heat.bins ? this.at : null);
   }
 
-  look(mode) {
+  setMode(mode) {
     this.mode = mode;
     this.from = this.shares();
     this.explain();
@@ -72,8 +72,8 @@ class HeatCanvas {
   summary() {
     const { heat } = this;
     const dirty = heat.dirty?.reduce((sum, pages) => sum + pages, 0);
-    const told = heat.dirty ? `${count(dirty)} of ${many(heat.npages, "page")} dirty` : `${many(heat.npages, "page")}, no dirty log`;
-    return `Heat map of slot ${heat.slot}: ${told}. Arrow keys read the bins.`;
+    const summary = heat.dirty ? `${count(dirty)} of ${many(heat.npages, "page")} dirty` : `${many(heat.npages, "page")}, no dirty log`;
+    return `Heat map of slot ${heat.slot}: ${summary}. Arrow keys read the bins.`;
   }
 
   fade() {
@@ -161,14 +161,14 @@ class HeatCanvas {
     const { heat } = this;
     if (!heat) return;
     if (bin === null) {
-      say(this.readout, `${many(heat.bins, "bin")} of ${many(heat.pages_per_bin, "page")}. Point at one, or use the arrow keys.`);
+      setText(this.readout, `${many(heat.bins, "bin")} of ${many(heat.pages_per_bin, "page")}. Point at one, or use the arrow keys.`);
     } else {
       const first = bin * heat.pages_per_bin;
       const pages = this.pagesOf(bin);
       const place = pages === 1 ? `Page ${count(first)}` : `Pages ${count(first)} to ${count(first + pages - 1)}`;
       const dirty = heat.dirty ? `${count(heat.dirty[bin])} of ${count(pages)} dirty` : "no dirty log";
       const states = STATES.filter((state) => heat[state][bin]).map((state) => `${count(heat[state][bin])} ${NAMES[state]}`);
-      say(this.readout, `${place} (gfn ${hex(this.base + first)}): ${dirty}; ${states.join(", ")}.`);
+      setText(this.readout, `${place} (gfn ${hex(this.base + first)}): ${dirty}; ${states.join(", ")}.`);
     }
     this.draw();
   }

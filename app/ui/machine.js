@@ -1,7 +1,7 @@
 // One machine: its memory as a heat map, its guest, its CPUs, its faults, what it counted.
 
 import { all, get, post, remove } from "./api.js";
-import { act, card, h, notify, say, segments } from "./dom.js";
+import { act, card, h, notify, setText, segments } from "./dom.js";
 import { counters, cpus, faults } from "./control.js";
 import { eventList } from "./events.js";
 import { bytes, count, many, nanoseconds } from "./format.js";
@@ -40,14 +40,14 @@ export function showMachine(part, vmId) {
     ]);
     const now = { vm, clock, units, workloads };
     machine.vm = vm;
-    say(name, vm.name);
+    setText(name, vm.name);
     describe(chips, now);
     await Promise.all(parts.map((each) => each.update(now)));
   }, 1000, concerns);
 }
 
 function describe(chips, { vm, clock }) {
-  const told = [
+  const settings = [
     ["page", bytes(vm.page_size)],
     ["vCPUs", vm.vcpus],
     ["host CPUs", vm.cpus],
@@ -59,10 +59,10 @@ function describe(chips, { vm, clock }) {
     ["seed", vm.seed],
     ["virtual clock", nanoseconds(clock.now_ns)],
   ];
-  const text = JSON.stringify(told);
-  if (chips.dataset.told === text) return;
-  chips.dataset.told = text;
-  chips.replaceChildren(...told.map(([name, value]) => h("li", {}, `${name} `, h("b", {}, value))));
+  const text = JSON.stringify(settings);
+  if (chips.dataset.settings === text) return;
+  chips.dataset.settings = text;
+  chips.replaceChildren(...settings.map(([name, value]) => h("li", {}, `${name} `, h("b", {}, value))));
 }
 
 function memory(machine) {
@@ -75,7 +75,7 @@ function memory(machine) {
 
   const slotPath = () => `${machine.path}/memslots/${slots.value}`;
   const call = (text, work) => h("button", { type: "button", onclick: (event) => act(event.currentTarget, async () => {
-    say(outcome, told(await work()));
+    setText(outcome, summary(await work()));
     machine.refresh();
   }) }, text);
   const take = call("Get dirty log", () => post(`${slotPath()}/dirty-log/get?format=summary`));
@@ -100,9 +100,9 @@ function memory(machine) {
         if (names.includes(chosen)) slots.value = chosen;
       }
       const slot = vm.memslots.find((each) => String(each.slot) === slots.value);
-      if (!slot) return say(figures, "");
+      if (!slot) return setText(figures, "");
       take.disabled = clear.disabled = slot.dirty_count === null;
-      say(figures, `${bytes(slot.memory_size)} at ${slot.guest_phys_addr}, ${slot.dirty_count === null ? "no dirty log" : `${count(slot.dirty_count)} dirty`}`);
+      setText(figures, `${bytes(slot.memory_size)} at ${slot.guest_phys_addr}, ${slot.dirty_count === null ? "no dirty log" : `${count(slot.dirty_count)} dirty`}`);
       const bins = binsFor(map.node.clientWidth);
       map.update(await get(`${slotPath()}/heat?bins=${bins}`, { signal: machine.signal }), slot.base_gfn);
     },
@@ -110,7 +110,7 @@ function memory(machine) {
 }
 
 /** What a get or a clear did, in a sentence. */
-function told({ dirty_count: dirty, remaining_count: left, accelerator, software }) {
+function summary({ dirty_count: dirty, remaining_count: left, accelerator, software }) {
   const taken = `${many(dirty, "dirty page")}, ${count(left)} left.`;
   if (!accelerator) return `${taken} A copy: nothing was cleaned.`;
   const errno = accelerator.errno ? ` (${accelerator.errno}${accelerator.error ? ` after ${accelerator.error.reason}` : ""})` : "";

@@ -53,14 +53,14 @@ export function showMachines(part) {
   );
 
   const heading = h("h1", {}, "Machines");
-  const told = h("span", { class: "quiet" });
+  const total = h("span", { class: "quiet" });
   part.root.append(
-    h("div", { class: "head" }, heading, told),
+    h("div", { class: "head" }, heading, total),
     h("div", { class: "cards" }, card("All sessions", "", [], list.node), card("New machine", "", [], form)),
   );
   part.repeat(async () => {
     const vms = await all("/v1/vms?session_id=-", "vms", { signal: part.signal });
-    told.textContent = many(vms.length, "machine");
+    total.textContent = many(vms.length, "machine");
     list.update(vms);
   }, 2000, (event) => event.type !== "migration");
 }

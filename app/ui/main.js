@@ -1,8 +1,8 @@
-// Where the page begins: which part is shown, and what the service tells as it happens.
+// The entry of the page: which part is shown, and the stream of events.
 
 import { follow } from "./api.js";
 import { showComparison, showComparisons } from "./comparisons.js";
-import { h, say } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { keep, showEvents } from "./events.js";
 import { showMachine } from "./machine.js";
 import { showMachines } from "./machines.js";
@@ -23,7 +23,7 @@ const PLACES = [
   [/^#\/events$/, "events", showEvents],
 ];
 
-/** What a part of the page is given: where to draw, and how to be told and ended. */
+/** What a part of the page receives: where to draw, and how it is notified and ended. */
 class Part {
   constructor(root) {
     this.root = root;
@@ -39,7 +39,7 @@ class Part {
 
   /**
    * Do something now, after each event that concerns it, and every so often, but one after the other,
-   * and not while nobody looks. It ends when it gives false.
+   * and not while the page is hidden. It ends when it returns false.
    */
   repeat(work, everyMs, concerns = () => false) {
     let wake = () => {};
@@ -109,7 +109,7 @@ follow(
   },
   (state) => {
     link.dataset.state = state;
-    say(link, state);
+    setText(link, state);
   },
   new AbortController().signal,
 );

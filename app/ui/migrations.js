@@ -2,7 +2,7 @@
 
 import { all, get, post } from "./api.js";
 import { barKey, convergence } from "./chart.js";
-import { act, card, choice, field, h, keyed, say, segments, submits, table } from "./dom.js";
+import { act, card, choice, field, h, keyed, setText, segments, submits, table } from "./dom.js";
 import { bytes, count, many, nanoseconds, words } from "./format.js";
 import { link as machineLink } from "./machines.js";
 
@@ -17,7 +17,7 @@ export const tone = (status) => TONES[status] ?? "busy";
 /** Show a status in a cell of a table. */
 export function stateColumn(name) {
   return { name, node: () => h("span", { class: "state" }), change: (node, { status, reason }) => {
-    say(node, reason ? `${status}, ${words(reason)}` : status);
+    setText(node, reason ? `${status}, ${words(reason)}` : status);
     node.dataset.tone = tone(status);
   } };
 }
@@ -124,12 +124,12 @@ export function showMigration(part, id) {
     const report = await get(path, { signal: part.signal });
     const isOver = OVER.has(report.status);
     machine.href = machineLink(report.vm_id);
-    say(machine, report.vm_id);
+    setText(machine, report.vm_id);
     cancel.hidden = isOver;
     judge(verdict, report, isOver);
     now.report = report;
     draw();
-    tell(figures, report);
+    showFigures(figures, report);
     rows.update(report.iterations);
     return !isOver;
   }, 500, (event) => event.details.migration_id === id);
@@ -147,16 +147,16 @@ function judge(node, { status, reason, problem, verification, totals }, isOver) 
   const proof = lost ? ` ${many(lost, "page")} lost.` : verification.verified ? ` ${proved(status)}` : "";
   const why = problem ? `: ${problem.detail}` : reason ? `, ${words(reason)}` : "";
   const time = isOver ? ` ${many(totals.iterations, "pass").replace("passs", "passes")}, ${nanoseconds(totals.total_ns)} in all, guest paused for ${nanoseconds(totals.downtime_ns)}.` : "";
-  say(node, `${status}${why}.${time}${proof}`);
+  setText(node, `${status}${why}.${time}${proof}`);
 }
 
-function tell(list, { qmp }) {
-  const told = [];
+function showFigures(list, { qmp }) {
+  const pairs = [];
   for (const [name, value] of Object.entries(qmp)) {
-    if (name === "ram") for (const [inner, figure] of Object.entries(value)) told.push([`ram ${inner}`, figure]);
-    else told.push([name, value]);
+    if (name === "ram") for (const [inner, figure] of Object.entries(value)) pairs.push([`ram ${inner}`, figure]);
+    else pairs.push([name, value]);
   }
   const WANTED = ["status", "total-time", "setup-time", "downtime", "expected-downtime", "cpu-throttle-percentage", "ram transferred", "ram remaining", "ram total", "ram dirty-pages-rate", "ram mbps", "ram dirty-sync-count"];
-  list.replaceChildren(...told.filter(([name]) => WANTED.includes(name)).map(([name, value]) =>
+  list.replaceChildren(...pairs.filter(([name]) => WANTED.includes(name)).map(([name, value]) =>
     h("div", {}, h("dt", { class: "mono" }, name), h("dd", {}, typeof value === "number" ? count(value) : String(value ?? "–")))));
 }

@@ -19,4 +19,4 @@ async def async_start(http: httpx.AsyncClient) -> None:
 
 
 def sync_start(http: httpx.Client) -> None:
-    """Do nothing: in process, the application was started in its thread when the client was made."""
+    """Do nothing: in process, the thread of the application has started already."""

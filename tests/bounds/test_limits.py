@@ -26,7 +26,7 @@ MAX_BODY: Final = 1 << 20
 MAX_SESSIONS: Final = 50
 """No setting; 10,000 sessions are made by scripts/load."""
 RSS_ROOM: Final = 200 * MIB
-"""More than any attack below may take; each sends or asks for several times as much in all."""
+"""More than any attack below may take; each sends or requests several times as much in all."""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ class Attack:
         return {"vms": vms, "logs": logs, "sums": sums}
 
     def refused(self, status: int, code: str, method: str, path: str, body: object) -> None:
-        """A call is refused, changes nothing, and disturbs nobody."""
+        """A call is refused, changes nothing, and disturbs no other call."""
         before = self.state()
         for _ in range(3):
             answer = self.calls.call(method, path, body)
@@ -174,7 +174,7 @@ def test_as_many_sessions_as_allowed_and_no_more(attack: Attack) -> None:
 
 
 def _body_of(length: int) -> bytes:
-    """A body of gfns, as long as asked for."""
+    """A body of so many gfns."""
     text = b'{"gfns": [' + b"1," * (length // 2)
     text = text[: length - 3].rstrip(b",")
     return text + b" " * (length - 2 - len(text)) + b"]}"
@@ -248,9 +248,9 @@ def test_lists_of_pages_far_longer_than_the_vm_are_held_to_the_limits(attack: At
     pairs = json.dumps({"gfn_ranges": [[0, (1 << 28) - 1]] * (room // 18)}).encode()
     gfns = json.dumps({"gfns": [(1 << 28) - 1] * (room // 12)}).encode()
     for body in (pairs, gfns):
-        told = attack.calls.made("POST", f"{vm}/guest/write", body)
-        assert told["mmio_exits"] > 0
-        assert told["newly_dirty"] <= 64
+        written = attack.calls.made("POST", f"{vm}/guest/write", body)
+        assert written["mmio_exits"] > 0
+        assert written["newly_dirty"] <= 64
         attack.others_go_on()
     beyond = json.dumps({"gfns": [1] * (room // 4) + [1 << 28]}).encode()
     attack.refused(409, "gfn_beyond_ipa_space", "POST", f"{vm}/guest/write", beyond)

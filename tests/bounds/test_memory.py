@@ -40,7 +40,9 @@ def test_an_idle_vm_of_1_gib_takes_little_memory(service: Serving) -> None:
         for _ in range(VMS):
             calls.made("POST", "/v1/vms", CREATION)
         idle = service.rss_bytes
-        for number in range(1, VMS + 1):  # looks and gets of clean logs allocate nothing that stays
+        for number in range(
+            1, VMS + 1
+        ):  # queries and gets of clean logs allocate nothing that stays
             calls.made("POST", f"/v1/vms/idle-{number}/memslots/0/dirty-log/get?format=summary")
             calls.made("GET", f"/v1/vms/idle-{number}/stage2?gfn=0&count=1000")
         looked_at = service.rss_bytes

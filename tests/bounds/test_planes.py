@@ -56,7 +56,7 @@ def relog(made: Machine) -> None:
     ],
     ids=["unmap", "log off and on", "clear", "stage 2", "software cleaning"],
 )
-def test_what_finds_nothing_allocates_no_plane(doing: Callable[[Machine], object]) -> None:
+def test_a_call_without_a_dirty_page_allocates_no_plane(doing: Callable[[Machine], object]) -> None:
     made = machine(NPAGES)
 
     assert held_bytes(made, doing) < 64 * KIB

@@ -30,7 +30,7 @@ def row(*cells: object) -> None:
 
 
 def milliseconds(seconds: list[float]) -> Iterator[str]:
-    """Give p50, p99 and the maximum."""
+    """Return p50, p99 and the maximum."""
     for share in (0.5, 0.99, 1.0):
         yield f"{quantile(seconds, share) * 1e3:.1f} ms"
 
@@ -43,7 +43,7 @@ def one_gib(*, logs: bool) -> dict[str, object]:
 
 
 def make(calls: Calls, service: Serving, count: int, *, logs: bool) -> tuple[float, float]:
-    """Make idle VMs; give the bytes of each and the seconds of all."""
+    """Make idle VMs; return the bytes of each and the seconds of all."""
     before, began = service.rss_bytes, time.perf_counter()
     for _ in range(count):
         calls.made("POST", "/v1/vms", one_gib(logs=logs))
@@ -51,7 +51,7 @@ def make(calls: Calls, service: Serving, count: int, *, logs: bool) -> tuple[flo
 
 
 def idle_vms(count: int) -> None:
-    """Tell what idle VMs of 1 GiB take, what a few written pages add, and what stays after."""
+    """Report what idle VMs of 1 GiB take, what a few written pages add, and what stays after."""
     print(f"\n{count} VMs of 1 GiB (one slot)")
     row("", "each", "RSS", "mappings", "VMs/s")
     for logs in (False, True):
@@ -82,7 +82,7 @@ def idle_vms(count: int) -> None:
 
 
 def cycles(count: int) -> None:
-    """Tell whether memory stays flat over cycles of making VMs and a reset."""
+    """Return whether memory stays flat over cycles of making VMs and a reset."""
     print(f"\n{count} VMs made, one page each written, session reset: five times")
     row("", "full", "after reset")
     with serving() as service, Calls(service.url) as calls:
@@ -97,7 +97,7 @@ def cycles(count: int) -> None:
 
 
 async def mixed(url: str, vms: int, clients: int, seconds: float) -> list[float]:
-    """Call at random from many clients at once; give the latencies."""
+    """Call at random from many clients at once; return the latencies."""
     paths = await make_vms(url, vms)
     latencies: list[float] = []
     end = time.perf_counter() + seconds
@@ -120,7 +120,7 @@ async def mixed(url: str, vms: int, clients: int, seconds: float) -> list[float]
 
 
 def many_clients(clients: int, seconds: float) -> None:
-    """Tell throughput and latencies of mixed calls on small VMs."""
+    """Report throughput and latencies of mixed calls on small VMs."""
     print(f"\n{clients} clients, mixed calls, {seconds:.0f} s")
     row("", "requests/s", "p50", "p99", "max", "RSS")
     for vms in (1, clients):
@@ -166,7 +166,7 @@ def beside_big_calls(seconds: float) -> None:
 
 
 def main() -> None:
-    """Run the parts asked for."""
+    """Run the requested parts."""
     parser = argparse.ArgumentParser(
         prog="scripts/load", description="Load on a real service: figures."
     )

@@ -26,7 +26,7 @@ BIG_CALLS: Final = (
 
 
 def big_calls(calls: Calls, vm: str) -> dict[str, Callable[[], None]]:
-    """Give what may be done again and again, by name; each writes first what it takes."""
+    """Return what may be done again and again, by name; each writes first what it takes."""
     log = f"{vm}/memslots/0/dirty-log"
     every_page = {"gfn_ranges": [[0, NPAGES]]}
     step = NPAGES // RANGES

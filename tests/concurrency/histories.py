@@ -1,4 +1,4 @@
-"""Records what many clients at once ask of a few VMs, and what they are told."""
+"""Records concurrent calls of many clients on a few VMs, and their answers."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from tests.support.wire import AsyncCalls
 
 
 async def make_vms(url: str, count: int) -> list[str]:
-    """Make VMs that the scalar specification starts from; give their paths."""
+    """Make VMs that the scalar specification starts from; return their paths."""
     async with AsyncCalls(url) as calls:
         made = [(await calls.made("POST", "/v1/vms", CREATION)).json() for _ in range(count)]
     return [f"/v1/vms/{vm['vm_id']}" for vm in made]
@@ -19,7 +19,7 @@ async def make_vms(url: str, count: int) -> list[str]:
 async def record(
     url: str, vms: list[str], *, clients: int, calls_each: int, seed: str, with_faults: bool = True
 ) -> list[list[Event]]:
-    """Let clients call at random; give the history of each VM."""
+    """Let clients call at random; return the history of each VM."""
     histories: list[list[Event]] = [[] for _ in vms]
     ready = asyncio.Barrier(clients)
 

@@ -1,7 +1,7 @@
 """Whether a history of concurrent calls could be that of one call after another (Wing and Gong; Lowe).
 
 A search for an order that keeps each call between its invocation and its response and in which a
-sequential specification gives the answers that were seen. What was reached before (the calls done,
+sequential specification has the answers that were seen. What was reached before (the calls done,
 and the state) is not searched again.
 """
 
@@ -28,13 +28,13 @@ class Specification(Protocol[S]):
     """What one call after another would do."""
 
     def start(self) -> S:
-        """Give the state before the first call."""
+        """Return the state before the first call."""
 
     def step(self, state: S, call: Any) -> tuple[Any, S]:
-        """Give the answer and the state after; the state before stays as it is."""
+        """Return the answer and the state after; the state before stays as it is."""
 
     def key(self, state: S) -> object:
-        """Give something hashable that is equal for equal states."""
+        """Return something hashable that is equal for equal states."""
 
 
 class UndecidedError(Exception):

@@ -1,4 +1,4 @@
-"""Without manual protect every page written is reported exactly once, whoever asks and whatever fails."""
+"""Without manual protect every page written is reported exactly once, to any client and whatever fails."""
 
 import asyncio
 import base64
@@ -162,7 +162,7 @@ async def test_64_clients_on_one_vm(either_service: Serving, *, faults: bool) ->
 
     assert set(reported) == set(range(writers * PAGES_EACH))
     assert set(reported.values()) == {1}
-    assert taken_meanwhile > PAGES_EACH, "nobody collected while pages were written"
+    assert taken_meanwhile > PAGES_EACH, "no client collected while pages were written"
 
 
 @pytest.mark.parametrize("faults", [False, True], ids=["healthy", "faults"])

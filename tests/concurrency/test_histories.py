@@ -19,11 +19,11 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 def assert_linearizable(history: list[Event]) -> None:
     order = linearization(history, ScalarSpecification())
 
-    told = "\n".join(
+    lines = "\n".join(
         f"{event.invoked_at:.6f} {event.answered_at:.6f} {event.call!r} -> {json.dumps(event.answer)}"
         for event in sorted(history, key=lambda event: event.invoked_at)
     )
-    assert order is not None, f"no order of calls explains\n{told}"
+    assert order is not None, f"no order of calls explains\n{lines}"
 
 
 def overlaps(history: list[Event]) -> int:

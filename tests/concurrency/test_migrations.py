@@ -25,7 +25,7 @@ def large(session_id: str) -> dict[str, Any]:
 
 
 async def begin(calls: AsyncCalls, session_id: str) -> tuple[str, str]:
-    """Begin a migration that goes on until it is ended; give the paths of VM and migration."""
+    """Begin a migration that continues until it is ended; return the paths of VM and migration."""
     await calls.made("POST", "/v1/sessions", {"session_id": session_id})
     vm_id = (await calls.made("POST", "/v1/vms", large(session_id))).json()["vm_id"]
     body = {"vm_id": vm_id, **ENDLESS}
@@ -43,7 +43,7 @@ async def test_others_are_answered_while_it_runs_and_so_are_calls_on_its_vm(
         )
 
         ready = [await other.call("GET", "/readyz") for _ in range(20)]
-        looks = [await other.call("GET", migration) for _ in range(5)]
+        polls = [await other.call("GET", migration) for _ in range(5)]
         write = await other.call("POST", f"{vm}/guest/write", {"gfns": [1, 2, 3]})
         fault = await other.call("POST", f"{vm}/faults", {"type": "ipaf", "times": 1})
         second = await other.call("POST", "/v1/migrations", {"vm_id": vm.rpartition("/")[2]})
@@ -51,7 +51,7 @@ async def test_others_are_answered_while_it_runs_and_so_are_calls_on_its_vm(
         await other.made("POST", f"{migration}/cancel")
         ended = await waited_for(other.get, migration)
 
-    assert {answer.status for answer in [*ready, *looks, write]} == {200}
+    assert {answer.status for answer in [*ready, *polls, write]} == {200}
     assert fault.status == 201
     assert (second.status, second.code) == (409, "migration_running")
     assert len(report["iterations"]) >= 2
@@ -60,7 +60,7 @@ async def test_others_are_answered_while_it_runs_and_so_are_calls_on_its_vm(
 
 
 @pytest.mark.parametrize("ending", ["reset", "delete_session", "delete_vm"])
-async def test_those_who_wait_are_told_when_the_vm_goes_under_it(
+async def test_a_waiting_client_is_answered_when_the_vm_is_deleted(
     service: Serving, ending: str
 ) -> None:
     session = f"goes-by-{ending.replace('_', '-')}"

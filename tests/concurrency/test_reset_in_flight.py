@@ -1,4 +1,4 @@
-"""A VM deleted or a session reset under its callers: they are answered, or told that it is gone."""
+"""A VM deleted or a session reset under its callers: they are answered, or get a 404."""
 
 import asyncio
 from collections import Counter
@@ -56,7 +56,7 @@ class Answers:
 
 
 @pytest.mark.parametrize("ending", ["reset", "delete_session", "delete_vm"])
-async def test_calls_in_flight_are_answered_or_told_404(service: Serving, ending: str) -> None:
+async def test_calls_in_flight_are_answered_or_get_a_404(service: Serving, ending: str) -> None:
     url, session = service.url, f"ends-by-{ending.replace('_', '-')}"
     vm = f"/v1/vms/{session}-1"
     answers = Answers()

@@ -129,7 +129,7 @@ def _key(model: ScalarMachine) -> object:
 
 
 def _out(model: ScalarMachine, action: Action[Any], form: LogFormat = LogFormat.SUMMARY) -> Any:
-    """Give what the service writes of the model's outcome."""
+    """Return what the service writes of the model's outcome."""
     outcome = model.perform(action)
     assert isinstance(outcome, Model)
     return to_plain(outcome, format=form)
@@ -258,7 +258,7 @@ def _stage2(_: Random) -> VmCall:
 
 
 def _batch(random: Random) -> VmCall:
-    """Write and take at once; nobody comes between."""
+    """Write and take at once; no call comes between."""
     named = _some_gfns(random)
     write, get = GuestWrite(pages=gfns(*named)), GetDirtyLog(slot=0)
     body = {

@@ -116,7 +116,7 @@ CLEANERS: Final = [
 
 
 def rounds() -> list[tuple[set[int], set[int], set[int]]]:
-    """Give (guest-written, host-written, unmapped before the collection) pages of each round."""
+    """Return (guest-written, host-written, unmapped before the collection) pages of each round."""
     chance = random.Random(8)
     pages = range(NPAGES)
     first = set(range(5, 1200)) | set(chance.sample(range(1200, NPAGES), WRITTEN - 1195))
@@ -168,7 +168,7 @@ class Migration:
             self.machine.perform(each)
 
     def collect(self) -> tuple[set[int], DirtyLog]:
-        """Give the pages reported, and the outcome of the call that cleaned them."""
+        """Return the pages reported, and the outcome of the call that cleaned them."""
         cpu = self.cleaner.cpu
         if self.op is LogOp.GET:
             outcome = self.machine.perform(GetDirtyLog(slot=0, cpu=cpu))

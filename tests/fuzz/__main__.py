@@ -32,13 +32,13 @@ def report(outcome: Outcome, seconds: float) -> None:
     for (operation_id, status), count in sorted(outcome.contract.seen.items()):
         by_operation[operation_id][status] = count
     for operation_id, statuses in sorted(by_operation.items()):
-        told = "  ".join(f"{status}: {count:,}" for status, count in statuses.items())
-        print(f"{operation_id:<20}{sum(statuses.values()):>8,}  {told}")
+        counted = "  ".join(f"{status}: {count:,}" for status, count in statuses.items())
+        print(f"{operation_id:<20}{sum(statuses.values()):>8,}  {counted}")
     print("\n0 stands for a connection that was left or closed without an answer")
     for kind in ("good", "damaged", "elsewhere", "raw"):
         counts = {s: n for (k, s), n in sorted(outcome.statuses.items()) if k == kind}
-        told = "  ".join(f"{status}: {count:,}" for status, count in counts.items())
-        print(f"{kind:<20}{sum(counts.values()):>8,}  {told}")
+        counted = "  ".join(f"{status}: {count:,}" for status, count in counts.items())
+        print(f"{kind:<20}{sum(counts.values()):>8,}  {counted}")
     rss = [size / 2**20 for size in outcome.rss_bytes]
     print(
         f"\nmemory: {rss[0]:.1f} MiB at first, {rss[len(rss) // 2]:.1f} at half,"
@@ -49,7 +49,7 @@ def report(outcome: Outcome, seconds: float) -> None:
 
 
 def examine(examples: int) -> bool:
-    """Let schemathesis look further than in the tests; tell whether it found nothing."""
+    """Run schemathesis with more examples than in the tests; return whether it found nothing."""
     pytest = [sys.executable, "-m", "pytest", "-q", "-n0", SCHEMATHESIS]
     environ = {**os.environ, "CONTRACT_EXAMPLES": str(examples)}
     return subprocess.run(pytest, cwd=ROOT, env=environ, check=False).returncode == 0
@@ -62,17 +62,17 @@ def main() -> None:
     parser.add_argument("--seed", default="0")
     parser.add_argument("--examples", type=int, default=0, help="of each operation, schemathesis")
     options = parser.parse_args()
-    start = told_at = time.monotonic()
+    start = reported_at = time.monotonic()
 
-    def tell(outcome: Outcome) -> None:
-        nonlocal told_at
-        if time.monotonic() - told_at > PROGRESS_SECONDS:
-            told_at = time.monotonic()
+    def progress(outcome: Outcome) -> None:
+        nonlocal reported_at
+        if time.monotonic() - reported_at > PROGRESS_SECONDS:
+            reported_at = time.monotonic()
             print(f"... {outcome.requests:,} requests", file=sys.stderr, flush=True)
 
     with watched_service() as service:
         document = json.loads(DOCUMENT.read_text(encoding="utf-8"))
-        outcome = run(service, document, options.requests, options.seed, tell)
+        outcome = run(service, document, options.requests, options.seed, progress)
     report(outcome, time.monotonic() - start)
     failed = False
     if (never := outcome.never_good()) and options.requests >= MIN_REQUESTS_FOR_GROWTH:

@@ -41,7 +41,7 @@ class Attack:
 def _framing() -> Iterable[Attack]:
     """Bodies that do not have the length they say, or say two."""
     chunk = b"5\r\n{    \r\n"
-    yield Attack("chunk size that is no number", (CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n",), (400,))
+    yield Attack("chunk size that is not a number", (CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n",), (400,))
     yield Attack("chunk size beyond 64 bits", (CHUNKED + b"F" * 17 + b"\r\n{}",), (400,))
     yield Attack("negative chunk size", (CHUNKED + b"-1\r\n{}\r\n0\r\n\r\n",), (400,))
     yield Attack("chunk longer than it says", (CHUNKED + b"2\r\n{}}}\r\n0\r\n\r\n",), (400,))
@@ -170,11 +170,11 @@ def _bodies() -> Iterable[Attack]:
     get = b"GET /livez HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\n\r\nabcd"
     yield Attack("a body with GET", (get + GET,), (200, 200))
     again = POST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
-    yield Attack("expects to be told to go on", (again, b"{}"), (201,), 0.05)
+    yield Attack("expects 100-continue", (again, b"{}"), (201,), 0.05)
     yield Attack("expects a miracle", (_posted(b"{}", b"Expect: a miracle\r\n"),), (201,))
     early = b"POST /nowhere HTTP/1.1\r\n" + HOST + JSON + b"Content-Length: 100000\r\n\r\n"
     yield Attack(
-        "goes on sending after a refusal", (early, *([b"x" * 10_000] * 10), GET), (404, 200)
+        "continues to send after a refusal", (early, *([b"x" * 10_000] * 10), GET), (404, 200)
     )
 
 
@@ -235,12 +235,12 @@ def mutated(rng: random.Random, octets: bytes) -> Attack:
 
 
 def perform(attack: Attack, port: int, *, listens_seconds: float = 0.0) -> list[int]:
-    """Perform an attack; give the statuses that were answered.
+    """Perform an attack; return the statuses that were answered.
 
     Args:
         attack: What to send.
         port: Where to.
-        listens_seconds: How long to wait for an answer that the attack does not tell of.
+        listens_seconds: How long to wait for an answer that the attack does not list.
     """
     statuses: list[int] = []
     with Connection(port) as connection:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tests.contract.documented import METHODS, Contract
 from tests.fuzz.attacks import ATTACKS, mutated, perform
-from tests.fuzz.pen import Told
+from tests.fuzz.pen import Call
 from tests.fuzz.stories import Author
 from tests.support.serving import Serving
 from tests.support.wire import Answer, Connection, Request
@@ -45,7 +45,7 @@ class Outcome:
         return sorted({o.operation_id for o in self.contract.operations} - well)
 
     def growth(self) -> float:
-        """Give the growth of memory from the third quarter to the last, by their medians."""
+        """Return the growth of memory from the third quarter to the last, by their medians."""
         quarter = len(self.rss_bytes) // 4
         third, last = self.rss_bytes[2 * quarter : 3 * quarter], self.rss_bytes[3 * quarter :]
         return statistics.median(last) / statistics.median(third) - 1
@@ -56,16 +56,16 @@ def run(
     document: Mapping[str, Any],
     requests: int,
     seed: str,
-    told: Callable[[Outcome], None] = lambda _: None,
+    report: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
     """Run a campaign.
 
     Args:
-        service: Whom to ask.
+        service: The service to fuzz.
         document: Its OpenAPI document.
         requests: How many.
         seed: The same requests for the same seed, as long as the answers are the same.
-        told: Is told of the outcome so far, at each sample of memory.
+        report: Called with the outcome so far, at each sample of memory.
 
     Raises:
         BrokenPromiseError: an answer that the document does not promise.
@@ -87,7 +87,7 @@ def run(
         if (number + 1) % every == 0:
             outcome.rss_bytes.append(service.rss_bytes)
             service.check()
-            told(outcome)
+            report(outcome)
     for connection in connections:
         connection.close()
     return outcome
@@ -110,13 +110,13 @@ def _ask(outcome: Outcome, connection: Connection, author: Author, *, is_damaged
         _check_elsewhere(outcome.contract, sent.request, answer)
     else:
         assert is_damaged or operation.operation_id == story.operation_id, story
-        author.learn(Told(operation.operation_id, sent.request), answer)
+        author.learn(Call(operation.operation_id, sent.request), answer)
     kind = "elsewhere" if operation is None else "damaged" if is_damaged else "good"
     outcome.statuses[kind, answer.status] += 1
 
 
 def _check_elsewhere(contract: Contract, request: Request, answer: Answer) -> None:
-    """Where no operation is, there is no such path, or no such method, or the middleware refuses it."""
+    """Outside every operation the path or the method does not exist, or the middleware refuses it."""
     named = any(contract.operation_at(method.upper(), request.path) for method in METHODS)
     allowed = {400, 403, 405} if named else {400, 403, 404}
     assert answer.status in allowed, f"{request}: {answer}"

@@ -4,7 +4,7 @@ import random
 from abc import abstractmethod
 from typing import Any, Final
 
-from tests.fuzz.pen import KnownVm, Pen, Told
+from tests.fuzz.pen import Call, KnownVm, Pen
 
 KINDS: Final[tuple[dict[str, Any], ...]] = (
     {"kind": "sequential"},
@@ -34,7 +34,7 @@ class KitStories(Pen):
     @abstractmethod
     def _slot(self, vm: KnownVm) -> int: ...
 
-    def _guest(self) -> Told:
+    def _guest(self) -> Call:
         rng = self._rng
         path, vm = self._path()
         body: dict[str, Any] = {"duration_ns": rng.randint(1, 10**8)}
@@ -55,7 +55,7 @@ class KitStories(Pen):
             )
         )
 
-    def _migration(self) -> Told:
+    def _migration(self) -> Call:
         rng = self._rng
         made = f"/v1/migrations/{rng.choice([*self._migrations, 'default-m1'])}"
         match rng.randrange(8):
@@ -80,7 +80,7 @@ class KitStories(Pen):
                 }
                 return self._with("start_migration", "POST", "/v1/migrations", body)
 
-    def _comparison(self) -> Told:
+    def _comparison(self) -> Call:
         made = f"/v1/comparisons/{self._rng.choice([*self._comparisons, 'default-c1'])}"
         return self._rng.choice(
             (
@@ -93,7 +93,7 @@ class KitStories(Pen):
             )
         )
 
-    def _scenario(self) -> Told:
+    def _scenario(self) -> Call:
         rng = self._rng
         place = "/v1/sessions/default/scenario"
         match rng.randrange(6):

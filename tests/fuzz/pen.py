@@ -1,4 +1,4 @@
-"""How requests are written down, and what their author keeps in mind of a VM."""
+"""Requests of the fuzzer, and the state of a VM that their author keeps."""
 
 import json
 import random
@@ -15,7 +15,7 @@ OCTETS: Final = {"Content-Type": "application/octet-stream"}
 
 @dataclass(slots=True)
 class KnownVm:
-    """What the author remembers of a VM."""
+    """A VM as the author knows it."""
 
     page_size: int
     slots: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -23,8 +23,8 @@ class KnownVm:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A request, and by which operation it is meant."""
+class Call:
+    """A request, and the operation that it is meant for."""
 
     operation_id: str
     request: Request
@@ -37,18 +37,18 @@ class Pen:
         self._rng = rng
         self._keys = 0
 
-    def _plain(self, operation_id: str, method: str, path: str, **query: object) -> Told:
+    def _plain(self, operation_id: str, method: str, path: str, **query: object) -> Call:
         target = f"{path}?{urlencode(query)}" if query else path
-        return Told(operation_id, Request(method, target, self._headers(method)))
+        return Call(operation_id, Request(method, target, self._headers(method)))
 
     def _with(
         self, operation_id: str, method: str, path: str, body: object, **query: object
-    ) -> Told:
-        told = self._plain(operation_id, method, path, **query)
+    ) -> Call:
+        call = self._plain(operation_id, method, path, **query)
         is_octets = isinstance(body, bytes)
         octets = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {**told.request.headers, **(OCTETS if is_octets else JSON)}
-        return Told(operation_id, replace(told.request, headers=headers, body=octets))
+        headers = {**call.request.headers, **(OCTETS if is_octets else JSON)}
+        return Call(operation_id, replace(call.request, headers=headers, body=octets))
 
     def _headers(self, method: str) -> Mapping[str, str]:
         if method != "POST" or self._rng.random() < 0.7:

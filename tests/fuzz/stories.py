@@ -1,7 +1,7 @@
 """Requests that make sense, one after the other, over all operations; and the same, damaged.
 
-The author keeps in mind what the answers have told: which VMs, slots, faults and sessions there
-are. What it keeps is bounded by resets, so that a service under its hand does not grow.
+The author keeps the state that the answers report: which VMs, slots, faults and sessions there
+are. What it keeps is bounded by resets, so that the service does not grow.
 """
 
 import json
@@ -14,10 +14,10 @@ from typing import Any, Final, TypeAlias
 from typing_extensions import override
 
 from tests.fuzz.kit_stories import KitStories
-from tests.fuzz.pen import JSON, KnownVm, Told
+from tests.fuzz.pen import JSON, Call, KnownVm
 from tests.support.wire import Answer
 
-Writer: TypeAlias = Callable[[], Told]
+Writer: TypeAlias = Callable[[], Call]
 
 MAX_VMS: Final = 8
 MAX_SESSIONS: Final = 4
@@ -36,8 +36,8 @@ class Author(KitStories):
         super().__init__(random.Random(seed))
         self._vms: dict[str, KnownVm] = {}
         self._sessions: list[str] = []
-        self._told = 0
-        self._pending: list[Told] = []
+        self._written = 0
+        self._pending: list[Call] = []
         self._is_resetting = False
         self._writers: tuple[tuple[Writer, int], ...] = (
             (self._create_vm, 3),
@@ -48,7 +48,7 @@ class Author(KitStories):
             (self._batch, 4),
             (self._fault, 4),
             (self._change, 5),
-            (self._look, 12),
+            (self._query, 12),
             (self._session, 3),
             (self._service, 4),
             (self._guest, 8),
@@ -57,10 +57,10 @@ class Author(KitStories):
             (self._scenario, 1),
         )
 
-    def next(self) -> Told:
+    def next(self) -> Call:
         """Write a request."""
-        self._told += 1
-        if self._told % RESET_EVERY == 0:
+        self._written += 1
+        if self._written % RESET_EVERY == 0:
             self._is_resetting = True
             return self._plain("list_sessions", "GET", "/v1/sessions", limit=1_000)
         if self._pending:
@@ -68,19 +68,19 @@ class Author(KitStories):
         if len(self._vms) < MAX_VMS // 2 and self._rng.random() < 0.3:
             return self._create_vm()
         writers, weights = zip(*self._writers, strict=True)
-        told: Told = self._rng.choices(writers, weights)[0]()
-        return told
+        call: Call = self._rng.choices(writers, weights)[0]()
+        return call
 
-    def learn(self, told: Told, answer: Answer) -> None:
-        """Remember what an answer says there is."""
+    def learn(self, call: Call, answer: Answer) -> None:
+        """Keep the state that an answer reports."""
         if answer.status >= 300:
             return
-        parts = told.request.path.split("/")
-        match told.operation_id:
+        parts = call.request.path.split("/")
+        match call.operation_id:
             case "create_session":
                 self._sessions.append(json.loads(answer.content)["session_id"])
             case "list_sessions" if self._is_resetting:
-                # Attacks may have made some that nobody was told of.
+                # Attacks may have made some whose answers nobody read.
                 self._is_resetting = False
                 self._reset([each["session_id"] for each in json.loads(answer.content)["sessions"]])
             case "delete_session":
@@ -96,7 +96,7 @@ class Author(KitStories):
             case "start_comparison":
                 self._comparisons = [json.loads(answer.content)["comparison_id"]]
             case _:
-                self._learn_of_vms(told.operation_id, parts, answer.content)
+                self._learn_of_vms(call.operation_id, parts, answer.content)
 
     def _learn_of_vms(self, operation_id: str, parts: list[str], body: bytes) -> None:
         match operation_id:
@@ -130,9 +130,9 @@ class Author(KitStories):
         for vm_id in [vm_id for vm_id in self._vms if vm_id.rpartition("-")[0] == session_id]:
             del self._vms[vm_id]
 
-    def damaged(self, told: Told) -> Told:
+    def damaged(self, call: Call) -> Call:
         """Damage a request so that it stays HTTP: its query, headers, names or body."""
-        rng, request = self._rng, told.request
+        rng, request = self._rng, call.request
         match rng.randrange(6):
             case 0:
                 odd = rng.choice(
@@ -160,7 +160,7 @@ class Author(KitStories):
                 request = replace(request, body=self._damaged_body(request.body))
             case _:
                 request = replace(request, body=b"{}", headers={**request.headers, **JSON})
-        return Told(told.operation_id, request)
+        return Call(call.operation_id, request)
 
     def _damaged_body(self, body: bytes) -> bytes:
         rng = self._rng
@@ -201,7 +201,7 @@ class Author(KitStories):
             region["backing"] = rng.choice(("2MiB", "1GiB", page_size))
         return region
 
-    def _create_vm(self) -> Told:
+    def _create_vm(self) -> Call:
         rng = self._rng
         if len(self._vms) >= MAX_VMS:
             return self._plain("delete_vm", "DELETE", self._path()[0])
@@ -241,7 +241,7 @@ class Author(KitStories):
             case _:
                 return struct.pack(f"<{len(gfns)}Q", *gfns)
 
-    def _access(self) -> Told:
+    def _access(self) -> Call:
         path, vm = self._path()
         kind = self._rng.choice(
             ("guest/write", "guest/write", "guest/read", "host/write", "host/unmap")
@@ -251,7 +251,7 @@ class Author(KitStories):
             kind.replace("/", "_"), "POST", f"{path}/{kind}", self._pages(vm), **query
         )
 
-    def _get_log(self) -> Told:
+    def _get_log(self) -> Call:
         path, vm = self._path()
         log = f"{path}/memslots/{self._slot(vm)}/dirty-log"
         query: dict[str, Any] = {}
@@ -261,13 +261,13 @@ class Author(KitStories):
             return self._plain("peek_dirty_log", "GET", log, **query)
         if self._rng.random() < 0.3:
             query["trace"] = "true"
-        told = self._plain("get_dirty_log", "POST", f"{log}/get", **query)
+        call = self._plain("get_dirty_log", "POST", f"{log}/get", **query)
         if self._rng.random() < 0.2:
-            headers = {**told.request.headers, "Accept": "application/octet-stream"}
-            return Told(told.operation_id, replace(told.request, headers=headers))
-        return told
+            headers = {**call.request.headers, "Accept": "application/octet-stream"}
+            return Call(call.operation_id, replace(call.request, headers=headers))
+        return call
 
-    def _clear_log(self) -> Told:
+    def _clear_log(self) -> Call:
         rng = self._rng
         path, vm = self._path()
         slot = self._slot(vm)
@@ -285,7 +285,7 @@ class Author(KitStories):
             "clear_dirty_log", "POST", f"{path}/memslots/{slot}/dirty-log/clear", body, **query
         )
 
-    def _set_memslot(self) -> Told:
+    def _set_memslot(self) -> Call:
         path, vm = self._path()
         slot = self._slot(vm)
         if self._rng.random() < 0.2:
@@ -293,7 +293,7 @@ class Author(KitStories):
         body = self._region(slot, vm.page_size)
         return self._with("set_memslot", "PUT", f"{path}/memslots/{slot}", body)
 
-    def _batch(self) -> Told:
+    def _batch(self) -> Call:
         path, vm = self._path()
         slot = self._slot(vm)
         actions: list[dict[str, Any]] = [
@@ -307,7 +307,7 @@ class Author(KitStories):
         chosen = self._rng.choices(actions, k=self._rng.randint(0, 10))
         return self._with("run_batch", "POST", f"{path}/batch", {"actions": chosen})
 
-    def _fault(self) -> Told:
+    def _fault(self) -> Call:
         rng = self._rng
         path = f"{self._path()[0]}/faults"
         match rng.randrange(6):
@@ -323,7 +323,7 @@ class Author(KitStories):
                 body = {"type": rng.choice(FAULT_TYPES), "probability": 0.5, "times": 3}
                 return self._with("add_fault", "POST", path, body)
 
-    def _change(self) -> Told:
+    def _change(self) -> Call:
         rng = self._rng
         path, vm = self._path()
         if rng.random() < 0.5:
@@ -333,7 +333,7 @@ class Author(KitStories):
         split = {"eager_split_chunk_size": vm.page_size}
         return self._with("update_vm", "PATCH", path, rng.choice((given, given, split)))
 
-    def _look(self) -> Told:
+    def _query(self) -> Call:
         path, vm = self._path()
         return self._rng.choice(
             (
@@ -348,7 +348,7 @@ class Author(KitStories):
             )
         )
 
-    def _session(self) -> Told:
+    def _session(self) -> Call:
         rng = self._rng
         session = rng.choice(["default", *self._sessions])
         match rng.randrange(5):
@@ -364,7 +364,7 @@ class Author(KitStories):
             case _:
                 return self._plain("get_session", "GET", f"/v1/sessions/{session}")
 
-    def _service(self) -> Told:
+    def _service(self) -> Call:
         return self._rng.choice(
             (
                 self._plain("get_index", "GET", "/"),

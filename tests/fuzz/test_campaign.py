@@ -1,4 +1,4 @@
-"""A short campaign; `scripts/fuzz` runs long ones and looks at the memory as well."""
+"""A short campaign; `scripts/fuzz` runs long ones and measures the memory as well."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""How long a connection may stand still, in checks that the test makes itself: no clock is involved.
+"""How long a connection may be idle, in checks that the test makes itself: no clock is involved.
 
 The service is a real one in this process, for only its checks differ from those of `serve`.
 """

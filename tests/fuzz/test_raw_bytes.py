@@ -1,4 +1,4 @@
-"""Bytes that no client should send: refused, and nobody else has to wait for it."""
+"""Bytes that no client should send: refused, and other callers need not wait."""
 
 import json
 import threading

@@ -20,18 +20,18 @@ PROGRESS_SECONDS: Final = 30
 
 
 def compare(comparison: Comparison, ops: int, seed: str, *, http: bool) -> int:
-    """Run sequences until enough operations are compared; give how many differed."""
+    """Run sequences until enough operations are compared; return how many differed."""
     tally = comparison.tally
     differences = 0
-    told = time.monotonic()
+    reported = time.monotonic()
     while tally.compared < ops and differences < MAX_DIFFERENCES:
         difference = comparison.random_run(f"{seed}/{tally.sequences}")
         if difference is not None:
             differences += 1
             print(f"\ndifference {differences}, shortest sequence:\n")
             print(script_of(shrink(comparison, difference), http=http), flush=True)
-        if time.monotonic() - told > PROGRESS_SECONDS:
-            told = time.monotonic()
+        if time.monotonic() - reported > PROGRESS_SECONDS:
+            reported = time.monotonic()
             print(f"... {tally.compared:,} operations", file=sys.stderr, flush=True)
     return differences
 

@@ -44,5 +44,5 @@ class Side(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the machine up."""
+        """Return the machine up."""
         ...

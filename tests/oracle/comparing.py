@@ -34,7 +34,7 @@ class Tally:
 
     Attributes:
         kinds: Actions compared, by kind and errno.
-        left_out: Actions that are no common ground, by why.
+        left_out: Actions that cannot be compared, by reason.
     """
 
     sequences: int = 0
@@ -43,7 +43,7 @@ class Tally:
 
     @property
     def compared(self) -> int:
-        """Value of the number of actions compared."""
+        """The number of actions compared."""
         return self.kinds.total()
 
 

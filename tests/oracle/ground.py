@@ -58,7 +58,7 @@ class HostFacts:
     """What of the real KVM the ground depends on.
 
     Attributes:
-        nr_memslots: KVM_CAP_NR_MEMSLOTS; x86 keeps some of the ids that arm64 gives away.
+        nr_memslots: KVM_CAP_NR_MEMSLOTS; x86 reserves some of the ids that arm64 leaves free.
         address_spaces: KVM_CAP_MULTI_ADDRESS_SPACE; two with SMM on x86, one on arm64.
     """
 
@@ -117,7 +117,7 @@ class Ground:
             case SetMemslot():
                 self.slots[action.slot] = self._known(action)
             case GetDirtyLog():
-                assert answer.bitmap is not None, "a get that succeeds gives a bitmap"
+                assert answer.bitmap is not None, "a get that succeeds has a bitmap"
                 self.last_got[action.slot] = answer.bitmap
             case ClearDirtyLog() | GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
                 pass
@@ -192,14 +192,14 @@ class Ground:
 
 
 def flags_of(action: UpdateVm) -> int:
-    """Give the flags of manual protect, all that a sequence updates."""
+    """Return the flags of manual protect, all that a sequence updates."""
     flags = action.manual_dirty_log_protect2
     assert flags is not None, "sequences set manual protect"
     return flags
 
 
 def gfns_of(action: Access) -> NDArray[np.uint64]:
-    """Give the guest frames of an access of a sequence, in its order."""
+    """Return the guest frames of an access of a sequence, in its order."""
     assert isinstance(action.pages, Gfns), "sequences name guest frames one by one"
     return action.pages.gfns
 

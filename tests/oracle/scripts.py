@@ -31,19 +31,19 @@ def bits_in(count: int, *pages: int) -> Bitmap:
 
 
 def pages_of(words: NDArray[np.uint64]) -> tuple[int, ...]:
-    """Give the bits that are set in a bitmap."""
+    """Return the bits that are set in a bitmap."""
     bits = np.unpackbits(words.astype("<u8").view(np.uint8), bitorder="little")
     return tuple(np.flatnonzero(bits).tolist())
 
 
 def reproduce(setup: Setup, *actions: OracleAction, subject: Start = CoreSide) -> str:
-    """Run actions on real KVM and on the core (or another side), and tell where they differ."""
+    """Run actions on real KVM and on the core (or another side), and return where they differ."""
     difference = Comparison(host_facts(), RealSide, subject).run(Sequence(setup, actions))
-    return "no difference" if difference is None else told(difference)
+    return "no difference" if difference is None else describe(difference)
 
 
-def told(difference: Difference) -> str:
-    """Say where two sides part."""
+def describe(difference: Difference) -> str:
+    """Describe where two sides differ."""
     actions = difference.sequence.actions
     return "\n".join(
         [
@@ -55,13 +55,13 @@ def told(difference: Difference) -> str:
 
 
 def script_of(difference: Difference, *, http: bool = False) -> str:
-    """Give the script that reproduces a difference."""
+    """Return the script that reproduces a difference."""
     actions = difference.sequence.actions
     names = sorted({type(action).__name__ for action in actions})
     return "\n".join(
         [
             "# Save it, and run it from the project's root: .venv/bin/python - < FILE",
-            *(f"# {line}" for line in told(difference).splitlines()),
+            *(f"# {line}" for line in describe(difference).splitlines()),
             f"from hacdbs_sim.model import {', '.join(names)}",
             "from tests.oracle.scripts import bits_in, gfns, reproduce",
             "from tests.oracle.setups import Setup",
@@ -79,7 +79,7 @@ def script_of(difference: Difference, *, http: bool = False) -> str:
 
 
 def source_of(value: OracleAction | Setup) -> str:
-    """Give an action, or a setup, as Python."""
+    """Return an action, or a setup, as Python."""
     given = ", ".join(f"{name}={argument}" for name, argument in _arguments(value))
     return f"{type(value).__name__}({given})"
 

@@ -240,7 +240,7 @@ def _gfns(rng: Random, slots: list[Known]) -> Gfns:
         readonly = known.region.flags & READONLY
         pages = (_few_pages if readonly else _pages)(rng, known.npages)
         gfns = np.append(gfns, known.base_gfn + pages)
-        if rng.random() < 0.05:  # past the slot's end: another slot, or nobody's
+        if rng.random() < 0.05:  # past the slot's end: another slot, or none
             gfns = np.append(gfns, known.base_gfn + known.npages + rng.randrange(3))
     if rng.random() < 0.2:
         gfns = np.array(rng.sample(list(gfns), len(gfns)))

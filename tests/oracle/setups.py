@@ -34,7 +34,7 @@ class Setup:
     has_faults: bool = False
 
     def config(self) -> VmConfig:
-        """Give the simulated machine's configuration."""
+        """Return the simulated machine's configuration."""
         return VmConfig(
             features=Features(dbm=self.dbm, hacdbs=self.hacdbs),
             eager_split_chunk_size=self.eager_split_chunk_size,
@@ -42,12 +42,12 @@ class Setup:
         )
 
     def faults(self) -> tuple[AddFault, ...]:
-        """Give the actions that arm its faults."""
+        """Return the actions that arm its faults."""
         kinds = FAULTS if self.has_faults else ()
         return tuple(fault(kind, probability=FAULT_PROBABILITY) for kind in kinds)
 
     def body(self) -> dict[str, Any]:
-        """Give the request that makes the VM."""
+        """Return the request that makes the VM."""
         return {
             "features": {"dbm": self.dbm, "hacdbs": self.hacdbs},
             "eager_split_chunk_size": self.eager_split_chunk_size,

@@ -95,7 +95,7 @@ def test_shortening_leaves_just_the_items_that_are_needed(wanted: set[int]) -> N
     assert left == tuple(sorted(wanted))
 
 
-def test_sources_give_the_same_actions_again() -> None:
+def test_sources_repeat_the_same_actions() -> None:
     actions: tuple[OracleAction, ...] = (
         SLOT,
         a.SetMemslot(
@@ -206,12 +206,14 @@ def logging_ground() -> Ground:
 
 
 @pytest.mark.parametrize(("action", "why"), LEFT_OUT)
-def test_what_architectures_need_not_share_is_left_out(action: OracleAction, why: str) -> None:
+def test_actions_that_depend_on_the_architecture_are_left_out(
+    action: OracleAction, why: str
+) -> None:
     assert why in (logging_ground().why_not(action) or "")
 
 
 @pytest.mark.parametrize("action", COMMON, ids=source_of)
-def test_what_architectures_share_is_compared(action: OracleAction) -> None:
+def test_actions_of_every_architecture_are_compared(action: OracleAction) -> None:
     assert logging_ground().why_not(action) is None
 
 

@@ -115,7 +115,7 @@ def test_the_printed_script_runs_and_finds_the_core_right(facts: HostFacts) -> N
 
 
 @pytest.mark.usefixtures("facts")  # to be skipped where there is none
-def test_reproducing_says_where_real_kvm_and_a_wrong_core_part() -> None:
+def test_reproducing_shows_where_real_kvm_and_a_wrong_core_differ() -> None:
     region = SetMemslot(
         slot=0,
         guest_phys_addr=0,
@@ -125,9 +125,9 @@ def test_reproducing_says_where_real_kvm_and_a_wrong_core_part() -> None:
     )
     actions = (region, GuestWrite(pages=gfns(FORGOTTEN_PAGE)), GetDirtyLog(slot=0))
 
-    told = reproduce(Setup(), *actions, subject=Forgetful)
+    found = reproduce(Setup(), *actions, subject=Forgetful)
 
-    assert told == (
+    assert found == (
         "at action 3, GetDirtyLog(slot=0)\n"
         "real KVM: 16 bytes, 1 pages: [65]\n"
         "here:     16 bytes, 0 pages: []"

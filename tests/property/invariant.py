@@ -20,8 +20,8 @@ def reported(step: Step) -> Pages:
     return pages_of_words(step.answer.bitmap.words, step.after.slots[step.answer.slot].npages)
 
 
-def asked_of(step: Step) -> Pages:
-    """Tell which pages of its slot a clear asks for."""
+def requested_by(step: Step) -> Pages:
+    """Return which pages of its slot a clear requests."""
     action = step.action
     assert isinstance(action, ClearDirtyLog)
     npages = step.after.slots[action.slot].npages

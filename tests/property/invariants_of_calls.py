@@ -1,4 +1,4 @@
-"""What holds of answers, units, looks, refusals and counts after every action (docs/invariants.md)."""
+"""What holds of answers, units, queries, refusals and counts after every action (docs/invariants.md)."""
 
 from dataclasses import replace
 
@@ -54,7 +54,7 @@ class HardwareEndsAsSoftwareDoes(Invariant):
         if not isinstance(step.answer, DirtyLog) or step.answer.accelerator is None:
             return
         twin = copy_of(step.before.state)
-        # There is no action for it: how a kernel was built does not change.
+        # No action does it: how a kernel was built does not change.
         calls = twin._dirty_log
         calls._clear_config = replace(calls._clear_config, hacdbs=False)
         assert isinstance(step.action, GetDirtyLog | ClearDirtyLog)
@@ -170,16 +170,16 @@ class UnitsRestBetweenActions(Invariant):
         if report is not None and report.error is not None:
             self.lost += report.error.reason == "LOST_INTERRUPT"
         elif isinstance(step.answer, Refused) and step.answer.code == "copy_to_user_failed":
-            # The answer that would have told is gone; the fault's own hits tell.
+            # The answer that would have reported it is gone; the fault counts its hits.
             self.lost += _hits_of_lost(step.after) - _hits_of_lost(step.before)
         assert sum(unit.runs - unit.interrupts for unit in units) == self.lost
 
 
-class LooksChangeNothing(Invariant):
-    """No look has a side effect: not peek, not a list, not stage 2, not `estimate`.
+class QueriesChangeNothing(Invariant):
+    """No query has a side effect: not peek, not a list, not stage 2, not `estimate`.
 
-    After all looks the whole state, as bytes, is that of before them; and a look gives the same answer
-    twice. Judged after every fourth action, all the looks there are being the same after each.
+    After all queries the whole state, as bytes, is that of before them; and a query returns the same
+    twice. Judged after every fourth action: all queries run after each of them.
     """
 
     def __init__(self) -> None:
@@ -205,8 +205,8 @@ class LooksChangeNothing(Invariant):
         assert core.writes_of_run(RunGuest(duration_ns=1_000_000)) >= 0
         assert core.clock() == sight.clock
         for absent in (9, 32767):
-            for look in (core.memslot, core.peek_dirty_log, core.cpu):
-                _refused(look, absent + 1000)
+            for query in (core.memslot, core.peek_dirty_log, core.cpu):
+                _refused(query, absent + 1000)
         assert whole_state(core) == step.after.state
 
 
@@ -284,7 +284,7 @@ class CountersOnlyGrow(Invariant):
 
 
 def _bytes_of_traces(core: Machine) -> int:
-    """Give what traces take, as given and as laid out."""
+    """Return what traces take, as given and as laid out."""
     sizes = 0
     for workload in core._guest_side.guest._workloads.values():
         plan = getattr(workload.pages_of, "__self__", None)
@@ -307,11 +307,11 @@ def _quietly_ask(step: Step, view: MemslotInfo, gpa: int, flags: int) -> None:
     _refused(step.core.estimate, action)
 
 
-def _refused(look: object, argument: object) -> None:
-    """Ask; a refusal is as good an answer."""
-    assert callable(look)
+def _refused(query: object, argument: object) -> None:
+    """Query; a refusal is an answer too."""
+    assert callable(query)
     try:
-        look(argument)
+        query(argument)
     except KvmError:
         return
 

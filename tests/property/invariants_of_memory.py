@@ -24,7 +24,7 @@ from hacdbs_sim.model import (
     RunGuest,
     TrackVersions,
 )
-from tests.property.invariant import Invariant, asked_of, reported
+from tests.property.invariant import Invariant, reported, requested_by
 from tests.property.states import (
     Pages,
     Step,
@@ -50,7 +50,7 @@ class NoDirtyPageIsLost(Invariant):
     """A page dirtied since its last report is in the log or was put back.
 
     Owed is every page that a guest or the host wrote while its slot had a log, workloads included. A get without manual
-    protect pays what its answer names, a clear pays what it was asked for; nothing else does. A get
+    protect pays what its answer names, a clear pays what it was given; nothing else does. A get
     whose copy to the user fails loses what it took: the kernel's own hole.
     """
 
@@ -89,11 +89,11 @@ class NoDirtyPageIsLost(Invariant):
             if not step.before.config.manual_dirty_log_protect2:
                 owed[:] = False
         elif isinstance(step.action, ClearDirtyLog):
-            self.owed[step.action.slot] &= ~asked_of(step)
+            self.owed[step.action.slot] &= ~requested_by(step)
 
 
 class CleansOnlyWhatIsAsked(Invariant):
-    """A get or a clear takes exactly the dirty pages that it is asked for, and adds none.
+    """A get or a clear takes exactly the dirty pages that are requested, and adds none.
 
     The log after is the log before without them; a get answers the log before, a get with manual
     protect takes nothing.
@@ -108,7 +108,7 @@ class CleansOnlyWhatIsAsked(Invariant):
         slot = step.action.slot
         before = step.before.dirty(slot)
         if isinstance(step.action, ClearDirtyLog):
-            taken = asked_of(step)
+            taken = requested_by(step)
         else:
             assert np.array_equal(reported(step), before)
             taken = np.full(len(before), not step.before.config.manual_dirty_log_protect2)
@@ -118,7 +118,7 @@ class CleansOnlyWhatIsAsked(Invariant):
 class WritableMeansLogged(Invariant):
     """While a slot logs, every page under a writable leaf has its bit set (docs/kernel.md S.2).
 
-    Otherwise the guest could write a page without a fault, and nobody would ever know.
+    Otherwise the guest could write a page without a fault or a bit in the log.
     """
 
     @override

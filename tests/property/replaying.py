@@ -1,4 +1,4 @@
-"""A story told again over HTTP, to an application of its own, through the API's own encoder.
+"""A story repeated over HTTP, to an application of its own, through the API's own encoder.
 
 TrackVersions is the core's alone (migrations ask for it): no operation has it, it is left out, and no other
 answer depends on it.
@@ -33,7 +33,7 @@ class Replay:
 
 
 def is_on_the_wire(action: Action[Any], answer: object) -> bool:
-    """Tell whether an action can be asked for over HTTP as it is."""
+    """Return whether an action can be requested over HTTP as it is."""
     if isinstance(action, TrackVersions):
         return False
     if isinstance(answer, Refused) and answer.code in IN_THE_SCHEMA:
@@ -43,23 +43,23 @@ def is_on_the_wire(action: Action[Any], answer: object) -> bool:
 
 
 async def replay(story: Story) -> Replay:
-    """Make the story's machine in a new application, do its actions, look at what there is."""
-    told = Replay()
+    """Make the story's machine in a new application, perform its actions, query its state."""
+    replayed = Replay()
     transport = httpx.ASGITransport(create_app(Settings(log_level=LogLevel.WARNING)))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         made = await client.post("/v1/vms", json=body_of(story.config))
         assert made.status_code == 201, made.text
         path = made.headers["location"]
-        told.answers.append(made.content)
+        replayed.answers.append(made.content)
         ops = [
             op_of(action)
             for action, answer in zip(story.actions, story.answers, strict=True)
             if is_on_the_wire(action, answer)
         ]
         async for answer in answers_to(client, path, ops):
-            told.answers.append(answer.content)
-        for look in ("", "/stage2?limit=1000", "/cpus", "/faults", "/workloads", "/clock"):
-            told.answers.append((await client.get(path + look)).content)
-        told.vm = (await client.get(path)).json()
-        told.clock = (await client.get(f"{path}/clock")).json()
-    return told
+            replayed.answers.append(answer.content)
+        for query in ("", "/stage2?limit=1000", "/cpus", "/faults", "/workloads", "/clock"):
+            replayed.answers.append((await client.get(path + query)).content)
+        replayed.vm = (await client.get(path)).json()
+        replayed.clock = (await client.get(f"{path}/clock")).json()
+    return replayed

@@ -21,7 +21,7 @@ DEAR: Final = CostModel(permission_fault_ps=50_000_000, lazy_split_ps=9_999_999)
 
 
 def leaf_sizes(page_size: int) -> tuple[int, ...]:
-    """Give the sizes of a granule's leaves in bytes, the page first."""
+    """Return the sizes of a granule's leaves in bytes, the page first."""
     return tuple(sorted(pages * page_size for pages in PAGES_PER_LEAF[page_size].values()))
 
 

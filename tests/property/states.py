@@ -50,7 +50,7 @@ ALL_RUNS = 1 << 62
 
 @cache
 def _getter(kind: type) -> Callable[[Any], Any] | None:
-    """Give what reads all fields of a dataclass with slots; None for any other class."""
+    """Return what reads all fields of a dataclass with slots; None for any other class."""
     names = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
     return attrgetter(*names) if len(names) > 1 and hasattr(kind, "__slots__") else None
 
@@ -79,12 +79,12 @@ def _octets_of(value: object) -> bytes:
 
 
 def whole_state(machine: Machine) -> bytes:
-    """Give all that a machine is, what no look shows included."""
+    """Return the whole state of a machine, parts that no query returns included."""
     return _octets_of(machine)
 
 
 def stage2_state(machine: Machine) -> bytes:
-    """Give all that a machine's stage 2 is."""
+    """Return all that a machine's stage 2 is."""
     return _octets_of([slot.mappings for slot in machine._slots.by_id()])
 
 
@@ -100,7 +100,7 @@ class Sight:
     """A machine between two actions.
 
     Attributes:
-        state: All that it is, as bytes, written before anything looked at it.
+        state: All that it is, as bytes, written before anything read it.
     """
 
     state: bytes
@@ -124,7 +124,7 @@ class Sight:
         state: bytes | None = None,
         runs: tuple[Stage2Run, ...] | None = None,
     ) -> "Sight":
-        """Look at everything, but for what is known already."""
+        """Query everything, but for what is known already."""
         slots = {slot.slot: slot for slot in machine.memslots()}
         logs = {}
         for slot in slots.values():
@@ -153,17 +153,17 @@ class Sight:
         return _end_gfn(self.config)
 
     def dirty(self, slot: int) -> Pages:
-        """Give the pages of a slot that its log holds."""
+        """Return the pages of a slot that its log holds."""
         return pages_of_words(self.logs[slot], self.slots[slot].npages)
 
     @cached_property
     def writable(self) -> dict[int, Pages]:
-        """Value of the pages that the guest may write without a fault, by slot."""
+        """The pages that the guest may write without a fault, by slot."""
         return self._where(WRITABLE)
 
     @cached_property
     def mapped(self) -> dict[int, Pages]:
-        """Value of the pages that a leaf translates, by slot."""
+        """The pages that a leaf translates, by slot."""
         return self._where(set(LeafState) - {LeafState.UNMAPPED})
 
     def _where(self, states: set[LeafState]) -> dict[int, Pages]:
@@ -217,7 +217,7 @@ def _batch_of(
     made: int,
     slot: MemslotInfo,
 ) -> GuestWrite | HostWrite:
-    """Give the writes from the one numbered `made` on, those left out that the slot has no page for."""
+    """Return the writes from the one numbered `made` on, those left out that the slot has no page for."""
     assert workload.num_pages is not None
     assert workload.seed is not None
     if isinstance(workload, TraceFields):
@@ -245,13 +245,13 @@ def _end_gfn(config: VmConfig) -> int:
 
 
 def pages_of_words(words: NDArray[np.uint64], npages: int) -> Pages:
-    """Spell a bitmap out, one truth a page; bits past the last page are left out."""
+    """Unpack a bitmap, one boolean a page; bits past the last page are left out."""
     octets = words.astype("<u8").view(np.uint8)
     return np.unpackbits(octets, bitorder="little")[:npages].astype(np.bool_)
 
 
 def offsets_in(pages: PageSet, first: int, npages: int) -> Pages:
-    """Tell which pages from `first` on a batch names."""
+    """Return which pages from `first` on a batch names."""
     found = np.zeros(npages, np.bool_)
     if isinstance(pages, Gfns):
         inside = pages.gfns[(pages.gfns >= first) & (pages.gfns < first + npages)]

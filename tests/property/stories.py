@@ -1,8 +1,7 @@
 """A story: one machine, its scalar model beside it, many actions, every invariant after each.
 
-What happened in a story is tallied from its outcomes, so that a test can insist that each case came up.
-A story that fails is told again with ever fewer actions, and the shortest one that fails is what is
-reported.
+The outcomes of a story are counted, so that a test can require each case. A story that fails is
+repeated with ever fewer actions, and the shortest one that fails is reported.
 """
 
 from collections import Counter
@@ -50,7 +49,7 @@ class Story:
         self.config = config
         self.actions: list[Action[Any]] = []
         self.answers: list[object] = []
-        self.tally: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.invariants = [each() for each in STEPWISE]
         self.sight = Sight.of(self.both.core)
 
@@ -68,7 +67,7 @@ class Story:
         return answer
 
     def _see(self, core: Machine) -> None:
-        """Write the machine down before anything looks at it."""
+        """Write the machine down before anything reads it."""
         was, self._state = self._state, whole_state(core)
         if was != self._state:
             self._stage2 = stage2_state(core)
@@ -79,43 +78,43 @@ class Story:
     def _count(self, step: Step) -> None:
         name = _counted(step.action)
         refused = isinstance(step.answer, Refused)
-        self.tally[f"{name} {'refused' if refused else 'done'}"] += 1
+        self.counts[f"{name} {'refused' if refused else 'done'}"] += 1
         if isinstance(step.answer, Refused):
-            self.tally[f"refused: {step.answer.code}"] += 1
+            self.counts[f"refused: {step.answer.code}"] += 1
         if isinstance(step.action, SetCpu) and not refused:
-            self.tally["cpu plugged" if step.action.online else "cpu unplugged"] += 1
+            self.counts["cpu plugged" if step.action.online else "cpu unplugged"] += 1
         hits = {fault.fault_id: fault.hits for fault in step.before.faults}
         for fault in step.after.faults:
             if fault.hits > hits.get(fault.fault_id, 0):
-                self.tally[f"hit: {fault.type.value}"] += 1
+                self.counts[f"hit: {fault.type.value}"] += 1
         if isinstance(step.answer, GuestRun):
             self._count_run(step, step.answer)
         if isinstance(step.answer, DirtyLog) and step.answer.accelerator is not None:
             report = step.answer.accelerator
-            self.tally[f"hook: {report.outcome.value}"] += 1
-            self.tally[f"errno: {report.errno}"] += 1
-            self.tally["several runs"] += report.batches > 1
-            self.tally["hook split blocks"] += report.blocks_split > 0
-            self.tally["software split blocks"] += known(step.answer.software).blocks_split > 0
-            self.tally["frontier in mid word"] += report.requeued > report.entries - report.cleaned
+            self.counts[f"hook: {report.outcome.value}"] += 1
+            self.counts[f"errno: {report.errno}"] += 1
+            self.counts["several runs"] += report.batches > 1
+            self.counts["hook split blocks"] += report.blocks_split > 0
+            self.counts["software split blocks"] += known(step.answer.software).blocks_split > 0
+            self.counts["frontier in mid word"] += report.requeued > report.entries - report.cleaned
             if report.error is not None:
-                self.tally[f"stopped: {report.error.reason.value}"] += 1
+                self.counts[f"stopped: {report.error.reason.value}"] += 1
 
     def _count_run(self, step: Step, run: GuestRun) -> None:
         for was, now in zip(step.before.workloads, step.after.workloads, strict=True):
             if now.writes > was.writes:
-                self.tally[f"{now.kind.value} wrote"] += 1
-                self.tally[f"the {now.writer.value} wrote"] += 1
-                self.tally["a burst wrote"] += now.burst is not None
-        self.tally["pages were gone"] += run.skipped > 0
-        self.tally["faults stalled"] += run.stalled_ns > 0
-        self.tally["throttled"] += run.throttled_ns > 0
-        self.tally["several slices"] += run.slices > 1
-        self.tally["versions were kept"] += step.after.versions is not None and run.writes > 0
+                self.counts[f"{now.kind.value} wrote"] += 1
+                self.counts[f"the {now.writer.value} wrote"] += 1
+                self.counts["a burst wrote"] += now.burst is not None
+        self.counts["pages were gone"] += run.skipped > 0
+        self.counts["faults stalled"] += run.stalled_ns > 0
+        self.counts["throttled"] += run.throttled_ns > 0
+        self.counts["several slices"] += run.slices > 1
+        self.counts["versions were kept"] += step.after.versions is not None and run.writes > 0
 
 
 def counted_as(kind: type[Action[Any]]) -> str:
-    """Give the name that an action is counted under: faults and workloads by their base."""
+    """Return the name that an action is counted under: faults and workloads by their base."""
     of = next((base for base in (AddFault, AddWorkload) if issubclass(kind, base)), kind)
     return of.__name__
 
@@ -127,7 +126,7 @@ def _counted(action: Action[Any]) -> str:
     return " ".join(["UpdateVm", *given])
 
 
-def tell(dice: Dice, page_size: int, kernel: KernelProfile, scale: str, steps: int) -> Story:
+def draw_story(dice: Dice, page_size: int, kernel: KernelProfile, scale: str, steps: int) -> Story:
     """Draw a machine and a story of so many steps; raise its shortest form if it fails."""
     config = draw_config(dice, page_size, kernel)
     story = Story(config)
@@ -153,7 +152,7 @@ def failure_of(
     actions: Sequence[Action[Any]],
     make: Callable[[VmConfig], Machine] = machine_of,
 ) -> Exception | None:
-    """Tell a story again; give what it fails with, or None."""
+    """Repeat a story; return what it fails with, or None."""
     try:
         story = Story(config, make(config))
         for action in actions:

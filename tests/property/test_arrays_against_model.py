@@ -116,7 +116,7 @@ def stories(draw: st.DrawFn, aim: Aim, page_size: int, kernel: KernelProfile) ->
     if aim is Aim.WHOLE_BLOCK:
         chunks = [0]
     elif aim is not Aim.RAGGED:
-        # What lets the unit go past its first array: v1 looks for blocks where the chunk is one,
+        # What lets the unit go past its first array: v1 expects blocks where the chunk is one,
         # and blocks stay blocks without a chunk.
         chunks = [page_size] if kernel is KernelProfile.V1 else chunks
         chunks = [0, *chunks] if backing == page_size else chunks
@@ -224,8 +224,8 @@ def _cleanings(
     return st.tuples(first, st.one_of(mask, exact, get, to_end))
 
 
-def tell(story: Story, tally: Counter[str]) -> None:
-    """Act a story out on machine and model, and count the cases that came up."""
+def run_story(story: Story, counts: Counter[str]) -> None:
+    """Perform a story on machine and model, and count the cases that came up."""
     page_size = story.config.page_size
     both = Lockstep(story.config)
     gpa, size = story.base_gfn * page_size, story.npages * page_size
@@ -251,7 +251,7 @@ def tell(story: Story, tally: Counter[str]) -> None:
         outcome = both.perform(cleaning)
         for case in cases(story, outcome, split_failed=_split_hits(both) > split_hits):
             event(case)
-            tally[case] += 1
+            counts[case] += 1
 
 
 def _split_hits(both: Lockstep) -> int:
@@ -297,7 +297,7 @@ def failures(story: Story, report: AcceleratorReport, error: EntryError) -> Iter
     "page_size", [4096, *(pytest.param(size, marks=pytest.mark.slow) for size in (16384, 65536))]
 )
 def test_every_hard_case_agrees_with_the_model(page_size: int, kernel: KernelProfile) -> None:
-    tally: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     examples = max(1, settings().max_examples // SHARE[page_size])
 
     for aim in Aim:
@@ -305,11 +305,11 @@ def test_every_hard_case_agrees_with_the_model(page_size: int, kernel: KernelPro
         @settings(max_examples=examples)
         @given(story=stories(aim, page_size, kernel))
         def check(story: Story) -> None:
-            tell(story, tally)
+            run_story(story, counts)
 
         check()
 
-    assert [aim for aim in Aim if not tally[aim]] == []
+    assert [aim for aim in Aim if not counts[aim]] == []
 
 
 @pytest.mark.slow

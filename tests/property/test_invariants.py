@@ -137,7 +137,7 @@ def forgets_to_map(core: Spoiled, action: Action[Any], answer: Any) -> Any:
     return answer
 
 
-def looks_leave_a_mark(core: Spoiled, _action: Action[Any], answer: Any) -> Any:
+def queries_leave_a_mark(core: Spoiled, _action: Action[Any], answer: Any) -> Any:
     def estimate(action: Action[Any]) -> Estimate:
         core._counters._add({"mmio_exits": 1})
         return Machine.estimate(core, action)
@@ -273,7 +273,7 @@ SPOILS: Final[dict[type[Invariant], Spoil]] = {
     memory.WritableMeansLogged: leaves_a_page_writable,
     memory.WrittenMeansWritable: forgets_to_map,
     calls.HardwareEndsAsSoftwareDoes: leaves_a_page_writable,
-    calls.LooksChangeNothing: looks_leave_a_mark,
+    calls.QueriesChangeNothing: queries_leave_a_mark,
     calls.RefusedMeansUnchanged: counts_what_it_refused,
     memory.OnlyWhatItIsFor: unmaps_as_the_host_writes,
     calls.CountsAddUp: miscounts_what_is_left,
@@ -305,7 +305,7 @@ MORE_SPOILS: Final[tuple[tuple[type[Invariant], Spoil], ...]] = (
 def judge(invariant: Invariant, spoil: Spoil) -> None:
     """Perform the actions on a spoiled machine, with one rule to judge it and no model beside it."""
     core = Spoiled(VmConfig(), spoil)
-    # A machine is what it is, whoever spoils it: only its own state is written down.
+    # Whatever breaks a machine, it stays the same machine: only its own state is written down.
     core.__reduce_ex__ = lambda _protocol: (  # type: ignore[method-assign]
         _machine_of,
         (

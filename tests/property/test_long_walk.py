@@ -58,17 +58,17 @@ PROVEN_BLOCKS: Final = 10
 
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_a_walk_keeps_every_invariant(block: int, record_property: Callable[..., None]) -> None:
-    tally: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     steps = 0
 
     for number, (page_size, kernel) in enumerate(SETUPS):
         story = story_of(block, number)
         steps += len(story.actions)
-        tally += story.tally
-        tally[f"{page_size} {kernel.value}"] += len(story.actions)
+        counts += story.counts
+        counts[f"{page_size} {kernel.value}"] += len(story.actions)
 
     assert steps >= STEPS
     if not SEED and block < PROVEN_BLOCKS:
-        assert [case for case in MUST_HAPPEN if not tally[case]] == []
-    assert len([name for name in tally if name.endswith((" v1", " fixed"))]) == 6
+        assert [case for case in MUST_HAPPEN if not counts[case]] == []
+    assert len([name for name in counts if name.endswith((" v1", " fixed"))]) == 6
     record_property("walked_steps", steps)

@@ -1,6 +1,6 @@
 """Whatever the machine, the guest and the spec: in the safe order no page is lost.
 
-And the same again gives the same again.
+And the same migration twice has the same report.
 """
 
 from collections.abc import Callable
@@ -163,7 +163,7 @@ def test_the_figures_add_up(story: Story) -> None:
 
 
 @given(stories())
-def test_the_same_again_gives_the_same_again(story: Story) -> None:
+def test_the_same_migration_has_the_same_report(story: Story) -> None:
     one, other = made(story), made(story)
 
     assert migrate(story, one) == migrate(story, other)

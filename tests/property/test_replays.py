@@ -1,4 +1,4 @@
-"""SameActionsSameBytes: stories of the long walks, told again over HTTP, twice."""
+"""SameActionsSameBytes: stories of the long walks, repeated over HTTP, twice."""
 
 from dataclasses import asdict
 from typing import Final
@@ -12,13 +12,13 @@ from tests.property.walks import BLOCKS, STORIES, story_of
 pytestmark = pytest.mark.anyio
 
 REPLAYED: Final = 4
-"""Stories of each block that are told again."""
+"""Stories of each block that are repeated."""
 
 EVERY: Final = STORIES // REPLAYED
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
-async def test_the_same_actions_give_the_same_bytes(block: int) -> None:
+async def test_the_same_actions_return_the_same_bytes(block: int) -> None:
     for number in range(block % EVERY, STORIES, EVERY):
         await same_bytes_twice(story_of(block, number))
 

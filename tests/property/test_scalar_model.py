@@ -253,7 +253,7 @@ def test_read_while_logging_maps_read_only_and_marks_nothing() -> None:
 
 
 def test_draw_chains_the_published_generator() -> None:
-    # The first outputs of splitmix64 from seed 0, as its reference implementation gives them.
+    # The first outputs of splitmix64 from seed 0, as its reference implementation has them.
     outputs = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
 
     assert [step(0, x) for x in range(3)] == outputs

@@ -1,4 +1,4 @@
-"""Long walks, each a story told by a seed.
+"""Long walks, each a story drawn from a seed.
 
 The number of steps comes from the Hypothesis profile (tests/conftest.py). WALK_SEED picks other walks.
 """
@@ -13,7 +13,7 @@ from typing import Final
 from hacdbs_sim.model import KernelProfile
 from tests.conftest import WALK_STEPS
 from tests.property.dice import SeededDice
-from tests.property.stories import Story, tell
+from tests.property.stories import Story, draw_story
 
 STEPS_A_STORY: Final = 125
 STORIES: Final = 80
@@ -34,7 +34,7 @@ SCALES: Final = ("words",) * 30 + ("blocks",) * 7 + ("arrays",)
 
 @contextmanager
 def untraced() -> Generator[None]:
-    """Go on without coverage: a walk runs the same lines a million times, other tests cover them."""
+    """Run without coverage: a walk runs the same lines a million times, other tests cover them."""
     tracer = sys.gettrace()
     sys.settrace(None)
     try:
@@ -48,8 +48,10 @@ def scales(page_size: int, seed: str) -> str:
 
 
 def story_of(block: int, number: int) -> Story:
-    """Tell a story of a test."""
+    """Return a story of a test."""
     page_size, kernel = SETUPS[number]
     seed = f"{SEED}/{block}/{number}"
     with untraced():
-        return tell(SeededDice(seed), page_size, kernel, scales(page_size, seed), STEPS_A_STORY)
+        return draw_story(
+            SeededDice(seed), page_size, kernel, scales(page_size, seed), STEPS_A_STORY
+        )

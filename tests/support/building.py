@@ -56,7 +56,7 @@ def pages_of(words: Any) -> set[int]:
 
 
 def machine(npages: int = 0, *, base_gfn: int = 0, flags: int = LOG, **config: Any) -> Machine:
-    """A machine, with slot 0 of `npages` pages from `base_gfn` if any are asked for."""
+    """A machine, with slot 0 of `npages` pages from `base_gfn` if any are requested."""
     backing = config.pop("backing", None)
     made = Machine(VmConfig(**config))
     if npages:
@@ -97,7 +97,7 @@ def read(made: Machine, *pairs: tuple[int, int]) -> None:
 
 
 def arm(made: Machine, kind: FaultType, **rules: Any) -> str:
-    """Arm a fault; fields of its class and of its `when`, by name. Gives its id."""
+    """Arm a fault; fields of its class and of its `when`, by name. Return its id."""
     when: dict[str, Any] = {
         key: rules.pop(key)
         for key in ("op", "slot", "cpu", "batch", "index", "gfn")

@@ -21,8 +21,8 @@ class Lockstep:
     Args:
         config: What both are.
         core: The machine, if it is not to be a new one.
-        stage2_state: Gives something that is equal as long as the core's stage 2 is the same, so that
-            it need not be looked through each time; without it, it is.
+        stage2_state: Returns a value that is equal as long as the core's stage 2 is the same, so that
+            it need not be read each time; without it, it is.
 
     Attributes:
         runs: The core's stage 2, as it was compared last.
@@ -41,25 +41,25 @@ class Lockstep:
         self._leaves: dict[tuple[int, int], LeafState] | None = None
         self._known: list[Stage2Run] = []
         self.runs: tuple[Stage2Run, ...] = ()
-        self.same_looks()
+        self.compare_queries()
 
     def perform(self, action: Action[Any], at_once: Callable[[Machine], None] | None = None) -> Any:
-        """Perform on both; give the outcome, or the code of the refusal as `Refused`.
+        """Perform on both; return the outcome, or the code of the refusal as `Refused`.
 
         Args:
             action: What to do.
-            at_once: Called with the core when it has acted, before anything looks at it.
+            at_once: Called with the core when it has acted, before anything reads it.
         """
         mine = _answer_of_model(self.model, action)
         core = _answer_of_core(self.core, action)
         if at_once is not None:
             at_once(self.core)
         assert same(core, mine), f"{action}\n core: {core}\nmodel: {mine}"
-        self.same_looks()
+        self.compare_queries()
         return core
 
-    def same_looks(self) -> None:
-        """Compare all looks there are: the whole of stage 2, the guest and its clock among them."""
+    def compare_queries(self) -> None:
+        """Compare all queries: the whole of stage 2, the guest and its clock among them."""
         core, model = self.core, self.model
         assert core.config == model.config
         assert core.memslots() == model.memslots()

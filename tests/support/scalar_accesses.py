@@ -20,7 +20,7 @@ from tests.support.scalar_stage2 import WITHOUT_WRITE, ScalarStage2
 
 
 def each_page(pages: PageSet) -> list[int]:
-    """Give every page that a batch names, repeats too."""
+    """Return every page that a batch names, repeats too."""
     if isinstance(pages, Gfns):
         return [int(gfn) for gfn in pages.gfns]
     named: list[int] = []
@@ -30,7 +30,7 @@ def each_page(pages: PageSet) -> list[int]:
 
 
 def last_page(pages: PageSet) -> int:
-    """Give the highest page that a batch names, -1 of none, without listing a long range."""
+    """Return the highest page that a batch names, -1 of none, without listing a long range."""
     if isinstance(pages, Gfns):
         return max(pages.gfns.tolist(), default=-1)
     pairs = zip(pages.first.tolist(), pages.count.tolist(), strict=True)

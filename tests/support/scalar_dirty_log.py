@@ -148,7 +148,7 @@ class ScalarDirtyLog:
         return 3
 
     def _run(self, log: LogCall, size: int) -> int:
-        """Run the unit on the first `size` entries of the array; give how many it cleaned."""
+        """Run the unit on the first `size` entries of the array; return how many it cleaned."""
         if size < len(log.array):
             log.array[size] = encode_entry(0, STOP_TTWL)
         batch = log.batches
@@ -256,7 +256,7 @@ def _put_back_mask(log: LogCall, word: int, mask: int) -> None:
 
 
 def _interval(log: LogCall, word: int, mask: int) -> tuple[int, int]:
-    """Give [first, end) in gfns from a word's first page to its last."""
+    """Return [first, end) in gfns from a word's first page to its last."""
     base = log.slot.base_gfn + word * 64
     return base + (mask & -mask).bit_length() - 1, base + mask.bit_length()
 
@@ -291,7 +291,7 @@ def _report(log: LogCall, errno: str | None, *, trace: bool) -> AcceleratorRepor
 
 
 def to_words(offsets: set[int], npages: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    """Give the ioctl's bitmap of a set of page offsets."""
+    """Return the ioctl's bitmap of a set of page offsets."""
     words = [0] * -(-npages // 64)
     for offset in offsets:
         words[offset // 64] |= 1 << offset % 64

@@ -23,7 +23,7 @@ def step(h: int, x: int) -> int:
 
 
 def draw(seed: int, ordinal: int, opportunity: int) -> float:
-    """Give the number in [0, 1) that an opportunity is decided by."""
+    """Return the number in [0, 1) that an opportunity is decided by."""
     h = step(step(mix(seed & UINT64), ordinal), opportunity)
     return float(h >> 11) / 2.0**53
 
@@ -140,6 +140,6 @@ class ScalarFaults:
         return self.armed.pop(fault_id).view()
 
     def firing(self, types: tuple[FaultType, ...], call: Call) -> list[ScalarFault]:
-        """Offer a call to every armed fault of these types; give those that fire, oldest first."""
+        """Offer a call to every armed fault of these types; return those that fire, oldest first."""
         offered = [f for f in self.armed.values() if f.spec.type in types and f.matches(call)]
         return [fault for fault in offered if fault.fires(self.seed)]

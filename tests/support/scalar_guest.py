@@ -1,7 +1,7 @@
 """The guest of one VM, write by write: its workloads, its clock, and the versions of its pages.
 
 Which page a write goes to is reckoned from the formulas of docs/workloads.md, but for Zipf's, whose table
-the core is asked for: tests/unit/sim/guest/test_patterns.py holds it to the law.
+the core is read for: tests/unit/sim/guest/test_patterns.py holds it to the law.
 """
 
 from collections import Counter
@@ -118,7 +118,7 @@ class ScalarWorkload:
         return loops * whole + sum(map(len, self.played[:at])) + now
 
     def pages(self, first: int, count: int) -> list[int]:
-        """Give the pages of some writes, from the slot's start on."""
+        """Return the pages of some writes, from the slot's start on."""
         spec = self.spec
         assert spec.num_pages is not None
         assert spec.seed is not None
@@ -190,7 +190,7 @@ class ScalarGuest:
         return tuple(workload.view() for workload in self.workloads.values())
 
     def state_bytes(self) -> int:
-        """Give what traces take: 4 bytes a record as given, and 4 for each copy of it."""
+        """Return what traces take: 4 bytes a record as given, and 4 for each copy of it."""
         return sum(
             4 * len(each.recording.pages) * (1 + each.spec.copies)
             for each in self.workloads.values()

@@ -50,7 +50,7 @@ class ScalarMemslot:
         return bool(self.flags & LOG) and not self.is_readonly
 
     def largest_leaf(self, gfn: int, stage2: ScalarStage2) -> Leaf:
-        """Give the largest leaf that may map `gfn` (docs/kernel.md S.2)."""
+        """Return the largest leaf that may map `gfn` (docs/kernel.md S.2)."""
         apart = self.base_gfn * self.page_size - self.userspace_addr
         for level, pages in stage2.pages_at.items():
             size = pages * self.page_size

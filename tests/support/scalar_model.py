@@ -119,11 +119,11 @@ class ScalarMachine:
         return tuple(fault.view() for fault in self.armed.armed.values())
 
     def counters(self) -> dict[str, int]:
-        """Give the counts that are not 0."""
+        """Return the counts that are not 0."""
         return self.counted.read()
 
     def footprint(self) -> Footprint:
-        """Give what the slots take: 3 planes and a log of words, a byte for each block; traces and versions."""
+        """Return what the slots take: 3 planes and a log of words, a byte for each block; traces and versions."""
         pages, state_bytes = 0, self.guest.state_bytes()
         for slot in self.slots.by_id.values():
             words = -(-slot.npages // 64)
@@ -144,7 +144,7 @@ class ScalarMachine:
         return None if self.kept is None else self.kept.last
 
     def versions(self) -> dict[tuple[int, int], int]:
-        """Give the versions that are not 0, by slot and page."""
+        """Return the versions that are not 0, by slot and page."""
         return {} if self.kept is None else self.kept.by_page
 
     def peek_dirty_log(self, slot_id: int) -> DirtyLog:
@@ -274,7 +274,7 @@ class ScalarMachine:
         )
 
     def _next_unit(self) -> ScalarUnit:
-        """Give the online CPU whose turn it is, and pass the turn on."""
+        """Return the online CPU whose turn it is, and pass the turn on."""
         while not self.units[self.turn].online:
             self.turn = (self.turn + 1) % len(self.units)
         unit = self.units[self.turn]

@@ -119,7 +119,7 @@ class ScalarStage2:
         return split
 
     def runs(self, first: int, end: int) -> list[Stage2Run]:
-        """Give the pages of [first, end) as runs equal in level and state, unmapped ones too."""
+        """Return the pages of [first, end) as runs equal in level and state, unmapped ones too."""
         starts: list[tuple[int, int | None, LeafState]] = []
         last: tuple[int | None, LeafState] = (0, LeafState.UNMAPPED)  # like no page
         at = first
@@ -145,7 +145,7 @@ class ScalarStage2:
         ]
 
     def descriptor(self, gfn: int) -> int:
-        """Give the 64-bit leaf descriptor that translates `gfn` (docs/kernel.md B.5), 0 if none does."""
+        """Return the 64-bit leaf descriptor that translates `gfn` (docs/kernel.md B.5), 0 if none does."""
         leaf = self.leaf_of(gfn)
         if leaf is None:
             return 0

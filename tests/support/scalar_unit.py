@@ -32,7 +32,7 @@ def encode_entry(ipa: int, ttwl: int) -> int:
 
 
 def decode_entry(entry: int) -> tuple[bool, int, int]:
-    """Give (valid, TTWL, IPA)."""
+    """Return (valid, TTWL, IPA)."""
     ttwl = entry >> 1 & 0b111
     return bool(entry & 1), ttwl - 8 if ttwl & 0b100 else ttwl, entry & IPA_MASK
 
@@ -56,7 +56,7 @@ class ScalarUnit:
         return UnitStatus.IDLE if self.built and self.online else UnitStatus.OFF
 
     def run(self, array: list[int], stage2: ScalarStage2, strike: Strike) -> tuple[str, int]:
-        """Process a whole array; give the reason and the INDEX at which the unit ended."""
+        """Process a whole array; return the reason and the INDEX at which the unit ended."""
         self.hacdbsbr = ENABLE | (len(array) * 8).bit_length() - 13
         self.hacdbscons = 0
         index = 0

@@ -1,4 +1,4 @@
-"""A real service in a process of its own, which can be looked at from outside."""
+"""A real service in a process of its own, which can be observed from outside."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""How scripts/bench judges, pairs and tells its figures; nothing here is timed."""
+"""How scripts/bench judges, pairs and shows its figures; nothing here is timed."""
 
 from dataclasses import replace
 from functools import partial
@@ -120,14 +120,14 @@ def test_a_spread_is_the_median_and_the_middle_half() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "shown"),
     [(2.5, "2.5 s"), (0.0018, "1.8 ms"), (113e-6, "113 us"), (5e-9, "5 ns")],
 )
-def test_times_are_told_in_the_unit_that_suits_them(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
+def test_times_are_shown_in_the_unit_that_suits_them(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
 
 
-def test_a_missed_goal_is_told_with_how_much_of_it_was_reached() -> None:
+def test_a_missed_goal_is_reported_with_how_much_of_it_was_reached() -> None:
     results = [
         measure(row_with(at_least(30), 15.0)),
         measure(row_with(at_most(2), 8.0)),
@@ -140,7 +140,7 @@ def test_a_missed_goal_is_told_with_how_much_of_it_was_reached() -> None:
     ]
 
 
-def test_a_row_that_is_near_to_wildly_off_is_told() -> None:
+def test_a_row_that_is_near_to_wildly_off_is_reported() -> None:
     results = [
         measure(row_with(at_least(30), 15.0)),
         measure(row_with(at_least(30), 21.0)),
@@ -203,7 +203,7 @@ def test_rows_have_names_of_their_own_and_none_is_measured_by_being_listed() -> 
         assert len(set(names)) == len(names) > 15
 
 
-def test_what_was_written_by_hand_stays(tmp_path: Path) -> None:
+def test_the_handwritten_part_stays(tmp_path: Path) -> None:
     document = tmp_path / "performance.md"
     assert kept(document) == ""
     document.write_text(f"# Performance\n\nmeasured\n\n{BY_HAND}\nWe looked.\n")

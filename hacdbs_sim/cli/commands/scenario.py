@@ -126,14 +126,14 @@ def _session(context: CommandContext, session: str | None, *, keep: bool) -> Ite
     if session is not None:
         yield session
         return
-    made = context.client.create_session(f"scenario-{secrets.token_hex(4)}")
+    created = context.client.create_session(f"scenario-{secrets.token_hex(4)}")
     try:
-        yield made.session_id
+        yield created.session_id
     finally:
         if keep:
-            typer.echo(f"session {made.session_id}", err=True)
+            typer.echo(f"session {created.session_id}", err=True)
         else:
-            made.delete()
+            created.delete()
 
 
 @contextmanager

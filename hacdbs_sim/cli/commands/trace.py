@@ -1,4 +1,4 @@
-"""`trace import | record | info`: recordings of real programs' page writes."""
+"""`trace import | record | info`: recordings of page writes of real programs."""
 
 import sys
 from collections.abc import Generator
@@ -23,19 +23,19 @@ from hacdbs_sim.traces.soft_dirty import has_soft_dirty, record
 BAR_COLUMNS = 40
 TIME_ROWS = 20
 
-app = typer.Typer(no_args_is_help=True, help="Make and look at recordings of page writes.")
+app = typer.Typer(no_args_is_help=True, help="Make and show recordings of page writes.")
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="The .npz file to write.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 
 
 @contextmanager
-def _usable(what: str) -> Generator[None]:
-    """Say what is wrong with a file or a process, and end as for a wrong command line."""
+def _exit_on_error(name: str) -> Generator[None]:
+    """Print the error of a file or a process, and exit with a usage error."""
     try:
         yield
-    except (RecordingError, OSError) as wrong:
-        typer.echo(f"{what}: {wrong}", err=True)
+    except (RecordingError, OSError) as error:
+        typer.echo(f"{name}: {error}", err=True)
         raise typer.Exit(ExitCode.USAGE) from None
 
 
@@ -48,11 +48,11 @@ def import_(
     ] = DEFAULT_INTERVAL_INSTRUCTIONS,
     as_json: AsJson = False,
 ) -> None:
-    """Import what valgrind --tool=lackey --trace-mem=yes has told."""
-    with _usable(source), _opened(source) as file:
-        recording, passed_over = import_lackey(file, interval_instructions)
+    """Import the output of valgrind --tool=lackey --trace-mem=yes."""
+    with _exit_on_error(source), _opened(source) as file:
+        recording, skipped = import_lackey(file, interval_instructions)
     _save(recording, output)
-    typer.echo(f"{output}: {passed_over} other lines passed over", err=True)
+    typer.echo(f"{output}: {skipped} other lines passed over", err=True)
     _show(recording, output.stem, as_json=as_json)
 
 
@@ -60,8 +60,12 @@ def import_(
 def record_(
     output: Output,
     pid: Annotated[int, typer.Option(min=1, help="The process.")],
-    intervals: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 100,
-    interval_ms: Annotated[int, typer.Option(min=1, max=60_000, help="How long each.")] = 100,
+    intervals: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Number of intervals.")
+    ] = 100,
+    interval_ms: Annotated[
+        int, typer.Option(min=1, max=60_000, help="Length of an interval.")
+    ] = 100,
     as_json: AsJson = False,
 ) -> None:
     """Record a running process by the kernel's soft-dirty bits."""
@@ -72,7 +76,7 @@ def record_(
             err=True,
         )
         raise typer.Exit(ExitCode.NEGATIVE)
-    with _usable(f"process {pid}"):
+    with _exit_on_error(f"process {pid}"):
         recording = record(pid, intervals=intervals, interval_ns=interval_ms * 1_000_000)
     _save(recording, output)
     _show(recording, output.stem, as_json=as_json)
@@ -83,15 +87,15 @@ def info(
     source: Annotated[
         str, typer.Argument(metavar="FILE", help=f"An .npz file, or one of {', '.join(SHIPPED)}.")
     ],
-    plot: Annotated[Path | None, typer.Option(help="Draw it into this .svg file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw it to this .svg file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a recording amounts to."""
-    with _usable(source):
+    """Show the figures of a recording."""
+    with _exit_on_error(source):
         recording = builtin(source) if source in SHIPPED else Recording.load(source)
     name = Path(source).stem
     if plot is not None:
-        with _usable(str(plot)):
+        with _exit_on_error(str(plot)):
             plot.write_text(svg_of(recording, name), encoding="utf-8")
     _show(recording, name, as_json=as_json)
 
@@ -106,7 +110,7 @@ def _opened(source: str) -> Generator[IO[bytes]]:
 
 
 def _save(recording: Recording, output: Path) -> None:
-    with _usable(str(output)), output.open("wb") as file:
+    with _exit_on_error(str(output)), output.open("wb") as file:
         recording.save(file)
 
 

@@ -1,4 +1,4 @@
-"""The phases of the demo: a migration on real traces, with every type of fault, and a verdict.
+"""The phases of the demo: a migration on real traces, with every type of fault, and the result.
 
 1. The guest boots: it writes its memory before logging begins, so blocks map it.
 2. Logging begins with manual protect and initially-all-set: every page is owed, and cleared in
@@ -62,7 +62,7 @@ QUICK: Final = Length(live_rounds=3, intervals_per_round=8)
 
 
 @dataclass(slots=True)
-class Verdict:
+class DemoResult:
     """Result of the demo: `counts` are the client's, `hardware` to `requeued` the service's."""
 
     counts: PageCounts
@@ -93,7 +93,7 @@ class Verdict:
 
 def run_demo(
     session: Session, length: Length, seed: int, report: Callable[[Phase], None]
-) -> Verdict:
+) -> DemoResult:
     """Run all phases in a session; `report` is called with a phase whenever it has changed."""
     rng = np.random.default_rng(seed)
     guest = populate(NPAGES, VCPUS, rng)
@@ -124,7 +124,7 @@ def run_demo(
         unmet += _unplug(migration)
         _stop_and_copy(migration)
     unmet += [f"{fault.type} never hit" for fault in migration.faults if not fault.hits]
-    return Verdict(migration.ledger.counts, phases, migration.faults, unmet)
+    return DemoResult(migration.ledger.counts, phases, migration.faults, unmet)
 
 
 def _boot(migration: DemoMigration) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hacdbs_sim.cli.demo.migration import Phase
-from hacdbs_sim.cli.demo.phases import Verdict
+from hacdbs_sim.cli.demo.phases import DemoResult
 
 COLUMNS = ("written", "reported", "hardware", "software", "requeued")
 
@@ -78,9 +78,9 @@ def phase_table(phases: list[Phase]) -> Table:
     return table
 
 
-def print_verdict(console: Console, verdict: Verdict) -> None:
+def print_report(console: Console, result: DemoResult) -> None:
     """Print the report that ends the demo."""
-    counts = verdict.counts
+    counts = result.counts
     table = Table(box=box.SIMPLE_HEAD, title="report", title_justify="left")
     table.add_column("pages")
     table.add_column("", justify="right")
@@ -88,26 +88,26 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     for name, count, source in (
         ("written by the guest", counts.written, "gfns that this client sent"),
         ("reported", counts.reported, "bitmaps that it received"),
-        ("cleaned by hardware", verdict.hardware, "reports of the service"),
-        ("cleaned by software", verdict.software, "reports of the service"),
-        ("requeued", verdict.requeued, "reports of the service"),
+        ("cleaned by hardware", result.hardware, "reports of the service"),
+        ("cleaned by software", result.software, "reports of the service"),
+        ("requeued", result.requeued, "reports of the service"),
         ("lost", counts.lost, "gfns compared with bitmaps, by this client"),
         ("over-reported", counts.over_reported, "gfns compared with bitmaps, by this client"),
     ):
         table.add_row(name, f"{count:,}", source)
     console.print(table)
-    hits = ", ".join(f"{fault.type} x{fault.hits}" for fault in verdict.faults)
+    hits = ", ".join(f"{fault.type} x{fault.hits}" for fault in result.faults)
     console.print(f"faults that hit: {hits}", soft_wrap=True)
-    for complaint in complaints(verdict):
+    for complaint in complaints(result):
         console.print(Text(complaint, style="bold red"), soft_wrap=True)
-    if verdict.is_good:
+    if result.is_good:
         console.print(Text("0 pages lost, 0 over-reported", style="bold green"))
 
 
-def complaints(verdict: Verdict) -> list[str]:
+def complaints(result: DemoResult) -> list[str]:
     """Return what is wrong, a line each."""
-    counts = verdict.counts
-    found = list(verdict.unmet)
+    counts = result.counts
+    found = list(result.unmet)
     if counts.lost:
         found.append(f"{counts.lost:,} pages lost, the first: {counts.first_lost}")
     if counts.over_reported:
@@ -117,11 +117,11 @@ def complaints(verdict: Verdict) -> list[str]:
     return found
 
 
-def as_json(verdict: Verdict, *, url: str, seed: int, seconds: float) -> dict[str, Any]:
+def as_json(result: DemoResult, *, url: str, seed: int, seconds: float) -> dict[str, Any]:
     """Return the report as a JSON object."""
-    counts = verdict.counts
+    counts = result.counts
     return {
-        "good": verdict.is_good,
+        "good": result.is_good,
         "url": url,
         "seed": seed,
         "seconds": round(seconds, 3),
@@ -129,15 +129,15 @@ def as_json(verdict: Verdict, *, url: str, seed: int, seconds: float) -> dict[st
             "written": counts.written,
             "reported": counts.reported,
             "taken": counts.taken,
-            "cleaned_by_hardware": verdict.hardware,
-            "cleaned_by_software": verdict.software,
-            "requeued": verdict.requeued,
+            "cleaned_by_hardware": result.hardware,
+            "cleaned_by_software": result.software,
+            "requeued": result.requeued,
             "lost": counts.lost,
             "over_reported": counts.over_reported,
         },
         "first_lost": counts.first_lost,
         "first_over_reported": counts.first_over_reported,
-        "unmet": verdict.unmet,
-        "faults": [asdict(fault) for fault in verdict.faults],
-        "phases": [asdict(phase) for phase in verdict.phases],
+        "unmet": result.unmet,
+        "faults": [asdict(fault) for fault in result.faults],
+        "phases": [asdict(phase) for phase in result.phases],
     }

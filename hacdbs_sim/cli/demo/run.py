@@ -22,11 +22,11 @@ _OWN_SERVICE: Final = {"HACDBS_ALLOWED_HOSTS": "127.0.0.1", "HACDBS_LOG_LEVEL": 
 
 
 class DemoAbortedError(Exception):
-    """The service refused a request, did not respond or did not start: there is no verdict."""
+    """The service refused a request, did not respond or did not start."""
 
 
 def show_demo(url: str | None, token: str | None, *, quick: bool, seed: int, as_json: bool) -> bool:
-    """Run the demo, on a service of its own without `url`; return whether its verdict is good."""
+    """Run the demo, on a service of its own without `url`; return whether its result is good."""
     try:
         with ExitStack() as stack:
             if url is None:
@@ -49,14 +49,14 @@ def _show_on(client: Client, *, quick: bool, seed: int, as_json: bool) -> bool:
     else:
         display = report.plain_lines(console)
     with client.create_session(f"demo-{secrets.token_hex(4)}") as session, display as report_phase:
-        verdict = run_demo(session, length, seed, report_phase)
+        result = run_demo(session, length, seed, report_phase)
     if as_json:
         seconds = time.monotonic() - began_at
         typer.echo(
             json.dumps(
-                report.as_json(verdict, url=str(client.http.base_url), seed=seed, seconds=seconds)
+                report.as_json(result, url=str(client.http.base_url), seed=seed, seconds=seconds)
             )
         )
     else:
-        report.print_verdict(console, verdict)
-    return verdict.is_good
+        report.print_report(console, result)
+    return result.is_good

@@ -115,7 +115,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
     def get_stage2(
         self, gfn: int = 0, count: int | None = None, *, limit: int | None = 1000
     ) -> AsyncIterator[Stage2Run]:
-        """List guest frames as runs of equal pages; without `count`, to the end of the IPA space."""
+        """List guest frames as runs of equal pages; by default to the end of the IPA space."""
         return self.list_items(
             Stage2List,
             lambda page: page.runs,

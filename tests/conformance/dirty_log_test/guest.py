@@ -1,7 +1,7 @@
 """The guest of the selftest and its memory: it writes the iteration's number to random pages.
 
 The service keeps no page contents, so the harness does: one number a page. A write changes the memory
-and then tells the service of it, as a store is in memory before the fault that it took is over.
+and then reports it to the service, as a store is in memory before the fault that it took is over.
 """
 
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class Guest:
         self.values = np.zeros(self.npages, np.uint64)
 
     def burst(self, iteration: int, writes: int) -> NDArray[np.uint64]:
-        """Write the iteration's number to random pages; give those pages, repeats too."""
+        """Write the iteration's number to random pages; return those pages, repeats too."""
         pages = self.random.integers(0, self.npages, writes, np.uint64)
         self.values[pages] = iteration
         self.written += writes

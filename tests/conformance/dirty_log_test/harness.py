@@ -30,7 +30,7 @@ class Plan:
         iterations: How many.
         bursts: Batches of writes before the first collection and again after it.
         burst_writes: Writes in each.
-        concurrent: Whether the guest goes on writing while the first collection runs.
+        concurrent: Whether the guest continues to write while the first collection runs.
         vm: What the VM's body has beside its slot.
         backing: What is behind the slot.
         populate: Whether the guest writes every page before the log is begun.
@@ -108,7 +108,7 @@ class Vm:
         return counters
 
     async def fault_hits(self) -> Counter[str]:
-        """Give how often faults of each type have hit."""
+        """Return how often faults of each type have hit."""
         hits: Counter[str] = Counter()
         answer = _checked(await self.client.get(f"{self.path}/faults", params={"limit": 1000}))
         for fault in answer.json()["faults"]:

@@ -32,7 +32,7 @@ WHOLE_CALL: Final = ("entries_enomem", "unit_busy")
 
 
 def placed(kind: str, plan: Plan, seed: int = 5) -> list[dict[str, Any]]:
-    """Give faults of a type at random places, each firing at half of its opportunities.
+    """Return faults of a type at random places, each firing at half of its opportunities.
 
     One that declines a whole call fires at a quarter of them, lest the unit never runs.
     """

@@ -5,21 +5,21 @@ guest runs, once after it has stopped. Then, for each page:
 
 1. A page that either collection names was written in this iteration, so it holds its number.
 2. A page that neither names was not, so it holds an older number (or 0).
-3. Exception, iteration 1 only: with all bits initially set a page may be named although nobody wrote
+3. Exception, iteration 1 only: with all bits initially set a page may be named although nothing wrote
    it. It holds 0 then, and only the first collection may name it: what that one named has
    been cleared.
 
 With the guest's writes truly concurrent with the first collection, the harness changes the memory
 before it asks the service to log the write (guest.py), so three orders are possible for a page:
 
-4. The service logs the write before the collection looks: the first collection names the page, and
+4. The service logs the write before the collection: the first collection names the page, and
    the memory, changed earlier still, holds the number: rule 1.
 5. It logs the write after the collection took the page's bit, or after the get that answered and before
    the clear: the bit is set anew by the later write (the page was write-protected, so
    the write faulted), or it was set by an earlier write and is cleared by the clear. In the first case the second
    collection names it. In the second the first one did: the clear takes only what that get named. In
    both the page holds the number: rule 1.
-6. A write asked for in an iteration is answered before the second collection begins (the guest
+6. A write requested in an iteration is answered before the second collection begins (the guest
    stops: its calls are awaited), so no write is logged in the iteration after the one whose number it
    wrote. Without that, a page could hold an old number and be named: rule 1 would be broken by the harness.
 

@@ -10,7 +10,7 @@ import httpx
 async def answers_to(
     client: httpx.AsyncClient, path: str, ops: Sequence[dict[str, Any]]
 ) -> AsyncIterator[httpx.Response]:
-    """Send operations in order; after a refusal the next batch goes on behind it."""
+    """Send operations in order; after a refusal the next batch continues behind it."""
     for is_patch, some in groupby(ops, key=lambda op: op["op"] == "set_vm"):
         together = list(some)
         if is_patch:

@@ -1,4 +1,4 @@
-"""The files of vectors, and what a machine shows as a vector tells it.
+"""The files of vectors, and the state of a machine as a vector has it.
 
 Nothing here is the API's own code: the core's answers and the model's are written by the same few lines,
 and the API's JSON is compared with them as it comes.
@@ -83,7 +83,7 @@ def expected_of(side: Side, answer: DirtyLog, runs: Iterable[Stage2Run]) -> dict
 
 
 def window_of(side: Side, slot: int) -> tuple[int, int]:
-    """Give the first gfn and the pages of a slot: the part of stage 2 that a vector shows."""
+    """Return the first gfn and the pages of a slot: the part of stage 2 that a vector shows."""
     view = next(view for view in side.memslots() if view.slot == slot)
     return view.base_gfn, view.npages
 

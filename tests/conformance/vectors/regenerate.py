@@ -26,7 +26,7 @@ def expected_by_model(vector: dict[str, Any]) -> dict[str, Any]:
 
 
 def regenerated(file: Path) -> str:
-    """Give a file's text with all expected values worked out anew."""
+    """Return a file's text with all expected values worked out anew."""
     content = json.loads(file.read_text())
     vectors = [{**vector, "expected": expected_by_model(vector)} for vector in content["vectors"]]
     return text_of(content["about"], vectors)

@@ -1,4 +1,4 @@
-"""The worked cases of the accelerated clear: the model says them, the core does them, HTTP tells them."""
+"""The worked cases of the accelerated clear: the same for the model, the core and HTTP."""
 
 import json
 from typing import Any
@@ -57,7 +57,7 @@ async def test_the_service_answers_what_the_vector_says(vector: Vector) -> None:
         slot = vector.call["slot"]
         view = (await client.get(f"{path}/memslots/{slot}")).json()
         window = {"gfn": view["base_gfn"], "count": view["npages"], "limit": 1000}
-        looks = {
+        found = {
             "answer": answers[-1].json()["results"][-1]["body"],
             "log": (await client.get(f"{path}/memslots/{slot}/dirty-log")).json()["page_ranges"],
             "cpus": [
@@ -72,10 +72,10 @@ async def test_the_service_answers_what_the_vector_says(vector: Vector) -> None:
     # A refusal would have begun another batch.
     patches = sum(op["op"] == "set_vm" for op in vector.setup)
     assert len(answers) <= 1 + 2 * patches
-    assert looks == vector.expected
+    assert found == vector.expected
 
 
-def test_names_are_unique_and_each_tells_why() -> None:
+def test_names_are_unique_and_each_has_a_reason() -> None:
     names = [vector.name for vector in VECTORS]
 
     assert len(set(names)) == len(names)
@@ -83,7 +83,7 @@ def test_names_are_unique_and_each_tells_why() -> None:
     assert all(len(vector.why) > 30 and "\n" not in vector.why for vector in VECTORS)
 
 
-def test_what_is_written_is_read_again() -> None:
+def test_a_written_vector_reads_back_equal() -> None:
     for vector in VECTORS:
         assert body_of(config_of(vector.vm)) == vector.vm
         assert [op_of(action) for action in vector.actions()] == list(vector.setup)

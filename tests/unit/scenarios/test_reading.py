@@ -42,7 +42,7 @@ def test_json_has_lines_too() -> None:
     assert line_of('{\n "a": [1,\n 2]}', "/a/1") == 3
 
 
-def test_a_problem_is_told_line_by_line() -> None:
+def test_a_problem_is_reported_line_by_line() -> None:
     errors = [
         {"pointer": "/vms/0/cpus", "detail": "must be more"},
         {"pointer": "", "detail": "must be less"},

@@ -7,7 +7,8 @@ from collections.abc import Generator
 import numpy as np
 import pytest
 
-from hacdbs_sim.client import MemslotSpec, Service, Vm, serve_in_thread
+from hacdbs_sim.client import Service, Vm, serve_in_thread
+from hacdbs_sim.model import MemslotFlags, SetMemslot
 
 PAGES = 1 << 23
 CLEAR = "/memslots/0/dirty-log/clear"
@@ -22,12 +23,12 @@ def service() -> Generator[Service]:
 @pytest.fixture
 def vm(service: Service) -> Generator[Vm]:
     with service.client() as client:
-        memslot: MemslotSpec = {
-            "slot": 0,
-            "guest_phys_addr": 0,
-            "memory_size": PAGES * 4096,
-            "flags": ["LOG_DIRTY_PAGES"],
-        }
+        memslot = SetMemslot(
+            slot=0,
+            guest_phys_addr=0,
+            memory_size=PAGES * 4096,
+            flags=MemslotFlags.LOG_DIRTY_PAGES,
+        )
         made = client.create_vm(manual_dirty_log_protect2=1, memslots=[memslot])
         made.guest_write(range(PAGES))
         yield made
@@ -74,7 +75,7 @@ def test_a_large_bitmap_arrives_as_it_was_sent(vm: Vm, wire: socket.socket, piec
         wire.sendall(request[at : at + piece])
 
     assert statuses(wire, 1) == [b"200"]
-    left = vm.slot(0).peek().bitmap
+    left = vm.slot(0).peek_dirty_log().words
     assert (left == ~np.frombuffer(bitmap, "<u8")).all()
 
 
@@ -84,7 +85,7 @@ def test_large_bodies_may_come_one_behind_the_other(vm: Vm, wire: socket.socket)
     wire.sendall(first + second + first)
 
     assert statuses(wire, 3) == [b"200"] * 3
-    assert vm.slot(0).peek().dirty_count == PAGES - -(-PAGES // 3)
+    assert vm.slot(0).peek_dirty_log().dirty_count == PAGES - -(-PAGES // 3)
 
 
 def test_a_client_may_read_earlier_answers_while_it_sends_a_large_body(
@@ -111,7 +112,7 @@ def test_a_client_may_read_earlier_answers_while_it_sends_a_large_body(
 
         while b'"software"' not in slow.recv(1 << 16):
             pass
-    assert vm.slot(0).peek().dirty_count == PAGES - -(-PAGES // 3)
+    assert vm.slot(0).peek_dirty_log().dirty_count == PAGES - -(-PAGES // 3)
 
 
 def test_a_large_body_that_is_waited_for_is_asked_for(vm: Vm, wire: socket.socket) -> None:
@@ -134,4 +135,4 @@ def test_a_client_that_disconnects_in_a_large_body_clears_nothing(
     wire.sendall(request[: len(request) // 2])
     wire.close()
 
-    assert vm.slot(0).peek().dirty_count == PAGES
+    assert vm.slot(0).peek_dirty_log().dirty_count == PAGES

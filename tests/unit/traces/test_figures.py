@@ -119,14 +119,14 @@ def test_the_plot_is_sound_svg_with_its_map_inside(recording: Recording) -> None
 
 
 @pytest.mark.parametrize(
-    ("length", "told"),
+    ("length", "shown"),
     [
         ({"interval_ns": 2_500_000}, "2.5 ms"),
         ({"instructions_per_interval": 250_000}, "250,000 instructions"),
         ({}, "unknown length"),
     ],
 )
-def test_the_plot_says_how_long_an_interval_is(length: dict[str, int], told: str) -> None:
+def test_the_plot_says_how_long_an_interval_is(length: dict[str, int], shown: str) -> None:
     recording = recording_of([np.array([1], np.uint64)], page_size=4096, **length)
 
-    assert f"1 intervals of {told}, 1 pages" in svg_of(recording, "x")
+    assert f"1 intervals of {shown}, 1 pages" in svg_of(recording, "x")

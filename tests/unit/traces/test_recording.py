@@ -37,7 +37,7 @@ def test_each_interval_has_its_pages_once_and_ascending(intervals: list[list[int
 
 
 @given(PAGES, st.booleans())
-def test_a_file_gives_back_what_was_saved(intervals: list[list[int]], by_time: bool) -> None:
+def test_a_file_loads_as_it_was_saved(intervals: list[list[int]], by_time: bool) -> None:
     length = {"interval_ns": 7} if by_time else {"interval_ns": None}
     recording = made(intervals, instructions_per_interval=None if by_time else 9, **length)
     file = io.BytesIO()
@@ -56,7 +56,7 @@ def test_a_file_gives_back_what_was_saved(intervals: list[list[int]], by_time: b
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_what_ships_can_be_read_and_is_read_once(name: str) -> None:
+def test_a_builtin_recording_is_read_once(name: str) -> None:
     recording = builtin(name)
 
     assert recording is builtin(name)
@@ -73,7 +73,7 @@ GOOD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"pages": None}, "lacks pages"),
         ({"page_size": None, "vpage": None}, "lacks page_size, vpage"),
@@ -87,13 +87,13 @@ GOOD: dict[str, Any] = {
         ({"pages": np.array([-1, 0])}, "pages must be 0..1"),
     ],
 )
-def test_a_file_that_is_no_recording_is_refused(changed: dict[str, Any], told: str) -> None:
+def test_an_invalid_recording_is_refused(changed: dict[str, Any], message: str) -> None:
     arrays = {name: array for name, array in {**GOOD, **changed}.items() if array is not None}
     file = io.BytesIO()
     np.savez(file, **arrays)
     file.seek(0)
 
-    with pytest.raises(RecordingError, match=told):
+    with pytest.raises(RecordingError, match=message):
         Recording.load(file)
 
 
@@ -112,6 +112,6 @@ def single_array() -> bytes:
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04junk", single_array()])
-def test_what_is_no_npz_file_is_refused(content: bytes) -> None:
+def test_a_file_that_is_not_npz_is_refused(content: bytes) -> None:
     with pytest.raises(RecordingError, match=r"no \.npz file"):
         Recording.load(io.BytesIO(content))

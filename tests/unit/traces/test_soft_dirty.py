@@ -97,7 +97,7 @@ def test_long_mappings_are_read_piece_by_piece(
     assert recording.vpage.tolist() == [18, 19]
 
 
-def test_what_was_recorded_stands_when_the_process_ends(proc: ProcOfOne) -> None:
+def test_recorded_intervals_are_kept_when_the_process_ends(proc: ProcOfOne) -> None:
     recording = record(
         42,
         intervals=9,

@@ -51,13 +51,13 @@ def migrated(machine: Machine, **fields: Any) -> Report:
 
 
 def spec(**fields: Any) -> MigrationSpec:
-    """Give a spec for such a link, that switches over below 100 pages."""
+    """Return a spec for such a link, that switches over below 100 pages."""
     given = {"bandwidth_bytes_per_second": PAGE_US, "downtime_limit_ns": 100 * US, **fields}
     return MigrationSpec(**given)
 
 
 def frames(first_gfn: int, count: int) -> PageRanges:
-    """Give a range of guest frames."""
+    """Return a range of guest frames."""
     return PageRanges(np.array([first_gfn], np.uint64), np.array([count], np.uint64))
 
 

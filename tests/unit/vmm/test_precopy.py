@@ -99,7 +99,7 @@ def test_cleared_after_the_copy_exactly_what_was_written_in_between_is_lost() ->
     assert (lost.lost_pages, lost.lost_ranges) == (1024, ((0, 1024),))
 
 
-def test_what_is_written_outside_the_chunk_that_is_copied_is_not_lost() -> None:
+def test_pages_written_outside_the_chunk_being_copied_are_not_lost() -> None:
     report = migrated(source(), clear_order=ClearOrder.AFTER_COPY, clear_chunk_pages=2048)
 
     (lost,) = report.verification.slots
@@ -155,7 +155,7 @@ def test_it_can_be_cancelled_in_every_phase_and_leaves_the_slot_as_it_was(phase:
     assert report.verification.lost_pages == 0
 
 
-def test_what_has_ended_stays_as_it_is() -> None:
+def test_an_ended_migration_does_not_change() -> None:
     precopy = Precopy(source(), spec())
     before = precopy.run()
 
@@ -165,7 +165,7 @@ def test_what_has_ended_stays_as_it_is() -> None:
     assert precopy.report() == before
 
 
-def test_a_pass_that_is_cut_short_tells_what_it_sent_and_what_it_left() -> None:
+def test_a_pass_that_is_cut_short_reports_sent_and_remaining_pages() -> None:
     precopy = Precopy(source(), spec(clear_chunk_pages=1024))
     until(precopy, "active")
     for _ in range(2):
@@ -266,7 +266,7 @@ def test_a_cpu_unplugged_on_the_way_makes_its_calls_decline_and_loses_nothing() 
     assert report.verification.lost_pages == 0
 
 
-def test_what_is_scheduled_for_an_iteration_that_never_comes_is_not_done() -> None:
+def test_actions_of_an_iteration_that_never_comes_are_not_performed() -> None:
     unplug = Scheduled(iteration=20, action=a.SetCpu(cpu=1, online=False))
 
     report = migrated(source(), schedule=(unplug,))
@@ -380,7 +380,7 @@ def test_a_report_while_it_runs_has_the_same_parts() -> None:
     assert not report.verification.enabled
 
 
-def test_the_same_machine_and_spec_give_the_same_report() -> None:
+def test_the_same_machine_and_spec_have_the_same_report() -> None:
     def run() -> Report:
         return migrated(source(costs=a.CostModel(), manual=3), auto_converge=AutoConverge())
 
@@ -396,7 +396,7 @@ def test_a_guest_that_writes_too_much_even_so_ends_it(monkeypatch: pytest.Monkey
     assert report.refused.code == "too_many_writes"
 
 
-def test_the_first_reason_to_end_is_the_one_that_is_told() -> None:
+def test_the_first_reason_to_end_is_the_one_reported() -> None:
     precopy = Precopy(source(), spec())
     until(precopy, "active")
 

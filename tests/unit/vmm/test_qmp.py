@@ -15,8 +15,8 @@ MILLISECONDS = 1_000
 
 def queried(report: Report) -> dict[str, Any]:
     """What query-migrate returns, as it is written."""
-    told: dict[str, Any] = to_plain(query_migrate(report))
-    return told
+    reply: dict[str, Any] = to_plain(query_migrate(report))
+    return reply
 
 
 def slow(**fields: object) -> dict[str, object]:
@@ -27,10 +27,10 @@ def slow(**fields: object) -> dict[str, object]:
     }
 
 
-def test_a_completed_migration_is_told_in_milliseconds_and_bytes() -> None:
-    told = queried(migrated(source(writes_per_second=250), **slow()))
+def test_a_completed_migration_is_reported_in_milliseconds_and_bytes() -> None:
+    reply = queried(migrated(source(writes_per_second=250), **slow()))
 
-    assert told == {
+    assert reply == {
         "status": "completed",
         "total-time": SENT,
         "setup-time": 0,
@@ -60,26 +60,26 @@ def test_a_completed_migration_is_told_in_milliseconds_and_bytes() -> None:
     }
 
 
-def test_while_it_runs_it_tells_what_is_left_and_how_long_the_pause_would_be() -> None:
+def test_a_running_migration_reports_remaining_pages_and_the_expected_downtime() -> None:
     precopy = Precopy(source(writes_per_second=250), spec(**slow()))
     until(precopy, "pre-switchover")
 
-    told = queried(precopy.report())
+    reply = queried(precopy.report())
 
-    assert (told["status"], told["downtime"]) == ("pre-switchover", 0)
-    assert told["expected-downtime"] == 64
-    assert told["ram"]["remaining"] == 64 * 4096
+    assert (reply["status"], reply["downtime"]) == ("pre-switchover", 0)
+    assert reply["expected-downtime"] == 64
+    assert reply["ram"]["remaining"] == 64 * 4096
 
 
 def test_before_the_first_get_the_pause_is_expected_to_take_its_limit() -> None:
-    told = queried(Precopy(source(), spec(downtime_limit_ns=7_000_000)).report())
+    reply = queried(Precopy(source(), spec(downtime_limit_ns=7_000_000)).report())
 
-    assert (told["status"], told["expected-downtime"]) == ("none", 7)
-    assert told["ram"]["mbps"] == 0.0
-    assert told["ram"]["pages-per-second"] == 0
+    assert (reply["status"], reply["expected-downtime"]) == ("none", 7)
+    assert reply["ram"]["mbps"] == 0.0
+    assert reply["ram"]["pages-per-second"] == 0
 
 
-def test_throttling_is_told_while_it_lasts() -> None:
+def test_throttling_is_reported_while_it_lasts() -> None:
     precopy = Precopy(
         source(writes_per_second=4_000_000), spec(auto_converge=AutoConverge(), max_iterations=4)
     )
@@ -93,11 +93,11 @@ def test_throttling_is_told_while_it_lasts() -> None:
     assert after["cpu-throttle-percentage"] == 0
 
 
-def test_a_failure_is_told_with_its_cause() -> None:
+def test_a_failure_is_reported_with_its_cause() -> None:
     machine = source(manual=0)
     machine.perform(AddCopyToUser())
 
-    told = queried(migrated(machine))
+    reply = queried(migrated(machine))
 
-    assert told["status"] == "failed"
-    assert "copy_to_user" in told["error-desc"]
+    assert reply["status"] == "failed"
+    assert "copy_to_user" in reply["error-desc"]

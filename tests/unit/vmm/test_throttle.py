@@ -1,4 +1,4 @@
-"""Auto-converge, look by look."""
+"""Auto-converge, iteration by iteration."""
 
 from hacdbs_sim.model import AutoConverge
 from hacdbs_sim.vmm.throttle import Throttle
@@ -10,7 +10,7 @@ def test_without_auto_converge_nothing_throttles() -> None:
     assert [throttle.update(dirty_bytes=10, sent_bytes=1) for _ in range(4)] == [0, 0, 0, 0]
 
 
-def test_every_second_look_that_is_too_dirty_throttles_up_to_the_most() -> None:
+def test_every_second_iteration_that_is_too_dirty_throttles_up_to_the_most() -> None:
     throttle = Throttle(AutoConverge(initial=20, increment=30, max=60))
 
     found = [throttle.update(dirty_bytes=51, sent_bytes=100) for _ in range(8)]

@@ -24,13 +24,13 @@ def written(*pages: int, version: int = 5) -> np.ndarray[tuple[int], np.dtype[np
     return versions
 
 
-def test_what_never_arrived_is_lost() -> None:
+def test_a_page_that_never_arrived_is_lost() -> None:
     lost = Arrived(0, NPAGES).lost(written(), NONE)
 
     assert (lost.lost_pages, lost.lost_ranges) == (NPAGES, ((0, NPAGES),))
 
 
-def test_what_arrived_after_its_last_write_is_not_lost() -> None:
+def test_a_page_that_arrived_after_its_last_write_is_not_lost() -> None:
     arrived = Arrived(3, NPAGES)
 
     arrived.receive(0, ALL, last_version=5)
@@ -40,7 +40,7 @@ def test_what_arrived_after_its_last_write_is_not_lost() -> None:
 
 
 @pytest.mark.parametrize("sent", [words(7, 999), ALL])
-def test_what_was_written_after_it_arrived_is_lost(
+def test_a_page_written_after_it_arrived_is_lost(
     sent: np.ndarray[tuple[int], np.dtype[np.uint64]],
 ) -> None:
     arrived = Arrived(0, NPAGES, last_version=4)
@@ -61,7 +61,7 @@ def test_only_what_was_sent_arrives(others: tuple[int, ...]) -> None:
     assert lost.lost_ranges == ((100, 1), (900, 1))
 
 
-def test_what_is_known_to_be_sent_is_not_lost() -> None:
+def test_a_page_known_to_be_pending_is_not_lost() -> None:
     lost = Arrived(0, NPAGES, last_version=0).lost(written(1, 2, 3, 10), words(2, 10))
 
     assert lost.lost_ranges == ((1, 1), (3, 1))

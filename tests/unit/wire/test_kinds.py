@@ -78,9 +78,7 @@ def test_a_number_of_a_body_is_read(kind: TypeAdapter[Any], text: bytes, value: 
         (EVEN, b"10"),
     ],
 )  # fmt: skip
-def test_what_is_no_such_number_is_refused_with_its_bound(
-    kind: TypeAdapter[Any], text: bytes
-) -> None:
+def test_another_number_is_refused_with_its_bound(kind: TypeAdapter[Any], text: bytes) -> None:
     with pytest.raises(ValidationError) as refused:
         kind.validate_json(text)
 
@@ -144,7 +142,7 @@ def test_a_query_has_gfns_sizes_and_single_values_too() -> None:
         PAGE64.validate_python("33")
 
 
-def test_what_is_an_integer_or_a_boolean_already_passes() -> None:
+def test_an_integer_or_a_boolean_passes() -> None:
     assert COUNT.validate_python(7) == 7
     assert TRUTH.validate_python(True) is True  # noqa: FBT003 - a default of a route
 

@@ -158,7 +158,7 @@ def test_pieces_of_ranges_together_are_the_list(
     ],
 )
 @pytest.mark.parametrize("piece_bytes", [1, 2, 100])
-def test_what_is_no_list_of_ranges_is_refused_as_the_ordinary_way_does_or_left_to_it(
+def test_another_body_than_a_list_of_ranges_is_refused_as_usual_or_left(
     monkeypatch: pytest.MonkeyPatch, body: bytes, piece_bytes: int
 ) -> None:
     monkeypatch.setattr(pages_json, "PIECE_BYTES", piece_bytes)
@@ -200,7 +200,7 @@ def test_pieces_of_a_bitmap_together_are_the_bitmap(octets: bytes, piece_bytes: 
     ],
 )
 @pytest.mark.parametrize("piece_bytes", [1, 5, 100])
-def test_what_is_no_bitmap_is_refused_as_the_ordinary_way_does_or_left_to_it(
+def test_another_text_than_a_bitmap_is_refused_as_usual_or_left(
     monkeypatch: pytest.MonkeyPatch, text: str, piece_bytes: int
 ) -> None:
     monkeypatch.setattr(pages_json, "PIECE_BYTES", piece_bytes)
@@ -211,7 +211,7 @@ def test_what_is_no_bitmap_is_refused_as_the_ordinary_way_does_or_left_to_it(
 @pytest.mark.parametrize(
     "body", [b'{"bitmap": 1}', b'{"bitmap": "AAAA', b'{"page_ranges": []}', b""]
 )
-def test_what_has_no_bitmap_is_left_to_the_ordinary_way(body: bytes) -> None:
+def test_a_body_without_a_bitmap_is_left_to_the_reader(body: bytes) -> None:
     assert bitmap_of(body) is None
 
 

@@ -83,7 +83,7 @@ def test_a_refusal_of_an_ioctl_has_its_errno_and_the_place_of_the_argument() -> 
     }
 
 
-def test_what_does_not_apply_is_left_out() -> None:
+def test_fields_that_do_not_apply_are_left_out() -> None:
     problem = document(errors.NoSuchVcpuError("no vCPU 7"), Site("/v1/vms/ä"))
 
     assert to_plain(problem) == {
@@ -96,7 +96,7 @@ def test_what_does_not_apply_is_left_out() -> None:
     }
 
 
-def test_what_a_reader_refuses_is_a_problem_too() -> None:
+def test_a_refusal_of_a_reader_is_a_problem_too() -> None:
     with pytest.raises(InvalidRequestError) as refused:
         read(GuestWrite, b'{"gfns": [1], "vcpu": "' + b"x" * 100 + b'"}')
 

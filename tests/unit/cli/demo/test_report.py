@@ -8,8 +8,8 @@ from rich.console import Console
 
 from hacdbs_sim.cli.demo.ledger import PageCounts
 from hacdbs_sim.cli.demo.migration import FaultOutcome, Phase
-from hacdbs_sim.cli.demo.phases import Length, Verdict
-from hacdbs_sim.cli.demo.report import as_json, complaints, live_table, plain_lines, print_verdict
+from hacdbs_sim.cli.demo.phases import DemoResult, Length
+from hacdbs_sim.cli.demo.report import as_json, complaints, live_table, plain_lines, print_report
 
 
 def console(*, is_terminal: bool = False) -> tuple[Console, io.StringIO]:
@@ -17,30 +17,30 @@ def console(*, is_terminal: bool = False) -> tuple[Console, io.StringIO]:
     return Console(file=shown, force_terminal=is_terminal, width=120, highlight=False), shown
 
 
-def verdict(**counts: object) -> Verdict:
+def result(**counts: object) -> DemoResult:
     phases = [
         Phase("one", 2, 2, written=10, reported=8, hardware=5, software=3, requeued=1),
         Phase("two", 1, 1, written=4, reported=4, hardware=4),
     ]
     faults = [FaultOutcome("ipaf", "clear", 2)]
-    return Verdict(PageCounts(**counts), phases, faults)  # type: ignore[arg-type]
+    return DemoResult(PageCounts(**counts), phases, faults)  # type: ignore[arg-type]
 
 
 def test_nothing_lost_and_nothing_over_reported_is_good() -> None:
-    assert verdict().is_good
-    assert complaints(verdict()) == []
+    assert result().is_good
+    assert complaints(result()) == []
 
 
 @pytest.mark.parametrize("wrong", ["lost", "over_reported"])
 def test_one_page_wrong_is_not_good_and_is_named(wrong: str) -> None:
-    bad = verdict(**{wrong: 1, f"first_{wrong}": [77]})
+    bad = result(**{wrong: 1, f"first_{wrong}": [77]})
 
     assert not bad.is_good
     assert complaints(bad) == [f"1 pages {wrong.replace('_', '-')}, the first: [77]"]
 
 
 def test_a_fault_that_never_hit_is_not_good_either() -> None:
-    bad = verdict()
+    bad = result()
     bad.unmet.append("ipaf never hit")
 
     assert not bad.is_good
@@ -48,7 +48,7 @@ def test_a_fault_that_never_hit_is_not_good_either() -> None:
 
 
 def test_the_service_counts_are_sums_over_the_phases() -> None:
-    report = as_json(verdict(written=14), url="http://vm", seed=7, seconds=1.23456)
+    report = as_json(result(written=14), url="http://vm", seed=7, seconds=1.23456)
 
     assert json.loads(json.dumps(report)) == report
     assert report["seconds"] == 1.235
@@ -66,7 +66,7 @@ def test_the_service_counts_are_sums_over_the_phases() -> None:
 
 def test_a_terminal_sees_the_phases_grow() -> None:
     screen, shown = console(is_terminal=True)
-    first, second = verdict().phases
+    first, second = result().phases
 
     with live_table(screen, 3) as report:
         report(first)
@@ -85,7 +85,7 @@ def test_a_file_gets_one_line_for_each_phase() -> None:
     screen, shown = console()
 
     with plain_lines(screen) as report:
-        for phase in verdict().phases:
+        for phase in result().phases:
             report(phase)
             report(phase)
 
@@ -107,8 +107,8 @@ def test_no_phase_is_no_line() -> None:
 def test_the_report_ends_with_the_verdict() -> None:
     screen, shown = console()
 
-    print_verdict(screen, verdict(written=14))
-    print_verdict(screen, verdict(lost=2, first_lost=[3, 4]))
+    print_report(screen, result(written=14))
+    print_report(screen, result(lost=2, first_lost=[3, 4]))
 
     lines = shown.getvalue().splitlines()
     assert "0 pages lost, 0 over-reported" in lines
