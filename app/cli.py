@@ -1,4 +1,4 @@
-"""Where the command line was: the `hacdbs-sim` of an environment that was made then comes here."""
+"""The old module of the command line: the `hacdbs-sim` script of an older environment calls it."""
 
 import sys
 from typing import NoReturn

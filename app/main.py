@@ -1,4 +1,4 @@
-"""create_app(): the one place that knows every piece. `uvicorn app.main:app` serves it."""
+"""create_app(): the one place that joins all parts. `uvicorn app.main:app` serves it."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -21,8 +21,8 @@ from .settings import Settings
 
 DESCRIPTION = """\
 Simulated KVM/arm64 virtual machines whose dirty log is cleaned by a FEAT_HACDBS unit first and by \
-software where that stops. Each refusal is a problem document (RFC 9457); `/problems/{code}` tells \
-what its code means."""
+software where that stops. Each refusal is a problem document (RFC 9457); `/problems/{code}` \
+explains its code."""
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def _lifespan(
 
 
 def create_app(settings: Settings | None = None) -> Application:
-    """Make an application with a fleet of its own.
+    """Create an application with its own fleet.
 
     Args:
         settings: How it behaves; read from the environment if absent.

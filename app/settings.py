@@ -9,18 +9,18 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "HACDBS_"
 URL_VARIABLE: Final = "HACDBS_URL"
-"""Where clients find the service: no setting of it, but it may be set beside them."""
+"""The URL of the service for clients: not a setting of the service, but allowed beside them."""
 
 
 class LogFormat(StrEnum):
-    """How log lines are written."""
+    """The format of log lines."""
 
     CONSOLE = "console"
     JSON = "json"
 
 
 class LogLevel(StrEnum):
-    """From which severity on log lines are written."""
+    """The lowest severity that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -29,7 +29,7 @@ class LogLevel(StrEnum):
 
 
 class UnknownSettingError(ValueError):
-    """The environment holds a HACDBS_* name that is not a setting: a typing error, most likely."""
+    """The environment holds a HACDBS_* name that is not a setting: most likely a typing error."""
 
 
 class Settings(BaseSettings):
@@ -93,7 +93,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Read the settings, refusing HACDBS_* names that are none."""
+        """Read the settings; refuse unknown HACDBS_* names."""
         known = {PREFIX + name.upper() for name in cls.model_fields}
         given = (name for name in os.environ if name.upper().startswith(PREFIX))
         unknown = sorted(name for name in given if name.upper() not in {*known, URL_VARIABLE})

@@ -27,7 +27,7 @@ venv_is_sound() {
   local made_by
   made_by=$(describe_python .venv/bin/python) || return
   [[ -f .venv/.made-by && $(<.venv/.made-by) == "$made_by" ]] || return
-  # An interpreter that was asked for by name must be the one
+  # An interpreter that was requested by name must be the one
   [[ -z ${PYTHON:-} || $(describe_python "$PYTHON") == "$made_by" ]]
 }
 

@@ -1,4 +1,4 @@
-"""Which of two forms a client accepts: JSON, or another: the ioctl's own bytes, a stream of events."""
+"""Accept: JSON, or another form that a client requests: the ioctl's bytes, a stream of events, a table."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from .responses import CSV_MEDIA_TYPE, EVENTS_MEDIA_TYPE, JSON_MEDIA_TYPE, OCTET
 
 
 def _qualities(accept: str) -> dict[str, float]:
-    """Read an Accept header: media range to quality; a malformed quality counts as 0."""
+    """Parse an Accept header: media range to quality; a malformed quality counts as 0."""
     qualities = {}
     for item in accept.lower().split(","):
         media_range, *parameters = (part.strip() for part in item.split(";"))
@@ -19,7 +19,7 @@ def _qualities(accept: str) -> dict[str, float]:
 
 
 def _accepts(request: Request, media_type: str) -> bool:
-    """Return whether a type is asked for by name, above JSON by its name, not below `*`."""
+    """Return whether a type is requested by name, above JSON by name, and not below `*`."""
     accept = ", ".join(request.headers.getlist("accept"))
     if media_type not in accept.lower():
         return False
@@ -32,17 +32,17 @@ def _accepts(request: Request, media_type: str) -> bool:
 
 
 def accepts_octets(request: Request) -> bool:
-    """Return whether a client asks for octets."""
+    """Return whether a client requests octets."""
     return _accepts(request, OCTETS_MEDIA_TYPE)
 
 
 def accepts_events(request: Request) -> bool:
-    """Return whether a client asks for a stream of events."""
+    """Return whether a client requests a stream of events."""
     return _accepts(request, EVENTS_MEDIA_TYPE)
 
 
 def accepts_csv(request: Request) -> bool:
-    """Return whether a client asks for a table."""
+    """Return whether a client requests a table."""
     return _accepts(request, CSV_MEDIA_TYPE)
 
 

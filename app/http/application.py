@@ -1,4 +1,4 @@
-"""The application: FastAPI, with what routes need, its own OpenAPI document and a way to stop."""
+"""The application: FastAPI, with a context for routes, its own OpenAPI document and a stop."""
 
 from typing import Any
 
@@ -14,21 +14,21 @@ class Application(FastAPI):
     """A FastAPI application of this service."""
 
     context: Context
-    """What routes need."""
+    """The objects that routes use."""
 
     refused_start: str | None = None
-    """Why the application does not start, where it is not a defect."""
+    """The reason why the application does not start, if it is not a defect."""
 
     def begin(self) -> None:
-        """Take work, on the event loop."""
+        """Start to accept work; call on the event loop."""
         self.context.is_stopping = False
         self.context.fleet.begin()
 
     def begin_stop(self) -> None:
-        """Stop to take work, and end event streams and long polls, on the event loop.
+        """Stop accepting work, and end event streams and long polls; call on the event loop.
 
-        A server that waits for all answers must call it first: these end no other way, and the
-        lifespan's shutdown comes after all answers.
+        A server that waits for all responses must call it first: these end no other way, and the
+        lifespan's shutdown comes after all responses.
         """
         self.context.is_stopping = True
         self.context.fleet.begin_stop()
@@ -51,7 +51,7 @@ class Application(FastAPI):
 
     @override
     def openapi(self) -> dict[str, Any]:
-        """Make the OpenAPI document, once: the routes are complete when it is first asked for."""
+        """Return the OpenAPI document, made once: the routes are complete when it is first requested."""
         if self.openapi_schema is None:
             self.openapi_schema = document_of(self)
         return self.openapi_schema

@@ -16,19 +16,19 @@ from .operations import perform_now
 from .responses import JSON_MEDIA_TYPE, Answer
 
 MAX_ANSWER_BYTES: Final = 8 << 20
-"""JSON of pages and traces that a batch may return; the action after is refused."""
+"""The maximum bytes of pages and traces that a batch may return; the next action is refused."""
 
 RANGE_BYTES: Final = 16
 WORD_BYTES: Final = 16
 RUN_BYTES: Final = 96
-"""What a range, a word and a run of a trace take as JSON, roughly."""
+"""The approximate size of a range, a word and a run of a trace as JSON."""
 
 
 def check_answer(answer_bytes: int) -> None:
-    """Refuse the action after an answer that has grown too large.
+    """Refuse the next action if the response has grown too large.
 
     Raises:
-        BatchAnswerLimitError: It has.
+        BatchAnswerLimitError: The response is too large.
     """
     if answer_bytes > MAX_ANSWER_BYTES:
         raise BatchAnswerLimitError(
@@ -40,7 +40,7 @@ def check_answer(answer_bytes: int) -> None:
 
 
 def weight_of(answer: Answer) -> int:
-    """Estimate the bytes of an answer's pages and trace; the rest of it is small."""
+    """Estimate the bytes of a response's pages and trace; the rest of it is small."""
     log = answer.body
     if not isinstance(log, DirtyLog):
         return 0

@@ -1,6 +1,6 @@
 """Reading request bodies: media type, size, JSON, schema, in this order.
 
-Bodies are read raw and validated by the wire in one pass, so that text that is not JSON is told apart
+Bodies are read raw and validated by the wire in one pass, so text that is not JSON is distinguished
 from JSON that the schema refuses, and nothing is decoded twice.
 """
 
@@ -24,7 +24,7 @@ THREAD_BYTES: Final = 1 << 18
 """Bodies longer than this are decoded in a worker thread."""
 
 SMALL_BODY: Final = 1 << 20
-"""The longest body of an operation that reads no pages; routes that need more say how much."""
+"""The maximum body of an operation that reads no pages; other routes set their own."""
 
 FRAMES_BODY: Final = body_class(GuestWrite, without=frozenset({"vcpu"}))
 LOG_PAGES_BODY: Final = body_class(
@@ -50,7 +50,7 @@ def media_type_of(request: Request, *accepted: str) -> str:
 
 
 def _bounds(request: Request, max_bytes: int | None = None) -> tuple[int, int | None]:
-    """Return the longest body that is taken, and the length that the request gives, if any."""
+    """Return the maximum length of the body, and its Content-Length, if any."""
     limit = context_of(request).max_body_bytes
     if max_bytes is not None:
         limit = min(limit, max_bytes)
@@ -64,7 +64,7 @@ def _bounds(request: Request, max_bytes: int | None = None) -> tuple[int, int | 
 
 
 async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
-    """Read the whole body, up to the limit; a body in chunks is counted as it comes."""
+    """Read the whole body, up to the limit; the bytes of a chunked body are counted on arrival."""
     limit, _ = _bounds(request, max_bytes)
     chunks = []
     size = 0
@@ -79,14 +79,14 @@ async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
 
 
 async def read_octets(request: Request) -> bytes | memoryview:
-    """Read a whole body of octets. If its length is given, each chunk goes to its place at once.
+    """Read a whole body of octets.
 
-    So there is nothing to be joined in the end, and no thread to wait for.
+    If its length is known, each chunk is copied to its place on arrival: no join, and no thread for it.
     """
     _, length = _bounds(request)
     if length is None or length <= THREAD_BYTES:
         return await read_body(request)
-    octets = np.empty(length, np.uint8).data  # which takes no memory before it is written
+    octets = np.empty(length, np.uint8).data  # takes no memory before it is written
     size = 0
     async for chunk in request.stream():
         if size + len(chunk) > length:
@@ -114,7 +114,7 @@ async def decode(function: Callable[..., T], *args: Any) -> T:  # noqa: ANN401 -
 def json_body(
     reader: Reader[T], max_bytes: int | None = SMALL_BODY
 ) -> Callable[[Request], Awaitable[T]]:
-    """Make the dependency that reads a JSON body."""
+    """Return the dependency that reads a JSON body."""
 
     async def read(request: Request) -> T:
         media_type_of(request, JSON_MEDIA_TYPE)
@@ -126,7 +126,7 @@ def json_body(
 def optional_json_body(
     reader: Reader[T], max_bytes: int | None = SMALL_BODY
 ) -> Callable[[Request], Awaitable[T]]:
-    """Make the dependency that reads a JSON body, or none: then every field has its default."""
+    """Return the dependency that reads an optional JSON body; without one, fields have their defaults."""
 
     async def read(request: Request) -> T:
         body = await read_body(request, max_bytes)

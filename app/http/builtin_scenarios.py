@@ -10,7 +10,7 @@ from ..service.errors import NoSuchScenarioError
 
 @cache
 def builtin() -> tuple[BuiltinScenario, ...]:
-    """List them by name; read once, for they are part of the program."""
+    """List the builtin scenarios by name; they are read once."""
     return tuple(map(_of, names()))
 
 
@@ -25,10 +25,10 @@ def _of(name: str) -> BuiltinScenario:
 
 
 def find_builtin(name: str) -> BuiltinScenario:
-    """Return one by its name.
+    """Return a builtin scenario by its name.
 
     Raises:
-        NoSuchScenarioError: None has it.
+        NoSuchScenarioError: No builtin scenario has this name.
     """
     for each in builtin():
         if each.scenario == name:

@@ -1,4 +1,4 @@
-"""What routes need of the application, found on it."""
+"""The context of an application, which routes use."""
 
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -11,7 +11,7 @@ from .metrics import Metrics
 
 @dataclass(slots=True)
 class Context:
-    """The pieces that main joins, and whether the service still takes work."""
+    """The parts that main joins, and whether the service is stopping."""
 
     fleet: Fleet
     metrics: Metrics
@@ -26,5 +26,5 @@ class HasContext(Protocol):
 
 
 def context_of(request: Request) -> Context:
-    """Find the context of the application that serves a request."""
+    """Return the context of the application that serves a request."""
     return cast("HasContext", request.scope["app"]).context

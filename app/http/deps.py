@@ -1,4 +1,4 @@
-"""What routes are given: the VM of the path, the page of a list, parameters of a query."""
+"""Dependencies of routes: the VM of the path, the page of a list, parameters of a query."""
 
 from typing import Annotated
 
@@ -14,17 +14,17 @@ from .paging import Page, read_page
 
 
 def find_context(request: Request) -> Context:
-    """Find what main has joined."""
+    """Return the context of the application."""
     return context_of(request)
 
 
 def find_fleet(request: Request) -> Fleet:
-    """Find the fleet."""
+    """Return the fleet."""
     return context_of(request).fleet
 
 
 def find_vm(request: Request, vm_id: Annotated[str, Path(description="As in `default-1`.")]) -> Vm:
-    """Find the VM of the path."""
+    """Return the VM of the path."""
     return context_of(request).fleet.vm(vm_id)
 
 

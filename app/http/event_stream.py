@@ -17,7 +17,7 @@ KEEP_ALIVE_SECONDS: Final = 15.0
 """A silent stream sends a comment this often, or proxies may close it."""
 
 EVENTS_AT_ONCE: Final = 64
-"""Some 20 KB: what a client that does not read holds in the server, beside the socket buffers."""
+"""About 20 KB: what a client that does not read holds in the server, beside the socket buffers."""
 
 RETRY_MILLISECONDS: Final = 1_000
 
@@ -41,7 +41,7 @@ def written(page: EventPage) -> bytes:
 
 
 async def first_page(reader: EventReader, limit: int, seconds: float) -> EventPage:
-    """Wait up to some seconds for something to read, then close the reader."""
+    """Wait up to `seconds` for events, then close the reader."""
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + seconds
     try:
@@ -55,9 +55,9 @@ async def first_page(reader: EventReader, limit: int, seconds: float) -> EventPa
 
 
 class EventStream(Response):
-    """A response that goes on until the client disconnects or the service stops.
+    """A response that continues until the client disconnects or the service stops.
 
-    It holds one page: it reads the next when the server has sent the last.
+    It holds one page: it reads the next one when the server has sent the last.
     """
 
     def __init__(self, reader: EventReader) -> None:
@@ -88,7 +88,7 @@ class EventStream(Response):
             disconnect.cancel()
 
     async def _next(self) -> bytes:
-        """Wait for something to write; events that are not wanted do not delay the keep-alive."""
+        """Wait for text to send; events that are not wanted do not delay the keep-alive."""
         loop = asyncio.get_running_loop()
         speak_at = loop.time() + KEEP_ALIVE_SECONDS
         while await self._reader.wait(speak_at - loop.time()):

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 async def refuse(request: Request, error: Exception) -> Response:
-    """Answer a refusal of ours."""
+    """Return the response to a refusal."""
     return refusal_response(request, cast("AnyRefusal", error))
 
 
 class RoutingRefusals:
-    """Answers what the router refuses: no such path, or not by this method."""
+    """Responds to refusals of the router: unknown path or method."""
 
     def __init__(self, app: FastAPI) -> None:
         self._paths: list[tuple[Pattern[str], frozenset[str]]] = [
@@ -39,11 +39,11 @@ class RoutingRefusals:
         ]
 
     def _allowed(self, path: str) -> Iterable[str]:
-        """Name every method of a path; a framework's 405 names those of its first route only."""
+        """Return all methods of a path; a framework's 405 names those of its first route only."""
         return sorted({m for regex, methods in self._paths if regex.match(path) for m in methods})
 
     async def __call__(self, request: Request, error: Exception) -> Response:
-        """Answer the refusal."""
+        """Return the response to a refusal of the router."""
         refused = cast("HTTPException", error)
         path = request.scope["path"]
         if refused.status_code == METHOD_NOT_ALLOWED.status:
@@ -58,7 +58,7 @@ class RoutingRefusals:
 
 
 def install(app: FastAPI) -> None:
-    """Hand every refusal of an application, its routes being complete, to its renderer."""
+    """Install the renderers of all refusals in an application whose routes are complete."""
     for kind in REFUSALS:
         app.add_exception_handler(kind, refuse)
     app.add_exception_handler(HTTPException, RoutingRefusals(app))

@@ -1,4 +1,4 @@
-"""The headers that operations read and answer with, as the OpenAPI document tells them."""
+"""The headers of requests and responses, as the OpenAPI document describes them."""
 
 from typing import Any, Final
 
@@ -13,17 +13,17 @@ _CONDITIONAL: Final = {
     "set_memslot": (IF_MATCH, IF_NONE_MATCH),
     "delete_memslot": (IF_MATCH,),
 }
-"""The operations that heed preconditions, and which are of use there."""
+"""The preconditions that each operation evaluates."""
 
 _RESUMED: Final = frozenset({"list_events"})
-"""The operations that a stream's reader resumes with Last-Event-ID."""
+"""The operations that a reader of a stream resumes with Last-Event-ID."""
 
 _TAGGED: Final = frozenset({"create_vm", "get_vm", "update_vm", "get_memslot", "set_memslot"})
-"""The operations whose answers have an ETag."""
+"""The operations whose responses have an ETag."""
 
-_TOLD: Final = {
-    IDEMPOTENCY_KEY: "Names this request: sent again with the same key, it is answered as the first "
-    "time and not done again. Known in its session, for as long as the limits say.",
+_DESCRIPTIONS: Final = {
+    IDEMPOTENCY_KEY: "Identifies this request: a retry with the same key gets the first response, and "
+    "nothing is done again. Valid within the session, for as long as the limits allow.",
     IF_MATCH: "Only if the settings are still those of this ETag; `*`: only if it exists.",
     IF_NONE_MATCH: "`*`: only if it does not exist.",
     LAST_EVENT_ID: "The last event that the reader has seen; wins over `after`.",
@@ -40,18 +40,18 @@ def _parameter(name: str) -> dict[str, Any]:
         "name": name,
         "in": "header",
         "required": False,
-        "description": _TOLD[name],
+        "description": _DESCRIPTIONS[name],
         "schema": schema,
     }
 
 
-def _header(told: str, pattern: str) -> dict[str, Any]:
+def _header(description: str, pattern: str) -> dict[str, Any]:
     schema = {"type": "string", "pattern": pattern}
-    return {"description": told, "required": False, "schema": schema}
+    return {"description": description, "required": False, "schema": schema}
 
 
 def describe_headers(method: str, operation: dict[str, Any]) -> None:
-    """Add the headers that an operation reads, and those of its answers."""
+    """Add the headers that an operation reads, and those of its responses."""
     operation_id = operation["operationId"]
     names = [IDEMPOTENCY_KEY] if method == "post" else []
     names += _CONDITIONAL.get(operation_id, ())
@@ -60,9 +60,11 @@ def describe_headers(method: str, operation: dict[str, Any]) -> None:
         operation.setdefault("parameters", []).extend(map(_parameter, names))
     answered = {}
     if method == "post":
-        answered[REPLAYED_HEADER] = _header("The answer to the key's first request.", "^true$")
+        answered[REPLAYED_HEADER] = _header(
+            "The response to the first request with the key.", "^true$"
+        )
     if operation_id in _TAGGED:
-        answered["ETag"] = _header("Stands for the settings as they are now.", '^"[0-9.]+"$')
+        answered["ETag"] = _header("Identifies the current settings.", '^"[0-9.]+"$')
     for status, answer in operation["responses"].items():
         if answered and status.startswith("2"):
             answer["headers"] = {**answer.get("headers", {}), **answered}

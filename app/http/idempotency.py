@@ -1,7 +1,7 @@
-"""Idempotency-Key: a POST that is sent again is answered as it was the first time.
+"""Idempotency-Key: a retried POST gets the response to the first request.
 
-As draft-ietf-httpapi-idempotency-key-header has it. A key is known in the session of what the
-request names; every answer is kept, refusals too, once the request was far enough to have a key.
+Implements draft-ietf-httpapi-idempotency-key-header. A key is valid within the session that the request
+names; every response is kept, including refusals, once the key has been read.
 """
 
 import asyncio
@@ -28,23 +28,23 @@ from .context import context_of
 from .rendering import REFUSALS, refusal_response
 
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
-"""Marks an answer that was kept from the key's first request."""
+"""Marks a response that was kept from the key's first request."""
 
 KEY_PATTERN: Final = r"^[!-~]{1,255}$"
 _OF_SESSION: Final = frozenset({"vm_id", "migration_id", "comparison_id"})
-"""Names in a path that begin with the name of a session."""
+"""Path parameters whose value begins with the id of a session."""
 
 _KEY: Final = re.compile(KEY_PATTERN.removesuffix("$") + r"\Z")
 
 
 class _NewVm(BaseModel):
-    """The part of a new VM that says where it belongs."""
+    """The part of a new VM that names its session."""
 
     session_id: str = DEFAULT_SESSION
 
 
 class _New(_NewVm):
-    """The part of something new that says where it belongs: itself, or by a VM that is named."""
+    """The part of a body that names a session: directly, or by a VM."""
 
     vm_id: str | None = None
     vm: _NewVm | None = None
@@ -53,7 +53,7 @@ class _New(_NewVm):
         """Return the session.
 
         Raises:
-            NoSuchSessionError: there is no such session.
+            NoSuchSessionError: The session does not exist.
         """
         if self.vm_id is not None:
             return fleet.session_id_of(self.vm_id)
@@ -63,7 +63,7 @@ class _New(_NewVm):
 async def answer_once(
     request: Request, handle: Callable[[Request], Awaitable[Response]]
 ) -> Response:
-    """Serve a POST that has a key: the first time for good, later as the first time."""
+    """Serve a POST that has a key: perform the first request, repeat its response to retries."""
     key = _key_of(request)
     body = await read_body(request)
     request = Request(request.scope, _receiving(body))
@@ -80,7 +80,7 @@ async def answer_once(
         response = await _answer(request, handle)
         answer = KeptAnswer(response.status_code, tuple(response.raw_headers), bytes(response.body))
     finally:
-        # Whatever was raised, something may have been done, so a retry must not do it again.
+        # After any exception something may have been done, so a retry must not do it again.
         claim.settle(answer)
     return response
 
@@ -106,7 +106,7 @@ def _key_of(request: Request) -> str:
 
 
 def _receiving(body: bytes) -> Receive:
-    """Make a `receive` that returns a body which was read before."""
+    """Return a `receive` that returns a body that was read before."""
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -131,12 +131,12 @@ async def _scope_of(request: Request, body: bytes, fleet: Fleet) -> str | None:
 
 
 async def _fingerprint(request: Request, body: bytes) -> bytes:
-    """Digest what makes a request what it is."""
+    """Return the digest that identifies a request."""
     head = (
         request.scope["path"],
         request.scope["query_string"].decode("latin-1"),
         request.headers.get("content-type", ""),
-        accepts_octets(request),  # not the header's text: it is the answer's form that counts
+        accepts_octets(request),  # not the header's text: only the form of the response counts
     )
     digest = hashlib.sha256(orjson.dumps(head))
     if len(body) > THREAD_BYTES:

@@ -1,4 +1,4 @@
-"""Last-Event-ID: where a reader of the event stream goes on (WHATWG HTML, 9.2)."""
+"""Last-Event-ID: where a reader of the event stream continues (WHATWG HTML, 9.2)."""
 
 import re
 from typing import Annotated, Final
@@ -15,7 +15,7 @@ _EVENT_ID: Final = re.compile(EVENT_ID_PATTERN.removesuffix("$") + r"\Z")
 
 
 def read_last_event_id(request: Request) -> int | None:
-    """Return the event that a reader of the stream has seen last."""
+    """Return the id of the last event that a reader of the stream has received."""
     given = request.headers.getlist(LAST_EVENT_ID)
     if not given:
         return None

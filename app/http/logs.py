@@ -1,4 +1,4 @@
-"""Log lines by structlog: for people on a console, or JSON for machines. One logger per app."""
+"""Log lines by structlog: text for a console, or JSON. One logger per application."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ def silence_server() -> None:
 
 
 def make_logger(log_format: str, level: str) -> FilteringBoundLogger:
-    """Make a logger that writes to standard error."""
+    """Return a logger that writes to standard error."""
     processors: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -1,4 +1,4 @@
-"""What long polls of background work share."""
+"""The parameters of long polls."""
 
 from typing import Annotated, Final
 
@@ -7,10 +7,11 @@ from fastapi import Query
 from hacdbs_sim.model.kinds import whole
 
 MAX_WAIT_SECONDS: Final = 60
-"""The longest that a call waits for something to happen."""
+"""The maximum time that a call waits."""
 
 Seconds = Annotated[int, whole(le=MAX_WAIT_SECONDS)]
 
 WaitSeconds = Annotated[
-    Seconds, Query(description="The longest to wait; then the answer is how it stands.")
+    Seconds,
+    Query(description="The maximum time to wait; after that the current status is returned."),
 ]

@@ -1,4 +1,4 @@
-"""What stands before the routes: request id, log line, metrics, Host, Origin and token."""
+"""The middleware before the routes: request id, log line, metrics, Host, Origin and token."""
 
 import hmac
 import itertools
@@ -40,14 +40,14 @@ _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 
 
 class ServiceMiddleware:
-    """Guards an application, and logs and counts each request.
+    """Middleware that guards an application, and logs and counts each request.
 
     Args:
-        app: What to guard.
+        app: The application to guard.
         metrics: Where requests are counted.
         logger: Logs each request.
         allowed_hosts: Names that the Host header may hold, lowercase; `*` allows all.
-        token: The bearer token that clients must send; None: none.
+        token: The bearer token that clients must send; None: no token.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ServiceMiddleware:
             serve = self._refusal(scope, headers) or self._app
             await serve(scope, receive, send_with_id)
         except ClientDisconnect:
-            status = status or CLIENT_GONE  # nobody is left to answer
+            status = status or CLIENT_GONE  # the client has gone: no response is sent
         except Exception:
             self._logger.exception("unhandled", request_id=request_id, path=scope["path"])
             if status:  # the answer has begun; only the server can still break it off

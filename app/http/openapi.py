@@ -12,7 +12,6 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
 from hacdbs_sim.model import Problem
-from hacdbs_sim.model.kinds import MAX_JSON_INTEGER
 from hacdbs_sim.wire import Reader, json_schemas
 
 from .headers import describe_headers
@@ -54,7 +53,7 @@ def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
     if not isinstance(node, dict):
         return
     for key, value in node.items():
-        if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_JSON_INTEGER:
+        if isinstance(value, float) and value.is_integer():
             node[key] = int(value)
         else:
             _tidy(value)

@@ -1,4 +1,4 @@
-"""What calls on one VM return, apart from HTTP: a route runs one, a batch and a scenario many."""
+"""The operations on one VM and their responses: a route runs one, a batch and a scenario many."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -63,7 +63,7 @@ _ANSWERS: Final[Mapping[str, Callable[[Vm, Any], Answer]]] = {
         )
     },
 }
-"""How an action is answered where that is more than its outcome, by op."""
+"""The responses of actions that are more than their outcome, by op."""
 
 
 def perform_now(
@@ -71,7 +71,7 @@ def perform_now(
 ) -> Answer:
     """Perform an action and return what its own call returns; the caller holds the VM's lock.
 
-    A get whose pages the answer could not carry is refused before it begins.
+    A get with more pages than the response may carry is refused before it begins.
     """
     if isinstance(action, model.GetDirtyLog) and log_format is LogFormat.RANGES:
         _check_ranges(vm, action)
@@ -89,6 +89,9 @@ def _check_ranges(vm: Vm, action: model.GetDirtyLog) -> None:
     try:
         if action.cpu is not None:
             runtime.query(model.GetCpu(cpu=action.cpu))
+        dirty = runtime.query(model.GetMemslot(slot=action.slot)).dirty_count or 0
+        if dirty <= MAX_RANGES:  # no more ranges than pages: spare the copy
+            return
         bitmap = runtime.query(model.PeekDirtyLog(slot=action.slot)).bitmap
     except KvmError:
         return  # the get itself is refused
@@ -119,9 +122,9 @@ async def run(
     log_format: LogFormat = LogFormat.RANGES,
     preconditions: Preconditions = NO_PRECONDITIONS,
 ) -> Response:
-    """Perform an action while no other has the VM, and make its response there.
+    """Perform an action while holding the VM, and write its response there.
 
-    To write pages into the answer is work as well.
+    Writing pages into the response counts as work.
     """
 
     def call() -> Response:
@@ -145,7 +148,7 @@ def _etag(vm: Vm, action: model.Action[Any]) -> str | None:
 
 
 async def run_get_as_octets(vm: Vm, action: model.GetDirtyLog) -> Response:
-    """Take the dirty log and return the ioctl's own bytes."""
+    """Get the dirty log and return the ioctl's own bytes."""
     return await vm.runtime.run(
         lambda: _octets(vm.runtime.perform(action)).response(),
         work=lambda: vm.runtime.work(action),
@@ -153,10 +156,10 @@ async def run_get_as_octets(vm: Vm, action: model.GetDirtyLog) -> Response:
 
 
 async def run_peek(vm: Vm, slot: int, log_format: LogFormat | None) -> Response:
-    """Look at the dirty log; without a format, as the ioctl's own bytes."""
+    """Peek at the dirty log; without a format, return the ioctl's own bytes."""
     runtime = vm.runtime
 
-    def look() -> Response:
+    def peek() -> Response:
         log = runtime.query(model.PeekDirtyLog(slot=slot))
         if log_format is None:
             return _octets(log).response()
@@ -165,14 +168,14 @@ async def run_peek(vm: Vm, slot: int, log_format: LogFormat | None) -> Response:
         return Answer(log, format=log_format).response()
 
     return await runtime.run(
-        look,
+        peek,
         work=lambda: _work_of_copy(runtime, slot) + _work_of_writing(runtime, slot, log_format),
     )
 
 
-async def run_look(vm: Vm, look: Callable[[], Answer]) -> Response:
-    """Run a look that wants the VM at rest, and make its response there."""
-    return await vm.runtime.run(lambda: look().response(), work=lambda: _work_of_sweep(vm.runtime))
+async def run_query(vm: Vm, query: Callable[[], Answer]) -> Response:
+    """Run a query while holding the VM, and write its response there."""
+    return await vm.runtime.run(lambda: query().response(), work=lambda: _work_of_sweep(vm.runtime))
 
 
 def _octets(log: model.DirtyLog) -> OctetsAnswer:

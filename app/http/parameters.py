@@ -117,7 +117,7 @@ def query_names(call: _Call) -> frozenset[str]:
 
 
 def read_query(request: Request, known: frozenset[str]) -> Mapping[str, str]:
-    """Read the query, in which each known parameter stands once at most, and no other."""
+    """Read the query; refuse unknown and repeated parameters."""
     if not (octets := request.scope["query_string"]):
         return {}
     given = parse_qsl(octets.decode("latin-1"), keep_blank_values=True)

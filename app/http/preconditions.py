@@ -1,6 +1,6 @@
 """ETag, If-Match, If-None-Match (RFC 9110, 13.1): no update of what another has changed since.
 
-The ETag of a VM or a slot stands for its settings: what PUT, PATCH and DELETE change. Counters,
+The ETag of a VM or a slot identifies its settings: what PUT, PATCH and DELETE change. Counters,
 dirty pages and CPUs are not part of it, or no precondition would hold while a guest writes.
 """
 
@@ -41,7 +41,7 @@ def memslot_etag(vm: Vm, slot: int) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """What must hold for a change to be made: nothing, unless headers ask for it.
+    """The conditions for a change: none, unless headers give some.
 
     Args:
         if_match: The tags of If-Match, or None without the header.
@@ -52,7 +52,7 @@ class Preconditions:
     if_none_match: frozenset[str] | None = None
 
     def check(self, etag: str | None) -> None:
-        """Refuse the change if what is there now, None if nothing is, is not what was asked for.
+        """Refuse the change if the current ETag (None: absent) does not satisfy the headers.
 
         Raises:
             Refusal: `precondition_failed`.
@@ -89,7 +89,7 @@ def _tags(request: Request, name: str) -> frozenset[str] | None:
 
 
 def _matches(tags: frozenset[str] | set[str], etag: str | None) -> bool:
-    # A weak tag is in nobody's answer, so comparing whole tags is the strong comparison.
+    # No response has a weak tag, so comparing whole tags is the strong comparison.
     return etag is not None and (_ANY in tags or etag in tags)
 
 

@@ -1,4 +1,4 @@
-"""Migration presets: what is given, then the preset's fields, then the defaults."""
+"""Migration presets: given fields, then the preset's fields, then the defaults."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +14,7 @@ M = TypeVar("M", bound=PresetMigration)
 
 
 def with_preset(migration: M, given: Mapping[str, Any]) -> M:
-    """Fill what was left out of a migration with what its preset has.
+    """Fill the missing fields of a migration with those of its preset.
 
     Args:
         migration: As it was read.

@@ -97,13 +97,13 @@ _OF_HTTP: Final = (
 
 
 def all_problems() -> Mapping[str, ProblemType]:
-    """Return every kind of refusal, by code."""
+    """Return all problem types, by code."""
     known = (*map(type_of, leaves()), *_OF_HTTP)
     return {each.code: each for each in known}
 
 
 @dataclass(slots=True)
-class Refusal(Exception):  # noqa: N818 - named for what it is; it is no error of ours
+class Refusal(Exception):  # noqa: N818 - it is not an error of the service
     """A refusal of HTTP itself."""
 
     problem: ProblemType

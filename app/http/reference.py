@@ -20,7 +20,7 @@ _HEAD: Final = """\
 every field of their model. A parameter or field with a star is required.
 """
 _WIDTH: Final = 120
-"""Where prose is wrapped; tables are not."""
+"""The width of wrapped prose; tables are not wrapped."""
 _BOUNDS: Final = (
     ("minimum", ">= {}"),
     ("exclusiveMinimum", "> {}"),
@@ -99,7 +99,7 @@ def _model(name: str, schema: Node) -> Iterator[str]:
 
 
 def _type(schema: Node) -> str:
-    """Name a schema's type, with links to models."""
+    """Return the name of a schema's type, with links to models."""
     if reference_to := schema.get("$ref"):
         name = reference_to.rpartition("/")[2]
         return f"[{name}](#{name.lower()})"

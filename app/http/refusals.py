@@ -1,7 +1,7 @@
-"""Which operation can refuse what, for the OpenAPI document.
+"""The refusals of each operation, for the OpenAPI document.
 
-What the machine refuses, the model's operations declare; what follows from an operation's shape (its path,
-its body) is worked out; a table has the rest.
+The model's operations declare what the machine refuses; refusals that follow from the path, the headers
+or the body of an operation are derived; a table has the rest.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,7 +46,7 @@ _OF_OPERATIONS: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
 
 _REGION: Final = (*SetMemslot.refusals, fleet.PageLimitError, fleet.StateBytesLimitError)
 _OCTETS: Final = (InvalidArgumentError,)
-"""Octets that are no whole words."""
+"""Octets that are not whole words."""
 
 _OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
     "get_dirty_log": (TooManyRangesError,),
@@ -147,7 +147,7 @@ _OF_HEADERS: Final[Mapping[str, tuple[ProblemType, ...]]] = {
     IF_MATCH: (PRECONDITION_FAILED,),
     IF_NONE_MATCH: (PRECONDITION_FAILED,),
 }
-"""What a header can be refused for beside its form, by its name."""
+"""The refusals of each header, apart from its syntax."""
 
 _OF_BODIES: Final = (MALFORMED_BODY, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
 
@@ -155,11 +155,11 @@ _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
     UNAUTHORIZED.status: {"WWW-Authenticate": "The scheme to use: Bearer."},
     UNSUPPORTED_MEDIA_TYPE.status: {"Accept-Post": "The media types that the operation reads."},
 }
-"""Headers that come with a refusal of this status, and what they tell."""
+"""The headers of a refusal of each status, and their descriptions."""
 
 
 def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemType]:
-    """Give what an operation of the document can refuse; the template of its path is given."""
+    """Return the refusals of an operation of the document; `path` is its template."""
     operation_id = operation["operationId"]
     found = {HOST_NOT_ALLOWED, ORIGIN_NOT_ALLOWED, INVALID_REQUEST}
     for table in (_OF_OPERATIONS, _OF_SERVICE):
@@ -204,7 +204,7 @@ def _response(status: int, codes: list[str]) -> dict[str, Any]:
     }
     if (headers := _HEADERS.get(status)) is not None:
         response["headers"] = {
-            name: {"description": told, "required": True, "schema": {"type": "string"}}
-            for name, told in headers.items()
+            name: {"description": description, "required": True, "schema": {"type": "string"}}
+            for name, description in headers.items()
         }
     return response

@@ -20,7 +20,7 @@ AnyRefusal: TypeAlias = (
 """A refusal of a backend or the service, of a part of a new VM, of the wire, or of HTTP itself."""
 
 REFUSALS: Final = (KvmError, SetupRefusedError, InvalidRequestError, MalformedBodyError, Refusal)
-"""The same, to catch."""
+"""The same types, for `except`."""
 
 _HEADERS: Final = frozenset({IDEMPOTENCY_KEY})
 
@@ -31,7 +31,7 @@ def takes_body(route: object) -> bool:
 
 
 def site_of(request: Request) -> Site:
-    """Return where in the API a request is."""
+    """Return the site of a request in the API."""
     scope = request.scope
     route = scope.get("route")
     return Site(
@@ -45,7 +45,7 @@ def site_of(request: Request) -> Site:
 
 
 def refusal_response(request: Request, refused: AnyRefusal) -> ProblemResponse:
-    """Return the answer to a request that was refused."""
+    """Return the response to a refused request."""
     site = site_of(request)
     if isinstance(refused, Refusal):
         return ProblemResponse(refusal_document(refused, site), refused.headers)

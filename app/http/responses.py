@@ -1,4 +1,4 @@
-"""Responses: values of the model are written once, by the wire, and not validated again."""
+"""Responses: the wire writes values of the model once; they are not validated again."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -17,7 +17,7 @@ CSV_MEDIA_TYPE: Final = "text/csv"
 
 
 class JsonResponse(Response):
-    """A JSON answer: a value of the model, or JSON that holds such values."""
+    """A JSON response: a value of the model, or JSON that holds such values."""
 
     media_type = JSON_MEDIA_TYPE
 
@@ -41,8 +41,8 @@ class Answer(NamedTuple):
     Attributes:
         body: A value of the model; None where there is no content.
         status: The HTTP status.
-        location: Where something new is.
-        etag: The entity tag of what the body shows.
+        location: The path of a new resource.
+        etag: The entity tag of the body.
         format: How the pages of a dirty log are written.
     """
 
@@ -53,7 +53,7 @@ class Answer(NamedTuple):
     format: LogFormat = LogFormat.RANGES
 
     def octets(self) -> bytes:
-        """Return the body as JSON; `null` where there is none."""
+        """Return the body as JSON; `null` without a body."""
         return b"null" if self.body is None else write(self.body, format=self.format)
 
     def response(self) -> Response:
@@ -73,5 +73,5 @@ class OctetsAnswer(NamedTuple):
     headers: Mapping[str, str]
 
     def response(self) -> Response:
-        """Return the HTTP response, which sends the bytes from where they are."""
+        """Return the HTTP response, which sends the bytes without a copy."""
         return Response(self.octets, headers=self.headers, media_type=OCTETS_MEDIA_TYPE)

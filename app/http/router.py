@@ -1,8 +1,8 @@
-"""Finds a route by method and path in a tree of segments, and calls its handler.
+"""A router that finds a route by method and path in a tree of segments, and calls its handler.
 
 FastAPI matches a path against one route after the other and wraps each call in exit stacks and
 exception handlers: 30 to 35 us of CPU time, as much as a get of a clean dirty log takes without
-them. Requests that this router does not find are left to FastAPI: routes of others, and paths and
+them. Requests that match no route here are left to FastAPI: its own routes, and paths and
 methods that are refused.
 
 What our routes give up:
@@ -39,9 +39,9 @@ class _Step:
 
     def add(self, segment: str) -> "_Step":
         if not segment.startswith(_OPENING):
-            assert self.parameter is None, f"{segment} stands where a parameter does"
+            assert self.parameter is None, f"{segment} conflicts with a parameter"
             return self.named.setdefault(segment, _Step())
-        assert not self.named, f"{segment} stands where names do"
+        assert not self.named, f"{segment} conflicts with names"
         self.parameter = self.parameter or _Step()
         return self.parameter
 

@@ -1,7 +1,7 @@
-"""The class of our routes, and of their routers.
+"""The class of the service's routes, and their routers.
 
-What our routes give up beside what `parameters.py` says: FastAPI does not validate what they return, and
-`response_model` documents it only. They return a response as it is sent.
+In addition to the limits in `parameters.py`, FastAPI does not validate what the routes return: they
+return the response as it is sent, and `response_model` only documents it.
 """
 
 from collections.abc import Callable, Coroutine
@@ -35,7 +35,7 @@ def _announces_body(request: Request) -> bool:
 
 
 async def refuse_body(request: Request) -> None:
-    """Refuse a body where the operation reads none: a caller would believe it was read."""
+    """Refuse a body if the operation reads none: a caller would assume that it was read."""
     async for chunk in request.stream():
         if chunk:
             error = error_at("body", "", "the operation takes no body", bound=0)
@@ -66,7 +66,7 @@ def _answering_once(handle: Handler) -> Handler:
 class StrictRoute(APIRoute):
     """A route with a parameter plan, which refuses a body where it reads none.
 
-    FastAPI is not given the outcome, of which the wire has the schema (`openapi.py`).
+    FastAPI does not get the response model: the wire has its schema (`openapi.py`).
 
     Attributes:
         outcome: What an answer shows: a class of the model, or None.
@@ -93,7 +93,7 @@ class StrictRoute(APIRoute):
 
 
 def resource_router(tag: str) -> APIRouter:
-    """Make the router of one resource."""
+    """Return the router of one resource."""
     return APIRouter(
         tags=[tag],
         route_class=StrictRoute,

@@ -1,7 +1,7 @@
-"""How a scenario is applied to a session: VMs, then steps, each judged by what it returns.
+"""Applying a scenario to a session: its VMs, then its steps, each judged by its response.
 
-Here and not in the service, because a step's action and what is expected of its answer are JSON: the
-answer is what the action's own call would have returned.
+This is not in the service, because a step's action and its expected response are JSON: the response is
+what the action's own call would have returned.
 """
 
 import asyncio
@@ -43,11 +43,11 @@ SCENARIO_BODY: Final = reader_of(model.Scenario)
 
 
 class Scenario(NamedTuple):
-    """A scenario that was read.
+    """A parsed scenario.
 
     Attributes:
-        spec: What it says.
-        document: How it says it, as JSON with sorted names.
+        spec: Its content.
+        document: Its document, as JSON with sorted names.
     """
 
     spec: model.Scenario
@@ -55,7 +55,7 @@ class Scenario(NamedTuple):
 
     @property
     def migration(self) -> model.ScenarioMigration | None:
-        """The migration that follows the steps, with what its preset has."""
+        """The migration that follows the steps, with the fields of its preset."""
         migration = self.spec.migration
         if migration is None:
             return None
@@ -63,9 +63,9 @@ class Scenario(NamedTuple):
 
 
 def scenario_of(body: bytes) -> Scenario:
-    """Read a scenario from JSON."""
+    """Parse a scenario from JSON."""
     spec = SCENARIO_BODY(body)
-    try:  # what is expected may be any JSON, and pydantic's has NaN
+    try:  # an expected value may be any JSON, and pydantic's JSON has NaN
         plain = from_json(body, allow_inf_nan=False)
     except ValueError as malformed:
         raise MalformedBodyError(f"the body is not JSON: {malformed}") from None
@@ -74,7 +74,7 @@ def scenario_of(body: bytes) -> Scenario:
 
 
 def _check_expected(spec: model.Scenario) -> None:
-    """Refuse what an answer can neither be nor repeat: integers beyond 64 bits."""
+    """Refuse what a response can neither be nor repeat: integers beyond 64 bits."""
     expected = {f"steps.{at}.expect.body": step.expect.body for at, step in enumerate(spec.steps)}
     for field, value in {**expected, "expect": spec.expect}.items():
         try:
@@ -94,16 +94,16 @@ async def read_scenario(request: Request) -> Scenario:
 
 
 async def apply(fleet: Fleet, session_id: str, scenario: Scenario) -> tuple[StandingScenario, bool]:
-    """Make a session be what a scenario says, and play its steps; once for the same document.
+    """Apply a scenario to a session and play its steps; do nothing if the document is the same.
 
-    Another document, or VMs that are there already, go first: the session is reset. What is refused
-    is so before, and changes nothing.
+    The session is reset first: its VMs and its previous scenario are deleted. A refusal comes before the
+    reset and changes nothing.
 
     Returns:
-        The scenario, and whether it was applied now.
+        The scenario, and whether it was applied by this call.
     """
     session = fleet.session(session_id)
-    # A caller that disconnects meanwhile does not leave half a session
+    # A caller that disconnects must not leave half a session
     return await asyncio.shield(
         asyncio.ensure_future(_apply(fleet, session_id, session.scenario_lock, scenario))
     )
@@ -170,7 +170,7 @@ def _check_named(keys: set[str], key: str, field: str) -> None:
 
 @dataclass(slots=True, eq=False)
 class _Play:
-    """Plays the steps of a scenario that has just been applied."""
+    """The player of the steps of a scenario that has just been applied."""
 
     fleet: Fleet
     standing: StandingScenario
@@ -178,7 +178,7 @@ class _Play:
     held_bytes: int
 
     async def all_of(self, scenario: Scenario) -> None:
-        """Play the steps, and begin the migration if none fails."""
+        """Play the steps, and start the migration if none fails."""
         await self._steps(scenario.spec.steps)
         if not self.standing.has_failed and (migration := scenario.migration) is not None:
             self._begin(migration)
@@ -196,7 +196,7 @@ class _Play:
             self.standing.refused = document(refused, site)
 
     async def _steps(self, steps: Sequence[model.ScenarioStep]) -> None:
-        """Play them up to the first that fails."""
+        """Play the steps up to the first that fails."""
         is_failed = False
         for number, step in enumerate(steps):
             if is_failed:
@@ -205,10 +205,10 @@ class _Play:
                 outcome = await self._perform(number, step)
                 is_failed = outcome.verdict is StepVerdict.FAILED
             self.standing.steps.append(outcome)
-            await asyncio.sleep(0)  # short ones run on the event loop: others have their turn
+            await asyncio.sleep(0)  # short steps run on the event loop: let others run
 
     async def _perform(self, number: int, step: model.ScenarioStep) -> model.StepOutcome:
-        """Perform a step and judge what it returns."""
+        """Perform a step and judge its response."""
         vm = self.vms[step.vm]
         batched = step.action
 
@@ -238,7 +238,7 @@ class _Play:
         return _outcome(number, step, verdict, status=status, body=body, found=found)
 
     def _check(self, vm: Vm) -> None:
-        """Refuse a step where no more may be answered, or whose VM has gone meanwhile."""
+        """Refuse a step if the responses are too large or its VM has been deleted meanwhile."""
         if self.fleet.vm(vm.vm_id) is not vm:
             raise NoSuchVmError("there is no such VM any more", field="vm", value=vm.vm_id)
         if self.held_bytes > MAX_ANSWER_BYTES:
@@ -271,7 +271,7 @@ def _outcome(
 
 
 def judge(expect: model.StepExpect, status: int, body: Mapping[str, Any] | None) -> list[Mismatch]:
-    """Compare an answer with what is expected; without a status, a refusal is not."""
+    """Compare a response with the expected one; without an expected status, fail a refusal."""
     expected = {name: value for name, value in to_plain(expect).items() if value is not None}
     if "status" not in expected and status >= FIRST_REFUSAL:
         refusal = Mismatch(
@@ -282,24 +282,24 @@ def judge(expect: model.StepExpect, status: int, body: Mapping[str, Any] | None)
 
 
 def standing_in(fleet: Fleet, session_id: str) -> StandingScenario:
-    """Return the scenario that stands in a session.
+    """Return the whole session's scenario.
 
     Raises:
-        NoSuchScenarioError: None does.
+        NoSuchScenarioError: The session has none.
     """
     standing = fleet.session(session_id).scenario
     if standing is None:
-        raise NoSuchScenarioError("no scenario stands in the session")
+        raise NoSuchScenarioError("the session has no scenario")
     return standing
 
 
 class Outcome(NamedTuple):
-    """A scenario as far as it has come.
+    """The outcome of a scenario so far.
 
     Attributes:
-        verdict: What that amounts to.
-        report: The migration's; None where none has begun.
-        mismatches: Where the report is not what was expected, once the migration has ended.
+        verdict: The verdict so far.
+        report: The report of the migration; None if it has not started.
+        mismatches: Where the report differs from the expected one, once the migration has ended.
     """
 
     verdict: Verdict
@@ -308,9 +308,11 @@ class Outcome(NamedTuple):
 
 
 def outcome_of(standing: StandingScenario, plain: Mapping[str, Any]) -> Outcome:
-    """Judge a scenario as far as it has come."""
+    """Return the outcome of a scenario so far."""
     migration = standing.migration
-    is_over = migration is None or migration.run.is_over  # first: then the report is the last one
+    is_over = (
+        migration is None or migration.run.is_over
+    )  # first, so that the report is the final one
     report = None if migration is None else migration.info()
     found: tuple[Mismatch, ...] = ()
     if report is not None and is_over:
@@ -323,13 +325,13 @@ def outcome_of(standing: StandingScenario, plain: Mapping[str, Any]) -> Outcome:
 
 
 def judge_migration(plain: Mapping[str, Any], report: Mapping[str, Any]) -> list[Mismatch]:
-    """Compare a migration's report with what is expected; without a status, a completed one."""
+    """Compare a migration's report with the expected one; the default status is completed."""
     expected = plain.get("expect") or {}
     return mismatches({"status": MigrationStatus.COMPLETED.value, **expected}, report)
 
 
 def scenario_outcome(session_id: str, standing: StandingScenario) -> model.ScenarioOutcome:
-    """Return a scenario and what came of it."""
+    """Return a scenario and its outcome."""
     plain = orjson.loads(standing.document)
     verdict, report, found = outcome_of(standing, plain)
     return model.ScenarioOutcome(

@@ -1,4 +1,4 @@
-"""The scenario with which a service starts: a file, or one that ships, in the session `default`."""
+"""The scenario with which a service starts: a file or a builtin one, in the session `default`."""
 
 import json
 from pathlib import Path
@@ -17,15 +17,15 @@ from .scenarios import apply, outcome_of, scenario_of
 
 
 class ScenarioNotStartedError(Exception):
-    """The scenario cannot be applied; the message has a line for each thing that is wrong."""
+    """The scenario cannot be applied; the message has a line for each error."""
 
 
 async def start_with(fleet: Fleet, given: str) -> Verdict:
-    """Apply a scenario to `default`, and return its verdict as far as it has come.
+    """Apply a scenario to `default`, and return its verdict so far.
 
     Args:
-        fleet: Where.
-        given: The name of one that ships, or a file in JSON or YAML.
+        fleet: The fleet that has the session.
+        given: The name of a builtin scenario, or a file in JSON or YAML.
 
     Raises:
         ScenarioNotStartedError: It cannot be read, or is refused.
@@ -50,7 +50,7 @@ def _read(given: str) -> str:
         return Path(given).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as unread:
         raise ScenarioNotStartedError(
-            f"{given} is no file that can be read ({unread}), and no scenario of this name ships"
+            f"{given} is not a readable file ({unread}), and no builtin scenario has this name"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""/docs: Swagger UI from the assets that fastapi-swagger bundles; no other host is asked."""
+"""/docs: Swagger UI from the assets that fastapi-swagger bundles; it loads nothing from other hosts."""
 
 from functools import cache
 from importlib import resources
@@ -22,7 +22,7 @@ def asset(name: str) -> bytes:
 
 
 def page(title: str) -> Response:
-    """Make the page."""
+    """Return the page."""
     return get_swagger_ui_html(
         openapi_url="/openapi.json",
         title=title,

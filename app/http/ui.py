@@ -1,6 +1,6 @@
-"""/ui: the page to look at, from files that come with the service; no other host is asked.
+"""/ui: the web page, from the files of the service; it loads nothing from other hosts.
 
-The files hold nothing that a token would protect: the page asks for it, and sends it with its calls.
+The files hold nothing that a token would protect: the page asks the user for it and sends it with its calls.
 """
 
 from functools import cache
@@ -24,14 +24,14 @@ _FILES: Final = {
 INDEX: Final = "index.html"
 
 PATHS: Final = frozenset({PATH, *(f"{PATH}/{name}" for name in _FILES)})
-"""Where the page and its parts are."""
+"""The paths of the page and its parts."""
 
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'"
 )
-"""Nothing inline, nothing from elsewhere, nobody's frame, and no text that becomes markup."""
+"""No inline code, no other hosts, no framing, and no text that becomes markup."""
 
 _HEADERS: Final = {
     "Content-Security-Policy": _POLICY,
@@ -48,7 +48,7 @@ def _content(name: str) -> bytes:
 
 
 def file(name: str) -> Response | None:
-    """Give a file of the page; None if it has no such part."""
+    """Return a file of the page; None if it does not exist."""
     if name not in _FILES:
         return None
     media_type = _MEDIA_TYPES[name.rpartition(".")[2]]

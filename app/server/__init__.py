@@ -1,1 +1,1 @@
-"""uvicorn with bounds on each connection, the stop of what does not end by itself, and the runner."""
+"""uvicorn with bounds on each connection, the stop of streams and long polls, and the runner."""

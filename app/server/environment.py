@@ -1,4 +1,4 @@
-"""The settings as the command line reads them, with refusals that a person can act on."""
+"""The settings as the command line reads them, with messages that a person can act on."""
 
 import os
 
@@ -8,7 +8,7 @@ from ..settings import PREFIX, Settings, UnknownSettingError
 
 
 class BadSettingsError(Exception):
-    """The environment does not make settings; the message has a line for each variable."""
+    """The environment has invalid settings; the message has a line for each variable."""
 
 
 def read_settings() -> Settings:
@@ -26,7 +26,7 @@ def read_settings() -> Settings:
 
 
 def override_settings(**values: object) -> None:
-    """Put options that were given in front of the environment; this process's children see them."""
+    """Set given options in the environment; child processes of this process inherit them."""
     for name, value in values.items():
         if value is not None:
             os.environ[PREFIX + name.upper()] = str(value)

@@ -25,7 +25,7 @@ MAX_HEAD_BYTES: Final = 64 << 10
 """Request line and headers."""
 
 MIN_BYTES: Final = 1 << 10
-"""What must move between two checks while the server waits for the client."""
+"""The bytes that must be transferred between two checks while the server waits for the client."""
 
 _HEADS: Final = {
     400: b"HTTP/1.1 400 Bad Request\r\n",
@@ -37,17 +37,17 @@ _UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings
 
 
 class HeadTooLargeError(Exception):
-    """The head of a request is longer than the server takes."""
+    """The head of a request is longer than the server accepts."""
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """One connection of a client that is not trusted."""
+    """One connection of an untrusted client."""
 
     check_seconds: ClassVar[float] = 10.0
-    """How often a connection is checked."""
+    """The interval between two checks of a connection."""
 
     max_idle_checks: ClassVar[int] = 3
-    """After this many checks in a row that find a head incomplete, or nothing moved, it is closed."""
+    """The consecutive checks with an incomplete head, or without transfer, that close a connection."""
 
     _running: RequestResponseCycle | None = None
     _timer: asyncio.TimerHandle
@@ -76,13 +76,13 @@ class BoundedHttp(HttpToolsProtocol):
 
     @override
     def resume_writing(self) -> None:
-        """Continue an answer, of which the client has read a good part."""
+        """Continue a response of which the client has read a good part."""
         self._moved_bytes += MIN_BYTES
         super().resume_writing()
 
     @override
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, which does not report a header before it has all of it."""
+        """Feed the parser, which reports a header only when it is complete."""
         was_in_head = self._is_in_head
         self._moved_bytes += len(data)
         self._unset_keepalive_if_required()
@@ -98,7 +98,7 @@ class BoundedHttp(HttpToolsProtocol):
                 self._refuse(431, _TOO_LARGE)
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Parse a request again without its offer to upgrade, which a server may ignore.
+        """Parse a request again without its upgrade offer, which a server may ignore.
 
         The parser takes what follows such a head for another protocol. But it is the request's
         body: some clients offer HTTP/2 with the first request that they make.
@@ -121,7 +121,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     @override
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Start a head."""
         super().on_message_begin()
         self._is_in_head = True
         self._head_read_bytes = self._head_parsed_bytes = 0
@@ -142,7 +142,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _count_head(self, size: int) -> None:
         self._head_parsed_bytes += size
         if self._head_parsed_bytes > MAX_HEAD_BYTES:
-            raise HeadTooLargeError  # which the parser turns into an HttpParserError
+            raise HeadTooLargeError  # the parser turns it into an HttpParserError
 
     @override
     def on_headers_complete(self) -> None:
@@ -173,7 +173,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(400, msg)
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Refuse what came last, once the requests before it are answered.
+        """Refuse the last request, once the earlier ones have their responses.
 
         Requests may be pipelined. A client would take a refusal that overtook an answer for that
         answer, and a log that was taken would seem not to be.

@@ -24,19 +24,19 @@ NOT_SERVED: Final = 1
 
 
 class Application(Protocol):
-    """An ASGI application that a server can ask to stop."""
+    """An ASGI application that a server can stop."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""
         ...
 
     def begin_stop(self) -> None:
-        """End what does not end by itself: event streams and long polls."""
+        """End event streams and long polls, which do not end by themselves."""
         ...
 
 
 class Server(uvicorn.Server):
-    """uvicorn with bounds on each connection, which asks the application to stop before it waits.
+    """uvicorn with bounds on each connection, which stops the application before it waits.
 
     Args:
         make_application: Makes the application once the server starts.
@@ -62,7 +62,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 http=http,
-                ws="none",  # nothing here speaks it, and it would come in past the middleware
+                ws="none",  # unused here, and it would bypass the middleware
                 proxy_headers=False,
                 timeout_keep_alive=keep_alive_seconds,
                 timeout_graceful_shutdown=STOP_SECONDS,
@@ -78,14 +78,14 @@ class Server(uvicorn.Server):
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then report it."""
+        """Start, then report the address."""
         await super().startup(sockets)
         if self.started and self._report is not None:
             self._report()
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop: first what does not end by itself, for uvicorn waits for every answer."""
+        """Stop: end streams and long polls first, because uvicorn waits for every response."""
         if self._application is not None:
             self._application.begin_stop()
         await super().shutdown(sockets)
@@ -104,7 +104,7 @@ def serve(
         port_file: Where to write the bound port once requests are answered.
 
     Returns:
-        The exit status: 0 after a stop that was asked for, 2 for unusable settings, else 1.
+        The exit status: 0 after a requested stop, 2 for unusable settings, else 1.
     """
     override_settings(**options)
     try:
@@ -128,7 +128,7 @@ def serve(
         server = Server(make_application, report=report)
         # uvicorn's own handlers come later, and after the stop it raises each signal anew for those
         # found before. With the same handlers there, a signal that comes early is not lost, and a
-        # stop that was asked for ends in status 0.
+        # requested stop ends in status 0.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, server.handle_exit)
         server.run(sockets=[listener])
@@ -136,13 +136,13 @@ def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind before anything else starts, so that a port in use is reported at once."""
+    """Bind the socket before anything else starts, so that a port in use is reported at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=1024)
 
 
 def listening_line(listener: socket.socket, log_format: LogFormat) -> str:
-    """Return the line that says where requests are answered."""
+    """Return the line that reports the address of the service."""
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if log_format is LogFormat.JSON:
@@ -151,7 +151,7 @@ def listening_line(listener: socket.socket, log_format: LogFormat) -> str:
 
 
 def write_port(path: Path, port: int) -> None:
-    """Write the port in one step: a reader finds all of it or no file."""
+    """Write the port atomically: a reader finds the whole number or no file."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text(f"{port}\n", encoding="ascii")
     unfinished.replace(path)

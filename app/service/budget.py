@@ -18,7 +18,7 @@ class StateBudget:
 
     @property
     def used_bytes(self) -> int:
-        """Value of the bytes that all open accounts hold."""
+        """The bytes that all open accounts hold."""
         return self._used_bytes
 
     def move(self, account: "Account", wanted_bytes: int, *, closes: bool = False) -> None:
@@ -56,5 +56,5 @@ class Account:
         self._budget.move(self, state_bytes)
 
     def close(self) -> None:
-        """Give everything back; a machine that finishes a call after this is not charged."""
+        """Return all bytes; a machine that finishes a call after this is not charged."""
         self._budget.move(self, 0, closes=True)

@@ -1,10 +1,10 @@
-"""What the fleet refuses by itself, beside what the simulated KVM refuses."""
+"""Errors that the fleet raises, beside those of the simulated KVM."""
 
 from hacdbs_sim.model.errors import KvmError
 
 
 class FleetError(KvmError):
-    """A refusal of the fleet: no ioctl stands behind it, so it has no errno."""
+    """An error of the fleet: it does not come from an ioctl, so it has no errno."""
 
 
 class NoSuchVmError(FleetError):
@@ -110,7 +110,7 @@ class MigrationLimitError(FleetError):
 
 
 class NoSuchScenarioError(FleetError):
-    """No scenario stands in the session, or none of that name ships."""
+    """The session has no scenario, or no builtin scenario has that name."""
 
     code = "no_such_scenario"
 

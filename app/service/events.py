@@ -1,8 +1,8 @@
-"""What happened, for whoever watches: the last few thousand events, numbered, and their readers.
+"""The event log: the last few thousand events, numbered, and their readers.
 
-A reader is a position in the log and nothing else: it finds what came after, and waits for what comes
-next. So a slow one holds no memory; what it was too slow for is gone, and it is told so. Machines emit
-from several threads, readers wait on the event loop.
+A reader is only a position in the log: it reads the events after it, and waits for the next one. A slow
+reader therefore holds no memory; events that it missed are dropped, and its page is marked `stale`.
+Machines emit from several threads; readers wait on the event loop.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ MAX_EVENT_READERS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events are meant; None means all."""
+    """A selection of events; None selects all."""
 
     types: frozenset[EventType] | None = None
     session_id: str | None = None
     vm_id: str | None = None
 
     def takes(self, event: Event) -> bool:
-        """Tell whether an event is meant."""
+        """Return whether the filter selects an event."""
         return (
             (self.types is None or event.type in self.types)
             and (self.session_id is None or event.session_id == self.session_id)
@@ -41,7 +41,7 @@ ALL_EVENTS: Final = EventFilter()
 
 
 class EventLog:
-    """The last events of a fleet, and who waits for the next."""
+    """The last events of a fleet, and the readers that wait for the next."""
 
     def __init__(self, kept: int = KEPT_EVENTS) -> None:
         self._kept: list[Event | None] = [None] * kept
@@ -53,17 +53,17 @@ class EventLog:
 
     @property
     def last_event_id(self) -> int:
-        """Value of the last event's id; 0 before the first."""
+        """The id of the last event; 0 before the first."""
         return self._last
 
     @property
     def oldest_event_id(self) -> int:
-        """Value of the id of the oldest event kept; of the next one, where none is."""
+        """The id of the oldest kept event; that of the next one if none is kept."""
         return max(self._last - len(self._kept), 0) + 1
 
     @property
     def reader_count(self) -> int:
-        """Value of how many readers wait, or are being written to."""
+        """The number of readers that wait or are being written to."""
         return len(self._readers)
 
     def emit(
@@ -75,7 +75,7 @@ class EventLog:
         now_ns: int = 0,
         details: Mapping[str, Detail] | None = None,
     ) -> None:
-        """Tell that something happened; from any thread, and never waiting for a reader."""
+        """Append an event; callable from any thread, never waits for a reader."""
         with self._lock:
             self._last += 1
             self._kept[self._last % len(self._kept)] = Event(
@@ -92,7 +92,7 @@ class EventLog:
             reader.wake()
 
     def after(self, event_id: int, wanted: EventFilter, limit: int) -> EventPage:
-        """Give the first events that come after one, at most `limit` of those that are wanted."""
+        """Return the first wanted events after an id, at most `limit`."""
         with self._lock:
             last, oldest, size = self._last, self.oldest_event_id, len(self._kept)
             stale = not oldest - 1 <= event_id <= last
@@ -113,10 +113,10 @@ class EventLog:
         )
 
     def open_reader(self, after: int, wanted: EventFilter) -> "EventReader":
-        """Begin to read behind an event; on the event loop.
+        """Open a reader after an event; call on the event loop.
 
         Raises:
-            EventReaderLimitError: As many read as the service takes.
+            EventReaderLimitError: The maximum number of readers is open.
         """
         if len(self._readers) >= MAX_EVENT_READERS:
             raise EventReaderLimitError(
@@ -137,22 +137,22 @@ class EventLog:
             self._readers.discard(reader)
 
     def begin(self) -> None:
-        """Let readers wait: the service starts."""
+        """Allow readers to wait; called when the service starts."""
         self._is_stopping = False
 
     def begin_stop(self) -> None:
-        """End all readers, those opened from now on included."""
+        """Close all readers, including those opened later."""
         self._is_stopping = True
         for reader in tuple(self._readers):
             reader.close()
 
 
 class EventReader:
-    """A position in a log, of one who waits on the event loop.
+    """A position in a log, with a wait for events on the event loop.
 
     Attributes:
-        position: The event after which it reads.
-        is_closed: Whether it is to end.
+        position: The id of the event after which it reads.
+        is_closed: Whether it has been closed.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class EventReader:
         self._is_woken = False
 
     def take(self, limit: int) -> EventPage:
-        """Give what came since, at most `limit` events, and move behind it."""
+        """Return the events since the position, at most `limit`, and advance past them."""
         self._is_woken = False
         self._news.clear()
         page = self._log.after(self.position, self._wanted, limit)
@@ -182,7 +182,7 @@ class EventReader:
         return page
 
     async def wait(self, seconds: float) -> bool:
-        """Wait until there may be something to take, or the reader is closed; tell if in time."""
+        """Wait until events may be available or the reader is closed; return False on timeout."""
         try:
             async with asyncio.timeout(seconds):
                 await self._news.wait()
@@ -191,13 +191,13 @@ class EventReader:
         return True
 
     def wake(self) -> None:
-        """Tell, from any thread, that there is news."""
+        """Signal from any thread that events may be available."""
         if not (self._is_woken or self.is_closed):
-            self._is_woken = True  # one call to the loop, however many events come before it looks
+            self._is_woken = True  # one call to the loop for all events before it runs
             self._loop.call_soon_threadsafe(self._news.set)
 
     def close(self) -> None:
-        """End; on the event loop."""
+        """Close the reader; call on the event loop."""
         self.is_closed = True
         self._forget(self)
         self._news.set()

@@ -43,11 +43,11 @@ from .vm_runtime import INLINE_WORK, WORK_PER_ACTION, VmRuntime
 _CONFIG: Final = tuple(each.name for each in fields(model.VmConfig))
 
 SESSIONS_SCOPE: Final = "/sessions"
-"""Where the keys are known of requests for new sessions; no session is called so."""
+"""The scope of the keys of requests for new sessions; no session has this id."""
 
 
 def resets_scope(session_id: str) -> str:
-    """Name where the keys of a session's resets are known: a reset must not forget its own."""
+    """Return the scope of the keys of a session's resets: a reset must not forget its own."""
     return f"/resets/{session_id}"
 
 
@@ -62,11 +62,11 @@ class Vm:
 
     @property
     def vm_id(self) -> str:
-        """Value of the id under which the VM is known."""
+        """The id by which clients refer to the VM."""
         return f"{self.session_id}-{self.number}"
 
     def info(self) -> model.VmInfo:
-        """Return what is shown of the VM."""
+        """Return the representation for clients."""
         query = self.runtime.query
         config = query(model.GetConfig())
         return model.VmInfo(
@@ -92,16 +92,16 @@ class Session:
     last_number: int = 0
     scenario: StandingScenario | None = None
     scenario_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a scenario is put up: of two at a time, one follows the other."""
+    """Held while a scenario is applied: concurrent ones run one after the other."""
 
     def info(self) -> model.SessionInfo:
-        """Return what is shown of the session."""
+        """Return the representation for clients."""
         return model.SessionInfo(session_id=self.session_id, vm_count=len(self.vms))
 
 
 @contextmanager
 def _named(part: str, index: int) -> Generator[None]:
-    """Say which part of what is to be made was refused."""
+    """Name the refused part of a new VM or session."""
     try:
         yield
     except SetupRefusedError as inner:
@@ -135,16 +135,16 @@ class Fleet:
 
     @property
     def vm_count(self) -> int:
-        """Value of how many VMs live, over all sessions."""
+        """The number of VMs in all sessions."""
         return len(self._vms)
 
     def begin(self) -> None:
-        """Let callers wait for events and for runs: the service starts."""
+        """Allow waits for events and for runs; called when the service starts."""
         self.events.begin()
         self.migrations.begin()
 
     def begin_stop(self) -> None:
-        """End every wait for events and for runs, those to come included."""
+        """End all waits for events and for runs, including future ones."""
         self.events.begin_stop()
         self.migrations.begin_stop()
 
@@ -153,7 +153,7 @@ class Fleet:
         return [self._sessions[session_id] for session_id in sorted(self._sessions)]
 
     def session(self, session_id: str) -> Session:
-        """Find a session."""
+        """Return a session by its id."""
         try:
             return self._sessions[session_id]
         except KeyError:
@@ -162,7 +162,7 @@ class Fleet:
             ) from None
 
     def create_session(self, session_id: str | None = None) -> Session:
-        """Make a session; without an id it gets the next free one of s1, s2, ..."""
+        """Create a session; the default id is the next free one of s1, s2, ..."""
         if len(self._sessions) >= MAX_SESSIONS:
             raise SessionLimitError(
                 f"there are {MAX_SESSIONS} sessions, as many as the service takes",
@@ -206,7 +206,7 @@ class Fleet:
         )
 
     def _empty(self, session_id: str, change: str) -> int:
-        """Empty a session; return how many VMs it had."""
+        """Empty a session; return the number of VMs it had."""
         session = self.session(session_id)
         vm_count = len(session.vms)
         self.idempotency.clear(session_id)
@@ -221,10 +221,10 @@ class Fleet:
         return vm_count
 
     def session_id_of(self, vm_id: str) -> str:
-        """Tell to which session a VM belongs, or belonged: its id says it.
+        """Return the session that a VM belongs to, or belonged to, according to its id.
 
         Raises:
-            NoSuchSessionError: there is no such session.
+            NoSuchSessionError: The session does not exist.
         """
         return self.session(vm_id.rpartition("-")[0]).session_id
 
@@ -234,25 +234,25 @@ class Fleet:
         return [vm for session in sessions for vm in session.vms.values()]
 
     def vm(self, vm_id: str) -> Vm:
-        """Find a VM."""
+        """Return a VM by its id."""
         try:
             return self._vms[vm_id]
         except KeyError:
             raise NoSuchVmError("there is no such VM", field="vm_id", value=vm_id) from None
 
     async def create_vm(self, spec: CreateVm) -> Vm:
-        """Make a VM with its slots and faults; a refusal on the way leaves nothing behind."""
+        """Create a VM with its slots and faults; a refusal leaves nothing behind."""
         self.session(spec.session_id)
         if _work_of_making(spec) <= INLINE_WORK:
             return self._publish(spec, self._build(spec))
-        # Shielded: were the request cancelled, nobody would give back what the thread still takes.
+        # Shielded: if the request were cancelled, what the thread still takes would never be returned.
         return await asyncio.shield(asyncio.ensure_future(self._create_in_thread(spec)))
 
     async def _create_in_thread(self, spec: CreateVm) -> Vm:
         return self._publish(spec, await asyncio.to_thread(self._build, spec))
 
     async def build_apart(self, spec: CreateVm) -> VmRuntime:
-        """Make a machine that is no VM of a session; who asks for it closes it."""
+        """Create a machine that does not belong to a session; the caller closes it."""
         return await asyncio.shield(asyncio.to_thread(self._build, spec))
 
     def _build(self, spec: CreateVm) -> VmRuntime:
@@ -299,12 +299,12 @@ class Fleet:
         return vm
 
     async def replace_vms(self, session_id: str, specs: Sequence[CreateVm]) -> tuple[list[Vm], int]:
-        """Make VMs and give them to a session in place of all that it has: all of it, or nothing.
+        """Replace all VMs of a session with new ones: all of them, or none.
 
-        Not to be cancelled: what the thread makes would be nobody's.
+        Must not be cancelled: nothing would own the machines that the thread makes.
 
         Returns:
-            The VMs, and how many were there before.
+            The VMs, and the number of VMs before.
 
         Raises:
             SetupRefusedError: One of them was refused; its part is `vms/{index}`, or below it.

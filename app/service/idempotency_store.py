@@ -1,9 +1,9 @@
-"""Answers kept for retries, by idempotency key and scope.
+"""Responses kept for retries, by idempotency key and scope.
 
-A client that never saw the answer to its request sends it again with the same key and is told what
-the first one was told; nothing is done twice. An answer is kept until it is old, until its scope
-is cleared, or until its scope has newer ones than the limits let it keep: the oldest goes first. A
-request that is still being served is never forgotten.
+A client that did not receive the response to its request sends it again with the same key and gets the
+first response; nothing is done twice. A response is kept until it expires, until its scope is cleared, or
+until newer ones exceed the limits of its scope: the oldest is dropped first. A request that is still
+being served is never forgotten.
 """
 
 from collections import OrderedDict
@@ -20,17 +20,17 @@ from .errors import (
 from .limits import MAX_IDEMPOTENCY_KEYS_PER_SCOPE, Limits
 
 SCOPE_SHARE: Final = 8
-"""One scope holds at most one part in so many of all bytes, so that others have room as well."""
+"""One scope holds at most one part in this many of all bytes, which leaves room for others."""
 
 RECORD_BYTES: Final = 1 << 10
-"""What a key takes beside its answer, roughly: the key, its fingerprint, their places."""
+"""The approximate size of a record without its response: key, fingerprint, containers."""
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """An answer as it was sent, but for what belongs to one exchange only."""
+    """A response as it was sent, without what belongs to one exchange only."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
@@ -38,13 +38,13 @@ class KeptAnswer:
 
     @property
     def size_bytes(self) -> int:
-        """Value of what keeping it takes."""
+        """The bytes that it takes to keep the response."""
         return len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What a key has been answered: nothing, if the answer was too large or never made."""
+    """The response to a key; None if it was too large or never made."""
 
     fingerprint: bytes
     answer: KeptAnswer | None
@@ -68,14 +68,14 @@ class _Scope:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claim:
-    """The right and the duty to answer a key's first request."""
+    """The right and the duty to respond to a key's first request."""
 
     _store: "IdempotencyStore"
     _scope: _Scope
     _key: str
 
     def settle(self, answer: KeptAnswer | None) -> None:
-        """Keep the answer for retries; without one they learn that it is lost, not that it failed.
+        """Keep the response for retries; None reports to them that it is lost, not that it failed.
 
         If the scope was cleared since, nothing is kept.
         """
@@ -83,7 +83,7 @@ class Claim:
 
 
 class IdempotencyStore:
-    """The answers that a service keeps for retries.
+    """The responses that a service keeps for retries.
 
     Args:
         limits: How many bytes, and for how long.
@@ -99,7 +99,7 @@ class IdempotencyStore:
 
     @property
     def held_bytes(self) -> int:
-        """Value of what all kept answers take, roughly."""
+        """The approximate bytes that all kept responses take."""
         return self._held_bytes
 
     def __len__(self) -> int:
@@ -107,7 +107,7 @@ class IdempotencyStore:
         return sum(map(len, self._scopes.values()))
 
     def begin(self, scope_name: str, key: str, fingerprint: bytes) -> Claim | KeptAnswer:
-        """Claim a key for its first request, or give the answer that was kept for it.
+        """Claim a key for its first request, or return the response kept for it.
 
         Args:
             scope_name: Where the key is known; the same key elsewhere is another.
@@ -115,10 +115,10 @@ class IdempotencyStore:
             fingerprint: Digest of all that makes the request what it is.
 
         Raises:
-            IdempotencyKeyReusedError: another request had this key.
-            IdempotencyKeyInFlightError: the first request is still being served.
-            AnswerNotKeptError: the first request was served and its answer is not there.
-            IdempotencyKeyLimitError: no room for one more, by count or by bytes.
+            IdempotencyKeyReusedError: Another request used this key.
+            IdempotencyKeyInFlightError: The first request is still being served.
+            AnswerNotKeptError: The first request was served, but its response was not kept.
+            IdempotencyKeyLimitError: The limit of keys or of bytes is reached.
         """
         self._forget_expired()
         scope = self._scopes.get(scope_name)
@@ -185,7 +185,7 @@ class IdempotencyStore:
             )
 
     def _make_room(self, scope: _Scope, size_bytes: int) -> bool:
-        """Forget a scope's oldest answers until it may hold so many more bytes; tell if it may."""
+        """Forget a scope's oldest responses until the bytes fit; return whether they do."""
         limit = self._limits.max_idempotency_bytes
         share = limit // SCOPE_SHARE
         if size_bytes > share:
@@ -220,5 +220,5 @@ class IdempotencyStore:
 def _check_same(first: bytes, fingerprint: bytes) -> None:
     if first != fingerprint:
         raise IdempotencyKeyReusedError(
-            "a key stands for one request, this one has served another", field=IDEMPOTENCY_KEY
+            "a key identifies one request, this one has served another", field=IDEMPOTENCY_KEY
         )

@@ -1,7 +1,7 @@
-"""Migrations that are carried on in the background, while the service answers others.
+"""Migrations that run in the background while the service handles other requests.
 
-A run goes on in a worker thread, piece by piece, and holds its machine's lock for one piece only: what
-others want of the machine comes in between. What is told of a run is the report of its last piece.
+A run advances in a worker thread, one piece at a time, and holds its machine's lock for one piece only, so
+other calls on the machine are served in between. The reported state of a run is that of its last piece.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from .budget import Account
 from .vm_runtime import INLINE_WORK, VmRuntime
 
 PIECE_SECONDS: Final = 0.05
-"""For about so long a run holds its machine at a time."""
+"""About how long a run holds its machine's lock at a time."""
 
 DEFECT: Final = Refused(
     code="internal_error", errno=None, detail="a defect of the service ended the migration"
@@ -28,7 +28,7 @@ DEFECT: Final = Refused(
 
 
 def bytes_of(precopy: Precopy) -> int:
-    """Give what a migration holds beside its machine: what arrived, and what is to be sent."""
+    """Return the bytes a migration holds beside its machine: received pages and pages to send."""
     npages = precopy.total_pages
     return npages // PAGES_PER_WORD * 8 + npages * BYTES_A_PAGE * precopy.spec.verify
 
@@ -37,9 +37,9 @@ class MigrationTask:
     """One migration of a run.
 
     Attributes:
-        name: What it is called in the run.
-        spec: How it is run.
-        report: How it stood after the last piece.
+        name: Its name within the run.
+        spec: Its parameters.
+        report: Its report after the last piece.
     """
 
     def __init__(self, name: str, runtime: VmRuntime, precopy: Precopy, account: Account) -> None:
@@ -53,53 +53,53 @@ class MigrationTask:
 
     @property
     def is_over(self) -> bool:
-        """Tell whether it has ended."""
+        """Return whether the migration has ended."""
         return self.report.status.is_final
 
     def seen(self) -> Report:
-        """Tell how it stands; one that is asked to end is `cancelling` until it has."""
+        """Return the current report; a cancelled migration is `cancelling` until it has ended."""
         if self._asked_to_end is None or self.is_over:
             return self.report
         return replace(self.report, status=MigrationStatus.CANCELLING, reason=self._asked_to_end)
 
     def cancel(self, reason: Reason) -> None:
-        """Ask for the end; nothing happens where it has ended, or was asked to before."""
+        """Request the end; do nothing if it has ended or its end was requested before."""
         if self._precopy is not None and self._asked_to_end is None:
             self._asked_to_end = reason
             self._precopy.cancel(reason)
 
     async def advance(self) -> bool:
-        """Go on by a piece; tell whether it has come further: another phase, or a pass more."""
-        assert self._runtime is not None, "only what has not ended goes on"
-        assert self._precopy is not None, "only what has not ended goes on"
+        """Run one piece; return whether it has made progress: another phase, or one more pass."""
+        assert self._runtime is not None, "a migration that has ended does not continue"
+        assert self._precopy is not None, "a migration that has ended does not continue"
         before = self._precopy.progress
-        self.report = await self._runtime.run(self._go_on, work=lambda: INLINE_WORK + 1)
+        self.report = await self._runtime.run(self._run_piece, work=lambda: INLINE_WORK + 1)
         return self._precopy.progress != before
 
-    def _go_on(self) -> Report:
+    def _run_piece(self) -> Report:
         precopy = self._precopy
-        assert precopy is not None, "only what has not ended goes on"
+        assert precopy is not None, "a migration that has ended does not continue"
         before, ends_at = precopy.progress, time.monotonic() + PIECE_SECONDS
         while precopy.step() and precopy.progress == before and time.monotonic() < ends_at:
             pass
         return precopy.report()
 
     def close(self, *, owns_machine: bool) -> None:
-        """Let go of the machine, with its bytes if it is nobody else's."""
+        """Release the machine, and close it if the run owns it."""
         if owns_machine and self._runtime is not None:
             self._runtime.close()
         self._account.close()
         self._runtime = self._precopy = None
 
     def end_as(self, status: MigrationStatus, reason: Reason, refused: Refused | None) -> None:
-        """Have it ended where it could not end by itself."""
+        """Set the final status of a migration that could not end by itself."""
         if not self.is_over:
             self.report = replace(self.report, status=status, reason=reason, refused=refused)
 
 
 @dataclass(slots=True, eq=False)
 class _News:
-    """Who waits for a run to come further."""
+    """Wakes the callers that wait for a run to make progress."""
 
     event: asyncio.Event
 
@@ -108,14 +108,14 @@ class _News:
         self.event = asyncio.Event()
 
 
-class Run:
-    """Migrations one after the other.
+class MigrationRun:
+    """Migrations that run one after the other.
 
     Args:
-        legs: The migrations.
-        pace_seconds: Real seconds to wait whenever one has come further.
-        owns_machines: Whether the machines go with the run.
-        tell: Called whenever a migration has come further.
+        tasks: The migrations.
+        pace_seconds: Real seconds to wait each time one has made progress.
+        owns_machines: Whether the run closes the machines when it ends.
+        on_progress: Called each time a migration has made progress.
     """
 
     def __init__(
@@ -124,12 +124,12 @@ class Run:
         *,
         pace_seconds: float,
         owns_machines: bool,
-        tell: Callable[[Report], None] | None = None,
+        on_progress: Callable[[Report], None] | None = None,
     ) -> None:
         self.tasks = tuple(tasks)
         self._pace_seconds = pace_seconds
         self._owns_machines = owns_machines
-        self._tell = tell
+        self._on_progress = on_progress
         self._news = _News(asyncio.Event())
         self._hurry = asyncio.Event()
         self._has_ended_waits = False
@@ -137,42 +137,42 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        """Tell whether all its migrations have ended."""
+        """Return whether all migrations have ended."""
         return all(task.is_over for task in self.tasks)
 
     def start(self) -> None:
-        """Begin, on the event loop."""
-        self._task = asyncio.get_running_loop().create_task(self._carry_on())
+        """Start the run; call on the event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run_all())
 
     def cancel(self, reason: Reason = Reason.CANCEL) -> None:
-        """Ask for the end of what has not ended; from the event loop."""
+        """Request the end of all migrations that have not ended; call on the event loop."""
         for task in self.tasks:
             task.cancel(reason)
         self._hurry.set()
         self._news.spread()
 
     async def stop(self) -> None:
-        """End at once, for the service stops."""
+        """End at once, because the service stops."""
         self.cancel(Reason.SERVICE_STOPPED)
         if self._task is not None:
             await asyncio.wait([self._task])
 
     async def wait(self, reached: Callable[[], bool], seconds: float) -> None:
-        """Wait until something is reached, the run or the time is over, or `end_waits` is called."""
+        """Wait until `reached` holds, the run or the time is over, or `end_waits` is called."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not (reached() or self.is_over or self._has_ended_waits):
                     await self._news.event.wait()
 
     def end_waits(self) -> None:
-        """End all waits, those to come included; the run itself goes on."""
+        """End all waits, including future ones; the run itself continues."""
         self._has_ended_waits = True
         self._news.spread()
 
-    async def _carry_on(self) -> None:
+    async def _run_all(self) -> None:
         try:
             for task in self.tasks:
-                await self._carry_on_with(task)
+                await self._run_task(task)
         except asyncio.CancelledError:
             self._end_as(MigrationStatus.CANCELLED, Reason.SERVICE_STOPPED, None)
             raise
@@ -184,12 +184,12 @@ class Run:
                 task.close(owns_machine=self._owns_machines)
             self._news.spread()
 
-    async def _carry_on_with(self, task: MigrationTask) -> None:
+    async def _run_task(self, task: MigrationTask) -> None:
         while not task.is_over:
             if not await task.advance():
                 continue
-            if self._tell is not None:
-                self._tell(task.report)
+            if self._on_progress is not None:
+                self._on_progress(task.report)
             self._news.spread()
             if self._pace_seconds and not task.is_over:
                 await self._pause()

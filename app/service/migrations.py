@@ -1,4 +1,4 @@
-"""The migrations and comparisons of a service: those that run, and the reports that are kept."""
+"""The migrations and comparisons of a service: the running ones, and the kept reports."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from .errors import (
     NoSuchMigrationError,
 )
 from .events import EventLog
-from .migration_tasks import MigrationTask, Run, bytes_of
+from .migration_tasks import MigrationRun, MigrationTask, bytes_of
 from .vm_runtime import VmRuntime
 
 MAX_RUNNING_MIGRATIONS: Final = 16
@@ -25,7 +25,7 @@ MAX_KEPT_MIGRATIONS_PER_SESSION: Final = 100
 MAX_KEPT_MIGRATIONS: Final = 400
 MAX_KEPT_COMPARISONS_PER_SESSION: Final = 25
 MAX_KEPT_COMPARISONS: Final = 50
-"""What is kept of each may be a report of 1,000 passes, or several: some 2 MB."""
+"""Each may keep one report of 1,000 passes, or several: about 2 MB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,24 +35,24 @@ class Migration:
     session_id: str
     number: int
     vm_id: str
-    run: Run
+    run: MigrationRun
 
     @property
     def migration_id(self) -> str:
-        """Value of the id under which it is known."""
+        """The id by which clients refer to it."""
         return f"{self.session_id}-m{self.number}"
 
     @property
     def spec(self) -> MigrationSpec:
-        """Value of how it is run."""
+        """The parameters of the migration."""
         return self.run.tasks[0].spec
 
     def report(self) -> Report:
-        """Return how it stands."""
+        """Return the current report."""
         return self.run.tasks[0].seen()
 
     def info(self) -> model.MigrationInfo:
-        """Return what is reported of it."""
+        """Return the representation for clients."""
         return model.MigrationInfo(
             migration_id=self.migration_id,
             session_id=self.session_id,
@@ -61,7 +61,7 @@ class Migration:
         )
 
     def brief(self) -> model.MigrationBrief:
-        """Return it as a list shows it."""
+        """Return the entry for a list."""
         report = self.report()
         return model.MigrationBrief(
             migration_id=self.migration_id,
@@ -76,23 +76,23 @@ class Migration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """Runs of machines of their own, side by side, by its id, `{session_id}-c{number}`."""
+    """Migrations of separate machines to compare, by its id, `{session_id}-c{number}`."""
 
     session_id: str
     number: int
-    run: Run
+    run: MigrationRun
 
     @property
     def comparison_id(self) -> str:
-        """Value of the id under which it is known."""
+        """The id by which clients refer to it."""
         return f"{self.session_id}-c{self.number}"
 
     def brief(self) -> model.ComparisonBrief:
-        """Return it as a list shows it."""
+        """Return the entry for a list."""
         return model.ComparisonBrief(**self._brief())
 
     def info(self) -> model.ComparisonInfo:
-        """Return it with the reports of its variants."""
+        """Return the comparison with the reports of its variants."""
         reports = tuple(
             model.VariantReport(name=task.name, **vars(public_report(task.seen(), task.spec)))
             for task in self.run.tasks
@@ -121,7 +121,7 @@ K = TypeVar("K", Migration, Comparison)
 
 
 class _Kept(Generic[K]):
-    """What has begun, oldest first; where there is too much of it, the oldest that ended goes."""
+    """Started items, oldest first; above the limits, the oldest ended one is dropped."""
 
     def __init__(self, per_session: int, in_all: int) -> None:
         self._per_session = per_session
@@ -130,12 +130,12 @@ class _Kept(Generic[K]):
         self._last_numbers: dict[str, int] = {}
 
     def number(self, session_id: str) -> int:
-        """Give the next number of a session."""
+        """Return the next number of a session."""
         self._last_numbers[session_id] = number = self._last_numbers.get(session_id, 0) + 1
         return number
 
     def add(self, known_as: str, item: K) -> None:
-        """Keep one more."""
+        """Add an item."""
         self._by_id[known_as] = item
         of_session = [each for each in self._by_id.values() if each.session_id == item.session_id]
         self._drop(of_session, self._per_session)
@@ -147,16 +147,16 @@ class _Kept(Generic[K]):
             self._by_id = {known: each for known, each in self._by_id.items() if each is not item}
 
     def find(self, known_as: str) -> K | None:
-        """Find one by its id."""
+        """Return an item by its id."""
         return self._by_id.get(known_as)
 
     def of(self, session_id: str | None) -> list[K]:
-        """List those of a session, or of all (None): by session, then number."""
+        """List the items of a session, or of all (None), by session, then number."""
         found = [e for e in self._by_id.values() if session_id in {None, e.session_id}]
         return sorted(found, key=lambda each: (each.session_id, each.number))
 
     def forget(self, session_id: str) -> None:
-        """Forget those of a session, and number the next ones from 1 again."""
+        """Forget the items of a session, and number the next ones from 1 again."""
         for item in self.of(session_id):
             item.run.cancel(Reason.SESSION_RESET)
         self._by_id = {k: each for k, each in self._by_id.items() if each.session_id != session_id}
@@ -175,7 +175,7 @@ class Migrations:
         self._comparisons: _Kept[Comparison] = _Kept(
             MAX_KEPT_COMPARISONS_PER_SESSION, MAX_KEPT_COMPARISONS
         )
-        self._running: set[Run] = set()
+        self._running: set[MigrationRun] = set()
         self._is_stopping = False
 
     def start(
@@ -187,13 +187,13 @@ class Migrations:
         *,
         pace_ms: int = 0,
     ) -> Migration:
-        """Begin to migrate a VM.
+        """Start to migrate a VM.
 
         Raises:
-            MigrationRunningError: it is being migrated.
-            MigrationLimitError: as many run as the service takes.
-            InvalidMigrationError: the VM could not be migrated so.
-            StateBytesLimitError: no room for what arrives.
+            MigrationRunningError: The VM is being migrated already.
+            MigrationLimitError: The maximum number of migrations is running.
+            InvalidMigrationError: The VM cannot be migrated with these parameters.
+            StateBytesLimitError: The received pages would exceed the budget.
         """
         for other in self._migrations.of(session_id):
             if other.vm_id == vm_id and not other.run.is_over:
@@ -207,29 +207,29 @@ class Migrations:
         task = self.task("", runtime, spec)
         number = self._migrations.number(session_id)
         migration_id = f"{session_id}-m{number}"
-        run = Run(
+        run = MigrationRun(
             (task,),
             pace_seconds=pace_ms / 1000,
             owns_machines=False,
-            tell=partial(self._tell, session_id, vm_id, migration_id),
+            on_progress=partial(self._emit_progress, session_id, vm_id, migration_id),
         )
         migration = Migration(session_id, number, vm_id, run)
         self._migrations.add(migration_id, migration)
-        self._go(run)
+        self._start(run)
         return migration
 
     def compare(
         self, session_id: str, tasks: list[MigrationTask], *, pace_ms: int = 0
     ) -> Comparison:
-        """Begin runs of machines that are nobody else's, one after the other."""
-        run = Run(tasks, pace_seconds=pace_ms / 1000, owns_machines=True)
+        """Start to migrate machines that the comparison owns, one after the other."""
+        run = MigrationRun(tasks, pace_seconds=pace_ms / 1000, owns_machines=True)
         comparison = Comparison(session_id, self._comparisons.number(session_id), run)
         self._comparisons.add(comparison.comparison_id, comparison)
-        self._go(run)
+        self._start(run)
         return comparison
 
     def task(self, name: str, runtime: VmRuntime, spec: MigrationSpec) -> MigrationTask:
-        """Make ready to migrate a machine; raises as `start` does."""
+        """Prepare to migrate a machine; raises as `start` does."""
         if not runtime.supports(RunGuest):
             raise NotSupportedByBackendError(
                 f"a VM of the backend {runtime.capabilities.backend} cannot be migrated in virtual"
@@ -242,7 +242,7 @@ class Migrations:
         return MigrationTask(name, runtime, precopy, account)
 
     def check_limit(self) -> None:
-        """Refuse one more run where as many run as the service takes."""
+        """Raise if the maximum number of runs is running."""
         self._running = {run for run in self._running if not run.is_over}
         if len(self._running) >= MAX_RUNNING_MIGRATIONS:
             raise MigrationLimitError(
@@ -252,7 +252,7 @@ class Migrations:
             )
 
     def migration(self, migration_id: str) -> Migration:
-        """Find a migration."""
+        """Return a migration by its id."""
         if (found := self._migrations.find(migration_id)) is None:
             raise NoSuchMigrationError(
                 "there is no such migration", field="migration_id", value=migration_id
@@ -264,7 +264,7 @@ class Migrations:
         return self._migrations.of(session_id)
 
     def comparison(self, comparison_id: str) -> Comparison:
-        """Find a comparison."""
+        """Return a comparison by its id."""
         if (found := self._comparisons.find(comparison_id)) is None:
             raise NoSuchComparisonError(
                 "there is no such comparison", field="comparison_id", value=comparison_id
@@ -276,38 +276,40 @@ class Migrations:
         return self._comparisons.of(session_id)
 
     def vm_gone(self, session_id: str, vm_id: str) -> None:
-        """End the migration of a VM that is deleted; its report stays."""
+        """End the migration of a deleted VM; its report is kept."""
         for migration in self._migrations.of(session_id):
             if migration.vm_id == vm_id:
                 migration.run.cancel(Reason.VM_DELETED)
 
     def session_gone(self, session_id: str) -> None:
-        """End and forget all that belongs to a session that is reset or deleted."""
+        """End and forget the migrations and comparisons of a session that is reset or deleted."""
         self._migrations.forget(session_id)
         self._comparisons.forget(session_id)
 
     def begin(self) -> None:
-        """Let callers wait for runs: the service starts."""
+        """Allow waits for runs; called when the service starts."""
         self._is_stopping = False
 
     def begin_stop(self) -> None:
-        """End every wait for a run, those to come included; the runs go on until `stop`."""
+        """End all waits for runs, including future ones; the runs continue until `stop`."""
         self._is_stopping = True
         for run in self._running:
             run.end_waits()
 
     async def stop(self) -> None:
-        """End all that runs, for the service stops."""
+        """End all runs, because the service stops."""
         for run in [each for each in self._running if not each.is_over]:
             await run.stop()
 
-    def _go(self, run: Run) -> None:
+    def _start(self, run: MigrationRun) -> None:
         self._running.add(run)
         if self._is_stopping:
             run.end_waits()
         run.start()
 
-    def _tell(self, session_id: str, vm_id: str, migration_id: str, report: Report) -> None:
+    def _emit_progress(
+        self, session_id: str, vm_id: str, migration_id: str, report: Report
+    ) -> None:
         self._events.emit(
             EventType.MIGRATION,
             session_id=session_id,

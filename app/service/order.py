@@ -48,7 +48,7 @@ class VmOrder:
     and disarming a fault do not: they may come while a get or clear runs, which reads the board of
     faults once. So the number of each of these and its reading, or changing, of the board are one
     step: it holds `_entry` from `enter` to `entered`. The backend calls `entered` as soon as it has
-    read the board, hence nobody waits there for a call to end.
+    read the board, so no thread waits there for a call to end.
 
     A change after `close` takes no number: the VM's id may be another VM's by then.
     """

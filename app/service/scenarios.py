@@ -1,6 +1,6 @@
-"""A scenario that stands in a session: its document, and what came of it.
+"""The whole session's scenario: its document and its outcome.
 
-Whoever plays it writes it here. It goes when its session is emptied.
+The player of the scenario updates the outcome. Emptying the session removes the scenario.
 """
 
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from .migrations import Migration
 
 @dataclass(slots=True, eq=False)
 class StandingScenario:
-    """A scenario, and its outcome as far as it has come.
+    """A scenario and its outcome so far.
 
     Attributes:
         document: The document, as JSON with sorted names: the same document is the same bytes.
-        account: What the outcome holds of the bytes that the service may take.
-        removed_vms: How many VMs the session lost when it was applied.
+        account: The outcome's share of the bytes that the service may hold.
+        removed_vms: The number of VMs that applying it removed from the session.
         vm_ids: The ids of its VMs, by key.
-        steps: What came of each step, in order.
-        is_done: Whether the last step has been.
+        steps: The outcome of each step, in order.
+        is_done: Whether all steps have been performed.
         migration: The migration that followed the steps, if one has begun.
-        refused: The problem with which it was refused to begin.
+        refused: The problem if the migration was refused.
     """
 
     document: bytes
@@ -38,9 +38,9 @@ class StandingScenario:
 
     @property
     def has_failed(self) -> bool:
-        """Whether a step was not as expected."""
+        """Whether a step had an unexpected outcome."""
         return any(step.verdict is StepVerdict.FAILED for step in self.steps)
 
     def close(self) -> None:
-        """Return its bytes; whoever still plays it may go on writing."""
+        """Return its bytes to the budget; a player that is still running may continue to write."""
         self.account.close()

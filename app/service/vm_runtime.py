@@ -29,7 +29,7 @@ WORK_PER_ACTION: Final = 1 << 10
 """What any action costs beside its pages, decoding and answer included."""
 
 WORK_PER_FAULT: Final = 1 << 7
-"""What a get or clear costs for each armed fault: where one hits, all are looked through."""
+"""What a get or clear costs for each armed fault: where one hits, all are searched."""
 
 
 class Emit(Protocol):
@@ -58,7 +58,7 @@ class HoldsResources(Protocol):
 class VmRuntime:
     """A VM that several requests may want at once; itself a `Backend`.
 
-    `run` gives one of them at a time the VM. What the backend promises to be safe beside a running
+    `run` gives the VM to one of them at a time. What the backend promises to be safe beside a running
     call (queries, arming and disarming a fault) may go to `query` and `perform` directly.
 
     Every change takes a number of the order when it begins. One that a limit refuses does not begin;
@@ -108,7 +108,7 @@ class VmRuntime:
 
         `work` estimates it once the lock is held: the calls before may have grown the machine.
         A request that is cancelled while its thread works leaves the lock with the thread, so
-        that nobody else enters a machine that is still being changed.
+        that no other call enters a machine that is still being changed.
 
         Raises:
             NoSuchVmError: The VM was deleted while the call waited, and its backend is closed.
@@ -133,7 +133,7 @@ class VmRuntime:
             self._lock.release()
 
     def publish(self, session_id: str, vm_id: str, emit: Emit) -> None:
-        """Be known by an id from now on, and emit what happens."""
+        """Publish the VM under an id: from now on, emit its events and number its changes."""
         self._emit_to = emit
         self._order.open(session_id, vm_id)
 
@@ -184,10 +184,10 @@ class VmRuntime:
         return kind.op in self._backend.capabilities.ops
 
     def query(self, query: model.Query[T]) -> T:
-        """Look at the VM.
+        """Return the result of a query.
 
         Raises:
-            KvmError: There is no such thing.
+            KvmError: The queried object does not exist.
         """
         return self._backend.query(query)
 

@@ -1,6 +1,6 @@
-"""Bodies of requests, made from what callers pass."""
+"""Bodies of requests, from the arguments of methods."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -23,6 +23,7 @@ from hacdbs_sim.model import (
     AddWorkload,
     Burst,
     Features,
+    MemslotFlags,
     SetMemslot,
 )
 from hacdbs_sim.wire import action_to_plain
@@ -48,7 +49,7 @@ MAX_JSON_INTEGER: Final = (1 << 53) - 1
 
 
 def address(value: int | str | None) -> int | str | None:
-    """Write an address: JSON has no integers of 64 bits."""
+    """Return an address as JSON: a string if an integer of JSON cannot hold it."""
     return hex(value) if isinstance(value, int) and value > MAX_JSON_INTEGER else value
 
 
@@ -56,8 +57,19 @@ def memslot_body(memslot: AnyMemslot) -> AnyMemslot:
     """Return the body of a memslot."""
     if isinstance(memslot, SetMemslot):
         return memslot
-    places = {"guest_phys_addr", "userspace_addr"} & memslot.keys()
-    return {**memslot, **{name: address(memslot[name]) for name in places}}
+    fields = dict(memslot)
+    for name in {"guest_phys_addr", "userspace_addr"} & fields.keys():
+        fields[name] = address(fields[name])
+    if "flags" in fields:
+        fields["flags"] = flag_names(fields["flags"])
+    return fields
+
+
+def flag_names(flags: int | Sequence[str]) -> list[str]:
+    """Return the names of a memslot's flags, which are bits or already names."""
+    if isinstance(flags, int):
+        return [each.name or "" for each in MemslotFlags(flags)]
+    return list(flags)
 
 
 def action_body(action: Action[Any] | Fields) -> dict[str, Any]:

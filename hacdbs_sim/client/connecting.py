@@ -1,4 +1,4 @@
-"""How the service is reached: its URL, its token, and the requests that were sent."""
+"""The connection: the service's URL and token, and the last requests."""
 
 import os
 from collections import deque
@@ -82,13 +82,15 @@ def connection(
         "base_url": url,
         "headers": {} if not token else {"Authorization": f"Bearer {token}"},
         "timeout": timeout,
-        "trust_env": False,  # a proxy of the environment is not meant for a service named here
-        "verify": not url.startswith("http:"),  # to load certificates takes longer than most calls
+        "trust_env": False,  # do not use a proxy of the environment
+        "verify": not url.startswith(
+            "http:"
+        ),  # loading certificates takes longer than most requests
     }
 
 
 def open_http(
     url: str | None = None, token: str | None = None, timeout: float = TIMEOUT_SECONDS
 ) -> httpx.Client:
-    """Open httpx's own client of the service: for requests that the client would not make."""
+    """Return an httpx client of the service, for requests without retries and exceptions."""
     return httpx.Client(**connection(url, token, timeout))

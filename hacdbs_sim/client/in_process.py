@@ -1,4 +1,4 @@
-"""The application in this process: no socket, or none that others find.
+"""The application in this process, without a socket.
 
 The launcher loads it: the application stands above the client.
 """
@@ -18,11 +18,11 @@ from hacdbs_sim import launcher
 IN_PROCESS_URL: Final = "http://in-process"
 EVENT_STREAM: Final = "text/event-stream"
 ANY_HOST: Final = {"allowed_hosts": ("*",)}
-"""A setting: no browser gets here, so no name in the Host header needs to be doubted."""
+"""A setting: browsers cannot connect, so every Host header is allowed."""
 
 
 class Application(NamedTuple):
-    """An ASGI application, and the token that it asks for."""
+    """An ASGI application, and the token that it requires."""
 
     asgi: Any
     token: str | None
@@ -34,14 +34,14 @@ class Application(NamedTuple):
 
 
 def load_application(settings: Mapping[str, Any]) -> Application:
-    """Make an application with a fleet of its own; settings not given are the environment's."""
+    """Return a new application; settings that are not given come from the environment."""
     made = launcher.load("settings").Settings(**{"log_level": "warning", **settings})
     token = None if made.token is None else made.token.get_secret_value()
     return Application(launcher.load("main").create_app(made), token)
 
 
 class LoopTransport(httpx.ASGITransport):
-    """Hands requests to an application in the caller's event loop."""
+    """Sends requests to an application in the caller's event loop."""
 
     def __init__(self, application: Application) -> None:
         super().__init__(application.asgi)
@@ -73,12 +73,12 @@ class LoopTransport(httpx.ASGITransport):
 
 
 class ThreadTransport(httpx.BaseTransport):
-    """Hands requests to an application whose event loop runs in a thread of its own."""
+    """Sends requests to an application whose event loop runs in a thread of its own."""
 
     def __init__(self, application: Application) -> None:
         self._asgi = LoopTransport(application)
         self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-        # A daemon: a client that nobody closes does not keep the interpreter from its end
+        # A daemon, so that an unclosed client does not delay the end of the interpreter
         self._thread = threading.Thread(target=self._serve, name="hacdbs-sim", daemon=True)
         self._thread.start()
         self._loop, self._end = self._started.result()

@@ -27,7 +27,7 @@ WORD_PAGES: Final = 64
 
 
 def page_numbers(numbers: PageNumbers, name: str) -> Words:
-    """Read page numbers; other values are refused before anything is sent."""
+    """Return page numbers as an array; reject other values."""
     array = numbers if isinstance(numbers, np.ndarray) else _array_of(list(numbers), name)
     if array.ndim != 1:
         raise ValueError(f"{name} must have one dimension, not {array.ndim}")
@@ -44,7 +44,7 @@ def _array_of(numbers: list[int], name: str) -> NDArray[Any]:
     if not numbers:
         return np.empty(0, dtype=np.uint64)
     array = np.array(numbers)
-    # numpy's result for integers that no single integer type of it holds
+    # numpy returns floats or objects for integers that none of its integer types holds
     if array.dtype.kind not in "fO" or not all(type(number) is int for number in numbers):
         return array
     if min(numbers) < 0 or max(numbers) >> 64:

@@ -1,4 +1,4 @@
-"""Pairs written by hand: what the two clients do differently beyond `await`.
+"""Pairs of functions for what differs between the two clients besides `await`.
 
 `scripts/client` replaces the first name of each pair by the second. The transports in process are
 another pair, in in_process.py.

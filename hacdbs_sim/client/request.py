@@ -1,4 +1,4 @@
-"""A request of the service as a value: what is sent, and whether it may be sent twice. No I/O."""
+"""Requests as values: what is sent, and whether it may be sent again. No I/O."""
 
 import uuid
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ class Request:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether a second request does no harm if the first one was served.
+        """Whether the request may be sent again although the first one may have been served.
 
         With a precondition the second could be refused because of what the first one did, as if
         another client had changed the object.
@@ -68,7 +68,7 @@ class Request:
 
 
 def path(*parts: str | int) -> str:
-    """Make a path; a name that would lead to another resource is refused."""
+    """Return a path; reject a name that would select another resource."""
     for part in parts:
         if part in {"", ".", ".."}:
             raise ValueError(f"a name in a path must not be {part!r}")
@@ -83,7 +83,7 @@ def build(
     key: str | None = None,
     headers: Mapping[str, str | None] | None = None,
 ) -> Request:
-    """Make a request; a POST without a key gets one of its own, so that it can be retried."""
+    """Return a request; a POST without a key gets a new one, so that it can be retried."""
     sent = given(**headers or {})
     if method == "POST":
         sent[KEY_HEADER] = key or uuid.uuid4().hex

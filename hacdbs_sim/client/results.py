@@ -1,4 +1,4 @@
-"""Responses of the service as values of the model: the one place that parses them."""
+"""Responses of the service, parsed into values of the model."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ class FetchedVm(VmInfo):
     """A VM, and its ETag.
 
     Attributes:
-        etag: Stands for the VM's settings, for `if_match`.
+        etag: Identifies the VM's settings, for `if_match`.
     """
 
     etag: str | None = None
@@ -46,7 +46,7 @@ class FetchedMemslot(MemslotInfo):
     """A memslot, and its ETag.
 
     Attributes:
-        etag: Stands for the slot's settings, for `if_match`.
+        etag: Identifies the memslot's settings, for `if_match`.
     """
 
     etag: str | None = None
@@ -123,7 +123,7 @@ def read_batch(response: httpx.Response, *, check: bool) -> tuple[BatchResult, .
 
 
 class _Reading:
-    """Refuses what cannot be read; a class, because contextlib's frames show in tracebacks."""
+    """Converts exceptions of the reader. A class: contextlib would add frames to tracebacks."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response

@@ -1,4 +1,4 @@
-"""A real server in a thread of this process, on any free port of loopback."""
+"""A server in a thread of this process, on a free port of the loopback interface."""
 
 import socket
 import threading
@@ -26,7 +26,7 @@ class NotStartedError(ClientError):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service that runs.
+    """A running service.
 
     Attributes:
         url: Where it is.
@@ -37,13 +37,13 @@ class Service:
     token: str | None = None
 
     def client(self, *, timeout: float = TIMEOUT_SECONDS, retries: int = RETRIES) -> Client:
-        """Open a client of it."""
+        """Return a client of the service."""
         return Client(self.url, token=self.token or "", timeout=timeout, retries=retries)
 
     def async_client(
         self, *, timeout: float = TIMEOUT_SECONDS, retries: int = RETRIES
     ) -> AsyncClient:
-        """Open a client of it, for coroutines."""
+        """Return a client of the service, for coroutines."""
         return AsyncClient(self.url, token=self.token or "", timeout=timeout, retries=retries)
 
 
@@ -58,7 +58,7 @@ def serve_in_thread(**settings: Any) -> Generator[Service]:  # noqa: ANN401 - ea
     application = load_application({**_LOOPBACK, **settings})
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     server = runner.Server(lambda: application.asgi)
-    # A daemon: an interpreter that ends in a hurry is not held
+    # A daemon, so that it does not delay the end of the interpreter
     thread = threading.Thread(target=server.run, args=([listener],), name="hacdbs-sim", daemon=True)
     with listener:
         thread.start()

@@ -1,4 +1,4 @@
-"""How to wait: how long, how often to look, and what has been reached. No I/O."""
+"""Waiting: timeouts, pauses between requests, and which state has been reached. No I/O."""
 
 import re
 import time
@@ -13,7 +13,7 @@ READY_SECONDS: Final = 30.0
 WAIT_SECONDS: Final = 10.0
 MIGRATION_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 20
-"""The longest that one request waits: below the timeout of a request."""
+"""How long one request waits at the service: less than the timeout of a request."""
 
 FIRST_PAUSE_SECONDS: Final = 0.01
 LONGEST_PAUSE_SECONDS: Final = 0.25
@@ -59,7 +59,7 @@ class Patience:
 
 
 def is_not_ready(error: ClientError) -> bool:
-    """Whether a service that fails like this may still become ready."""
+    """Whether a service with this error may still become ready."""
     if isinstance(error, ConflictError):
         return error.code == "not_ready"
     return isinstance(error, TransportError)
@@ -77,7 +77,7 @@ def has_reached(info: MigrationInfo, wait_for: str) -> bool:
 
 
 def news(page: EventPage) -> list[Event | StaleReader]:
-    """Return the events of a page, after a `StaleReader` if others are gone."""
+    """Return the events of a page, after a `StaleReader` if earlier ones are lost."""
     if not page.stale:
         return list(page.events)
     gone = StaleReader(oldest_event_id=page.oldest_event_id, last_event_id=page.last_event_id)

@@ -3,706 +3,331 @@
 What each module declares is here under one name; kinds and words are imported from their modules.
 """
 
-from hacdbs_sim.model.accesses import (
-    AccessOutcome,
-    GuestRead,
-    GuestWrite,
-    HostUnmap,
-    HostWrite,
-)
-from hacdbs_sim.model.base import (
-    Action,
-    Backend,
-    BackendCapabilities,
-    BackendInfo,
-    BackendName,
-    Estimate,
-    Model,
-    Operation,
-    Query,
-    Request,
-    T_co,
-    known,
-)
-from hacdbs_sim.model.batches import (
-    MAX_ACTIONS,
-    Batch,
-    BatchAction,
-    BatchResult,
-    BatchResults,
-    LogFormat,
-)
-from hacdbs_sim.model.comparisons import (
-    DEFAULT_VARIANTS,
-    MAX_VARIANTS,
-    VARIANT_NAME_PATTERN,
-    ComparisonBrief,
-    ComparisonInfo,
-    ComparisonRow,
-    ComparisonStatus,
-    StartComparison,
-    Variant,
-    VariantReport,
-)
-from hacdbs_sim.model.costs import (
-    KNOBS,
-    MAX_COST_PS,
-    PS_PER_NS,
-    CostModel,
-    CostPs,
-    Knob,
-)
-from hacdbs_sim.model.cpus import (
-    CpuInfo,
-    ErrReasonName,
-    GetCpu,
-    HacdbsbrInfo,
-    HacdbsconsInfo,
-    ListCpus,
-    SetCpu,
-    UnitStatus,
-)
-from hacdbs_sim.model.dirty_log import (
-    NOT_RUN,
-    AcceleratorOutcome,
-    AcceleratorReport,
-    ClearDirtyLog,
-    DirtyLog,
-    EntryError,
-    ErrorReason,
-    GetDirtyLog,
-    PeekDirtyLog,
-    RunTrace,
-    SoftwareReport,
-)
-from hacdbs_sim.model.errors import (
-    BackendUnavailableError,
-    BeyondIpaSpaceError,
-    CopyToUserError,
-    Errno,
-    GfnBeyondIpaSpaceError,
-    HostKernelError,
-    InvalidArgumentError,
-    InvalidWorkloadError,
-    KvmError,
-    LastCpuError,
-    MemslotChangedError,
-    MemslotOverlapError,
-    MemslotsPresentError,
-    NoDirtyLogError,
-    NoSuchCpuError,
-    NoSuchFaultError,
-    NoSuchMemslotError,
-    NoSuchVcpuError,
-    NoSuchWorkloadError,
-    NotSupportedByBackendError,
-    SenselessFaultError,
-    TooManyWritesError,
-    WindowOutsideMemslotError,
-    check_within,
-)
-from hacdbs_sim.model.events import (
-    Detail,
-    Event,
-    EventPage,
-    EventType,
-    StaleReader,
-)
-from hacdbs_sim.model.faults import (
-    FAULT_TYPES,
-    FAULTS,
-    AddCopyToUser,
-    AddEntriesEnomem,
-    AddFault,
-    AddIpaf,
-    AddIpahacf,
-    AddLostInterrupt,
-    AddSplitEnomem,
-    AddStructf,
-    AddUnitBusy,
-    AnyFault,
-    BlockWhen,
-    CallWhen,
-    CountFaultHits,
-    DeleteFault,
-    DeleteFaults,
-    EntryWhen,
-    FaultFields,
-    FaultInfo,
-    FaultType,
-    FaultTypeInfo,
-    GetFault,
-    GetWhen,
-    LastHit,
-    ListFaults,
-    LogOp,
-    RunWhen,
-    when_class,
-)
-from hacdbs_sim.model.guest import (
-    MAX_THROTTLE_PERCENT,
-    AdvanceClock,
-    Clock,
-    GetClock,
-    GetLastVersion,
-    GetPageVersions,
-    GuestRun,
-    PageVersions,
-    RunGuest,
-    Throttle,
-    TrackVersions,
-)
-from hacdbs_sim.model.lists import (
-    ComparisonList,
-    CpuList,
-    FaultList,
-    FaultTypeList,
-    MemslotList,
-    MigrationList,
-    Page,
-    PresetList,
-    ScenarioList,
-    SessionList,
-    Stage2List,
-    VmList,
-    WorkloadList,
-)
-from hacdbs_sim.model.memslots import (
-    ChangedMemslot,
-    DeleteMemslot,
-    Flags,
-    GetMemslot,
-    ListMemslots,
-    MemslotChange,
-    MemslotFlags,
-    MemslotInfo,
-    SetMemslot,
-)
-from hacdbs_sim.model.migrations import (
-    ITERATION_FIELDS,
-    MAX_BANDWIDTH,
-    MAX_CLEAR_CHUNK_PAGES,
-    MAX_ITERATIONS,
-    MAX_PACE_MS,
-    MAX_SCHEDULED,
-    MIN_BANDWIDTH,
-    NS_PER_SECOND,
-    SUMMED,
-    AnIteration,
-    AutoConverge,
-    Bandwidth,
-    ClearChunk,
-    ClearOrder,
-    DowntimeLimit,
-    Iteration,
-    Iterations,
-    IterationTable,
-    LostPages,
-    MigrationBrief,
-    MigrationInfo,
-    MigrationReport,
-    MigrationSpec,
-    MigrationStatus,
-    PaceMs,
-    Percent,
-    Preset,
-    PresetMigration,
-    PresetName,
-    QmpModel,
-    QmpRam,
-    QueryMigrate,
-    Reason,
-    Refused,
-    Scheduled,
-    ScheduledOutcome,
-    StartMigration,
-    Sums,
-    Threshold,
-    TimeoutStrategy,
-    Totals,
-    Verification,
-    VmId,
-    kebab,
-)
-from hacdbs_sim.model.operations import (
-    ACTIONS,
-    QUERIES,
-)
-from hacdbs_sim.model.pages import (
-    Bitmap,
-    CountsForm,
-    FramePages,
-    Gfns,
-    IntervalForm,
-    IntervalPages,
-    Intervals,
-    LogBitmap,
-    LogPages,
-    PageForm,
-    PageRanges,
-    PageSet,
-    equal_arrays,
-    pages_of,
-)
-from hacdbs_sim.model.problems import (
-    Place,
-    Problem,
-    ProblemError,
-    ProblemType,
-    Shown,
-    StatusCode,
-)
-from hacdbs_sim.model.scenarios import (
-    MAX_SCENARIO_VMS,
-    MAX_STEPS,
-    SCENARIO_NAME_PATTERN,
-    BuiltinScenario,
-    HttpStatus,
-    Mismatch,
-    Scenario,
-    ScenarioMigration,
-    ScenarioName,
-    ScenarioOutcome,
-    ScenarioStep,
-    ScenarioVm,
-    StepExpect,
-    StepOutcome,
-    StepVerdict,
-    Verdict,
-    VmOfScenario,
-)
-from hacdbs_sim.model.service import (
-    Capabilities,
-    CostModelInfo,
-    Health,
-    Index,
-    ServiceLimits,
-    Version,
-)
-from hacdbs_sim.model.sessions import (
-    DEFAULT_SESSION,
-    SESSION_ID_PATTERN,
-    CreateSession,
-    SessionId,
-    SessionInfo,
-)
-from hacdbs_sim.model.stage2 import (
-    MAX_BINS,
-    Bins,
-    Counts,
-    GetHeat,
-    GetStage2,
-    Heat,
-    LeafState,
-    Stage2Page,
-    Stage2Run,
-)
-from hacdbs_sim.model.units import (
-    BLOCK_SIZES_BYTES,
-    GIB,
-    KIB,
-    MAX_CPUS,
-    MAX_IPA_BITS,
-    MAX_VCPUS,
-    MIB,
-    MIN_IPA_BITS,
-    PAGE_LEVEL,
-    PAGE_SIZES_BYTES,
-    PAGES_PER_WORD,
-    entries_per_array,
-    leaf_sizes_bytes,
-)
-from hacdbs_sim.model.vms import (
-    MANUAL_PROTECT_AND_INIT_SET,
-    MANUAL_PROTECT_ENABLE,
-    MAX_FAULTS_PER_VM,
-    MAX_WORKLOADS_PER_VM,
-    CreateVm,
-    Features,
-    Footprint,
-    Generations,
-    GetConfig,
-    GetCounters,
-    GetFootprint,
-    GetGenerations,
-    KernelProfile,
-    UpdateVm,
-    VmConfig,
-    VmInfo,
-    VmSpec,
-)
-from hacdbs_sim.model.workloads import (
-    MAX_COPIES,
-    MAX_EXPONENT,
-    MAX_WRITES_PER_SECOND,
-    MIN_EXPONENT,
-    WORKLOADS,
-    AddHotSet,
-    AddIntervals,
-    AddMoving,
-    AddReplay,
-    AddSequential,
-    AddUniform,
-    AddWorkload,
-    AddZipf,
-    AnyWorkload,
-    Burst,
-    Copies,
-    DeleteWorkload,
-    DeleteWorkloads,
-    Exponent,
-    GetWorkload,
-    HotSet,
-    HotSetInfo,
-    IntervalsInfo,
-    ListWorkloads,
-    Moving,
-    MovingInfo,
-    Progress,
-    Rate,
-    Replay,
-    ReplayInfo,
-    Sequential,
-    SequentialInfo,
-    TimedFields,
-    TraceFields,
-    TraceName,
-    TraceProgress,
-    Uniform,
-    UniformInfo,
-    WorkloadFields,
-    WorkloadInfo,
-    WorkloadKind,
-    Writer,
-    Zipf,
-    ZipfInfo,
-)
-
-__all__ = [
-    "ACTIONS",
-    "BLOCK_SIZES_BYTES",
-    "DEFAULT_SESSION",
-    "DEFAULT_VARIANTS",
-    "FAULTS",
-    "FAULT_TYPES",
-    "GIB",
-    "ITERATION_FIELDS",
-    "KIB",
-    "KNOBS",
-    "MANUAL_PROTECT_AND_INIT_SET",
-    "MANUAL_PROTECT_ENABLE",
-    "MAX_ACTIONS",
-    "MAX_BANDWIDTH",
-    "MAX_BINS",
-    "MAX_CLEAR_CHUNK_PAGES",
-    "MAX_COPIES",
-    "MAX_COST_PS",
-    "MAX_CPUS",
-    "MAX_EXPONENT",
-    "MAX_FAULTS_PER_VM",
-    "MAX_IPA_BITS",
-    "MAX_ITERATIONS",
-    "MAX_PACE_MS",
-    "MAX_SCENARIO_VMS",
-    "MAX_SCHEDULED",
-    "MAX_STEPS",
-    "MAX_THROTTLE_PERCENT",
-    "MAX_VARIANTS",
-    "MAX_VCPUS",
-    "MAX_WORKLOADS_PER_VM",
-    "MAX_WRITES_PER_SECOND",
-    "MIB",
-    "MIN_BANDWIDTH",
-    "MIN_EXPONENT",
-    "MIN_IPA_BITS",
-    "NOT_RUN",
-    "NS_PER_SECOND",
-    "PAGES_PER_WORD",
-    "PAGE_LEVEL",
-    "PAGE_SIZES_BYTES",
-    "PS_PER_NS",
-    "QUERIES",
-    "SCENARIO_NAME_PATTERN",
-    "SESSION_ID_PATTERN",
-    "SUMMED",
-    "VARIANT_NAME_PATTERN",
-    "WORKLOADS",
-    "AcceleratorOutcome",
-    "AcceleratorReport",
-    "AccessOutcome",
-    "Action",
-    "AddCopyToUser",
-    "AddEntriesEnomem",
-    "AddFault",
-    "AddHotSet",
-    "AddIntervals",
-    "AddIpaf",
-    "AddIpahacf",
-    "AddLostInterrupt",
-    "AddMoving",
-    "AddReplay",
-    "AddSequential",
-    "AddSplitEnomem",
-    "AddStructf",
-    "AddUniform",
-    "AddUnitBusy",
-    "AddWorkload",
-    "AddZipf",
-    "AdvanceClock",
-    "AnIteration",
-    "AnyFault",
-    "AnyWorkload",
-    "AutoConverge",
-    "Backend",
-    "BackendCapabilities",
-    "BackendInfo",
-    "BackendName",
-    "BackendUnavailableError",
-    "Bandwidth",
-    "Batch",
-    "BatchAction",
-    "BatchResult",
-    "BatchResults",
-    "BeyondIpaSpaceError",
-    "Bins",
-    "Bitmap",
-    "BlockWhen",
-    "BuiltinScenario",
-    "Burst",
-    "CallWhen",
-    "Capabilities",
-    "ChangedMemslot",
-    "ClearChunk",
-    "ClearDirtyLog",
-    "ClearOrder",
-    "Clock",
-    "ComparisonBrief",
-    "ComparisonInfo",
-    "ComparisonList",
-    "ComparisonRow",
-    "ComparisonStatus",
-    "Copies",
-    "CopyToUserError",
-    "CostModel",
-    "CostModelInfo",
-    "CostPs",
-    "CountFaultHits",
-    "Counts",
-    "CountsForm",
-    "CpuInfo",
-    "CpuList",
-    "CreateSession",
-    "CreateVm",
-    "DeleteFault",
-    "DeleteFaults",
-    "DeleteMemslot",
-    "DeleteWorkload",
-    "DeleteWorkloads",
-    "Detail",
-    "DirtyLog",
-    "DowntimeLimit",
-    "EntryError",
-    "EntryWhen",
-    "ErrReasonName",
-    "Errno",
-    "ErrorReason",
-    "Estimate",
-    "Event",
-    "EventPage",
-    "EventType",
-    "Exponent",
-    "FaultFields",
-    "FaultInfo",
-    "FaultList",
-    "FaultType",
-    "FaultTypeInfo",
-    "FaultTypeList",
-    "Features",
-    "Flags",
-    "Footprint",
-    "FramePages",
-    "Generations",
-    "GetClock",
-    "GetConfig",
-    "GetCounters",
-    "GetCpu",
-    "GetDirtyLog",
-    "GetFault",
-    "GetFootprint",
-    "GetGenerations",
-    "GetHeat",
-    "GetLastVersion",
-    "GetMemslot",
-    "GetPageVersions",
-    "GetStage2",
-    "GetWhen",
-    "GetWorkload",
-    "GfnBeyondIpaSpaceError",
-    "Gfns",
-    "GuestRead",
-    "GuestRun",
-    "GuestWrite",
-    "HacdbsbrInfo",
-    "HacdbsconsInfo",
-    "Health",
-    "Heat",
-    "HostKernelError",
-    "HostUnmap",
-    "HostWrite",
-    "HotSet",
-    "HotSetInfo",
-    "HttpStatus",
-    "Index",
-    "IntervalForm",
-    "IntervalPages",
-    "Intervals",
-    "IntervalsInfo",
-    "InvalidArgumentError",
-    "InvalidWorkloadError",
-    "Iteration",
-    "IterationTable",
-    "Iterations",
-    "KernelProfile",
-    "Knob",
-    "KvmError",
-    "LastCpuError",
-    "LastHit",
-    "LeafState",
-    "ListCpus",
-    "ListFaults",
-    "ListMemslots",
-    "ListWorkloads",
-    "LogBitmap",
-    "LogFormat",
-    "LogOp",
-    "LogPages",
-    "LostPages",
-    "MemslotChange",
-    "MemslotChangedError",
-    "MemslotFlags",
-    "MemslotInfo",
-    "MemslotList",
-    "MemslotOverlapError",
-    "MemslotsPresentError",
-    "MigrationBrief",
-    "MigrationInfo",
-    "MigrationList",
-    "MigrationReport",
-    "MigrationSpec",
-    "MigrationStatus",
-    "Mismatch",
-    "Model",
-    "Moving",
-    "MovingInfo",
-    "NoDirtyLogError",
-    "NoSuchCpuError",
-    "NoSuchFaultError",
-    "NoSuchMemslotError",
-    "NoSuchVcpuError",
-    "NoSuchWorkloadError",
-    "NotSupportedByBackendError",
-    "Operation",
-    "PaceMs",
-    "Page",
-    "PageForm",
-    "PageRanges",
-    "PageSet",
-    "PageVersions",
-    "PeekDirtyLog",
-    "Percent",
-    "Place",
-    "Preset",
-    "PresetList",
-    "PresetMigration",
-    "PresetName",
-    "Problem",
-    "ProblemError",
-    "ProblemType",
-    "Progress",
-    "QmpModel",
-    "QmpRam",
-    "Query",
-    "QueryMigrate",
-    "Rate",
-    "Reason",
-    "Refused",
-    "Replay",
-    "ReplayInfo",
-    "Request",
-    "RunGuest",
-    "RunTrace",
-    "RunWhen",
-    "Scenario",
-    "ScenarioList",
-    "ScenarioMigration",
-    "ScenarioName",
-    "ScenarioOutcome",
-    "ScenarioStep",
-    "ScenarioVm",
-    "Scheduled",
-    "ScheduledOutcome",
-    "SenselessFaultError",
-    "Sequential",
-    "SequentialInfo",
-    "ServiceLimits",
-    "SessionId",
-    "SessionInfo",
-    "SessionList",
-    "SetCpu",
-    "SetMemslot",
-    "Shown",
-    "SoftwareReport",
-    "Stage2List",
-    "Stage2Page",
-    "Stage2Run",
-    "StaleReader",
-    "StartComparison",
-    "StartMigration",
-    "StatusCode",
-    "StepExpect",
-    "StepOutcome",
-    "StepVerdict",
-    "Sums",
-    "T_co",
-    "Threshold",
-    "Throttle",
-    "TimedFields",
-    "TimeoutStrategy",
-    "TooManyWritesError",
-    "Totals",
-    "TraceFields",
-    "TraceName",
-    "TraceProgress",
-    "TrackVersions",
-    "Uniform",
-    "UniformInfo",
-    "UnitStatus",
-    "UpdateVm",
-    "Variant",
-    "VariantReport",
-    "Verdict",
-    "Verification",
-    "Version",
-    "VmConfig",
-    "VmId",
-    "VmInfo",
-    "VmList",
-    "VmOfScenario",
-    "VmSpec",
-    "WindowOutsideMemslotError",
-    "WorkloadFields",
-    "WorkloadInfo",
-    "WorkloadKind",
-    "WorkloadList",
-    "Writer",
-    "Zipf",
-    "ZipfInfo",
-    "check_within",
-    "entries_per_array",
-    "equal_arrays",
-    "kebab",
-    "known",
-    "leaf_sizes_bytes",
-    "pages_of",
-    "when_class",
-]
+from hacdbs_sim.model.accesses import MAX_GPA_RANGES as MAX_GPA_RANGES
+from hacdbs_sim.model.accesses import AccessOutcome as AccessOutcome
+from hacdbs_sim.model.accesses import GuestRead as GuestRead
+from hacdbs_sim.model.accesses import GuestWrite as GuestWrite
+from hacdbs_sim.model.accesses import GuestWriteMemory as GuestWriteMemory
+from hacdbs_sim.model.accesses import HostUnmap as HostUnmap
+from hacdbs_sim.model.accesses import HostWrite as HostWrite
+from hacdbs_sim.model.base import Action as Action
+from hacdbs_sim.model.base import Backend as Backend
+from hacdbs_sim.model.base import BackendCapabilities as BackendCapabilities
+from hacdbs_sim.model.base import BackendInfo as BackendInfo
+from hacdbs_sim.model.base import BackendName as BackendName
+from hacdbs_sim.model.base import Estimate as Estimate
+from hacdbs_sim.model.base import Model as Model
+from hacdbs_sim.model.base import Operation as Operation
+from hacdbs_sim.model.base import Query as Query
+from hacdbs_sim.model.base import Request as Request
+from hacdbs_sim.model.base import T_co as T_co
+from hacdbs_sim.model.base import known as known
+from hacdbs_sim.model.batches import MAX_ACTIONS as MAX_ACTIONS
+from hacdbs_sim.model.batches import Batch as Batch
+from hacdbs_sim.model.batches import BatchAction as BatchAction
+from hacdbs_sim.model.batches import BatchResult as BatchResult
+from hacdbs_sim.model.batches import BatchResults as BatchResults
+from hacdbs_sim.model.batches import LogFormat as LogFormat
+from hacdbs_sim.model.comparisons import DEFAULT_VARIANTS as DEFAULT_VARIANTS
+from hacdbs_sim.model.comparisons import MAX_VARIANTS as MAX_VARIANTS
+from hacdbs_sim.model.comparisons import VARIANT_NAME_PATTERN as VARIANT_NAME_PATTERN
+from hacdbs_sim.model.comparisons import ComparisonBrief as ComparisonBrief
+from hacdbs_sim.model.comparisons import ComparisonInfo as ComparisonInfo
+from hacdbs_sim.model.comparisons import ComparisonRow as ComparisonRow
+from hacdbs_sim.model.comparisons import ComparisonStatus as ComparisonStatus
+from hacdbs_sim.model.comparisons import StartComparison as StartComparison
+from hacdbs_sim.model.comparisons import Variant as Variant
+from hacdbs_sim.model.comparisons import VariantReport as VariantReport
+from hacdbs_sim.model.costs import KNOBS as KNOBS
+from hacdbs_sim.model.costs import MAX_COST_PS as MAX_COST_PS
+from hacdbs_sim.model.costs import PS_PER_NS as PS_PER_NS
+from hacdbs_sim.model.costs import CostModel as CostModel
+from hacdbs_sim.model.costs import CostPs as CostPs
+from hacdbs_sim.model.costs import Knob as Knob
+from hacdbs_sim.model.cpus import CpuInfo as CpuInfo
+from hacdbs_sim.model.cpus import ErrReasonName as ErrReasonName
+from hacdbs_sim.model.cpus import GetCpu as GetCpu
+from hacdbs_sim.model.cpus import HacdbsbrInfo as HacdbsbrInfo
+from hacdbs_sim.model.cpus import HacdbsconsInfo as HacdbsconsInfo
+from hacdbs_sim.model.cpus import ListCpus as ListCpus
+from hacdbs_sim.model.cpus import SetCpu as SetCpu
+from hacdbs_sim.model.cpus import UnitStatus as UnitStatus
+from hacdbs_sim.model.dirty_log import NOT_RUN as NOT_RUN
+from hacdbs_sim.model.dirty_log import AcceleratorOutcome as AcceleratorOutcome
+from hacdbs_sim.model.dirty_log import AcceleratorReport as AcceleratorReport
+from hacdbs_sim.model.dirty_log import ClearDirtyLog as ClearDirtyLog
+from hacdbs_sim.model.dirty_log import DirtyLog as DirtyLog
+from hacdbs_sim.model.dirty_log import EntryError as EntryError
+from hacdbs_sim.model.dirty_log import ErrorReason as ErrorReason
+from hacdbs_sim.model.dirty_log import GetDirtyLog as GetDirtyLog
+from hacdbs_sim.model.dirty_log import PeekDirtyLog as PeekDirtyLog
+from hacdbs_sim.model.dirty_log import RunTrace as RunTrace
+from hacdbs_sim.model.dirty_log import SoftwareReport as SoftwareReport
+from hacdbs_sim.model.errors import BackendUnavailableError as BackendUnavailableError
+from hacdbs_sim.model.errors import BeyondIpaSpaceError as BeyondIpaSpaceError
+from hacdbs_sim.model.errors import CopyToUserError as CopyToUserError
+from hacdbs_sim.model.errors import Errno as Errno
+from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError as GfnBeyondIpaSpaceError
+from hacdbs_sim.model.errors import HostKernelError as HostKernelError
+from hacdbs_sim.model.errors import InvalidArgumentError as InvalidArgumentError
+from hacdbs_sim.model.errors import InvalidWorkloadError as InvalidWorkloadError
+from hacdbs_sim.model.errors import KvmError as KvmError
+from hacdbs_sim.model.errors import LastCpuError as LastCpuError
+from hacdbs_sim.model.errors import MemslotChangedError as MemslotChangedError
+from hacdbs_sim.model.errors import MemslotOverlapError as MemslotOverlapError
+from hacdbs_sim.model.errors import MemslotsPresentError as MemslotsPresentError
+from hacdbs_sim.model.errors import NoDirtyLogError as NoDirtyLogError
+from hacdbs_sim.model.errors import NoSuchCpuError as NoSuchCpuError
+from hacdbs_sim.model.errors import NoSuchFaultError as NoSuchFaultError
+from hacdbs_sim.model.errors import NoSuchMemslotError as NoSuchMemslotError
+from hacdbs_sim.model.errors import NoSuchVcpuError as NoSuchVcpuError
+from hacdbs_sim.model.errors import NoSuchWorkloadError as NoSuchWorkloadError
+from hacdbs_sim.model.errors import NotSupportedByBackendError as NotSupportedByBackendError
+from hacdbs_sim.model.errors import SenselessFaultError as SenselessFaultError
+from hacdbs_sim.model.errors import TooManyWritesError as TooManyWritesError
+from hacdbs_sim.model.errors import WindowOutsideMemslotError as WindowOutsideMemslotError
+from hacdbs_sim.model.errors import check_within as check_within
+from hacdbs_sim.model.events import Detail as Detail
+from hacdbs_sim.model.events import Event as Event
+from hacdbs_sim.model.events import EventPage as EventPage
+from hacdbs_sim.model.events import EventType as EventType
+from hacdbs_sim.model.events import StaleReader as StaleReader
+from hacdbs_sim.model.faults import FAULT_TYPES as FAULT_TYPES
+from hacdbs_sim.model.faults import FAULTS as FAULTS
+from hacdbs_sim.model.faults import AddCopyToUser as AddCopyToUser
+from hacdbs_sim.model.faults import AddEntriesEnomem as AddEntriesEnomem
+from hacdbs_sim.model.faults import AddFault as AddFault
+from hacdbs_sim.model.faults import AddIpaf as AddIpaf
+from hacdbs_sim.model.faults import AddIpahacf as AddIpahacf
+from hacdbs_sim.model.faults import AddLostInterrupt as AddLostInterrupt
+from hacdbs_sim.model.faults import AddSplitEnomem as AddSplitEnomem
+from hacdbs_sim.model.faults import AddStructf as AddStructf
+from hacdbs_sim.model.faults import AddUnitBusy as AddUnitBusy
+from hacdbs_sim.model.faults import AnyFault as AnyFault
+from hacdbs_sim.model.faults import BlockWhen as BlockWhen
+from hacdbs_sim.model.faults import CallWhen as CallWhen
+from hacdbs_sim.model.faults import CountFaultHits as CountFaultHits
+from hacdbs_sim.model.faults import DeleteFault as DeleteFault
+from hacdbs_sim.model.faults import DeleteFaults as DeleteFaults
+from hacdbs_sim.model.faults import EntryWhen as EntryWhen
+from hacdbs_sim.model.faults import FaultFields as FaultFields
+from hacdbs_sim.model.faults import FaultInfo as FaultInfo
+from hacdbs_sim.model.faults import FaultType as FaultType
+from hacdbs_sim.model.faults import FaultTypeInfo as FaultTypeInfo
+from hacdbs_sim.model.faults import GetFault as GetFault
+from hacdbs_sim.model.faults import GetWhen as GetWhen
+from hacdbs_sim.model.faults import LastHit as LastHit
+from hacdbs_sim.model.faults import ListFaults as ListFaults
+from hacdbs_sim.model.faults import LogOp as LogOp
+from hacdbs_sim.model.faults import RunWhen as RunWhen
+from hacdbs_sim.model.faults import when_class as when_class
+from hacdbs_sim.model.guest import MAX_THROTTLE_PERCENT as MAX_THROTTLE_PERCENT
+from hacdbs_sim.model.guest import AdvanceClock as AdvanceClock
+from hacdbs_sim.model.guest import Clock as Clock
+from hacdbs_sim.model.guest import GetClock as GetClock
+from hacdbs_sim.model.guest import GetLastVersion as GetLastVersion
+from hacdbs_sim.model.guest import GetPageVersions as GetPageVersions
+from hacdbs_sim.model.guest import GuestRun as GuestRun
+from hacdbs_sim.model.guest import PageVersions as PageVersions
+from hacdbs_sim.model.guest import RunGuest as RunGuest
+from hacdbs_sim.model.guest import Throttle as Throttle
+from hacdbs_sim.model.guest import TrackVersions as TrackVersions
+from hacdbs_sim.model.lists import ComparisonList as ComparisonList
+from hacdbs_sim.model.lists import CpuList as CpuList
+from hacdbs_sim.model.lists import FaultList as FaultList
+from hacdbs_sim.model.lists import FaultTypeList as FaultTypeList
+from hacdbs_sim.model.lists import MemslotList as MemslotList
+from hacdbs_sim.model.lists import MigrationList as MigrationList
+from hacdbs_sim.model.lists import Page as Page
+from hacdbs_sim.model.lists import PresetList as PresetList
+from hacdbs_sim.model.lists import ScenarioList as ScenarioList
+from hacdbs_sim.model.lists import SessionList as SessionList
+from hacdbs_sim.model.lists import Stage2List as Stage2List
+from hacdbs_sim.model.lists import VmList as VmList
+from hacdbs_sim.model.lists import WorkloadList as WorkloadList
+from hacdbs_sim.model.memslots import ChangedMemslot as ChangedMemslot
+from hacdbs_sim.model.memslots import DeleteMemslot as DeleteMemslot
+from hacdbs_sim.model.memslots import Flags as Flags
+from hacdbs_sim.model.memslots import GetMemslot as GetMemslot
+from hacdbs_sim.model.memslots import ListMemslots as ListMemslots
+from hacdbs_sim.model.memslots import MemslotChange as MemslotChange
+from hacdbs_sim.model.memslots import MemslotFlags as MemslotFlags
+from hacdbs_sim.model.memslots import MemslotInfo as MemslotInfo
+from hacdbs_sim.model.memslots import SetMemslot as SetMemslot
+from hacdbs_sim.model.migrations import ITERATION_FIELDS as ITERATION_FIELDS
+from hacdbs_sim.model.migrations import MAX_BANDWIDTH as MAX_BANDWIDTH
+from hacdbs_sim.model.migrations import MAX_CLEAR_CHUNK_PAGES as MAX_CLEAR_CHUNK_PAGES
+from hacdbs_sim.model.migrations import MAX_ITERATIONS as MAX_ITERATIONS
+from hacdbs_sim.model.migrations import MAX_PACE_MS as MAX_PACE_MS
+from hacdbs_sim.model.migrations import MAX_SCHEDULED as MAX_SCHEDULED
+from hacdbs_sim.model.migrations import MIN_BANDWIDTH as MIN_BANDWIDTH
+from hacdbs_sim.model.migrations import NS_PER_SECOND as NS_PER_SECOND
+from hacdbs_sim.model.migrations import SUMMED as SUMMED
+from hacdbs_sim.model.migrations import AnIteration as AnIteration
+from hacdbs_sim.model.migrations import AutoConverge as AutoConverge
+from hacdbs_sim.model.migrations import Bandwidth as Bandwidth
+from hacdbs_sim.model.migrations import ClearChunk as ClearChunk
+from hacdbs_sim.model.migrations import ClearOrder as ClearOrder
+from hacdbs_sim.model.migrations import DowntimeLimit as DowntimeLimit
+from hacdbs_sim.model.migrations import Iteration as Iteration
+from hacdbs_sim.model.migrations import Iterations as Iterations
+from hacdbs_sim.model.migrations import IterationTable as IterationTable
+from hacdbs_sim.model.migrations import LostPages as LostPages
+from hacdbs_sim.model.migrations import MigrationBrief as MigrationBrief
+from hacdbs_sim.model.migrations import MigrationInfo as MigrationInfo
+from hacdbs_sim.model.migrations import MigrationReport as MigrationReport
+from hacdbs_sim.model.migrations import MigrationSpec as MigrationSpec
+from hacdbs_sim.model.migrations import MigrationStatus as MigrationStatus
+from hacdbs_sim.model.migrations import PaceMs as PaceMs
+from hacdbs_sim.model.migrations import Percent as Percent
+from hacdbs_sim.model.migrations import Preset as Preset
+from hacdbs_sim.model.migrations import PresetMigration as PresetMigration
+from hacdbs_sim.model.migrations import PresetName as PresetName
+from hacdbs_sim.model.migrations import QmpModel as QmpModel
+from hacdbs_sim.model.migrations import QmpRam as QmpRam
+from hacdbs_sim.model.migrations import QueryMigrate as QueryMigrate
+from hacdbs_sim.model.migrations import Reason as Reason
+from hacdbs_sim.model.migrations import Refused as Refused
+from hacdbs_sim.model.migrations import Scheduled as Scheduled
+from hacdbs_sim.model.migrations import ScheduledOutcome as ScheduledOutcome
+from hacdbs_sim.model.migrations import StartMigration as StartMigration
+from hacdbs_sim.model.migrations import Sums as Sums
+from hacdbs_sim.model.migrations import Threshold as Threshold
+from hacdbs_sim.model.migrations import TimeoutStrategy as TimeoutStrategy
+from hacdbs_sim.model.migrations import Totals as Totals
+from hacdbs_sim.model.migrations import Verification as Verification
+from hacdbs_sim.model.migrations import VmId as VmId
+from hacdbs_sim.model.migrations import kebab as kebab
+from hacdbs_sim.model.operations import ACTIONS as ACTIONS
+from hacdbs_sim.model.operations import QUERIES as QUERIES
+from hacdbs_sim.model.pages import Bitmap as Bitmap
+from hacdbs_sim.model.pages import CountsForm as CountsForm
+from hacdbs_sim.model.pages import FramePages as FramePages
+from hacdbs_sim.model.pages import Gfns as Gfns
+from hacdbs_sim.model.pages import IntervalForm as IntervalForm
+from hacdbs_sim.model.pages import IntervalPages as IntervalPages
+from hacdbs_sim.model.pages import Intervals as Intervals
+from hacdbs_sim.model.pages import LogBitmap as LogBitmap
+from hacdbs_sim.model.pages import LogPages as LogPages
+from hacdbs_sim.model.pages import PageForm as PageForm
+from hacdbs_sim.model.pages import PageRanges as PageRanges
+from hacdbs_sim.model.pages import PageSet as PageSet
+from hacdbs_sim.model.pages import equal_arrays as equal_arrays
+from hacdbs_sim.model.pages import pages_of as pages_of
+from hacdbs_sim.model.problems import Place as Place
+from hacdbs_sim.model.problems import Problem as Problem
+from hacdbs_sim.model.problems import ProblemError as ProblemError
+from hacdbs_sim.model.problems import ProblemType as ProblemType
+from hacdbs_sim.model.problems import Shown as Shown
+from hacdbs_sim.model.problems import StatusCode as StatusCode
+from hacdbs_sim.model.scenarios import MAX_SCENARIO_VMS as MAX_SCENARIO_VMS
+from hacdbs_sim.model.scenarios import MAX_STEPS as MAX_STEPS
+from hacdbs_sim.model.scenarios import SCENARIO_NAME_PATTERN as SCENARIO_NAME_PATTERN
+from hacdbs_sim.model.scenarios import BuiltinScenario as BuiltinScenario
+from hacdbs_sim.model.scenarios import HttpStatus as HttpStatus
+from hacdbs_sim.model.scenarios import Mismatch as Mismatch
+from hacdbs_sim.model.scenarios import Scenario as Scenario
+from hacdbs_sim.model.scenarios import ScenarioMigration as ScenarioMigration
+from hacdbs_sim.model.scenarios import ScenarioName as ScenarioName
+from hacdbs_sim.model.scenarios import ScenarioOutcome as ScenarioOutcome
+from hacdbs_sim.model.scenarios import ScenarioStep as ScenarioStep
+from hacdbs_sim.model.scenarios import ScenarioVm as ScenarioVm
+from hacdbs_sim.model.scenarios import StepExpect as StepExpect
+from hacdbs_sim.model.scenarios import StepOutcome as StepOutcome
+from hacdbs_sim.model.scenarios import StepVerdict as StepVerdict
+from hacdbs_sim.model.scenarios import Verdict as Verdict
+from hacdbs_sim.model.scenarios import VmOfScenario as VmOfScenario
+from hacdbs_sim.model.service import Capabilities as Capabilities
+from hacdbs_sim.model.service import CostModelInfo as CostModelInfo
+from hacdbs_sim.model.service import Health as Health
+from hacdbs_sim.model.service import Index as Index
+from hacdbs_sim.model.service import ServiceLimits as ServiceLimits
+from hacdbs_sim.model.service import Version as Version
+from hacdbs_sim.model.sessions import DEFAULT_SESSION as DEFAULT_SESSION
+from hacdbs_sim.model.sessions import SESSION_ID_PATTERN as SESSION_ID_PATTERN
+from hacdbs_sim.model.sessions import CreateSession as CreateSession
+from hacdbs_sim.model.sessions import SessionId as SessionId
+from hacdbs_sim.model.sessions import SessionInfo as SessionInfo
+from hacdbs_sim.model.stage2 import MAX_BINS as MAX_BINS
+from hacdbs_sim.model.stage2 import Bins as Bins
+from hacdbs_sim.model.stage2 import Counts as Counts
+from hacdbs_sim.model.stage2 import GetHeat as GetHeat
+from hacdbs_sim.model.stage2 import GetStage2 as GetStage2
+from hacdbs_sim.model.stage2 import Heat as Heat
+from hacdbs_sim.model.stage2 import LeafState as LeafState
+from hacdbs_sim.model.stage2 import Stage2Page as Stage2Page
+from hacdbs_sim.model.stage2 import Stage2Run as Stage2Run
+from hacdbs_sim.model.units import BLOCK_SIZES_BYTES as BLOCK_SIZES_BYTES
+from hacdbs_sim.model.units import GIB as GIB
+from hacdbs_sim.model.units import KIB as KIB
+from hacdbs_sim.model.units import MAX_CPUS as MAX_CPUS
+from hacdbs_sim.model.units import MAX_IPA_BITS as MAX_IPA_BITS
+from hacdbs_sim.model.units import MAX_VCPUS as MAX_VCPUS
+from hacdbs_sim.model.units import MIB as MIB
+from hacdbs_sim.model.units import MIN_IPA_BITS as MIN_IPA_BITS
+from hacdbs_sim.model.units import PAGE_LEVEL as PAGE_LEVEL
+from hacdbs_sim.model.units import PAGE_SIZES_BYTES as PAGE_SIZES_BYTES
+from hacdbs_sim.model.units import PAGES_PER_WORD as PAGES_PER_WORD
+from hacdbs_sim.model.units import entries_per_array as entries_per_array
+from hacdbs_sim.model.units import leaf_sizes_bytes as leaf_sizes_bytes
+from hacdbs_sim.model.vms import MANUAL_PROTECT_AND_INIT_SET as MANUAL_PROTECT_AND_INIT_SET
+from hacdbs_sim.model.vms import MANUAL_PROTECT_ENABLE as MANUAL_PROTECT_ENABLE
+from hacdbs_sim.model.vms import MAX_FAULTS_PER_VM as MAX_FAULTS_PER_VM
+from hacdbs_sim.model.vms import MAX_WORKLOADS_PER_VM as MAX_WORKLOADS_PER_VM
+from hacdbs_sim.model.vms import CreateVm as CreateVm
+from hacdbs_sim.model.vms import Features as Features
+from hacdbs_sim.model.vms import Footprint as Footprint
+from hacdbs_sim.model.vms import Generations as Generations
+from hacdbs_sim.model.vms import GetConfig as GetConfig
+from hacdbs_sim.model.vms import GetCounters as GetCounters
+from hacdbs_sim.model.vms import GetFootprint as GetFootprint
+from hacdbs_sim.model.vms import GetGenerations as GetGenerations
+from hacdbs_sim.model.vms import KernelProfile as KernelProfile
+from hacdbs_sim.model.vms import UpdateVm as UpdateVm
+from hacdbs_sim.model.vms import VmConfig as VmConfig
+from hacdbs_sim.model.vms import VmInfo as VmInfo
+from hacdbs_sim.model.vms import VmSpec as VmSpec
+from hacdbs_sim.model.workloads import MAX_COPIES as MAX_COPIES
+from hacdbs_sim.model.workloads import MAX_EXPONENT as MAX_EXPONENT
+from hacdbs_sim.model.workloads import MAX_WRITES_PER_SECOND as MAX_WRITES_PER_SECOND
+from hacdbs_sim.model.workloads import MIN_EXPONENT as MIN_EXPONENT
+from hacdbs_sim.model.workloads import WORKLOADS as WORKLOADS
+from hacdbs_sim.model.workloads import AddHotSet as AddHotSet
+from hacdbs_sim.model.workloads import AddIntervals as AddIntervals
+from hacdbs_sim.model.workloads import AddMoving as AddMoving
+from hacdbs_sim.model.workloads import AddReplay as AddReplay
+from hacdbs_sim.model.workloads import AddSequential as AddSequential
+from hacdbs_sim.model.workloads import AddUniform as AddUniform
+from hacdbs_sim.model.workloads import AddWorkload as AddWorkload
+from hacdbs_sim.model.workloads import AddZipf as AddZipf
+from hacdbs_sim.model.workloads import AnyWorkload as AnyWorkload
+from hacdbs_sim.model.workloads import Burst as Burst
+from hacdbs_sim.model.workloads import Copies as Copies
+from hacdbs_sim.model.workloads import DeleteWorkload as DeleteWorkload
+from hacdbs_sim.model.workloads import DeleteWorkloads as DeleteWorkloads
+from hacdbs_sim.model.workloads import Exponent as Exponent
+from hacdbs_sim.model.workloads import GetWorkload as GetWorkload
+from hacdbs_sim.model.workloads import HotSet as HotSet
+from hacdbs_sim.model.workloads import HotSetInfo as HotSetInfo
+from hacdbs_sim.model.workloads import IntervalsInfo as IntervalsInfo
+from hacdbs_sim.model.workloads import ListWorkloads as ListWorkloads
+from hacdbs_sim.model.workloads import Moving as Moving
+from hacdbs_sim.model.workloads import MovingInfo as MovingInfo
+from hacdbs_sim.model.workloads import Progress as Progress
+from hacdbs_sim.model.workloads import Rate as Rate
+from hacdbs_sim.model.workloads import Replay as Replay
+from hacdbs_sim.model.workloads import ReplayInfo as ReplayInfo
+from hacdbs_sim.model.workloads import Sequential as Sequential
+from hacdbs_sim.model.workloads import SequentialInfo as SequentialInfo
+from hacdbs_sim.model.workloads import TimedFields as TimedFields
+from hacdbs_sim.model.workloads import TraceFields as TraceFields
+from hacdbs_sim.model.workloads import TraceName as TraceName
+from hacdbs_sim.model.workloads import TraceProgress as TraceProgress
+from hacdbs_sim.model.workloads import Uniform as Uniform
+from hacdbs_sim.model.workloads import UniformInfo as UniformInfo
+from hacdbs_sim.model.workloads import WorkloadFields as WorkloadFields
+from hacdbs_sim.model.workloads import WorkloadInfo as WorkloadInfo
+from hacdbs_sim.model.workloads import WorkloadKind as WorkloadKind
+from hacdbs_sim.model.workloads import Writer as Writer
+from hacdbs_sim.model.workloads import Zipf as Zipf
+from hacdbs_sim.model.workloads import ZipfInfo as ZipfInfo

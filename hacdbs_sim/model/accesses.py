@@ -1,12 +1,18 @@
 """Accesses of guest and host to batches of guest frames."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Final
+
+import numpy as np
+from annotated_types import Len
 
 from hacdbs_sim.model.base import Action, Model
 from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, KvmError, NoSuchVcpuError
-from hacdbs_sim.model.kinds import Count
-from hacdbs_sim.model.pages import FramePages
+from hacdbs_sim.model.kinds import Count, Gpa, PositiveSize
+from hacdbs_sim.model.pages import FramePages, PageRanges
+
+MAX_GPA_RANGES: Final = 65_536
+"""The most ranges of one `guest_write_memory`."""
 
 
 @dataclass(kw_only=True)
@@ -48,6 +54,29 @@ class GuestWrite(Action[AccessOutcome]):
 
     pages: FramePages
     vcpu: Count = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestWriteMemory(Action[AccessOutcome]):
+    """Write ranges of memory as a vCPU: each range writes every page that it touches, once.
+
+    Attributes:
+        gpa_ranges: Pairs of a guest physical address and a length in bytes, in any order.
+        vcpu: Which vCPU writes.
+    """
+
+    op: ClassVar[str] = "guest_write_memory"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
+
+    gpa_ranges: Annotated[tuple[tuple[Gpa, PositiveSize], ...], Len(1, MAX_GPA_RANGES)]
+    vcpu: Count = 0
+
+    def pages(self, page_size: int) -> PageRanges:
+        """Return the pages that the ranges touch, one range each."""
+        first, length = np.array(self.gpa_ranges, np.uint64).reshape(-1, 2).T
+        start = first // np.uint64(page_size)
+        last = (first + length - np.uint64(1)) // np.uint64(page_size)
+        return PageRanges(start, last - start + np.uint64(1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

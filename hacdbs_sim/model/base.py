@@ -1,4 +1,4 @@
-"""The seam: actions change a machine, queries look at it, a backend does both.
+"""The seam: actions change a machine, queries read it, a backend does both.
 
 Every operation is one dataclass, and what it returns is another, named by the type parameter. From
 these two follow JSON, validation, OpenAPI, the batch, schedules, scenarios and the client's results
@@ -70,7 +70,7 @@ class Action(Operation[T_co]):
 
 
 class Query(Operation[T_co]):
-    """Looks at a machine, and never changes it."""
+    """Reads a machine, and never changes it."""
 
     __slots__ = ()
 
@@ -150,10 +150,10 @@ class Backend(Protocol):
         ...
 
     def query(self, query: Query[T]) -> T:
-        """Look at the machine.
+        """Answer a query.
 
         Raises:
-            KvmError: There is no such thing.
+            KvmError: What it names does not exist.
         """
         ...
 

@@ -56,7 +56,7 @@ DEFAULT_VARIANTS: Final = (
     Variant(name="software", features=Features(dbm=True, hacdbs=False)),
     Variant(name="faults", features=Features(dbm=True, hacdbs=True), faults=(AddIpaf(every=2),)),
 )
-"""What is compared where nothing else is asked for."""
+"""What is compared by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class StartComparison(Request):
 
 
 class ComparisonStatus(StrEnum):
-    """How a comparison stands; `completed` once every variant has come to an end of its own."""
+    """The state of a comparison; `completed` once every variant has ended by itself."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -129,7 +129,7 @@ class ComparisonBrief(Model):
     Attributes:
         comparison_id: `{session_id}-c{n}`.
         session_id: Its session.
-        status: How it stands.
+        status: Its state.
         rows: The figures of each variant.
     """
 

@@ -166,7 +166,7 @@ class Knob(Model):
         name: Its field.
         unit: Its unit.
         default: Its default.
-        assumption: Whether no published figure stands behind it.
+        assumption: Whether no published figure supports it.
         source: Where the default comes from.
     """
 

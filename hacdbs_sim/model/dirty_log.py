@@ -89,7 +89,7 @@ class AcceleratorReport(Model):
         requeued: Pages that went back to the log.
         blocks_split: Blocks split before cleaning.
         error: Where the unit stopped.
-        trace: The first runs, in order, where asked for.
+        trace: The first runs, in order, where requested.
         trace_omitted: How many runs more there were.
     """
 
@@ -130,7 +130,7 @@ NOT_RUN: Final = SoftwareReport()
 
 @dataclass(slots=True, kw_only=True, repr=False)
 class DirtyLog(Model):
-    """A dirty log taken, cleared or looked at; compares by value.
+    """A dirty log taken, cleared or copied; compares by value.
 
     A backend that cannot observe how the log is cleaned leaves null what it does not know
     (`unknown_fields` of the VM's capabilities).
@@ -255,7 +255,7 @@ class ClearDirtyLog(Action[DirtyLog]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeekDirtyLog(Query[DirtyLog]):
-    """Look at a slot's dirty log without any side effect.
+    """Copy a slot's dirty log without any side effect.
 
     Attributes:
         slot: The memslot.

@@ -38,10 +38,10 @@ class KvmError(Exception):
     code: ClassVar[str]
     errno: ClassVar[Errno | None] = None
     status: ClassVar[int] = 409
-    """404 where `code` begins with `no_`, else 409; a class may say otherwise."""
+    """404 where `code` begins with `no_`, else 409; a class may override it."""
 
     title: ClassVar[str] = "Refused"
-    """`code` as words; a class may say otherwise."""
+    """`code` as words; a class may override it."""
 
     @override
     def __init_subclass__(cls) -> None:
@@ -114,7 +114,7 @@ class BeyondIpaSpaceError(KvmError):
 
 
 class NoSuchMemslotError(KvmError):
-    """Delete of a slot that is absent (EINVAL, docs/kernel.md A.1 check 9), or a look at one."""
+    """Delete of a slot that is absent (EINVAL, docs/kernel.md A.1 check 9), or a query of one."""
 
     code = "no_such_memslot"
     errno = Errno.EINVAL

@@ -50,11 +50,11 @@ class EventPage(Model):
     """Events behind a position, oldest first.
 
     Attributes:
-        events: Those that were asked for.
+        events: Those requested.
         next_after: The position to go on from.
         oldest_event_id: The first event that is still kept; the next one, where none is.
         last_event_id: The last event that happened; 0 before the first.
-        stale: Whether events behind the position asked for are gone, or it is none of this
+        stale: Whether events behind the requested position are gone, or it is none of this
             service's.
     """
 
@@ -67,7 +67,7 @@ class EventPage(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaleReader(Model):
-    """In a stream: what the reader missed is gone; it goes on from the oldest event kept.
+    """In a stream: what the reader missed is gone; it continues from the oldest event kept.
 
     Attributes:
         oldest_event_id: The first event that is still kept.

@@ -213,7 +213,7 @@ class AddIpahacf(AddFault):
 
 @dataclass(frozen=True, kw_only=True)
 class AddLostInterrupt(AddFault):
-    """The interrupt of a run never comes; the watchdog reads INDEX and gives the unit up."""
+    """The interrupt of a run never comes; the watchdog reads INDEX and stops the unit."""
 
     type: Literal[FaultType.LOST_INTERRUPT] = FaultType.LOST_INTERRUPT
     when: RunWhen = RunWhen()

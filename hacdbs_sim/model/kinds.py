@@ -147,6 +147,10 @@ Address = Annotated[int, Kind(Form.ADDRESS, le=(1 << 64) - 1)]
 Size = Annotated[int, Kind(Form.SIZE)]
 """Bytes."""
 
+PositiveSize = Annotated[int, Kind(Form.SIZE, ge=1)]
+Gpa = Annotated[int, Kind(Form.ADDRESS, le=(1 << 52) - 1)]
+"""A guest physical address; FEAT_LPA2 and 64 KiB granules have 52 bits of them."""
+
 Register = Annotated[int, Kind(Form.REGISTER, le=(1 << 64) - 1)]
 """A raw 64-bit register or descriptor."""
 

@@ -370,7 +370,7 @@ class QmpRam(QmpModel):
     """QMP's MigrationStats: bytes, pages, and rates a second.
 
     Attributes:
-        duplicate: Zero pages; they are not told apart, so 0.
+        duplicate: Zero pages; they are not detected, so 0.
         normal: Pages sent.
     """
 

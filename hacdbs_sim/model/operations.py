@@ -17,6 +17,7 @@ from hacdbs_sim.model.base import Action, Query
 
 ACTIONS: Final[tuple[type[Action[Any]], ...]] = (
     accesses.GuestWrite,
+    accesses.GuestWriteMemory,
     accesses.GuestRead,
     accesses.HostWrite,
     accesses.HostUnmap,

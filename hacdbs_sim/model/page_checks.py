@@ -7,7 +7,7 @@ from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
 from hacdbs_sim.model.words import Words, mask_of, words_for
 
 
-def check_gfns(pages: PageSet, end_gfn: int) -> None:
+def check_gfns(pages: PageSet, end_gfn: int, field: str = "gfn_ranges") -> None:
     """Refuse a batch that names a frame at or past `end_gfn`, the end of the IPA space.
 
     Raises:
@@ -24,10 +24,10 @@ def check_gfns(pages: PageSet, end_gfn: int) -> None:
         return
     # In this order first + count cannot wrap.
     if int(pages.first.max()) >= end_gfn:
-        raise _beyond("gfn_ranges", int(pages.first.max()), end_gfn)
+        raise _beyond(field, int(pages.first.max()), end_gfn)
     if int(pages.count.max()) > end_gfn or int((pages.first + pages.count).max()) > end_gfn:
         at = int(np.argmax(np.minimum(pages.count, np.uint64(end_gfn + 1)) + pages.first))
-        raise _beyond("gfn_ranges", int(pages.first[at]) + int(pages.count[at]) - 1, end_gfn)
+        raise _beyond(field, int(pages.first[at]) + int(pages.count[at]) - 1, end_gfn)
 
 
 def _beyond(field: str, gfn: int, end_gfn: int) -> GfnBeyondIpaSpaceError:

@@ -106,7 +106,7 @@ class PageForm:
     """How a set of pages is written: flat, as one of several fields of its owner.
 
     Attributes:
-        fields: The fields, of which a request gives exactly one.
+        fields: The fields, of which a request has exactly one.
     """
 
     fields: tuple[str, ...]
@@ -119,7 +119,7 @@ LogPages = Annotated[Bitmap | PageRanges, PageForm(("page_ranges", "bitmap", "wo
 """Pages to clear: ranges counted from the slot's start, or the bitmap of a window."""
 
 LogBitmap = Annotated[Bitmap | None, PageForm(("page_ranges", "bitmap", "words"))]
-"""The pages of a log, in the format asked for."""
+"""The pages of a log, in the requested format."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -1,4 +1,4 @@
-"""What a refusal says: RFC 9457's problem document, with the kernel's errno where it has one."""
+"""The report of a refusal: RFC 9457's problem document, with the kernel's errno where it has one."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias

@@ -98,7 +98,7 @@ class Scenario(Request):
 
 
 class Verdict(StrEnum):
-    """How a scenario stands."""
+    """The state of a scenario."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -168,12 +168,12 @@ class VmOfScenario(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioOutcome(Model):
-    """A scenario that stands in a session, and what came of it.
+    """A scenario of a session, and its outcome.
 
     Attributes:
         session_id: The session.
         scenario: The scenario's name.
-        verdict: How it stands.
+        verdict: Its state.
         removed_vms: How many VMs the session had before.
         vms: Its VMs.
         steps: What came of each step.

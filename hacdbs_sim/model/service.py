@@ -24,7 +24,7 @@ class Index(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health(Model):
-    """Health; reported without a look at any VM.
+    """Health; reported without a query of any VM.
 
     Attributes:
         status: ok.

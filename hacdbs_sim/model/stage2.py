@@ -1,4 +1,4 @@
-"""Stage 2 as it can be looked at: runs of equal leaves, and heat maps."""
+"""Stage 2 as it is reported: runs of equal leaves, and heat maps."""
 
 from dataclasses import dataclass
 from enum import StrEnum

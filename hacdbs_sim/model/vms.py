@@ -212,7 +212,7 @@ class Generations(Model):
     Attributes:
         capabilities: How often capabilities were set.
         memslots: How often memslots changed.
-        slot: The memslots' generation in which the slot asked for became what it is; null if absent.
+        slot: The memslots' generation in which the requested slot became what it is; null if absent.
     """
 
     capabilities: Count
@@ -225,7 +225,7 @@ class GetGenerations(Query[Generations]):
     """Return the generations of the settings, for entity tags.
 
     Attributes:
-        slot: A memslot to ask for.
+        slot: A memslot whose generation to return.
     """
 
     op: ClassVar[str] = "get_generations"

@@ -33,8 +33,8 @@ nothing beside the planes is of their size. A clear of 128 GiB takes 1.4 ms so, 
 
 _SMALL_BYTES: Final = 1 << 16
 """A plane up to this size is dropped to clear it, and its memory used by the next one that is made: to zero
-32 KiB that are in no cache takes 5 us, and drives out what the call needs next. The system takes
-back a large one, and gives it again by faults."""
+32 KiB that are in no cache takes 5 us, and drives out what the call needs next. The system frees a
+large one, and maps it again by faults."""
 
 _UNSET: Final = np.ndarray(1 << 40, np.uint64, bytes(8), strides=(0,))
 """As many words as any slot has, all of them the same eight octets."""
@@ -60,7 +60,7 @@ def own_words(plane: Words) -> Words:
 
 
 def clear_words(plane: Words) -> Words:
-    """Return what a plane is once all its bits have gone: zeros, `unset_words` where it is small."""
+    """Clear a plane: return it zeroed, or `unset_words` where it is small."""
     if plane.nbytes <= _SMALL_BYTES:
         return unset_words(len(plane))
     plane.fill(0)
@@ -211,7 +211,7 @@ class CountedMask(NamedTuple):
 
 
 def counted(words: Words, start: int) -> CountedMask:
-    """Mean some words of a plane, of which `words[0]` stands at `start`, and count their bits.
+    """Make a mask of some words of a plane, of which `words[0]` is number `start`, and count their bits.
 
     Where few of them are set only those are kept, so that what follows costs what it touches.
     """
@@ -224,7 +224,7 @@ def counted(words: Words, start: int) -> CountedMask:
 
 
 def below(bit: Words) -> Words:
-    """Give, for words with one bit set, all the bits below it (all 64 where the word is 0)."""
+    """Return, for words with one bit set, all the bits below it (all 64 where the word is 0)."""
     return bit - ONE
 
 
@@ -246,7 +246,7 @@ def word_of_rank(counts: NDArray[np.uint8], rank: int) -> tuple[int, int]:
 
     Args:
         counts: uint8[k], set bits of each word; their sum exceeds `rank`.
-        rank: How many set bits come before the one looked for.
+        rank: How many set bits come before the one to find.
 
     Returns:
         The word's index, and the set bits in the words before it.

@@ -78,7 +78,7 @@ class Burst(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadFields(Model):
-    """Where a workload writes, who writes, and when it rests.
+    """Where a workload writes, its writer, and when it rests.
 
     Attributes:
         slot: The memslot that it writes in.
@@ -240,10 +240,12 @@ class TraceProgress(Progress):
     """How far a trace has come, and how much it has.
 
     Attributes:
+        writes_per_second: Null: a trace has its own times.
         interval_count: Its intervals.
         record_count: Page records in them.
     """
 
+    writes_per_second: None = None
     interval_count: Count
     record_count: Count
 

@@ -1,4 +1,4 @@
-"""Whether an answer is what was expected: a part of it, by JSON value."""
+"""Comparison of a response with its expected part, by JSON value."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -8,17 +8,17 @@ from hacdbs_sim.model import Mismatch
 AT_LEAST: Final = "$at_least"
 AT_MOST: Final = "$at_most"
 MAX_MISMATCHES: Final = 20
-"""The most mismatches of one answer that are told."""
+"""The maximum number of mismatches reported for one response."""
 
 
 def mismatches(expected: object, found: object) -> list[Mismatch]:
-    """List where an answer does not hold what was expected."""
-    told = []
+    """List where a response differs from the expected part."""
+    reported = []
     for mismatch in _compare(expected, found, ""):
-        told.append(mismatch)
-        if len(told) == MAX_MISMATCHES:
+        reported.append(mismatch)
+        if len(reported) == MAX_MISMATCHES:
             break
-    return told
+    return reported
 
 
 def _compare(expected: object, found: object, pointer: str) -> Iterator[Mismatch]:
@@ -34,10 +34,10 @@ def _compare(expected: object, found: object, pointer: str) -> Iterator[Mismatch
             for index, (want, have) in enumerate(zip(expected, found, strict=True)):
                 yield from _compare(want, have, f"{pointer}/{index}")
         else:
-            told = f"must be an array of {len(expected)}"
+            detail = f"must be an array of {len(expected)}"
             if isinstance(found, list | tuple):
-                told += f", not of {len(found)}"
-            yield _mismatch(pointer, told, expected, found)
+                detail += f", not of {len(found)}"
+            yield _mismatch(pointer, detail, expected, found)
     elif not _is_same(expected, found):
         yield _mismatch(pointer, "must be what was expected", expected, found)
 

@@ -14,7 +14,6 @@ from hacdbs_sim.model.base import Action
 from hacdbs_sim.model.batches import BatchAction, LogFormat
 from hacdbs_sim.model.dirty_log import GetDirtyLog
 from hacdbs_sim.model.errors import InvalidArgumentError
-from hacdbs_sim.model.operations import ACTIONS
 from hacdbs_sim.wire.class_fields import members_of, tag_field_of
 from hacdbs_sim.wire.class_schema import (
     Generate,
@@ -80,9 +79,8 @@ def union_by(field: str, choices: dict[str, CoreSchema]) -> CoreSchema:
 @lru_cache(1)
 def _classes_by_op() -> dict[str, list[type[Action[Any]]]]:
     by_op: dict[str, list[type[Action[Any]]]] = {}
-    for action in ACTIONS:
-        if not action.is_internal:
-            by_op.setdefault(action.op, []).append(action)
+    for action in members_of(Action):
+        by_op.setdefault(action.op, []).append(action)
     return by_op
 
 

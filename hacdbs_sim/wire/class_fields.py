@@ -118,10 +118,10 @@ def is_request(cls: type) -> bool:
 
 
 def members_of(cls: type) -> tuple[type[Action[Any]], ...]:
-    """Return the actions that an abstract one stands for; none of any other class."""
+    """Return the actions that an abstract one stands for, internal ones apart; none of any other class."""
     if not issubclass(cls, Action) or cls in ACTIONS:
         return ()
-    return tuple(action for action in ACTIONS if issubclass(action, cls))
+    return tuple(action for action in ACTIONS if issubclass(action, cls) and not action.is_internal)
 
 
 def outcome_of(operation: type[Operation[Any]]) -> Any:  # noqa: ANN401 - a type

@@ -166,7 +166,7 @@ def _with_default(field: WireField, schema: CoreSchema) -> CoreSchema:
         return schema
     # A class of the model is frozen, so that one instance can stand for all
     make = field.field.default_factory
-    default = field.field.default if make is MISSING else make()
+    default: Any = field.field.default if make is MISSING else make()
     flags = kind_of(field.hint, Form.FLAGS)
     if flags is None:
         return core_schema.with_default_schema(schema, default=default)

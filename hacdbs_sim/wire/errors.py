@@ -1,5 +1,6 @@
 """Refusals of a reader: text that is not JSON, and JSON that the schema refuses, part by part."""
 
+import re
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, Final
@@ -92,7 +93,9 @@ def error_at(
 _UNKNOWN_FIELD: Final = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 """A field that no class has: pydantic's error of a dict, and of a dataclass."""
 
-_LENGTHS: Final = frozenset({"too_short", "too_long"})
+_MEMBER: Final = re.compile(r"<\w+\.\w+: ('[^']*')>")
+"""A member of an enum as Python shows it."""
+
 UNKNOWN_FIELD_DETAIL: Final = "Extra inputs are not permitted"
 
 
@@ -107,10 +110,21 @@ def _pointer(error: ErrorDetails) -> str:
 
 def _detail_of(error: Mapping[str, Any]) -> str:
     """Return what is wrong, in one wording for all classes, and in words of JSON."""
-    if error["type"] in _UNKNOWN_FIELD:
-        return UNKNOWN_FIELD_DETAIL
     detail: str = error["msg"]
-    return detail.replace("Tuple", "List", 1) if error["type"] in _LENGTHS else detail
+    match error["type"]:
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            return UNKNOWN_FIELD_DETAIL
+        case "too_short" | "too_long":
+            return detail.replace("Tuple", "List", 1)
+        case "literal_error":
+            return _in_json(detail)
+        case _:
+            return detail
+
+
+def _in_json(text: str) -> str:
+    """Write members of enums as the texts that they are on the wire."""
+    return _MEMBER.sub(r"\1", text)
 
 
 def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
@@ -122,6 +136,8 @@ def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
 def _error_at(place: Place, pointer: str, error: Mapping[str, Any]) -> ProblemError:
     context = error.get("ctx", {})
     bound = next((context[name] for name in _BOUNDS if name in context), None)
+    if isinstance(bound, str) and error["type"] == "literal_error":
+        bound = _in_json(bound)
     absent = error["type"] == "missing"
     return error_at(
         place, pointer, _detail_of(error), bound=bound, value=None if absent else error["input"]

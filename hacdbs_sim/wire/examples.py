@@ -24,6 +24,7 @@ _VM: Final = {
 
 _EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
     "GuestWrite": _PAGES,
+    "GuestWriteMemory": {"gpa_ranges": [["0x40000000", "2MiB"], ["0x40345678", 24]]},
     "GuestRead": _PAGES,
     "HostWrite": _PAGES,
     "HostUnmap": _PAGES,

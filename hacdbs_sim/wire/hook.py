@@ -33,7 +33,8 @@ class Hook:
     ) -> dict[str, Any]:
         """Return the JSON schema of a kind, with what its annotation adds: `Path(examples=[0])`."""
         metadata: dict[str, Any] = schema.get("metadata", {})
-        return kind_json_schema(kind, handler.mode) | metadata.get("pydantic_js_updates", {})
+        added: dict[str, Any] = metadata.get("pydantic_js_updates", {})
+        return kind_json_schema(kind, handler.mode) | added
 
     def pattern_core_schema(
         self, pattern: Pattern, source: object, handler: GetCoreSchemaHandler

@@ -16,18 +16,25 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from hacdbs_sim.model.kinds import MAX_JSON_INTEGER, Form, Kind
 from hacdbs_sim.model.units import GIB, KIB, MIB
 
-ADDRESS_PATTERN: Final = r"^0[xX][0-9a-fA-F]{1,16}$"
-SIZE_PATTERN: Final = r"^(0|[1-9][0-9]{0,6})(KiB|MiB|GiB|TiB)$"
 GFN_PATTERN: Final = r"^0[xX][01]?[0-9a-fA-F]{1,13}$"
 """Up to 2^53 - 1."""
 
 _UNITS: Final = {"KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": GIB << 10}
 _DIGITS: Final = re.compile(r"(0|[1-9][0-9]{0,15})\Z", re.ASCII)
-_ADDRESS: Final = re.compile(ADDRESS_PATTERN.replace("$", r"\Z"))
-_SIZE: Final = re.compile(SIZE_PATTERN.replace("$", r"\Z"))
 _GFN: Final = re.compile(GFN_PATTERN.replace("$", r"\Z"))
 
 Parse = Callable[[object], object]
+
+
+def address_pattern(kind: Kind) -> str:
+    """Return the pattern of an address as text: as many digits as its greatest value has."""
+    return rf"^0[xX][0-9a-fA-F]{{1,{len(hex(kind.le)) - 2}}}$"
+
+
+def size_pattern(kind: Kind) -> str:
+    """Return the pattern of a size as text; 0 only where it is allowed."""
+    number = "[1-9][0-9]{0,6}" if kind.ge else "(0|[1-9][0-9]{0,6})"
+    return rf"^{number}(KiB|MiB|GiB|TiB)$"
 
 
 def bounds_of(kind: Kind) -> str:
@@ -48,13 +55,13 @@ def kind_core_schema(kind: Kind) -> CoreSchema:
             json = _flags_schema(kind)
             python = core_schema.int_schema(strict=True)
         case Form.ADDRESS | Form.REGISTER:
-            json = core_schema.no_info_plain_validator_function(_parse_address)
+            json = core_schema.no_info_plain_validator_function(_address_parser(kind))
             python = json
         case _ if kind.one_of:
             json = core_schema.no_info_plain_validator_function(_one_of(kind, _allowed_json))
             python = core_schema.no_info_plain_validator_function(_one_of(kind, _allowed_text))
         case Form.SIZE:
-            json = core_schema.no_info_plain_validator_function(_parse_size)
+            json = core_schema.no_info_plain_validator_function(_size_parser(kind))
             python = json
         case _:
             json = whole_schema(kind)
@@ -129,38 +136,53 @@ def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _bounded(value: int) -> int:
-    if not 0 <= value <= MAX_JSON_INTEGER:
+def _bounded(kind: Kind, value: int) -> int:
+    le = min(kind.le, MAX_JSON_INTEGER)
+    if not kind.ge <= value <= le:
+        most = "2^53 - 1" if le == MAX_JSON_INTEGER else str(le)
         raise PydanticCustomError(
             "integer_out_of_range",
-            "an integer here must lie in 0..2^53 - 1; larger ones are written as strings",
-            {"bound": f"0..{MAX_JSON_INTEGER}"},
+            "an integer here must lie in {least}..{most}; larger ones are written as strings",
+            {"bound": f"{kind.ge}..{le}", "least": kind.ge, "most": most},
         )
     return value
 
 
-def _parse_address(value: object) -> int:
-    if (integer := _integer(value)) is not None:
-        return _bounded(integer)
-    if isinstance(value, str) and _ADDRESS.match(value):
-        return int(value, 16)
-    raise PydanticCustomError(
-        "address",
-        'an address must be an integer or a string like "0x40000000", up to 64 bits',
-        {"bound": ADDRESS_PATTERN},
-    )
+def _address_parser(kind: Kind) -> Parse:
+    pattern = address_pattern(kind)
+    text = re.compile(pattern.replace("$", r"\Z"))
+
+    def parse(value: object) -> int:
+        if (integer := _integer(value)) is not None:
+            return _bounded(kind, integer)
+        if isinstance(value, str) and text.match(value):
+            return int(value, 16)
+        raise PydanticCustomError(
+            "address",
+            'an address must be an integer or a string like "0x40000000", up to {bits} bits',
+            {"bound": pattern, "bits": kind.le.bit_length()},
+        )
+
+    return parse
 
 
-def _parse_size(value: object) -> int:
-    if (integer := _integer(value)) is not None:
-        return _bounded(integer)
-    if isinstance(value, str) and (match := _SIZE.match(value)):
-        return int(match[1]) * _UNITS[match[2]]
-    raise PydanticCustomError(
-        "size",
-        'a size must be an integer of bytes or a string like "2GiB" (KiB, MiB, GiB, TiB)',
-        {"bound": SIZE_PATTERN},
-    )
+def _size_parser(kind: Kind) -> Parse:
+    pattern = size_pattern(kind)
+    text = re.compile(pattern.replace("$", r"\Z"))
+
+    def parse(value: object) -> int:
+        if (integer := _integer(value)) is not None:
+            return _bounded(kind, integer)
+        if isinstance(value, str) and (match := text.match(value)):
+            number, unit = value[:-3], match.group(match.lastindex or 0)
+            return int(number) * _UNITS[unit]
+        raise PydanticCustomError(
+            "size",
+            'a size must be an integer of bytes or a string like "2GiB" (KiB, MiB, GiB, TiB)',
+            {"bound": pattern},
+        )
+
+    return parse
 
 
 def _allowed_json(kind: Kind, value: object) -> int | None:

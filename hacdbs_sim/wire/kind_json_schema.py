@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from hacdbs_sim.model.kinds import Form, Kind
-from hacdbs_sim.wire.kind_forms import ADDRESS_PATTERN, GFN_PATTERN, SIZE_PATTERN, size_name
+from hacdbs_sim.model.kinds import MAX_JSON_INTEGER, Form, Kind, whole
+from hacdbs_sim.wire.kind_forms import GFN_PATTERN, address_pattern, size_name, size_pattern
 
 HEX_PATTERN: Final = r"^0x[0-9a-f]{1,16}$"
 """As this service writes addresses and registers."""
@@ -31,13 +31,13 @@ def _read_json_schema(kind: Kind) -> dict[str, Any]:
     integer = _integer_schema(kind)
     match kind.form:
         case Form.ADDRESS | Form.REGISTER:
-            text: dict[str, Any] = {"pattern": ADDRESS_PATTERN}
-            integer = _integer_schema(Kind(Form.INTEGER))
+            text: dict[str, Any] = {"pattern": address_pattern(kind)}
+            integer = _integer_schema(whole(kind.ge, min(kind.le, MAX_JSON_INTEGER)))
         case Form.SIZE if kind.one_of:
             # Not one enum: many generators of clients want its values to be of one type.
             text = {"enum": [size_name(size) for size in kind.one_of]}
         case Form.SIZE:
-            text = {"pattern": SIZE_PATTERN}
+            text = {"pattern": size_pattern(kind)}
         case Form.GFN:
             text = {"pattern": GFN_PATTERN}
         case _:

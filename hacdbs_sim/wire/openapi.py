@@ -5,7 +5,6 @@ from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
 
-from hacdbs_sim.wire.errors import MAX_EXACT
 from hacdbs_sim.wire.reader import Reader
 
 REF_TEMPLATE: Final = "#/components/schemas/{model}"
@@ -82,7 +81,7 @@ def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
         # Generators name such an object by its owner and its title: not as a class is named
         node["title"] += " Fields"
     for key, value in node.items():
-        if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT:
+        if isinstance(value, float) and value.is_integer():
             node[key] = int(value)
         else:
             _tidy(value)

@@ -66,8 +66,7 @@ def _ranges_schema(first: Kind) -> CoreSchema:
 def _words_schema() -> CoreSchema:
     def describe(mode: str) -> dict[str, Any]:
         described = {"type": "integer", "format": "uint64", "minimum": 0}
-        # Not the maximum 2^64 - 1, which readers of the document would round
-        return described if mode == "serialization" else {**described, "exclusiveMaximum": 2.0**64}
+        return described if mode == "serialization" else {**described, "maximum": MAX_WORD}
 
     kind = whole(0, MAX_WORD)
     item: Any = {**whole_schema(kind), "metadata": _js(describe)}

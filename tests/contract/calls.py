@@ -85,6 +85,7 @@ _SMALL: Final = {"slot": 0, "guest_phys_addr": 0, "memory_size": 4096}
 
 _BODIES: Final[Mapping[str, Any]] = {
     "guest_write": _GFNS,
+    "guest_write_memory": {"gpa_ranges": [["0x40000000", 8192]]},
     "guest_read": _GFNS,
     "host_write": _GFNS,
     "host_unmap": _GFNS,
@@ -221,6 +222,12 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
     ("clear_dirty_log", "window_outside_memslot"): _query("clear_dirty_log", num_pages=3),
     ("clear_dirty_log", "invalid_argument"): _octets("clear_dirty_log", bytes(8)),
     ("guest_write", "no_such_vcpu"): _query("guest_write", vcpu=9),
+    ("guest_write_memory", "no_such_vcpu"): _json(
+        "guest_write_memory", {"gpa_ranges": [["0x40000000", 1]], "vcpu": 9}
+    ),
+    ("guest_write_memory", "gfn_beyond_ipa_space"): _json(
+        "guest_write_memory", {"gpa_ranges": [["0xfffffffffffff", 1]]}
+    ),
     ("guest_read", "no_such_vcpu"): _query("guest_read", vcpu=9),
     **{
         (access, code): call

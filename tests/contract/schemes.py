@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, Phase, settings
 from app.http.idempotency import KEY_PATTERN
 from app.http.preconditions import TAGS_PATTERN
 from app.service.budget import Account
-from app.service.fleet import DEFAULT_SESSION, Fleet
+from app.service.fleet import Fleet
 from app.service.scenarios import StandingScenario
-from hacdbs_sim.model import CreateVm, MigrationSpec
+from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, MigrationSpec
 from hacdbs_sim.wire import read
 from tests.contract.calls import NAMES, WORLD
 from tests.support.wire import HANG_SECONDS

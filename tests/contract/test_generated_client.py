@@ -46,6 +46,7 @@ MODELS = {
     "create_vm": "CreateVm",
     "guest_read": "GuestReadBodyGfns",
     "guest_write": "GuestWriteBodyGfns",
+    "guest_write_memory": "GuestWriteMemory",
     "host_unmap": "HostUnmapBodyGfns",
     "host_write": "HostWriteBodyGfns",
     "run_batch": "Batch",

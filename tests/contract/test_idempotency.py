@@ -28,6 +28,7 @@ BODIES: dict[str, Any] = {
     "reset_session": None,
     "create_vm": {"name": "made"},
     "guest_write": {"gfns": [GFN, GFN + 9]},
+    "guest_write_memory": {"gpa_ranges": [["0x40000000", 4096]]},
     "guest_read": {"gfns": [GFN]},
     "host_write": {"gfns": [GFN + 3]},
     "host_unmap": {"gfns": [GFN]},

@@ -26,7 +26,7 @@ def blocks(section: str, language: str) -> list[str]:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
 def test_the_curl_story_runs_against_a_service() -> None:
     with serve_in_thread() as service:
-        told = subprocess.run(  # noqa: S603 - our own document
+        completed = subprocess.run(  # noqa: S603 - our own document
             ["/usr/bin/env", "bash", "-euo", "pipefail", "-c", *blocks("curl", "bash")],
             env={**os.environ, "HACDBS_URL": service.url},
             capture_output=True,
@@ -36,21 +36,21 @@ def test_the_curl_story_runs_against_a_service() -> None:
         with service.client() as client:
             left = [session.session_id for session in client.list_sessions()]
 
-    assert told.returncode == 0, told.stderr
-    assert '"dirty_count":2000' in told.stdout
-    assert '"reason":"IPAF"' in told.stdout
+    assert completed.returncode == 0, completed.stderr
+    assert '"dirty_count":2000' in completed.stdout
+    assert '"reason":"IPAF"' in completed.stdout
     assert left == ["default"]
 
 
 def test_the_python_story_runs() -> None:
-    told = subprocess.run(  # noqa: S603 - our own document
+    completed = subprocess.run(  # noqa: S603 - our own document
         [sys.executable, "-W", "error", "-c", *blocks("Python", "python")],
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert (told.returncode, told.stdout) == (0, "2000 cleaned\n"), told.stderr
+    assert (completed.returncode, completed.stdout) == (0, "2000 cleaned\n"), completed.stderr
 
 
 @pytest.mark.slow

@@ -12,11 +12,11 @@ ROW = re.compile(r"\| `(\w+_ps)` \| ([\d,.]+) \| (assumption|published) \| (.+) 
 def test_the_table_of_costs_is_that_of_the_code() -> None:
     rows = ROW.findall(DOCUMENT)
 
-    told = [
+    documented = [
         (name, round(float(ns.replace(",", "")) * 1000), kind == "assumption", source)
         for name, ns, kind, source in rows
     ]
-    assert told == [(knob.name, knob.default, knob.assumption, knob.source) for knob in KNOBS]
+    assert documented == [(knob.name, knob.default, knob.assumption, knob.source) for knob in KNOBS]
 
 
 def test_the_example_runs() -> None:

@@ -22,7 +22,7 @@ HARDWARE_FAULTS = {
     "split_enomem",
 }
 # In the quick story the first 11 gets are copies under manual protect, and six more belong to live
-# rounds. This one finds the vCPUs at rest since the last, so what it must tell is known exactly.
+# rounds. This one finds the vCPUs at rest since the last, so what it must report is known exactly.
 A_GET_THAT_TAKES = 18
 
 
@@ -60,7 +60,7 @@ def test_a_terminal_sees_a_live_table(service_url: str) -> None:
         try:
             while chunk := screen.read(65_536):
                 shown += chunk
-        except OSError:  # how Linux tells that the other side of a terminal is closed
+        except OSError:  # as Linux reports that the other side of a terminal is closed
             pass
         status = process.wait(HANG_SECONDS)
 
@@ -96,9 +96,9 @@ def test_every_fault_hits_and_the_counts_agree(service_url: str, http: httpx.Cli
         (lambda bits: int(np.flatnonzero(bits)[0]), "lost"),
         (lambda bits: int(np.flatnonzero(bits == 0)[-1]), "over-reported"),
     ],
-    ids=["a page that is not told", "a page that nobody wrote"],
+    ids=["a page that is not reported", "a page that nobody wrote"],
 )
-def test_one_bit_wrong_in_one_answer_is_exit_1(service_url: str, aim: Aim, wrong: str) -> None:
+def test_one_wrong_bit_in_one_response_is_exit_1(service_url: str, aim: Aim, wrong: str) -> None:
     with flipping_proxy(service_url, flip_at=A_GET_THAT_TAKES, aim=aim) as proxy:
         host, port = proxy.server_address[:2]
         result = demo("--url", f"http://{host!s}:{port}")

@@ -73,18 +73,18 @@ def wait_for_readers(client: Client, count: int) -> None:
     client.wait_until(lambda: line in client.get_metrics(), HANG_SECONDS, what=f"{count} readers")
 
 
-def test_a_stream_tells_what_happens_while_it_is_open(http: httpx.Client, session: Session) -> None:
+def test_a_stream_sends_events_while_it_is_open(http: httpx.Client, session: Session) -> None:
     with reading(http, query={"session_id": session.session_id}) as events:
         vm = session.create_vm(name="src", memslots=[])
         vm.set_cpu(1, online=False)
         vm.delete()
 
-        told = [next(events) for _ in range(3)]
+        received = [next(events) for _ in range(3)]
 
-    assert [event.type for event in told] == ["vm_created", "cpu_changed", "vm_deleted"]
-    assert all(event.data["event_id"] == event.event_id for event in told)
-    assert told[1].data["vm_id"] == vm.vm_id
-    assert told[1].data["details"] == {"cpu": 1, "online": False}
+    assert [event.type for event in received] == ["vm_created", "cpu_changed", "vm_deleted"]
+    assert all(event.data["event_id"] == event.event_id for event in received)
+    assert received[1].data["vm_id"] == vm.vm_id
+    assert received[1].data["details"] == {"cpu": 1, "online": False}
 
 
 def test_a_stream_that_broke_is_resumed_without_a_gap(client: Client, session: Session) -> None:
@@ -126,9 +126,9 @@ def test_a_stream_gives_only_what_was_asked_for(http: httpx.Client, session: Ses
         one.delete()
         other.delete()
 
-        told = [next(events) for _ in range(2)]
+        received = [next(events) for _ in range(2)]
 
-    assert [(event.type, event.data["vm_id"]) for event in told] == [
+    assert [(event.type, event.data["vm_id"]) for event in received] == [
         ("cpu_changed", other.vm_id),
         ("vm_deleted", other.vm_id),
     ]
@@ -144,7 +144,7 @@ def test_a_stream_gives_only_what_was_asked_for(http: httpx.Client, session: Ses
         ({"headers": [("Last-Event-ID", "1"), ("Last-Event-ID", "2")]}, "header:Last-Event-ID"),
     ],
 )
-def test_a_reader_that_asks_badly_is_told_where(
+def test_an_invalid_position_is_reported_with_its_place(
     http: httpx.Client, request_of: dict[str, Any], at: str
 ) -> None:
     answer = http.get("/v1/events", **request_of)
@@ -197,15 +197,15 @@ def test_as_many_as_the_service_takes_may_read_and_who_leaves_makes_room(tmp_pat
         wait_for_readers(client, 0)
         with reading(limits) as events:
             client.create_vm()
-            told = next(events)
+            received = next(events)
 
     assert (refused.status_code, refused.json()["code"]) == (409, "event_reader_limit")
     assert (waiting.status_code, list_of_now.status_code) == (409, 200)
-    assert told.type == "vm_created"
+    assert received.type == "vm_created"
 
 
 @pytest.mark.slow
-def test_one_who_does_not_read_costs_no_memory_and_is_told_what_was_missed(tmp_path: Path) -> None:
+def test_one_who_does_not_read_costs_no_memory_and_receives_stale(tmp_path: Path) -> None:
     with (
         serving(tmp_path) as service,
         Client(service.url, timeout=HANG_SECONDS) as client,
@@ -291,14 +291,14 @@ def test_coroutines_watch_while_others_work(service_url: str, session: Session) 
             watched = client.watch_events(session_id=session.session_id)
             upcoming = asyncio.create_task(the_next(watched))
             await client.session(session.session_id).create_vm()
-            told = [await upcoming]
+            received = [await upcoming]
             await client.session(session.session_id).reset()
-            return [*told, await the_next(watched)]
+            return [*received, await the_next(watched)]
 
     assert [event.type for event in asyncio.run(story())] == ["vm_created", "session_reset"]
 
 
-def test_one_who_watches_is_told_of_what_is_gone() -> None:
+def test_one_who_watches_receives_a_stale_reader_for_missed_events() -> None:
     with Client.in_process() as client:
         vm = client.create_vm()
         toggle(client, vm, 5_000)

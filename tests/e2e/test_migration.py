@@ -114,7 +114,7 @@ def test_a_page_written_between_get_and_clear_is_copied_after_the_clear(
     source.write({2, 3})
     source.clear(0, 64, reported)
 
-    # 2 was cleared before it was copied, so its last contents go; 3 is told the next time
+    # 2 was cleared before it was copied, so its last contents go; 3 is reported the next time
     assert source.get() == {3}
 
 
@@ -178,7 +178,7 @@ def test_a_reset_ends_one_session_and_leaves_the_other(
     assert Source(http, session).vm_id == one.vm_id  # numbering starts anew
 
 
-def test_a_session_deleted_by_someone_else_is_told_unless_something_worse_was(
+def test_a_session_deleted_by_another_client_is_raised_unless_another_exception_was(
     client: Client,
 ) -> None:
     def delete() -> None:

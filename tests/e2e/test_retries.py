@@ -61,7 +61,9 @@ def pages_of(answer: httpx.Response) -> list[int]:
 
 
 @pytest.mark.parametrize("keyed", [True, False], ids=["with a key", "without"])
-def test_a_get_whose_answer_was_lost(http: httpx.Client, session: Session, *, keyed: bool) -> None:
+def test_a_get_whose_response_was_lost(
+    http: httpx.Client, session: Session, *, keyed: bool
+) -> None:
     """Each page is written once. With a key it is reported once; without, most are lost."""
     vm = make_vm(http, session)
     path = f"{vm}/memslots/0/dirty-log/get"

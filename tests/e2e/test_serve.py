@@ -93,7 +93,7 @@ def listens(service: Serving) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serves_on_the_port_it_wrote_until_told_to_stop(
+def test_serves_on_the_port_it_wrote_until_it_is_stopped(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     with serving(tmp_path) as service:
@@ -127,7 +127,7 @@ def test_options_come_before_the_environment(tmp_path: Path) -> None:
     assert '"/v1/vms"' not in said
 
 
-def test_a_call_in_flight_is_answered_after_the_signal(tmp_path: Path) -> None:
+def test_a_request_in_flight_is_finished_after_the_signal(tmp_path: Path) -> None:
     body = b'{"session_id": "in-flight"}'
     head = (
         "POST /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"

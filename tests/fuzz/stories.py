@@ -80,7 +80,7 @@ class Author(KitStories):
             case "create_session":
                 self._sessions.append(json.loads(answer.content)["session_id"])
             case "list_sessions" if self._is_resetting:
-                # Attacks may have made some whose answers nobody read.
+                # Attacks may have made some whose answers were not read.
                 self._is_resetting = False
                 self._reset([each["session_id"] for each in json.loads(answer.content)["sessions"]])
             case "delete_session":

@@ -126,7 +126,7 @@ FAILING = """
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["one process", "two workers"])
-def test_a_failure_tells_of_its_vms_and_of_what_was_sent(
+def test_a_failure_reports_its_vms_and_its_requests(
     pytester: pytest.Pytester, run: Run, workers: list[str]
 ) -> None:
     pytester.makepyfile(FAILING)

@@ -13,9 +13,11 @@ from hacdbs_sim.model import (
     DeleteFaults,
     DeleteWorkload,
     DeleteWorkloads,
+    GuestWriteMemory,
     RunGuest,
     VmConfig,
 )
+from hacdbs_sim.wire import action_to_plain
 from tests.conformance.vectors import ops
 
 
@@ -30,6 +32,8 @@ def op_of(action: Action[Any]) -> dict[str, Any]:
     match action:
         case AddWorkload():
             return {"op": action.op, **_workload_of(action)}
+        case GuestWriteMemory():
+            return action_to_plain(action)
         case DeleteWorkload() | DeleteWorkloads() | DeleteFaults() | AdvanceClock() | RunGuest():
             return {"op": action.op, **asdict(action)}
         case _:

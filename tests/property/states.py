@@ -21,6 +21,7 @@ from hacdbs_sim.model import (
     Gfns,
     GuestRun,
     GuestWrite,
+    GuestWriteMemory,
     HostWrite,
     LeafState,
     MemslotInfo,
@@ -196,11 +197,13 @@ class Step:
 
     @cached_property
     def batches(self) -> "tuple[GuestWrite | HostWrite, ...]":
-        """Value of all that was written: the batch itself, or what each workload wrote in a run."""
+        """All pages written: the batch itself, or those of each workload in a run."""
         if isinstance(self.answer, Refused):
             return ()
         if isinstance(self.action, GuestWrite | HostWrite):
             return (self.action,)
+        if isinstance(self.action, GuestWriteMemory):
+            return (GuestWrite(pages=self.action.pages(self.core.config.page_size)),)
         if not isinstance(self.answer, GuestRun):
             return ()
         pairs = zip(self.before.workloads, self.after.workloads, strict=True)

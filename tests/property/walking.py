@@ -22,6 +22,7 @@ from hacdbs_sim.model import (
     Gfns,
     GuestRead,
     GuestWrite,
+    GuestWriteMemory,
     HostUnmap,
     HostWrite,
     LogOp,
@@ -195,6 +196,17 @@ class Walk:
 
     def guest_write(self) -> Action[Any]:
         return GuestWrite(pages=self._batch(), vcpu=self._vcpu())
+
+    def guest_write_memory(self) -> Action[Any]:
+        """Write ranges of bytes that begin and end anywhere in a page."""
+        size = self.config.page_size
+        slots = self.slots()
+        base = self.dice.pick(slots).guest_phys_addr if slots else 0x0FF0_0000
+        ranges = tuple(
+            (base + self.dice.between(0, 64 * size), self.dice.between(1, 3 * size))
+            for _ in range(self.dice.between(1, 4))
+        )
+        return GuestWriteMemory(gpa_ranges=ranges, vcpu=self._vcpu())
 
     def guest_read(self) -> Action[Any]:
         return GuestRead(pages=self._batch(), vcpu=self._vcpu())
@@ -398,6 +410,7 @@ _DRAWS: Final[tuple[tuple[int, Draw, str], ...]] = (
     (1, Walk.change_shape, "slot"),
     (1, Walk.delete, ""),
     (12, Walk.guest_write, ""),
+    (2, Walk.guest_write_memory, ""),
     (6, Walk.guest_read, ""),
     (4, Walk.host_write, ""),
     (4, Walk.host_unmap, ""),

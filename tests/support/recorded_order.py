@@ -100,7 +100,7 @@ class Recorded:
         live = {vm.vm_id: vm.runtime for vm in self._fleet.vms(None)}
         assert sorted(machines) == sorted(live)
         for known, machine in machines.items():
-            for query in looks(machine):
+            for query in queries_of(machine):
                 assert is_same(machine.query(query), live[known].query(query)), (known, query)
 
 
@@ -141,8 +141,8 @@ def is_same(one: object, other: object) -> bool:
     return one == other
 
 
-def looks(machine: Machine) -> list[model.Query[Any]]:
-    """Give all looks at a machine's state."""
+def queries_of(machine: Machine) -> list[model.Query[Any]]:
+    """Return all queries of a machine's state."""
     slots = [each.slot for each in machine.memslots()]
     logging = [each.slot for each in machine.memslots() if each.dirty_count is not None]
     return [

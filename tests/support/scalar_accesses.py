@@ -3,14 +3,18 @@
 from collections import Counter
 from dataclasses import asdict
 
+import numpy as np
+
 from hacdbs_sim.model import (
     AccessOutcome,
     Gfns,
     GuestRead,
     GuestWrite,
+    GuestWriteMemory,
     HostUnmap,
     HostWrite,
     LeafState,
+    PageRanges,
     PageSet,
     VmConfig,
 )
@@ -27,6 +31,15 @@ def each_page(pages: PageSet) -> list[int]:
     for first, count in zip(pages.first.tolist(), pages.count.tolist(), strict=True):
         named.extend(range(first, first + count))
     return named
+
+
+def written(action: GuestWriteMemory, page_size: int) -> GuestWrite:
+    """Return the write of the pages that ranges of bytes touch."""
+    first = [gpa // page_size for gpa, _ in action.gpa_ranges]
+    end = [-(-(gpa + length) // page_size) for gpa, length in action.gpa_ranges]
+    count = [after - before for before, after in zip(first, end, strict=True)]
+    pages = PageRanges(np.array(first, np.uint64), np.array(count, np.uint64))
+    return GuestWrite(pages=pages, vcpu=action.vcpu)
 
 
 def last_page(pages: PageSet) -> int:

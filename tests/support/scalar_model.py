@@ -33,6 +33,7 @@ from hacdbs_sim.model import (
     GetDirtyLog,
     GuestRead,
     GuestWrite,
+    GuestWriteMemory,
     HostUnmap,
     HostWrite,
     LogOp,
@@ -46,7 +47,7 @@ from hacdbs_sim.model import (
     VmConfig,
     WorkloadInfo,
 )
-from tests.support.scalar_accesses import ScalarAccesses, each_page
+from tests.support.scalar_accesses import ScalarAccesses, each_page, written
 from tests.support.scalar_counters import ScalarCounters
 from tests.support.scalar_dirty_log import LogCall, ScalarDirtyLog, Window, to_words
 from tests.support.scalar_faults import Call, ScalarFaults
@@ -89,6 +90,8 @@ class ScalarMachine:
                 self._update(action)
             case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
                 outcome = self._access(action)
+            case GuestWriteMemory():
+                outcome = self._access(written(action, self.config.page_size))
             case GetDirtyLog():
                 outcome = self._get(action)
             case ClearDirtyLog():

@@ -92,8 +92,10 @@ def test_the_pages_of_stage_2_are_drawn_by_their_state(watched: Watched, vm: Vm)
     expect(legend).to_contain_text("writable dirty")
     assert len({tuple(colour) for colour in (dirty, clean, unmapped)}) == 3
     for name, colour in (("writable_dirty", dirty), ("writable_clean", clean)):
-        told = page.locator(f".swatch.{name}").evaluate("e => getComputedStyle(e).backgroundColor")
-        assert [int(value) for value in re.findall(r"\d+", told)] == colour[:3]
+        received = page.locator(f".swatch.{name}").evaluate(
+            "e => getComputedStyle(e).backgroundColor"
+        )
+        assert [int(value) for value in re.findall(r"\d+", received)] == colour[:3]
 
 
 def test_a_fault_is_armed_seen_to_strike_and_disarmed(watched: Watched, vm: Vm) -> None:
@@ -149,10 +151,10 @@ def test_a_workload_writes_while_the_guest_is_kept_running(watched: Watched, vm:
 
     expect(keep).to_have_attribute("aria-pressed", "false")
     page.get_by_role("button", name="Remove w1").click()
-    expect(shown(page, "Guest")).to_contain_text("only when told to")
+    expect(shown(page, "Guest")).to_contain_text("only on request")
 
 
-def test_a_refusal_is_told_in_the_services_words(opening: Opening, client: Client) -> None:
+def test_a_refusal_is_printed_in_the_words_of_the_service(opening: Opening, client: Client) -> None:
     vm = client.create_vm(cpus=1)
     with opening(expects_refusals=True) as watched:
         page = watched.go(f"#/vms/{vm.vm_id}")

@@ -89,9 +89,9 @@ def test_variants_are_compared_side_by_side(watched: Watched, client: Client) ->
     expect(rows).to_have_count(4)
     expect(rows.filter(has_text="completed")).to_have_count(3, timeout=LONG)
 
-    told = client.http.get("/v1/comparisons/default-c1").json()["rows"]
-    assert [row["name"] for row in told] == ["hacdbs", "software", "faults"]
-    for number, row in enumerate(told, 1):
+    received = client.http.get("/v1/comparisons/default-c1").json()["rows"]
+    assert [row["name"] for row in received] == ["hacdbs", "software", "faults"]
+    for number, row in enumerate(received, 1):
         expect(rows.nth(number)).to_contain_text(row["name"])
         expect(rows.nth(number)).to_contain_text(f"{row['hardware_cleaned']:,}")
     expect(page.locator("#chart path.line")).to_have_count(3)

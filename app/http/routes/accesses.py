@@ -1,19 +1,30 @@
 """Accesses of guest and host to batches of pages."""
 
-from typing import Any
+from typing import Annotated, Any, Final
 
+from fastapi import Depends
 from starlette.responses import Response
 
-from hacdbs_sim.model import AccessOutcome, GuestRead, GuestWrite, HostUnmap, HostWrite
-from hacdbs_sim.wire import body_class
+from hacdbs_sim.model import (
+    AccessOutcome,
+    GuestRead,
+    GuestWrite,
+    GuestWriteMemory,
+    HostUnmap,
+    HostWrite,
+)
+from hacdbs_sim.wire import body_class, reader_of
 
-from ..bodies import FramesBody
+from ..bodies import FramesBody, json_body
 from ..deps import CountQuery, VmDep
-from ..openapi import pages_request
+from ..openapi import json_request, pages_request
 from ..operations import run
 from ..routing import resource_router
 
 router = resource_router("accesses")
+
+_MEMORY: Final = reader_of(GuestWriteMemory)
+_MAX_BYTES: Final = 4 << 20
 
 
 def _frames(access: type, *in_query: str) -> dict[str, Any]:
@@ -33,6 +44,19 @@ def _frames(access: type, *in_query: str) -> dict[str, Any]:
 async def guest_write(vm: VmDep, pages: FramesBody, vcpu: CountQuery = 0) -> Response:
     """Write pages as a vCPU."""
     return await run(vm, GuestWrite(pages=pages, vcpu=vcpu))
+
+
+@router.post(
+    "/v1/vms/{vm_id}/guest/write-memory",
+    operation_id="guest_write_memory",
+    response_model=AccessOutcome,
+    openapi_extra=json_request(_MEMORY),
+)
+async def guest_write_memory(
+    vm: VmDep, body: Annotated[GuestWriteMemory, Depends(json_body(_MEMORY, max_bytes=_MAX_BYTES))]
+) -> Response:
+    """Write ranges of memory as a vCPU: every page that a range touches, once for each range."""
+    return await run(vm, body)
 
 
 @router.post(

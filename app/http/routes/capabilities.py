@@ -1,4 +1,4 @@
-"""What this simulated host supports, and how much it takes on."""
+"""The capabilities and limits of this simulated host."""
 
 from typing import Final
 
@@ -41,7 +41,7 @@ _EXTENSIONS: Final = {
 
 @router.get("/v1/capabilities", operation_id="get_capabilities", response_model=Capabilities)
 async def get_capabilities(context: ContextDep) -> Response:
-    """Tell what KVM_CHECK_EXTENSION would say, and the limits."""
+    """Return the values of KVM_CHECK_EXTENSION and the limits."""
     limits = context.fleet.limits
     return JsonResponse(
         Capabilities(

@@ -51,13 +51,13 @@ def _comparison_of(body: bytes) -> StartComparison:
 
 
 async def read_comparison(request: Request) -> StartComparison:
-    """Read a comparison, with what its migration's preset has."""
+    """Read a comparison, with the fields of its migration's preset."""
     media_type_of(request, JSON_MEDIA_TYPE)
     return await decode(_comparison_of, await read_body(request, VM_BYTES))
 
 
 async def _begin(fleet: Fleet, body: StartComparison) -> Comparison:
-    """Make the machines of all variants, and begin; or make none."""
+    """Create the machines of all variants and start; on a refusal, keep none."""
     session_id = body.vm.session_id
     variants = body.variants or DEFAULT_VARIANTS
     fleet.session(session_id)
@@ -67,7 +67,7 @@ async def _begin(fleet: Fleet, body: StartComparison) -> Comparison:
     try:
         for index, variant in enumerate(variants):
             tasks.append(await _task(fleet, body, index, variant))
-        # What was made took its time; the session may have gone, or others have begun
+        # That took time: the session may have been deleted, or other runs started
         fleet.session(session_id)
         fleet.migrations.check_limit()
     except BaseException:
@@ -119,7 +119,7 @@ def _check_names(names: list[str]) -> None:
 async def start_comparison(
     fleet: FleetDep, body: Annotated[StartComparison, Depends(read_comparison)]
 ) -> Response:
-    """Begin to run a migration in variants, one after the other, with the same seed."""
+    """Start to run a migration in variants, one after the other, with the same seed."""
     comparison = await _begin(fleet, body)
     location = f"/v1/comparisons/{comparison.comparison_id}"
     return Answer(comparison.info(), 202, location).response()
@@ -146,7 +146,7 @@ async def get_comparison(
     wait_for: WaitForEnd = "",
     wait_seconds: WaitSeconds = 0,
 ) -> Response:
-    """Show a comparison and its reports, at once or once all variants have ended."""
+    """Return a comparison and its reports, at once or when all variants have ended."""
     comparison = fleet.migrations.comparison(comparison_id)
     if wait_for and wait_seconds:
         run = comparison.run
@@ -160,7 +160,7 @@ async def get_comparison(
     response_model=ComparisonInfo,
 )
 async def cancel_comparison(fleet: FleetDep, comparison_id: ComparisonPath) -> Response:
-    """Ask what has not ended to end."""
+    """Cancel all variants that have not ended."""
     comparison = fleet.migrations.comparison(comparison_id)
     comparison.run.cancel()
     return JsonResponse(comparison.info())

@@ -30,7 +30,7 @@ async def list_cpus(vm: VmDep, page: PageDep) -> Response:
 
 @router.get("/v1/vms/{vm_id}/cpus/{cpu}", operation_id="get_cpu", response_model=CpuInfo)
 async def get_cpu(vm: VmDep, cpu: CpuPath) -> Response:
-    """Show a host CPU and its unit."""
+    """Return a host CPU and its unit."""
     return JsonResponse(vm.runtime.query(GetCpu(cpu=cpu)))
 
 

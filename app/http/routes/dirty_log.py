@@ -1,6 +1,6 @@
 """The dirty log: get, peek, clear.
 
-`Accept: application/octet-stream` asks for the ioctl's own bytes and wins over `format`.
+`Accept: application/octet-stream` requests the ioctl's own bytes and wins over `format`.
 """
 
 from typing import Annotated, Any, Final
@@ -58,7 +58,7 @@ async def get_dirty_log(
     log_format: FormatQuery = LogFormat.RANGES,
     trace: TruthQuery = False,
 ) -> Response:
-    """Take the dirty log (KVM_GET_DIRTY_LOG); without manual protect this clears it."""
+    """Get the dirty log (KVM_GET_DIRTY_LOG); without manual protect this clears it."""
     action = GetDirtyLog(slot=slot, cpu=cpu, trace=trace)
     if as_octets:
         return await run_get_as_octets(vm, action)
@@ -73,7 +73,7 @@ async def peek_dirty_log(
     as_octets: AcceptsOctets,
     log_format: FormatQuery = LogFormat.RANGES,
 ) -> Response:
-    """Look at the dirty log without any side effect."""
+    """Peek at the dirty log without any side effect."""
     return await run_peek(vm, slot, None if as_octets else log_format)
 
 

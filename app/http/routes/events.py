@@ -1,6 +1,6 @@
-"""What happens on the service: as a list, by waiting for more, or as a stream that goes on.
+"""Events of the service: as a list, by long polling, or as a stream.
 
-`Accept: text/event-stream` asks for the stream, as a browser's EventSource does.
+`Accept: text/event-stream` requests the stream, as a browser's EventSource does.
 """
 
 from typing import Annotated, Any, Final
@@ -33,13 +33,15 @@ EventTypes = Annotated[
         alias="type",
         pattern=rf"^(({_TYPE_NAMES})(,({_TYPE_NAMES}))*)?$",
         max_length=256,
-        description="Only events of these types, comma separated; empty: of all.",
+        description="Only events of these types, comma separated; empty: all types.",
     ),
 ]
 OnlyOf = Annotated[str, Query(max_length=128)]
 WaitSeconds = Annotated[
     Seconds,
-    Query(description="How long to wait for an event where there is none; a stream waits anyway."),
+    Query(
+        description="The maximum time to wait for an event if none is available; a stream always waits."
+    ),
 ]
 
 
@@ -63,7 +65,7 @@ async def list_events(
     limit: Limit = DEFAULT_LIMIT,
     wait_seconds: WaitSeconds = 0,
 ) -> Response:
-    """List the events behind one (`after`): all that are kept, or as a stream those to come."""
+    """List the events after an id; the default is all kept ones, or for a stream all new ones."""
     log, wanted = fleet.events, _filter_of(types, session_id, vm_id)
     position = after if last_event_id is None else last_event_id
     if as_stream:

@@ -1,4 +1,4 @@
-"""Fault injection. Faults never wait for a VM that is busy: they take effect at its next call."""
+"""Fault injection. Faults never wait for a busy VM: they take effect at its next call."""
 
 from typing import Annotated, Final
 
@@ -66,7 +66,7 @@ async def delete_faults(vm: VmDep) -> Response:
 
 @router.get("/v1/vms/{vm_id}/faults/{fault_id}", operation_id="get_fault", response_model=FaultInfo)
 async def get_fault(vm: VmDep, fault_id: FaultPath) -> Response:
-    """Show an armed fault."""
+    """Return an armed fault."""
     return JsonResponse(vm.runtime.query(GetFault(fault_id=fault_id)))
 
 

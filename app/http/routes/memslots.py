@@ -22,7 +22,7 @@ from hacdbs_sim.wire import body_class
 from ..bodies import json_body
 from ..deps import PageDep, SlotPath, VmDep
 from ..openapi import json_request
-from ..operations import run, run_look
+from ..operations import run, run_query
 from ..paging import number_key
 from ..preconditions import PreconditionsDep, memslot_etag
 from ..responses import Answer, JsonResponse
@@ -33,7 +33,7 @@ router = resource_router("memslots")
 _BODY: Final = body_class(SetMemslot, without=frozenset({"slot"}))
 
 DEFAULT_BINS: Final = 1_024
-BinsQuery = Annotated[Bins, Query(description="The most bins to cut the slot into.")]
+BinsQuery = Annotated[Bins, Query(description="The maximum number of bins.")]
 
 
 @router.put(
@@ -64,7 +64,7 @@ async def list_memslots(vm: VmDep, page: PageDep) -> Response:
     "/v1/vms/{vm_id}/memslots/{slot}", operation_id="get_memslot", response_model=MemslotInfo
 )
 async def get_memslot(vm: VmDep, slot: SlotPath) -> Response:
-    """Show a memslot."""
+    """Return a memslot."""
     etag = memslot_etag(vm, slot)
     return Answer(vm.runtime.query(GetMemslot(slot=slot)), etag=etag).response()
 
@@ -77,6 +77,6 @@ async def delete_memslot(vm: VmDep, slot: SlotPath, preconditions: Preconditions
 
 @router.get("/v1/vms/{vm_id}/memslots/{slot}/heat", operation_id="get_heat", response_model=Heat)
 async def get_heat(vm: VmDep, slot: SlotPath, bins: BinsQuery = DEFAULT_BINS) -> Response:
-    """Show a memslot as a heat map: dirty pages, and states of stage 2, by bin."""
+    """Return a memslot as a heat map: dirty pages, and states of stage 2, by bin."""
     query = GetHeat(slot=slot, bins=bins)
-    return await run_look(vm, lambda: Answer(vm.runtime.query(query)))
+    return await run_query(vm, lambda: Answer(vm.runtime.query(query)))

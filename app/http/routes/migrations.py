@@ -1,4 +1,4 @@
-"""Migrations: begun here, carried on in the background, watched by looking or by waiting."""
+"""Migrations: started by a call, run in the background, watched by polling."""
 
 from collections.abc import Sequence
 from operator import attrgetter
@@ -52,7 +52,7 @@ _ORDER: Final = (
     MigrationStatus.PRE_SWITCHOVER,
     MigrationStatus.DEVICE,
 )
-"""The phases that come one after the other."""
+"""The phases, in order."""
 
 _WITH_CSV: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"application/json": {}, CSV_MEDIA_TYPE: {"schema": {"type": "string"}}}}
@@ -62,8 +62,8 @@ WaitFor = Annotated[
     str,
     Query(
         pattern=_WAIT_PATTERN,
-        description="Wait for a phase or beyond it, for so many iterations (`iteration-3`), or"
-        " for the `end`. A migration that has ended is not waited for.",
+        description="Wait for a phase or a later one, for a number of iterations (`iteration-3`), or"
+        " for the `end`. A call on an ended migration does not wait.",
     ),
 ]
 
@@ -80,7 +80,7 @@ def _has_reached(migration: Migration, wait_for: str) -> bool:
 
 
 async def read_migration(request: Request) -> StartMigration:
-    """Read a migration, with what its preset has."""
+    """Read a migration, with the fields of its preset."""
     media_type_of(request, JSON_MEDIA_TYPE)
     body = await read_body(request, MIGRATION_BYTES)
     return with_preset(_MIGRATION(body), orjson.loads(body))
@@ -103,7 +103,7 @@ def iterations_csv(rows: Sequence[Iteration]) -> str:
 async def start_migration(
     fleet: FleetDep, body: Annotated[StartMigration, Depends(read_migration)]
 ) -> Response:
-    """Begin to migrate a VM, in virtual time: a pre-copy, in the background."""
+    """Start a pre-copy migration of a VM, in virtual time and in the background."""
     vm = fleet.vm(body.vm_id)
     migration = fleet.migrations.start(
         vm.session_id, vm.vm_id, vm.runtime, body, pace_ms=body.pace_ms
@@ -133,7 +133,7 @@ async def get_migration(
     wait_for: WaitFor = "",
     wait_seconds: WaitSeconds = 0,
 ) -> Response:
-    """Show a migration and its report, at once or once it has come so far."""
+    """Return a migration and its report, at once or when it has reached a phase."""
     migration = fleet.migrations.migration(migration_id)
     if wait_seconds and not _has_reached(migration, wait_for):
         await migration.run.wait(lambda: _has_reached(migration, wait_for), wait_seconds)
@@ -146,7 +146,7 @@ async def get_migration(
     response_model=MigrationInfo,
 )
 async def cancel_migration(fleet: FleetDep, migration_id: MigrationPath) -> Response:
-    """Ask a migration to end, in any phase; one that has ended stays as it is."""
+    """Cancel a migration, in any phase; an ended one is not changed."""
     migration = fleet.migrations.migration(migration_id)
     migration.run.cancel()
     return JsonResponse(migration.info())
@@ -158,7 +158,7 @@ async def cancel_migration(fleet: FleetDep, migration_id: MigrationPath) -> Resp
     response_model=QueryMigrate,
 )
 async def query_migrate(fleet: FleetDep, migration_id: MigrationPath) -> Response:
-    """Show what QMP's query-migrate would return."""
+    """Return what QMP's query-migrate would return."""
     return JsonResponse(fleet.migrations.migration(migration_id).info().qmp)
 
 
@@ -171,7 +171,7 @@ async def query_migrate(fleet: FleetDep, migration_id: MigrationPath) -> Respons
 async def get_iterations(
     fleet: FleetDep, migration_id: MigrationPath, *, as_csv: AcceptsCsv
 ) -> Response:
-    """Show the passes that have ended; `Accept: text/csv` asks for a table."""
+    """Return the passes that have ended; `Accept: text/csv` requests a table."""
     migration = fleet.migrations.migration(migration_id)
     report = migration.report()
     if as_csv:
@@ -186,7 +186,7 @@ async def get_iterations(
     "/v1/migration-presets", operation_id="list_migration_presets", response_model=PresetList
 )
 async def list_migration_presets(page: PageDep) -> Response:
-    """List migrations that end in a known way, each with a VM to make for it."""
+    """List the migration presets, each with a VM to create for it."""
     listed, token = page.of(sorted(PRESETS.items()), key=lambda item: item[0].encode())
     presets = tuple(preset for _, preset in listed)
     return JsonResponse(PresetList(presets=presets, next_page_token=token))

@@ -1,4 +1,4 @@
-"""What a problem means."""
+"""The explanations of problems."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ router = resource_router("service")
 async def get_problem(
     code: Annotated[str, Path(description="The `code` of a problem document.")],
 ) -> Response:
-    """Show what a problem means."""
+    """Return the explanation of a problem."""
     if (found := all_problems().get(code)) is None:
         raise Refusal(NO_SUCH_PATH, "no problem has this code")
     return JsonResponse(found)

@@ -1,4 +1,4 @@
-"""Scenarios: a session as one document says it, and the builtin documents."""
+"""Scenarios: a session described by one document, and the builtin documents."""
 
 import asyncio
 from typing import Annotated
@@ -32,7 +32,7 @@ router = resource_router("scenarios")
 async def _show(
     session_id: str, standing: StandingScenario, status: int = 200, location: str | None = None
 ) -> Response:
-    """Make the answer, in a worker thread if it is long."""
+    """Return the response, written in a worker thread if it is long."""
 
     def show() -> Response:
         return Answer(scenario_outcome(session_id, standing), status, location).response()
@@ -48,7 +48,7 @@ async def _show(
     response_model=ScenarioOutcome,
     responses={
         201: {
-            "description": "Applied; what was there before went.",
+            "description": "Applied; the previous content of the session was deleted.",
             "content": {"application/json": {}},
         }
     },
@@ -59,9 +59,9 @@ async def put_scenario(
     session_id: SessionPath,
     body: Annotated[Scenario, Depends(read_scenario)],
 ) -> Response:
-    """Make the session be what a scenario says; nothing is done where the same stands already.
+    """Apply a scenario to the whole session; do nothing if the session already has the same one.
 
-    The session is reset first: VMs and another scenario that it had are gone.
+    The session is reset first: its VMs and its previous scenario are deleted.
     """
     standing, is_new = await apply(fleet, session_id, body)
     if is_new:
@@ -77,7 +77,7 @@ async def put_scenario(
 async def get_scenario(
     fleet: FleetDep, session_id: SessionPath, wait_seconds: WaitSeconds = 0
 ) -> Response:
-    """Show the scenario that stands in the session, and what came of it; or wait for its end."""
+    """Return the whole session's scenario and its outcome, at once or when it has ended."""
     standing = standing_in(fleet, session_id)
     if wait_seconds and (migration := standing.migration) is not None:
         run = migration.run
@@ -89,12 +89,12 @@ async def get_scenario(
     "/v1/sessions/{session_id}/scenario", operation_id="delete_scenario", status_code=204
 )
 async def delete_scenario(fleet: FleetDep, session_id: SessionPath) -> Response:
-    """Take the scenario off: the session is reset."""
-    _take_off(fleet, session_id)
+    """Delete the whole session's scenario: the session is reset."""
+    _delete(fleet, session_id)
     return Response(status_code=204)
 
 
-def _take_off(fleet: Fleet, session_id: str) -> None:
+def _delete(fleet: Fleet, session_id: str) -> None:
     standing_in(fleet, session_id)
     fleet.reset_session(session_id)
 
@@ -112,5 +112,5 @@ async def list_scenarios(page: PageDep) -> Response:
     "/v1/scenarios/{name}", operation_id="get_builtin_scenario", response_model=BuiltinScenario
 )
 async def get_builtin_scenario(name: ScenarioPath) -> Response:
-    """Show a builtin scenario."""
+    """Return a builtin scenario."""
     return JsonResponse(await asyncio.to_thread(find_builtin, name))

@@ -45,19 +45,19 @@ def _installed_version() -> str:
 
 @router.get("/", operation_id="get_index", response_model=Index)
 async def get_index() -> Response:
-    """List where to start."""
+    """List the entry points."""
     return JsonResponse(Index(name=NAME, links=_LINKS))
 
 
 @router.get("/livez", operation_id="get_livez", response_model=Health)
 async def get_livez() -> Response:
-    """Tell that the process serves."""
+    """Report that the process is alive."""
     return JsonResponse(Health())
 
 
 @router.get("/readyz", operation_id="get_readyz", response_model=Health)
 async def get_readyz(context: ContextDep) -> Response:
-    """Tell whether the service takes work."""
+    """Report whether the service accepts work."""
     if context.is_stopping:
         raise Refusal(NOT_READY, "the service is stopping")
     return JsonResponse(Health())
@@ -65,7 +65,7 @@ async def get_readyz(context: ContextDep) -> Response:
 
 @router.get("/version", operation_id="get_version", response_model=Version)
 async def get_version() -> Response:
-    """Tell which build serves."""
+    """Return the version of the service."""
     return JsonResponse(
         Version(
             name=NAME,
@@ -83,13 +83,13 @@ async def get_version() -> Response:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def get_metrics(context: ContextDep) -> Response:
-    """Give the metrics in Prometheus' text format."""
+    """Return the metrics in Prometheus' text format."""
     return Response(context.metrics.exposition(), media_type=metrics.CONTENT_TYPE)
 
 
 @router.get("/openapi.json", include_in_schema=False)
 async def get_openapi(request: Request) -> Response:
-    """Give the OpenAPI document."""
+    """Return the OpenAPI document."""
     return JsonResponse(request.app.openapi())
 
 

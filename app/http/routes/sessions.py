@@ -29,7 +29,7 @@ _SESSION: Final = reader_of(CreateSession)
 async def create_session(
     fleet: FleetDep, body: Annotated[CreateSession, Depends(optional_json_body(_SESSION))]
 ) -> Response:
-    """Make a session."""
+    """Create a session."""
     session = fleet.create_session(body.session_id)
     return Answer(session.info(), 201, f"/v1/sessions/{session.session_id}").response()
 
@@ -44,7 +44,7 @@ async def list_sessions(fleet: FleetDep, page: PageDep) -> Response:
 
 @router.get("/v1/sessions/{session_id}", operation_id="get_session", response_model=SessionInfo)
 async def get_session(fleet: FleetDep, session_id: SessionPath) -> Response:
-    """Show a session."""
+    """Return a session."""
     return JsonResponse(fleet.session(session_id).info())
 
 

@@ -1,4 +1,4 @@
-"""Stage 2 as it can be looked at."""
+"""The stage 2 page tables."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from hacdbs_sim.model import GetStage2, Stage2List
 
 from ...service.fleet import Vm
 from ..deps import GfnQuery, OptionalCountQuery, VmDep
-from ..operations import run_look
+from ..operations import run_query
 from ..paging import DEFAULT_LIMIT, MAX_LIMIT, Limit
 from ..responses import Answer
 from ..routing import resource_router
@@ -20,12 +20,12 @@ GfnToken = Annotated[
     str,
     Query(
         pattern=r"^([0-9a-f]{16})?$",
-        description="The next_page_token of the page before; empty: from gfn.",
+        description="The next_page_token of the previous page; empty: from gfn.",
     ),
 ]
 
 
-def _look(vm: Vm, query: GetStage2) -> Answer:
+def _query(vm: Vm, query: GetStage2) -> Answer:
     page = vm.runtime.query(query)
     token = "" if page.next_gfn is None else f"{page.next_gfn:016x}"
     return Answer(Stage2List(runs=page.runs, next_page_token=token))
@@ -39,8 +39,8 @@ async def get_stage2(
     limit: Limit = DEFAULT_LIMIT,
     page_token: GfnToken = "",
 ) -> Response:
-    """Show a range of guest frames (to the end of the IPA space) as runs of equal pages."""
+    """Return a range of guest frames (to the end of the IPA space) as runs of equal pages."""
     start = max(gfn, int(page_token or "0", 16))
     left = None if count is None else max(gfn + count - start, 0)
     query = GetStage2(gfn=start, count=left, limit=min(limit, MAX_LIMIT))
-    return await run_look(vm, lambda: _look(vm, query))
+    return await run_query(vm, lambda: _query(vm, query))

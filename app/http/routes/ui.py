@@ -1,4 +1,4 @@
-"""The page to look at."""
+"""The web page."""
 
 from typing import Annotated
 
@@ -20,11 +20,11 @@ def _file(name: str) -> Response:
 
 @router.get(ui.PATH, include_in_schema=False)
 async def get_page() -> Response:
-    """Give the page."""
+    """Return the page."""
     return _file(ui.INDEX)
 
 
 @router.get(ui.PATH + "/{name}", include_in_schema=False)
 async def get_part(name: Annotated[str, Path(description="A file of the page.")]) -> Response:
-    """Give a part of the page."""
+    """Return a part of the page."""
     return _file(name)

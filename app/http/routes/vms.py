@@ -20,7 +20,7 @@ from ..routing import resource_router
 router = resource_router("vms")
 
 VM_BYTES: Final = 8 << 20
-"""Some 200 bytes for each of the most slots that there may be."""
+"""About 200 bytes for each of the maximum number of slots."""
 
 _VM: Final = reader_of(CreateVm)
 _UPDATE: Final = reader_of(UpdateVm)
@@ -36,7 +36,7 @@ _UPDATE: Final = reader_of(UpdateVm)
 async def create_vm(
     fleet: FleetDep, body: Annotated[CreateVm, Depends(optional_json_body(_VM, VM_BYTES))]
 ) -> Response:
-    """Make a VM with its slots and faults: all of it, or nothing."""
+    """Create a VM with its slots and faults: all of them, or nothing."""
     vm = await fleet.create_vm(body)
     return show_vm(vm, 201, f"/v1/vms/{vm.vm_id}").response()
 
@@ -52,7 +52,7 @@ async def list_vms(
 
 @router.get("/v1/vms/{vm_id}", operation_id="get_vm", response_model=VmInfo)
 async def get_vm(vm: VmDep) -> Response:
-    """Show a VM."""
+    """Return a VM."""
     return show_vm(vm).response()
 
 

@@ -1,4 +1,4 @@
-"""Workloads and virtual time: what writes when the guest runs, and how long it runs."""
+"""Workloads and virtual time: the writes of a running guest, and how long it runs."""
 
 from typing import Annotated, Final
 
@@ -56,7 +56,7 @@ async def get_cost_model() -> Response:
 async def add_workload(
     vm: VmDep, body: Annotated[AddWorkload, Depends(json_body(_WORKLOAD, WORKLOAD_BYTES))]
 ) -> Response:
-    """Give the guest, or the host beside it, something to write whenever the guest runs."""
+    """Add a workload: writes of the guest, or of the host beside it, while the guest runs."""
     return await run(vm, body)
 
 
@@ -71,7 +71,7 @@ async def list_workloads(vm: VmDep, page: PageDep) -> Response:
 
 @router.delete("/v1/vms/{vm_id}/workloads", operation_id="delete_workloads", status_code=204)
 async def delete_workloads(vm: VmDep) -> Response:
-    """Take all workloads off."""
+    """Delete all workloads."""
     return await run(vm, DeleteWorkloads())
 
 
@@ -81,7 +81,7 @@ async def delete_workloads(vm: VmDep) -> Response:
     response_model=WorkloadInfo,
 )
 async def get_workload(vm: VmDep, workload_id: WorkloadPath) -> Response:
-    """Show a workload, and how far it has come."""
+    """Return a workload and its progress."""
     return JsonResponse(vm.runtime.query(GetWorkload(workload_id=workload_id)))
 
 
@@ -89,13 +89,13 @@ async def get_workload(vm: VmDep, workload_id: WorkloadPath) -> Response:
     "/v1/vms/{vm_id}/workloads/{workload_id}", operation_id="delete_workload", status_code=204
 )
 async def delete_workload(vm: VmDep, workload_id: WorkloadPath) -> Response:
-    """Take a workload off."""
+    """Delete a workload."""
     return await run(vm, DeleteWorkload(workload_id=workload_id))
 
 
 @router.get("/v1/vms/{vm_id}/clock", operation_id="get_clock", response_model=Clock)
 async def get_clock(vm: VmDep) -> Response:
-    """Show the virtual clock."""
+    """Return the virtual clock."""
     return JsonResponse(vm.runtime.query(GetClock()))
 
 
@@ -108,7 +108,7 @@ async def get_clock(vm: VmDep) -> Response:
 async def advance_clock(
     vm: VmDep, body: Annotated[AdvanceClock, Depends(json_body(_ADVANCE))]
 ) -> Response:
-    """Let time pass while the guest is paused."""
+    """Advance the clock while the guest is paused."""
     return await run(vm, body)
 
 
@@ -119,5 +119,5 @@ async def advance_clock(
     openapi_extra=json_request(_RUN),
 )
 async def run_guest(vm: VmDep, body: Annotated[RunGuest, Depends(json_body(_RUN))]) -> Response:
-    """Let the workloads write for some virtual time."""
+    """Run the guest: the workloads write for some virtual time."""
     return await run(vm, body)

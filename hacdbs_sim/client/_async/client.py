@@ -71,7 +71,7 @@ class AsyncClient(AsyncVmMaker):
         transport: httpx's transport; one of its own if None.
 
     Attributes:
-        http: httpx's own client, for requests that this one would not make.
+        http: httpx's own client, for requests without retries and exceptions.
         history: The last requests that were sent.
     """
 
@@ -135,19 +135,19 @@ class AsyncClient(AsyncVmMaker):
         return AsyncComparison(self._sender, comparison_id)
 
     async def get_index(self) -> Index:
-        """Return links to where to start."""
+        """Return links to the main resources."""
         return read(Index, await self.send("GET"))
 
     async def get_livez(self) -> Health:
-        """Return whether the process serves."""
+        """Return whether the process is alive."""
         return read(Health, await self.send("GET", "livez"))
 
     async def get_readyz(self) -> Health:
-        """Return whether the service takes work; one that is stopping refuses this."""
+        """Return whether the service is ready; while it is stopping, this is refused."""
         return read(Health, await self.send("GET", "readyz"))
 
     async def get_version(self) -> Version:
-        """Return the build that serves."""
+        """Return the version of the service."""
         return read(Version, await self.send("GET", "version"))
 
     async def get_metrics(self) -> str:
@@ -175,7 +175,7 @@ class AsyncClient(AsyncVmMaker):
     async def create_session(
         self, session_id: str | None = None, *, key: str | None = None
     ) -> AsyncSession:
-        """Make a session; without an id it gets the next free one of s1, s2, ..."""
+        """Create a session; without an id it gets the next free one of s1, s2, ..."""
         body = given(session_id=session_id)
         response = await self.send("POST", "v1", "sessions", body=body, key=key)
         return AsyncSession(self._sender, read(SessionInfo, response).session_id)
@@ -213,7 +213,7 @@ class AsyncClient(AsyncVmMaker):
         )
 
     def list_migration_presets(self, *, limit: int | None = None) -> AsyncIterator[Preset]:
-        """List migrations with a known end, each with a VM for it."""
+        """List the presets: migrations with a known result, each with its VM."""
         return self.list_items(
             PresetList,
             lambda page: page.presets,
@@ -269,7 +269,7 @@ class AsyncClient(AsyncVmMaker):
         limit: int | None = None,
         wait_seconds: int | None = None,
     ) -> EventPage:
-        """Return the events behind one, oldest first; without `after` all that are kept.
+        """Return the events behind one, oldest first; without `after` all that are stored.
 
         Args:
             after: The id of the last event known.
@@ -316,7 +316,7 @@ class AsyncClient(AsyncVmMaker):
                 yield event
 
     async def wait_ready(self, timeout: float = READY_SECONDS) -> None:
-        """Wait until the service takes work.
+        """Wait until the service is ready.
 
         Raises:
             WaitTimeoutError: It did not in time.

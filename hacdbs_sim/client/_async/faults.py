@@ -34,12 +34,12 @@ class AsyncFaults(AsyncResource):
 
         Args:
             type: The type of fault.
-            when: Which calls it is for, and where in them.
-            enabled: Whether it strikes; False arms it without effect.
-            probability: How likely it strikes, 0 to 1.
+            when: The calls in which it can hit, and where in them.
+            enabled: Whether it can hit; False arms it without effect.
+            probability: Probability of a hit, 0 to 1.
             after: How many opportunities are skipped first.
             every: Then every n-th opportunity counts.
-            times: After how many hits it is spent; never if None.
+            times: The number of hits after which it is disabled; unlimited if None.
             key: The call's Idempotency-Key.
         """
         body = given(
@@ -102,7 +102,7 @@ class AsyncArmedFault:
     """A fault that is armed while a `with` block runs.
 
     Attributes:
-        info: The fault as last seen: after the block, as it was when it was disarmed.
+        info: The fault as last read; after the block, as it was before it was disarmed.
     """
 
     info: FaultInfo
@@ -113,11 +113,11 @@ class AsyncArmedFault:
 
     @property
     def hits(self) -> int:
-        """How often it struck, as last seen."""
+        """The number of hits when the fault was last read."""
         return self.info.hits
 
     async def refresh(self) -> FaultInfo:
-        """Look at the fault again."""
+        """Read the fault again."""
         self.info = await self._faults.get_fault(self.info.fault_id)
         return self.info
 
@@ -132,7 +132,7 @@ class AsyncArmedFault:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Look at the fault a last time and disarm it; one that is gone with its VM is disarmed."""
+        """Read the fault a last time and disarm it, unless it is gone with its VM."""
         try:
             try:
                 await self.refresh()

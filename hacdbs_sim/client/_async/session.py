@@ -1,4 +1,4 @@
-"""Sessions, and the VMs that are made in them."""
+"""Sessions, and creating VMs in them."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
@@ -47,10 +47,10 @@ class AsyncVmMaker(AsyncResource):
         backend: str | None = None,
         key: str | None = None,
     ) -> AsyncVm:
-        """Make a VM with its slots, faults and workloads: all of it, or nothing.
+        """Create a VM with its memslots, faults and workloads: all of them, or nothing.
 
         Args:
-            name: A name to know it by.
+            name: A label.
             page_size: The granule: 4, 16 or 64 KiB.
             ipa_bits: Width of the IPA space.
             vcpus: Number of vCPUs.
@@ -111,7 +111,7 @@ class AsyncSession(AsyncVmMaker):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Delete the session; after a failure, a refusal of this is not raised."""
+        """Delete the session; after an exception in the block, a refusal of this is not raised."""
         try:
             await self.delete()
         except ClientError:
@@ -142,9 +142,9 @@ class AsyncSession(AsyncVmMaker):
         )
 
     async def put_scenario(self, document: Mapping[str, Any]) -> ScenarioOutcome:
-        """Make the session what a scenario describes, and play its steps.
+        """Replace the session's content by that of a scenario, and run its steps.
 
-        If the session has the same scenario already, nothing is done. All else in it is deleted.
+        If the session has the same scenario already, nothing is done.
         """
         return read(ScenarioOutcome, await self.send("PUT", "scenario", body=document))
 

@@ -8,7 +8,7 @@ from hacdbs_sim.client._async.guest import AsyncGuest
 from hacdbs_sim.client._async.memory import AsyncSlot
 from hacdbs_sim.client._async.migrations import AsyncMigration
 from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
-from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address
+from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flag_names
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
@@ -78,12 +78,14 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         guest_phys_addr: Address,
         memory_size: Size,
         userspace_addr: Address | None = None,
-        flags: Sequence[str] = (),
+        flags: int | Sequence[str] = (),
         backing: Size | None = None,
         if_match: str | None = None,
         if_none_match: str | None = None,
     ) -> FetchedMemslotChange:
         """Create, move or re-flag a memslot (KVM_SET_USER_MEMORY_REGION).
+
+        `flags` are bits of `MemslotFlags`, or their names.
 
         To delete it, `delete_memslot` is safer: it may be retried after a lost response.
         """
@@ -91,7 +93,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
             guest_phys_addr=address(guest_phys_addr),
             memory_size=memory_size,
             userspace_addr=address(userspace_addr),
-            flags=list(flags),
+            flags=flag_names(flags),
             backing=backing,
         )
         headers = {"If-Match": if_match, "If-None-Match": if_none_match}

@@ -72,7 +72,7 @@ class Client(VmMaker):
         transport: httpx's transport; one of its own if None.
 
     Attributes:
-        http: httpx's own client, for requests that this one would not make.
+        http: httpx's own client, for requests without retries and exceptions.
         history: The last requests that were sent.
     """
 
@@ -136,19 +136,19 @@ class Client(VmMaker):
         return Comparison(self._sender, comparison_id)
 
     def get_index(self) -> Index:
-        """Return links to where to start."""
+        """Return links to the main resources."""
         return read(Index, self.send("GET"))
 
     def get_livez(self) -> Health:
-        """Return whether the process serves."""
+        """Return whether the process is alive."""
         return read(Health, self.send("GET", "livez"))
 
     def get_readyz(self) -> Health:
-        """Return whether the service takes work; one that is stopping refuses this."""
+        """Return whether the service is ready; while it is stopping, this is refused."""
         return read(Health, self.send("GET", "readyz"))
 
     def get_version(self) -> Version:
-        """Return the build that serves."""
+        """Return the version of the service."""
         return read(Version, self.send("GET", "version"))
 
     def get_metrics(self) -> str:
@@ -174,7 +174,7 @@ class Client(VmMaker):
         return read(CostModelInfo, self.send("GET", "v1", "cost-model"))
 
     def create_session(self, session_id: str | None = None, *, key: str | None = None) -> Session:
-        """Make a session; without an id it gets the next free one of s1, s2, ..."""
+        """Create a session; without an id it gets the next free one of s1, s2, ..."""
         body = given(session_id=session_id)
         response = self.send("POST", "v1", "sessions", body=body, key=key)
         return Session(self._sender, read(SessionInfo, response).session_id)
@@ -212,7 +212,7 @@ class Client(VmMaker):
         )
 
     def list_migration_presets(self, *, limit: int | None = None) -> Iterator[Preset]:
-        """List migrations with a known end, each with a VM for it."""
+        """List the presets: migrations with a known result, each with its VM."""
         return self.list_items(
             PresetList,
             lambda page: page.presets,
@@ -268,7 +268,7 @@ class Client(VmMaker):
         limit: int | None = None,
         wait_seconds: int | None = None,
     ) -> EventPage:
-        """Return the events behind one, oldest first; without `after` all that are kept.
+        """Return the events behind one, oldest first; without `after` all that are stored.
 
         Args:
             after: The id of the last event known.
@@ -314,7 +314,7 @@ class Client(VmMaker):
             yield from news(page)
 
     def wait_ready(self, timeout: float = READY_SECONDS) -> None:
-        """Wait until the service takes work.
+        """Wait until the service is ready.
 
         Raises:
             WaitTimeoutError: It did not in time.

@@ -4,7 +4,7 @@
 from collections.abc import Iterator, Sequence
 
 from hacdbs_sim.client._sync.resource import Resource
-from hacdbs_sim.client.bodies import AnyBurst, access_body
+from hacdbs_sim.client.bodies import Address, AnyBurst, Size, access_body, address
 from hacdbs_sim.client.pages import PageNumbers, Ranges
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
@@ -28,6 +28,19 @@ class Guest(Resource):
         body, params = access_body(gfns, gfn_ranges), {"vcpu": vcpu}
         response = self.send("POST", "guest", "write", params=params, body=body, key=key)
         return read(AccessOutcome, response)
+
+    def guest_write_memory(
+        self,
+        gpa_ranges: Sequence[tuple[Address, Size]],
+        *,
+        vcpu: int | None = None,
+        key: str | None = None,
+    ) -> AccessOutcome:
+        """Write ranges of memory as a vCPU, each an address and a length in bytes."""
+        pairs = [(address(gpa), length) for gpa, length in gpa_ranges]
+        body = given(gpa_ranges=pairs, vcpu=vcpu)
+        answer = self.send("POST", "guest", "write-memory", body=body, key=key)
+        return read(AccessOutcome, answer)
 
     def guest_read(
         self,

@@ -9,7 +9,7 @@ from hacdbs_sim.client._sync.guest import Guest
 from hacdbs_sim.client._sync.memory import Slot
 from hacdbs_sim.client._sync.migrations import Migration
 from hacdbs_sim.client._sync.resource import Resource, Sender
-from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address
+from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flag_names
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
@@ -79,12 +79,14 @@ class Vm(Guest, Faults):
         guest_phys_addr: Address,
         memory_size: Size,
         userspace_addr: Address | None = None,
-        flags: Sequence[str] = (),
+        flags: int | Sequence[str] = (),
         backing: Size | None = None,
         if_match: str | None = None,
         if_none_match: str | None = None,
     ) -> FetchedMemslotChange:
         """Create, move or re-flag a memslot (KVM_SET_USER_MEMORY_REGION).
+
+        `flags` are bits of `MemslotFlags`, or their names.
 
         To delete it, `delete_memslot` is safer: it may be retried after a lost response.
         """
@@ -92,7 +94,7 @@ class Vm(Guest, Faults):
             guest_phys_addr=address(guest_phys_addr),
             memory_size=memory_size,
             userspace_addr=address(userspace_addr),
-            flags=list(flags),
+            flags=flag_names(flags),
             backing=backing,
         )
         headers = {"If-Match": if_match, "If-None-Match": if_none_match}

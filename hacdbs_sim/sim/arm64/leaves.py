@@ -94,11 +94,6 @@ class Leaves:
     def _used_levels(self) -> Sequence[BlockLevel]:
         return self.levels and [level for level in self.levels if level.present]
 
-    @property
-    def has_blocks(self) -> bool:
-        """Whether there is a block leaf."""
-        return bool(self._used_levels())
-
     def _planes(self) -> tuple[tuple[int, Words], ...]:
         return (_MAPPED, self.mapped), (_WRITABLE, self.writable), (_DBM, self.dbm)
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from hacdbs_sim import model
 from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
 from hacdbs_sim.model.units import PAGES_PER_WORD
-from hacdbs_sim.sim.guest.running import MAX_SLICES, WRITES_PER_SLICE
+from hacdbs_sim.sim.guest.guest import MAX_SLICES, WRITES_PER_SLICE
 
 WORDS_COPIED: Final = 10
 """Words copied, to memory not yet mapped, in the time that one is processed."""
@@ -54,6 +54,9 @@ def estimate_work(  # noqa: PLR0911 - one case an action
     match action:
         case model.GuestWrite() | model.GuestRead() | model.HostWrite() | model.HostUnmap():
             return WORK_PER_ACTION + _work_of_pages(machine, action.pages)
+        case model.GuestWriteMemory():
+            pages = action.pages(machine.config.page_size)
+            return WORK_PER_ACTION + _work_of_pages(machine, pages)
         case model.GetDirtyLog() if machine.config.protects_manually:
             return WORK_PER_ACTION + machine.npages(action.slot) // PAGES_PER_WORD // WORDS_COPIED
         case model.GetDirtyLog():

@@ -6,7 +6,7 @@ from hacdbs_sim import model
 from hacdbs_sim.model.errors import NoSuchVcpuError
 from hacdbs_sim.model.page_checks import check_gfns
 from hacdbs_sim.model.pages import Intervals, PageSet
-from hacdbs_sim.sim.guest.running import Guest
+from hacdbs_sim.sim.guest.guest import Guest
 from hacdbs_sim.sim.guest.trace import state_bytes_of
 from hacdbs_sim.sim.guest.versions import BYTES_A_PAGE, PageVersions, Versions
 from hacdbs_sim.sim.guest.workload import Recordings
@@ -33,6 +33,7 @@ class GuestSide:
         recordings: Recordings,
     ) -> None:
         self._vcpus = config.vcpus
+        self._page_size = config.page_size
         self._end_gfn = (1 << config.ipa_bits) // config.page_size
         self._slots = slots
         self._counters = counters
@@ -51,6 +52,18 @@ class GuestSide:
         self._check_vcpu(action.vcpu)
         check_gfns(action.pages, self._end_gfn)
         return self._write(model.Writer.GUEST, action.pages)
+
+    def guest_write_memory(self, action: model.GuestWriteMemory) -> model.AccessOutcome:
+        """Write ranges of bytes as a vCPU.
+
+        Raises:
+            NoSuchVcpuError: The VM has no such vCPU.
+            GfnBeyondIpaSpaceError: A range ends beyond the IPA space.
+        """
+        self._check_vcpu(action.vcpu)
+        pages = action.pages(self._page_size)
+        check_gfns(pages, self._end_gfn, field="gpa_ranges")
+        return self._write(model.Writer.GUEST, pages)
 
     def host_write(self, action: model.HostWrite) -> model.AccessOutcome:
         """Write as the host kernel.

@@ -95,7 +95,7 @@ class _Cut:
         if self.pages_per_bin >= WORD_BITS:
             counts = np.bitwise_count(words)
             starts = np.arange(0, len(words), self.pages_per_bin // WORD_BITS)
-        else:  # less than 2**19 pages, as there are no more bins
+        else:  # less than 2**19 pages: MAX_BINS bins of less than a word
             octets = words.astype("<u8", copy=False).view(np.uint8)
             counts = np.unpackbits(octets, count=self.npages, bitorder="little")
             starts = np.arange(0, self.npages, self.pages_per_bin)

@@ -386,6 +386,7 @@ Handler = Callable[[Machine, Any], object]
 
 _PERFORM: Final[dict[type[model.Action[Any]], Handler]] = {
     model.GuestWrite: lambda m, a: m._guest_side.guest_write(a),
+    model.GuestWriteMemory: lambda m, a: m._guest_side.guest_write_memory(a),
     model.GuestRead: lambda m, a: m._guest_side.guest_read(a),
     model.HostWrite: lambda m, a: m._guest_side.host_write(a),
     model.HostUnmap: lambda m, a: m._guest_side.host_unmap(a),

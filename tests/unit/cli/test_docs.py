@@ -47,7 +47,7 @@ def test_every_example_is_understood(example: str) -> None:
     command.make_context(name, words[len(name.split()) :])
 
 
-def test_every_option_is_told() -> None:
+def test_every_option_is_documented() -> None:
     known = {"--url", "--token", "--json", "--help"}
     options = {
         option
@@ -60,7 +60,7 @@ def test_every_option_is_told() -> None:
     assert {option for option in options - known if option not in DOCUMENT} == set()
 
 
-def test_every_exit_code_is_told() -> None:
-    told = re.findall(r"^\| (\d+) \|", DOCUMENT, re.MULTILINE)
+def test_every_exit_code_is_documented() -> None:
+    printed = re.findall(r"^\| (\d+) \|", DOCUMENT, re.MULTILINE)
 
-    assert [int(code) for code in told] == [*sorted(ExitCode), 130]
+    assert [int(code) for code in printed] == [*sorted(ExitCode), 130]

@@ -17,7 +17,7 @@ time.sleep(3600)
 """
 
 
-def test_a_service_that_ends_at_once_tells_why() -> None:
+def test_a_service_that_ends_at_once_reports_why() -> None:
     with (
         pytest.raises(ServiceNotStartedError, match=r"ended with 2: unknown setting HACDBS_PROT"),
         running_service({"HACDBS_PROT": "8000"}),

@@ -34,7 +34,7 @@ class LossyProxy(ThreadingHTTPServer):
             self._losses[method] = losses
 
     def loses(self, method: str, key: str | None) -> bool:
-        """Note a request that was served; tell whether its answer is to be lost."""
+        """Record a request that was served; return whether its response is to be lost."""
         with self._lock:
             self.passed.append((method, key))
             left = self._losses.get(method, 0)

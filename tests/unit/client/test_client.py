@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 import pytest
@@ -150,7 +150,7 @@ def test_a_fault_is_disarmed_whatever_happens(vm: Vm) -> None:
         vm.delete()
 
 
-def test_a_fault_that_cannot_be_disarmed_is_told_unless_something_worse_was() -> None:
+def test_a_fault_that_cannot_be_disarmed_is_raised_unless_another_exception_was() -> None:
     serving = serve_in_thread()
     with serving as service, Client(service.url, retries=0) as client:
         vm = client.create_vm()
@@ -326,11 +326,16 @@ def test_methods_take_dataclasses_of_the_model(client: Client) -> None:
     assert log.body["page_ranges"] == [[0, 1]]
 
 
-def test_flags_of_a_memslot_are_bits(vm: Vm) -> None:
-    slot = vm.get_memslot(0)
+def test_flags_of_a_memslot_are_bits_or_names(client: Client) -> None:
+    flags = MemslotFlags.LOG_DIRTY_PAGES | MemslotFlags.READONLY
+    place: dict[str, Any] = {"guest_phys_addr": 0, "memory_size": "1MiB"}
+    vm = client.create_vm(memslots=[{"slot": 0, **place, "flags": flags}])
+    read_back = vm.get_memslot(0)
 
-    assert slot.flags == MemslotFlags.LOG_DIRTY_PAGES
-    assert slot.is_logging
+    assert read_back.flags == flags
+    assert read_back.is_logging
+    assert vm.set_memslot(0, **place, flags=read_back.flags).change == "none"
+    assert vm.set_memslot(0, **place, flags=["LOG_DIRTY_PAGES", "READONLY"]).change == "none"
 
 
 def test_a_request_of_ones_own_is_sent_like_the_others(client: Client, vm: Vm) -> None:

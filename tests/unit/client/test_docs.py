@@ -1,4 +1,4 @@
-"""What docs/client.md shows works as it stands there."""
+"""The examples of docs/client.md run."""
 
 import re
 from pathlib import Path

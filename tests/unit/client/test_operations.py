@@ -72,6 +72,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "advance_clock": lambda _, vm: vm.advance_clock(1000),
     "run_guest": lambda _, vm: vm.run_guest(1000, throttle_percent=20),
     "guest_write": lambda _, vm: vm.guest_write([BASE_GFN], vcpu=1),
+    "guest_write_memory": lambda _, vm: vm.guest_write_memory([(BASE_GFN * 4096 + 4090, 10)]),
     "guest_read": lambda _, vm: vm.guest_read([BASE_GFN]),
     "host_write": lambda _, vm: vm.host_write(range(BASE_GFN, BASE_GFN + 3)),
     "host_unmap": lambda _, vm: vm.host_unmap(gfn_ranges=[(BASE_GFN, 2)]),

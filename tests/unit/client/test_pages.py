@@ -1,4 +1,4 @@
-"""Pages, ranges and bitmaps come back as they went, and what is none is refused."""
+"""Pages, ranges and bitmaps are converted without loss; invalid ones are rejected."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_ranges_hold_the_pages_once_and_do_not_touch(numbers: list[int]) -> None
         (["5"], TypeError),
     ],
 )
-def test_what_is_no_page_number_is_refused(numbers: list[int], refusal: type[Exception]) -> None:
+def test_an_invalid_page_number_is_rejected(numbers: list[int], refusal: type[Exception]) -> None:
     with pytest.raises(refusal, match="gfns must"):
         page_numbers(numbers, "gfns")
 

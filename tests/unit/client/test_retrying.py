@@ -1,4 +1,4 @@
-"""Lost answers, over real connections: what is sent again, what is not, and what is then true."""
+"""Lost responses, over real connections: which requests are sent again, and the state afterwards."""
 
 import asyncio
 import threading
@@ -52,7 +52,7 @@ def vm(client: Client, proxy: LossyProxy) -> Vm:
     return made
 
 
-def test_a_get_whose_answer_is_lost_is_answered_by_its_retry(
+def test_a_get_whose_response_is_lost_is_replayed(
     client: Client, vm: Vm, proxy: LossyProxy
 ) -> None:
     vm.guest_write(range(BASE_GFN, BASE_GFN + 500))
@@ -124,7 +124,7 @@ def test_what_cannot_be_sent_is_not_retried() -> None:
         assert len(client.history) == 1
 
 
-def test_a_delete_whose_answer_is_lost_is_done(vm: Vm, proxy: LossyProxy) -> None:
+def test_a_delete_whose_response_is_lost_succeeds(vm: Vm, proxy: LossyProxy) -> None:
     proxy.lose("DELETE", 1)
 
     vm.delete()
@@ -159,7 +159,7 @@ def test_a_change_with_a_precondition_is_not_repeated_by_itself(vm: Vm, proxy: L
 
 
 def test_a_request_in_flight_is_waited_for(vm: Vm) -> None:
-    """Many clients with one key: one is served, the others get its answer."""
+    """Many clients with one key: one is served, the others get its response."""
     vm.guest_write(range(BASE_GFN, BASE_GFN + 100))
     counts: list[int] = []
 

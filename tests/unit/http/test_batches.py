@@ -74,7 +74,7 @@ def test_a_batch_stops_at_the_first_refusal(vm: Vm) -> None:
 
     answer = perform_all(vm, batch(write, write, beyond, write), "/v1/vms/default-1/batch")
 
-    results = json.loads(answer.body)["results"]
+    results = json.loads(bytes(answer.body))["results"]
     assert [result["status"] for result in results] == [200, 200, 409]
     assert [result["body"]["newly_dirty"] for result in results[:2]] == [1, 0]
     problem = results[2]["body"]

@@ -7,7 +7,8 @@ import pytest
 
 from app.http import event_stream
 from app.http.event_stream import EVENTS_AT_ONCE, EventStream, first_page
-from app.service.events import ALL_EVENTS, EventFilter, EventLog, EventType
+from app.service.events import ALL_EVENTS, EventFilter, EventLog
+from hacdbs_sim.model import EventType
 from tests.support.settling import settle
 from tests.support.wire import HANG_SECONDS
 

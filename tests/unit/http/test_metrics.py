@@ -4,9 +4,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.http.metrics import Metrics
-from app.service.events import EventType
 from app.service.fleet import Fleet
 from app.service.limits import Limits
+from hacdbs_sim.model import EventType
 
 pytestmark = pytest.mark.anyio
 

@@ -112,5 +112,5 @@ def test_a_segment_is_a_name_or_a_parameter() -> None:
     @router.get("/things/all")
     async def every() -> None: ...
 
-    with pytest.raises(AssertionError, match="all stands where a parameter does"):
+    with pytest.raises(AssertionError, match="all conflicts with a parameter"):
         PathRouter(_rest, routes=router.routes)

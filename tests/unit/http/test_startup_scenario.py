@@ -103,7 +103,7 @@ def test_a_refusal_about_no_place_is_told_by_its_detail(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_and_no_name_ends_the_service() -> None:
-    with pytest.raises(ScenarioNotStartedError, match="no scenario of this name ships"):
+    with pytest.raises(ScenarioNotStartedError, match="no builtin scenario has this name"):
         Client.in_process(scenario="none")
 
 

@@ -82,11 +82,11 @@ def test_the_port_file_replaces_an_old_one_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_no_answer_is_not_healthy() -> None:
+def test_no_response_is_not_healthy() -> None:
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
 
     result = CliRunner().invoke(cli, ["healthcheck", "--port", str(port)])
 
     assert result.exit_code == 1
-    assert "no answer" in result.stderr
+    assert "no response" in result.stderr

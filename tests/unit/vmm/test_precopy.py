@@ -8,7 +8,7 @@ import pytest
 from hacdbs_sim import model as a
 from hacdbs_sim.model import AutoConverge, ClearOrder, MigrationStatus, Reason, Scheduled
 from hacdbs_sim.model import TimeoutStrategy as Strategy
-from hacdbs_sim.sim.guest import running
+from hacdbs_sim.sim.guest import guest
 from hacdbs_sim.vmm import Precopy, Report
 from tests.unit.vmm.source import LOGS, NPAGES, PAGE_US, US, frames, migrated, source, spec, until
 
@@ -360,7 +360,7 @@ def test_a_guest_that_writes_too_much_for_one_run_runs_for_less_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     expected = migrated(source()).totals
-    monkeypatch.setattr(running, "MAX_WRITES_PER_RUN", 100)
+    monkeypatch.setattr(guest, "MAX_WRITES_PER_RUN", 100)
 
     report = migrated(source())
 
@@ -388,7 +388,7 @@ def test_the_same_machine_and_spec_have_the_same_report() -> None:
 
 
 def test_a_guest_that_writes_too_much_even_so_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "MAX_WRITES_PER_RUN", 0)
+    monkeypatch.setattr(guest, "MAX_WRITES_PER_RUN", 0)
 
     report = migrated(source(writes_per_second=1_000_000_000), verify=False)
 

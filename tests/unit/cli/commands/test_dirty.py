@@ -12,10 +12,10 @@ from tests.unit.cli.commands.conftest import BASE_GFN, NPAGES, Run, RunJson
 def test_get_takes_the_log(vm: Vm, run_json: RunJson) -> None:
     vm.guest_write([BASE_GFN, BASE_GFN + 1, BASE_GFN + 9])
 
-    told = run_json("dirty", "get", vm.vm_id, "0", "--cpu", "1")
+    printed = run_json("dirty", "get", vm.vm_id, "0", "--cpu", "1")
 
-    assert told["page_ranges"] == [[0, 2], [9, 1]]
-    assert told["accelerator"]["cpu"] == 1
+    assert printed["page_ranges"] == [[0, 2], [9, 1]]
+    assert printed["accelerator"]["cpu"] == 1
     assert vm.slot(0).peek_dirty_log().dirty_count == 0
 
 
@@ -23,17 +23,17 @@ def test_get_takes_the_log(vm: Vm, run_json: RunJson) -> None:
 def test_the_format_is_the_services(command: str, vm: Vm, run_json: RunJson) -> None:
     vm.guest_write([BASE_GFN])
 
-    told = run_json("dirty", command, vm.vm_id, "0", "--format", "base64")
+    printed = run_json("dirty", command, vm.vm_id, "0", "--format", "base64")
 
-    assert told["bitmap"].startswith("AQAAAAAAAAA")
+    assert printed["bitmap"].startswith("AQAAAAAAAAA")
 
 
 def test_peek_leaves_the_log_as_it_is(vm: Vm, run_json: RunJson) -> None:
     vm.guest_write([BASE_GFN])
 
-    told = run_json("dirty", "peek", vm.vm_id, "0x0", "--format", "summary")
+    printed = run_json("dirty", "peek", vm.vm_id, "0x0", "--format", "summary")
 
-    assert (told["dirty_count"], "page_ranges" in told) == (1, False)
+    assert (printed["dirty_count"], "page_ranges" in printed) == (1, False)
     assert vm.slot(0).peek_dirty_log().dirty_count == 1
 
 
@@ -41,28 +41,28 @@ def test_a_log_is_shown_with_what_cleaned_it(vm: Vm, run: Run) -> None:
     vm.guest_write(range(BASE_GFN, BASE_GFN + 600))
     vm.add_fault("ipaf", when={"batch": 1, "index": 4})
 
-    told = run("dirty", "get", vm.vm_id, "0").stdout
+    printed = run("dirty", "get", vm.vm_id, "0").stdout
 
     assert (
         "partial on CPU 0, EAGAIN, 516 cleaned in 2 runs, 84 requeued, IPAF in run 1 at index 4"
-        in told
+        in printed
     )
-    assert ["software", "84", "pages"] in [line.split() for line in told.splitlines()]
+    assert ["software", "84", "pages"] in [line.split() for line in printed.splitlines()]
 
 
 def test_a_look_says_that_the_hook_was_not_called(vm: Vm, run: Run) -> None:
-    told = run("dirty", "peek", vm.vm_id, "0").stdout
+    printed = run("dirty", "peek", vm.vm_id, "0").stdout
 
-    assert "not called" in told
-    assert "did not run" in told
+    assert "not called" in printed
+    assert "did not run" in printed
 
 
 def test_many_ranges_are_counted_and_not_listed(vm: Vm, run: Run) -> None:
     vm.guest_write(range(BASE_GFN, BASE_GFN + 100, 2))
 
-    told = run("dirty", "peek", vm.vm_id, "0").stdout
+    printed = run("dirty", "peek", vm.vm_id, "0").stdout
 
-    assert "30 more" in told
+    assert "30 more" in printed
 
 
 def test_a_bitmap_goes_from_a_get_to_a_clear(vm: Vm, tmp_path: Path, run_json: RunJson) -> None:
@@ -70,10 +70,10 @@ def test_a_bitmap_goes_from_a_get_to_a_clear(vm: Vm, tmp_path: Path, run_json: R
     vm.guest_write([BASE_GFN, BASE_GFN + 70])
     file = tmp_path / "bitmap"
 
-    told = run_json("dirty", "get", vm.vm_id, "0", "--output", str(file))
+    printed = run_json("dirty", "get", vm.vm_id, "0", "--output", str(file))
     cleared = run_json("dirty", "clear", vm.vm_id, "0", "--bitmap", str(file))
 
-    assert (told["dirty_count"], "page_ranges" in told) == (2, False)
+    assert (printed["dirty_count"], "page_ranges" in printed) == (2, False)
     assert len(file.read_bytes()) == NPAGES // 8
     assert (cleared["dirty_count"], cleared["remaining_count"]) == (2, 0)
 
@@ -81,22 +81,22 @@ def test_a_bitmap_goes_from_a_get_to_a_clear(vm: Vm, tmp_path: Path, run_json: R
 def test_output_says_where_the_bitmap_is(vm: Vm, tmp_path: Path, run: Run) -> None:
     file = tmp_path / "bitmap"
 
-    told = run("dirty", "peek", vm.vm_id, "0", "-o", str(file)).stdout
+    printed = run("dirty", "peek", vm.vm_id, "0", "-o", str(file)).stdout
 
-    assert "has the bitmap" in told
+    assert "has the bitmap" in printed
     assert file.stat().st_size == NPAGES // 8
 
 
 def test_clear_takes_pages_of_the_slot_within_a_window(vm: Vm, run_json: RunJson) -> None:
     vm.guest_write(range(BASE_GFN, BASE_GFN + 200))
 
-    told = run_json(
+    printed = run_json(
         *("dirty", "clear", vm.vm_id, "0", "64+10", "100"),
         *("--first-page", "64", "--num-pages", "0x40", "--cpu", "1"),
     )
 
-    assert (told["first_page"], told["num_pages"], told["dirty_count"]) == (64, 64, 11)
-    assert told["accelerator"]["cpu"] == 1
+    assert (printed["first_page"], printed["num_pages"], printed["dirty_count"]) == (64, 64, 11)
+    assert printed["accelerator"]["cpu"] == 1
     assert vm.slot(0).peek_dirty_log().mask()[64:74].sum() == 0
 
 
@@ -116,14 +116,14 @@ def test_clear_wants_pages_or_a_bitmap(arguments: list[str], vm: Vm, run: Run) -
     assert "give pages, or a bitmap" in result.stderr
 
 
-def test_a_bitmap_that_cannot_be_read_is_told(vm: Vm, tmp_path: Path, run: Run) -> None:
+def test_a_bitmap_that_cannot_be_read_is_reported(vm: Vm, tmp_path: Path, run: Run) -> None:
     result = run("dirty", "clear", vm.vm_id, "0", "--bitmap", str(tmp_path / "none"))
 
     assert result.exit_code == 2
     assert "cannot read" in result.stderr
 
 
-def test_a_place_that_cannot_be_written_is_told_before_the_log_is_taken(
+def test_a_place_that_cannot_be_written_is_reported_before_the_log_is_taken(
     vm: Vm, tmp_path: Path, run: Run
 ) -> None:
     vm.guest_write([BASE_GFN])

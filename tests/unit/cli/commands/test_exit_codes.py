@@ -1,4 +1,4 @@
-"""How commands end: exit codes, and what they tell on stderr."""
+"""How commands end: exit codes, and messages on stderr."""
 
 import json
 import socket
@@ -49,7 +49,7 @@ def stranger() -> Generator[str]:
         thread.join()
 
 
-def test_a_refusal_ends_in_3_with_the_problem_told(run: Run) -> None:
+def test_a_refusal_ends_in_3_with_the_problem_printed(run: Run) -> None:
     result = run("inspect", "default-9")
 
     assert result.exit_code == ExitCode.REFUSED
@@ -100,7 +100,7 @@ def test_waiting_in_vain_ends_in_5(nobody: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         (["inspect"], "Missing argument 'VM'"),
         (["lst"], "Did you mean 'list'?"),
@@ -115,15 +115,15 @@ def test_waiting_in_vain_ends_in_5(nobody: str) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_understood_ends_in_2(arguments: list[str], told: str, run: Run) -> None:
+def test_an_invalid_command_line_ends_in_2(arguments: list[str], printed: str, run: Run) -> None:
     result = run(*arguments)
 
     assert result.exit_code == ExitCode.USAGE
-    assert told in " ".join(result.stderr.replace("│", " ").split())
+    assert printed in " ".join(result.stderr.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "printed"),
     [
         ("name: a\nmemslots: [\n", ":3: cannot be read"),
         ('{"name": "a",\n "cpus": ]', ":2: cannot be read"),
@@ -140,18 +140,20 @@ def test_what_cannot_be_understood_ends_in_2(arguments: list[str], told: str, ru
     ],
     ids=lambda value: f"{value[:12]}{len(value)}",
 )
-def test_a_bad_file_is_told_with_its_line(text: str, told: str, tmp_path: Path, run: Run) -> None:
+def test_a_bad_file_is_reported_with_its_line(
+    text: str, printed: str, tmp_path: Path, run: Run
+) -> None:
     file = tmp_path / "vm.yaml"
     file.write_text(text)
 
     result = run("create", "--file", str(file))
 
     assert result.exit_code == ExitCode.USAGE
-    assert f"{file}{told}" in result.stderr
+    assert f"{file}{printed}" in result.stderr
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"], ids=["absent", "not UTF-8"])
-def test_a_file_that_cannot_be_read_is_told(
+def test_a_file_that_cannot_be_read_is_reported(
     content: bytes | None, tmp_path: Path, run: Run
 ) -> None:
     file = tmp_path / "vm.yaml"
@@ -198,7 +200,7 @@ def test_the_shell_completes_ids_of_vms(vm: Vm, run: Run) -> None:
     assert complete("hacdbs-sim inspect def") == [vm.vm_id]
 
 
-def test_the_shell_completes_no_ids_where_nobody_answers(
+def test_the_shell_completes_no_ids_without_a_service(
     nobody: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HACDBS_URL", nobody)
@@ -206,11 +208,11 @@ def test_the_shell_completes_no_ids_where_nobody_answers(
     assert complete("hacdbs-sim inspect def") == []
 
 
-def test_every_command_is_told_by_help() -> None:
-    told = CliRunner().invoke(cli, ["--help"]).stdout
+def test_help_lists_every_command() -> None:
+    printed = CliRunner().invoke(cli, ["--help"]).stdout
 
     for name in ("list", "dirty", "fault", "cpu", "serve", "demo"):
-        assert f" {name} " in told
+        assert f" {name} " in printed
 
 
 def test_serving_and_health_checks_load_no_client() -> None:
@@ -218,6 +220,6 @@ def test_serving_and_health_checks_load_no_client() -> None:
         "import sys, hacdbs_sim.cli; print(*[m for m in ('httpx', 'numpy') if m in sys.modules])"
     )
 
-    told = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=True)  # noqa: S603 - this interpreter
+    printed = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=True)  # noqa: S603 - this interpreter
 
-    assert told.stdout == b"\n"
+    assert printed.stdout == b"\n"

@@ -10,9 +10,9 @@ def test_add_arms_a_fault_as_its_options_say(vm: Vm, run_json: RunJson) -> None:
     options = ["--op", "clear", "--slot", "0", "--cpu", "1", "--batch", "2", "--index", "0x7"]
     options += ["--after", "1", "--every", "2", "--times", "3", "--probability", "0.5"]
 
-    told = run_json("fault", "add", vm.vm_id, "ipaf", *options, "--disabled")
+    printed = run_json("fault", "add", vm.vm_id, "ipaf", *options, "--disabled")
 
-    assert told == {
+    assert printed == {
         "fault_id": "f1",
         "type": "ipaf",
         "enabled": False,
@@ -28,26 +28,26 @@ def test_add_arms_a_fault_as_its_options_say(vm: Vm, run_json: RunJson) -> None:
 
 
 def test_add_takes_a_gfn(vm: Vm, run_json: RunJson) -> None:
-    told = run_json("fault", "add", vm.vm_id, "structf", "--gfn", "0x40003")
+    printed = run_json("fault", "add", vm.vm_id, "structf", "--gfn", "0x40003")
 
-    assert told["when"] == {"gfn": 0x40003}
+    assert printed["when"] == {"gfn": 0x40003}
 
 
 def test_add_shows_the_fault(vm: Vm, run: Run) -> None:
-    told = run("fault", "add", vm.vm_id, "ipaf", "--gfn", "0x40003").stdout
+    printed = run("fault", "add", vm.vm_id, "ipaf", "--gfn", "0x40003").stdout
 
-    assert "gfn 262147" in told
-    assert "always" in told
+    assert "gfn 262147" in printed
+    assert "always" in printed
 
 
-def test_list_tells_where_a_fault_struck(vm: Vm, run: Run, run_json: RunJson) -> None:
+def test_list_shows_where_a_fault_hit(vm: Vm, run: Run, run_json: RunJson) -> None:
     vm.add_fault("ipaf")
     vm.guest_write([BASE_GFN])
     vm.slot(0).get_dirty_log()
 
-    told = run("fault", "list", vm.vm_id).stdout
+    printed = run("fault", "list", vm.vm_id).stdout
 
-    assert "opportunity 1 op get slot 0 cpu 0 batch 0 index 0 gfn 262144" in told
+    assert "opportunity 1 op get slot 0 cpu 0 batch 0 index 0 gfn 262144" in printed
     assert run_json("fault", "list", vm.vm_id)["faults"][0]["hits"] == 1
 
 
@@ -82,11 +82,11 @@ def test_types_are_described(client: Client, run: Run, run_json: RunJson) -> Non
 
 
 def test_cpus_are_plugged_in_and_out(vm: Vm, run: Run, run_json: RunJson) -> None:
-    told = run("cpu", "unplug", vm.vm_id, "1").stdout
+    printed = run("cpu", "unplug", vm.vm_id, "1").stdout
     units = [cpu["status"] for cpu in run_json("cpu", "list", vm.vm_id)["cpus"]]
     back = run_json("cpu", "plug", vm.vm_id, "1")
 
-    assert "OFF" in told
+    assert "OFF" in printed
     assert units == ["IDLE", "OFF"]
     assert (back["online"], back["status"]) == (True, "IDLE")
 

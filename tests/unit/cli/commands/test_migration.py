@@ -50,21 +50,21 @@ def test_migrate_shows_each_pass_and_how_it_ended(writing: Vm, run: Run) -> None
     result = run("migrate", writing.vm_id, "--downtime-limit", "1ms")
 
     assert result.exit_code == ExitCode.GOOD
-    told = list(lines(result.stdout))
-    assert told[0].startswith("pass 0: phase active, dirty ")
-    assert told[1].startswith("pass 1: phase ")
-    assert "status completed" in told
-    assert "lost pages 0" in told
-    assert any(line.startswith("downtime 0.") for line in told)
+    printed = list(lines(result.stdout))
+    assert printed[0].startswith("pass 0: phase active, dirty ")
+    assert printed[1].startswith("pass 1: phase ")
+    assert "status completed" in printed
+    assert "lost pages 0" in printed
+    assert any(line.startswith("downtime 0.") for line in printed)
 
 
-def test_migrate_prints_the_services_own_report(
+def test_migrate_prints_the_body_of_the_response(
     client: Client, writing: Vm, run_json: RunJson
 ) -> None:
-    told = run_json("migrate", writing.vm_id, "--downtime-limit", "1ms")
+    printed = run_json("migrate", writing.vm_id, "--downtime-limit", "1ms")
 
-    assert told == client.http.get("/v1/migrations/default-m1").json()
-    assert (told["status"], told["spec"]["downtime_limit_ns"]) == ("completed", 1_000_000)
+    assert printed == client.http.get("/v1/migrations/default-m1").json()
+    assert (printed["status"], printed["spec"]["downtime_limit_ns"]) == ("completed", 1_000_000)
 
 
 def test_its_options_are_the_fields_of_a_migration(
@@ -97,10 +97,10 @@ def test_lost_pages_end_in_1_and_are_listed(writing: Vm, run: Run) -> None:
     result = run("migrate", writing.vm_id, "--downtime-limit", "1ms", "--clear-order", "after_copy")
 
     assert result.exit_code == ExitCode.NEGATIVE
-    told = list(lines(result.stdout))
-    assert "status completed" in told
-    assert "lost pages 0" not in told
-    assert any(line.startswith("slot 0 ") and "more ranges" in line for line in told)
+    printed = list(lines(result.stdout))
+    assert "status completed" in printed
+    assert "lost pages 0" not in printed
+    assert any(line.startswith("slot 0 ") and "more ranges" in line for line in printed)
 
 
 def test_a_migration_that_is_cancelled_ends_in_1(writing: Vm, run: Run) -> None:
@@ -110,7 +110,7 @@ def test_a_migration_that_is_cancelled_ends_in_1(writing: Vm, run: Run) -> None:
     assert "reason max_iterations" in list(lines(result.stdout))
 
 
-def test_a_migration_that_fails_tells_why(writing: Vm, run: Run) -> None:
+def test_a_migration_that_fails_reports_why(writing: Vm, run: Run) -> None:
     writing.add_fault("copy_to_user")
 
     result = run("migrate", writing.vm_id)
@@ -127,7 +127,7 @@ def test_a_migration_that_is_refused_ends_in_3(vm: Vm, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "told"),
+    ("option", "value", "printed"),
     [
         ("--bandwidth", "10Gbit", "1250000000 or 1GiB"),
         ("--bandwidth", "fast", "1250000000 or 1GiB"),
@@ -135,11 +135,11 @@ def test_a_migration_that_is_refused_ends_in_3(vm: Vm, run: Run) -> None:
         ("--timeout", "soon", "300ms, 10s or 500us"),
     ],
 )
-def test_an_amount_that_is_none_ends_in_2(option: str, value: str, told: str, run: Run) -> None:
+def test_an_invalid_amount_ends_in_2(option: str, value: str, printed: str, run: Run) -> None:
     result = run("migrate", "default-1", option, value)
 
     assert result.exit_code == ExitCode.USAGE
-    assert told in " ".join(result.stderr.replace("│", " ").split())
+    assert printed in " ".join(result.stderr.replace("│", " ").split())
 
 
 @pytest.fixture
@@ -178,21 +178,21 @@ def test_compare_shows_the_variants_side_by_side(tmp_path: Path, run: Run) -> No
     result = run("compare", "--file", str(file))
 
     assert result.exit_code == ExitCode.GOOD
-    told = list(lines(result.stdout))
-    assert told[0] == "comparison default-c1: completed"
+    printed = list(lines(result.stdout))
+    assert printed[0] == "comparison default-c1: completed"
     for variant in ("hacdbs", "software", "faults"):
-        assert any(line.startswith(f"{variant} completed ") for line in told)
+        assert any(line.startswith(f"{variant} completed ") for line in printed)
 
 
-def test_compare_prints_the_services_own_answer(
+def test_compare_prints_the_body_of_the_response(
     client: Client, tmp_path: Path, run_json: RunJson
 ) -> None:
     file = tmp_path / "what.yaml"
     file.write_text(SMALL)
 
-    told = run_json("compare", "--file", str(file))
+    printed = run_json("compare", "--file", str(file))
 
-    assert told == client.http.get("/v1/comparisons/default-c1").json()
+    assert printed == client.http.get("/v1/comparisons/default-c1").json()
 
 
 def test_compare_takes_a_preset(run: Run) -> None:
@@ -203,7 +203,7 @@ def test_compare_takes_a_preset(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         ([], "give --preset or --file"),
         (["--preset", "converges", "--file", "x"], "give --preset or --file"),
@@ -211,20 +211,20 @@ def test_compare_takes_a_preset(run: Run) -> None:
     ],
     ids=["neither", "both", "unknown"],
 )
-def test_compare_wants_a_file_or_a_preset(arguments: list[str], told: str, run: Run) -> None:
+def test_compare_wants_a_file_or_a_preset(arguments: list[str], printed: str, run: Run) -> None:
     result = run("compare", *arguments)
 
     assert result.exit_code == ExitCode.USAGE
-    assert told in result.stderr
+    assert printed in result.stderr
 
 
 def test_wait_ends_with_the_migration(writing: Vm, run: Run, run_json: RunJson) -> None:
     writing.start_migration()
 
-    told = run("wait", "--migration", "default-m1")
+    result = run("wait", "--migration", "default-m1")
     report = run_json("wait", "--migration", "default-m1")
 
-    assert "status completed" in list(lines(told.stdout))
+    assert "status completed" in list(lines(result.stdout))
     assert report["status"] == "completed"
 
 
@@ -266,13 +266,13 @@ def test_a_terminal_sees_a_table_of_the_last_passes_and_a_bar() -> None:
         show(passes(*iterations))
 
     assert isinstance(console.file, io.StringIO)
-    told = console.file.getvalue()
-    assert "default-m1: active" in told
-    assert f" {SHOWN_PASSES + 2} " in told
-    assert "━" * 36 in told
+    printed = console.file.getvalue()
+    assert "default-m1: active" in printed
+    assert f" {SHOWN_PASSES + 2} " in printed
+    assert "━" * 36 in printed
 
 
-def test_nothing_is_shown_where_the_answer_is_printed() -> None:
+def test_nothing_is_shown_with_json() -> None:
     console = Console(file=io.StringIO())
 
     with pass_display(console, is_silent=True) as show:

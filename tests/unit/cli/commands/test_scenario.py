@@ -39,24 +39,24 @@ def sessions(client: Client) -> list[str]:
     return [session.session_id for session in client.list_sessions()]
 
 
-def test_list_names_each_that_ships(client: Client, run: Run, run_json: RunJson) -> None:
-    told = run("scenario", "list").stdout
+def test_list_names_each_builtin_scenario(client: Client, run: Run, run_json: RunJson) -> None:
+    printed = run("scenario", "list").stdout
 
-    assert [name for name in names() if name not in told] == []
+    assert [name for name in names() if name not in printed] == []
     assert run_json("scenario", "list") == client.http.get("/v1/scenarios").json()
 
 
 def test_show_prints_what_run_reads(tmp_path: Path, run: Run, run_json: RunJson) -> None:
-    told = run("scenario", "show", "lost-interrupt").stdout
+    printed = run("scenario", "show", "lost-interrupt").stdout
     path = tmp_path / "shown.yaml"
-    path.write_text(told)
+    path.write_text(printed)
 
-    assert yaml.safe_load(told) == load("lost-interrupt")
+    assert yaml.safe_load(printed) == load("lost-interrupt")
     assert run_json("scenario", "show", "lost-interrupt")["scenario"] == "lost-interrupt"
     assert run("scenario", "run", str(path)).exit_code == ExitCode.GOOD
 
 
-def test_run_plays_one_that_ships_in_a_session_of_its_own(client: Client, run: Run) -> None:
+def test_run_runs_a_builtin_scenario_in_a_session_of_its_own(client: Client, run: Run) -> None:
     before = sessions(client)
 
     result = run("scenario", "run", "lost-interrupt")
@@ -66,10 +66,10 @@ def test_run_plays_one_that_ships_in_a_session_of_its_own(client: Client, run: R
     assert sessions(client) == before
 
 
-def test_run_prints_the_services_own_answer(file: Path, run_json: RunJson) -> None:
-    told = run_json("scenario", "run", str(file))
+def test_run_prints_the_body_of_the_response(file: Path, run_json: RunJson) -> None:
+    printed = run_json("scenario", "run", str(file))
 
-    assert (told["scenario"], told["verdict"], told["steps"][0]["body"]["pages"]) == (
+    assert (printed["scenario"], printed["verdict"], printed["steps"][0]["body"]["pages"]) == (
         "mine",
         "passed",
         1,
@@ -89,11 +89,11 @@ def test_run_keeps_the_session_that_is_asked_for(client: Client, file: Path, run
     assert client.session().get_scenario().scenario == "mine"
 
 
-def test_run_tells_which_session_it_keeps(client: Client, file: Path, run: Run) -> None:
-    told = run("scenario", "run", str(file), "--keep").stderr.split()
+def test_run_prints_which_session_it_keeps(client: Client, file: Path, run: Run) -> None:
+    printed = run("scenario", "run", str(file), "--keep").stderr.split()
 
-    assert told[0] == "session"
-    session = client.session(told[1])
+    assert printed[0] == "session"
+    session = client.session(printed[1])
     assert session.get_scenario().verdict == "passed"
     session.delete()
 
@@ -113,7 +113,9 @@ def test_a_failed_scenario_ends_in_1_with_what_is_not_as_expected(
     assert sessions(client) == before
 
 
-def test_a_file_that_is_refused_is_told_line_by_line(client: Client, file: Path, run: Run) -> None:
+def test_a_file_that_is_refused_is_reported_line_by_line(
+    client: Client, file: Path, run: Run
+) -> None:
     before = sessions(client)
     file.write_text(GOOD.replace("slot: 0", "slot: -1").replace("gfns: [0x40000]", "gfns: []", 1))
 
@@ -124,7 +126,7 @@ def test_a_file_that_is_refused_is_told_line_by_line(client: Client, file: Path,
     assert sessions(client) == before
 
 
-def test_a_refusal_of_the_core_is_told_by_its_line_too(file: Path, run: Run) -> None:
+def test_a_refusal_of_the_core_is_reported_by_its_line_too(file: Path, run: Run) -> None:
     file.write_text(GOOD.replace("0x40000000", "0x40000001"))
 
     result = run("scenario", "run", str(file), "--json")
@@ -134,21 +136,21 @@ def test_a_refusal_of_the_core_is_told_by_its_line_too(file: Path, run: Run) -> 
     assert json.loads(result.stdout)["code"] == "invalid_argument"
 
 
-def test_a_session_that_is_not_there_is_told(file: Path, run: Run) -> None:
+def test_an_unknown_session_is_reported(file: Path, run: Run) -> None:
     result = run("scenario", "run", str(file), "--session", "none")
 
     assert result.exit_code == ExitCode.REFUSED
     assert "no_such_session" in result.stderr
 
 
-def test_a_name_that_does_not_ship_is_told(run: Run) -> None:
+def test_an_unknown_name_is_reported(run: Run) -> None:
     result = run("scenario", "run", "none")
 
     assert result.exit_code == ExitCode.REFUSED
     assert "no_such_scenario" in result.stderr
 
 
-def test_a_bad_file_is_told_with_its_line(file: Path, run: Run) -> None:
+def test_a_bad_file_is_reported_with_its_line(file: Path, run: Run) -> None:
     file.write_text(GOOD + "  - vm: [\n")
 
     result = run("scenario", "run", str(file))
@@ -158,15 +160,15 @@ def test_a_bad_file_is_told_with_its_line(file: Path, run: Run) -> None:
 
 
 def test_run_waits_for_the_migration(run: Run, run_json: RunJson) -> None:
-    told = run("scenario", "run", "clear-before-copy-loses-nothing")
+    result = run("scenario", "run", "clear-before-copy-loses-nothing")
     report = run_json("scenario", "run", "clear-before-copy-loses-nothing")["migration"]
 
-    assert told.exit_code == ExitCode.GOOD
-    assert ["lost", "pages", "0"] in [line.split() for line in told.stdout.splitlines()]
+    assert result.exit_code == ExitCode.GOOD
+    assert ["lost", "pages", "0"] in [line.split() for line in result.stdout.splitlines()]
     assert report["status"] == "completed"
 
 
-def test_a_migration_that_fails_its_scenario_is_told(file: Path, run: Run) -> None:
+def test_a_migration_that_fails_its_scenario_is_reported(file: Path, run: Run) -> None:
     file.write_text(GOOD + "migration: {vm: src}\nexpect: {verification: {lost_pages: 3}}\n")
 
     result = run("scenario", "run", str(file))
@@ -176,7 +178,7 @@ def test_a_migration_that_fails_its_scenario_is_told(file: Path, run: Run) -> No
     assert "migration /verification/lost_pages must be what was expected 3 0" in lines
 
 
-def test_a_migration_that_is_refused_is_told(file: Path, run: Run) -> None:
+def test_a_migration_that_is_refused_is_reported(file: Path, run: Run) -> None:
     file.write_text(GOOD + "migration: {vm: src, slots: [7]}\n")
 
     result = run("scenario", "run", str(file))

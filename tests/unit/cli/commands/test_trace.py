@@ -39,14 +39,14 @@ def test_import_reads_stdin(tmp_path: Path) -> None:
 
     result = run("import", "-", "-o", output, "--json", stdin=LACKEY.read_bytes())
 
-    told = json.loads(result.stdout)
-    assert told["name"] == "true"
-    assert told["intervals"] == 1
-    assert told["distinct_pages"] == len(Recording.load(output).vpage)
+    printed = json.loads(result.stdout)
+    assert printed["name"] == "true"
+    assert printed["intervals"] == 1
+    assert printed["distinct_pages"] == len(Recording.load(output).vpage)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_info_shows_what_ships(name: str) -> None:
+def test_info_shows_builtin_recordings(name: str) -> None:
     result = run("info", name)
 
     assert result.exit_code == 0
@@ -86,7 +86,7 @@ def test_info_shows_a_recording_that_does_not_say_how_long_an_interval_is(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         (("info", "missing.npz"), "missing.npz: [Errno 2] No such file"),
         (("info", LACKEY), "it is no .npz file"),
@@ -100,7 +100,7 @@ def test_info_shows_a_recording_that_does_not_say_how_long_an_interval_is(tmp_pa
 )
 def test_what_cannot_be_used_is_named(
     arguments: tuple[str | Path, ...],
-    told: str,
+    printed: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -110,7 +110,7 @@ def test_what_cannot_be_used_is_named(
     result = run(*arguments)
 
     assert result.exit_code == ExitCode.USAGE
-    assert told in result.stderr
+    assert printed in result.stderr
     assert not (tmp_path / "x.npz").exists()
 
 

@@ -9,21 +9,21 @@ from hacdbs_sim.client import Client, NotFoundError, Vm
 from tests.unit.cli.commands.conftest import BASE_GFN, SLOT, Run, RunJson
 
 
-def test_list_prints_the_services_own_answer(client: Client, vm: Vm, run_json: RunJson) -> None:
-    told = run_json("list", "--session", "default")
+def test_list_prints_the_body_of_the_response(client: Client, vm: Vm, run_json: RunJson) -> None:
+    printed = run_json("list", "--session", "default")
 
-    assert told == orjson.loads(client.http.get("/v1/vms").content)
-    assert [each["vm_id"] for each in told["vms"]] == [vm.vm_id]
+    assert printed == orjson.loads(client.http.get("/v1/vms").content)
+    assert [each["vm_id"] for each in printed["vms"]] == [vm.vm_id]
 
 
 def test_list_goes_through_all_pages(client: Client, run_json: RunJson) -> None:
     for _ in range(53):
         client.create_vm()
 
-    told = run_json("list")
+    printed = run_json("list")
 
-    assert [each["vm_id"] for each in told["vms"]] == [f"default-{n}" for n in range(1, 54)]
-    assert told["next_page_token"] == ""
+    assert [each["vm_id"] for each in printed["vms"]] == [f"default-{n}" for n in range(1, 54)]
+    assert printed["next_page_token"] == ""
 
 
 def test_list_shows_a_line_for_each_vm(vm: Vm, run: Run) -> None:
@@ -35,7 +35,7 @@ def test_list_shows_a_line_for_each_vm(vm: Vm, run: Run) -> None:
     assert line.split() == [vm.vm_id, "-", "4", "MiB", "1", "2", "2", "1", "0"]
 
 
-def test_inspect_prints_the_services_own_answer(client: Client, vm: Vm, run_json: RunJson) -> None:
+def test_inspect_prints_the_body_of_the_response(client: Client, vm: Vm, run_json: RunJson) -> None:
     assert run_json("inspect", vm.vm_id) == client.http.get(f"/v1/vms/{vm.vm_id}").json()
 
 
@@ -43,7 +43,7 @@ def test_inspect_shows_settings_slots_faults_and_counters(vm: Vm, run: Run) -> N
     vm.add_fault("ipaf", after=1, every=2, times=3, probability=0.5, enabled=False)
     vm.guest_write([BASE_GFN])
 
-    told = run("inspect", vm.vm_id).stdout
+    printed = run("inspect", vm.vm_id).stdout
 
     for part in (
         "features                   dbm, hacdbs",
@@ -52,7 +52,7 @@ def test_inspect_shows_settings_slots_faults_and_counters(vm: Vm, run: Run) -> N
         "after 1, every 2, times 3, p 0.5, disabled",
         "translation_faults",
     ):
-        assert part in told
+        assert part in printed
 
 
 def test_create_makes_what_its_options_say(run_json: RunJson) -> None:
@@ -117,23 +117,23 @@ def test_delete_takes_the_vm_away(vm: Vm, run: Run) -> None:
         vm.get()
 
 
-def test_an_answer_without_a_body_prints_nothing_as_json(vm: Vm, run: Run) -> None:
+def test_a_response_without_a_body_prints_nothing_as_json(vm: Vm, run: Run) -> None:
     result = run("delete", vm.vm_id, "--json")
 
     assert (result.exit_code, result.stdout) == (0, "")
 
 
 def test_write_marks_pages_however_they_are_named(vm: Vm, run_json: RunJson) -> None:
-    told = run_json("write", vm.vm_id, "0x40000", "0x40002-0x40003", "262150+2", "--vcpu", "1")
+    printed = run_json("write", vm.vm_id, "0x40000", "0x40002-0x40003", "262150+2", "--vcpu", "1")
 
-    assert told["newly_dirty"] == 5
+    assert printed["newly_dirty"] == 5
     assert vm.slot(0).peek_dirty_log().pages().tolist() == [0, 2, 3, 6, 7]
 
 
 def test_write_by_the_host_leaves_stage_2_alone(vm: Vm, run_json: RunJson) -> None:
-    told = run_json("write", vm.vm_id, "0x40000", "--host")
+    printed = run_json("write", vm.vm_id, "0x40000", "--host")
 
-    assert (told["newly_dirty"], told["translation_faults"]) == (1, 0)
+    assert (printed["newly_dirty"], printed["translation_faults"]) == (1, 0)
 
 
 def test_write_shows_its_counts(vm: Vm, run: Run) -> None:
