@@ -41,6 +41,7 @@ async def _lifespan(
     yield
     app.begin_stop()
     await app.context.fleet.migrations.stop()
+    await app.context.fleet.close()
 
 
 def create_app(settings: Settings | None = None) -> Application:
@@ -57,7 +58,8 @@ def create_app(settings: Settings | None = None) -> Application:
             max_state_bytes=settings.max_state_bytes,
             max_idempotency_bytes=settings.max_idempotency_bytes,
             idempotency_seconds=settings.idempotency_seconds,
-        )
+        ),
+        host_kvm=settings.host_kvm,
     )
     metrics = Metrics(fleet)
     logger = make_logger(settings.log_format, settings.log_level)

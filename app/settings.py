@@ -75,6 +75,10 @@ class Settings(BaseSettings):
         default=3600, ge=1, description="How long an answer is kept for retries."
     )
 
+    host_kvm: bool = Field(
+        default=False, description="Whether VMs of this machine's /dev/kvm may be made."
+    )
+
     @field_validator("allowed_hosts", mode="before")
     @classmethod
     def _split_hosts(cls, value: object) -> object:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from bench.kernel_loop import compiler_version
+from hacdbs_sim.host_kvm import why_unusable
 from hacdbs_sim.model.units import GIB
-from tests.oracle.kvm import why_unusable
 
 PACKAGES: Final = ("numpy", "fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools")
 

@@ -1,4 +1,4 @@
-"""Real KVM as the other side: a slot of a real guest, driven by the oracle's ctypes driver."""
+"""Real KVM as the other side: a slot of a real guest, driven by the driver of the backend `host_kvm`."""
 
 import struct
 from collections.abc import Generator
@@ -9,20 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.rows import SkippedError
+from hacdbs_sim.host_kvm import guest, why_unusable
+from hacdbs_sim.host_kvm.device import CAP_MANUAL_DIRTY_LOG_PROTECT2, MANUAL_CAPS, Kvm, KvmVm
+from hacdbs_sim.host_kvm.memory import PAGE_SIZE, GuestMemory
 from hacdbs_sim.model.units import GIB, MIB
-from tests.oracle import guest
-from tests.oracle.kvm import (
-    CAP_MANUAL_DIRTY_LOG_PROTECT2,
-    MANUAL_CAPS,
-    PAGE_SIZE,
-    Arena,
-    Kvm,
-    KvmVm,
-    why_unusable,
-)
 
 BASE: Final = 8 * GIB
-"""Where the slot lies: above the oracle's guest, whose own tables end here."""
+"""Where the slot lies: above the backend's guest, whose own tables end here."""
 _MAX_GIB: Final = 8
 
 _LOG_DIRTY_PAGES: Final = 1
@@ -42,32 +35,29 @@ class RealSlot:
 
     def __init__(self, size_bytes: int, stack: ExitStack) -> None:
         kvm = stack.enter_context(closing(Kvm()))
-        control = Arena(guest.SIZE_BYTES, huge=False)
-        self._memory = Arena(size_bytes, huge=False)
+        self._memory = stack.enter_context(closing(GuestMemory(size_bytes)))
         self._size_bytes = size_bytes
-        self._vm = stack.enter_context(closing(KvmVm(kvm, control)))
-        self._tables = self._map_above(control)
-        assert self._vm.enable_cap(CAP_MANUAL_DIRTY_LOG_PROTECT2, MANUAL_CAPS & 1) is None
+        self._vm = stack.enter_context(closing(KvmVm(kvm)))
+        self._tables = stack.enter_context(closing(self._map_above()))
+        self._vm.enable_cap(CAP_MANUAL_DIRTY_LOG_PROTECT2, MANUAL_CAPS & 1)
         self._set(size_bytes)
 
-    def _map_above(self, control: Arena) -> Arena:
+    def _map_above(self) -> GuestMemory:
         """Extend the guest's page tables by 8 GiB, mapped one to one as the first ones are."""
-        tables = Arena(_MAX_GIB * PAGE_SIZE, huge=False)
+        tables = GuestMemory(_MAX_GIB * PAGE_SIZE)
         pages = BASE + np.arange(512 * _MAX_GIB, dtype=np.uint64) * np.uint64(2 * MIB)
         tables.write(0, (pages | np.uint64(_FLAGS | _LARGE)).tobytes())
-        refused = self._vm.set_user_memory_region(
+        self._vm.set_user_memory_region(
             _TABLES_SLOT, 0, _TABLES, _MAX_GIB * PAGE_SIZE, tables.address
         )
-        assert refused is None, refused
         entries = [_TABLES + PAGE_SIZE * number | _FLAGS for number in range(_MAX_GIB)]
-        control.write(_PDPT + 8 * (BASE // GIB), struct.pack(f"={_MAX_GIB}Q", *entries))
+        self._vm.control.write(_PDPT + 8 * (BASE // GIB), struct.pack(f"={_MAX_GIB}Q", *entries))
         return tables
 
     def _set(self, size_bytes: int) -> None:
-        refused = self._vm.set_user_memory_region(
+        self._vm.set_user_memory_region(
             _SLOT, _LOG_DIRTY_PAGES, BASE, size_bytes, self._memory.address
         )
-        assert refused is None, refused
 
     def renew(self) -> None:
         """Delete the slot and create it anew: nothing is mapped, the memory behind it stays."""
@@ -81,13 +71,12 @@ class RealSlot:
 
     def clear(self, words: NDArray[np.uint64]) -> None:
         """KVM_CLEAR_DIRTY_LOG of the whole slot."""
-        refused = self._vm.clear_dirty_log(_SLOT, 0, self._size_bytes // PAGE_SIZE, words)
-        assert refused is None, refused
+        self._vm.clear_dirty_log(_SLOT, 0, self._size_bytes // PAGE_SIZE, words)
 
     def dirty(self) -> int:
         """KVM_GET_DIRTY_LOG; return how many pages are dirty."""
         words = np.zeros(self._size_bytes // PAGE_SIZE // 64, np.uint64)
-        assert self._vm.get_dirty_log(_SLOT, words) is None
+        self._vm.get_dirty_log(_SLOT, words)
         return int(np.bitwise_count(words).sum(dtype=np.int64))
 
 

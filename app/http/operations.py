@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from hacdbs_sim import model
 from hacdbs_sim.model import BatchAction, LogFormat
-from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.model.errors import KvmError, NotSupportedByBackendError
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.wire import write
 from hacdbs_sim.wire.codec import MAX_RANGES, check_ranges, octets_from_words
@@ -19,6 +19,9 @@ from .preconditions import Preconditions, memslot_etag, vm_etag
 from .responses import Answer, OctetsAnswer
 
 REPORT_HEADER: Final = "Dirty-Log-Report"
+
+MAX_PAGES_UNSEEN: Final = 2 * MAX_RANGES
+"""Pages of a log that cannot have more ranges than an answer may: dirty and clean ones in turn."""
 
 
 def show_vm(vm: Vm, status: int = 200, location: str | None = None) -> Answer:
@@ -80,6 +83,9 @@ def perform_now(
 
 def _check_ranges(vm: Vm, action: model.GetDirtyLog) -> None:
     runtime = vm.runtime
+    if not runtime.supports(model.PeekDirtyLog):
+        _check_length(runtime, action.slot)
+        return
     try:
         if action.cpu is not None:
             runtime.query(model.GetCpu(cpu=action.cpu))
@@ -91,6 +97,23 @@ def _check_ranges(vm: Vm, action: model.GetDirtyLog) -> None:
         return  # the get itself is refused
     if bitmap is not None:
         check_ranges(bitmap.words)
+
+
+def _check_length(runtime: VmRuntime, slot: int) -> None:
+    """Refuse ranges where nobody can look ahead how many there will be, and there may be too many."""
+    try:
+        npages = runtime.query(model.GetMemslot(slot=slot)).npages
+    except KvmError:
+        return  # the get itself is refused
+    if npages > MAX_PAGES_UNSEEN:
+        raise NotSupportedByBackendError(
+            f"format=ranges is for slots of at most {MAX_PAGES_UNSEEN} pages on"
+            f" {runtime.capabilities.backend}, which cannot look at a log before it takes it; this"
+            " slot is longer: ask for format=base64 or application/octet-stream",
+            field="format",
+            bound=MAX_PAGES_UNSEEN,
+            value=npages,
+        )
 
 
 async def run(

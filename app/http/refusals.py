@@ -4,11 +4,17 @@ The model's operations declare what the machine refuses; refusals that follow fr
 or the body of an operation are derived; a table has the rest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from hacdbs_sim.model import ACTIONS, QUERIES, AddFault, AddWorkload, SetMemslot
-from hacdbs_sim.model.errors import InvalidArgumentError, KvmError
+from hacdbs_sim.model.errors import (
+    BackendUnavailableError,
+    HostKernelError,
+    InvalidArgumentError,
+    KvmError,
+    NotSupportedByBackendError,
+)
 from hacdbs_sim.model.problems import ProblemType
 from hacdbs_sim.vmm import errors as vmm
 from hacdbs_sim.wire.codec import TooManyRangesError
@@ -91,6 +97,37 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
 }
 """What the service adds, by operation id, beside the names in its path."""
 
+_BY_ANY_BACKEND: Final = frozenset(
+    {
+        "get_vm",
+        "delete_vm",
+        "list_memslots",
+        "get_memslot",
+        "list_faults",
+        "list_workloads",
+        "get_clock",
+        "run_batch",
+    }
+)
+"""Operations on a VM that each backend has."""
+
+_ON_HOST_KVM: Final = frozenset(
+    {
+        "get_dirty_log",
+        "clear_dirty_log",
+        "guest_write",
+        "guest_read",
+        "host_write",
+        "host_unmap",
+        "update_vm",
+        "set_memslot",
+        "delete_memslot",
+    }
+)
+"""Operations that the host's kernel performs, where a VM is one of its own."""
+
+_MAKES_VMS: Final = frozenset({"create_vm", "put_scenario", "start_comparison"})
+
 _NAMED_IN_PATH: Final[Mapping[str, ProblemType]] = {
     "{vm_id}": type_of(fleet.NoSuchVmError),
     "{session_id}": type_of(fleet.NoSuchSessionError),
@@ -130,6 +167,7 @@ def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemTyp
     found.update(problem for name, problem in _NAMED_IN_PATH.items() if name in path)
     for parameter in operation.get("parameters", ()):
         found.update(_OF_HEADERS.get(parameter["name"], ()))
+    found.update(type_of(error) for error in _of_backends(path, operation_id))
     if "requestBody" in operation:
         found.update(_OF_BODIES)
     if path not in TOKEN_FREE_PATHS:
@@ -137,6 +175,17 @@ def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemTyp
     if operation_id == "get_readyz":
         found.add(NOT_READY)
     return frozenset(found)
+
+
+def _of_backends(path: str, operation_id: str) -> Iterator[type[KvmError]]:
+    """List what an operation is refused with because of the VM's backend."""
+    if operation_id in _MAKES_VMS:
+        yield BackendUnavailableError
+    makes_or_migrates = operation_id in _MAKES_VMS or operation_id == "start_migration"
+    if makes_or_migrates or ("{vm_id}" in path and operation_id not in _BY_ANY_BACKEND):
+        yield NotSupportedByBackendError
+    if operation_id in _MAKES_VMS | _ON_HOST_KVM:
+        yield HostKernelError
 
 
 def responses_of(path: str, operation: Mapping[str, Any]) -> dict[str, Any]:

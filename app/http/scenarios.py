@@ -16,6 +16,7 @@ from starlette.requests import Request
 from hacdbs_sim import model
 from hacdbs_sim.model import MigrationStatus, Mismatch, StepVerdict, Verdict
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.scenarios.matching import mismatches
 from hacdbs_sim.wire import (
     MalformedBodyError,
     Site,
@@ -32,7 +33,6 @@ from ..service.scenarios import StandingScenario
 from .batches import MAX_ANSWER_BYTES
 from .bodies import decode, media_type_of, read_body
 from .ioctls import IOCTLS
-from .json_match import mismatches
 from .operations import perform_now, work_of_batch
 from .presets import with_preset
 from .responses import JSON_MEDIA_TYPE, Answer

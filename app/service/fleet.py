@@ -17,10 +17,9 @@ from hacdbs_sim import model
 from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, EventType
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.units import PAGES_PER_WORD
-from hacdbs_sim.sim.machine import Machine
 from hacdbs_sim.sim.machine.estimates import work_of_adding
-from hacdbs_sim.traces.recording import builtin_intervals
 
+from .backends import backend_maker
 from .budget import StateBudget
 from .errors import (
     DefaultSessionError,
@@ -74,6 +73,8 @@ class Vm:
             vm_id=self.vm_id,
             name=self.name,
             session_id=self.session_id,
+            backend=self.runtime.capabilities.backend,
+            capabilities=self.runtime.capabilities.can,
             memslots=query(model.ListMemslots()),
             faults=query(model.ListFaults()),
             workloads=query(model.ListWorkloads()),
@@ -112,10 +113,16 @@ def _named(part: str, index: int) -> Generator[None]:
 
 
 class Fleet:
-    """All sessions and VMs of one service."""
+    """All sessions and VMs of one service.
 
-    def __init__(self, limits: Limits) -> None:
+    Args:
+        limits: How much it takes on.
+        host_kvm: Whether VMs of the host's KVM may be made.
+    """
+
+    def __init__(self, limits: Limits, *, host_kvm: bool = False) -> None:
         self.limits = limits
+        self._host_kvm = host_kvm
         self.totals = Totals()
         self.budget = StateBudget(limits.max_state_bytes)
         self.idempotency = IdempotencyStore(limits, time.monotonic)
@@ -251,7 +258,7 @@ class Fleet:
     def _build(self, spec: CreateVm) -> VmRuntime:
         config = model.VmConfig(**{name: getattr(spec, name) for name in _CONFIG})
         runtime = VmRuntime(
-            partial(Machine, config, builtin_intervals),
+            backend_maker(spec, config, host_kvm=self._host_kvm),
             self.limits,
             self.budget,
             self.totals,
@@ -347,6 +354,12 @@ class Fleet:
             details={"name": vm.name},
         )
 
+    async def close(self) -> None:
+        """Free what the VMs hold beyond memory of this process's objects: the service stops."""
+        for vm in self._vms.values():
+            vm.runtime.close()
+            await vm.runtime.closed()
+
     def _unlink(self, vm: Vm) -> None:
         del self._sessions[vm.session_id].vms[vm.number]
         del self._vms[vm.vm_id]
@@ -356,6 +369,8 @@ class Fleet:
 
 def _work_of_making(spec: CreateVm) -> int:
     """Estimate the work of making a VM with its parts."""
+    if spec.backend is not model.BackendName.SIMULATED:
+        return INLINE_WORK + 1  # the kernel takes a millisecond, and more
     pages = sum(memslot.memory_size for memslot in spec.memslots) // spec.page_size
     parts = len(spec.memslots) + len(spec.faults)
     work = pages // PAGES_PER_WORD + WORK_PER_ACTION * parts

@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from hacdbs_sim import model
-from hacdbs_sim.model import EventType, MigrationSpec, Reason
+from hacdbs_sim.model import EventType, MigrationSpec, Reason, RunGuest
+from hacdbs_sim.model.errors import NotSupportedByBackendError
 from hacdbs_sim.vmm import Precopy, Report, public_report, row_of
 
 from .budget import Account, StateBudget
@@ -229,6 +230,12 @@ class Migrations:
 
     def task(self, name: str, runtime: VmRuntime, spec: MigrationSpec) -> MigrationTask:
         """Prepare to migrate a machine; raises as `start` does."""
+        if not runtime.supports(RunGuest):
+            raise NotSupportedByBackendError(
+                f"a VM of the backend {runtime.capabilities.backend} cannot be migrated in virtual"
+                " time: its guest does not run by itself",
+                field="vm_id",
+            )
         precopy = Precopy(runtime, spec)
         account = Account(self._budget)
         account.hold(bytes_of(precopy))

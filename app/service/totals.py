@@ -21,7 +21,7 @@ class Totals:
         """Add one call of the dirty log."""
         hook, software = outcome.accelerator, outcome.software
         with self._lock:
-            if software.ran:
+            if software is not None and software.ran:
                 self.cleaned_pages["software"] += software.pages
             if hook is not None:
                 self.cleaned_pages["hardware"] += hook.cleaned

@@ -6,13 +6,13 @@ Limits, events and the order of changes wrap the backend here, once for all acti
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast, runtime_checkable
 
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import KvmError
 
 from .budget import Account, StateBudget
-from .errors import FaultLimitError, PageLimitError, WorkloadLimitError
+from .errors import FaultLimitError, NoSuchVmError, PageLimitError, WorkloadLimitError
 from .limits import Limits
 from .order import Order, VmOrder
 from .totals import Totals
@@ -43,6 +43,15 @@ class Emit(Protocol):
         details: dict[str, model.Detail],
     ) -> None:
         """Receive one event."""
+        ...
+
+
+@runtime_checkable
+class HoldsResources(Protocol):
+    """A backend that holds more than memory of Python: it is closed once nobody uses it."""
+
+    def close(self) -> None:
+        """Free what it holds; no action may come afterwards."""
         ...
 
 
@@ -85,7 +94,14 @@ class VmRuntime:
         self._hits: dict[model.FaultType, int] = {}
         self._hits_emitted: dict[str, int] = {}
         self._emit_to: Emit | None = None
-        self._hold_footprint()
+        self._destruction: asyncio.Task[None] | None = None
+        self._is_destroyed = False
+        try:
+            self._hold_footprint()
+        except BaseException:
+            if isinstance(self._backend, HoldsResources):
+                self._backend.close()
+            raise
 
     async def run(self, call: Callable[[], T], *, work: Callable[[], int]) -> T:
         """Run `call` while holding the lock: here if it is short, else in a worker thread.
@@ -93,10 +109,15 @@ class VmRuntime:
         `work` estimates it once the lock is held: the calls before may have grown the machine.
         A request that is cancelled while its thread works leaves the lock with the thread, so
         that no other call enters a machine that is still being changed.
+
+        Raises:
+            NoSuchVmError: The VM was deleted while the call waited, and its backend is closed.
         """
         await self._lock.acquire()
         thread = None
         try:
+            if self._is_destroyed:
+                raise NoSuchVmError("the VM has been deleted", field="vm_id")
             if work() <= INLINE_WORK:
                 return call()
             thread = asyncio.ensure_future(self._run_in_thread(call))
@@ -119,11 +140,37 @@ class VmRuntime:
     def close(self) -> None:
         """Return the VM's bytes to the budget.
 
-        A call in flight may finish. What it does from now on is emitted and numbered no more.
+        A call in flight may finish. What it does from now on is emitted and numbered no more. A
+        backend that holds resources is closed behind the calls that wait, in a thread: to unmap guest
+        memory takes its time.
         """
         self._order.close()
-        self._account.close()
         self._emit_to = None
+        if not isinstance(self._backend, HoldsResources):
+            self._account.close()
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a worker thread that makes VMs: nobody else has this one
+            self._destroy(self._backend)
+            return
+        if self._destruction is None:
+            self._destruction = loop.create_task(self._destroy_at_rest(self._backend))
+
+    async def closed(self) -> None:
+        """Wait until a closed VM's backend is closed too."""
+        if self._destruction is not None:
+            await self._destruction
+
+    async def _destroy_at_rest(self, backend: HoldsResources) -> None:
+        async with self._lock:
+            self._is_destroyed = True
+            await asyncio.to_thread(self._destroy, backend)
+
+    def _destroy(self, backend: HoldsResources) -> None:
+        self._is_destroyed = True
+        backend.close()
+        self._account.close()
 
     # The backend
 
@@ -131,6 +178,10 @@ class VmRuntime:
     def capabilities(self) -> model.BackendInfo:
         """What the backend can do."""
         return self._backend.capabilities
+
+    def supports(self, kind: type[model.Operation[Any]]) -> bool:
+        """Whether the backend performs such operations."""
+        return kind.op in self._backend.capabilities.ops
 
     def query(self, query: model.Query[T]) -> T:
         """Return the result of a query.
@@ -229,7 +280,9 @@ class VmRuntime:
             self._order.entered()
 
     def _set_cpu(self, action: model.SetCpu) -> model.CpuInfo:
-        was_online = self._backend.query(model.GetCpu(cpu=action.cpu)).online
+        was_online: bool | None = None
+        if self.supports(model.GetCpu):
+            was_online = self._backend.query(model.GetCpu(cpu=action.cpu)).online
         self._order.take(action)
         outcome = self._backend.perform(action)
         if outcome.online is not was_online:
@@ -302,7 +355,7 @@ class VmRuntime:
                 "index": None if error is None else error.index,
                 "gfn": None if error is None else error.gfn,
                 "cleaned": hook.cleaned,
-                "software_pages": outcome.software.pages,
+                "software_pages": model.known(outcome.software).pages,
             },
         )
 

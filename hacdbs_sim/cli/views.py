@@ -21,6 +21,7 @@ from hacdbs_sim.model import (
     MemslotFlags,
     MemslotInfo,
     MigrationReport,
+    SoftwareReport,
     VmConfig,
     VmInfo,
 )
@@ -149,7 +150,7 @@ def _dirty_pages(vm: VmInfo) -> int | None:
 
 def vm(info: VmInfo) -> list[Table]:
     """Show a VM."""
-    names = ("name", *(each.name for each in fields(VmConfig) if each.name != "costs"))
+    names = ("name", "backend", *(each.name for each in fields(VmConfig) if each.name != "costs"))
     settings = {name: getattr(info, name) for name in names}
     counters = {name: count for name, count in info.counters.items() if count}
     return [
@@ -219,19 +220,24 @@ def access(outcome: AccessOutcome) -> Table:
 
 def dirty_log(log: DirtyLog, ranges: Sequence[tuple[int, int]] | None) -> list[Table]:
     """Show the outcome of a get, a clear or a peek, and the ranges of its pages if given."""
-    software = log.software
     values = {
         "window": f"{log.num_pages:,} pages from {log.first_page:,}",
         "dirty": log.dirty_count,
         "remaining": log.remaining_count,
         "flush_tlb": log.flush_tlb,
         "accelerator": _accelerator(log.accelerator),
-        "software": f"{software.pages:,} pages" if software.ran else "did not run",
+        "software": _software(log.software),
     }
     parts = [facts(f"slot {log.slot}", values)]
     if ranges is not None:
         parts.append(_ranges(ranges))
     return parts
+
+
+def _software(report: SoftwareReport | None) -> str:
+    if report is None:
+        return "not known"
+    return f"{report.pages:,} pages" if report.ran else "did not run"
 
 
 def _accelerator(report: AcceleratorReport | None) -> str:

@@ -12,13 +12,16 @@ from hacdbs_sim.model.accesses import HostUnmap as HostUnmap
 from hacdbs_sim.model.accesses import HostWrite as HostWrite
 from hacdbs_sim.model.base import Action as Action
 from hacdbs_sim.model.base import Backend as Backend
+from hacdbs_sim.model.base import BackendCapabilities as BackendCapabilities
 from hacdbs_sim.model.base import BackendInfo as BackendInfo
+from hacdbs_sim.model.base import BackendName as BackendName
 from hacdbs_sim.model.base import Estimate as Estimate
 from hacdbs_sim.model.base import Model as Model
 from hacdbs_sim.model.base import Operation as Operation
 from hacdbs_sim.model.base import Query as Query
 from hacdbs_sim.model.base import Request as Request
 from hacdbs_sim.model.base import T_co as T_co
+from hacdbs_sim.model.base import known as known
 from hacdbs_sim.model.batches import MAX_ACTIONS as MAX_ACTIONS
 from hacdbs_sim.model.batches import Batch as Batch
 from hacdbs_sim.model.batches import BatchAction as BatchAction
@@ -60,10 +63,12 @@ from hacdbs_sim.model.dirty_log import GetDirtyLog as GetDirtyLog
 from hacdbs_sim.model.dirty_log import PeekDirtyLog as PeekDirtyLog
 from hacdbs_sim.model.dirty_log import RunTrace as RunTrace
 from hacdbs_sim.model.dirty_log import SoftwareReport as SoftwareReport
+from hacdbs_sim.model.errors import BackendUnavailableError as BackendUnavailableError
 from hacdbs_sim.model.errors import BeyondIpaSpaceError as BeyondIpaSpaceError
 from hacdbs_sim.model.errors import CopyToUserError as CopyToUserError
 from hacdbs_sim.model.errors import Errno as Errno
 from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError as GfnBeyondIpaSpaceError
+from hacdbs_sim.model.errors import HostKernelError as HostKernelError
 from hacdbs_sim.model.errors import InvalidArgumentError as InvalidArgumentError
 from hacdbs_sim.model.errors import InvalidWorkloadError as InvalidWorkloadError
 from hacdbs_sim.model.errors import KvmError as KvmError
@@ -77,6 +82,7 @@ from hacdbs_sim.model.errors import NoSuchFaultError as NoSuchFaultError
 from hacdbs_sim.model.errors import NoSuchMemslotError as NoSuchMemslotError
 from hacdbs_sim.model.errors import NoSuchVcpuError as NoSuchVcpuError
 from hacdbs_sim.model.errors import NoSuchWorkloadError as NoSuchWorkloadError
+from hacdbs_sim.model.errors import NotSupportedByBackendError as NotSupportedByBackendError
 from hacdbs_sim.model.errors import SenselessFaultError as SenselessFaultError
 from hacdbs_sim.model.errors import TooManyWritesError as TooManyWritesError
 from hacdbs_sim.model.errors import WindowOutsideMemslotError as WindowOutsideMemslotError

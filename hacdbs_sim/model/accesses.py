@@ -19,6 +19,8 @@ MAX_GPA_RANGES: Final = 65_536
 class AccessOutcome(Model):
     """What a batch of accesses did (docs/kernel.md S.2). Guest faults are counted by kind.
 
+    A backend that cannot observe a count leaves it null (`unknown_fields` of the VM's capabilities).
+
     Attributes:
         pages: Accesses, repeats counted.
         newly_dirty: Pages that entered a dirty log.
@@ -31,12 +33,12 @@ class AccessOutcome(Model):
     """
 
     pages: Count = 0
-    newly_dirty: Count = 0
-    translation_faults: Count = 0
-    permission_faults: Count = 0
+    newly_dirty: Count | None = 0
+    translation_faults: Count | None = 0
+    permission_faults: Count | None = 0
     mmio_exits: Count = 0
-    block_splits: Count = 0
-    blocks_mapped: Count = 0
+    block_splits: Count | None = 0
+    blocks_mapped: Count | None = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ these two follow JSON, validation, OpenAPI, the batch, schedules, scenarios and 
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from hacdbs_sim.model.errors import KvmError
@@ -89,20 +90,47 @@ class Estimate(Model):
     state_bytes: Count
 
 
+class BackendName(StrEnum):
+    """Which backend a VM has: the simulated machine, or KVM of the host."""
+
+    SIMULATED = "simulated"
+    HOST_KVM = "host_kvm"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackendInfo(Model):
-    """Which backend answers for a VM, and what it can do.
+class BackendCapabilities(Model):
+    """What the backend of a VM can do.
 
     Attributes:
-        backend: Its name: `simulated`, `host_kvm`.
         ops: The actions and queries that it performs; others are refused with
             `not_supported_by_backend`.
         unknown_fields: Fields of outcomes that it cannot know; they are null.
     """
 
-    backend: str
     ops: tuple[str, ...]
     unknown_fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendInfo(BackendCapabilities):
+    """Which backend answers for a VM, and what it can do.
+
+    Attributes:
+        backend: Its name.
+    """
+
+    backend: BackendName
+
+    @property
+    def can(self) -> BackendCapabilities:
+        """What it can do, without its name."""
+        return BackendCapabilities(ops=self.ops, unknown_fields=self.unknown_fields)
+
+
+def known(value: T | None) -> T:
+    """Return a field of an outcome of a backend that knows all of them, as the simulated one does."""
+    assert value is not None, "this backend knows all fields of its outcomes"
+    return value
 
 
 class Backend(Protocol):

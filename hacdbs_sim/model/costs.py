@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Final
 
 from hacdbs_sim.model.accesses import AccessOutcome
-from hacdbs_sim.model.base import Model, Request
+from hacdbs_sim.model.base import Model, Request, known
 from hacdbs_sim.model.dirty_log import AcceleratorOutcome, AcceleratorReport, DirtyLog
 from hacdbs_sim.model.kinds import Boolean, Count, whole
 from hacdbs_sim.model.units import PAGES_PER_WORD
@@ -118,9 +118,9 @@ class CostModel(Request):
     def access_ps(self, accesses: AccessOutcome) -> int:
         """Return what accesses cost the vCPUs that made them: picoseconds of one vCPU."""
         return (
-            accesses.translation_faults * self.translation_fault_ps
-            + accesses.permission_faults * self.permission_fault_ps
-            + accesses.block_splits * self.lazy_split_ps
+            known(accesses.translation_faults) * self.translation_fault_ps
+            + known(accesses.permission_faults) * self.permission_fault_ps
+            + known(accesses.block_splits) * self.lazy_split_ps
             + accesses.mmio_exits * self.mmio_exit_ps
         )
 
@@ -131,10 +131,11 @@ class CostModel(Request):
         log itself gone through.
         """
         words = -(-done.num_pages // PAGES_PER_WORD)
-        cost_ps = self.ioctl_ps + words * self.copy_word_ps + done.flush_tlb * self.tlb_flush_ps
+        cost_ps = self.ioctl_ps + words * self.copy_word_ps
+        cost_ps += known(done.flush_tlb) * self.tlb_flush_ps
         if done.accelerator is not None:
             cost_ps += words * self.scan_word_ps + self._hook_ps(done.accelerator)
-        software = done.software
+        software = known(done.software)
         cost_ps += software.words * self.software_word_ps + software.pages * self.software_page_ps
         cost_ps += software.blocks_split * self.block_split_ps
         return cost_ps // PS_PER_NS

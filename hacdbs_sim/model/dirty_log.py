@@ -132,6 +132,9 @@ NOT_RUN: Final = SoftwareReport()
 class DirtyLog(Model):
     """A dirty log taken, cleared or copied; compares by value.
 
+    A backend that cannot observe how the log is cleaned leaves null what it does not know
+    (`unknown_fields` of the VM's capabilities).
+
     Attributes:
         slot: The memslot.
         first_page: Start of the window, in pages of the slot.
@@ -148,12 +151,12 @@ class DirtyLog(Model):
     slot: SlotId
     first_page: Count
     num_pages: Count
-    dirty_count: Count
-    remaining_count: Count
+    dirty_count: Count | None
+    remaining_count: Count | None
     bitmap: LogBitmap = None
     accelerator: AcceleratorReport | None = None
-    software: SoftwareReport = NOT_RUN
-    flush_tlb: Boolean = False
+    software: SoftwareReport | None = NOT_RUN
+    flush_tlb: Boolean | None = False
 
     @override
     def __repr__(self) -> str:
@@ -181,7 +184,7 @@ class DirtyLog(Model):
     @property
     def cleaned_by_software(self) -> int:
         """Pages that software cleaned."""
-        return self.software.pages
+        return 0 if self.software is None else self.software.pages
 
     @property
     def requeued(self) -> int:

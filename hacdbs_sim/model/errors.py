@@ -205,6 +205,27 @@ class GfnBeyondIpaSpaceError(KvmError):
     title = "A gfn beyond the IPA space"
 
 
+class NotSupportedByBackendError(KvmError):
+    """The VM's backend cannot do this; `capabilities` of the VM lists what it can."""
+
+    code = "not_supported_by_backend"
+    title = "Not supported by the backend"
+
+
+class BackendUnavailableError(KvmError):
+    """The service cannot make a VM with this backend: it is switched off, or the machine lacks it."""
+
+    code = "backend_unavailable"
+    title = "The backend is not available"
+
+
+class HostKernelError(KvmError):
+    """The host's kernel refused an ioctl with an errno that no simulated VM returns."""
+
+    code = "host_kernel_error"
+    title = "Refused by the host's kernel"
+
+
 class SenselessFaultError(KvmError):
     """A fault that could never fire on this machine, or names a place that its type has not."""
 

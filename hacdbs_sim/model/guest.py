@@ -40,8 +40,15 @@ class Clock(Model):
 class GuestRun(AccessOutcome):
     """What a run of the guest did: its time, its writes, and what they met.
 
+    Only a backend that simulates the guest runs it, so all counts are known.
+
     Attributes:
         clock: The clock afterwards.
+        newly_dirty: Pages that entered a dirty log.
+        translation_faults: Faults on an unmapped page.
+        permission_faults: Write faults on a leaf without write permission.
+        block_splits: Blocks broken by a write fault while logging (lazy splits).
+        blocks_mapped: Block leaves made by a fault.
         guest_ns: How long the guest really ran.
         stalled_ns: How long its faults kept it.
         throttled_ns: How long throttling kept it.
@@ -51,6 +58,11 @@ class GuestRun(AccessOutcome):
     """
 
     clock: Clock
+    newly_dirty: Count = 0
+    translation_faults: Count = 0
+    permission_faults: Count = 0
+    block_splits: Count = 0
+    blocks_mapped: Count = 0
     guest_ns: Count
     stalled_ns: Count
     throttled_ns: Count

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from annotated_types import Len
 
-from hacdbs_sim.model.base import Action, Model, Query, Request
+from hacdbs_sim.model.base import Action, BackendCapabilities, BackendName, Model, Query, Request
 from hacdbs_sim.model.costs import CostModel
 from hacdbs_sim.model.errors import InvalidArgumentError, KvmError, MemslotsPresentError
 from hacdbs_sim.model.faults import AnyFault, FaultInfo
@@ -99,12 +99,15 @@ class VmSpec(VmConfig):
 
     Attributes:
         name: A label.
+        backend: What it runs on: `simulated`, or `host_kvm`, real KVM of the service's machine
+            (docs/host-kvm.md).
         memslots: Its memslots.
         faults: Faults to arm.
         workloads: What writes by itself.
     """
 
     name: Label = ""
+    backend: BackendName = BackendName.SIMULATED
     memslots: Annotated[tuple[SetMemslot, ...], Len(0, MAX_SLOT + 1)] = ()
     faults: Annotated[tuple[AnyFault, ...], Len(0, MAX_FAULTS_PER_VM)] = ()
     workloads: Annotated[tuple[AnyWorkload, ...], Len(0, MAX_WORKLOADS_PER_VM)] = ()
@@ -129,6 +132,8 @@ class VmInfo(VmConfig):
         vm_id: `{session_id}-{n}`, never reused before a reset.
         name: Its label.
         session_id: Its session.
+        backend: What it runs on.
+        capabilities: What that can do.
         memslots: Its memslots, by number.
         faults: Its armed faults, oldest first.
         workloads: Its workloads, oldest first.
@@ -140,6 +145,8 @@ class VmInfo(VmConfig):
     vm_id: str
     name: str
     session_id: str
+    backend: BackendName
+    capabilities: BackendCapabilities
     memslots: tuple[MemslotInfo, ...]
     faults: tuple[FaultInfo, ...]
     workloads: tuple[WorkloadInfo, ...]

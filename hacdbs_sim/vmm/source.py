@@ -268,8 +268,9 @@ class Source:
     def _account(self, outcome: model.DirtyLog) -> int:
         """Account for a get or a clear; return what it cost, in nanoseconds."""
         row, hook = self.row, outcome.accelerator
-        row.software_cleaned += outcome.software.pages
-        row.blocks_split += outcome.software.blocks_split
+        software = model.known(outcome.software)
+        row.software_cleaned += software.pages
+        row.blocks_split += software.blocks_split
         if hook is not None:
             row.hardware_cleaned += hook.cleaned
             row.requeued += hook.requeued

@@ -214,7 +214,7 @@ def test_every_cleaner_answers_as_it_is_named(cleaner: Cleaner, op: LogOp) -> No
     assert report is not None
     found = report.error and (report.error.reason.value, report.error.batch, report.error.index)
     assert (report.outcome, report.errno, found) == (cleaner.outcome, cleaner.errno, cleaner.error)
-    assert report.cleaned + outcome.software.pages == WRITTEN
+    assert report.cleaned + outcome.cleaned_by_software == WRITTEN
     if cleaner.error is None:
         cleaned = WRITTEN if cleaner.outcome is AcceleratorOutcome.CLEANED else 0
     else:

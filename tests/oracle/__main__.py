@@ -9,11 +9,11 @@ import sys
 import time
 from typing import Final
 
+from hacdbs_sim.host_kvm import why_unusable
 from tests.oracle.comparing import Comparison, Start, Tally
-from tests.oracle.kvm import why_unusable
 from tests.oracle.scripts import script_of
 from tests.oracle.shrinking import shrink
-from tests.oracle.sides import CoreSide, RealHost
+from tests.oracle.sides import CoreSide, RealSide, host_facts
 
 MAX_DIFFERENCES: Final = 5
 PROGRESS_SECONDS: Final = 30
@@ -60,13 +60,12 @@ def main() -> None:
     if (why := why_unusable()) is not None:
         print(f"no oracle: {why}", file=sys.stderr)
         sys.exit(2)
-    host = RealHost()
     subject: Start = CoreSide
     if options.http:
         from tests.oracle.service import HttpService  # noqa: PLC0415 - the core's side needs no app
 
         subject = HttpService().start
-    comparison = Comparison(host.facts, host.start, subject)
+    comparison = Comparison(host_facts(), RealSide, subject)
     start = time.monotonic()
     differences = compare(comparison, options.ops, options.seed, http=options.http)
     report(comparison.tally, time.monotonic() - start)

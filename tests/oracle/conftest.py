@@ -1,16 +1,13 @@
-from collections.abc import Iterator
-
 import pytest
 
-from tests.oracle.kvm import why_unusable
-from tests.oracle.sides import RealHost
+from hacdbs_sim.host_kvm import why_unusable
+from tests.oracle.ground import HostFacts
+from tests.oracle.sides import host_facts
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[RealHost]:
-    """Real KVM; without it every test that needs it is skipped, with the reason."""
+def facts() -> HostFacts:
+    """Facts of real KVM; without it every test that asks for them is skipped, and says why."""
     if (why := why_unusable()) is not None:
         pytest.skip(f"NOT COMPARED WITH REAL KVM: {why}")
-    opened = RealHost()
-    yield opened
-    opened.close()
+    return host_facts()

@@ -12,7 +12,7 @@ from tests.oracle.comparing import Comparison, Difference, Start
 from tests.oracle.ground import OracleAction
 from tests.oracle.sequences import Sequence
 from tests.oracle.setups import Setup
-from tests.oracle.sides import CoreSide, RealHost
+from tests.oracle.sides import CoreSide, RealSide, host_facts
 
 _LONG_LIST: Final = 16
 _IN_BYTES: Final = ("guest_phys_addr", "memory_size", "userspace_addr")
@@ -38,11 +38,7 @@ def pages_of(words: NDArray[np.uint64]) -> tuple[int, ...]:
 
 def reproduce(setup: Setup, *actions: OracleAction, subject: Start = CoreSide) -> str:
     """Run actions on real KVM and on the core (or another side), and return where they differ."""
-    host = RealHost()
-    try:
-        difference = Comparison(host.facts, host.start, subject).run(Sequence(setup, actions))
-    finally:
-        host.close()
+    difference = Comparison(host_facts(), RealSide, subject).run(Sequence(setup, actions))
     return "no difference" if difference is None else describe(difference)
 
 

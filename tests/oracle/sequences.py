@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hacdbs_sim.host_kvm.memory import HUGE_PAGE_SIZE, PAGE_SIZE
 from hacdbs_sim.model import (
     Bitmap,
     ClearDirtyLog,
@@ -27,7 +28,6 @@ from hacdbs_sim.model import (
     UpdateVm,
 )
 from tests.oracle.ground import ARENA_BYTES, LOG, READONLY, USER_BASE, Ground, Known, OracleAction
-from tests.oracle.kvm import HUGE_PAGE_SIZE, PAGE_SIZE
 from tests.oracle.setups import Setup
 
 Draw: TypeAlias = Callable[[Random, Ground], OracleAction]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
+from hacdbs_sim.host_kvm.memory import HUGE_PAGE_SIZE, PAGE_SIZE
 from hacdbs_sim.model import AddFault, FaultType, Features, KernelProfile, VmConfig
-from tests.oracle.kvm import HUGE_PAGE_SIZE, PAGE_SIZE
 from tests.support.faults import fault
 
 BACKINGS: Final = (PAGE_SIZE, HUGE_PAGE_SIZE)

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from hacdbs_sim.host_kvm.memory import PAGE_SIZE
 from hacdbs_sim.model import GetDirtyLog, GuestWrite, SetMemslot, UpdateVm
-from tests.oracle import kvm
 from tests.oracle.answers import Answer
 from tests.oracle.comparing import Comparison, Difference, Start
-from tests.oracle.ground import LOG, USER_BASE, gfns_of
+from tests.oracle.ground import LOG, USER_BASE, HostFacts, gfns_of
 from tests.oracle.scripts import bits_in, gfns, reproduce, script_of
 from tests.oracle.service import HttpService
 from tests.oracle.setups import BACKINGS, Setup
 from tests.oracle.shrinking import shrink
-from tests.oracle.sides import CoreSide, RealHost
+from tests.oracle.sides import CoreSide, RealSide
 from tests.oracle.wrong import FORGOTTEN_PAGE, Forgetful
 
 pytestmark = pytest.mark.slow
@@ -38,8 +38,8 @@ def service() -> Iterator[HttpService]:
     opened.close()
 
 
-def compare(host: RealHost, subject: Start, ops: int) -> Comparison:
-    comparison = Comparison(host.facts, host.start, subject)
+def compare(facts: HostFacts, subject: Start, ops: int) -> Comparison:
+    comparison = Comparison(facts, RealSide, subject)
     while comparison.tally.compared < ops:
         difference = comparison.random_run(f"test/{comparison.tally.sequences}")
         if difference is not None:
@@ -55,8 +55,8 @@ def first_difference(comparison: Comparison) -> Difference:
     pytest.fail("a hundred sequences do not show the wrong bit")
 
 
-def test_core_answers_as_real_kvm(host: RealHost) -> None:
-    tally = compare(host, CoreSide, CORE_OPS).tally
+def test_core_answers_as_real_kvm(facts: HostFacts) -> None:
+    tally = compare(facts, CoreSide, CORE_OPS).tally
 
     kinds = {kind for kind, _ in tally.kinds}
     refusals = {errno for _, errno in tally.kinds} - {"ok"}
@@ -65,32 +65,33 @@ def test_core_answers_as_real_kvm(host: RealHost) -> None:
     assert tally.left_out.total() < tally.compared // 50
 
 
-def test_service_answers_as_real_kvm_over_http(host: RealHost, service: HttpService) -> None:
-    comparison = compare(host, service.start, HTTP_OPS)
+def test_service_answers_as_real_kvm_over_http(facts: HostFacts, service: HttpService) -> None:
+    comparison = compare(facts, service.start, HTTP_OPS)
 
     assert comparison.tally.compared >= HTTP_OPS
 
 
-def test_a_page_lost_against_real_kvm_shrinks_to_three_actions(host: RealHost) -> None:
-    comparison = Comparison(host.facts, host.start, Forgetful)
+def test_a_page_lost_against_real_kvm_shrinks_to_three_actions(facts: HostFacts) -> None:
+    comparison = Comparison(facts, RealSide, Forgetful)
 
     shortest = shrink(comparison, first_difference(comparison))
 
     assert_shortest(shortest)
 
 
+@pytest.mark.usefixtures("facts")
 @pytest.mark.parametrize("backing", BACKINGS)
-def test_a_faithful_guest_dirties_exactly_what_it_writes(host: RealHost, backing: int) -> None:
+def test_a_faithful_guest_dirties_exactly_what_it_writes(backing: int) -> None:
     """Real KVM without any simulator: what the driver itself promises."""
-    side = host.start(Setup(backing))
+    side = RealSide(Setup(backing))
     region = SetMemslot(
         slot=3,
         guest_phys_addr=16 << 20,
-        memory_size=130 * kvm.PAGE_SIZE,
+        memory_size=130 * PAGE_SIZE,
         userspace_addr=USER_BASE,
         flags=LOG,
     )
-    end = (16 << 20) // kvm.PAGE_SIZE + 130
+    end = (16 << 20) // PAGE_SIZE + 130
 
     assert side.perform(region) == Answer()
     assert side.perform(GuestWrite(pages=gfns(end - 1, end - 66, end))) == Answer(mmio_exits=1)
@@ -101,9 +102,9 @@ def test_a_faithful_guest_dirties_exactly_what_it_writes(host: RealHost, backing
     side.close()
 
 
-def test_the_printed_script_runs_and_finds_the_core_right(host: RealHost) -> None:
+def test_the_printed_script_runs_and_finds_the_core_right(facts: HostFacts) -> None:
     # The core is right, so the script of a wrong side finds nothing when it runs on the core.
-    comparison = Comparison(host.facts, host.start, Forgetful)
+    comparison = Comparison(facts, RealSide, Forgetful)
     script = script_of(shrink(comparison, first_difference(comparison)))
 
     ran = subprocess.run(
@@ -113,12 +114,12 @@ def test_the_printed_script_runs_and_finds_the_core_right(host: RealHost) -> Non
     assert ran.stdout == "no difference\n", script
 
 
-@pytest.mark.usefixtures("host")  # to be skipped where there is none
+@pytest.mark.usefixtures("facts")  # to be skipped where there is none
 def test_reproducing_shows_where_real_kvm_and_a_wrong_core_differ() -> None:
     region = SetMemslot(
         slot=0,
         guest_phys_addr=0,
-        memory_size=128 * kvm.PAGE_SIZE,
+        memory_size=128 * PAGE_SIZE,
         userspace_addr=USER_BASE,
         flags=LOG,
     )

@@ -7,9 +7,9 @@ import numpy as np
 from typing_extensions import override
 
 from hacdbs_sim import model as a
+from hacdbs_sim.host_kvm.memory import PAGE_SIZE
 from tests.oracle.answers import Answer
 from tests.oracle.ground import LOG, flags_of, gfns_of
-from tests.oracle.kvm import PAGE_SIZE
 from tests.oracle.scripts import bits_in, pages_of
 from tests.oracle.setups import Setup
 from tests.oracle.sides import CoreSide

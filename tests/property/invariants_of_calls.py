@@ -19,6 +19,7 @@ from hacdbs_sim.model import (
     SetMemslot,
     TraceFields,
     UnitStatus,
+    known,
 )
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.arm64.regions import stage2_of
@@ -82,7 +83,7 @@ class ReportsFollowTheRule(Invariant):
         outcome = step.answer
         if not isinstance(outcome, DirtyLog) or outcome.accelerator is None:
             return
-        report, total = outcome.accelerator, outcome.dirty_count
+        report, total = outcome.accelerator, known(outcome.dirty_count)
         n = step.before.config.page_size // 8
         if report.outcome is AcceleratorOutcome.DECLINED:
             assert report.errno in ("ENXIO", "EPERM", "ENOMEM")
@@ -102,7 +103,7 @@ class ReportsFollowTheRule(Invariant):
             put_back = report.entries - rank
             assert put_back <= report.requeued <= put_back + 63
         ran = report.outcome is not AcceleratorOutcome.CLEANED
-        assert outcome.software.ran == ran
+        assert known(outcome.software).ran == ran
         self._traced(report, n)
 
     def _traced(self, report: AcceleratorReport, n: int) -> None:
@@ -140,11 +141,11 @@ class CountsAddUp(Invariant):
         else:
             assert int(np.bitwise_count(outcome.bitmap.words).sum()) == outcome.dirty_count
         if outcome.accelerator is not None:
-            by_both = outcome.accelerator.cleaned + outcome.software.pages
+            by_both = outcome.accelerator.cleaned + known(outcome.software).pages
             assert outcome.dirty_count == by_both
             assert outcome.flush_tlb == (by_both > 0)
         else:
-            assert not outcome.software.ran
+            assert not known(outcome.software).ran
             assert not outcome.flush_tlb
 
 

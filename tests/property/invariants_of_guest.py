@@ -19,6 +19,7 @@ from hacdbs_sim.model import (
     RunGuest,
     TrackVersions,
     WorkloadInfo,
+    known,
 )
 from tests.property.invariant import Invariant
 from tests.property.states import Sight, Step, copy_of, offsets_in
@@ -175,8 +176,8 @@ def _check_same(was: WorkloadInfo, now: WorkloadInfo) -> None:
 def _cost_ps(step: Step, met: AccessOutcome) -> int:
     costs = step.before.config.costs
     return (
-        met.translation_faults * costs.translation_fault_ps
-        + met.permission_faults * costs.permission_fault_ps
-        + met.block_splits * costs.lazy_split_ps
+        known(met.translation_faults) * costs.translation_fault_ps
+        + known(met.permission_faults) * costs.permission_fault_ps
+        + known(met.block_splits) * costs.lazy_split_ps
         + met.mmio_exits * costs.mmio_exit_ps
     )

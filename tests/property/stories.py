@@ -20,6 +20,7 @@ from hacdbs_sim.model import (
     SetCpu,
     UpdateVm,
     VmConfig,
+    known,
 )
 from hacdbs_sim.sim.machine import Machine
 from tests.oracle.shrinking import shorten
@@ -94,7 +95,7 @@ class Story:
             self.counts[f"errno: {report.errno}"] += 1
             self.counts["several runs"] += report.batches > 1
             self.counts["hook split blocks"] += report.blocks_split > 0
-            self.counts["software split blocks"] += step.answer.software.blocks_split > 0
+            self.counts["software split blocks"] += known(step.answer.software).blocks_split > 0
             self.counts["frontier in mid word"] += report.requeued > report.entries - report.cleaned
             if report.error is not None:
                 self.counts[f"stopped: {report.error.reason.value}"] += 1

@@ -37,6 +37,7 @@ from hacdbs_sim.model import (
     RunWhen,
     SetMemslot,
     VmConfig,
+    known,
     words,
 )
 from tests.support.faults import fault
@@ -264,11 +265,11 @@ def cases(story: Story, outcome: DirtyLog, *, split_failed: bool) -> Iterator[st
     if report is None:
         return
     n = story.config.page_size // 8
-    taken = report.cleaned + outcome.software.pages
+    taken = report.cleaned + known(outcome.software).pages
     error = report.error
     if taken >= 3 * n and taken % n == 0 and error is None:
         yield Aim.EXACT
-    if taken > 3 * n and story.npages % 64 and outcome.remaining_count <= 64 * 3:
+    if taken > 3 * n and story.npages % 64 and known(outcome.remaining_count) <= 64 * 3:
         yield Aim.RAGGED
     if report.blocks_split and report.batches >= 3:
         yield Aim.BLOCKS

@@ -32,6 +32,7 @@ from hacdbs_sim.model import (
     TrackVersions,
     VmConfig,
     Writer,
+    known,
 )
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.arm64.regions import stage2_of
@@ -159,7 +160,7 @@ def unmaps_as_the_host_writes(core: Spoiled, action: Action[Any], answer: Any) -
 
 def miscounts_what_is_left(_core: Spoiled, _action: Action[Any], answer: Any) -> Any:
     if isinstance(answer, DirtyLog):
-        return replace(answer, remaining_count=answer.remaining_count + 1)
+        return replace(answer, remaining_count=known(answer.remaining_count) + 1)
     return answer
 
 

@@ -14,6 +14,7 @@ from hacdbs_sim.model import (
     HostWrite,
     LogOp,
     SoftwareReport,
+    known,
 )
 
 KIND_OF_ACCESS = {
@@ -37,12 +38,12 @@ class ScalarCounters:
         self, action: GuestWrite | GuestRead | HostWrite | HostUnmap, outcome: AccessOutcome
     ) -> None:
         self.sums[KIND_OF_ACCESS[type(action)]] += outcome.pages
-        self.sums["newly_dirty"] += outcome.newly_dirty
-        self.sums["translation_faults"] += outcome.translation_faults
-        self.sums["permission_faults"] += outcome.permission_faults
+        self.sums["newly_dirty"] += known(outcome.newly_dirty)
+        self.sums["translation_faults"] += known(outcome.translation_faults)
+        self.sums["permission_faults"] += known(outcome.permission_faults)
         self.sums["mmio_exits"] += outcome.mmio_exits
-        self.sums["block_splits"] += outcome.block_splits
-        self.sums["blocks_mapped"] += outcome.blocks_mapped
+        self.sums["block_splits"] += known(outcome.block_splits)
+        self.sums["blocks_mapped"] += known(outcome.blocks_mapped)
 
     def log_enabled(self, blocks_split: int) -> None:
         """Count a slot that was write-protected as it began to log: one flush, some splits."""

@@ -44,6 +44,7 @@ from hacdbs_sim.model import (
     Writer,
     Zipf,
     ZipfInfo,
+    known,
 )
 from hacdbs_sim.sim.guest.zipf import zipf_table
 from tests.support.scalar_memslots import ScalarMemslots
@@ -297,9 +298,9 @@ class ScalarGuest:
         outcome = self.write(GuestWrite(pages=batch) if is_guest else HostWrite(pages=batch))
         if is_guest:
             costs = self.config.costs
-            self.debt_ps += outcome.translation_faults * costs.translation_fault_ps
-            self.debt_ps += outcome.permission_faults * costs.permission_fault_ps
-            self.debt_ps += outcome.block_splits * costs.lazy_split_ps
+            self.debt_ps += known(outcome.translation_faults) * costs.translation_fault_ps
+            self.debt_ps += known(outcome.permission_faults) * costs.permission_fault_ps
+            self.debt_ps += known(outcome.block_splits) * costs.lazy_split_ps
             self.debt_ps += outcome.mmio_exits * costs.mmio_exit_ps
         return asdict(outcome)
 

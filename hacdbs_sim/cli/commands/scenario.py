@@ -12,12 +12,17 @@ import yaml
 from rich.table import Table
 from rich.text import Text
 
-from hacdbs_sim.cli import views
-from hacdbs_sim.cli.command_context import CommandContext, print_json, service_command
+from hacdbs_sim.cli import backends, views
+from hacdbs_sim.cli.command_context import (
+    CommandContext,
+    print_json,
+    service_command,
+    usage_error,
+)
 from hacdbs_sim.cli.documents import Document, read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import ProblemError
-from hacdbs_sim.model import ScenarioOutcome, Verdict
+from hacdbs_sim.model import BackendName, ScenarioOutcome, Verdict
 from hacdbs_sim.scenarios.reading import explain
 
 app = typer.Typer(no_args_is_help=True, help="Run scenarios: builtin ones, or those of files.")
@@ -80,12 +85,27 @@ def run(
         ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the new session.")] = False,
+    backend: Annotated[
+        BackendName | None, typer.Option(help="Backend of its VMs, in place of the document's.")
+    ] = None,
+    compare_backends: Annotated[
+        bool,
+        typer.Option(
+            "--compare-backends",
+            help="Run the steps on the simulated machine and on the service's host_kvm, and compare.",
+        ),
+    ] = False,
 ) -> None:
     """Run a scenario: exit 0 if all is as expected, else 1."""
     document = _document(context, which)
+    if compare_backends:
+        if session is not None or keep or backend is not None:
+            raise usage_error("--compare-backends excludes --session, --keep and --backend")
+        backends.compare(context, document)
+        return
     with _session(context, session, keep=keep) as session_id, _document_errors(context, document):
         handle = context.client.session(session_id)
-        result = handle.put_scenario(document.value)
+        result = handle.put_scenario(backends.on_backend(document.value, backend))
         while result.verdict is Verdict.RUNNING:
             result = handle.get_scenario(wait_seconds=WAIT_SECONDS)
         body = context.bodies[-1]

@@ -65,6 +65,9 @@ def create_vm(
     ] = None,
     kernel: Annotated[str | None, typer.Option(help="Kernel profile: fixed or v1.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of faults and workloads.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="simulated, or host_kvm: real KVM of the service's machine.")
+    ] = None,
     hacdbs: Annotated[bool, typer.Option(help="Whether the kernel has the hook.")] = True,
     dbm: Annotated[bool, typer.Option(help="Whether writable leaves get DBM.")] = True,
 ) -> None:
@@ -87,6 +90,7 @@ def create_vm(
         "kernel": kernel,
         "seed": seed,
         "features": features or None,
+        "backend": backend,
     }
     body = {"session_id": "default"} | ({} if file is None else read_document(file).value)
     body |= {field: value for field, value in given.items() if value is not None}

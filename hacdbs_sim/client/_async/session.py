@@ -44,6 +44,7 @@ class AsyncVmMaker(AsyncResource):
         faults: Sequence[AnyFault] = (),
         workloads: Sequence[AnyWorkload] = (),
         costs: Mapping[str, int] | None = None,
+        backend: str | None = None,
         key: str | None = None,
     ) -> AsyncVm:
         """Create a VM with its memslots, faults and workloads: all of them, or nothing.
@@ -63,6 +64,7 @@ class AsyncVmMaker(AsyncResource):
             faults: Faults to arm.
             workloads: What the guest writes while it runs.
             costs: Knobs of the cost model, by name.
+            backend: `simulated`, or `host_kvm`: real KVM of the service's machine.
             key: The call's Idempotency-Key.
         """
         body = given(
@@ -81,6 +83,7 @@ class AsyncVmMaker(AsyncResource):
             faults=list(faults),
             workloads=list(workloads),
             costs=costs,
+            backend=backend,
         )
         root = AsyncResource(self._sender)
         info = read(FetchedVm, await root.send("POST", "v1", "vms", body=body, key=key))

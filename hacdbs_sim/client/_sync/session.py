@@ -45,6 +45,7 @@ class VmMaker(Resource):
         faults: Sequence[AnyFault] = (),
         workloads: Sequence[AnyWorkload] = (),
         costs: Mapping[str, int] | None = None,
+        backend: str | None = None,
         key: str | None = None,
     ) -> Vm:
         """Create a VM with its memslots, faults and workloads: all of them, or nothing.
@@ -64,6 +65,7 @@ class VmMaker(Resource):
             faults: Faults to arm.
             workloads: What the guest writes while it runs.
             costs: Knobs of the cost model, by name.
+            backend: `simulated`, or `host_kvm`: real KVM of the service's machine.
             key: The call's Idempotency-Key.
         """
         body = given(
@@ -82,6 +84,7 @@ class VmMaker(Resource):
             faults=list(faults),
             workloads=list(workloads),
             costs=costs,
+            backend=backend,
         )
         root = Resource(self._sender)
         info = read(FetchedVm, root.send("POST", "v1", "vms", body=body, key=key))

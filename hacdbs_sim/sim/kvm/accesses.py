@@ -12,43 +12,10 @@ from typing import TypeAlias
 import numpy as np
 
 from hacdbs_sim.model import AccessOutcome
-from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError
 from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
 from hacdbs_sim.model.words import WordMask, mask_of_page, tiles_of, tiles_of_range
 from hacdbs_sim.sim.kvm.memslots import Memslot, Memslots
 from hacdbs_sim.sim.kvm.mmu import Faults
-
-
-def check_gfns(pages: PageSet, end_gfn: int, field: str = "gfn_ranges") -> None:
-    """Refuse a batch that names a frame at or past `end_gfn`, the end of the IPA space.
-
-    Raises:
-        GfnBeyondIpaSpaceError: names the field and the frame.
-    """
-    span = pages.one_range()
-    if span is not None and span[1] <= end_gfn:  # as nearly all are
-        return
-    if not len(pages):
-        return
-    if isinstance(pages, Gfns):
-        if (last := int(pages.gfns.max())) >= end_gfn:
-            raise _beyond("gfns", last, end_gfn)
-        return
-    # In this order first + count cannot wrap.
-    if int(pages.first.max()) >= end_gfn:
-        raise _beyond(field, int(pages.first.max()), end_gfn)
-    if int(pages.count.max()) > end_gfn or int((pages.first + pages.count).max()) > end_gfn:
-        at = int(np.argmax(np.minimum(pages.count, np.uint64(end_gfn + 1)) + pages.first))
-        raise _beyond(field, int(pages.first[at]) + int(pages.count[at]) - 1, end_gfn)
-
-
-def _beyond(field: str, gfn: int, end_gfn: int) -> GfnBeyondIpaSpaceError:
-    return GfnBeyondIpaSpaceError(
-        f"{field} must stay below gfn {end_gfn}, the end of the IPA space, not {gfn}",
-        field=field,
-        bound=end_gfn - 1,
-        value=gfn,
-    )
 
 
 @dataclass(slots=True)

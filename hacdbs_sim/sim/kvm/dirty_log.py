@@ -6,13 +6,10 @@ the software loop takes. The TLB of the slot is flushed iff anything was cleaned
 
 from typing import NamedTuple
 
-import numpy as np
-
 from hacdbs_sim.model import NOT_RUN, AcceleratorOutcome, AcceleratorReport, SoftwareReport
 from hacdbs_sim.model.errors import InvalidArgumentError, WindowOutsideMemslotError
-from hacdbs_sim.model.pages import PageRanges
 from hacdbs_sim.model.units import PAGES_PER_WORD
-from hacdbs_sim.model.words import Words, mask_of, words_for
+from hacdbs_sim.model.words import Words, words_for
 from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap, LogWindow
 from hacdbs_sim.sim.kvm.hook import DirtyCleaner
 from hacdbs_sim.sim.kvm.software import clean_by_software
@@ -122,58 +119,3 @@ def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
             value=num_pages,
         )
     return num_pages
-
-
-def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Words | None:
-    """Return the user's bitmap of a window: uint64[ALIGN(num_pages, 64) / 64], bit 0 is first_page.
-
-    None means every page of it, as one range may, without making a bitmap.
-
-    Args:
-        pages: Such words, or ranges of pages counted from the slot's start.
-        first_page: Start of the window.
-        num_pages: Its length.
-
-    Raises:
-        InvalidArgumentError: words of another length, or a range outside the window.
-    """
-    expected = words_for(num_pages)
-    if not isinstance(pages, PageRanges):
-        if len(pages) != expected:
-            raise InvalidArgumentError(
-                f"bitmap must be {expected * 8} bytes for {num_pages} pages, not {len(pages) * 8}",
-                field="bitmap",
-                bound=expected * 8,
-                value=len(pages) * 8,
-            )
-        return pages
-    end = first_page + num_pages
-    if len(pages) == 1:  # numbers cost a tenth of arrays of one
-        first, count = int(pages.first[0]), int(pages.count[0])
-        if (first, count) == (first_page, num_pages):
-            return None
-        if first_page <= first and first + count <= end:
-            return _words_of(pages.moved_down(first_page), expected)
-    # Written so that first + count cannot wrap.
-    outside = (
-        (pages.first < np.uint64(first_page))
-        | (pages.first > np.uint64(end))
-        | (pages.count > np.uint64(end) - np.minimum(pages.first, np.uint64(end)))
-    )
-    if bool(outside.any()):
-        worst = int(np.argmax(outside))
-        raise InvalidArgumentError(
-            f"page_ranges must lie in pages {first_page} to {end} of the slot, "
-            f"not [{pages.first[worst]}, {pages.count[worst]}]",
-            field="page_ranges",
-            bound=f"{first_page}..{end}",
-            value=f"[{pages.first[worst]}, {pages.count[worst]}]",
-        )
-    return _words_of(pages.moved_down(first_page), expected)
-
-
-def _words_of(pages: PageRanges, num_words: int) -> Words:
-    words = np.zeros(num_words, np.uint64)
-    wanted = mask_of(pages)
-    words[wanted.at] = wanted.bits
-    return words

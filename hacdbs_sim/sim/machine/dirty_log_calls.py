@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import CopyToUserError
+from hacdbs_sim.model.page_checks import user_words
 from hacdbs_sim.sim.arm64.dirty_bit import AcceleratedClear, ClearConfig
 from hacdbs_sim.sim.arm64.faults import ArmedFault, FaultBoard, FaultCall
 from hacdbs_sim.sim.arm64.regions import stage2_of
@@ -80,7 +81,7 @@ class DirtyLogCalls:
         slot, log = self._slots.logging(action.slot)
         num_pages = dirty_log.check_window(action.first_page, action.num_pages, log.npages)
         pages = action.pages.words if isinstance(action.pages, model.Bitmap) else action.pages
-        user = dirty_log.user_words(pages, action.first_page, num_pages)
+        user = user_words(pages, action.first_page, num_pages)
         cleaner, _ = self._cleaner(armed, model.LogOp.CLEAR, slot, action, config)
         cleaned = dirty_log.clear_dirty_log(log, action.first_page, num_pages, user, cleaner)
         cleaner.finish()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import NoSuchVcpuError
+from hacdbs_sim.model.page_checks import check_gfns
 from hacdbs_sim.model.pages import Intervals, PageSet
 from hacdbs_sim.sim.guest.guest import Guest
 from hacdbs_sim.sim.guest.trace import state_bytes_of
@@ -49,7 +50,7 @@ class GuestSide:
             GfnBeyondIpaSpaceError: A frame beyond the IPA space.
         """
         self._check_vcpu(action.vcpu)
-        accesses.check_gfns(action.pages, self._end_gfn)
+        check_gfns(action.pages, self._end_gfn)
         return self._write(model.Writer.GUEST, action.pages)
 
     def guest_write_memory(self, action: model.GuestWriteMemory) -> model.AccessOutcome:
@@ -61,7 +62,7 @@ class GuestSide:
         """
         self._check_vcpu(action.vcpu)
         pages = action.pages(self._page_size)
-        accesses.check_gfns(pages, self._end_gfn, field="gpa_ranges")
+        check_gfns(pages, self._end_gfn, field="gpa_ranges")
         return self._write(model.Writer.GUEST, pages)
 
     def host_write(self, action: model.HostWrite) -> model.AccessOutcome:
@@ -70,7 +71,7 @@ class GuestSide:
         Raises:
             GfnBeyondIpaSpaceError: A frame beyond the IPA space.
         """
-        accesses.check_gfns(action.pages, self._end_gfn)
+        check_gfns(action.pages, self._end_gfn)
         return self._write(model.Writer.HOST, action.pages)
 
     def guest_read(self, action: model.GuestRead) -> model.AccessOutcome:
@@ -97,7 +98,7 @@ class GuestSide:
         access: Callable[[Memslots, PageSet], model.AccessOutcome],
         pages: PageSet,
     ) -> model.AccessOutcome:
-        accesses.check_gfns(pages, self._end_gfn)
+        check_gfns(pages, self._end_gfn)
         outcome = access(self._slots, pages)
         self._counters.add_access(kind, outcome)
         return outcome

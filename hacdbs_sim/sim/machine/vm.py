@@ -38,8 +38,6 @@ from hacdbs_sim.sim.machine.stage2_runs import read_stage2
 
 T = TypeVar("T")
 
-NAME: Final = "simulated"
-
 
 def _nobody_waits() -> None:
     """Do nothing: a named function, so that a machine can be pickled."""
@@ -432,5 +430,6 @@ _QUERY: Final[dict[type[model.Query[Any]], Handler]] = {
 }
 
 _CAPABILITIES: Final = model.BackendInfo(
-    backend=NAME, ops=tuple(dict.fromkeys(kind.op for kind in (*_PERFORM, *_QUERY)))
+    backend=model.BackendName.SIMULATED,
+    ops=tuple(dict.fromkeys(kind.op for kind in (*_PERFORM, *_QUERY))),
 )

@@ -20,6 +20,7 @@ from hacdbs_sim.client import (
 )
 from hacdbs_sim.client.request import build
 from hacdbs_sim.client.retrying import Attempts, Retrying
+from hacdbs_sim.model import known
 from tests.unit.client.conftest import BASE_GFN, MEMSLOT
 from tests.unit.client.lossy_proxy import LossyProxy, lossy_proxy
 
@@ -163,7 +164,7 @@ def test_a_request_in_flight_is_waited_for(vm: Vm) -> None:
     counts: list[int] = []
 
     def get() -> None:
-        counts.append(vm.slot(0).get_dirty_log(key="one").dirty_count)
+        counts.append(known(vm.slot(0).get_dirty_log(key="one").dirty_count))
 
     threads = [threading.Thread(target=get) for _ in range(8)]
     for thread in threads:

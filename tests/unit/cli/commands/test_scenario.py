@@ -1,13 +1,17 @@
 """`scenario list | show | run | outcome`."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner, Result
 
 from hacdbs_sim.cli.exit_codes import ExitCode
-from hacdbs_sim.client import Client
+from hacdbs_sim.cli.root import cli
+from hacdbs_sim.client import Client, serve_in_thread
+from hacdbs_sim.host_kvm import why_unusable
 from hacdbs_sim.scenarios.builtin import load, names
 from tests.unit.cli.commands.conftest import Run, RunJson
 
@@ -191,3 +195,89 @@ def test_outcome_of_one_that_runs_is_no_failure(client: Client, run: Run) -> Non
 
     assert result.exit_code == ExitCode.GOOD
     assert result.stdout.splitlines()[-1].strip() == "mine: running"
+
+
+@pytest.fixture
+def host_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Run a command against a service that may use the host's KVM."""
+    if (why := why_unusable()) is not None:
+        pytest.skip(f"NOT PROVED ON REAL KVM: {why}")
+    with serve_in_thread(host_kvm=True) as running:
+        monkeypatch.setenv("HACDBS_URL", running.url)
+
+        def invoke(*arguments: str, stdin: str | None = None) -> Result:
+            return CliRunner().invoke(cli, arguments, input=stdin, catch_exceptions=False)
+
+        yield invoke
+
+
+def test_run_takes_the_backend_of_the_command_line(host_run: Run, file: Path) -> None:
+    both = host_run("scenario", "run", "same-on-host-kvm", "--backend", "host_kvm")
+    arm64 = host_run("scenario", "run", str(file), "--backend", "host_kvm")
+
+    assert (both.exit_code, both.stdout.splitlines()[-1].strip()) == (
+        ExitCode.GOOD,
+        "same-on-host-kvm: passed",
+    )
+    assert arm64.exit_code == ExitCode.NEGATIVE, "newly_dirty is null there"
+
+
+def test_both_backends_are_compared_and_what_was_skipped_is_listed(host_run: Run) -> None:
+    result = host_run("scenario", "run", "same-on-host-kvm", "--compare-backends")
+    plain = json.loads(
+        host_run("scenario", "run", "same-on-host-kvm", "--compare-backends", "--json").stdout
+    )
+
+    assert result.exit_code == ExitCode.GOOD
+    assert "remaining_count: host_kvm does not know it" in result.stdout
+    assert result.stdout.splitlines()[-1].strip().endswith("0 differences")
+    assert plain["differences"] == []
+    assert plain["compared"] > 300
+    assert {"why": "software: host_kvm does not know it", "values": 10} in plain["skipped"]
+    assert json.loads(host_run("list", "--json").stdout)["vms"] == []
+
+
+def test_a_difference_of_the_backends_ends_in_1(host_run: Run, file: Path) -> None:
+    # A read maps a page that the host has writable, which marks it dirty: not so on arm64
+    file.write_text(
+        f"""{GOOD}
+  - vm: src
+    action:
+      {{op: set_memslot, slot: 0, guest_phys_addr: 0x50000000, userspace_addr: 0x40000000,
+        memory_size: 1MiB, flags: [LOG_DIRTY_PAGES]}}
+  - {{vm: src, action: {{op: get_dirty_log, slot: 0}}}}
+  - {{vm: src, action: {{op: guest_read, gfns: [0x50000]}}}}
+  - {{vm: src, action: {{op: get_dirty_log, slot: 0}}}}
+"""
+    )
+
+    result = host_run("scenario", "run", str(file), "--compare-backends")
+
+    assert result.exit_code == ExitCode.NEGATIVE
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert "step 4 /body/dirty_count simulated and host_kvm differ 0 1" in lines
+
+
+def test_a_scenario_that_one_backend_cannot_have_ends_in_3(host_run: Run) -> None:
+    result = host_run("scenario", "run", "lost-interrupt", "--compare-backends")
+
+    assert result.exit_code == ExitCode.REFUSED
+    assert "not_supported_by_backend" in result.stderr
+
+
+def test_a_service_without_the_hosts_kvm_says_how_to_allow_it(run: Run) -> None:
+    result = run("scenario", "run", "same-on-host-kvm", "--compare-backends")
+
+    assert result.exit_code == ExitCode.REFUSED
+    assert "HACDBS_HOST_KVM=1" in result.stderr
+
+
+def test_a_comparison_of_what_is_no_scenario_is_refused_by_its_line(run: Run, file: Path) -> None:
+    file.write_text(GOOD.replace("slot: 0", "slot: -1"))
+
+    result = run("scenario", "run", str(file), "--compare-backends")
+    mixed = run("scenario", "run", str(file), "--compare-backends", "--keep")
+
+    assert (result.exit_code, mixed.exit_code) == (ExitCode.USAGE, ExitCode.USAGE)
+    assert f"{file}:5: /vms/0/memslots/0/slot" in result.stderr
+    assert "--compare-backends excludes" in mixed.stderr

@@ -20,6 +20,7 @@ from hacdbs_sim.model import (
     SetCpu,
     SoftwareReport,
     UpdateVm,
+    known,
     words,
 )
 from hacdbs_sim.sim.arm64.clear_plan import plan_clear
@@ -151,7 +152,7 @@ def test_a_get_keeps_in_its_snapshot_what_hardware_and_software_cleaned(rank: in
 
     assert dirty_pages(got) == set(range(1100))
     assert report(got).cleaned == rank
-    assert got.software.pages == 1100 - rank
+    assert known(got.software).pages == 1100 - rank
     assert states(made, 0, 1100) == [(0, 1100, 3, "writable_clean")]
 
 
@@ -224,9 +225,9 @@ def test_a_failure_splits_up_to_the_frontier_and_software_splits_the_rest(index:
     # Entries 0..511 end in word 7, pages 448..511; blocks begin at pages 32, 544 and 1056.
     assert report(got).blocks_split == 1
     assert report(got).requeued == 512 - index
-    assert got.software.blocks_split == 2
+    assert known(got.software).blocks_split == 2
     # The pages up to 543 after the entries cleaned, two blocks, the 480 pages after the last one.
-    assert got.software.write_protected == 544 - index + 2 + 480
+    assert known(got.software).write_protected == 544 - index + 2 + 480
 
 
 @pytest.mark.parametrize(("chunk", "split"), [(2 * MIB, 2), (GIB, 1)])
@@ -263,8 +264,8 @@ def test_splits_that_fail_leave_their_entries_to_software() -> None:
     got = clear(made, (0, 1536))
 
     assert report(got).error == EntryError(reason=ErrorReason.IPAHACF, batch=1, index=0, gfn=512)
-    assert (report(got).blocks_split, got.software.blocks_split) == (1, 1)
-    assert got.software.write_protected == 2
+    assert (report(got).blocks_split, known(got.software).blocks_split) == (1, 1)
+    assert known(got.software).write_protected == 2
     assert states(made, 0, 1536) == [
         (0, 512, 3, "writable_clean"),
         (512, 512, 2, "writable_clean"),
@@ -302,7 +303,7 @@ def declines(made: Machine, **rest: Any) -> str | None:
     got = get(made, **rest)
     assert report(got).outcome is AcceleratorOutcome.DECLINED
     assert (report(got).batches, report(got).entries, report(got).requeued) == (0, 0, 0)
-    assert got.software.pages == before
+    assert known(got.software).pages == before
     return report(got).errno
 
 
@@ -426,7 +427,7 @@ def test_a_lost_interrupt_ends_the_call_after_its_whole_run(
     )
     assert report(got).batches == batch + 1
     assert (report(got).cleaned, report(got).requeued) == (cleaned, requeued)
-    assert got.software.pages == 1100 - cleaned
+    assert known(got.software).pages == 1100 - cleaned
     assert made.cpu(0).interrupts == interrupts
     reason = ErrReason.NOF if index == 512 else ErrReason.IPAHACF
     assert cons(made) == Hacdbscons(reason, index)
@@ -443,7 +444,7 @@ def test_a_lost_interrupt_puts_the_rest_of_its_frontier_back() -> None:
 
     # The first array ends with page 516, bit 4 of word 8: 59 pages of that word go back.
     assert (report(got).cleaned, report(got).requeued) == (512, 59)
-    assert got.software.pages == 1095 - 512
+    assert known(got.software).pages == 1095 - 512
 
 
 def test_a_lost_interrupt_in_a_run_that_fails_reports_itself_and_both_hit() -> None:
@@ -646,5 +647,5 @@ def test_a_sparse_log_in_a_large_slot_costs_no_other_answer() -> None:
     assert report(got).error == EntryError(
         reason=ErrorReason.STRUCTF, batch=0, index=4, gfn=131_071
     )
-    assert (report(got).requeued, got.software.words) == (3, 3)
+    assert (report(got).requeued, known(got.software).words) == (3, 3)
     assert made.perform(GuestWrite(pages=ranges((3, 1), (199_999, 1)))).permission_faults == 2

@@ -16,6 +16,7 @@ from hacdbs_sim.model import (
     KernelProfile,
     LastHit,
     LogOp,
+    known,
 )
 from hacdbs_sim.model.errors import Errno
 from tests.support.building import (
@@ -80,7 +81,7 @@ def test_a_split_fault_without_a_frame_fails_every_block() -> None:
     got = clear(made, (0, 1024))
 
     assert got.accelerator is not None
-    assert (got.accelerator.blocks_split, got.software.blocks_split) == (0, 0)
+    assert (got.accelerator.blocks_split, known(got.software).blocks_split) == (0, 0)
     assert made.fault(fault).last_hit == LastHit(
         opportunity=1, op=LogOp.CLEAR, slot=0, cpu=0, batch=None, index=None, gfn=None
     )
@@ -91,9 +92,9 @@ def test_an_index_one_past_the_last_entry_does_not_hit() -> None:
     fault = arm(made, FaultType.IPAF, index=5)
     write(made, (0, 5))
 
-    assert get(made).software.ran is False
+    assert known(get(made).software).ran is False
     write(made, (0, 6))
-    assert get(made).software.ran is True
+    assert known(get(made).software).ran is True
     assert (made.fault(fault).opportunities, made.fault(fault).hits) == (2, 1)
 
 

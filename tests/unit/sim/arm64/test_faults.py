@@ -18,6 +18,7 @@ from hacdbs_sim.model import (
     LastHit,
     LogOp,
     SetMemslot,
+    known,
 )
 from hacdbs_sim.model.errors import NoSuchFaultError
 from hacdbs_sim.sim.arm64.faults import ArmedFault, draw
@@ -182,7 +183,7 @@ def test_a_disarmed_fault_strikes_no_more() -> None:
     write(made, (0, 9))
     made.perform(DeleteFault(fault_id=fault))
 
-    assert get(made).software.ran is False
+    assert known(get(made).software).ran is False
 
 
 def test_a_call_in_flight_keeps_the_faults_it_began_with() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hacdbs_sim.model import DirtyLog, FaultType, HostUnmap, HostWrite, KernelProfile
+from hacdbs_sim.model import DirtyLog, FaultType, HostUnmap, HostWrite, KernelProfile, known
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
@@ -91,7 +91,7 @@ def test_a_page_without_dbm_makes_the_call_walk_again() -> None:
 
     assert outcome.accelerator is not None
     assert outcome.accelerator.error is not None
-    assert (outcome.accelerator.cleaned, outcome.software.pages) == (64, 1)
+    assert (outcome.accelerator.cleaned, known(outcome.software).pages) == (64, 1)
 
 
 def test_a_snapshot_is_the_callers_own() -> None:

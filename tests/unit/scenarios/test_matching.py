@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.http.json_match import MAX_MISMATCHES, mismatches
+from hacdbs_sim.scenarios.matching import MAX_MISMATCHES, mismatches
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
-"""What the real guest runs: a server in 64-bit user mode that touches the pages of its list.
+"""What the real guest runs: a server in 64-bit user mode that touches the pages of a list.
 
 It rings a doorbell (a write where no slot is, which KVM returns as an exit for MMIO), finds what to
 do in its mailbox when it is entered again, touches each page of the list, and rings once more. User
 mode, because it runs natively on every x86 KVM: then the log is marked by real faults on real page
 tables. (A hypervisor without VMX or SVM emulates ring 0 and marks the log without any fault.)
 
-Guest virtual addresses are guest physical ones (2 MiB pages up to 8 GiB), so every page of the
-sequences can be reached. All that the guest needs lies in one slot that never logs: its accesses to
+Guest virtual addresses are guest physical ones (2 MiB pages up to 8 GiB), so every page below the
+control slot can be reached. All that the guest needs lies in one slot that never logs: its accesses to
 code, mailbox and page tables, the accessed and dirty bits that the CPU sets there included, mark nothing.
 
     control slot   +0x0000  PML4   +0x1000  PDPT   +0x2000  8 page directories   +0xa000  code
@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 BASE: Final = 7 << 30
-"""Guest physical address of the control slot: beyond every page that a sequence touches."""
+"""Guest physical address of the control slot: beyond every page that can be accessed."""
 
 MAILBOX: Final = 0xB000
 """Where the mailbox lies in the control slot: count and kind first, then the list."""
@@ -29,6 +29,9 @@ MAILBOX: Final = 0xB000
 LIST_ENTRIES: Final = 1 << 16
 SIZE_BYTES: Final = MAILBOX + 0x1000 + 8 * LIST_ENTRIES
 DOORBELL: Final = BASE + SIZE_BYTES
+
+ADDRESS_BITS: Final = 33
+"""Width of the addresses that its page tables map."""
 
 _DIRECTORIES: Final = 8
 _PDPT: Final = 0x1000

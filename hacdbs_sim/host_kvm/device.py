@@ -1,30 +1,26 @@
 """A small driver for /dev/kvm on x86-64: one VM, one vCPU, memslots and the dirty log.
 
-Nothing here knows the simulator. Every ioctl that the oracle compares returns the name of its errno,
-or None; what only sets a VM up raises OSError instead. Layouts and numbers are those of linux/kvm.h.
+Nothing here knows the model. What the kernel refuses is an OSError with the kernel's errno. Layouts
+and numbers are those of linux/kvm.h.
 """
 
-import ctypes
 import fcntl
 import mmap
 import os
 import platform
 import struct
-from collections.abc import Callable
-from errno import errorcode
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.oracle import guest
+from hacdbs_sim.host_kvm import guest
+from hacdbs_sim.host_kvm.memory import PAGE_SIZE, GuestMemory
 
 DEVICE: Final = Path("/dev/kvm")
 API_VERSION: Final = 12
-
-PAGE_SIZE: Final = 4096
-HUGE_PAGE_SIZE: Final = 2 << 20
 
 CAP_NR_MEMSLOTS: Final = 10
 CAP_READONLY_MEM: Final = 81
@@ -35,8 +31,8 @@ MANUAL_CAPS: Final = 3
 EXIT_MMIO: Final = 6
 
 TSS_ADDR: Final = 0x7000_0000
-"""Three pages for Intel's real mode, the identity map's page before them: where no sequence goes, and
-below 2 GiB because fcntl.ioctl takes no larger integer."""
+"""Three pages for Intel's real mode, the identity map's page before them; below 2 GiB because fcntl.ioctl takes no larger
+integer. Only KVM on Intel without unrestricted guests has anything there."""
 
 _WRITE, _READ = 1, 2
 
@@ -67,13 +63,13 @@ _CLEAR_DIRTY_LOG: Final = _request(_READ | _WRITE, 0xC0, 24)
 _CPUID_ENTRIES: Final = 256
 _MSR_KVM_WALL_CLOCK_NEW: Final = 0x4B56_4D00
 _WALL_CLOCK_OFFSET: Final = 64
-"""Where in a page KVM is to write; not 0, because guest physical address 0 means nowhere."""
+"""Where in a page KVM writes the time; not 0, because guest physical address 0 means nowhere."""
 
 
 def why_unusable() -> str | None:
-    """Return why real KVM cannot be the oracle here; None if it can."""
+    """Return why this machine has no KVM that can be used here; None if it has."""
     if platform.machine() != "x86_64":
-        return f"the driver of /dev/kvm speaks x86-64 only, and this is {platform.machine()}"
+        return f"it needs x86-64, and this machine is {platform.machine()}"
     if not DEVICE.exists():
         return f"{DEVICE} does not exist: this kernel offers no virtual machines"
     try:
@@ -88,13 +84,8 @@ def why_unusable() -> str | None:
     return None
 
 
-def errno_of(call: Callable[[], object]) -> str | None:
-    """Make a call; return the name of the errno that it is refused with."""
-    try:
-        call()
-    except OSError as error:
-        return errorcode[error.errno or 0]
-    return None
+class GuestStoppedError(OSError):
+    """The guest ended where it never should; the VM is of no more use for accesses."""
 
 
 class Kvm:
@@ -119,116 +110,129 @@ class Kvm:
         return fcntl.ioctl(self.fd, _CHECK_EXTENSION, capability)
 
 
-class Arena:
-    """Anonymous memory for memslots, its start aligned to a huge page.
-
-    Args:
-        size_bytes: How much.
-        huge: Whether to request huge pages of the kernel, or none.
-    """
-
-    def __init__(self, size_bytes: int, *, huge: bool) -> None:
-        self._page = HUGE_PAGE_SIZE if huge else PAGE_SIZE
-        self._map = mmap.mmap(
-            -1, size_bytes + HUGE_PAGE_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        )
-        self._map.madvise(mmap.MADV_HUGEPAGE if huge else mmap.MADV_NOHUGEPAGE)
-        start = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
-        self.address = -(-start // HUGE_PAGE_SIZE) * HUGE_PAGE_SIZE
-        self._skip = self.address - start
-
-    def write(self, offset: int, content: bytes) -> None:
-        """Put bytes into the memory."""
-        self._map[self._skip + offset : self._skip + offset + len(content)] = content
-
-    def discard(self, offset: int) -> None:
-        """Return one page of the memory to the kernel (a whole huge one, where requested)."""
-        start = self._skip + offset // self._page * self._page
-        self._map.madvise(mmap.MADV_DONTNEED, start, self._page)
-
-
 class KvmVm:
     """A virtual machine with one vCPU in 64-bit mode and a slot of its own for what that runs.
 
     Args:
         kvm: The device.
-        control: Memory for the guest's code, page tables and list of pages; a VM at a time.
+
+    Attributes:
+        control_slot: The number of its own slot.
+        control: What is behind it: the program, its page tables and its mailbox.
+
+    Raises:
+        OSError: The kernel makes no such VM.
     """
 
-    def __init__(self, kvm: Kvm, control: Arena) -> None:
+    def __init__(self, kvm: Kvm) -> None:
+        self.control = GuestMemory(guest.SIZE_BYTES)
+        self._fds: list[int] = []
+        self._run: mmap.mmap | None = None
+        self._must_restart = True
+        self.control_slot = kvm.check_extension(CAP_NR_MEMSLOTS) - 1
+        try:
+            self._make(kvm)
+        except BaseException:
+            self.close()
+            raise
+
+    def _make(self, kvm: Kvm) -> None:
         self._fd = fcntl.ioctl(kvm.fd, _CREATE_VM, 0)
-        self._control = control
-        # Intel without unrestricted guests wants both; others take or refuse them, and it is all one.
-        errno_of(lambda: fcntl.ioctl(self._fd, _SET_TSS_ADDR, TSS_ADDR))
-        identity_map = struct.pack("=Q", TSS_ADDR - PAGE_SIZE)
-        errno_of(lambda: fcntl.ioctl(self._fd, _SET_IDENTITY_MAP_ADDR, identity_map))
+        self._fds.append(self._fd)
+        # Intel without unrestricted guests wants both; others take or refuse them, and either is right
+        with suppress(OSError):
+            fcntl.ioctl(self._fd, _SET_TSS_ADDR, TSS_ADDR)
+        with suppress(OSError):
+            identity_map = struct.pack("=Q", TSS_ADDR - PAGE_SIZE)
+            fcntl.ioctl(self._fd, _SET_IDENTITY_MAP_ADDR, identity_map)
         self._vcpu = fcntl.ioctl(self._fd, _CREATE_VCPU, 0)
+        self._fds.append(self._vcpu)
         self._run = mmap.mmap(self._vcpu, kvm.vcpu_mmap_size)
         fcntl.ioctl(self._vcpu, _SET_CPUID2, kvm.cpuid)
-        control.write(0, guest.image())
-        control_slot = kvm.check_extension(CAP_NR_MEMSLOTS) - 1
-        refused = self.set_user_memory_region(
-            control_slot, 0, guest.BASE, guest.SIZE_BYTES, control.address
+        self.control.write(0, guest.image())
+        self.set_user_memory_region(
+            self.control_slot, 0, guest.BASE, guest.SIZE_BYTES, self.control.address
         )
-        assert refused is None, f"the control slot is legal: {refused}"
         sregs = bytearray(312)
         fcntl.ioctl(self._vcpu, _GET_SREGS, sregs)
         fcntl.ioctl(self._vcpu, _SET_SREGS, guest.sregs(bytes(sregs)))
-        fcntl.ioctl(self._vcpu, _SET_REGS, guest.regs())
-        assert self._mmio_exit() == guest.DOORBELL, "the guest rings before all else"
+        self._restart()
 
     def close(self) -> None:
-        """Destroy the VM."""
-        self._run.close()
-        os.close(self._vcpu)
-        os.close(self._fd)
+        """Destroy the VM, and free its own memory; what its other slots have is their maker's."""
+        if self._run is not None:
+            self._run.close()
+            self._run = None
+        while self._fds:
+            os.close(self._fds.pop())
+        self.control.close()
 
     def set_user_memory_region(
         self, slot: int, flags: int, guest_phys_addr: int, memory_size: int, userspace_addr: int
-    ) -> str | None:
+    ) -> None:
         """KVM_SET_USER_MEMORY_REGION."""
         region = struct.pack("=IIQQQ", slot, flags, guest_phys_addr, memory_size, userspace_addr)
-        return errno_of(lambda: fcntl.ioctl(self._fd, _SET_USER_MEMORY_REGION, region))
+        fcntl.ioctl(self._fd, _SET_USER_MEMORY_REGION, region)
 
-    def enable_cap(self, capability: int, argument: int) -> str | None:
+    def enable_cap(self, capability: int, argument: int) -> None:
         """KVM_ENABLE_CAP of the VM, with one argument."""
-        cap = struct.pack("=IIQ88x", capability, 0, argument)
-        return errno_of(lambda: fcntl.ioctl(self._fd, _ENABLE_CAP, cap))
+        fcntl.ioctl(self._fd, _ENABLE_CAP, struct.pack("=IIQ88x", capability, 0, argument))
 
-    def get_dirty_log(self, slot: int, words: NDArray[np.uint64]) -> str | None:
+    def get_dirty_log(self, slot: int, words: NDArray[np.uint64]) -> None:
         """KVM_GET_DIRTY_LOG into `words`, which must have room for the whole bitmap."""
-        log = struct.pack("=IIQ", slot, 0, words.ctypes.data)
-        return errno_of(lambda: fcntl.ioctl(self._fd, _GET_DIRTY_LOG, log))
+        fcntl.ioctl(self._fd, _GET_DIRTY_LOG, struct.pack("=IIQ", slot, 0, words.ctypes.data))
 
     def clear_dirty_log(
         self, slot: int, first_page: int, num_pages: int, words: NDArray[np.uint64]
-    ) -> str | None:
+    ) -> None:
         """KVM_CLEAR_DIRTY_LOG of the bits set in `words`, whose bit 0 is `first_page`."""
         log = struct.pack("=IIQQ", slot, num_pages, first_page, words.ctypes.data)
-        return errno_of(lambda: fcntl.ioctl(self._fd, _CLEAR_DIRTY_LOG, log))
+        fcntl.ioctl(self._fd, _CLEAR_DIRTY_LOG, log)
 
     def touch(self, kind: guest.Touch, gfns: NDArray[np.uint64]) -> int:
-        """Have the guest write a byte to each page in turn, or read one; return the exits for MMIO."""
+        """Let the guest write a byte to each page in turn, or read one; return its exits for MMIO.
+
+        Raises:
+            OSError: The guest could not run, or stopped: some of the pages have not been touched.
+        """
+        if self._must_restart:
+            self._restart()
         exits = 0
+        self._must_restart = True
         for start in range(0, len(gfns), guest.LIST_ENTRIES):
             part = gfns[start : start + guest.LIST_ENTRIES] * np.uint64(PAGE_SIZE)
-            self._control.write(guest.MAILBOX, guest.letter(kind, part.tobytes()))
-            # A write is lost, and a read returns what the last exit left: nothing uses it.
+            self.control.write(guest.MAILBOX, guest.letter(kind, part.tobytes()))
+            # A write is lost, and a read returns what the last exit left: nobody looks at it
             while self._mmio_exit() != guest.DOORBELL:
                 exits += 1
+        self._must_restart = False
         return exits
 
     def write_as_host(self, gfn: int) -> None:
-        """Have KVM itself write to a page (kvm_write_guest): it stores the time there."""
+        """Let KVM itself write to a page (kvm_write_guest): it puts the time of day there."""
         address = gfn * PAGE_SIZE + _WALL_CLOCK_OFFSET
         msrs = struct.pack("=IIIIQ", 1, 0, _MSR_KVM_WALL_CLOCK_NEW, 0, address)
-        # Only for a buffer that could change does ioctl() return the call's result.
-        count = fcntl.ioctl(self._vcpu, _SET_MSRS, bytearray(msrs))
-        assert count == 1, "every x86 KVM has this clock"
+        # Only for a buffer that could change does ioctl() return what the call returned
+        if fcntl.ioctl(self._vcpu, _SET_MSRS, bytearray(msrs)) != 1:
+            raise GuestStoppedError("KVM does not write the time of day into guest memory")
+
+    def _restart(self) -> None:
+        """Let the program begin, up to its first ring."""
+        fcntl.ioctl(self._vcpu, _SET_REGS, guest.regs())
+        if (address := self._mmio_exit()) != guest.DOORBELL:
+            raise GuestStoppedError(f"the guest began with an access to {address:#x}")
+        self._must_restart = False
 
     def _mmio_exit(self) -> int:
         """Run the guest up to its next exit for MMIO; return the guest physical address."""
-        fcntl.ioctl(self._vcpu, _RUN, 0)
+        assert self._run is not None, "the VM has not been destroyed"
+        while True:
+            try:
+                fcntl.ioctl(self._vcpu, _RUN, 0)
+            except InterruptedError:
+                continue  # a signal for this process, and none for the guest
+            break
         reason, address = struct.unpack_from("=8xI20xQ", self._run)  # exit_reason, mmio.phys_addr
-        assert reason == EXIT_MMIO, f"KVM_RUN ended with exit reason {reason}"
+        if reason != EXIT_MMIO:
+            raise GuestStoppedError(f"KVM_RUN ended with exit reason {reason}")
         return int(address)

@@ -1,0 +1,134 @@
+"""`scenario run --compare-backends`: one scenario on the simulated machine and on the host's KVM."""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+import typer
+from rich.table import Table
+
+from hacdbs_sim.cli import views
+from hacdbs_sim.cli.command_context import CommandContext, print_json
+from hacdbs_sim.cli.documents import Document
+from hacdbs_sim.cli.exit_codes import ExitCode
+from hacdbs_sim.client.results import read
+from hacdbs_sim.model import BackendName, Scenario, VmInfo
+from hacdbs_sim.scenarios.backends import BackendComparison, Played, Side, compare_backends
+from hacdbs_sim.scenarios.reading import explain
+from hacdbs_sim.wire import InvalidRequestError, reader_of
+
+SIDES: Final = (BackendName.SIMULATED, BackendName.HOST_KVM)
+
+
+def compare(context: CommandContext, document: Document) -> None:
+    """Play a scenario's steps on both backends, and end by whether they agree.
+
+    Every step is performed, whatever became of those before it; a migration is in virtual time, which
+    the host's KVM has not, so it is left out.
+    """
+    _check(document)
+    scenario = document.value
+    one, other = (_play(context, scenario, backend) for backend in SIDES)
+    steps = scenario.get("steps", [])
+    made = compare_backends(steps, one, other)
+    if scenario.get("migration"):
+        made.skipped[f"migration: {BackendName.HOST_KVM} has no virtual time"] += 1
+    if context.as_json:
+        print_json(orjson.dumps(_plain(scenario["scenario"], made)))
+    else:
+        for part in _tables(scenario, made, one, other):
+            context.console.print(part)
+    if made.differences:
+        raise typer.Exit(ExitCode.NEGATIVE)
+
+
+def _check(document: Document) -> None:
+    """Refuse what is no scenario, with the lines at fault."""
+    try:
+        reader_of(Scenario)(orjson.dumps(document.value))
+    except InvalidRequestError as refused:
+        errors = [{"pointer": each.pointer, "detail": each.detail} for each in refused.errors]
+        typer.echo("\n".join(explain(document.name, document.text, errors)), err=True)
+        raise typer.Exit(ExitCode.USAGE) from None
+
+
+def on_backend(scenario: Mapping[str, Any], backend: BackendName | None) -> dict[str, Any]:
+    """Return a scenario whose VMs have this backend; as it is without one."""
+    if backend is None or not isinstance(vms := scenario.get("vms"), list):
+        return dict(scenario)
+    chosen = [{**vm, "backend": backend} if isinstance(vm, dict) else vm for vm in vms]
+    return {**scenario, "vms": chosen}
+
+
+def _play(context: CommandContext, scenario: Mapping[str, Any], backend: BackendName) -> Side:
+    session = context.client.create_session(f"backends-{secrets.token_hex(4)}")
+    try:
+        ids: dict[str, str] = {}
+        unknown: frozenset[str] = frozenset()
+        for vm in on_backend(scenario, backend)["vms"]:
+            spec = {name: value for name, value in vm.items() if name != "key"}
+            body = {**spec, "session_id": session.session_id}
+            made = read(VmInfo, context.client.send("POST", "v1", "vms", body=body))
+            ids[vm["key"]] = made.vm_id
+            unknown |= {*made.capabilities.unknown_fields}
+        played: list[Played] = []
+        for step in scenario.get("steps", []):
+            vm = context.client.vm(ids[step["vm"]])
+            (result,) = vm.run_batch([step["action"]], check=False)
+            played.append(Played(result.status, result.body))
+        return Side(backend, unknown, played)
+    finally:
+        session.delete()
+
+
+def _tables(
+    scenario: Mapping[str, Any], made: BackendComparison, one: Side, other: Side
+) -> Iterator[Table | str]:
+    steps = scenario.get("steps", [])
+    rows = [
+        (
+            number,
+            step["vm"],
+            step["action"]["op"],
+            mine.status,
+            theirs.status,
+            made.compared[number],
+        )
+        for number, (step, mine, theirs) in enumerate(
+            zip(steps, one.steps, other.steps, strict=True)
+        )
+    ]
+    columns = ("#step", "VM", "action", f"#{one.backend}", f"#{other.backend}", "#values compared")
+    yield views.rows_table("", columns, rows)
+    if made.skipped:
+        skipped = ((count, why) for why, count in sorted(made.skipped.items()))
+        yield views.rows_table("skipped", ("#values", "why"), skipped)
+    if made.differences:
+        found = (
+            (f"step {each.step}", each.pointer, each.detail, *map(repr, each.found))
+            for each in made.differences
+        )
+        yield views.rows_table("differences", ("of", "where", "what", "one", "other"), found)
+    yield (
+        f"{scenario['scenario']}: {made.compared.total()} values compared,"
+        f" {made.skipped.total()} skipped, {len(made.differences)} differences"
+    )
+
+
+def _plain(name: str, made: BackendComparison) -> dict[str, Any]:
+    return {
+        "scenario": name,
+        "backends": list(SIDES),
+        "compared": made.compared.total(),
+        "skipped": [{"why": why, "values": count} for why, count in sorted(made.skipped.items())],
+        "differences": [
+            {
+                "step": each.step,
+                "pointer": each.pointer,
+                "detail": each.detail,
+                "found": list(each.found),
+            }
+            for each in made.differences
+        ],
+    }

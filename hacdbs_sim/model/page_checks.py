@@ -1,0 +1,94 @@
+"""What every backend asks of sets of pages before it acts on them."""
+
+import numpy as np
+
+from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, InvalidArgumentError
+from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
+from hacdbs_sim.model.words import Words, mask_of, words_for
+
+
+def check_gfns(pages: PageSet, end_gfn: int, field: str = "gfn_ranges") -> None:
+    """Refuse a batch that names a frame at or past `end_gfn`, the end of the IPA space.
+
+    Raises:
+        GfnBeyondIpaSpaceError: names the field and the frame.
+    """
+    span = pages.one_range()
+    if span is not None and span[1] <= end_gfn:  # as nearly all are
+        return
+    if not len(pages):
+        return
+    if isinstance(pages, Gfns):
+        if (last := int(pages.gfns.max())) >= end_gfn:
+            raise _beyond("gfns", last, end_gfn)
+        return
+    # In this order first + count cannot wrap.
+    if int(pages.first.max()) >= end_gfn:
+        raise _beyond(field, int(pages.first.max()), end_gfn)
+    if int(pages.count.max()) > end_gfn or int((pages.first + pages.count).max()) > end_gfn:
+        at = int(np.argmax(np.minimum(pages.count, np.uint64(end_gfn + 1)) + pages.first))
+        raise _beyond(field, int(pages.first[at]) + int(pages.count[at]) - 1, end_gfn)
+
+
+def _beyond(field: str, gfn: int, end_gfn: int) -> GfnBeyondIpaSpaceError:
+    return GfnBeyondIpaSpaceError(
+        f"{field} must stay below gfn {end_gfn}, the end of the IPA space, not {gfn}",
+        field=field,
+        bound=end_gfn - 1,
+        value=gfn,
+    )
+
+
+def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Words | None:
+    """Return the user's bitmap of a window: uint64[ALIGN(num_pages, 64) / 64], bit 0 is first_page.
+
+    None means every page of it, as one range may, without making a bitmap.
+
+    Args:
+        pages: Such words, or ranges of pages counted from the slot's start.
+        first_page: Start of the window.
+        num_pages: Its length.
+
+    Raises:
+        InvalidArgumentError: words of another length, or a range outside the window.
+    """
+    expected = words_for(num_pages)
+    if not isinstance(pages, PageRanges):
+        if len(pages) != expected:
+            raise InvalidArgumentError(
+                f"bitmap must be {expected * 8} bytes for {num_pages} pages, not {len(pages) * 8}",
+                field="bitmap",
+                bound=expected * 8,
+                value=len(pages) * 8,
+            )
+        return pages
+    end = first_page + num_pages
+    if len(pages) == 1:  # numbers cost a tenth of arrays of one
+        first, count = int(pages.first[0]), int(pages.count[0])
+        if (first, count) == (first_page, num_pages):
+            return None
+        if first_page <= first and first + count <= end:
+            return _words_of(pages.moved_down(first_page), expected)
+    # Written so that first + count cannot wrap.
+    outside = (
+        (pages.first < np.uint64(first_page))
+        | (pages.first > np.uint64(end))
+        | (pages.count > np.uint64(end) - np.minimum(pages.first, np.uint64(end)))
+    )
+    if bool(outside.any()):
+        worst = int(np.argmax(outside))
+        raise InvalidArgumentError(
+            f"page_ranges must lie in pages {first_page} to {end} of the slot, "
+            f"not [{pages.first[worst]}, {pages.count[worst]}]",
+            field="page_ranges",
+            bound=f"{first_page}..{end}",
+            value=f"[{pages.first[worst]}, {pages.count[worst]}]",
+        )
+    return _words_of(pages.moved_down(first_page), expected)
+
+
+def _words_of(pages: PageRanges, num_words: int) -> Words:
+    words = np.zeros(num_words, np.uint64)
+    wanted = mask_of(pages)
+    words[wanted.at] = wanted.bits
+    return words
