@@ -157,6 +157,8 @@ class HostKvmBackend:
                 work += self._npages(action.slot) // PAGES_PER_WORD
             case model.GuestWrite() | model.GuestRead() | model.HostWrite() | model.HostUnmap():
                 work += WORK_PER_PAGE * min(_count(action.pages), MAX_ACCESSES)
+            case model.GuestWriteMemory():
+                work += WORK_PER_PAGE * min(_count(_write_of(action).pages), MAX_ACCESSES)
             case _:
                 pass
         return model.Estimate(work=work, pages=now.pages, state_bytes=now.state_bytes)
@@ -464,6 +466,10 @@ def _gfns_of(pages: PageSet) -> NDArray[np.uint64]:
     return np.repeat(pages.first, pages.count.astype(np.int64)) + steps
 
 
+def _write_of(action: model.GuestWriteMemory) -> model.GuestWrite:
+    return model.GuestWrite(pages=action.pages(PAGE_SIZE), vcpu=action.vcpu)
+
+
 def _inside(gfns: NDArray[np.uint64], held: HeldSlot) -> NDArray[np.bool_]:
     return (gfns >= held.base_gfn) & (gfns < held.base_gfn + held.npages)
 
@@ -472,6 +478,7 @@ Handler = Callable[[HostKvmBackend, Any], object]
 
 _PERFORM: Final[dict[type[model.Action[Any]], Handler]] = {
     model.GuestWrite: lambda b, a: b._touch("guest_writes", guest.Touch.WRITE, a),
+    model.GuestWriteMemory: lambda b, a: b._touch("guest_writes", guest.Touch.WRITE, _write_of(a)),
     model.GuestRead: lambda b, a: b._touch("guest_reads", guest.Touch.READ, a),
     model.HostWrite: lambda b, a: b._host_write(a),
     model.HostUnmap: lambda b, a: b._host_unmap(a),

@@ -69,6 +69,15 @@ def refused(backend: m.Backend, action: m.Action[Any]) -> tuple[type[KvmError], 
     return type(caught.value), caught.value.errno
 
 
+def test_ranges_of_bytes_write_the_pages_that_they_touch(backend: m.Backend) -> None:
+    backend.perform(region())
+    ranges_of_bytes = ((BASE + PAGE - 1, 2), (BASE + 64 * PAGE + 100, 2 * PAGE))
+
+    backend.perform(m.GuestWriteMemory(gpa_ranges=ranges_of_bytes))
+
+    assert got(backend) == [0b11, 0b111, 0]
+
+
 # Memslots
 
 
