@@ -1,4 +1,4 @@
-"""One request for each operation that answers well, and what turns it into each refusal.
+"""One successful request for each operation, and the changes that make it each refusal.
 
 The world in which they are made: a VM `default-1` with a logging slot 0 of 1,024 pages at gfn
 262144, two CPUs and an armed fault `f1` that never fires; and a session `other`.
@@ -49,7 +49,7 @@ class Call:
     names: Mapping[str, str] = field(default_factory=dict)
     request: Mapping[str, Any] = field(default_factory=dict)
     before: tuple["Call", ...] = ()
-    """Calls that make the state in which this one is made."""
+    """Calls that create the state for this one."""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def path(self, template: str) -> str:
@@ -57,7 +57,7 @@ class Call:
         return template.format_map({name: quote(value, safe="") for name, value in named.items()})
 
     def but(self, *, names: Mapping[str, str] | None = None, **request: Any) -> "Call":
-        """Give the same call with other names, or another part of the request."""
+        """Return the call with other names, or another part of the request."""
         kept = {
             name: value
             for name, value in self.request.items()
@@ -123,11 +123,11 @@ _BEFORE: Final[Mapping[str, tuple[Call, ...]]] = {
         (_json("start_comparison", _BODIES["start_comparison"]),),
     ),
 }
-"""Calls that make the state in which an operation answers well."""
+"""Calls that create the state in which an operation succeeds."""
 
 
 def good(operation_id: str) -> Call:
-    """Give a call of an operation that answers with its first documented success."""
+    """Return a call of an operation that gets its first documented success."""
     body = _BODIES.get(operation_id)
     call = Call(operation_id) if body is None else _json(operation_id, body)
     return replace(call, before=_BEFORE.get(operation_id, ()))
@@ -137,7 +137,7 @@ OTHERWISE: Final = (
     Call("set_memslot", {"slot": "1"}, {"json": _SLOT_1}),
     good("put_scenario"),
 )
-"""Calls that, after the good call of the operation, answer with another success than it did."""
+"""Calls that, after the successful call of the operation, get another success."""
 
 
 def _vm_with(**fields: Any) -> Call:
@@ -161,7 +161,7 @@ def _octets(operation_id: str, content: bytes) -> Call:
 
 
 _RAGGED: Final = np.arange(1 << 20, (1 << 20) + 2 * 65_537, 2, dtype="<u8").tobytes()
-"""Every other page: one range more than an answer carries."""
+"""Every other page: one range more than a response carries."""
 
 _RAGGED_LOG: Final = (
     _slot(2, guest_phys_addr="0x100000000", memory_size="1GiB", flags=["LOG_DIRTY_PAGES"]),
@@ -200,7 +200,7 @@ _NO_SLOT: Final = {"slots": [7]}
 
 
 def _compared(vm: Call) -> Call:
-    """Compare a VM instead of making it."""
+    """Return the comparison of a VM instead of its creation."""
     return replace(_json("start_comparison", {"vm": vm.request["json"]}), settings=vm.settings)
 
 
@@ -330,20 +330,20 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
     ("get_problem", "no_such_path"): Call("get_problem", {"code": "none"}),
     ("get_readyz", "not_ready"): good("get_readyz"),
 }
-"""What refuses, by operation and code, beside what refuses everywhere."""
+"""Refused calls by operation and code, beside those of every operation."""
 
 _OF_NEW_VMS: Final = {
     ("start_comparison", code): _compared(call)
     for (operation_id, code), call in REFUSED.items()
     if operation_id == "create_vm" and code != "vm_limit"
 }
-"""A comparison refuses the VMs that would not be made."""
+"""A comparison refuses the VMs that `create_vm` refuses."""
 
 _STRAY: Final = {"vm": "dst", "action": {"op": "get_dirty_log", "slot": 0}}
 
 
 def _of_scenario(create_vm: Call) -> Call:
-    """Give the scenario of a VM that is refused."""
+    """Return the scenario of a VM that is refused."""
     vm = {name: value for name, value in create_vm.request["json"].items() if name != "session_id"}
     call = _json("put_scenario", _scenario(vm))
     return replace(call, before=create_vm.before, settings=create_vm.settings)
@@ -359,7 +359,7 @@ REFUSED_SCENARIOS: Final[Mapping[tuple[str, str], Call]] = {
         if operation_id == "create_vm" and code != "no_such_session"
     },
 }
-"""What refuses about scenarios: a VM of one is refused as a VM is."""
+"""Refused calls of scenarios: a VM of a scenario is refused like a VM."""
 
 KEY: Final = "a-key"
 _KEYED: Final = {"idempotency-key": KEY}
@@ -385,7 +385,7 @@ _EVERYWHERE: Final[Mapping[str, Mapping[str, Any]]] = {
     "idempotency_key_limit": {"headers": _KEYED},
     "answer_not_kept": {"headers": _KEYED},
 }
-"""What makes the good call of any operation one that is refused, by code."""
+"""The changes that make the successful call of any operation a refused one, by code."""
 
 _SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
     "unauthorized": {"token": "secret"},
@@ -394,7 +394,7 @@ _SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 def refused(operation_id: str, code: str) -> Call:
-    """Give a call that an operation refuses with a code."""
+    """Return a call that an operation refuses with a code."""
     for refusing in (REFUSED, REFUSED_SCENARIOS, _OF_NEW_VMS):
         if (found := refusing.get((operation_id, code))) is not None:
             return found

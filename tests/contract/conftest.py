@@ -19,13 +19,13 @@ def anyio_backend() -> str:
 
 @cache
 def contract() -> Contract:
-    """The document is the same whatever the settings, and takes longer than most tests to make."""
+    """The OpenAPI document: the same for all settings, and slower to make than most tests."""
     return Contract(create_app(Settings()).openapi())
 
 
 @pytest.fixture
 def connect() -> Callable[[FastAPI], httpx.AsyncClient]:
-    """How a test opens a client that talks to an application in this process.
+    """The way a test opens a client of an application in this process.
 
     Whatever a test is about, an answer that the document does not promise fails it.
     """

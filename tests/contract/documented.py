@@ -1,4 +1,4 @@
-"""The OpenAPI document as a judge: which operation a request met, and whether its answer is promised.
+"""Checks against the OpenAPI document: the operation of a request, and whether its response is documented.
 
 Every client of these tests, and the fuzzer, hands its answers in here.
 """
@@ -19,7 +19,7 @@ METHODS: Final = frozenset({"get", "put", "post", "delete", "patch"})
 
 
 class BrokenPromiseError(AssertionError):
-    """An answer that the document does not promise."""
+    """A response that the document does not describe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +38,18 @@ class Operation:
 
     @property
     def parameters(self) -> frozenset[str]:
-        """Value of the names of its parameters, those of headers in lowercase."""
+        """The names of its parameters, those of headers in lowercase."""
         return frozenset(
             p["name"].lower() if p["in"] == "header" else p["name"]
             for p in self.described.get("parameters", ())
         )
 
     def codes(self, status: int) -> frozenset[str]:
-        """Give the problem codes that are documented for a status."""
+        """Return the problem codes that are documented for a status."""
         return frozenset(self.described["responses"].get(str(status), {}).get(CODES, ()))
 
     def refusals(self) -> list[tuple[int, str]]:
-        """List every refusal that is documented, by status and code."""
+        """List all documented refusals, by status and code."""
         return [
             (int(status), code)
             for status, response in self.described["responses"].items()
@@ -61,7 +61,7 @@ class Operation:
 
 
 def _closed(node: Any) -> Any:
-    """Return a part of a document in which an object has no fields but those described.
+    """Return a part of a document in which objects have only the described fields.
 
     Clients have to pass over what they do not know, so the document leaves objects open; this service may not
     answer with what is not documented.
@@ -82,7 +82,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 @dataclass(slots=True)
 class Contract:
-    """A document, and the (operation, status) pairs that were seen."""
+    """A document, and the observed (operation, status) pairs."""
 
     document: Mapping[str, Any]
     seen: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -103,7 +103,7 @@ class Contract:
         return self._operations
 
     def operation_at(self, method: str, raw_path: str) -> Operation | None:
-        """Find the operation that a request reaches, if it reaches one."""
+        """Return the operation that a request reaches, if any."""
         path = unquote(raw_path, errors="replace")
         for operation in self.operations:
             if operation.method == method and operation.pattern.fullmatch(path):
@@ -120,7 +120,7 @@ class Contract:
         *,
         looks_inside: bool = True,
     ) -> Operation | None:
-        """Refuse an answer that the document does not promise.
+        """Raise for a response that the document does not describe.
 
         Args:
             method: Of the request.

@@ -1,4 +1,4 @@
-"""What the schemathesis tests share: the world that path parameters name, hooks, how far to look.
+"""The shared parts of the schemathesis tests: resources for path parameters, hooks, settings.
 
 CONTRACT_EXAMPLES says how many examples each operation gets (`scripts/fuzz --examples` sets it);
 without it the examples are few, and the same every time.
@@ -48,13 +48,13 @@ _WORLD: Final = {
         {"slot": 1, "guest_phys_addr": 0, "memory_size": "2MiB", "flags": ["LOG_DIRTY_PAGES"]},
     ],
 }
-_SCENARIO: Final = b'{"scenario":"stands","vms":[{"key":"src"}]}'
+_SCENARIO: Final = b'{"scenario":"applied","vms":[{"key":"src"}]}'
 _SMALL_MIGRATION: Final = MigrationSpec(slots=(1,))
 _SPEC: Final = read(CreateVm, json.dumps(_WORLD))
 
 
 def looking(examples: int, **more: Any) -> settings:
-    """Say how far a test looks."""
+    """Return the settings of a test with this number of examples."""
     return settings(
         max_examples=examples,
         deadline=None,
@@ -67,13 +67,13 @@ def looking(examples: int, **more: Any) -> settings:
 
 
 def patient(schema: Schema) -> Schema:
-    """Let answers take their time: schemathesis gives up after 10 s, which a busy machine may need."""
+    """Raise the timeout of requests: schemathesis allows 10 s, which a busy machine may need."""
     schema.config.update(request_timeout=HANG_SECONDS)
     return schema
 
 
 def make_world(fleet: Fleet) -> None:
-    """Have the VM, fault, session and scenario that path parameters name, whatever the calls before did.
+    """Create the VM, fault, session and scenario that path parameters name, after any earlier calls.
 
     Before every single call, so it goes past HTTP.
     """
@@ -87,7 +87,7 @@ def make_world(fleet: Fleet) -> None:
 
 
 async def _make_vm(fleet: Fleet) -> None:
-    """Make the VM, and have a migration and a comparison that have ended."""
+    """Create the VM, and run a migration and a comparison to their end."""
     vm = await fleet.create_vm(_SPEC)
     migration = fleet.migrations.start(vm.session_id, vm.vm_id, vm.runtime, _SMALL_MIGRATION)
     task = fleet.migrations.task("one", await fleet.build_apart(_SPEC), _SMALL_MIGRATION)
@@ -97,7 +97,7 @@ async def _make_vm(fleet: Fleet) -> None:
 
 
 def forget_everything(send: Send) -> None:
-    """Leave the default session, empty: the same calls then meet the same answers."""
+    """Reset the service to the empty default session: the same calls then get the same responses."""
     listed = send("GET", "/v1/sessions?limit=1000", None).json()["sessions"]
     for session in listed:
         if session["session_id"] != "default":
@@ -109,11 +109,10 @@ _keys: Final = count()
 
 
 def freshen(case: Case) -> None:
-    """Keep a request from meeting what another has left.
+    """Make a request independent of earlier ones.
 
-    The same key with another body is refused, and so is a tag of an older state: rightly, but no
-    schema can tell. So a valid key becomes a new one, and a valid condition is left out. Nor does it wait for what
-    only others could do.
+    The same key with another body is refused, and so is a tag of an older state, which no schema can
+    express. So a valid key is replaced by a new one, a valid condition is removed, and waits are set to 0.
     """
     for name, value in list((case.headers or {}).items()):
         if name == "Idempotency-Key" and _fits(KEY_PATTERN, value):
@@ -122,14 +121,14 @@ def freshen(case: Case) -> None:
             del case.headers[name]
     query = case.query or {}
     if _fits(r"[0-9]+", waits := str(query.get("wait_seconds", ""))) and int(waits) <= 60:
-        query["wait_seconds"] = "0"  # nothing would come, so each such call would take that long
+        query["wait_seconds"] = "0"  # no event would come, so each call would take the whole time
 
 
 def map_path_parameters(
     context: Any,  # noqa: ARG001 - the hook is given it
     path_parameters: dict[str, Any] | None,
 ) -> dict[str, Any] | None:
-    """Name what `make_world` has made."""
+    """Set the names that `make_world` has created."""
     if path_parameters is None:
         return None
     named = {
@@ -148,7 +147,7 @@ def _fits(pattern: str, value: object) -> bool:
 
 
 class Statuses:
-    """The statuses that each operation has answered."""
+    """The statuses of the responses of each operation."""
 
     def __init__(self) -> None:
         self.seen: defaultdict[str, set[int]] = defaultdict(set)
@@ -157,5 +156,5 @@ class Statuses:
         self.seen[case.operation.label].add(response.status_code)
 
     def never_well(self) -> list[str]:
-        """List the operations that were called and never answered 2xx."""
+        """List the operations that were called and never returned 2xx."""
         return [label for label, seen in self.seen.items() if not any(s < 300 for s in seen)]

@@ -79,15 +79,15 @@ async def state_of(client: httpx.AsyncClient) -> list[Any]:
     """All that the POSTs of BODIES can change."""
     vms = (await client.get("/v1/vms", params={"session_id": "-"})).json()["vms"]
     seen = [vms, (await client.get("/v1/sessions")).json()]
-    looks = [
-        f"/v1/vms/{vm['vm_id']}/{look}"
+    paths = [
+        f"/v1/vms/{vm['vm_id']}/{name}"
         for vm in vms
-        for look in ("stage2", "cpus", "faults", "clock")
+        for name in ("stage2", "cpus", "faults", "clock")
     ]
     for of_all, name in (("migrations", "migration_id"), ("comparisons", "comparison_id")):
         listed = (await client.get(f"/v1/{of_all}")).json()[of_all]
         seen.append([each[name] for each in listed])
-    return seen + [(await client.get(look)).json() for look in looks]
+    return seen + [(await client.get(path)).json() for path in paths]
 
 
 def test_the_cases_are_all_the_posts() -> None:
@@ -305,7 +305,7 @@ async def test_other_methods_do_not_heed_the_header(client: httpx.AsyncClient, v
         assert (answer.status_code, REPLAYED in answer.headers) == (200, False)
 
 
-async def test_a_long_body_is_told_from_another(client: httpx.AsyncClient, vm: str) -> None:
+async def test_two_long_bodies_are_distinguished(client: httpx.AsyncClient, vm: str) -> None:
     octets = b"".join((GFN + n % 1000).to_bytes(8, "little") for n in range(40_000))
     octet_stream = {"content-type": "application/octet-stream", **key("k")}
     path = f"{vm}/guest/write"
@@ -324,7 +324,7 @@ async def test_a_body_over_the_limit_is_refused_with_a_key_too(connect: Connect)
         assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
-async def test_an_answer_that_was_not_kept_is_told_and_nothing_done_again(
+async def test_a_response_that_was_not_kept_is_reported_and_nothing_done_again(
     connect: Connect,
 ) -> None:
     settings = Settings(max_idempotency_bytes=1 << 16)  # 8 KiB for one session

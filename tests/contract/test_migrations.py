@@ -167,7 +167,7 @@ async def test_who_waits_for_a_phase_or_a_pass_is_answered_there_or_beyond(
     assert paused.json()["status"] in {"pre-switchover", "device", "completed"}
 
 
-async def test_who_waits_too_short_is_told_how_it_stands(client: httpx.AsyncClient) -> None:
+async def test_who_waits_too_short_is_shown_how_it_stands(client: httpx.AsyncClient) -> None:
     location = await begin(client, pace_ms=10_000)
 
     answer = await client.get(location, params={"wait_for": "completed", "wait_seconds": 1})
@@ -214,11 +214,11 @@ async def test_the_view_of_qmp_is_part_of_the_report(client: httpx.AsyncClient) 
     location = await begin(client)
     report = await end(client, location)
 
-    told = (await client.get(location + "/query-migrate")).json()
+    shown = (await client.get(location + "/query-migrate")).json()
 
-    assert told == report["qmp"]
-    assert told["status"] == "completed"
-    assert told["ram"]["total"] == 16 << 20
+    assert shown == report["qmp"]
+    assert shown["status"] == "completed"
+    assert shown["ram"]["total"] == 16 << 20
 
 
 async def test_passes_are_given_as_json_and_as_a_table(client: httpx.AsyncClient) -> None:

@@ -39,7 +39,7 @@ def test_the_committed_document_is_what_the_application_says(document: dict[str,
     assert json.loads(COMMITTED.read_text()) == document, "run scripts/openapi"
 
 
-def test_the_committed_reference_tells_every_operation_and_model(document: dict[str, Any]) -> None:
+def test_the_committed_reference_has_every_operation_and_model(document: dict[str, Any]) -> None:
     text = REFERENCE.read_text()
 
     assert text == reference(document), "run scripts/openapi"
@@ -58,7 +58,7 @@ def test_operation_ids_are_explicit_and_unique(document: dict[str, Any]) -> None
 
 
 def test_bounds_stay_within_what_json_clients_hold_exactly(document: dict[str, Any]) -> None:
-    """Words of a bitmap apart: they are of 64 bits, whoever reads them."""
+    """Except words of a bitmap, which have 64 bits for every reader."""
     numbers = [n for n in walk(document) if isinstance(n, int) and not isinstance(n, bool)]
     words = [n for n in walk(document) if isinstance(n, dict) and n.get("format") == "uint64"]
 

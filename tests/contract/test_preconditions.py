@@ -1,4 +1,4 @@
-"""ETag, If-Match, If-None-Match: nobody undoes unseen what another has done."""
+"""ETag, If-Match, If-None-Match: no client overwrites a change that it has not seen."""
 
 import asyncio
 from typing import Any
@@ -73,7 +73,7 @@ async def test_the_etag_of_a_vm_follows_capabilities_and_slots(
     assert await etag_of(client, vm) == tags[-1]
 
 
-async def test_a_new_vm_tells_its_etag(client: httpx.AsyncClient) -> None:
+async def test_the_response_to_a_new_vm_has_its_etag(client: httpx.AsyncClient) -> None:
     made = await client.post("/v1/vms")
 
     assert made.headers["etag"] == await etag_of(client, made.headers["location"])
@@ -202,4 +202,4 @@ async def test_of_many_who_change_what_they_read_each_sees_all_changes_before(
     attempts = await asyncio.gather(*(move_up(8) for _ in range(8)))
 
     assert (await client.get(path)).json()["guest_phys_addr"] == f"{0x40000000 + 64 * 4096:#x}"
-    assert sum(attempts) > 64, "nobody was ever refused"
+    assert sum(attempts) > 64, "no client was ever refused"

@@ -52,7 +52,7 @@ def test_every_problem_has_its_section_in_the_documentation() -> None:
     }
 
 
-async def test_every_problem_tells_its_meaning(client: httpx.AsyncClient) -> None:
+async def test_every_problem_has_an_explanation(client: httpx.AsyncClient) -> None:
     for code, problem in all_problems().items():
         answer = await client.get(f"/problems/{code}")
 
@@ -74,7 +74,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("body", MALFORMED)
-async def test_what_is_no_json_is_told_from_what_the_schema_refuses(
+async def test_malformed_json_and_schema_errors_have_different_codes(
     client: httpx.AsyncClient, vm: str, body: bytes
 ) -> None:
     answer = await client.post(f"{vm}/guest/write", content=body, headers=JSON)

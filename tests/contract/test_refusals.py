@@ -154,12 +154,12 @@ REFUSED: list[Refused] = [
 async def test_a_refusal_names_what_to_change_and_changes_nothing(
     client: httpx.AsyncClient, vm: str, case: Refused
 ) -> None:
-    async def looks() -> list[Any]:
+    async def state() -> list[Any]:
         paths = (vm, f"{vm}/stage2", f"{vm}/cpus", f"{vm}/{SLOT}/dirty-log")
         return [(await client.get(path)).json() for path in paths]
 
     await client.post(f"{vm}/guest/write", json={"gfns": [BASE_GFN, BASE_GFN + 70]})
-    before = await looks()
+    before = await state()
 
     answer = await client.request(case.method, f"{vm}/{case.path}".rstrip("/"), **case.request)
 
@@ -174,7 +174,7 @@ async def test_a_refusal_names_what_to_change_and_changes_nothing(
         (error, *_) = problem["errors"]
         assert (error["in"], error["pointer"]) == (place, pointer)
         assert error["detail"]
-    assert await looks() == before
+    assert await state() == before
 
 
 @pytest.mark.parametrize(

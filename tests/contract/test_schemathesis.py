@@ -1,9 +1,9 @@
 """schemathesis with all its checks against the published schema, nothing excluded or widened.
 
-All its checks are on. Three have less to do than the others: `object_level_authorization` wants two
-identities, and there is one token; `missing_required_header` wants a header that is required;
-`max_response_time` has no limit, for time is no promise here. `ignored_auth` has a test of its own,
-for the token is a setting.
+All its checks are on. Three have less effect than the others: `object_level_authorization` needs two
+identities, and there is one token; `missing_required_header` needs a required header;
+`max_response_time` has no limit, because the service does not promise a time. `ignored_auth` has its own
+test, because the token is a setting.
 """
 
 import asyncio

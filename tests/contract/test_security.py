@@ -48,7 +48,7 @@ async def test_two_origins_are_none_of_ours(client: httpx.AsyncClient) -> None:
     assert (await client.get("/livez", headers=headers)).status_code == 403
 
 
-async def test_nothing_tells_a_browser_that_others_may_read(client: httpx.AsyncClient) -> None:
+async def test_no_header_allows_reads_from_other_origins(client: httpx.AsyncClient) -> None:
     asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
     answers = [
         await client.get("/"),
@@ -67,9 +67,9 @@ async def test_no_secret_of_a_caller_is_logged(
     settings = Settings(token=SecretStr(TOKEN), log_format=log_format, log_level=LogLevel.DEBUG)
     async with connect(create_app(settings)) as client:
         right = {"Authorization": f"Bearer {TOKEN}"}
-        told = {"Cookie": "secret-cookie", "Idempotency-Key": "secret-key"}
+        extra = {"Cookie": "secret-cookie", "Idempotency-Key": "secret-key"}
         calls = [
-            client.post("/v1/vms", json={"name": "secret-name"}, headers={**right, **told}),
+            client.post("/v1/vms", json={"name": "secret-name"}, headers={**right, **extra}),
             client.post("/v1/vms", content=b'{"secret-malformed', headers=right),
             client.get("/v1/vms/secret-path", headers=right),
             client.get("/v1/vms?secret-query=secret-value", headers=right),

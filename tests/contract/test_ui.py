@@ -1,4 +1,4 @@
-"""/ui as files: who may have them, and what browsers are told to keep them to."""
+"""/ui as files: who may load them, and which policy their headers set."""
 
 import re
 from collections.abc import Callable
@@ -35,7 +35,7 @@ async def test_the_page_and_its_parts_are_served_as_what_they_are(
     assert (await client.get("/ui")).text == (await client.get("/ui/index.html")).text
 
 
-async def test_a_browser_is_told_to_load_and_call_nothing_from_elsewhere(
+async def test_the_policy_forbids_loads_and_calls_to_other_hosts(
     client: httpx.AsyncClient,
 ) -> None:
     for path in PATHS:

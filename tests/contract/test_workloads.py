@@ -70,7 +70,7 @@ async def test_each_kind_is_shown_as_it_was_added(
     assert (await client.get("/v1/vms/default-1")).json()["workloads"] == [shown]
 
 
-async def test_what_is_left_out_is_told(client: httpx.AsyncClient) -> None:
+async def test_defaults_are_reported(client: httpx.AsyncClient) -> None:
     await make(client)
 
     shown = (await client.post("/v1/vms/default-1/workloads", json=STEADY)).json()
@@ -80,7 +80,7 @@ async def test_what_is_left_out_is_told(client: httpx.AsyncClient) -> None:
     assert (shown["burst"], shown["writer"], shown["vcpu"]) == (None, "guest", 0)
 
 
-async def test_a_trace_in_full_is_told_by_its_size_and_played(client: httpx.AsyncClient) -> None:
+async def test_a_full_trace_is_reported_by_its_size_and_played(client: httpx.AsyncClient) -> None:
     await make(client)
     body = {"slot": 0, "kind": "intervals", "pages": [[3, 1], [], [2]], "interval_ns": 1000}
 
@@ -153,7 +153,7 @@ async def test_the_same_seed_makes_the_same_bytes(client: httpx.AsyncClient) -> 
     assert answers[0] == answers[1]
 
 
-async def test_the_clock_moves_only_when_told(client: httpx.AsyncClient) -> None:
+async def test_the_clock_moves_only_on_request(client: httpx.AsyncClient) -> None:
     await make(client, workloads=[STEADY])
     still = {"now_ns": 0, "guest_ns": 0, "stalled_ns": 0, "throttled_ns": 0, "debt_ns": 0}
 

@@ -1,4 +1,4 @@
-"""The recipes of docs/cookbook.md run as they stand there, by the plugin, as a user would."""
+"""The recipes of docs/cookbook.md run as written, by the plugin, as a user would."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Each way of docs/quickstart.md works as it stands there."""
+"""Each way of docs/quickstart.md works as written."""
 
 import os
 import re

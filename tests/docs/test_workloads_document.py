@@ -1,4 +1,4 @@
-"""docs/workloads.md says what the code does."""
+"""docs/workloads.md describes what the code does."""
 
 import re
 from pathlib import Path

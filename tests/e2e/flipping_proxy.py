@@ -1,4 +1,4 @@
-"""A real HTTP proxy in front of the service that flips one bit of one answer to a get."""
+"""A real HTTP proxy in front of the service that flips one bit of one response to a get."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -16,10 +16,10 @@ Aim = Callable[["np.ndarray[tuple[int], np.dtype[np.uint8]]"], int]
 
 
 class FlippingProxy(ThreadingHTTPServer):
-    """Passes every call on; the answer to the `flip_at`-th get comes with one bit wrong.
+    """A proxy that passes calls on and flips one bit of the response to the `flip_at`-th get.
 
     Args:
-        aim: Given the bits of that answer, the one to flip.
+        aim: Returns the bit to flip, of the bits of that response.
     """
 
     daemon_threads = False
@@ -34,7 +34,7 @@ class FlippingProxy(ThreadingHTTPServer):
         self.lock = Lock()
 
     def pass_on(self, path: str, content: bytes) -> bytes:
-        """Give what the client shall see of an answer."""
+        """Return the response body that the client receives."""
         if not urlsplit(path).path.endswith("/dirty-log/get"):
             return content
         with self.lock:

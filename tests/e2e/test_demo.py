@@ -96,7 +96,7 @@ def test_every_fault_hits_and_the_counts_agree(service_url: str, http: httpx.Cli
         (lambda bits: int(np.flatnonzero(bits)[0]), "lost"),
         (lambda bits: int(np.flatnonzero(bits == 0)[-1]), "over-reported"),
     ],
-    ids=["a page that is not reported", "a page that nobody wrote"],
+    ids=["a page that is not reported", "a page that was not written"],
 )
 def test_one_wrong_bit_in_one_response_is_exit_1(service_url: str, aim: Aim, wrong: str) -> None:
     with flipping_proxy(service_url, flip_at=A_GET_THAT_TAKES, aim=aim) as proxy:

@@ -24,7 +24,7 @@ STREAM = {"Accept": "text/event-stream"}
 
 
 class Sent(NamedTuple):
-    """An event as the stream has it."""
+    """An event of the stream."""
 
     event_id: int
     type: str
@@ -68,7 +68,7 @@ def an_event(item: Event | StaleReader) -> Event:
 
 
 def wait_for_readers(client: Client, count: int) -> None:
-    """Wait until so many read or wait for events."""
+    """Wait until this many clients read or wait for events."""
     line = f"hacdbs_event_readers {count}.0"
     client.wait_until(lambda: line in client.get_metrics(), HANG_SECONDS, what=f"{count} readers")
 

@@ -1,4 +1,4 @@
-"""A client dies between a destructive get and its answer, comes back, retries, and loses no page."""
+"""A client dies between a destructive get and its response, reconnects, retries, and loses no page."""
 
 import socket
 import struct
@@ -38,7 +38,7 @@ def write(http: httpx.Client, vm: str, pages: NDArray[np.uint64]) -> None:
 
 
 def die_while_asking(port: int, path: str, header: str, after_bytes: int) -> None:
-    """Send a get, read so much of its answer, and go away with a reset."""
+    """Send a get, read a part of its response, and disconnect with a reset."""
     request = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{header}\r\n".encode()
     with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -14,7 +14,7 @@ from tests.packaging.conftest import ENVIRONMENT, ROOT
 
 START_SECONDS: Final = 60
 
-# venv.sh with pip replaced: it tells what would be installed
+# venv.sh with pip replaced: it prints what would be installed
 ENSURE: Final = """
 source "$1"
 pip_install() { echo "$*"; }

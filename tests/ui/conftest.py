@@ -1,4 +1,4 @@
-"""The page in a real Chromium, on a real server; what it does wrong unseen fails a test as well."""
+"""The page in a real Chromium, on a real server; its hidden errors fail a test as well."""
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,7 +23,7 @@ BASE_GFN: Final = 0x40000
 
 @dataclass(slots=True)
 class Watched:
-    """A page, and what nobody would see: errors, and requests to other hosts."""
+    """A page, and its hidden faults: errors, and requests to other hosts."""
 
     page: Page
     url: str
@@ -34,9 +34,7 @@ class Watched:
     def watch(self, *, expects_refusals: bool) -> None:
         def hear(message: ConsoleMessage) -> None:
             is_refusal = message.text.startswith("Failed to load resource")
-            is_ours = message.text.startswith(
-                "Canvas2D: Multiple readback"
-            )  # a test looks at pixels
+            is_ours = message.text.startswith("Canvas2D: Multiple readback")  # a test reads pixels
             if message.type not in {"error", "warning"} or is_ours:
                 return
             if not (expects_refusals and is_refusal):
@@ -58,7 +56,7 @@ class Watched:
         self.page.on("requestfailed", answered)
 
     def settle(self) -> None:
-        """Wait until the page has been answered all that it asked, and has drawn that."""
+        """Wait until the page has all its responses and has drawn them."""
         while True:
             self.page.evaluate(
                 "new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))"
@@ -72,7 +70,7 @@ class Watched:
 
 
 PATIENCE_MS: Final = 600_000
-"""How long to wait for what is to come: it costs nothing where it comes."""
+"""The maximum time to wait for an expected change."""
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -83,7 +81,7 @@ Opening = Callable[..., AbstractContextManager[Watched]]
 def browser() -> Generator[Browser]:
     """A browser for a module's tests, gone before those of another module begin.
 
-    While playwright is there its event loop counts as the running one of this thread, so that no
+    While playwright runs, its event loop counts as the running one of this thread, so that no
     other test of the same worker could run one.
     """
     if not CHROMIUM.exists():
@@ -121,9 +119,9 @@ def opening(
     service: Service,
     client: Client,  # noqa: ARG001 - closed after the page
 ) -> Opening:
-    """How a test opens the page; at its end nothing may have gone wrong unseen.
+    """The way a test opens the page; at its end, hidden errors fail the test.
 
-    It needs the client so that the page is closed before the VMs go: it would be told so.
+    It needs the client so that the page is closed before the VMs are deleted, which it would report.
     """
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""How the page looks where it is looked at: on a phone, in the dark, behind a token."""
+"""The look of the page on a phone, in dark mode and with a token."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Settings on the command line: what is refused, and how it is said."""
+"""Settings on the command line: what is refused, and with which message."""
 
 import os
 import socket
@@ -54,7 +54,7 @@ def test_bad_settings_end_a_command_with_a_message(
     assert name in result.stderr
 
 
-def test_a_port_in_use_is_told() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
 

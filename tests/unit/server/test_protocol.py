@@ -51,7 +51,7 @@ def clear_request(vm: Vm, bitmap: bytes) -> bytes:
 
 
 def statuses(wire: socket.socket, count: int) -> list[bytes]:
-    """Read so many answers; their bodies hold no status line."""
+    """Read a number of responses; their bodies hold no status line."""
     read = b""
     while read.count(b"HTTP/1.1 ") < count or not read.endswith(b"}"):
         part = wire.recv(1 << 16)

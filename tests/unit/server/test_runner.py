@@ -1,4 +1,4 @@
-"""The server: it asks the application to stop before it waits for answers."""
+"""The server: it stops the application before it waits for responses."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ from hacdbs_sim.client import serve_in_thread
 
 
 class Waiting:
-    """An application whose answers come when it is asked to stop."""
+    """An application that responds only when it is stopped."""
 
     def __init__(self) -> None:
         self.has_begun = threading.Event()

@@ -42,7 +42,7 @@ def test_a_closed_account_is_charged_for_nothing() -> None:
 
 
 class CutIn:
-    """A lock before which, the first time it is asked for, something else happens."""
+    """A lock that calls a function before it is first acquired."""
 
     def __init__(self, first: Callable[[], None]) -> None:
         self._first: Callable[[], None] | None = first

@@ -1,4 +1,4 @@
-"""The log of events: who finds what, who waits, and what a slow reader costs."""
+"""The event log: what readers find, when they wait, and what a slow reader costs."""
 
 import asyncio
 from dataclasses import replace
@@ -49,7 +49,7 @@ def test_events_are_numbered_from_one_without_gaps() -> None:
     assert not page.stale
 
 
-def test_only_the_last_are_kept_and_who_asks_for_more_is_told() -> None:
+def test_only_the_last_are_kept_and_a_reader_of_older_ones_is_stale() -> None:
     log = filled(20)
 
     missed, in_time = log.after(11, ALL_EVENTS, 10), log.after(12, ALL_EVENTS, 10)
@@ -66,7 +66,7 @@ def test_a_position_of_another_service_is_stale() -> None:
     assert ids(page.events) == [1, 2, 3]
 
 
-def test_a_page_ends_at_its_limit_and_the_next_one_goes_on() -> None:
+def test_a_page_ends_at_its_limit_and_the_next_one_continues() -> None:
     log = filled(5)
     odd = EventFilter(vm_id="s-0")
 
@@ -128,7 +128,7 @@ async def test_a_reader_that_is_behind_or_elsewhere_need_not_wait(after: int) ->
     assert reader.take(10).stale is (after == 9)
 
 
-async def test_a_slow_reader_is_told_that_it_missed_something_and_goes_on() -> None:
+async def test_a_slow_reader_gets_a_stale_page_and_continues() -> None:
     log = EventLog(4)
     reader = log.open_reader(0, ALL_EVENTS)
     for _ in range(10):
@@ -165,7 +165,7 @@ async def test_all_readers_end_when_the_service_stops() -> None:
     assert await waiting
     assert reader.is_closed
     assert log.reader_count == 0
-    log.emit(EventType.VM_CREATED, session_id="s")  # which wakes nobody
+    log.emit(EventType.VM_CREATED, session_id="s")  # wakes no reader
     assert log.open_reader(0, ALL_EVENTS).is_closed
 
 
@@ -186,12 +186,12 @@ SPEC = CreateVm(
 )
 
 
-async def told(fleet: Fleet, after: int = 0) -> list[tuple[str, str | None, dict[str, Any]]]:
+async def emitted(fleet: Fleet, after: int = 0) -> list[tuple[str, str | None, dict[str, Any]]]:
     page = fleet.events.after(after, ALL_EVENTS, 1_000)
     return [(event.type.value, event.vm_id, dict(event.details)) for event in page.events]
 
 
-async def test_what_happens_to_vms_and_sessions_is_told() -> None:
+async def test_changes_of_vms_and_sessions_are_emitted() -> None:
     fleet = Fleet(Limits())
     fleet.create_session("other")
     vm = await fleet.create_vm(SPEC)
@@ -201,7 +201,7 @@ async def test_what_happens_to_vms_and_sessions_is_told() -> None:
     fleet.reset_session("default")
     fleet.delete_session("other")
 
-    assert await told(fleet) == [
+    assert await emitted(fleet) == [
         ("vm_created", "default-1", {"name": "src"}),
         ("vm_created", "default-2", {"name": "src"}),
         ("vm_created", "other-1", {"name": "src"}),
@@ -211,7 +211,7 @@ async def test_what_happens_to_vms_and_sessions_is_told() -> None:
     ]
 
 
-async def test_a_fault_that_hits_is_told_once_for_each_call_and_with_its_fallback() -> None:
+async def test_a_fault_that_hits_is_emitted_once_for_each_call_and_with_its_fallback() -> None:
     fleet = Fleet(Limits())
     runtime = (await fleet.create_vm(SPEC)).runtime
     runtime.perform(fault(FaultType.IPAF, times=1))
@@ -223,7 +223,7 @@ async def test_a_fault_that_hits_is_told_once_for_each_call_and_with_its_fallbac
 
     place = {"op": "get", "slot": 0, "cpu": 1, "batch": 0, "index": 0, "gfn": 5}
     end = {"outcome": "partial", "errno": "EAGAIN", "reason": "IPAF"}
-    assert (await told(fleet))[1:] == [
+    assert (await emitted(fleet))[1:] == [
         (
             "fault_hit",
             "default-1",
@@ -233,7 +233,7 @@ async def test_a_fault_that_hits_is_told_once_for_each_call_and_with_its_fallbac
     ]
 
 
-async def test_a_fault_that_refuses_the_call_is_told_too() -> None:
+async def test_a_fault_that_refuses_the_call_is_emitted_too() -> None:
     fleet = Fleet(Limits())
     runtime = (await fleet.create_vm(SPEC)).runtime
     runtime.perform(fault(FaultType.COPY_TO_USER))
@@ -242,13 +242,13 @@ async def test_a_fault_that_refuses_the_call_is_told_too() -> None:
         with pytest.raises(CopyToUserError):
             runtime.perform(GetDirtyLog(slot=0))
 
-    assert [(kind, details["hits"]) for kind, _, details in (await told(fleet))[1:]] == [
+    assert [(kind, details["hits"]) for kind, _, details in (await emitted(fleet))[1:]] == [
         ("fault_hit", 1),
         ("fault_hit", 2),
     ]
 
 
-async def test_a_call_that_declines_is_told_with_its_errno() -> None:
+async def test_a_call_that_declines_is_emitted_with_its_errno() -> None:
     fleet = Fleet(Limits())
     runtime = (
         await fleet.create_vm(replace(SPEC, cpus=4, features=Features(hacdbs=False)))
@@ -256,12 +256,12 @@ async def test_a_call_that_declines_is_told_with_its_errno() -> None:
 
     runtime.perform(GetDirtyLog(slot=0))
 
-    ((kind, _, details),) = (await told(fleet))[1:]
+    ((kind, _, details),) = (await emitted(fleet))[1:]
     assert kind == "fell_back"
     assert (details["outcome"], details["errno"], details["reason"]) == ("declined", "ENXIO", None)
 
 
-async def test_a_cpu_that_changes_is_told_and_one_that_stays_is_not() -> None:
+async def test_a_cpu_that_changes_is_emitted_and_one_that_stays_is_not() -> None:
     fleet = Fleet(Limits())
     runtime = (await fleet.create_vm(SPEC)).runtime
 
@@ -270,7 +270,7 @@ async def test_a_cpu_that_changes_is_told_and_one_that_stays_is_not() -> None:
     with pytest.raises(LastCpuError):
         runtime.perform(SetCpu(cpu=0, online=False))
 
-    assert (await told(fleet))[1:] == [("cpu_changed", "default-1", {"cpu": 1, "online": False})]
+    assert (await emitted(fleet))[1:] == [("cpu_changed", "default-1", {"cpu": 1, "online": False})]
 
 
 async def test_a_deleted_vm_is_silent() -> None:
@@ -280,10 +280,10 @@ async def test_a_deleted_vm_is_silent() -> None:
 
     vm.runtime.perform(SetCpu(cpu=1, online=False))
 
-    assert [kind for kind, _, _ in await told(fleet)] == ["vm_created", "vm_deleted"]
+    assert [kind for kind, _, _ in await emitted(fleet)] == ["vm_created", "vm_deleted"]
 
 
-async def test_a_disarmed_fault_of_another_is_not_told_again() -> None:
+async def test_a_disarmed_fault_of_another_is_not_emitted_again() -> None:
     fleet = Fleet(Limits())
     runtime = (await fleet.create_vm(SPEC)).runtime
     for _ in range(2):
@@ -294,5 +294,5 @@ async def test_a_disarmed_fault_of_another_is_not_told_again() -> None:
 
     runtime.perform(GetDirtyLog(slot=0))
 
-    hits = [d["fault_id"] for kind, _, d in await told(fleet, before) if kind == "fault_hit"]
+    hits = [d["fault_id"] for kind, _, d in await emitted(fleet, before) if kind == "fault_hit"]
     assert hits == ["f2"]

@@ -59,7 +59,7 @@ def start(fleet: Fleet, vm: Vm, spec: MigrationSpec = SPEC, pace_ms: int = 0) ->
 
 
 async def begun(fleet: Fleet) -> Migration:
-    """Begin a migration that goes on for ever, and see it send something."""
+    """Start an endless migration, and wait for its first pass."""
     endless = made_spec(downtime_limit_ns=0, max_iterations=1_000)
     migration = start(fleet, await make_vm(fleet, rate=4_000_000), endless, pace_ms=20)
     await migration.run.wait(lambda: bool(migration.report().iterations), HANG_SECONDS)
@@ -71,7 +71,7 @@ async def ended(migration: Migration) -> Report:
     return migration.report()
 
 
-async def test_it_goes_on_by_itself_to_the_report_that_it_has_without_the_fleet() -> None:
+async def test_it_continues_by_itself_to_the_report_that_it_has_without_the_fleet() -> None:
     fleet = Fleet(Limits())
     vm = await make_vm(fleet)
 
@@ -98,8 +98,8 @@ async def test_each_phase_and_pass_is_an_event_in_virtual_time() -> None:
 
     report = await ended(start(fleet, vm))
 
-    told = [e for e in fleet.events.after(0, ALL_EVENTS, 100).events if e.vm_id == vm.vm_id]
-    seen = [e.details["status"] for e in told if e.type is EventType.MIGRATION]
+    found = [e for e in fleet.events.after(0, ALL_EVENTS, 100).events if e.vm_id == vm.vm_id]
+    seen = [e.details["status"] for e in found if e.type is EventType.MIGRATION]
     assert list(dict.fromkeys(seen)) == [
         "setup",
         "active",
@@ -107,8 +107,8 @@ async def test_each_phase_and_pass_is_an_event_in_virtual_time() -> None:
         "device",
         "completed",
     ]
-    assert told[-1].now_ns == report.now_ns
-    assert told[-1].details["reason"] == "converged"
+    assert found[-1].now_ns == report.now_ns
+    assert found[-1].details["reason"] == "converged"
 
 
 async def test_one_vm_has_one_migration_at_a_time() -> None:
@@ -268,7 +268,7 @@ async def test_a_comparison_runs_its_machines_one_after_the_other_and_lets_them_
     assert fleet.vms(None) == []
 
 
-async def test_a_defect_ends_it_as_failed_and_those_who_wait_are_told() -> None:
+async def test_a_defect_ends_it_as_failed_and_wakes_its_waiters() -> None:
     fleet = Fleet(Limits())
     impossible = Scheduled(iteration=0, action=cast("Action[object]", object()))
     migration = start(fleet, await make_vm(fleet), made_spec(schedule=(impossible,)))

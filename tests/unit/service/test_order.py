@@ -293,7 +293,7 @@ class Clients:
         self._fleet = fleet
         self._random = random
 
-    async def go_on(self) -> None:
+    async def make_changes(self) -> None:
         for _ in range(STEPS):
             with suppress(KvmError):
                 await self._step()
@@ -406,7 +406,7 @@ async def test_what_clients_did_at_once_is_the_same_one_after_the_other_by_numbe
 
     async with asyncio.TaskGroup() as group:
         for number in range(CLIENTS):
-            group.create_task(Clients(fleet, Random(f"{seed} {number}")).go_on())
+            group.create_task(Clients(fleet, Random(f"{seed} {number}")).make_changes())
     await fleet.migrations.stop()
 
     recorded.assert_replays()

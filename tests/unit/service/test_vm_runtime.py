@@ -77,7 +77,7 @@ async def test_a_call_that_need_not_wait_is_estimated_once(work: int) -> None:
     assert estimates == [work]
 
 
-async def test_the_loop_goes_on_while_a_machine_works_and_its_lock_is_held() -> None:
+async def test_the_loop_continues_while_a_machine_works_and_its_lock_is_held() -> None:
     runtime = make()
     begun, may_end = threading.Event(), threading.Event()
     order: list[str] = []
