@@ -92,7 +92,7 @@ async def test_the_report_beside_octets_stays_small_and_has_no_trace(
         ("text/html", False),
     ],
 )
-async def test_octets_are_sent_when_asked_for_by_name(
+async def test_octets_are_sent_when_requested_by_name(
     client: httpx.AsyncClient, log: str, accept: str, *, is_octets: bool
 ) -> None:
     answer = await client.get(log, headers={"accept": accept})

@@ -27,7 +27,7 @@ def judge(method: str, path: str, status: int, headers: dict[str, str], body: An
     return None if met is None else met.operation_id
 
 
-def test_what_is_promised_passes() -> None:
+def test_a_documented_response_passes() -> None:
     assert judge("GET", "/v1/vms/x", 404, PROBLEM_TYPE, PROBLEM) == "get_vm"
     assert judge("GET", "/v1/vms/%2F", 404, PROBLEM_TYPE, PROBLEM) is None
     assert judge("GET", "/livez", 200, JSON_TYPE, {"status": "ok"}) == "get_livez"
@@ -47,7 +47,7 @@ def test_what_is_promised_passes() -> None:
         ("GET", "/v1/vms/x", 404, PROBLEM_TYPE, {"code": "no_such_vm"}, "is a required property"),
     ],
 )
-def test_what_is_not_promised_is_found(  # noqa: PLR0917 - a row of the table
+def test_an_undocumented_response_is_found(  # noqa: PLR0917 - a row of the table
     method: str, path: str, status: int, headers: dict[str, str], body: Any, why: str
 ) -> None:
     with pytest.raises(BrokenPromiseError, match=why):

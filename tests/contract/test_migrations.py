@@ -153,7 +153,7 @@ async def test_what_is_no_action_of_a_schedule_is_refused_by_its_place(
     assert answer.json()["errors"][0]["pointer"] == pointer
 
 
-async def test_who_waits_for_a_phase_or_a_pass_is_answered_there_or_beyond(
+async def test_a_wait_for_a_phase_or_a_pass_returns_there_or_later(
     client: httpx.AsyncClient,
 ) -> None:
     location = await begin(client, pace_ms=40)
@@ -167,7 +167,9 @@ async def test_who_waits_for_a_phase_or_a_pass_is_answered_there_or_beyond(
     assert paused.json()["status"] in {"pre-switchover", "device", "completed"}
 
 
-async def test_who_waits_too_short_is_shown_how_it_stands(client: httpx.AsyncClient) -> None:
+async def test_a_wait_that_is_too_short_returns_the_current_status(
+    client: httpx.AsyncClient,
+) -> None:
     location = await begin(client, pace_ms=10_000)
 
     answer = await client.get(location, params={"wait_for": "completed", "wait_seconds": 1})
@@ -230,11 +232,10 @@ async def test_passes_are_given_as_json_and_as_a_table(client: httpx.AsyncClient
 
     assert listed.json()["iterations"] == report["iterations"]
     assert table.headers["content-type"] == "text/csv; charset=utf-8"
-    head, *lines = table.text.splitlines()
-    assert head.split(",") == list(report["iterations"][0])
-    assert [line.split(",") for line in lines] == [
-        [str(value) for value in each.values()] for each in report["iterations"]
-    ]
+    names, *rows = (line.split(",") for line in table.text.splitlines())
+    assert names[:3] == ["iteration", "phase", "started_ns"]
+    assert sorted(names) == sorted(report["iterations"][0])
+    assert rows == [[str(each[name]) for name in names] for each in report["iterations"]]
 
 
 async def test_migrations_are_listed_by_session_and_page(client: httpx.AsyncClient) -> None:
@@ -348,7 +349,7 @@ async def test_a_comparison_that_is_cancelled_says_so(client: httpx.AsyncClient)
         ({"vm": VM, "migration": {"slots": [3]}}, "/migration/slots"),
     ],
 )
-async def test_what_a_comparison_cannot_make_is_refused_where_it_stands_and_nothing_is_begun(
+async def test_a_refused_variant_of_a_comparison_is_named_and_nothing_is_started(
     client: httpx.AsyncClient, body: dict[str, Any], pointer: str
 ) -> None:
     answer = await client.post("/v1/comparisons", json=body)

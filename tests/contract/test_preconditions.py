@@ -158,7 +158,7 @@ async def test_if_none_match_compares_weakly(client: httpx.AsyncClient, vm: str)
     "bad", ["", "1", '"1', '"1" "2"', '*, "1"', '"a b"', '"' + "x" * 999 + '"']
 )
 @pytest.mark.parametrize("name", ["If-Match", "If-None-Match"])
-async def test_what_is_no_etag_is_refused(
+async def test_a_malformed_etag_is_refused(
     client: httpx.AsyncClient, vm: str, name: str, bad: str
 ) -> None:
     answer = await client.put(f"{vm}/memslots/0", json=SLOT, headers={name: bad})

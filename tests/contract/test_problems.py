@@ -290,7 +290,7 @@ async def test_only_allowed_hosts_are_answered(
     assert answer.status_code == status
 
 
-async def test_a_caller_who_leaves_is_no_defect(
+async def test_a_client_that_disconnects_is_not_a_defect(
     connect: Connect, capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = create_app(Settings(log_format=LogFormat.JSON))

@@ -117,7 +117,7 @@ def test_a_stream_from_a_position_that_is_gone_begins_by_saying_so(
     assert first.data["last_event_id"] >= first.data["oldest_event_id"]
 
 
-def test_a_stream_gives_only_what_was_asked_for(http: httpx.Client, session: Session) -> None:
+def test_a_stream_sends_only_requested_events(http: httpx.Client, session: Session) -> None:
     one, other = session.create_vm(), session.create_vm()
     query = {"vm_id": other.vm_id, "type": "cpu_changed,vm_deleted"}
     with reading(http, query=query) as events:

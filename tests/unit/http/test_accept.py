@@ -25,7 +25,7 @@ OCTETS = "application/octet-stream"
         ([f"{OCTETS};q=high"], False),
     ],
 )
-def test_octets_must_be_asked_for_by_name_and_above_json(
+def test_octets_must_be_requested_by_name_and_above_json(
     accept: list[str], *, expected: bool
 ) -> None:
     request = request_of(*(("Accept", value) for value in accept))

@@ -61,7 +61,7 @@ async def test_a_silent_stream_says_something_now_and_then(monkeypatch: pytest.M
     served.cancel()
 
 
-async def test_who_leaves_is_read_for_no_longer() -> None:
+async def test_the_reader_of_a_client_that_disconnects_is_closed() -> None:
     log = EventLog()
     caller, served = await begin(log, 0)
 

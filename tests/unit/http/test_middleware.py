@@ -92,7 +92,7 @@ async def test_an_ipv6_address_is_a_host() -> None:
         ("/livez", "", 200),
     ],
 )
-async def test_a_token_is_asked_for_but_where_health_is_seen(
+async def test_a_token_is_required_except_for_health(
     path: str, authorization: str, status: int
 ) -> None:
     scope = scope_of("GET", path, HOST, ("Authorization", authorization))

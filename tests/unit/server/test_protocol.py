@@ -115,7 +115,7 @@ def test_a_client_may_read_earlier_answers_while_it_sends_a_large_body(
     assert vm.slot(0).peek_dirty_log().dirty_count == PAGES - -(-PAGES // 3)
 
 
-def test_a_large_body_that_is_waited_for_is_asked_for(vm: Vm, wire: socket.socket) -> None:
+def test_a_large_body_with_expect_gets_100_continue(vm: Vm, wire: socket.socket) -> None:
     request = clear_request(vm, every_third(PAGES))
     head, _, bitmap = request.partition(b"\r\n\r\n")
 

@@ -97,7 +97,7 @@ async def test_everything_that_changes_a_service_has_a_number_and_they_have_no_g
     assert [number for number, *_ in changes] == list(range(1, len(changes) + 1))
 
 
-async def test_looks_and_what_the_service_refuses_have_no_number() -> None:
+async def test_queries_and_refusals_of_the_service_have_no_number() -> None:
     fleet = Fleet(Limits(max_pages_per_vm=300, max_vms=1))
     vm = await fleet.create_vm(SPEC)
     for _ in range(model.MAX_FAULTS_PER_VM):
@@ -136,7 +136,7 @@ def test_what_the_machine_refuses_has_begun_and_has_a_number() -> None:
     assert [name for _, name in changes.names] == ["DeleteFault", "GetDirtyLog", "AddUnitBusy"]
 
 
-async def test_machines_that_are_no_vm_of_a_session_are_in_no_order() -> None:
+async def test_machines_outside_sessions_have_no_order() -> None:
     fleet = Fleet(Limits())
     changes = watched(fleet)
 

@@ -241,7 +241,7 @@ def test_faults_stay_within_what_one_vm_takes() -> None:
         runtime.perform(fault(FaultType.IPAF))
 
 
-def test_a_get_beside_many_faults_is_no_short_one() -> None:
+def test_a_get_beside_many_faults_runs_in_a_thread() -> None:
     runtime = make()
     runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=64 * PAGE, flags=LOGGING))
     get, write = GetDirtyLog(slot=0), GuestWrite(pages=ranges((0, 4)))
