@@ -23,12 +23,14 @@ class Model:
         op: The operation's one spelling, of an action or a query.
         one_of: Sets of fields of which exactly one is given.
         not_with: Pairs of fields that exclude each other.
+        written_first: Fields that are written first, in this order; the others follow in theirs.
     """
 
     __slots__ = ()
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "ignore"}
 
     one_of: ClassVar[tuple[str, ...]] = ()
+    written_first: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:  # noqa: ANN401

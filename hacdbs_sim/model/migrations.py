@@ -241,6 +241,19 @@ class Iteration(Sums):
         throttle_percent: How much of their time the vCPUs were kept from running.
     """
 
+    written_first: ClassVar[tuple[str, ...]] = (
+        "iteration",
+        "phase",
+        "started_ns",
+        "duration_ns",
+        "dirty_pages",
+        "dirty_pages_per_second",
+        "sent_pages",
+        "sent_bytes",
+        "remaining_pages",
+        "throttle_percent",
+    )
+
     iteration: Count = 0
     phase: Literal["active", "device"] = "active"
     started_ns: Count = 0
@@ -250,19 +263,10 @@ class Iteration(Sums):
     throttle_percent: Count = 0
 
 
-_FIRST: Final = (
-    "iteration",
-    "phase",
-    "started_ns",
-    "duration_ns",
-    "dirty_pages",
-    "dirty_pages_per_second",
-    "sent_pages",
-    "sent_bytes",
-    "remaining_pages",
-    "throttle_percent",
+ITERATION_FIELDS: Final = (
+    *Iteration.written_first,
+    *(name for name in SUMMED if name not in Iteration.written_first),
 )
-ITERATION_FIELDS: Final = (*_FIRST, *(name for name in SUMMED if name not in _FIRST))
 """The columns of a table of iterations: what a pass is, what it sent, then what that took."""
 
 

@@ -53,9 +53,11 @@ class WireField(NamedTuple):
 
 @lru_cache(1024)
 def fields_of(cls: type) -> tuple[WireField, ...]:
-    """Return the fields of a model class, in their order."""
+    """Return the fields of a model class, in the order in which they are written."""
     hints = get_type_hints(cls, include_extras=True)
-    return tuple(_wire_field(cls, field, hints[field.name]) for field in fields(cls))
+    own = {field.name: field for field in fields(cls)}
+    first: tuple[str, ...] = getattr(cls, "written_first", ())
+    return tuple(_wire_field(cls, own[name], hints[name]) for name in dict.fromkeys((*first, *own)))
 
 
 def _wire_field(cls: type, field: "Field[Any]", hint: Any) -> WireField:  # noqa: ANN401
