@@ -71,7 +71,7 @@ async def answer_once(
     fingerprint = await _fingerprint(request, body)
     scope = await _scope_of(request, body, fleet)
     if scope is None:
-        return await handle(request)  # which refuses it, and changes nothing
+        return await handle(request)  # refuses the request and changes nothing
     claim = fleet.idempotency.begin(scope, key, fingerprint)  # at once: the session is still there
     if isinstance(claim, KeptAnswer):
         return _replay(claim)

@@ -98,7 +98,7 @@ class ServiceMiddleware:
             status = status or CLIENT_GONE  # the client has gone: no response is sent
         except Exception:
             self._logger.exception("unhandled", request_id=request_id, path=scope["path"])
-            if status:  # the answer has begun; only the server can still break it off
+            if status:  # the response has started; only the server can abort it
                 raise
             problem = _problem(scope, INTERNAL_ERROR, "a defect of the service; see its log")
             await problem(scope, receive, send_with_id)

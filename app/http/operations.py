@@ -25,8 +25,8 @@ MAX_PAGES_UNSEEN: Final = 2 * MAX_RANGES
 
 
 def show_vm(vm: Vm, status: int = 200, location: str | None = None) -> Answer:
-    """Show a VM."""
-    etag = vm_etag(vm)  # first: were the VM changed meanwhile, the tag must be the older of the two
+    """Return the representation of a VM."""
+    etag = vm_etag(vm)  # first: if the VM changes in between, the tag must be the older of the two
     return Answer(vm.info(), status, location, etag)
 
 

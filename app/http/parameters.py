@@ -5,7 +5,7 @@ knows only what our routes use: path and query parameters of single values, the 
 dependencies. It reports every parameter that it refuses at once, before any dependency is called, and
 refuses unknown and repeated query parameters, which FastAPI ignores.
 
-What our routes give up:
+Not supported:
 
 * Parameters that are lists, headers, cookies, forms or bodies: dependencies read those from the request.
 * Endpoints that are not `async`. A dependency that is not runs on the event loop, not in a thread.
@@ -82,7 +82,7 @@ def _parameters(dependant: Dependant) -> Iterator[_Parameter]:
 
 
 def _reader(info: FieldInfo) -> Read:
-    """Make the validator that FastAPI's field wraps; the wrapping takes as long again."""
+    """Return the validator that FastAPI's field wraps; the wrapper takes as long again."""
     if info.annotation is str and not info.metadata:
         return str
     kind: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
@@ -91,7 +91,7 @@ def _reader(info: FieldInfo) -> Read:
 
 
 def plan(dependant: Dependant) -> _Call:
-    """Make the plan of a route or of a dependency."""
+    """Return the plan of a route or of a dependency."""
     assert dependant.call is not None, "a dependency is a function"
     inner = tuple(plan(inner) for inner in dependant.dependencies)
     is_async = iscoroutinefunction(dependant.call)

@@ -17,8 +17,8 @@ def with_preset(migration: M, given: Mapping[str, Any]) -> M:
     """Fill the missing fields of a migration with those of its preset.
 
     Args:
-        migration: As it was read.
-        given: As it was written; a field that is null was left out.
+        migration: The parsed migration.
+        given: Its JSON object; a null field counts as missing.
     """
     if migration.preset is None:
         return migration

@@ -5,11 +5,11 @@ exception handlers: 30 to 35 us of CPU time, as much as a get of a clean dirty l
 them. Requests that match no route here are left to FastAPI: its own routes, and paths and
 methods that are refused.
 
-What our routes give up:
+Limits of these routes:
 
 * A segment of a path is a name or a whole parameter, without convertors such as `{name:path}`.
-* Of the exceptions only our refusals are rendered, not those of `app.add_exception_handler`.
-* No exit stack waits for them, so that dependencies cannot `yield`.
+* Only refusals are rendered, not the exceptions of `app.add_exception_handler`.
+* There is no exit stack, so dependencies cannot `yield`.
 * FastAPI's telemetry spans do not have the route's name.
 """
 
@@ -47,7 +47,7 @@ class _Step:
 
 
 class PathRouter:
-    """Middleware that serves routes of ours, and leaves other requests to the application.
+    """Middleware that serves the given routes, and leaves other requests to the application.
 
     Args:
         app: The application, which has the same routes.
@@ -67,7 +67,7 @@ class PathRouter:
                 step.ends.setdefault(method, served)
 
     def _find(self, scope: Scope) -> Handler | None:
-        """Find the handler of a request, and set in its scope what FastAPI's router would."""
+        """Return the handler of a request, and set its scope as FastAPI's router would."""
         step = self._root
         given = []
         for segment in scope["path"].split("/"):

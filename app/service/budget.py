@@ -22,7 +22,7 @@ class StateBudget:
         return self._used_bytes
 
     def move(self, account: "Account", wanted_bytes: int, *, closes: bool = False) -> None:
-        """Replace what an open account holds; growing past the limit is refused, changing nothing.
+        """Replace the bytes of an open account; growth past the limit is refused and changes nothing.
 
         An account may be closed by one thread while another is about to charge it, so whether it is
         open is asked under the lock.
@@ -44,7 +44,7 @@ class StateBudget:
 
 
 class Account:
-    """What one machine holds of the budget, until it is closed; only the budget writes it."""
+    """One machine's share of the budget, until it is closed; only the budget updates it."""
 
     def __init__(self, budget: StateBudget) -> None:
         self._budget = budget
@@ -52,7 +52,7 @@ class Account:
         self.is_open = True
 
     def hold(self, state_bytes: int) -> None:
-        """Hold this many bytes from now on; more than before may be refused."""
+        """Hold this many bytes from now on; an increase may be refused."""
         self._budget.move(self, state_bytes)
 
     def close(self) -> None:

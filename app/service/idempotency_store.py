@@ -103,7 +103,7 @@ class IdempotencyStore:
         return self._held_bytes
 
     def __len__(self) -> int:
-        """Count the keys, of answered requests and of those in flight."""
+        """Return the number of keys, of finished requests and of those in flight."""
         return sum(map(len, self._scopes.values()))
 
     def begin(self, scope_name: str, key: str, fingerprint: bytes) -> Claim | KeptAnswer:

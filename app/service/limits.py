@@ -1,4 +1,4 @@
-"""How much the fleet takes on: what a setting allows, and what is fixed."""
+"""The limits of the fleet: configured and fixed ones."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -48,7 +48,7 @@ class MigrationTask:
         self._runtime: VmRuntime | None = runtime
         self._precopy: Precopy | None = precopy
         self._account = account
-        self._asked_to_end: Reason | None = None
+        self._cancelled_for: Reason | None = None
         self.report = precopy.report()
 
     @property
@@ -58,14 +58,14 @@ class MigrationTask:
 
     def seen(self) -> Report:
         """Return the current report; a cancelled migration is `cancelling` until it has ended."""
-        if self._asked_to_end is None or self.is_over:
+        if self._cancelled_for is None or self.is_over:
             return self.report
-        return replace(self.report, status=MigrationStatus.CANCELLING, reason=self._asked_to_end)
+        return replace(self.report, status=MigrationStatus.CANCELLING, reason=self._cancelled_for)
 
     def cancel(self, reason: Reason) -> None:
         """Request the end; do nothing if it has ended or its end was requested before."""
-        if self._precopy is not None and self._asked_to_end is None:
-            self._asked_to_end = reason
+        if self._precopy is not None and self._cancelled_for is None:
+            self._cancelled_for = reason
             self._precopy.cancel(reason)
 
     async def advance(self) -> bool:

@@ -1,6 +1,6 @@
 """The one order of everything that changes a service: each change takes a number when it begins.
 
-Sessions and VMs take theirs on the event loop, actions from any thread. Whoever records a service
+Sessions and VMs take theirs on the event loop, actions from any thread. A recorder of a service
 (a journal, a test) watches the order; replaying the changes of a VM by number gives the same VM.
 """
 
@@ -30,7 +30,7 @@ class Order:
         self._watchers: tuple[Watcher, ...] = ()
 
     def watch(self, watcher: Watcher) -> None:
-        """Have a function called for each change from now on."""
+        """Call a function for each change from now on."""
         self._watchers = (*self._watchers, watcher)
 
     def take(self, session_id: str, vm_id: str | None, change: Change) -> int:
@@ -42,7 +42,7 @@ class Order:
 
 
 class VmOrder:
-    """How one VM's changes take their numbers, from the VM's making known to its end.
+    """The numbering of one VM's changes, from its publication to its end.
 
     Theory of operation. Most changes of a VM come one at a time, since they hold the VM's lock. Arming
     and disarming a fault do not: they may come while a get or clear runs, which reads the board of
@@ -62,21 +62,21 @@ class VmOrder:
         self._name: tuple[str, str] | None = None
 
     def open(self, session_id: str, vm_id: str) -> None:
-        """Number changes from now on: the VM is known."""
+        """Start to number changes: the VM is published."""
         self._name = (session_id, vm_id)
 
     def close(self) -> None:
-        """Number no change any more: those that have a number come before whatever follows."""
+        """Stop numbering changes: those that have a number precede all later ones."""
         with self._entry:
             self._name = None
 
     def take(self, change: Action[Any]) -> None:
-        """Take the number of a change that has nothing to do with faults."""
+        """Take the number of a change that does not involve faults."""
         with self._entry:
             self.number(change)
 
     def enter(self) -> None:
-        """Have the board of faults to oneself until `entered`."""
+        """Acquire the board of faults until `entered`."""
         self._entry.acquire()
         self._entering_thread = get_ident()
 
@@ -86,7 +86,7 @@ class VmOrder:
             self._order.take(*self._name, change)
 
     def entered(self) -> None:
-        """Let others enter; nothing happens where the calling thread has done so already."""
+        """Release the board of faults; do nothing if the calling thread has released it already."""
         if self._entering_thread == get_ident():
             self._entering_thread = None
             self._entry.release()

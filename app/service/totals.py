@@ -1,4 +1,4 @@
-"""What all machines did together since the start, for /metrics."""
+"""The sums over all machines since the start, for /metrics."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -23,13 +23,13 @@ INLINE_WORK: Final = 1 << 16
 """Work done on the event loop itself: about a millisecond. More goes to a worker thread."""
 
 WORK_PER_RANGE: Final = 8
-"""What an answer costs for each range that it may list."""
+"""The work of a response for each range that it may list."""
 
 WORK_PER_ACTION: Final = 1 << 10
-"""What any action costs beside its pages, decoding and answer included."""
+"""The work of any action apart from its pages, including decoding and response."""
 
 WORK_PER_FAULT: Final = 1 << 7
-"""What a get or clear costs for each armed fault: where one hits, all are searched."""
+"""The work of a get or clear for each armed fault: where one hits, all are searched."""
 
 
 class Emit(Protocol):
@@ -176,7 +176,7 @@ class VmRuntime:
 
     @property
     def capabilities(self) -> model.BackendInfo:
-        """What the backend can do."""
+        """The capabilities of the backend."""
         return self._backend.capabilities
 
     def supports(self, kind: type[model.Operation[Any]]) -> bool:
@@ -218,7 +218,7 @@ class VmRuntime:
         return self._backend.perform(action)
 
     def _hold_and_perform(self, action: model.Action[Any]) -> object:
-        """Perform what makes the VM hold more, or less, with the bytes for it taken first."""
+        """Perform an action that changes the VM's bytes; take the bytes for it first."""
         try:
             after = self._backend.estimate(action)
         except KvmError:
@@ -318,7 +318,7 @@ class VmRuntime:
             emit(kind, now_ns=self._backend.query(model.GetClock()).now_ns, details=details)
 
     def _emit_hits(self) -> None:
-        """Emit each fault that has hit since the last time; disarmed ones are gone."""
+        """Emit each fault that has hit since the last time, except disarmed ones."""
         hit = {each.fault_id: each for each in self._backend.query(model.ListFaults()) if each.hits}
         for fault_id, fault in hit.items():
             if fault.hits == self._hits_emitted.get(fault_id) or fault.last_hit is None:
@@ -374,4 +374,4 @@ _PERFORM: Final[dict[type[model.Action[Any]], Callable[[VmRuntime, Any], object]
     model.GetDirtyLog: VmRuntime._take_log,
     model.ClearDirtyLog: VmRuntime._take_log,
 }
-"""What the service does around an action, where that is more than to number it."""
+"""The handlers of actions for which the service does more than to number them."""
