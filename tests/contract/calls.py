@@ -204,7 +204,69 @@ def _compared(vm: Call) -> Call:
     return replace(_json("start_comparison", {"vm": vm.request["json"]}), settings=vm.settings)
 
 
+_ON_KVM: Final[Mapping[str, Any]] = {
+    "backend": "host_kvm",
+    "memslots": [
+        {
+            "slot": 0,
+            "guest_phys_addr": "0x40000000",
+            "memory_size": "4MiB",
+            "flags": ["LOG_DIRTY_PAGES"],
+        }
+    ],
+}
+"""A VM of this machine's KVM: `default-2`, where a service may make it."""
+
+
+def _on_kvm(call: Call, **request: Any) -> Call:
+    there = call.but(names={**call.names, "vm_id": "default-2"}, **request)
+    return _after((_json("create_vm", _ON_KVM),), there, host_kvm=True)
+
+
+_PROGRAM_SLOT: Final = "32763"
+"""KVM_USER_MEM_SLOTS - 1 on x86: the guest's own program is there."""
+
+_MANY_PAGES: Final = {"json": {"gfn_ranges": [[BASE_GFN, 1 << 20]] * 5}}
+_NOT_ON_KVM: Final = {
+    ("create_vm", "backend_unavailable"): _json("create_vm", _ON_KVM),
+    ("create_vm", "not_supported_by_backend"): _after(
+        (), _json("create_vm", {**_ON_KVM, "faults": [{"type": "ipaf"}]}), host_kvm=True
+    ),
+    **{
+        (operation_id, "not_supported_by_backend"): _on_kvm(call, **request)
+        for operation_id, call, request in (
+            ("update_vm", good("update_vm"), {"json": {"eager_split_chunk_size": "2MiB"}}),
+            ("set_memslot", _slot(1, guest_phys_addr="0x1000000000"), {}),
+            ("delete_memslot", Call("delete_memslot", {"slot": _PROGRAM_SLOT}), {}),
+            ("get_dirty_log", _query("get_dirty_log", cpu=0), {}),
+            ("clear_dirty_log", _query("clear_dirty_log", cpu=0), {}),
+            *(
+                (access, good(access), _MANY_PAGES)
+                for access in ("guest_write", "guest_read", "host_write", "host_unmap")
+            ),
+            (
+                "guest_write_memory",
+                _json("guest_write_memory", {"gpa_ranges": [["0x40000000", "4GiB"]] * 5}),
+                {},
+            ),
+            ("start_migration", _json("start_migration", {"vm_id": "default-2"}), {}),
+            *(
+                (operation_id, good(operation_id), {})
+                for operation_id in (
+                    *("peek_dirty_log", "get_heat", "get_stage2"),
+                    *("list_cpus", "get_cpu", "set_cpu"),
+                    *("add_fault", "get_fault", "delete_fault", "delete_faults"),
+                    *("add_workload", "get_workload", "delete_workload", "delete_workloads"),
+                    *("advance_clock", "run_guest"),
+                )
+            ),
+        )
+    },
+}
+"""What a VM of the host's KVM is refused with."""
+
 REFUSED: Final[Mapping[tuple[str, str], Call]] = {
+    **_NOT_ON_KVM,
     ("get_dirty_log", "no_dirty_log"): good("get_dirty_log").but(names={"slot": "7"}),
     ("get_dirty_log", "no_such_cpu"): _query("get_dirty_log", cpu=9),
     ("get_dirty_log", "copy_to_user_failed"): _after(

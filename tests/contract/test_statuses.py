@@ -11,6 +11,7 @@ from app.service.events import ALL_EVENTS, MAX_EVENT_READERS
 from app.service.idempotency_store import RECORD_BYTES, SCOPE_SHARE, Claim
 from app.service.limits import MAX_SESSIONS
 from app.settings import Settings
+from hacdbs_sim.host_kvm import why_unusable
 from tests.contract.calls import KEY, OTHERWISE, REFUSED, WORLD, Call, good, refused
 from tests.contract.documented import Contract
 
@@ -24,7 +25,9 @@ DOCUMENTED = [
     (operation_id, status, code)
     for operation_id, operation in OPERATIONS.items()
     for status, code in operation.refusals()
+    if code != "host_kernel_error"
 ]
+"""Without what no caller can provoke: a host whose kernel fails."""
 
 
 async def send(client: httpx.AsyncClient, call: Call) -> httpx.Response:
@@ -108,6 +111,8 @@ async def test_each_documented_refusal_can_be_met(
     connect: Connect, operation_id: str, status: int, code: str
 ) -> None:
     call = refused(operation_id, code)
+    if call.settings.get("host_kvm") and (why := why_unusable()) is not None:
+        pytest.skip(f"NOT PROVED ON REAL KVM: {why}")
     app = make_world(call, code)
     async with connect(app) as client:
         await prepare(client, app, call, code)

@@ -381,6 +381,8 @@ def test_a_vm_is_read_from_an_outcome_of_a_newer_service() -> None:
         "memslots": [],
         "faults": [],
         "workloads": [],
+        "backend": "simulated",
+        "capabilities": {"ops": ["get_dirty_log"], "unknown_fields": []},
         "counters": {"gets": 1},
         "new": 1,
         "features": {"dbm": True, "hacdbs": False, "hdbss": False},
