@@ -227,6 +227,33 @@ _PROGRAM_SLOT: Final = "32763"
 """KVM_USER_MEM_SLOTS - 1 on x86: the guest's own program is there."""
 
 _MANY_PAGES: Final = {"json": {"gfn_ranges": [[BASE_GFN, 1 << 20]] * 5}}
+_REFUSED_ON_KVM: Final[tuple[tuple[str, Call, Mapping[str, Any]], ...]] = (
+    ("update_vm", good("update_vm"), {"json": {"eager_split_chunk_size": "2MiB"}}),
+    ("set_memslot", _slot(1, guest_phys_addr="0x1000000000"), {}),
+    ("delete_memslot", Call("delete_memslot", {"slot": _PROGRAM_SLOT}), {}),
+    ("get_dirty_log", _query("get_dirty_log", cpu=0), {}),
+    ("clear_dirty_log", _query("clear_dirty_log", cpu=0), {}),
+    *(
+        (access, good(access), _MANY_PAGES)
+        for access in ("guest_write", "guest_read", "host_write", "host_unmap")
+    ),
+    (
+        "guest_write_memory",
+        _json("guest_write_memory", {"gpa_ranges": [["0x40000000", "4GiB"]] * 5}),
+        {},
+    ),
+    ("start_migration", _json("start_migration", {"vm_id": "default-2"}), {}),
+    *(
+        (operation_id, good(operation_id), {})
+        for operation_id in (
+            *("peek_dirty_log", "get_heat", "get_stage2"),
+            *("list_cpus", "get_cpu", "set_cpu"),
+            *("add_fault", "get_fault", "delete_fault", "delete_faults"),
+            *("add_workload", "get_workload", "delete_workload", "delete_workloads"),
+            *("advance_clock", "run_guest"),
+        )
+    ),
+)
 _NOT_ON_KVM: Final = {
     ("create_vm", "backend_unavailable"): _json("create_vm", _ON_KVM),
     ("create_vm", "not_supported_by_backend"): _after(
@@ -234,33 +261,7 @@ _NOT_ON_KVM: Final = {
     ),
     **{
         (operation_id, "not_supported_by_backend"): _on_kvm(call, **request)
-        for operation_id, call, request in (
-            ("update_vm", good("update_vm"), {"json": {"eager_split_chunk_size": "2MiB"}}),
-            ("set_memslot", _slot(1, guest_phys_addr="0x1000000000"), {}),
-            ("delete_memslot", Call("delete_memslot", {"slot": _PROGRAM_SLOT}), {}),
-            ("get_dirty_log", _query("get_dirty_log", cpu=0), {}),
-            ("clear_dirty_log", _query("clear_dirty_log", cpu=0), {}),
-            *(
-                (access, good(access), _MANY_PAGES)
-                for access in ("guest_write", "guest_read", "host_write", "host_unmap")
-            ),
-            (
-                "guest_write_memory",
-                _json("guest_write_memory", {"gpa_ranges": [["0x40000000", "4GiB"]] * 5}),
-                {},
-            ),
-            ("start_migration", _json("start_migration", {"vm_id": "default-2"}), {}),
-            *(
-                (operation_id, good(operation_id), {})
-                for operation_id in (
-                    *("peek_dirty_log", "get_heat", "get_stage2"),
-                    *("list_cpus", "get_cpu", "set_cpu"),
-                    *("add_fault", "get_fault", "delete_fault", "delete_faults"),
-                    *("add_workload", "get_workload", "delete_workload", "delete_workloads"),
-                    *("advance_clock", "run_guest"),
-                )
-            ),
-        )
+        for operation_id, call, request in _REFUSED_ON_KVM
     },
 }
 """What a VM of the host's KVM is refused with."""
