@@ -58,7 +58,7 @@ async def test_a_scenario_makes_its_vms_and_plays_its_steps(client: httpx.AsyncC
     assert (await client.get("/v1/vms/default-1")).json()["name"] == "source"
 
 
-async def test_it_is_shown_as_it_was_put_up(client: httpx.AsyncClient) -> None:
+async def test_it_is_shown_as_it_was_applied(client: httpx.AsyncClient) -> None:
     made = await put(client, scenario(write()))
 
     assert (await client.get(PLACE)).json() == made.json()

@@ -105,7 +105,7 @@ class KitStories(Pen):
                 return self._plain("list_scenarios", "GET", "/v1/scenarios")
             case 3:
                 return self._plain(
-                    "get_shipped_scenario", "GET", "/v1/scenarios/vmm-write-not-logged"
+                    "get_builtin_scenario", "GET", "/v1/scenarios/vmm-write-not-logged"
                 )
             case _:
                 write = {"op": "guest_write", "gfn_ranges": [[0x40000, rng.randint(1, 300)]]}

@@ -11,7 +11,7 @@ async def answers_to(
     client: httpx.AsyncClient, path: str, ops: Sequence[dict[str, Any]]
 ) -> AsyncIterator[httpx.Response]:
     """Send operations in order; after a refusal the next batch continues behind it."""
-    for is_patch, some in groupby(ops, key=lambda op: op["op"] == "set_vm"):
+    for is_patch, some in groupby(ops, key=lambda op: op["op"] == "update_vm"):
         together = list(some)
         if is_patch:
             for op in together:

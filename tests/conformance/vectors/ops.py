@@ -1,6 +1,6 @@
 """Actions as the API writes them, both ways, without the API's own code.
 
-A VM is the body of POST /v1/vms; an action is one of the batch's, or {"op": "set_vm", ...} for the PATCH
+A VM is the body of POST /v1/vms; an action is one of the batch's, or {"op": "update_vm", ...} for the PATCH
 of a capability, which no batch has.
 """
 
@@ -82,7 +82,7 @@ def op_of(action: Action[Any]) -> dict[str, Any]:  # noqa: C901, PLR0911 - one c
             return op if action.backing is None else {**op, "backing": action.backing}
         case UpdateVm():
             given = {name: getattr(action, name) for name in UpdateVm.one_of}
-            return {"op": "set_vm", **{k: v for k, v in given.items() if v is not None}}
+            return {"op": "update_vm", **{k: v for k, v in given.items() if v is not None}}
         case GuestWrite() | GuestRead():
             name = "guest_write" if isinstance(action, GuestWrite) else "guest_read"
             vcpu = {"vcpu": action.vcpu} if action.vcpu else {}
@@ -111,9 +111,9 @@ def action_of(op: dict[str, Any]) -> Action[Any]:  # noqa: C901, PLR0911, PLR091
             return DeleteMemslot(slot=slot)
         case {"op": "set_memslot"}:
             return _region_in(op)
-        case {"op": "set_vm", "manual_dirty_log_protect2": flags}:
+        case {"op": "update_vm", "manual_dirty_log_protect2": flags}:
             return UpdateVm(manual_dirty_log_protect2=flags)
-        case {"op": "set_vm", "eager_split_chunk_size": size}:
+        case {"op": "update_vm", "eager_split_chunk_size": size}:
             return UpdateVm(eager_split_chunk_size=size)
         case {"op": "guest_write"}:
             return GuestWrite(pages=_pages_in(op), vcpu=op.get("vcpu", 0))
