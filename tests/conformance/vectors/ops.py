@@ -1,7 +1,6 @@
 """Actions as the API writes them, both ways, without the API's own code.
 
-A VM is the body of POST /v1/vms; an action is one of the batch's, or {"op": "update_vm", ...} for the PATCH
-of a capability, which no batch has.
+A VM is the body of POST /v1/vms; an action is one of the batch's.
 """
 
 import base64
