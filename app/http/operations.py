@@ -207,6 +207,7 @@ def _work_of_writing(runtime: VmRuntime, slot: int, log_format: LogFormat | None
 
 _OF_SLOTS: Final = (
     model.GuestWrite,
+    model.GuestWriteMemory,
     model.GuestRead,
     model.HostWrite,
     model.HostUnmap,

@@ -131,6 +131,8 @@ class Fleet:
         self.migrations = Migrations(self.budget, self.events)
         self._sessions = {DEFAULT_SESSION: Session(DEFAULT_SESSION)}
         self._vms: dict[str, Vm] = {}
+        self._closing: set[VmRuntime] = set()
+        """Those of deleted VMs whose backends still hold resources."""
         self._last_generated = 0
 
     @property
@@ -358,13 +360,19 @@ class Fleet:
         """Free what the VMs hold beyond memory of this process's objects: the service stops."""
         for vm in self._vms.values():
             vm.runtime.close()
-            await vm.runtime.closed()
+            self._closing.add(vm.runtime)
+        for runtime in self._closing:
+            await runtime.closed()
+        self._closing.clear()
 
     def _unlink(self, vm: Vm) -> None:
         del self._sessions[vm.session_id].vms[vm.number]
         del self._vms[vm.vm_id]
         self.migrations.vm_gone(vm.session_id, vm.vm_id)
         vm.runtime.close()
+        self._closing = {each for each in self._closing if not each.is_closed}
+        if not vm.runtime.is_closed:
+            self._closing.add(vm.runtime)
 
 
 def _work_of_making(spec: CreateVm) -> int:

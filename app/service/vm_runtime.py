@@ -157,6 +157,11 @@ class VmRuntime:
         if self._destruction is None:
             self._destruction = loop.create_task(self._destroy_at_rest(self._backend))
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether a closed VM's backend holds nothing more."""
+        return self._destruction is None or self._destruction.done()
+
     async def closed(self) -> None:
         """Wait until a closed VM's backend is closed too."""
         if self._destruction is not None:

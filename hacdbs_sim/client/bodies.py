@@ -21,12 +21,14 @@ from hacdbs_sim.model import (
     Action,
     AddFault,
     AddWorkload,
+    BatchAction,
     Burst,
     Features,
     MemslotFlags,
+    Model,
     SetMemslot,
 )
-from hacdbs_sim.wire import action_to_plain
+from hacdbs_sim.wire import action_to_plain, to_plain
 
 __tracebackhide__ = True
 
@@ -50,13 +52,20 @@ MAX_JSON_INTEGER: Final = (1 << 53) - 1
 
 def address(value: int | str | None) -> int | str | None:
     """Return an address as JSON: a string if an integer of JSON cannot hold it."""
-    return hex(value) if isinstance(value, int) and value > MAX_JSON_INTEGER else value
+    if isinstance(value, int | np.integer) and value > MAX_JSON_INTEGER:
+        return hex(value)
+    return value
 
 
-def memslot_body(memslot: AnyMemslot) -> AnyMemslot:
+def plain(fields: Model | Fields) -> dict[str, Any]:
+    """Return a part of a body, which is a value of the model or its fields."""
+    return to_plain(fields) if isinstance(fields, Model) else dict(fields)
+
+
+def memslot_body(memslot: AnyMemslot) -> dict[str, Any]:
     """Return the body of a memslot."""
     if isinstance(memslot, SetMemslot):
-        return memslot
+        return to_plain(memslot)
     fields = dict(memslot)
     for name in {"guest_phys_addr", "userspace_addr"} & fields.keys():
         fields[name] = address(fields[name])
@@ -72,9 +81,9 @@ def flag_names(flags: int | Sequence[str]) -> list[str]:
     return list(flags)
 
 
-def action_body(action: Action[Any] | Fields) -> dict[str, Any]:
+def action_body(action: Action[Any] | BatchAction | Fields) -> dict[str, Any]:
     """Return an action of a batch, with its `op`."""
-    return action_to_plain(action) if isinstance(action, Action) else dict(action)
+    return action_to_plain(action) if isinstance(action, Action) else plain(action)
 
 
 def access_body(gfns: PageNumbers | None, gfn_ranges: Ranges | None) -> dict[str, Any] | bytes:

@@ -96,12 +96,12 @@ class HostKvmBackend:
         self._generation = 0
         self._capabilities_set = 0
         self._counts = dict.fromkeys(_COUNTERS, 0)
-        kvm = device.Kvm()
-        try:
-            with refusals.running_guest():
+        with refusals.running_guest():
+            kvm = device.Kvm()
+            try:
                 self._vm = device.KvmVm(kvm)
-        finally:
-            kvm.close()
+            finally:
+                kvm.close()
         if config.manual_dirty_log_protect2:
             try:
                 self._protect_manually(config.manual_dirty_log_protect2)
@@ -251,11 +251,13 @@ class HostKvmBackend:
                 bound=MAX_NUM_PAGES,
                 value=num_pages,
             )
-        is_outside = action.first_page + num_pages > npages
-        # The kernel reads the bitmap only once it has accepted the window, so one that it refuses
-        # needs none; one that it accepts must have every word.
+        held = self._slots.get(action.slot)
+        is_logging = held is not None and held.region.flags & model.MemslotFlags.LOG_DIRTY_PAGES
+        is_refused = not is_logging or action.first_page + num_pages > npages
+        # The kernel reads the bitmap only once it has accepted slot and window, so a call that it
+        # refuses needs none; one that it accepts must have every word.
         words = np.zeros(1, np.uint64)
-        if not is_outside:
+        if not is_refused:
             words = _user_words(action, num_pages)
         cause: refusals.Einval = WindowOutsideMemslotError
         if action.first_page % PAGES_PER_WORD or action.slot not in self._slots:

@@ -93,13 +93,19 @@ class Kvm:
 
     def __init__(self) -> None:
         self.fd = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
-        version = fcntl.ioctl(self.fd, _GET_API_VERSION, 0)
-        if version != API_VERSION:
+        try:
+            version = fcntl.ioctl(self.fd, _GET_API_VERSION, 0)
+            if version != API_VERSION:
+                raise OSError(  # noqa: TRY301 - the descriptor is closed below
+                    f"KVM's API is version {version}, not {API_VERSION}"
+                )
+            self.vcpu_mmap_size = fcntl.ioctl(self.fd, _GET_VCPU_MMAP_SIZE, 0)
+            head = struct.pack("=II", _CPUID_ENTRIES, 0)
+            self.cpuid = bytearray(head) + bytes(40 * _CPUID_ENTRIES)
+            fcntl.ioctl(self.fd, _GET_SUPPORTED_CPUID, self.cpuid)
+        except BaseException:
             os.close(self.fd)
-            raise OSError(f"KVM's API is version {version}, not {API_VERSION}")
-        self.vcpu_mmap_size = fcntl.ioctl(self.fd, _GET_VCPU_MMAP_SIZE, 0)
-        self.cpuid = bytearray(struct.pack("=II", _CPUID_ENTRIES, 0)) + bytes(40 * _CPUID_ENTRIES)
-        fcntl.ioctl(self.fd, _GET_SUPPORTED_CPUID, self.cpuid)
+            raise
 
     def close(self) -> None:
         """Close the device; its VMs live on."""

@@ -229,7 +229,12 @@ def _flags_schema(kind: Kind) -> CoreSchema:
 
 
 def names_of(kind: Kind, flags: int) -> list[str]:
-    """Write flags as the names of those that are set."""
+    """Write flags as the names of those that are set.
+
+    Raises:
+        ValueError: A bit has no name.
+    """
+    kind.flags(flags)
     return [member.name for member in kind.flags if flags & member]
 
 

@@ -69,6 +69,28 @@ def refused(backend: m.Backend, action: m.Action[Any]) -> tuple[type[KvmError], 
     return type(caught.value), caught.value.errno
 
 
+@pytest.mark.parametrize("userspace_addr", [PAGE, 1 << 40, 0x7FFF_E000_0000])
+def test_a_slot_is_deleted_wherever_it_is_backed(backend: m.Backend, userspace_addr: int) -> None:
+    backend.perform(region(userspace_addr=userspace_addr))
+
+    changed = backend.perform(m.DeleteMemslot(slot=0))
+
+    assert changed.change is m.MemslotChange.DELETE
+    assert backend.query(m.ListMemslots()) == ()
+
+
+@pytest.mark.parametrize("pages", [words(1), ranges((0, 1))], ids=["words", "ranges"])
+@pytest.mark.parametrize("num_pages", [None, 64])
+@pytest.mark.parametrize("slot", [1, 6], ids=["without a log", "absent"])
+def test_a_clear_without_a_log_is_enoent_whatever_its_pages(
+    backend: m.Backend, slot: int, num_pages: int | None, pages: m.Bitmap | m.PageRanges
+) -> None:
+    backend.perform(region(1, guest_phys_addr=2 * BASE, flags=0))
+    clear = m.ClearDirtyLog(slot=slot, pages=pages, num_pages=num_pages)
+
+    assert refused(backend, clear) == (m.NoDirtyLogError, Errno.ENOENT)
+
+
 def test_ranges_of_bytes_write_the_pages_that_they_touch(backend: m.Backend) -> None:
     backend.perform(region())
     ranges_of_bytes = ((BASE + PAGE - 1, 2), (BASE + 64 * PAGE + 100, 2 * PAGE))

@@ -53,7 +53,7 @@ class Author(KitStories):
             (self._service, 4),
             (self._guest, 8),
             (self._migration, 5),
-            (self._comparison, 1),
+            (self._comparison, 2),
             (self._scenario, 1),
         )
 
@@ -243,6 +243,16 @@ class Author(KitStories):
 
     def _access(self) -> Call:
         path, vm = self._path()
+        if self._rng.random() < 0.15:
+            ranges = [
+                [
+                    hex(self._gfn(vm) * vm.page_size + self._rng.randrange(9)),
+                    self._rng.randint(1, 99),
+                ]
+                for _ in range(self._rng.randint(1, 5))
+            ]
+            body = {"gpa_ranges": ranges}
+            return self._with("guest_write_memory", "POST", f"{path}/guest/write-memory", body)
         kind = self._rng.choice(
             ("guest/write", "guest/write", "guest/read", "host/write", "host/unmap")
         )
@@ -256,7 +266,7 @@ class Author(KitStories):
         log = f"{path}/memslots/{self._slot(vm)}/dirty-log"
         query: dict[str, Any] = {}
         if self._rng.random() < 0.6:
-            query["format"] = self._rng.choice(("ranges", "base64", "summary"))
+            query["format"] = self._rng.choice(("ranges", "base64", "words", "summary"))
         if self._rng.random() < 0.3:
             return self._plain("peek_dirty_log", "GET", log, **query)
         if self._rng.random() < 0.3:

@@ -16,7 +16,7 @@ from hacdbs_sim.model import (
     StartComparison,
     Variant,
 )
-from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.model.errors import KvmError, NotSupportedByBackendError
 from hacdbs_sim.vmm.errors import InvalidMigrationError
 from hacdbs_sim.wire import reader_of
 
@@ -94,6 +94,9 @@ async def _task(fleet: Fleet, body: StartComparison, index: int, variant: Varian
             bound=refused.bound,
             value=refused.value,
         ) from None
+    except NotSupportedByBackendError as refused:
+        runtime.close()
+        raise NotSupportedByBackendError(refused.detail, field="vm.backend") from None
     except KvmError:
         runtime.close()
         raise

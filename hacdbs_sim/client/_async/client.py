@@ -10,6 +10,7 @@ from hacdbs_sim.client._async.migrations import AsyncComparison, AsyncMigration
 from hacdbs_sim.client._async.resource import AsyncSender
 from hacdbs_sim.client._async.session import AsyncSession, AsyncVmMaker
 from hacdbs_sim.client._async.vm import AsyncVm
+from hacdbs_sim.client.bodies import plain
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS, connection, token_of_environment
 from hacdbs_sim.client.errors import ClientError
 from hacdbs_sim.client.in_process import ANY_HOST, IN_PROCESS_URL, LoopTransport, load_application
@@ -50,6 +51,7 @@ from hacdbs_sim.model import (
     SessionInfo,
     SessionList,
     StaleReader,
+    Variant,
     Version,
     VmInfo,
     VmList,
@@ -227,7 +229,7 @@ class AsyncClient(AsyncVmMaker):
         vm: CreateVm | Mapping[str, Any],
         migration: Mapping[str, Any] | None = None,
         *,
-        variants: Sequence[Mapping[str, Any]] | None = None,
+        variants: Sequence[Variant | Mapping[str, Any]] | None = None,
         pace_ms: int | None = None,
         key: str | None = None,
     ) -> AsyncComparison:
@@ -243,7 +245,7 @@ class AsyncClient(AsyncVmMaker):
         body = given(
             vm=vm,
             migration=None if migration is None else dict(migration),
-            variants=None if variants is None else [dict(each) for each in variants],
+            variants=None if variants is None else [plain(each) for each in variants],
             pace_ms=pace_ms,
         )
         response = await self.send("POST", "v1", "comparisons", body=body, key=key)

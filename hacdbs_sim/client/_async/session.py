@@ -13,6 +13,7 @@ from hacdbs_sim.client.bodies import (
     AnyWorkload,
     Size,
     memslot_body,
+    plain,
 )
 from hacdbs_sim.client.errors import ClientError
 from hacdbs_sim.client.request import given
@@ -80,8 +81,8 @@ class AsyncVmMaker(AsyncResource):
             kernel=kernel,
             seed=seed,
             memslots=[memslot_body(memslot) for memslot in memslots],
-            faults=list(faults),
-            workloads=list(workloads),
+            faults=[plain(fault) for fault in faults],
+            workloads=[plain(workload) for workload in workloads],
             costs=costs,
             backend=backend,
         )

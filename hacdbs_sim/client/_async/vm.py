@@ -8,7 +8,7 @@ from hacdbs_sim.client._async.guest import AsyncGuest
 from hacdbs_sim.client._async.memory import AsyncSlot
 from hacdbs_sim.client._async.migrations import AsyncMigration
 from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
-from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flag_names
+from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flag_names, plain
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
@@ -19,12 +19,14 @@ from hacdbs_sim.client.results import (
 )
 from hacdbs_sim.model import (
     Action,
+    BatchAction,
     BatchResult,
     CpuInfo,
     CpuList,
     MemslotInfo,
     MemslotList,
     MigrationInfo,
+    Scheduled,
     Stage2List,
     Stage2Run,
 )
@@ -139,7 +141,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
 
     async def run_batch(
         self,
-        actions: Sequence[Action[Any] | Fields],
+        actions: Sequence[Action[Any] | BatchAction | Fields],
         *,
         check: bool = True,
         key: str | None = None,
@@ -172,7 +174,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         clear_order: str | None = None,
         verify: bool | None = None,
         full_first_pass: bool | None = None,
-        schedule: Sequence[Mapping[str, Any]] | None = None,
+        schedule: Sequence[Scheduled | Fields] | None = None,
         pace_ms: int | None = None,
         key: str | None = None,
     ) -> AsyncMigration:
@@ -192,7 +194,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
             clear_order=clear_order,
             verify=verify,
             full_first_pass=full_first_pass,
-            schedule=None if schedule is None else [dict(each) for each in schedule],
+            schedule=None if schedule is None else [plain(each) for each in schedule],
             pace_ms=pace_ms,
         )
         root = AsyncResource(self._sender)

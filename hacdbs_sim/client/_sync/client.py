@@ -11,6 +11,7 @@ from hacdbs_sim.client._sync.migrations import Comparison, Migration
 from hacdbs_sim.client._sync.resource import Sender
 from hacdbs_sim.client._sync.session import Session, VmMaker
 from hacdbs_sim.client._sync.vm import Vm
+from hacdbs_sim.client.bodies import plain
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS, connection, token_of_environment
 from hacdbs_sim.client.errors import ClientError
 from hacdbs_sim.client.in_process import ANY_HOST, IN_PROCESS_URL, ThreadTransport, load_application
@@ -51,6 +52,7 @@ from hacdbs_sim.model import (
     SessionInfo,
     SessionList,
     StaleReader,
+    Variant,
     Version,
     VmInfo,
     VmList,
@@ -226,7 +228,7 @@ class Client(VmMaker):
         vm: CreateVm | Mapping[str, Any],
         migration: Mapping[str, Any] | None = None,
         *,
-        variants: Sequence[Mapping[str, Any]] | None = None,
+        variants: Sequence[Variant | Mapping[str, Any]] | None = None,
         pace_ms: int | None = None,
         key: str | None = None,
     ) -> Comparison:
@@ -242,7 +244,7 @@ class Client(VmMaker):
         body = given(
             vm=vm,
             migration=None if migration is None else dict(migration),
-            variants=None if variants is None else [dict(each) for each in variants],
+            variants=None if variants is None else [plain(each) for each in variants],
             pace_ms=pace_ms,
         )
         response = self.send("POST", "v1", "comparisons", body=body, key=key)

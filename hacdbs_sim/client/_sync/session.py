@@ -14,6 +14,7 @@ from hacdbs_sim.client.bodies import (
     AnyWorkload,
     Size,
     memslot_body,
+    plain,
 )
 from hacdbs_sim.client.errors import ClientError
 from hacdbs_sim.client.request import given
@@ -81,8 +82,8 @@ class VmMaker(Resource):
             kernel=kernel,
             seed=seed,
             memslots=[memslot_body(memslot) for memslot in memslots],
-            faults=list(faults),
-            workloads=list(workloads),
+            faults=[plain(fault) for fault in faults],
+            workloads=[plain(workload) for workload in workloads],
             costs=costs,
             backend=backend,
         )

@@ -9,7 +9,7 @@ from hacdbs_sim.client._sync.guest import Guest
 from hacdbs_sim.client._sync.memory import Slot
 from hacdbs_sim.client._sync.migrations import Migration
 from hacdbs_sim.client._sync.resource import Resource, Sender
-from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flag_names
+from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flag_names, plain
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
@@ -20,12 +20,14 @@ from hacdbs_sim.client.results import (
 )
 from hacdbs_sim.model import (
     Action,
+    BatchAction,
     BatchResult,
     CpuInfo,
     CpuList,
     MemslotInfo,
     MemslotList,
     MigrationInfo,
+    Scheduled,
     Stage2List,
     Stage2Run,
 )
@@ -140,7 +142,7 @@ class Vm(Guest, Faults):
 
     def run_batch(
         self,
-        actions: Sequence[Action[Any] | Fields],
+        actions: Sequence[Action[Any] | BatchAction | Fields],
         *,
         check: bool = True,
         key: str | None = None,
@@ -173,7 +175,7 @@ class Vm(Guest, Faults):
         clear_order: str | None = None,
         verify: bool | None = None,
         full_first_pass: bool | None = None,
-        schedule: Sequence[Mapping[str, Any]] | None = None,
+        schedule: Sequence[Scheduled | Fields] | None = None,
         pace_ms: int | None = None,
         key: str | None = None,
     ) -> Migration:
@@ -193,7 +195,7 @@ class Vm(Guest, Faults):
             clear_order=clear_order,
             verify=verify,
             full_first_pass=full_first_pass,
-            schedule=None if schedule is None else [dict(each) for each in schedule],
+            schedule=None if schedule is None else [plain(each) for each in schedule],
             pace_ms=pace_ms,
         )
         root = Resource(self._sender)
