@@ -141,7 +141,7 @@ def address_of(region: model.SetMemslot, held: HeldSlot | None, memory: GuestMem
     if user + region.memory_size >= USER_END:
         return user & _WORD  # to be refused by access_ok()
     if held is not None and not region.memory_size:
-        return held.memory.address  # a delete ignores it, once access_ok() has accepted it
+        return held.memory.address + user % PAGE_SIZE  # of a delete, alignment is all that counts
     if held is not None:
         return (held.memory.address + user - user_of(held.region)) & _WORD
     if memory is not None:

@@ -79,6 +79,14 @@ def test_a_slot_is_deleted_wherever_it_is_backed(backend: m.Backend, userspace_a
     assert backend.query(m.ListMemslots()) == ()
 
 
+def test_a_delete_with_an_unaligned_address_is_einval(backend: m.Backend) -> None:
+    backend.perform(region(flags=int(READONLY), userspace_addr=1 << 40))
+
+    delete = region(flags=int(READONLY), memory_size=0, userspace_addr=(1 << 40) + 0x800)
+
+    assert refused(backend, delete) == (m.InvalidArgumentError, Errno.EINVAL)
+
+
 @pytest.mark.parametrize("pages", [words(1), ranges((0, 1))], ids=["words", "ranges"])
 @pytest.mark.parametrize("num_pages", [None, 64])
 @pytest.mark.parametrize("slot", [1, 6], ids=["without a log", "absent"])
