@@ -42,12 +42,11 @@ def pages_of(spec: TimedFields, seed: int, num_pages: int) -> PagesOf:
             return partial(_hot_set, seed, num_pages, spec)
         case Zipf():
             return zipf_table(seed, num_pages, spec.exponent).pages
-        case Moving():
+        case _:
+            assert isinstance(spec, Moving), f"{type(spec).__name__} has no pattern"
             check_within(InvalidWorkloadError, "set_pages", spec.set_pages, 1, num_pages)
             check_within(InvalidWorkloadError, "step_pages", spec.step_pages, 1, num_pages)
             return partial(_moving, seed, num_pages, spec)
-        case _:
-            raise AssertionError(f"{type(spec).__name__} has no pattern")
 
 
 def _sequential(num_pages: int, first: int, count: int) -> NDArray[np.uint64]:
