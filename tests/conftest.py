@@ -5,7 +5,9 @@ HYPOTHESIS_PROFILE names the profile; it says how many steps the walks of tests/
 """
 
 import os
+import sys
 from collections import Counter
+from collections.abc import Generator
 from typing import Final
 
 import pytest
@@ -56,3 +58,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         counts.update({name: value for name, value in report.user_properties if name in COUNTED})
     for name, count in counts.items():
         terminalreporter.write_line(f"{count:,} {COUNTED[name]}")
+
+
+@pytest.fixture
+def eager_threads() -> Generator[None]:
+    """Let threads take turns far more often than they do."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)

@@ -6,8 +6,6 @@ changes; a session that is reset gives the same VM ids once more.
 """
 
 import asyncio
-import sys
-from collections.abc import Generator
 from random import Random
 from typing import Any, Final
 
@@ -49,15 +47,6 @@ FIRST: Final = [
     *[("POST", "/v1/vms", CREATION)] * 8,
 ]
 """What a client begins with, so that there are sessions and VMs."""
-
-
-@pytest.fixture
-def eager_threads() -> Generator[None]:
-    """Let threads take turns far more often than they do."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
 
 
 def random_request(random: Random, vms: list[str]) -> tuple[str, str, Any]:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from hacdbs_sim import model as m
-from hacdbs_sim.host_kvm import HostKvmBackend, why_unusable
+from hacdbs_sim.host_kvm import HostKvmBackend
 from hacdbs_sim.model.errors import Errno, GfnBeyondIpaSpaceError, KvmError, NoSuchVcpuError
 from hacdbs_sim.sim.machine import Machine
+from tests.support.real_kvm import require_kvm
 
 PAGE = 4096
 BASE = 0x1000_0000
@@ -23,8 +24,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[m.Backend]:
     if request.param is m.BackendName.SIMULATED:
         yield Machine(m.VmConfig())
         return
-    if (why := why_unusable()) is not None:
-        pytest.skip(f"NOT PROVED ON REAL KVM: {why}")
+    require_kvm()
     real = HostKvmBackend(m.VmConfig())
     yield real
     real.close()

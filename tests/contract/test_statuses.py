@@ -11,9 +11,9 @@ from app.service.events import ALL_EVENTS, MAX_EVENT_READERS
 from app.service.idempotency_store import RECORD_BYTES, SCOPE_SHARE, Claim
 from app.service.limits import MAX_SESSIONS
 from app.settings import Settings
-from hacdbs_sim.host_kvm import why_unusable
 from tests.contract.calls import KEY, OTHERWISE, REFUSED, WORLD, Call, good, refused
 from tests.contract.documented import Contract
+from tests.support.real_kvm import require_kvm
 
 pytestmark = pytest.mark.anyio
 
@@ -111,8 +111,8 @@ async def test_each_documented_refusal_can_be_met(
     connect: Connect, operation_id: str, status: int, code: str
 ) -> None:
     call = refused(operation_id, code)
-    if call.settings.get("host_kvm") and (why := why_unusable()) is not None:
-        pytest.skip(f"NOT PROVED ON REAL KVM: {why}")
+    if call.settings.get("host_kvm"):
+        require_kvm()
     app = make_world(call, code)
     async with connect(app) as client:
         await prepare(client, app, call, code)

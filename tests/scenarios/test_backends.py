@@ -6,16 +6,15 @@ from typing import Any
 import pytest
 
 from hacdbs_sim.client import Client, ProblemError
-from hacdbs_sim.host_kvm import why_unusable
 from hacdbs_sim.scenarios.builtin import load
+from tests.support.real_kvm import require_kvm
 
 NAME = "same-on-host-kvm"
 
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Client]:
-    if (why := why_unusable()) is not None:
-        pytest.skip(f"NOT PROVED ON REAL KVM: {why}")
+    require_kvm()
     with Client.in_process(host_kvm=True) as opened:
         yield opened
 

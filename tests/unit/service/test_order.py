@@ -2,10 +2,9 @@
 
 import asyncio
 import gc
-import sys
 import threading
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -270,15 +269,6 @@ def test_threads_that_arm_at_once_never_pass_the_limit(monkeypatch: pytest.Monke
     assert len(changes) == 50
     runtime.perform(model.DeleteFaults())
     runtime.perform(UNIT_BUSY)
-
-
-@pytest.fixture
-def eager_threads() -> Generator[None]:
-    """Let threads take turns far more often than they do."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
 
 
 SESSIONS = ("default", "a", "b")

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.cli.root import cli
 from hacdbs_sim.client import Client, serve_in_thread
-from hacdbs_sim.host_kvm import why_unusable
 from hacdbs_sim.scenarios.builtin import load, names
+from tests.support.real_kvm import require_kvm
 from tests.unit.cli.commands.conftest import Run, RunJson
 
 GOOD = """\
@@ -200,8 +200,7 @@ def test_outcome_of_one_that_runs_is_no_failure(client: Client, run: Run) -> Non
 @pytest.fixture
 def host_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Run a command against a service that may use the host's KVM."""
-    if (why := why_unusable()) is not None:
-        pytest.skip(f"NOT PROVED ON REAL KVM: {why}")
+    require_kvm()
     with serve_in_thread(host_kvm=True) as running:
         monkeypatch.setenv("HACDBS_URL", running.url)
 
