@@ -15,6 +15,7 @@ from typing import Final
 
 from hacdbs_sim import model
 from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, EventType
+from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.machine.estimates import work_of_adding
@@ -38,7 +39,7 @@ from .migrations import Migrations
 from .order import Order
 from .scenarios import StandingScenario
 from .totals import Totals
-from .vm_runtime import INLINE_WORK, WORK_PER_ACTION, VmRuntime
+from .vm_runtime import INLINE_WORK, VmRuntime
 
 _CONFIG: Final = tuple(each.name for each in fields(model.VmConfig))
 
@@ -132,7 +133,7 @@ class Fleet:
         self._sessions = {DEFAULT_SESSION: Session(DEFAULT_SESSION)}
         self._vms: dict[str, Vm] = {}
         self._closing: set[VmRuntime] = set()
-        """Those of deleted VMs whose backends still hold resources."""
+        """Closed VMs whose backends still hold resources."""
         self._last_generated = 0
 
     @property
@@ -359,20 +360,19 @@ class Fleet:
     async def close(self) -> None:
         """Free what the VMs hold beyond memory of this process's objects: the service stops."""
         for vm in self._vms.values():
-            vm.runtime.close()
-            self._closing.add(vm.runtime)
-        for runtime in self._closing:
-            await runtime.closed()
-        self._closing.clear()
+            self._close(vm.runtime)
+        while self._closing:
+            await self._closing.pop().closed()
 
     def _unlink(self, vm: Vm) -> None:
         del self._sessions[vm.session_id].vms[vm.number]
         del self._vms[vm.vm_id]
         self.migrations.vm_gone(vm.session_id, vm.vm_id)
-        vm.runtime.close()
-        self._closing = {each for each in self._closing if not each.is_closed}
-        if not vm.runtime.is_closed:
-            self._closing.add(vm.runtime)
+        self._close(vm.runtime)
+
+    def _close(self, runtime: VmRuntime) -> None:
+        runtime.close()
+        self._closing = {each for each in (*self._closing, runtime) if not each.is_closed}
 
 
 def _work_of_making(spec: CreateVm) -> int:

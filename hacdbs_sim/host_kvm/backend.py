@@ -17,6 +17,7 @@ from hacdbs_sim import model
 from hacdbs_sim.host_kvm import device, guest, refusals, slots
 from hacdbs_sim.host_kvm.memory import HUGE_PAGE_SIZE, PAGE_SIZE, GuestMemory
 from hacdbs_sim.host_kvm.slots import HeldSlot
+from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import (
     BackendUnavailableError,
     InvalidArgumentError,
@@ -39,7 +40,6 @@ MAX_ACCESSES: Final = 1 << 22
 WORK_PER_PAGE: Final = 64
 """What an access costs next to a word of a bitmap: a fault, and perhaps an exit."""
 
-WORK_PER_ACTION: Final = 1 << 10
 END_GFN: Final = guest.BASE // PAGE_SIZE
 MAX_NUM_PAGES: Final = (1 << 32) - 1
 """What `num_pages` of struct kvm_clear_dirty_log can hold."""
@@ -108,7 +108,6 @@ class HostKvmBackend:
             except BaseException:
                 self.close()
                 raise
-        self._capabilities_set = 0
 
     def close(self) -> None:
         """Destroy the VM and free its memory; no action may come afterwards."""
@@ -131,7 +130,7 @@ class HostKvmBackend:
         return cast("T", _handler(_PERFORM, action)(self, action))
 
     def query(self, query: model.Query[T]) -> T:
-        """Look at what this backend knows of the VM.
+        """Return what this backend knows of the VM.
 
         Raises:
             KvmError: There is no such thing, or the backend cannot know it.
@@ -152,13 +151,13 @@ class HostKvmBackend:
                 now = self._footprint_with(action)
                 work += action.memory_size // PAGE_SIZE // PAGES_PER_WORD
             case model.DeleteMemslot():
-                now = self._footprint_with(_ioctl_of(action))
+                now = self._footprint_with(action.as_ioctl())
             case model.GetDirtyLog() | model.ClearDirtyLog():
                 work += self._npages(action.slot) // PAGES_PER_WORD
             case model.GuestWrite() | model.GuestRead() | model.HostWrite() | model.HostUnmap():
                 work += WORK_PER_PAGE * min(_count(action.pages), MAX_ACCESSES)
             case model.GuestWriteMemory():
-                work += WORK_PER_PAGE * min(_count(_write_of(action).pages), MAX_ACCESSES)
+                work += WORK_PER_PAGE * min(_count(action.pages(PAGE_SIZE)), MAX_ACCESSES)
             case _:
                 pass
         return model.Estimate(work=work, pages=now.pages, state_bytes=now.state_bytes)
@@ -277,17 +276,27 @@ class HostKvmBackend:
 
     # Accesses
 
+    def _guest_write(self, action: model.GuestWrite) -> model.AccessOutcome:
+        return self._touch("guest_writes", guest.Touch.WRITE, action.vcpu, action.pages)
+
+    def _guest_write_memory(self, action: model.GuestWriteMemory) -> model.AccessOutcome:
+        pages = action.pages(PAGE_SIZE)
+        return self._touch("guest_writes", guest.Touch.WRITE, action.vcpu, pages, "gpa_ranges")
+
+    def _guest_read(self, action: model.GuestRead) -> model.AccessOutcome:
+        return self._touch("guest_reads", guest.Touch.READ, action.vcpu, action.pages)
+
     def _touch(
-        self, counter: str, kind: guest.Touch, action: model.GuestWrite | model.GuestRead
+        self, counter: str, kind: guest.Touch, vcpu: int, pages: PageSet, field: str = "gfn_ranges"
     ) -> model.AccessOutcome:
-        if action.vcpu:
+        if vcpu:
             raise NoSuchVcpuError(
-                f"vcpu must be 0, the only one of a host_kvm VM, not {action.vcpu}",
+                f"vcpu must be 0, the only one of a host_kvm VM, not {vcpu}",
                 field="vcpu",
                 bound=0,
-                value=action.vcpu,
+                value=vcpu,
             )
-        gfns = _gfns_of(action.pages)
+        gfns = _gfns_of(pages, field)
         with refusals.running_guest():
             exits = self._vm.touch(kind, gfns)
         return self._outcome(counter, len(gfns), exits)
@@ -330,14 +339,14 @@ class HostKvmBackend:
         if action.manual_dirty_log_protect2 is None:
             raise InvalidArgumentError(f"exactly one of {', '.join(action.one_of)} must be given")
         self._protect_manually(action.manual_dirty_log_protect2)
+        self._capabilities_set += 1
 
     def _protect_manually(self, flags: int) -> None:
         with refusals.asking_kernel(refusals.ENABLE_CAP, "manual_dirty_log_protect2", flags):
             self._vm.enable_cap(device.CAP_MANUAL_DIRTY_LOG_PROTECT2, flags)
         self._config = replace(self._config, manual_dirty_log_protect2=flags)
-        self._capabilities_set += 1
 
-    # Looks
+    # Queries
 
     def _memslot(self, slot: int) -> model.MemslotInfo:
         held = self._slots.get(slot)
@@ -421,10 +430,6 @@ def _change(region: model.SetMemslot, held: HeldSlot | None) -> model.MemslotCha
     return model.MemslotChange.NONE
 
 
-def _ioctl_of(action: model.DeleteMemslot) -> model.SetMemslot:
-    return model.SetMemslot(slot=action.slot, guest_phys_addr=0, memory_size=0)
-
-
 def _check_call(action: model.GetDirtyLog | model.ClearDirtyLog) -> None:
     if action.cpu is not None:
         raise refusals.unknown_argument("cpu", action.cpu, "the host's kernel chooses the CPU")
@@ -447,14 +452,14 @@ def _count(pages: PageSet) -> int:
     return int(pages.count.sum(dtype=np.float64))
 
 
-def _gfns_of(pages: PageSet) -> NDArray[np.uint64]:
+def _gfns_of(pages: PageSet, field: str = "gfn_ranges") -> NDArray[np.uint64]:
     """Return an access's frames one by one, in its order.
 
     Raises:
         GfnBeyondIpaSpaceError: One that the guest does not map.
         NotSupportedByBackendError: More than one call accesses.
     """
-    check_gfns(pages, END_GFN)
+    check_gfns(pages, END_GFN, field)
     if (count := _count(pages)) > MAX_ACCESSES:
         raise NotSupportedByBackendError(
             f"one call accesses at most {MAX_ACCESSES} pages on host_kvm, not {count}",
@@ -468,10 +473,6 @@ def _gfns_of(pages: PageSet) -> NDArray[np.uint64]:
     return np.repeat(pages.first, pages.count.astype(np.int64)) + steps
 
 
-def _write_of(action: model.GuestWriteMemory) -> model.GuestWrite:
-    return model.GuestWrite(pages=action.pages(PAGE_SIZE), vcpu=action.vcpu)
-
-
 def _inside(gfns: NDArray[np.uint64], held: HeldSlot) -> NDArray[np.bool_]:
     return (gfns >= held.base_gfn) & (gfns < held.base_gfn + held.npages)
 
@@ -479,15 +480,15 @@ def _inside(gfns: NDArray[np.uint64], held: HeldSlot) -> NDArray[np.bool_]:
 Handler = Callable[[HostKvmBackend, Any], object]
 
 _PERFORM: Final[dict[type[model.Action[Any]], Handler]] = {
-    model.GuestWrite: lambda b, a: b._touch("guest_writes", guest.Touch.WRITE, a),
-    model.GuestWriteMemory: lambda b, a: b._touch("guest_writes", guest.Touch.WRITE, _write_of(a)),
-    model.GuestRead: lambda b, a: b._touch("guest_reads", guest.Touch.READ, a),
+    model.GuestWrite: lambda b, a: b._guest_write(a),
+    model.GuestWriteMemory: lambda b, a: b._guest_write_memory(a),
+    model.GuestRead: lambda b, a: b._guest_read(a),
     model.HostWrite: lambda b, a: b._host_write(a),
     model.HostUnmap: lambda b, a: b._host_unmap(a),
     model.GetDirtyLog: lambda b, a: b._get_dirty_log(a),
     model.ClearDirtyLog: lambda b, a: b._clear_dirty_log(a),
     model.SetMemslot: lambda b, a: b._set_memslot(a),
-    model.DeleteMemslot: lambda b, a: b._set_memslot(_ioctl_of(a)),
+    model.DeleteMemslot: lambda b, a: b._set_memslot(a.as_ioctl()),
     model.UpdateVm: lambda b, a: b._update(a),
 }
 

@@ -154,6 +154,7 @@ from hacdbs_sim.model.memslots import MemslotChange as MemslotChange
 from hacdbs_sim.model.memslots import MemslotFlags as MemslotFlags
 from hacdbs_sim.model.memslots import MemslotInfo as MemslotInfo
 from hacdbs_sim.model.memslots import SetMemslot as SetMemslot
+from hacdbs_sim.model.memslots import flag_names as flag_names
 from hacdbs_sim.model.migrations import ITERATION_FIELDS as ITERATION_FIELDS
 from hacdbs_sim.model.migrations import MAX_BANDWIDTH as MAX_BANDWIDTH
 from hacdbs_sim.model.migrations import MAX_CLEAR_CHUNK_PAGES as MAX_CLEAR_CHUNK_PAGES

@@ -7,7 +7,7 @@ these two follow JSON, validation, OpenAPI, the batch, schedules, scenarios and 
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.kinds import Count, schema_hook
@@ -75,6 +75,10 @@ class Query(Operation[T_co]):
     """Reads a machine, and never changes it."""
 
     __slots__ = ()
+
+
+WORK_PER_ACTION: Final = 1 << 10
+"""The work of any action apart from its pages, including decoding and response."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -24,6 +24,15 @@ class MemslotFlags(IntFlag, boundary=STRICT):
     READONLY = 2
 
 
+def flag_names(flags: int) -> list[str]:
+    """Return the names of the flags that are set.
+
+    Raises:
+        ValueError: A bit has no name.
+    """
+    return [each.name or "" for each in MemslotFlags(flags)]
+
+
 Flags = Annotated[int, Kind(Form.FLAGS, flags=MemslotFlags)]
 """Raw in an action, so that an unknown bit can be refused as the kernel refuses it."""
 
@@ -125,6 +134,10 @@ class DeleteMemslot(Action[ChangedMemslot]):
     refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchMemslotError,)
 
     slot: SlotId
+
+    def as_ioctl(self) -> SetMemslot:
+        """Return the call of the ioctl that deletes the slot."""
+        return SetMemslot(slot=self.slot, guest_phys_addr=0, memory_size=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,19 +86,13 @@ async def _task(fleet: Fleet, body: StartComparison, index: int, variant: Varian
         raise SetupRefusedError(part, refused.index, refused.cause) from refused
     try:
         return fleet.migrations.task(variant.name, runtime, body.migration)
-    except InvalidMigrationError as refused:
+    except KvmError as refused:
         runtime.close()
-        raise InvalidMigrationError(
-            refused.detail,
-            field=f"migration.{refused.field}",
-            bound=refused.bound,
-            value=refused.value,
-        ) from None
-    except NotSupportedByBackendError as refused:
-        runtime.close()
-        raise NotSupportedByBackendError(refused.detail, field="vm.backend") from None
-    except KvmError:
-        runtime.close()
+        # The body has the migration and the VM one level down
+        if isinstance(refused, InvalidMigrationError):
+            refused.field = f"migration.{refused.field}"
+        elif isinstance(refused, NotSupportedByBackendError):
+            refused.field = "vm.backend"
         raise
 
 

@@ -1,6 +1,7 @@
 """VMs of the host's KVM in a fleet: whether they may be made, what they hold, and that it is freed."""
 
 import asyncio
+import errno
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from app.service.errors import NoSuchVmError, SetupRefusedError, StateBytesLimit
 from app.service.fleet import Fleet, Vm
 from app.service.limits import Limits
 from app.service.vm_runtime import INLINE_WORK
-from hacdbs_sim.host_kvm import HostKvmBackend, device, guest, why_unusable
+from hacdbs_sim.host_kvm import HostKvmBackend, device, guest
 from hacdbs_sim.model import (
     AddIpaf,
     AddUniform,
@@ -30,15 +31,15 @@ from hacdbs_sim.model import (
     NotSupportedByBackendError,
     SetMemslot,
 )
+from tests.support.real_kvm import needs_kvm
+from tests.support.settling import settle
+from tests.support.wire import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
 MIB = 1 << 20
 BASE = 0x1000_0000
 SLOT = SetMemslot(slot=0, guest_phys_addr=BASE, memory_size=4 * MIB, flags=1)
-needs_kvm = pytest.mark.skipif(
-    why_unusable() is not None, reason=f"NOT PROVED ON REAL KVM: {why_unusable()}"
-)
 
 
 def spec(*slots: SetMemslot, **fields: Any) -> CreateVm:
@@ -196,6 +197,47 @@ async def test_a_call_in_flight_ends_well_and_one_behind_it_finds_no_vm(fleet: F
         await late
     await vm.runtime.closed()
     assert fleet.budget.used_bytes == 0
+
+
+@needs_kvm
+async def test_a_stop_waits_for_the_call_of_a_vm_that_was_deleted(fleet: Fleet) -> None:
+    before = held()
+    vm = await fleet.create_vm(spec(SLOT))
+    begun, may_end = threading.Event(), threading.Event()
+
+    def call() -> None:
+        begun.set()
+        assert may_end.wait(HANG_SECONDS)
+
+    running = asyncio.create_task(vm.runtime.run(call, work=lambda: INLINE_WORK + 1))
+    await asyncio.to_thread(begun.wait, HANG_SECONDS)
+    fleet.delete_vm(vm.vm_id)
+    stopping = asyncio.create_task(fleet.close())
+    await settle()
+    is_stopped_early = stopping.done()
+    may_end.set()
+    await running
+    await stopping
+
+    assert not is_stopped_early
+    assert held() == before
+
+
+@needs_kvm
+def test_a_device_that_fails_while_it_is_opened_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = held()
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr("fcntl.ioctl", fail)
+    with pytest.raises(OSError, match="no memory"):
+        device.Kvm()
+    monkeypatch.undo()
+
+    assert held() == before
 
 
 @needs_kvm
