@@ -11,7 +11,6 @@ from hacdbs_sim.wire import Site, document, write
 from hacdbs_sim.wire.codec import BatchAnswerLimitError, base64_length, count_ranges
 
 from ..service.fleet import Vm
-from .ioctls import IOCTLS
 from .operations import perform_now
 from .responses import JSON_MEDIA_TYPE, Answer
 
@@ -71,8 +70,7 @@ def perform_all(vm: Vm, actions: tuple[BatchAction, ...], path: str) -> Response
             check_answer(answer_bytes)
             answer = perform_now(vm, each.action, each.format)
         except KvmError as refused:
-            op = each.action.op
-            site = Site(path, ioctl=IOCTLS.get(op), body_pointer=f"/actions/{index}")
+            site = Site(path, ioctl=each.action.ioctl, body_pointer=f"/actions/{index}")
             problem = document(refused, site)
             results.append({"status": problem.status, "body": orjson.Fragment(write(problem))})
             break

@@ -7,13 +7,14 @@ from starlette.responses import Response
 
 from hacdbs_sim import model
 from hacdbs_sim.model import BatchAction, LogFormat
+from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import KvmError, NotSupportedByBackendError
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.wire import write
 from hacdbs_sim.wire.codec import MAX_RANGES, check_ranges, octets_from_words
 
 from ..service.fleet import Vm
-from ..service.vm_runtime import INLINE_WORK, WORK_PER_ACTION, WORK_PER_RANGE, VmRuntime
+from ..service.vm_runtime import INLINE_WORK, WORK_PER_RANGE, VmRuntime
 from .preconditions import NONE as NO_PRECONDITIONS
 from .preconditions import Preconditions, memslot_etag, vm_etag
 from .responses import Answer, OctetsAnswer

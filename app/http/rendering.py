@@ -5,12 +5,12 @@ from typing import Final, TypeAlias
 
 from starlette.requests import Request
 
+from hacdbs_sim.model import ACTIONS
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, Site, document
 
 from ..service.errors import SetupRefusedError
 from ..service.idempotency_store import IDEMPOTENCY_KEY
-from .ioctls import IOCTLS
 from .problems import Refusal, refusal_document
 from .responses import ProblemResponse
 
@@ -24,6 +24,9 @@ REFUSALS: Final = (KvmError, SetupRefusedError, InvalidRequestError, MalformedBo
 
 _HEADERS: Final = frozenset({IDEMPOTENCY_KEY})
 
+_IOCTLS: Final = {action.op: action.ioctl for action in ACTIONS}
+"""The ioctls of operations, by operation id."""
+
 
 def takes_body(route: object) -> bool:
     """Whether a route reads a body."""
@@ -36,7 +39,7 @@ def site_of(request: Request) -> Site:
     route = scope.get("route")
     return Site(
         path=scope["path"],
-        ioctl=IOCTLS.get(getattr(route, "operation_id", None) or ""),
+        ioctl=_IOCTLS.get(getattr(route, "operation_id", None) or ""),
         path_names=frozenset(request.path_params),
         query_names=frozenset(request.query_params),
         header_names=_HEADERS,

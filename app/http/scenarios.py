@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from hacdbs_sim import model
 from hacdbs_sim.model import MigrationStatus, Mismatch, StepVerdict, Verdict
+from hacdbs_sim.model.batches import FIRST_REFUSAL
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.scenarios.matching import mismatches
 from hacdbs_sim.wire import (
@@ -32,12 +33,10 @@ from ..service.fleet import Fleet, Vm
 from ..service.scenarios import StandingScenario
 from .batches import MAX_ANSWER_BYTES
 from .bodies import decode, media_type_of, read_body
-from .ioctls import IOCTLS
 from .operations import perform_now, work_of_batch
 from .presets import with_preset
 from .responses import JSON_MEDIA_TYPE, Answer
 
-FIRST_REFUSAL: Final = 400
 SCENARIO_BYTES: Final = 8 << 20
 SCENARIO_BODY: Final = reader_of(model.Scenario)
 
@@ -225,10 +224,9 @@ class _Play:
             self.standing.account.hold(self.held_bytes)
             status, body = answer.status, orjson.loads(octets)
         except KvmError as refused:
-            op = batched.action.op
             site = Site(
                 f"/v1/vms/{vm.vm_id}/batch",
-                ioctl=IOCTLS.get(op),
+                ioctl=batched.action.ioctl,
                 body_pointer=f"/steps/{number}/action",
             )
             problem = document(refused, site)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any, Final, Protocol, TypeVar, cast, runtime_checkable
 
 from hacdbs_sim import model
+from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import KvmError
 
 from .budget import Account, StateBudget
@@ -24,9 +25,6 @@ INLINE_WORK: Final = 1 << 16
 
 WORK_PER_RANGE: Final = 8
 """The work of a response for each range that it may list."""
-
-WORK_PER_ACTION: Final = 1 << 10
-"""The work of any action apart from its pages, including decoding and response."""
 
 WORK_PER_FAULT: Final = 1 << 7
 """The work of a get or clear for each armed fault: where one hits, all are searched."""

@@ -13,8 +13,8 @@ from hacdbs_sim.cli.command_context import CommandContext, print_json
 from hacdbs_sim.cli.documents import Document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client.results import read
-from hacdbs_sim.model import BackendName, Scenario, VmInfo
-from hacdbs_sim.scenarios.backends import BackendComparison, Played, Side, compare_backends
+from hacdbs_sim.model import BackendName, BatchResult, Scenario, VmInfo
+from hacdbs_sim.scenarios.backends import BackendComparison, Side, compare_backends
 from hacdbs_sim.scenarios.reading import explain
 from hacdbs_sim.wire import InvalidRequestError, reader_of
 
@@ -44,7 +44,7 @@ def compare(context: CommandContext, document: Document) -> None:
 
 
 def _check(document: Document) -> None:
-    """Refuse what is no scenario, with the lines at fault."""
+    """Refuse a document that is not a scenario, with the lines at fault."""
     try:
         reader_of(Scenario)(orjson.dumps(document.value))
     except InvalidRequestError as refused:
@@ -72,11 +72,11 @@ def _play(context: CommandContext, scenario: Mapping[str, Any], backend: Backend
             made = read(VmInfo, context.client.send("POST", "v1", "vms", body=body))
             ids[vm["key"]] = made.vm_id
             unknown |= {*made.capabilities.unknown_fields}
-        played: list[Played] = []
+        played: list[BatchResult] = []
         for step in scenario.get("steps", []):
             vm = context.client.vm(ids[step["vm"]])
             (result,) = vm.run_batch([step["action"]], check=False)
-            played.append(Played(result.status, result.body))
+            played.append(result)
         return Side(backend, unknown, played)
     finally:
         session.delete()

@@ -18,12 +18,12 @@ from hacdbs_sim.model import (
     FaultInfo,
     Features,
     LostPages,
-    MemslotFlags,
     MemslotInfo,
     MigrationReport,
     SoftwareReport,
     VmConfig,
     VmInfo,
+    flag_names,
 )
 
 Columns: TypeAlias = Mapping[str, str | Callable[[Any], object]]
@@ -108,7 +108,7 @@ def _features(features: Features) -> str:
 
 
 def _flags(flags: int) -> str:
-    return " ".join(each.name or "" for each in MemslotFlags(flags)) or "-"
+    return " ".join(flag_names(flags)) or "-"
 
 
 def _given_fields(value: Any) -> str:  # noqa: ANN401 - any dataclass

@@ -24,9 +24,9 @@ from hacdbs_sim.model import (
     BatchAction,
     Burst,
     Features,
-    MemslotFlags,
     Model,
     SetMemslot,
+    flag_names,
 )
 from hacdbs_sim.wire import action_to_plain, to_plain
 
@@ -70,15 +70,13 @@ def memslot_body(memslot: AnyMemslot) -> dict[str, Any]:
     for name in {"guest_phys_addr", "userspace_addr"} & fields.keys():
         fields[name] = address(fields[name])
     if "flags" in fields:
-        fields["flags"] = flag_names(fields["flags"])
+        fields["flags"] = flags_body(fields["flags"])
     return fields
 
 
-def flag_names(flags: int | Sequence[str]) -> list[str]:
+def flags_body(flags: int | Sequence[str]) -> list[str]:
     """Return the names of a memslot's flags, which are bits or already names."""
-    if isinstance(flags, int):
-        return [each.name or "" for each in MemslotFlags(flags)]
-    return list(flags)
+    return flag_names(flags) if isinstance(flags, int) else list(flags)
 
 
 def action_body(action: Action[Any] | BatchAction | Fields) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from hacdbs_sim.model.pages import pages_of
+from hacdbs_sim.wire.codec import octets_from_words, words_from_octets
 
 __tracebackhide__ = True
 
@@ -54,18 +55,13 @@ def _array_of(numbers: list[int], name: str) -> NDArray[Any]:
 
 def octets_of(words: Words) -> bytes:
     """Return words as octets."""
-    return words.astype("<u8", copy=False).tobytes()
-
-
-def words_of(octets: bytes) -> Words:
-    """Read words from octets."""
-    return np.frombuffer(octets, dtype="<u8").astype(np.uint64, copy=False)
+    return bytes(octets_from_words(words))
 
 
 def bitmap_of(mask: PageMask) -> Words:
     """Return one boolean per page as a bitmap of whole words."""
     octets = np.packbits(mask, bitorder="little").tobytes()
-    return words_of(octets + bytes(-len(octets) % 8))
+    return words_from_octets(octets + bytes(-len(octets) % 8), "bitmap")
 
 
 def ranges_of(numbers: Words) -> Ranges:

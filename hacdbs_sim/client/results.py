@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import httpx
 
 from hacdbs_sim.client.errors import UnexpectedResponseError, problem_error
-from hacdbs_sim.client.pages import WORD_PAGES, LogWindow, words_of
+from hacdbs_sim.client.pages import WORD_PAGES, LogWindow
 from hacdbs_sim.client.request import OCTETS
 from hacdbs_sim.model import (
     BatchResult,
@@ -21,6 +21,7 @@ from hacdbs_sim.model import (
 )
 from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError
 from hacdbs_sim.wire import read as read_json
+from hacdbs_sim.wire.codec import words_from_octets
 
 __tracebackhide__ = True
 
@@ -99,7 +100,7 @@ def read_dirty_log(response: httpx.Response) -> FetchedLog:
     with _Reading(response):
         if response.headers.get("Content-Type", "").startswith(OCTETS):
             log = read_json(FetchedLog, response.headers[REPORT_HEADER])
-            log.bitmap = Bitmap(words_of(response.content))
+            log.bitmap = Bitmap(words_from_octets(response.content, "bitmap"))
         else:
             log = read_json(FetchedLog, response.content)
     log.is_replayed = REPLAYED_HEADER in response.headers

@@ -13,6 +13,9 @@ from hacdbs_sim.model.kinds import Count
 MAX_ACTIONS: Final = 10_000
 """The most actions of a batch."""
 
+FIRST_REFUSAL: Final = 400
+"""The least status of a refusal."""
+
 
 class LogFormat(StrEnum):
     """How JSON has the pages of a dirty log."""
@@ -62,7 +65,7 @@ class BatchResult(Model):
     @property
     def is_refusal(self) -> bool:
         """Whether the action was refused."""
-        return self.status >= 400
+        return self.status >= FIRST_REFUSAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

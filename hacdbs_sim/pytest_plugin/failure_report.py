@@ -11,7 +11,7 @@ from hacdbs_sim.client import (
     Sent,
     Service,
 )
-from hacdbs_sim.model import CpuInfo, FaultInfo, MemslotFlags, MemslotInfo, VmInfo
+from hacdbs_sim.model import CpuInfo, FaultInfo, MemslotInfo, VmInfo, flag_names
 
 SHOWN_VMS: Final = 8
 SHOWN_SLOTS: Final = 16
@@ -76,7 +76,7 @@ def _vm(client: Client, vm: VmInfo) -> Iterator[str]:
 
 def _slot(slot: MemslotInfo) -> str:
     dirty = "not logged" if slot.dirty_count is None else f"dirty={slot.dirty_count}"
-    flags = ",".join(each.name or "" for each in MemslotFlags(slot.flags))
+    flags = ",".join(flag_names(slot.flags))
     return (
         f"  slot {slot.slot} at {slot.guest_phys_addr:#x} npages={slot.npages}"
         f" flags={flags or '-'} backing={slot.backing} {dirty}"

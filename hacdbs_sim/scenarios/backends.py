@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from hacdbs_sim.model.batches import FIRST_REFUSAL, BatchResult
 from hacdbs_sim.scenarios.matching import mismatches
 
-FIRST_REFUSAL: Final = 400
 NOT_SUPPORTED: Final = "not_supported_by_backend"
 
 _OF_REFUSALS: Final = ("errno", "ioctl", "status")
@@ -20,24 +20,6 @@ _OF_A_VM: Final = frozenset(
     {"vm_id", "session_id", "backend", "capabilities", "counters", "cpus", "features", "ipa_bits"}
 )
 """What a VM's own view says of the machine that it runs on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """What a step returned on a backend.
-
-    Attributes:
-        status: Its status.
-        body: Its body; None where it has none.
-    """
-
-    status: int
-    body: Mapping[str, Any] | None
-
-    @property
-    def is_refusal(self) -> bool:
-        """Whether it was refused."""
-        return self.status >= FIRST_REFUSAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +34,7 @@ class Side:
 
     backend: str
     unknown_fields: frozenset[str]
-    steps: Sequence[Played]
+    steps: Sequence[BatchResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +114,7 @@ class _Step:
         for side in (self.one, self.other):
             self._expected(side, expect)
 
-    def _skip_wording(self, mine: Played, theirs: Played) -> None:
+    def _skip_wording(self, mine: BatchResult, theirs: BatchResult) -> None:
         names = {*(mine.body or {}), *(theirs.body or {})} - {*_OF_REFUSALS}
         for name in sorted(names):
             self.made.skipped[
@@ -184,7 +166,7 @@ class _Step:
         self.made.compared[self.number] += sum(1 for _ in _leaves(expect)) - skipped
 
 
-def _comparable(played: Played) -> Mapping[str, Any] | None:
+def _comparable(played: BatchResult) -> Mapping[str, Any] | None:
     if not played.is_refusal or played.body is None:
         return played.body
     return {name: value for name, value in played.body.items() if name in _OF_REFUSALS}

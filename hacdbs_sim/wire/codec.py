@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hacdbs_sim.model.errors import InvalidArgumentError, KvmError
-from hacdbs_sim.model.pages import PageRanges
+from hacdbs_sim.model.pages import PageRanges, pages_of
 from hacdbs_sim.model.words import mask_of, set_bits, words_for
 
 Words = NDArray[np.uint64]
@@ -117,14 +117,6 @@ def _ends(words: Words) -> Words:
     return words & ~above
 
 
-def _positions(words: Words) -> Words:
-    """Return the positions of all set bits, ascending."""
-    (at,) = np.nonzero(words)
-    octets = words[at].astype("<u8", copy=False).view(np.uint8).reshape(-1, BYTES_PER_WORD)
-    rows, bits = np.nonzero(np.unpackbits(octets, axis=1, bitorder="little"))
-    return (at[rows] * 64 + bits).astype(np.uint64)
-
-
 def count_ranges(words: Words) -> int:
     """Count the ranges of neighbouring pages in a bitmap."""
     return int(np.bitwise_count(_starts(words)).sum())
@@ -142,21 +134,15 @@ def check_ranges(words: Words) -> None:
         )
 
 
-def ranges_from_words(words: Words) -> list[tuple[int, int]]:
-    """List the ranges [first, count] of neighbouring pages in a bitmap."""
-    table = range_table(words)
-    return table if isinstance(table, list) else [(first, count) for first, count in table.tolist()]
-
-
-def range_table(words: Words) -> Words | list[tuple[int, int]]:
-    """Return the ranges [first, count] of neighbouring pages in a bitmap: uint64[k, 2], or a list."""
+def range_table(words: Words) -> NDArray[np.int64] | list[tuple[int, int]]:
+    """Return the ranges [first, count] of neighbouring pages in a bitmap: int64[k, 2], or a list."""
     if len(words) <= _FEW_WORDS:
         bits = int.from_bytes(octets_from_words(words), "little")
         if bits.bit_count() <= _FEW_PAGES:
             return _ranges_of_bits(bits)
-    first = _positions(_starts(words))
-    last = _positions(_ends(words))
-    return np.stack((first, last - first + _ONE), axis=1)
+    first = pages_of(_starts(words))
+    last = pages_of(_ends(words))
+    return np.stack((first, last - first + 1), axis=1)
 
 
 def _ranges_of_bits(bits: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from hacdbs_sim.client._async.guest import AsyncGuest
 from hacdbs_sim.client._async.memory import AsyncSlot
 from hacdbs_sim.client._async.migrations import AsyncMigration
 from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
-from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flag_names, plain
+from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flags_body, plain
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
@@ -95,7 +95,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
             guest_phys_addr=address(guest_phys_addr),
             memory_size=memory_size,
             userspace_addr=address(userspace_addr),
-            flags=flag_names(flags),
+            flags=flags_body(flags),
             backing=backing,
         )
         headers = {"If-Match": if_match, "If-None-Match": if_none_match}

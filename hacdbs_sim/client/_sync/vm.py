@@ -9,7 +9,7 @@ from hacdbs_sim.client._sync.guest import Guest
 from hacdbs_sim.client._sync.memory import Slot
 from hacdbs_sim.client._sync.migrations import Migration
 from hacdbs_sim.client._sync.resource import Resource, Sender
-from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flag_names, plain
+from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flags_body, plain
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
@@ -96,7 +96,7 @@ class Vm(Guest, Faults):
             guest_phys_addr=address(guest_phys_addr),
             memory_size=memory_size,
             userspace_addr=address(userspace_addr),
-            flags=flag_names(flags),
+            flags=flags_body(flags),
             backing=backing,
         )
         headers = {"If-Match": if_match, "If-None-Match": if_none_match}

@@ -7,6 +7,7 @@ four words, since it is sorted and searched.
 from typing import Any, Final, Protocol
 
 from hacdbs_sim import model
+from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.guest.guest import MAX_SLICES, WRITES_PER_SLICE
@@ -15,9 +16,6 @@ WORDS_COPIED: Final = 10
 """Words copied, to memory not yet mapped, in the time that one is processed."""
 
 WORK_PER_GFN: Final = 4
-WORK_PER_ACTION: Final = 1 << 10
-"""What any action costs beside its pages, decoding and answer included."""
-
 WORK_OF_ZIPF_TABLE: Final = 1 << 17
 
 

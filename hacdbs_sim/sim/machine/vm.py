@@ -341,8 +341,10 @@ class Machine:
     def _footprint_with(self, action: model.Action[Any]) -> model.Footprint:
         """Return what the machine would hold after an action."""
         match action:
-            case model.SetMemslot() | model.DeleteMemslot():
-                plan = self._plan(_ioctl_of(action))
+            case model.DeleteMemslot():
+                return self._footprint_with(action.as_ioctl())
+            case model.SetMemslot():
+                plan = self._plan(action)
                 if plan.change not in (model.MemslotChange.NONE, model.MemslotChange.DELETE):
                     self._region_hooks().prepare(plan.new)
                 after = self._footprint_after(plan)
@@ -376,12 +378,6 @@ def _state_bytes(region: Region, *, logs: bool) -> int:
     return planes + logs * 8 * words_for(region.npages)
 
 
-def _ioctl_of(action: model.SetMemslot | model.DeleteMemslot) -> model.SetMemslot:
-    if isinstance(action, model.SetMemslot):
-        return action
-    return model.SetMemslot(slot=action.slot, guest_phys_addr=0, memory_size=0)
-
-
 Handler = Callable[[Machine, Any], object]
 
 _PERFORM: Final[dict[type[model.Action[Any]], Handler]] = {
@@ -393,7 +389,7 @@ _PERFORM: Final[dict[type[model.Action[Any]], Handler]] = {
     model.GetDirtyLog: lambda m, a: m._dirty_log.get(a, m._config),
     model.ClearDirtyLog: lambda m, a: m._dirty_log.clear(a, m._config),
     model.SetMemslot: lambda m, a: m._set_memslot(a),
-    model.DeleteMemslot: lambda m, a: m._set_memslot(_ioctl_of(a)),
+    model.DeleteMemslot: lambda m, a: m._set_memslot(a.as_ioctl()),
     model.SetCpu: lambda m, a: m._cpus.set_online(a.cpu, online=a.online),
     **{kind: lambda m, a: m._faults.arm(a) for kind in model.FAULTS.values()},
     model.DeleteFault: lambda m, a: m._faults.disarm(a.fault_id),

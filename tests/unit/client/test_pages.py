@@ -12,9 +12,9 @@ from hacdbs_sim.client.pages import (
     octets_of,
     page_numbers,
     ranges_of,
-    words_of,
 )
 from hacdbs_sim.model import Bitmap, pages_of
+from hacdbs_sim.wire.codec import words_from_octets
 
 SETS = st.sets(st.integers(0, 999))
 
@@ -28,7 +28,7 @@ def test_a_mask_is_whole_words_and_comes_back(pages: set[int], npages: int) -> N
     assert bitmap.size == -(-npages // 64)
     assert np.array_equal(log_of(pages, npages).mask(), mask)
     assert pages_of(bitmap).tolist() == sorted(page for page in pages if page < npages)
-    assert np.array_equal(words_of(octets_of(bitmap)), bitmap)
+    assert np.array_equal(words_from_octets(octets_of(bitmap), "bitmap"), bitmap)
 
 
 def test_bit_0_of_the_first_octet_is_the_first_page() -> None:

@@ -5,13 +5,18 @@ from typing import Any
 
 import pytest
 
-from hacdbs_sim.scenarios.backends import BackendComparison, Played, Side, compare_backends
+from hacdbs_sim.model import BatchResult
+from hacdbs_sim.scenarios.backends import BackendComparison, Side, compare_backends
 
 GET = {"op": "get_dirty_log", "slot": 0}
 
 
+def result(status: int, body: Mapping[str, Any] | None) -> BatchResult:
+    return BatchResult(status=status, body=body)
+
+
 def compared(
-    mine: Played, theirs: Played, expect: Mapping[str, Any] | None = None
+    mine: BatchResult, theirs: BatchResult, expect: Mapping[str, Any] | None = None
 ) -> BackendComparison:
     step = {"vm": "src", "action": GET, "expect": expect}
     known = Side("simulated", frozenset(), [mine])
@@ -25,7 +30,7 @@ def pointers(made: BackendComparison) -> list[str]:
 def test_values_of_both_are_compared_one_by_one() -> None:
     body = {"dirty_count": 3, "page_ranges": [[0, 2], [5, 1]], "nested": {"a": None}}
 
-    made = compared(Played(200, body), Played(200, body))
+    made = compared(result(200, body), result(200, body))
 
     assert (made.differences, made.skipped) == ([], {})
     # The status, which is expected to be no refusal on each side, and the values of the body
@@ -35,25 +40,25 @@ def test_values_of_both_are_compared_one_by_one() -> None:
 @pytest.mark.parametrize(
     ("mine", "theirs", "pointer"),
     [
-        (Played(200, {"a": {"b": [1, 2]}}), Played(200, {"a": {"b": [1, 3]}}), "/body/a/b/1"),
-        (Played(200, {"a": [1]}), Played(200, {"a": [1, 2]}), "/body/a"),
-        (Played(200, {"a": 1}), Played(200, {}), "/body/a"),
-        (Played(200, {}), Played(200, {"a": 1}), "/body/a"),
-        (Played(200, {"a": 1}), Played(200, {"a": None}), "/body/a"),
-        (Played(200, {"a": 1}), Played(200, None), "/body"),
-        (Played(201, None), Played(200, None), "/status"),
+        (result(200, {"a": {"b": [1, 2]}}), result(200, {"a": {"b": [1, 3]}}), "/body/a/b/1"),
+        (result(200, {"a": [1]}), result(200, {"a": [1, 2]}), "/body/a"),
+        (result(200, {"a": 1}), result(200, {}), "/body/a"),
+        (result(200, {}), result(200, {"a": 1}), "/body/a"),
+        (result(200, {"a": 1}), result(200, {"a": None}), "/body/a"),
+        (result(200, {"a": 1}), result(200, None), "/body"),
+        (result(201, None), result(200, None), "/status"),
     ],
 )
 def test_each_value_that_differs_is_a_difference(
-    mine: Played, theirs: Played, pointer: str
+    mine: BatchResult, theirs: BatchResult, pointer: str
 ) -> None:
     assert pointers(compared(mine, theirs)) == [pointer]
 
 
 def test_a_field_that_one_cannot_know_is_left_out_with_all_in_it() -> None:
     made = compared(
-        Played(200, {"software": {"ran": True, "pages": 7}, "a": 1}),
-        Played(200, {"software": None, "a": 1}),
+        result(200, {"software": {"ran": True, "pages": 7}, "a": 1}),
+        result(200, {"software": None, "a": 1}),
         {"body": {"software": {"pages": 7}, "a": 1}},
     )
 
@@ -65,23 +70,23 @@ def test_a_field_that_one_cannot_know_is_left_out_with_all_in_it() -> None:
 
 
 def test_a_field_that_one_does_not_know_is_a_difference_where_it_says_something() -> None:
-    made = compared(Played(200, {"software": 1}), Played(200, {"software": 2}))
+    made = compared(result(200, {"software": 1}), result(200, {"software": 2}))
 
     assert pointers(made) == ["/body/software"]
 
 
 def test_an_operation_that_one_does_not_support_is_left_out() -> None:
-    refusal = Played(409, {"code": "not_supported_by_backend", "status": 409})
+    refusal = result(409, {"code": "not_supported_by_backend", "status": 409})
 
-    made = compared(Played(200, {"a": 1}), refusal, {"body": {"a": 1}})
+    made = compared(result(200, {"a": 1}), refusal, {"body": {"a": 1}})
 
     assert (made.differences, made.compared.total()) == ([], 0)
     assert made.skipped == {"get_dirty_log: host_kvm does not support it": 1}
 
 
 def test_of_refusals_the_kernels_part_is_compared() -> None:
-    def refusal(errno: str, code: str) -> Played:
-        return Played(409, {"status": 409, "errno": errno, "ioctl": "KVM_X", "code": code})
+    def refusal(errno: str, code: str) -> BatchResult:
+        return result(409, {"status": 409, "errno": errno, "ioctl": "KVM_X", "code": code})
 
     same = compared(refusal("EINVAL", "one"), refusal("EINVAL", "other"), {"status": 409})
     other = compared(refusal("EINVAL", "one"), refusal("EEXIST", "one"), {"status": 409})
@@ -95,8 +100,8 @@ def test_of_refusals_the_kernels_part_is_compared() -> None:
 
 def test_what_a_vm_says_of_its_machine_is_left_out() -> None:
     made = compared(
-        Played(200, {"vm_id": "s1-1", "ipa_bits": 40}),
-        Played(200, {"vm_id": "s2-1", "ipa_bits": 33}),
+        result(200, {"vm_id": "s1-1", "ipa_bits": 40}),
+        result(200, {"vm_id": "s2-1", "ipa_bits": 33}),
     )
 
     assert made.differences == []
@@ -107,7 +112,7 @@ def test_what_a_vm_says_of_its_machine_is_left_out() -> None:
 
 
 def test_what_both_return_and_nobody_expected_is_a_difference_of_each() -> None:
-    played = Played(200, {"dirty_count": 3})
+    played = result(200, {"dirty_count": 3})
 
     made = compared(played, played, {"status": 200, "body": {"dirty_count": 4}})
 
@@ -120,6 +125,6 @@ def test_what_both_return_and_nobody_expected_is_a_difference_of_each() -> None:
 
 
 def test_a_refusal_that_nobody_expected_is_a_difference_of_each() -> None:
-    played = Played(404, {"status": 404, "errno": "ENOENT"})
+    played = result(404, {"status": 404, "errno": "ENOENT"})
 
     assert pointers(compared(played, played)) == ["/status", "/status"]
