@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 from starlette.requests import Request
 
-from hacdbs_sim.model import ACTIONS
+from hacdbs_sim.model import ACTIONS, Problem
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, Site, document
 
@@ -52,7 +52,14 @@ def refusal_response(request: Request, refused: AnyRefusal) -> ProblemResponse:
     site = site_of(request)
     if isinstance(refused, Refusal):
         return ProblemResponse(refusal_document(refused, site), refused.headers)
+    return ProblemResponse(document_of(refused, site))
+
+
+def document_of(
+    refused: KvmError | SetupRefusedError | InvalidRequestError | MalformedBodyError, site: Site
+) -> Problem:
+    """Return the problem document of a refusal; of a part of a new VM, at that part."""
     if isinstance(refused, SetupRefusedError):
         site = replace(site, body_pointer=f"/{refused.part}/{refused.index}")
-        refused = refused.cause
-    return ProblemResponse(document(refused, site))
+        return document(refused.cause, site)
+    return document(refused, site)

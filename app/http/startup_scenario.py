@@ -5,14 +5,15 @@ from pathlib import Path
 
 import orjson
 
-from hacdbs_sim.model import DEFAULT_SESSION, Problem, Verdict
+from hacdbs_sim.model import DEFAULT_SESSION, Verdict
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.scenarios.builtin import names, text_of
 from hacdbs_sim.scenarios.reading import BadDocumentError, explain, parse
-from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, Site, document, to_plain
+from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, Site, to_plain
 
 from ..service.errors import SetupRefusedError
 from ..service.fleet import Fleet
+from .rendering import document_of
 from .scenarios import apply, outcome_of, scenario_of
 
 
@@ -37,7 +38,7 @@ async def start_with(fleet: Fleet, given: str) -> Verdict:
     except BadDocumentError as bad:
         raise ScenarioNotStartedError(f"{given}:{bad.line}: {bad}") from None
     except (InvalidRequestError, MalformedBodyError, SetupRefusedError, KvmError) as refused:
-        problem = _problem_of(refused)
+        problem = document_of(refused, Site(""))
         lines = explain(given, text, to_plain(problem).get("errors", ()))
         raise ScenarioNotStartedError("\n".join(lines) or problem.detail) from None
     return outcome_of(standing, orjson.loads(standing.document)).verdict
@@ -52,12 +53,3 @@ def _read(given: str) -> str:
         raise ScenarioNotStartedError(
             f"{given} is not a readable file ({unread}), and no builtin scenario has this name"
         ) from None
-
-
-def _problem_of(
-    refused: InvalidRequestError | MalformedBodyError | SetupRefusedError | KvmError,
-) -> Problem:
-    if isinstance(refused, SetupRefusedError):
-        part = Site("", body_pointer=f"/{refused.part}/{refused.index}")
-        return document(refused.cause, part)
-    return document(refused, Site(""))

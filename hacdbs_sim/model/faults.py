@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias, get_args
 
 from hacdbs_sim.model.base import Action, Model, Query, Request
 from hacdbs_sim.model.errors import (
@@ -265,14 +265,7 @@ AnyFault: TypeAlias = Annotated[
 ]
 
 FAULTS: Final[dict[FaultType, type[AddFault]]] = {
-    FaultType.STRUCTF: AddStructf,
-    FaultType.IPAF: AddIpaf,
-    FaultType.IPAHACF: AddIpahacf,
-    FaultType.LOST_INTERRUPT: AddLostInterrupt,
-    FaultType.SPLIT_ENOMEM: AddSplitEnomem,
-    FaultType.ENTRIES_ENOMEM: AddEntriesEnomem,
-    FaultType.UNIT_BUSY: AddUnitBusy,
-    FaultType.COPY_TO_USER: AddCopyToUser,
+    kind.type: kind for kind in get_args(get_args(AnyFault)[0])
 }
 """The class of each type."""
 

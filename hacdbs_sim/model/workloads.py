@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias, get_args
 
 from annotated_types import Ge, Le
 
@@ -270,7 +270,7 @@ WorkloadInfo: TypeAlias = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class AddWorkload(WorkloadFields, Action[WorkloadInfo]):
-    """Return the guest, or the host beside it, something to write whenever the guest runs."""
+    """Add writes of the guest, or of the host beside it, made whenever the guest runs."""
 
     op: ClassVar[str] = "add_workload"
     refusals: ClassVar[tuple[type[KvmError], ...]] = (
@@ -328,15 +328,7 @@ AnyWorkload: TypeAlias = Annotated[
     Tagged("kind"),
 ]
 
-WORKLOADS: Final[tuple[type[AddWorkload], ...]] = (
-    AddSequential,
-    AddUniform,
-    AddHotSet,
-    AddZipf,
-    AddMoving,
-    AddReplay,
-    AddIntervals,
-)
+WORKLOADS: Final[tuple[type[AddWorkload], ...]] = get_args(get_args(AnyWorkload)[0])
 """The class of each kind."""
 
 

@@ -82,7 +82,7 @@ def idle_vms(count: int) -> None:
 
 
 def cycles(count: int) -> None:
-    """Return whether memory stays flat over cycles of making VMs and a reset."""
+    """Print the memory over cycles of making VMs and a reset: it stays flat."""
     print(f"\n{count} VMs made, one page each written, session reset: five times")
     row("", "full", "after reset")
     with serving() as service, Calls(service.url) as calls:

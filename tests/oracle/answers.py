@@ -44,5 +44,5 @@ class Side(Protocol):
         ...
 
     def close(self) -> None:
-        """Return the machine up."""
+        """Destroy the machine."""
         ...
