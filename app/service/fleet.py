@@ -19,9 +19,11 @@ from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.machine.estimates import work_of_adding
+from hacdbs_sim.vmm import Report
 
 from .backends import backend_maker
 from .budget import StateBudget
+from .destinations import destination_of, move_guest
 from .errors import (
     DefaultSessionError,
     FleetError,
@@ -35,7 +37,7 @@ from .errors import (
 from .events import EventLog
 from .idempotency_store import IdempotencyStore
 from .limits import MAX_SESSIONS, Limits
-from .migrations import Migrations
+from .migrations import Migration, Migrations
 from .order import Order
 from .scenarios import StandingScenario
 from .totals import Totals
@@ -344,6 +346,44 @@ class Fleet:
                 f"there are {self.vm_count} VMs, HACDBS_MAX_VMS allows {self.limits.max_vms}",
                 bound=self.limits.max_vms,
             )
+
+    async def start_migration(self, request: model.StartMigration) -> Migration:
+        """Start to migrate a VM, and create the VM of the destination if one is requested.
+
+        Raises:
+            KvmError: As `Migrations.start` and `create_vm`.
+        """
+        source = self.vm(request.vm_id)
+        destination = None
+        if request.destination is not None:
+            self.migrations.check_startable(source.session_id, source.vm_id, source.runtime)
+            spec = destination_of(source.session_id, source.name, source.runtime, request)
+            destination = await self.create_vm(spec)
+        try:
+            self.vm(request.vm_id)  # it may have been deleted while the destination was made
+            return self.migrations.start(
+                source.session_id,
+                source.vm_id,
+                source.runtime,
+                request,
+                pace_ms=request.pace_ms,
+                pace=request.pace,
+                destination_vm_id=None if destination is None else destination.vm_id,
+                on_end=None if destination is None else partial(self._arrive, source, destination),
+            )
+        except BaseException:
+            if destination is not None:
+                self.delete_vm(destination.vm_id)
+            raise
+
+    async def _arrive(self, source: Vm, destination: Vm, report: Report) -> None:
+        """Move the workloads to the destination; delete it if the migration has failed."""
+        if self._vms.get(destination.vm_id) is not destination:
+            return
+        if report.status is not model.MigrationStatus.COMPLETED:
+            self.delete_vm(destination.vm_id)
+            return
+        await move_guest(source.runtime, destination.runtime)
 
     def delete_vm(self, vm_id: str) -> None:
         """Delete a VM."""

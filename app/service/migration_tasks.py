@@ -6,15 +6,16 @@ other calls on the machine are served in between. The reported state of a run is
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hacdbs_sim.model import MigrationSpec, MigrationStatus, Reason, Refused
+from hacdbs_sim.model import MigrationStatus, Reason, Refused, ScheduledChange
 from hacdbs_sim.model.units import PAGES_PER_WORD
+from hacdbs_sim.model.words import Words
 from hacdbs_sim.sim.guest.versions import BYTES_A_PAGE
-from hacdbs_sim.vmm import Precopy, Report
+from hacdbs_sim.vmm import LiveMigration, Report, check_running
 
 from .budget import Account
 from .vm_runtime import INLINE_WORK, VmRuntime
@@ -27,10 +28,10 @@ DEFECT: Final = Refused(
 )
 
 
-def bytes_of(precopy: Precopy) -> int:
+def bytes_of(migration: LiveMigration) -> int:
     """Return the bytes a migration holds beside its machine: received pages and pages to send."""
-    npages = precopy.total_pages
-    return npages // PAGES_PER_WORD * 8 + npages * BYTES_A_PAGE * precopy.spec.verify
+    npages = migration.total_pages
+    return npages // PAGES_PER_WORD * 8 + npages * BYTES_A_PAGE * migration.spec.verify
 
 
 class MigrationTask:
@@ -38,18 +39,25 @@ class MigrationTask:
 
     Attributes:
         name: Its name within the run.
-        spec: Its parameters.
         report: Its report after the last piece.
     """
 
-    def __init__(self, name: str, runtime: VmRuntime, precopy: Precopy, account: Account) -> None:
+    def __init__(
+        self,
+        name: str,
+        runtime: VmRuntime,
+        migration: LiveMigration,
+        account: Account,
+        *,
+        is_paced: bool = False,
+    ) -> None:
         self.name = name
-        self.spec: MigrationSpec = precopy.spec
+        self._is_paced = is_paced
         self._runtime: VmRuntime | None = runtime
-        self._precopy: Precopy | None = precopy
+        self._migration: LiveMigration | None = migration
         self._account = account
         self._cancelled_for: Reason | None = None
-        self.report = precopy.report()
+        self.report = migration.report()
 
     @property
     def is_over(self) -> bool:
@@ -62,34 +70,61 @@ class MigrationTask:
             return self.report
         return replace(self.report, status=MigrationStatus.CANCELLING, reason=self._cancelled_for)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether it waits for a command."""
+        return self._migration is not None and self._migration.is_waiting
+
+    def request(self, change: ScheduledChange) -> None:
+        """Change settings or give a command, from the next chunk on.
+
+        Raises:
+            InvalidMigrationStateError: It has ended, or cannot do that in its phase.
+        """
+        if self._migration is None:
+            check_running(self.report.status)
+        else:
+            self._migration.request(change)
+
+    def add_pending(self, slot: int, words: Words) -> None:
+        """Send pages that another reader of the log took; the caller has the machine's lock."""
+        if self._migration is not None:
+            self._migration.add_pending(slot, words)
+
     def cancel(self, reason: Reason) -> None:
         """Request the end; do nothing if it has ended or its end was requested before."""
-        if self._precopy is not None and self._cancelled_for is None:
+        if self._migration is not None and self._cancelled_for is None:
             self._cancelled_for = reason
-            self._precopy.cancel(reason)
+            self._migration.cancel(reason)
 
     async def advance(self) -> bool:
         """Run one piece; return whether it has made progress: another phase, or one more pass."""
         assert self._runtime is not None, "a migration that has ended does not continue"
-        assert self._precopy is not None, "a migration that has ended does not continue"
-        before = self._precopy.progress
+        assert self._migration is not None, "a migration that has ended does not continue"
+        before = self._migration.progress
         self.report = await self._runtime.run(self._run_piece, work=lambda: INLINE_WORK + 1)
-        return self._precopy.progress != before
+        return self._migration.progress != before
 
     def _run_piece(self) -> Report:
-        precopy = self._precopy
-        assert precopy is not None, "a migration that has ended does not continue"
-        before, ends_at = precopy.progress, time.monotonic() + PIECE_SECONDS
-        while precopy.step() and precopy.progress == before and time.monotonic() < ends_at:
+        migration = self._migration
+        assert migration is not None, "a migration that has ended does not continue"
+        before, ends_at = migration.progress, time.monotonic() + PIECE_SECONDS
+        while (
+            migration.step()
+            and migration.progress == before
+            and not migration.is_waiting
+            and time.monotonic() < ends_at
+            and not self._is_paced
+        ):
             pass
-        return precopy.report()
+        return migration.report()
 
     def close(self, *, owns_machine: bool) -> None:
         """Release the machine, and close it if the run owns it."""
         if owns_machine and self._runtime is not None:
             self._runtime.close()
         self._account.close()
-        self._runtime = self._precopy = None
+        self._runtime = self._migration = None
 
     def end_as(self, status: MigrationStatus, reason: Reason, refused: Refused | None) -> None:
         """Set the final status of a migration that could not end by itself."""
@@ -114,8 +149,10 @@ class MigrationRun:
     Args:
         tasks: The migrations.
         pace_seconds: Real seconds to wait each time one has made progress.
+        pace: Real seconds that a virtual second takes; 0: as fast as possible.
         owns_machines: Whether the run closes the machines when it ends.
         on_progress: Called each time a migration has made progress.
+        on_end: Called once the last one has ended.
     """
 
     def __init__(
@@ -124,14 +161,18 @@ class MigrationRun:
         *,
         pace_seconds: float,
         owns_machines: bool,
+        pace: float = 0.0,
+        on_end: Callable[[Report], Awaitable[None]] | None = None,
         on_progress: Callable[[Report], None] | None = None,
     ) -> None:
         self.tasks = tuple(tasks)
         self._pace_seconds = pace_seconds
         self._owns_machines = owns_machines
+        self._pace = pace
         self._on_progress = on_progress
+        self._on_end = on_end
         self._news = _News(asyncio.Event())
-        self._hurry = asyncio.Event()
+        self._command = asyncio.Event()
         self._has_ended_waits = False
         self._task: asyncio.Task[None] | None = None
 
@@ -148,7 +189,7 @@ class MigrationRun:
         """Request the end of all migrations that have not ended; call on the event loop."""
         for task in self.tasks:
             task.cancel(reason)
-        self._hurry.set()
+        self._command.set()
         self._news.spread()
 
     async def stop(self) -> None:
@@ -173,6 +214,8 @@ class MigrationRun:
         try:
             for task in self.tasks:
                 await self._run_task(task)
+            if self._on_end is not None:
+                await self._on_end(self.tasks[-1].report)
         except asyncio.CancelledError:
             self._end_as(MigrationStatus.CANCELLED, Reason.SERVICE_STOPPED, None)
             raise
@@ -185,20 +228,41 @@ class MigrationRun:
             self._news.spread()
 
     async def _run_task(self, task: MigrationTask) -> None:
+        began, began_ns = time.monotonic(), task.report.now_ns
         while not task.is_over:
-            if not await task.advance():
-                continue
-            if self._on_progress is not None:
-                self._on_progress(task.report)
-            self._news.spread()
-            if self._pace_seconds and not task.is_over:
-                await self._pause()
+            has_progress = await task.advance()
+            if has_progress:
+                if self._on_progress is not None:
+                    self._on_progress(task.report)
+                self._news.spread()
+            if task.is_over:
+                break
+            if task.is_waiting:
+                await self._command.wait()
+                began, began_ns = time.monotonic(), task.report.now_ns
+            elif self._pace:
+                due = began + (task.report.now_ns - began_ns) / 1e9 * self._pace
+                await self._pause(due - time.monotonic())
+            elif has_progress and self._pace_seconds:
+                await self._pause(self._pace_seconds)
+            self._command.clear()
         task.close(owns_machine=self._owns_machines)
 
-    async def _pause(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._pace_seconds):
-                await self._hurry.wait()
+    def request(self, change: ScheduledChange) -> None:
+        """Change settings of the migrations, or give a command; call on the event loop.
+
+        Raises:
+            InvalidMigrationStateError: One has ended, or cannot do that in its phase.
+        """
+        for task in self.tasks:
+            task.request(change)
+        self._command.set()
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._command.wait()
 
     def _end_as(self, status: MigrationStatus, reason: Reason, refused: Refused | None) -> None:
         for task in self.tasks:

@@ -1,5 +1,6 @@
 """The migrations and comparisons of a service: the running ones, and the kept reports."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
@@ -7,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 from hacdbs_sim import model
 from hacdbs_sim.model import EventType, MigrationSpec, Reason, RunGuest
 from hacdbs_sim.model.errors import NotSupportedByBackendError
-from hacdbs_sim.vmm import Precopy, Report, public_report, row_of
+from hacdbs_sim.vmm import LiveMigration, Report, public_report, row_of
 
 from .budget import Account, StateBudget
 from .errors import (
@@ -21,6 +22,9 @@ from .migration_tasks import MigrationRun, MigrationTask, bytes_of
 from .vm_runtime import VmRuntime
 
 MAX_RUNNING_MIGRATIONS: Final = 16
+PACED_STEP_SECONDS: Final = 0.02
+"""The real time of a step of a migration whose pace is tied to real time."""
+
 MAX_KEPT_MIGRATIONS_PER_SESSION: Final = 100
 MAX_KEPT_MIGRATIONS: Final = 400
 MAX_KEPT_COMPARISONS_PER_SESSION: Final = 25
@@ -36,16 +40,22 @@ class Migration:
     number: int
     vm_id: str
     run: MigrationRun
+    destination_vm_id: str | None = None
 
     @property
     def migration_id(self) -> str:
         """The id by which clients refer to it."""
         return f"{self.session_id}-m{self.number}"
 
-    @property
-    def spec(self) -> MigrationSpec:
-        """The parameters of the migration."""
-        return self.run.tasks[0].spec
+    def cancel(self) -> None:
+        """Cancel the migration; an ended one is not changed.
+
+        Raises:
+            InvalidMigrationStateError: It is in post-copy: neither side has all of the guest.
+        """
+        if self.report().status.is_postcopy:
+            self.run.request(model.ScheduledChange(command=model.MigrationCommand.CANCEL))
+        self.run.cancel()
 
     def report(self) -> Report:
         """Return the current report."""
@@ -57,7 +67,8 @@ class Migration:
             migration_id=self.migration_id,
             session_id=self.session_id,
             vm_id=self.vm_id,
-            **vars(public_report(self.report(), self.spec)),
+            destination_vm_id=self.destination_vm_id,
+            **vars(public_report(self.report())),
         )
 
     def brief(self) -> model.MigrationBrief:
@@ -94,7 +105,7 @@ class Comparison:
     def info(self) -> model.ComparisonInfo:
         """Return the comparison with the reports of its variants."""
         reports = tuple(
-            model.VariantReport(name=task.name, **vars(public_report(task.seen(), task.spec)))
+            model.VariantReport(name=task.name, **vars(public_report(task.seen())))
             for task in self.run.tasks
         )
         return model.ComparisonInfo(reports=reports, **self._brief())
@@ -186,6 +197,9 @@ class Migrations:
         spec: MigrationSpec,
         *,
         pace_ms: int = 0,
+        pace: float = 0.0,
+        destination_vm_id: str | None = None,
+        on_end: Callable[[Report], Awaitable[None]] | None = None,
     ) -> Migration:
         """Start to migrate a VM.
 
@@ -195,28 +209,47 @@ class Migrations:
             InvalidMigrationError: The VM cannot be migrated with these parameters.
             StateBytesLimitError: The received pages would exceed the budget.
         """
-        for other in self._migrations.of(session_id):
-            if other.vm_id == vm_id and not other.run.is_over:
-                raise MigrationRunningError(
-                    f"the VM is being migrated by {other.migration_id}",
-                    field="vm_id",
-                    bound=1,
-                    value=vm_id,
-                )
-        self.check_limit()
-        task = self.task("", runtime, spec)
+        self.check_startable(session_id, vm_id, runtime)
+        task = self.task("", runtime, spec, pace=pace)
         number = self._migrations.number(session_id)
         migration_id = f"{session_id}-m{number}"
         run = MigrationRun(
             (task,),
             pace_seconds=pace_ms / 1000,
+            pace=pace,
             owns_machines=False,
+            on_end=on_end,
             on_progress=partial(self._emit_progress, session_id, vm_id, migration_id),
         )
-        migration = Migration(session_id, number, vm_id, run)
+        migration = Migration(session_id, number, vm_id, run, destination_vm_id)
         self._migrations.add(migration_id, migration)
         self._start(run)
         return migration
+
+    def check_startable(self, session_id: str, vm_id: str, runtime: VmRuntime) -> None:
+        """Refuse a migration that could not start, whatever its parameters are.
+
+        Raises:
+            MigrationRunningError: The VM is being migrated already.
+            MigrationLimitError: The maximum number of migrations is running.
+            NotSupportedByBackendError: Its guest does not run in virtual time.
+        """
+        if (other := self.running_of(session_id, vm_id)) is not None:
+            raise MigrationRunningError(
+                f"the VM is being migrated by {other.migration_id}",
+                field="vm_id",
+                bound=1,
+                value=vm_id,
+            )
+        self.check_limit()
+        _check_backend(runtime)
+
+    def running_of(self, session_id: str, vm_id: str) -> Migration | None:
+        """Return the migration of a VM that has not ended; None: there is none."""
+        for each in self._migrations.of(session_id):
+            if each.vm_id == vm_id and not each.run.is_over:
+                return each
+        return None
 
     def compare(
         self, session_id: str, tasks: list[MigrationTask], *, pace_ms: int = 0
@@ -228,18 +261,16 @@ class Migrations:
         self._start(run)
         return comparison
 
-    def task(self, name: str, runtime: VmRuntime, spec: MigrationSpec) -> MigrationTask:
+    def task(
+        self, name: str, runtime: VmRuntime, spec: MigrationSpec, *, pace: float = 0.0
+    ) -> MigrationTask:
         """Prepare to migrate a machine; raises as `start` does."""
-        if not runtime.supports(RunGuest):
-            raise NotSupportedByBackendError(
-                f"a VM of the backend {runtime.capabilities.backend} cannot be migrated in virtual"
-                " time: its guest does not run by itself",
-                field="vm_id",
-            )
-        precopy = Precopy(runtime, spec)
+        _check_backend(runtime)
+        max_step_ns = max(int(PACED_STEP_SECONDS * 1e9 / pace), 1) if pace else None
+        migration = LiveMigration(runtime, spec, runtime.transfer_history, max_step_ns=max_step_ns)
         account = Account(self._budget)
-        account.hold(bytes_of(precopy))
-        return MigrationTask(name, runtime, precopy, account)
+        account.hold(bytes_of(migration))
+        return MigrationTask(name, runtime, migration, account, is_paced=pace > 0)
 
     def check_limit(self) -> None:
         """Raise if the maximum number of runs is running."""
@@ -320,8 +351,15 @@ class Migrations:
                 "status": report.status.value,
                 "reason": None if report.reason is None else report.reason.value,
                 "iteration": len(report.iterations),
-                "remaining_pages": report.iterations[-1].remaining_pages
-                if report.iterations
-                else report.total_pages,
+                "remaining_pages": report.remaining_pages,
             },
+        )
+
+
+def _check_backend(runtime: VmRuntime) -> None:
+    if not runtime.supports(RunGuest):
+        raise NotSupportedByBackendError(
+            f"a VM of the backend {runtime.capabilities.backend} cannot be migrated in virtual"
+            " time: its guest does not run by itself",
+            field="vm_id",
         )

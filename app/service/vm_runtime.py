@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, TypeVar, cast, runtime_checkable
 from hacdbs_sim import model
 from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.vmm import TransferHistory
 
 from .budget import Account, StateBudget
 from .errors import FaultLimitError, NoSuchVmError, PageLimitError, WorkloadLimitError
@@ -86,6 +87,7 @@ class VmRuntime:
         self._limits = limits
         self._account = Account(budget)
         self._totals = totals
+        self.transfer_history = TransferHistory()
         self._lock = asyncio.Lock()
         self._faults = 0
         self._has_had_faults = False

@@ -19,7 +19,7 @@ FIRST_PAUSE_SECONDS: Final = 0.01
 LONGEST_PAUSE_SECONDS: Final = 0.25
 EVENTS_AT_ONCE: Final = 1_000
 
-_ORDER: Final = ("none", "setup", "active", "pre-switchover", "device")
+_ORDER: Final = ("none", "setup", "active", "pre-switchover", "device", "postcopy-active")
 _ITERATION: Final = re.compile(r"iteration-([0-9]+)\Z")
 
 
@@ -71,6 +71,8 @@ def has_reached(info: MigrationInfo, wait_for: str) -> bool:
         return True
     if (match := _ITERATION.match(wait_for)) is not None:
         return len(info.iterations) >= int(match[1])
+    if info.status == wait_for:
+        return True
     if wait_for not in _ORDER or info.status not in _ORDER:
         return False
     return _ORDER.index(info.status) >= _ORDER.index(wait_for)

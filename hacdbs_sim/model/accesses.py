@@ -112,3 +112,29 @@ class HostUnmap(Action[AccessOutcome]):
     refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
 
     pages: FramePages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDiscard(Action[AccessOutcome]):
+    """Give pages back to the host, as a balloon does: unmap them, and drop their content.
+
+    The log is left alone. A migration need not send them until they are written.
+    """
+
+    op: ClassVar[str] = "host_discard"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
+
+    pages: FramePages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HintFree(Action[AccessOutcome]):
+    """Report pages as free, as virtio-balloon's free page hints do: nothing is unmapped.
+
+    A migration need not send them until they are written.
+    """
+
+    op: ClassVar[str] = "hint_free"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
+
+    pages: FramePages

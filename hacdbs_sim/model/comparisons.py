@@ -9,13 +9,9 @@ from annotated_types import Len
 from hacdbs_sim.model.base import Model, Request
 from hacdbs_sim.model.faults import AddIpaf, AnyFault
 from hacdbs_sim.model.kinds import Count, ManualProtect, Pattern, Size
-from hacdbs_sim.model.migrations import (
-    MigrationReport,
-    MigrationStatus,
-    PaceMs,
-    PresetMigration,
-    Reason,
-)
+from hacdbs_sim.model.migration_reports import MigrationReport, Reason
+from hacdbs_sim.model.migrations import PaceMs, PresetMigration
+from hacdbs_sim.model.query_migrate import MigrationStatus
 from hacdbs_sim.model.vms import CreateVm, Features, KernelProfile
 
 MAX_VARIANTS: Final = 8

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from hacdbs_sim.model.accesses import AccessOutcome
 from hacdbs_sim.model.base import Action, Model, Query
 from hacdbs_sim.model.errors import InvalidArgumentError, KvmError, TooManyWritesError
-from hacdbs_sim.model.kinds import Boolean, Count, Nanoseconds, SlotId, whole
-from hacdbs_sim.model.pages import CountsForm
+from hacdbs_sim.model.kinds import Boolean, Count, Nanoseconds, Page64, SlotId, whole
+from hacdbs_sim.model.pages import Bitmap, CountsForm
 
 MAX_THROTTLE_PERCENT: Final = 99
 Throttle = Annotated[int, whole(0, MAX_THROTTLE_PERCENT)]
@@ -150,3 +150,44 @@ class GetLastVersion(Query[Count | None]):
     """
 
     op: ClassVar[str] = "get_last_version"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HasFreePages(Query[Boolean]):
+    """Return whether the guest has given up any page."""
+
+    op: ClassVar[str] = "has_free_pages"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetFreePages(Query[Bitmap | None]):
+    """Return the pages of a slot that the guest gave up and has not written since; None: none.
+
+    Attributes:
+        slot: The memslot.
+        first_page: The first page, from the slot's start.
+        num_pages: How many; to the slot's end if absent.
+    """
+
+    op: ClassVar[str] = "get_free_pages"
+
+    slot: SlotId
+    first_page: Page64 = 0
+    num_pages: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetWrittenPages(Query[Bitmap | None]):
+    """Return the pages of a slot that have been written; None: versions were not always tracked.
+
+    Attributes:
+        slot: The memslot.
+        first_page: The first page, from the slot's start.
+        num_pages: How many; to the slot's end if absent.
+    """
+
+    op: ClassVar[str] = "get_written_pages"
+
+    slot: SlotId
+    first_page: Page64 = 0
+    num_pages: Count | None = None

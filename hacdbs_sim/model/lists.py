@@ -7,7 +7,8 @@ from hacdbs_sim.model.comparisons import ComparisonBrief
 from hacdbs_sim.model.cpus import CpuInfo
 from hacdbs_sim.model.faults import FaultInfo, FaultTypeInfo
 from hacdbs_sim.model.memslots import MemslotInfo
-from hacdbs_sim.model.migrations import MigrationBrief, Preset
+from hacdbs_sim.model.migration_reports import MigrationBrief
+from hacdbs_sim.model.migrations import Preset
 from hacdbs_sim.model.scenarios import BuiltinScenario
 from hacdbs_sim.model.sessions import SessionInfo
 from hacdbs_sim.model.stage2 import Stage2Run

@@ -159,3 +159,29 @@ class ListMemslots(Query[tuple[MemslotInfo, ...]]):
     """List the memslots, ascending by slot number."""
 
     op: ClassVar[str] = "list_memslots"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemslotLife(Model):
+    """Which slot a number stands for: one that is deleted and made again is another.
+
+    Attributes:
+        slot: Its number.
+        created: The generation of the memslots in which it was made.
+        log: The generation in which its dirty log began; null where it keeps none.
+        npages: Its length in pages.
+        base_gfn: Its first guest frame.
+    """
+
+    slot: SlotId
+    created: Count
+    log: Count | None
+    npages: Count
+    base_gfn: Gfn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListMemslotLives(Query[tuple[MemslotLife, ...]]):
+    """List which slots there are, ascending by slot number."""
+
+    op: ClassVar[str] = "list_memslot_lives"

@@ -10,7 +10,8 @@ from annotated_types import Len
 from hacdbs_sim.model.base import Model, Request
 from hacdbs_sim.model.batches import BatchAction
 from hacdbs_sim.model.kinds import Count, Pattern, whole
-from hacdbs_sim.model.migrations import MigrationInfo, PaceMs, PresetMigration
+from hacdbs_sim.model.migration_reports import MigrationInfo
+from hacdbs_sim.model.migrations import PaceMs, PresetMigration
 from hacdbs_sim.model.problems import Problem
 from hacdbs_sim.model.vms import VmSpec
 

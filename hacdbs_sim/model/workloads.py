@@ -372,3 +372,10 @@ class ListWorkloads(Query[tuple[WorkloadInfo, ...]]):
     """List the workloads, in the order in which they were added."""
 
     op: ClassVar[str] = "list_workloads"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListWorkloadSpecs(Query[tuple[AddWorkload, ...]]):
+    """Return what would add each workload again, from its start, in the order of their adding."""
+
+    op: ClassVar[str] = "list_workload_specs"

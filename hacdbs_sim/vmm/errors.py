@@ -7,11 +7,39 @@ class InvalidMigrationError(KvmError):
     """A migration that could not run on this VM as it is: a slot that is absent or does not log."""
 
     code = "invalid_migration"
-    title = "The migration makes no sense"
+    title = "The migration cannot run on this VM"
 
 
-class SlotChangedError(KvmError):
-    """A slot changed its size, or its versions ended, while it was being migrated."""
+class InvalidMigrationStateError(KvmError):
+    """A command that the migration cannot follow in its phase, or without what it needs."""
 
-    code = "slot_changed"
-    title = "A slot changed while it was migrated"
+    code = "invalid_migration_state"
+    title = "The migration cannot do this now"
+
+
+class LayoutChangedError(KvmError):
+    """A migrated memslot appeared, went, moved, was made again or stopped logging on the way."""
+
+    code = "memory_layout_changed"
+    title = "The memory layout changed during the migration"
+
+
+class VersionsEndedError(KvmError):
+    """The versions of pages are not tracked any more."""
+
+    code = "versions_ended"
+    title = "The versions of pages are not tracked any more"
+
+
+class LinkFailedError(KvmError):
+    """The connection to the destination broke."""
+
+    code = "link_failed"
+    title = "The connection to the destination broke"
+
+
+class DestinationDiedError(KvmError):
+    """The destination's process ended."""
+
+    code = "destination_died"
+    title = "The destination died"

@@ -1,7 +1,11 @@
 """The source of a migration: the VMM's calls on its machine, and their cost in virtual time.
 
-A get or a clear happens at one moment of the clock; what it costs is owed, and paid with the next
-copy, while the guest runs on. Whatever the guest writes meanwhile is in the log again.
+A get or a clear happens at one moment of the clock; what it costs is owed, and passes with the pages
+that are sent next, while the guest runs on. What the guest writes meanwhile is in the log again.
+
+The VMM's bitmap is what has to be sent. A sync ORs the log into it (KVM_GET_DIRTY_LOG); with manual
+protect the first page sent of a chunk clears the chunk's reported bits (KVM_CLEAR_DIRTY_LOG), as
+QEMU's clear_bmap has it.
 """
 
 from collections.abc import Iterator
@@ -15,52 +19,63 @@ from hacdbs_sim import model
 from hacdbs_sim.model.errors import KvmError, TooManyWritesError
 from hacdbs_sim.model.kinds import MAX_NS
 from hacdbs_sim.model.migrations import NS_PER_SECOND
-from hacdbs_sim.model.words import WORD_BITS, Words, fill_first, popcount, words_for
-from hacdbs_sim.vmm.errors import SlotChangedError
-from hacdbs_sim.vmm.spec import check_spec
-from hacdbs_sim.vmm.versions import (
-    MAX_ALL_LOST_RANGES,
-    MAX_LISTED_SLOTS,
-    MAX_LOST_RANGES,
-    Arrived,
-    Versions,
+from hacdbs_sim.model.words import (
+    WORD_BITS,
+    Words,
+    fill_first,
+    first_bits,
+    popcount,
+    word_of_rank,
+    words_for,
 )
+from hacdbs_sim.vmm.copy import Judgement, SlotCopy, Versions
+from hacdbs_sim.vmm.errors import LayoutChangedError, VersionsEndedError
+from hacdbs_sim.vmm.history import TransferHistory
+from hacdbs_sim.vmm.spec import check_spec
 
 WRITES_PER_STEP: Final = 1 << 21
 """The guest runs for about so many writes at a time: some tens of milliseconds of real time."""
+
+_SCAN_WORDS: Final = 1 << 12
+"""Words looked at in one go for pages to send."""
 
 
 class SourceSlot:
     """A slot that is migrated.
 
     Attributes:
-        view: The slot as it was before.
+        view: The slot as it was when its migration began.
+        life: Which slot that is.
         pending: uint64 words, the pages known to have to be sent.
-        arrived: What the destination has of it; None without `verify`.
+        reported: uint64 words, the pages that gets named and no clear has cleaned.
+        copy: What the destination has of it; None without `verify`.
     """
 
-    def __init__(self, view: model.MemslotInfo) -> None:
+    def __init__(self, view: model.MemslotInfo, life: model.MemslotLife) -> None:
         self.view = view
+        self.life = life
         self.pending = np.zeros(words_for(view.npages), np.uint64)
-        self.arrived: Arrived | None = None
+        self.reported = np.zeros_like(self.pending)
+        self.copy: SlotCopy | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """Pages to send, out of a window of a slot.
+class Piece:
+    """Pages that are sent.
 
     Attributes:
-        first_page: Where the window begins.
-        num_pages: Its length.
-        words: A view of the slot's pending pages: those of the window.
-        pages: How many of them are to be sent.
+        slot: Of this slot.
+        first_word: Where their words begin.
+        words: uint64 words, the pages; bit 0 is page 64 * first_word.
+        pages: How many.
+        zero_pages: How many of them are sent as zero.
     """
 
     slot: SourceSlot
-    first_page: int
-    num_pages: int
+    first_word: int
     words: Words
     pages: int
+    zero_pages: int
 
 
 class Source:
@@ -71,26 +86,40 @@ class Source:
         row: Where what happens is accounted.
         throttle_percent: How much of their time the vCPUs do not run.
         is_paused: Whether the guest is paused.
-        sent_pages: Pages sent so far.
+        pending_pages: Pages known to have to be sent.
+        owed_ns: What gets and clears cost that has not passed yet.
+        changed_slots: Migrated slots that changed on the way.
 
     Raises:
         InvalidMigrationError: the machine cannot run the spec.
     """
 
-    def __init__(self, backend: model.Backend, spec: model.MigrationSpec) -> None:
-        self.slots = tuple(SourceSlot(view) for view in check_spec(spec, backend))
+    def __init__(
+        self, backend: model.Backend, spec: model.MigrationSpec, history: TransferHistory
+    ) -> None:
+        views = check_spec(spec, backend)
+        lives = {life.slot: life for life in backend.query(model.ListMemslotLives())}
+        self.slots = [SourceSlot(view, lives[view.slot]) for view in views]
         self.row = model.Iteration()
         self.throttle_percent = 0
         self.is_paused = False
-        self.sent_pages = 0
+        self.pending_pages = 0
+        self.owed_ns = 0
+        self.changed_slots: list[model.ChangedSlot] = []
         self._backend = backend
         config = backend.query(model.GetConfig())
         self.page_size = config.page_size
         self._costs = config.costs
         self._spec = spec
+        self._history = history
+        self._unproved: set[int] = set()
+        self._generation = -1
         self._tracked_before = backend.query(model.GetLastVersion()) is not None
-        self._owed_ns = 0
-        self._unsent_fraction = 0  # of a nanosecond of the link, in units of one by its bandwidth
+        self._chunk_words = spec.clear_chunk_pages // WORD_BITS
+        self._cursor = (0, 0)
+        self._frozen: int | None = None
+        self._tracks = spec.verify or spec.postcopy is not None
+        self._touched: dict[tuple[int, int], SourceSlot] = {}
 
     @property
     def now_ns(self) -> int:
@@ -108,9 +137,9 @@ class Source:
         return sum(slot.view.npages for slot in self.slots)
 
     @property
-    def pending_pages(self) -> int:
-        """The pages known to have to be sent."""
-        return sum(popcount(slot.pending) for slot in self.slots)
+    def pages_vary(self) -> bool:
+        """Whether some pages may take less than others on the link, or nothing."""
+        return self._spec.zero_pages or self._backend.query(model.HasFreePages())
 
     def perform(self, action: model.Action[Any]) -> None:
         """Perform an action of the schedule."""
@@ -119,105 +148,320 @@ class Source:
     # Before and after
 
     def begin(self) -> None:
-        """Track versions for `verify`, set all pages pending, and enable logging of all slots."""
-        if self._spec.verify:
+        """Track versions, set what has to be sent, and enable logging of all slots."""
+        if self._tracks:
             self._backend.perform(model.TrackVersions(enabled=True))
-            has = None if self._spec.full_first_pass else self._last_version()
-            for slot in self.slots:
-                slot.arrived = Arrived(slot.view.slot, slot.view.npages, has)
         for slot in self.slots:
-            if self._spec.full_first_pass:
-                fill_first(slot.pending, slot.view.npages)
-            if not slot.view.is_logging:
-                self._begin_to_log(slot.view)
+            self._begin_slot(slot)
+        self._history.begin(slot.life for slot in self.slots)
+        self._see_layout()
 
-    def _begin_to_log(self, view: model.MemslotInfo) -> None:
+    def _begin_slot(self, slot: SourceSlot, *, is_full: bool = True) -> None:
+        """Begin with a slot: with all of its pages, or with those that its base lacks."""
+        is_full = is_full and self._spec.full_first_pass
+        owed = None if is_full else self._history.undelivered(slot.life)
+        if self._spec.verify:
+            slot.copy = SlotCopy(slot.life, None if is_full else self._last_version())
+            if not is_full:
+                slot.copy.forget(0, self._log(slot))
+                if owed is not None:
+                    slot.copy.forget(0, owed)
+        if is_full:
+            fill_first(slot.pending, slot.view.npages)
+        elif owed is not None:
+            slot.pending |= owed
+        self.pending_pages += popcount(slot.pending)
+        if slot.life.log is None:
+            self._begin_to_log(slot)
+
+    def _begin_to_log(self, slot: SourceSlot) -> None:
         split_before = self._eager_splits()
+        view = slot.view
         self._backend.perform(_region(view, view.flags | model.MemslotFlags.LOG_DIRTY_PAGES))
-        self._owed_ns += self._costs.enable_logging_ns(
+        self.owed_ns += self._costs.enable_logging_ns(
             view.npages,
             initially_set=self._backend.query(model.GetConfig()).initially_set,
             blocks_split=self._eager_splits() - split_before,
         )
+        lives = self._backend.query(model.ListMemslotLives())
+        slot.life = next(life for life in lives if life.slot == view.slot)
 
     def _eager_splits(self) -> int:
         return self._backend.query(model.GetCounters())["eager_blocks_split"]
 
-    def end(self) -> None:
-        """Restore the slots' flags, where the slots are still there."""
+    def end(self, *, is_complete: bool) -> None:
+        """Restore the slots' flags, where the slots are still there; remember what was not sent."""
         for slot in self.slots:
+            self._history.end(slot.life, None if is_complete else slot.pending)
             if not slot.view.is_logging:
                 with suppress(KvmError):
                     now = self._backend.query(model.GetMemslot(slot=slot.view.slot))
                     self._backend.perform(
                         _region(now, now.flags & ~model.MemslotFlags.LOG_DIRTY_PAGES)
                     )
-        if self._spec.verify and not self._tracked_before:
+        if self._tracks and not self._tracked_before:
             self._backend.perform(model.TrackVersions(enabled=False))
 
-    # A pass
+    # The layout
+
+    def check_layout(self) -> None:
+        """Notice migrated slots that appeared, went, moved, were made again or stopped logging.
+
+        Raises:
+            LayoutChangedError: One did, and `on_layout_change` is `fail`.
+        """
+        if self._backend.query(model.GetGenerations()).memslots == self._generation:
+            return
+        lives = {life.slot: life for life in self._backend.query(model.ListMemslotLives())}
+        changes = [
+            (slot, lives.get(slot.view.slot), change)
+            for slot in self.slots
+            if (change := _change_of(slot.life, lives.get(slot.view.slot))) is not None
+        ]
+        own = {slot.view.slot for slot in self.slots}
+        new = [life for life in lives.values() if life.slot not in own and self._selects(life)]
+        now_ns = self.now_ns
+        for slot, _, change in changes:
+            self._note(slot.view.slot, change, now_ns)
+        for life in new:
+            self._note(life.slot, "appeared", now_ns)
+        if self._spec.on_layout_change is model.LayoutChange.FAIL and (changes or new):
+            first = self.changed_slots[-len(changes) - len(new)]
+            raise LayoutChangedError(
+                f"slot {first.slot} {_WORDS[first.change]} during the migration",
+                field="slot",
+                value=first.slot,
+            )
+        for slot, now, change in changes:
+            self._follow(slot, now, change)
+        if self._spec.on_layout_change is model.LayoutChange.FOLLOW:
+            for life in new:
+                self._add(life)
+        else:
+            self._unproved.update(life.slot for life in new)
+        self._see_layout()
+
+    def _note(self, slot: int, change: Any, now_ns: int) -> None:  # noqa: ANN401 - a literal
+        self._unproved.add(slot)
+        if not any(e.slot == slot and e.change == change for e in self.changed_slots):
+            self.changed_slots.append(model.ChangedSlot(slot=slot, change=change, now_ns=now_ns))
+
+    def _selects(self, life: model.MemslotLife) -> bool:
+        return self._spec.slots is None and (self._spec.enable_logging or life.log is not None)
+
+    def _follow(self, slot: SourceSlot, life: model.MemslotLife | None, change: str) -> None:
+        follows = self._spec.on_layout_change is model.LayoutChange.FOLLOW
+        if change == "moved" and life is not None:
+            slot.life = life
+            slot.view = self._backend.query(model.GetMemslot(slot=life.slot))
+            if follows:
+                self._unproved.discard(life.slot)
+            return
+        self.slots.remove(slot)
+        self.pending_pages -= popcount(slot.pending)
+        self._cursor = (0, 0)
+        if follows and life is not None:
+            self._add(life)
+        elif follows:
+            self._unproved.discard(slot.view.slot)
+
+    def _add(self, life: model.MemslotLife) -> None:
+        """Migrate a slot that is there now, whole."""
+        slot = SourceSlot(self._backend.query(model.GetMemslot(slot=life.slot)), life)
+        self._begin_slot(slot, is_full=True)
+        if self._spec.full_first_pass is False:
+            fill_first(slot.pending, slot.view.npages)
+        self.slots.append(slot)
+        self.slots.sort(key=lambda each: each.view.slot)
+        self.pending_pages = sum(popcount(each.pending) for each in self.slots)
+        self._cursor = (0, 0)
+        self._unproved.discard(life.slot)
+
+    def _see_layout(self) -> None:
+        self._generation = self._backend.query(model.GetGenerations()).memslots
+
+    # The log
 
     def sync(self) -> None:
-        """Take the log of each slot (KVM_GET_DIRTY_LOG)."""
+        """Take the log of each slot (KVM_GET_DIRTY_LOG).
+
+        Raises:
+            LayoutChangedError: A migrated slot is not what it was.
+        """
+        self.check_layout()
         for slot in self.slots:
             outcome = self._backend.perform(model.GetDirtyLog(slot=slot.view.slot))
             assert outcome.bitmap is not None, "a get has a bitmap"
-            bitmap = outcome.bitmap.words
-            if outcome.num_pages != slot.view.npages:
-                raise SlotChangedError(
-                    f"slot {slot.view.slot} had {slot.view.npages} pages when its migration began,"
-                    f" and has {outcome.num_pages} now"
-                )
-            self.row.dirty_pages += popcount(bitmap & ~slot.pending)
-            slot.pending |= bitmap
-            cost_ns = self._account(outcome)
-            self.row.get_ns += cost_ns
+            found = self._add_pending(slot, outcome.bitmap.words)
+            if outcome.accelerator is None and self.is_manual:
+                slot.reported = outcome.bitmap.words.copy()
+            self.row.dirty_pages += found
+            self.row.get_ns += self._account(outcome)
 
-    def chunks(self) -> Iterator[Chunk]:
-        """Yield the pages to send, window by window, in order of slot and page."""
-        step = self._spec.clear_chunk_pages // WORD_BITS
-        for slot in self.slots:
-            starts = np.arange(0, len(slot.pending), step)
-            counts = np.add.reduceat(np.bitwise_count(slot.pending), starts, dtype=np.int64)
-            for index in np.flatnonzero(counts).tolist():
-                first_page = index * self._spec.clear_chunk_pages
-                num_pages = min(self._spec.clear_chunk_pages, slot.view.npages - first_page)
-                words = slot.pending[index * step : (index + 1) * step]
-                yield Chunk(slot, first_page, num_pages, words, int(counts[index]))
+    def add_pending(self, slot: int, words: Words) -> None:
+        """Have pages sent that another reader of the log took."""
+        for each in self.slots:
+            if each.view.slot == slot and len(each.pending) == len(words):
+                self._add_pending(each, words)
 
-    def clear(self, chunk: Chunk) -> None:
-        """Clear the pages of a chunk (KVM_CLEAR_DIRTY_LOG)."""
+    def _add_pending(self, slot: SourceSlot, words: Words) -> int:
+        """Add pages to send; return how many were not to be sent before."""
+        found = popcount(words & ~slot.pending)
+        slot.pending |= words
+        self.pending_pages += found
+        return found
+
+    def _clear(self, slot: SourceSlot, chunk: int) -> None:
+        """Clear the reported pages of a chunk (KVM_CLEAR_DIRTY_LOG)."""
+        first = chunk * self._chunk_words
+        reported = slot.reported[first : first + self._chunk_words]
+        if not reported.any():
+            return
+        first_page = first * WORD_BITS
         outcome = self._backend.perform(
             model.ClearDirtyLog(
-                slot=chunk.slot.view.slot,
-                pages=model.Bitmap(chunk.words.copy()),
-                first_page=chunk.first_page,
-                num_pages=chunk.num_pages,
+                slot=slot.view.slot,
+                pages=model.Bitmap(reported.copy()),
+                first_page=first_page,
+                num_pages=min(self._spec.clear_chunk_pages, slot.view.npages - first_page),
             )
         )
+        reported[:] = 0
         self.row.clear_ns += self._account(outcome)
         self.row.clears += 1
 
-    def read(self, chunk: Chunk) -> None:
-        """Read the pages of a chunk: they arrive with their versions of now."""
-        if chunk.slot.arrived is not None:
-            chunk.slot.arrived.receive(chunk.first_page, chunk.words, self._last_version())
+    def _account(self, outcome: model.DirtyLog) -> int:
+        """Account for a get or a clear; return what it cost, in nanoseconds."""
+        row, hook = self.row, outcome.accelerator
+        software = model.known(outcome.software)
+        row.software_cleaned += software.pages
+        row.blocks_split += software.blocks_split
+        if hook is not None:
+            row.hardware_cleaned += hook.cleaned
+            row.requeued += hook.requeued
+            row.blocks_split += hook.blocks_split
+            row.declined += hook.outcome is model.AcceleratorOutcome.DECLINED
+            row.partial += hook.outcome is model.AcceleratorOutcome.PARTIAL
+        cost_ns = self._costs.dirty_log_ns(outcome)
+        self.owed_ns += cost_ns
+        return cost_ns
 
-    def send(self, chunk: Chunk) -> Iterator[None]:
-        """Send a chunk; the time that it takes and the time owed pass."""
-        sent_bytes = chunk.pages * self.page_size
-        link_ns, self._unsent_fraction = divmod(
-            sent_bytes * NS_PER_SECOND + self._unsent_fraction,
-            self._spec.bandwidth_bytes_per_second,
+    # Pages to send
+
+    def take(self, count: int) -> list[Piece]:
+        """Read the next pages to send, from where the last call ended on: `count` at most.
+
+        They arrive with the versions of now. Pages that the guest gave up are not counted.
+        """
+        pieces = []
+        while count > 0 and self.pending_pages:
+            piece = self._take_piece(count)
+            count -= piece.pages
+            if piece.pages:
+                pieces.append(piece)
+        return pieces
+
+    def _take_piece(self, count: int) -> Piece:
+        slot, first, end = self._next_words()
+        words = slot.pending[first:end]
+        counts = np.bitwise_count(words)
+        pages = int(counts.sum(dtype=np.int64))
+        if pages > count:
+            at, before = word_of_rank(counts, count - 1)
+            end = first + at + 1
+            words = slot.pending[first:end]
+            taken = words.copy()
+            taken[at] = first_bits(int(taken[at]), count - before)
+            pages = count
+        else:
+            taken = words.copy()
+        if self.is_manual:
+            chunk = first // self._chunk_words
+            if self._spec.clear_order is model.ClearOrder.BEFORE_COPY:
+                self._clear(slot, chunk)
+            else:
+                self._touched[slot.view.slot, chunk] = slot
+        words &= ~taken
+        self.pending_pages -= pages
+        self._cursor = (self.slots.index(slot), end if not words[-1] else end - 1)
+        return self._read(slot, first, taken, pages)
+
+    def _read(self, slot: SourceSlot, first: int, taken: Words, pages: int) -> Piece:
+        """Read pages: the destination has them as they are now."""
+        if self.pages_vary:
+            free = self._backend.query(
+                model.GetFreePages(
+                    slot=slot.view.slot,
+                    first_page=first * WORD_BITS,
+                    num_pages=self._pages_of(slot, first, taken),
+                )
+            )
+            if free is not None:
+                taken &= ~free.words
+                skipped = pages - popcount(taken)
+                self.row.skipped_pages += skipped
+                pages -= skipped
+        if slot.copy is not None:
+            slot.copy.receive(first * WORD_BITS, taken, self._last_version())
+        return Piece(slot, first, taken, pages, self._zero_pages(slot, first, taken, pages))
+
+    def _zero_pages(self, slot: SourceSlot, first: int, taken: Words, pages: int) -> int:
+        """Count the pages that are known never to have been written."""
+        if not (self._spec.zero_pages and pages):
+            return 0
+        written = self._backend.query(
+            model.GetWrittenPages(
+                slot=slot.view.slot,
+                first_page=first * WORD_BITS,
+                num_pages=self._pages_of(slot, first, taken),
+            )
         )
-        yield from self.pass_time(link_ns)
-        self.sent_pages += chunk.pages
-        self.row.sent_pages += chunk.pages
-        self.row.sent_bytes += sent_bytes
+        return 0 if written is None else popcount(taken & ~written.words)
 
-    def sent(self, chunk: Chunk) -> None:
-        """Drop a chunk from the pending pages."""
-        chunk.words[:] = 0
+    def _pages_of(self, slot: SourceSlot, first: int, words: Words) -> int:
+        return min(len(words) * WORD_BITS, slot.view.npages - first * WORD_BITS)
+
+    def _next_words(self) -> tuple[SourceSlot, int, int]:
+        """Find the next words with pages to send, within one chunk; there are some."""
+        at, word = self._cursor
+        while True:
+            if at >= len(self.slots):
+                at, word = 0, 0
+            slot = self.slots[at]
+            if word >= len(slot.pending):
+                at, word = at + 1, 0
+                continue
+            chunk_end = (word // self._chunk_words + 1) * self._chunk_words
+            end = min(word + _SCAN_WORDS, chunk_end, len(slot.pending))
+            found = np.flatnonzero(slot.pending[word:end])
+            if len(found):
+                return slot, word + int(found[0]), end
+            # Long empty stretches at once: up to the next word that has something
+            rest = slot.pending[end:]
+            following = int(np.argmax(rest != 0)) if len(rest) and rest.any() else len(rest)
+            word = end + following
+
+    def take_pages(self, slot: SourceSlot, words: Words) -> Piece:
+        """Read pages out of turn: those that the destination's guest needs now."""
+        slot.pending &= ~words
+        pages = popcount(words)
+        self.pending_pages -= pages
+        return self._read(slot, 0, words.copy(), pages)
+
+    def put_back(self, piece: Piece) -> None:
+        """Have pages sent again that did not arrive."""
+        end = piece.first_word + len(piece.words)
+        words = np.zeros_like(piece.slot.pending)
+        words[piece.first_word : end] = piece.words
+        self._add_pending(piece.slot, words)
+
+    def finish_chunks(self) -> None:
+        """Clear the chunks that have been copied, where that comes after the copy."""
+        for (_, chunk), slot in list(self._touched.items()):
+            first = chunk * self._chunk_words
+            if not slot.pending[first : first + self._chunk_words].any():
+                self._clear(slot, chunk)
+                del self._touched[slot.view.slot, chunk]
 
     def remaining_pages(self) -> int:
         """Count the pages that are pending or in the logs."""
@@ -225,18 +469,22 @@ class Source:
 
     # Time
 
-    def pass_time(self, duration_ns: int = 0) -> Iterator[None]:
-        """Let the guest run for a while and for the time owed; paused, only the clock advances."""
-        left_ns = duration_ns + self._owed_ns
-        self._owed_ns = 0
-        while left_ns:
+    def spend(self, duration_ns: int) -> Iterator[None]:
+        """Let the guest run for a while; paused, only the clock advances."""
+        left_ns = duration_ns
+        while left_ns > 0:
             if self.is_paused:
                 self._backend.perform(model.AdvanceClock(duration_ns=left_ns))
                 return
-            left_ns -= self._run_guest(min(left_ns, self._step_ns()))
+            left_ns -= self.run_guest(min(left_ns, self._step_ns()))
             yield
 
-    def _run_guest(self, duration_ns: int) -> int:
+    def pay(self) -> Iterator[None]:
+        """Let the time pass that is owed."""
+        owed_ns, self.owed_ns = self.owed_ns, 0
+        yield from self.spend(owed_ns)
+
+    def run_guest(self, duration_ns: int) -> int:
         """Let the guest run, for less than requested where it would write too much at once."""
         while True:
             try:
@@ -265,22 +513,6 @@ class Source:
         )
         return MAX_NS if not rate else WRITES_PER_STEP * NS_PER_SECOND // rate + 1
 
-    def _account(self, outcome: model.DirtyLog) -> int:
-        """Account for a get or a clear; return what it cost, in nanoseconds."""
-        row, hook = self.row, outcome.accelerator
-        software = model.known(outcome.software)
-        row.software_cleaned += software.pages
-        row.blocks_split += software.blocks_split
-        if hook is not None:
-            row.hardware_cleaned += hook.cleaned
-            row.requeued += hook.requeued
-            row.blocks_split += hook.blocks_split
-            row.declined += hook.outcome is model.AcceleratorOutcome.DECLINED
-            row.partial += hook.outcome is model.AcceleratorOutcome.PARTIAL
-        cost_ns = self._costs.dirty_log_ns(outcome)
-        self._owed_ns += cost_ns
-        return cost_ns
-
     # The proof
 
     def verify(self, *, is_complete: bool) -> model.Verification:
@@ -289,60 +521,87 @@ class Source:
         Args:
             is_complete: Nothing more will be sent; else what is known to be left is not lost.
         """
-        if not self._spec.verify:
-            return model.Verification(enabled=False, verified=False, lost_pages=0, slots=())
-        lost: list[model.LostPages] = []
-        ranges_left = MAX_ALL_LOST_RANGES
+        judgement = Judgement()
         for slot in self.slots:
-            found = self._lost(slot, min(ranges_left, MAX_LOST_RANGES), is_complete=is_complete)
-            if found is not None:
-                lost.append(found)
-                ranges_left -= len(found.lost_ranges)
-        listed = lost
-        if len(listed) > MAX_LISTED_SLOTS:
-            listed = [each for each in lost if each.lost_pages][:MAX_LISTED_SLOTS]
-        return model.Verification(
-            enabled=True,
-            verified=len(lost) == len(self.slots),
-            lost_pages=sum(each.lost_pages for each in lost),
-            slots=tuple(listed),
-        )
-
-    def _lost(
-        self, slot: SourceSlot, max_ranges: int, *, is_complete: bool
-    ) -> model.LostPages | None:
-        """Return what is lost of a slot; None for one that has changed or gone."""
-        if slot.arrived is None:
-            return None
-        try:
-            versions = self._versions(slot)
-        except KvmError:
-            return None
-        known = np.zeros_like(slot.pending) if is_complete else self._known(slot)
-        return slot.arrived.lost(versions, known, max_ranges)
+            if slot.copy is None:
+                judgement.cannot_compare(slot.view.slot)
+                continue
+            try:
+                versions = self.versions(slot)
+            except KvmError:
+                judgement.cannot_compare(slot.view.slot)
+                continue
+            known = np.zeros_like(slot.pending) if is_complete else self._known(slot)
+            judgement.compare(slot.copy, versions, known, self._free(slot))
+        for number in self._unproved:
+            judgement.cannot_compare(number)
+        return judgement.verdict()
 
     def _known(self, slot: SourceSlot) -> Words:
+        return slot.pending | self._log(slot)
+
+    def _log(self, slot: SourceSlot) -> Words:
+        """Return what the log names; nothing if the slot keeps none, or is another one."""
         try:
             log = self._backend.query(model.PeekDirtyLog(slot=slot.view.slot)).bitmap
         except KvmError:
-            return slot.pending
+            log = None
         if log is None or len(log) != len(slot.pending):
-            return slot.pending
-        return log.words | slot.pending
+            return np.zeros_like(slot.pending)
+        return log.words
 
-    def _versions(self, slot: SourceSlot) -> Versions:
+    def _free(self, slot: SourceSlot) -> Words | None:
+        free = self._backend.query(model.GetFreePages(slot=slot.view.slot))
+        return None if free is None else free.words
+
+    def versions(self, slot: SourceSlot) -> Versions:
+        """Return the versions of a slot's pages, uint32[npages].
+
+        Raises:
+            VersionsEndedError: They are not tracked any more.
+            KvmError: The slot is gone.
+        """
+        lives = {life.slot: life for life in self._backend.query(model.ListMemslotLives())}
+        life = lives.get(slot.view.slot)
+        if life is None or life.created != slot.life.created:
+            raise LayoutChangedError(f"slot {slot.view.slot} is another one", field="slot")
         versions = self._backend.query(model.GetPageVersions(slot=slot.view.slot))
-        if versions is None or len(versions) != slot.view.npages:
-            raise SlotChangedError(
-                f"slot {slot.view.slot} has not the versions of {slot.view.npages} pages any more"
-            )
+        if versions is None:
+            raise VersionsEndedError("the versions of pages are not tracked any more")
         return versions
 
+    def freeze_versions(self) -> None:
+        """Read pages as they are now from here on: the guest has been stopped."""
+        if self._tracks:
+            self._frozen = self._last_version()
+
     def _last_version(self) -> int:
+        if self._frozen is not None:
+            return self._frozen
         last = self._backend.query(model.GetLastVersion())
         if last is None:
-            raise SlotChangedError("the versions of pages are not followed any more")
+            raise VersionsEndedError("the versions of pages are not tracked any more")
         return last
+
+
+_WORDS: Final = {
+    "appeared": "appeared",
+    "went": "was deleted",
+    "replaced": "was deleted and made again",
+    "moved": "moved",
+    "logging_ended": "stopped logging",
+}
+
+
+def _change_of(was: model.MemslotLife, now: model.MemslotLife | None) -> str | None:
+    """Return what has become of a slot; None: it is as it was."""
+    if now is None:
+        return "went"
+    if now.created != was.created:
+        return "replaced"
+    if now.log != was.log:
+        return "logging_ended"
+    return "moved" if now.base_gfn != was.base_gfn else None
 
 
 def _region(view: model.MemslotInfo, flags: model.MemslotFlags) -> model.SetMemslot:

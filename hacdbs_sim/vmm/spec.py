@@ -1,5 +1,7 @@
 """What a migration needs of the machine that it is to run on."""
 
+from collections.abc import Sequence
+
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import check_within
 from hacdbs_sim.vmm.errors import InvalidMigrationError
@@ -24,6 +26,9 @@ def check_spec(spec: model.MigrationSpec, backend: model.Backend) -> tuple[model
             bound=model.ClearOrder.BEFORE_COPY.value,
             value=spec.clear_order.value,
         )
+    _check_postcopy(spec)
+    _check_link(spec.link)
+    _check_schedule(spec.schedule)
     views = {view.slot: view for view in backend.query(model.ListMemslots())}
     if spec.slots is None:
         chosen = [view for view in views.values() if spec.enable_logging or view.is_logging]
@@ -37,7 +42,67 @@ def check_spec(spec: model.MigrationSpec, backend: model.Backend) -> tuple[model
             bound=1,
             value=0,
         )
+    if not spec.full_first_pass:
+        _check_base(chosen)
     return tuple(chosen)
+
+
+def _check_base(chosen: Sequence[model.MemslotInfo]) -> None:
+    """Refuse an incremental migration of a slot whose log does not say what has changed."""
+    for view in chosen:
+        if not view.is_logging:
+            raise InvalidMigrationError(
+                f"full_first_pass can be false only where all slots log, {view.slot} does not:"
+                " nothing says what it wrote since the base",
+                field="full_first_pass",
+                bound=True,
+                value=False,
+            )
+
+
+def _check_postcopy(spec: model.MigrationSpec) -> None:
+    if spec.timeout_strategy is model.TimeoutStrategy.POSTCOPY and spec.postcopy is None:
+        raise InvalidMigrationError(
+            "timeout_strategy can be postcopy only where postcopy is given",
+            field="timeout_strategy",
+            bound="cancel, switch_over",
+            value=spec.timeout_strategy.value,
+        )
+
+
+def _check_link(link: model.LinkSpec | None) -> None:
+    for index, event in enumerate(link.events if link else ()):
+        needs = {
+            model.LinkEventType.DOWN: "duration_ns",
+            model.LinkEventType.RATE: "bytes_per_second",
+        }.get(event.type)
+        if needs is not None and getattr(event, needs) is None:
+            raise InvalidMigrationError(
+                f"an event of type {event.type.value} must have {needs}",
+                field=f"link.events.{index}.{needs}",
+                bound="a number",
+                value=None,
+            )
+
+
+def _check_schedule(schedule: Sequence[model.Scheduled]) -> None:
+    for index, item in enumerate(schedule):
+        if item.action is None and item.set is None:
+            raise InvalidMigrationError(
+                "an item of the schedule must have an action or a set",
+                field=f"schedule.{index}",
+                bound="action, set",
+                value=None,
+            )
+        point = item.point
+        is_get = point.point is model.Point.AFTER_LAST_GET
+        if is_get and point.phase is not model.Phase.DEVICE:
+            raise InvalidMigrationError(
+                "point can be after_last_get only in the phase device",
+                field=f"schedule.{index}.at.point",
+                bound="begin, end",
+                value=point.point.value,
+            )
 
 
 def _slot(

@@ -14,16 +14,20 @@ from hacdbs_sim.model import (
     ITERATION_FIELDS,
     Iteration,
     IterationTable,
+    MigrationCommand,
     MigrationInfo,
     MigrationList,
     MigrationStatus,
     PresetList,
     QueryMigrate,
+    ScheduledChange,
     StartMigration,
+    UpdateMigration,
 )
 from hacdbs_sim.vmm.presets import PRESETS
 from hacdbs_sim.wire import reader_of
 
+from ...service.fleet import Fleet
 from ...service.migrations import Migration
 from ..accept import AcceptsCsv
 from ..bodies import media_type_of, read_body
@@ -40,19 +44,23 @@ router = resource_router("migrations")
 MIGRATION_BYTES: Final = 1 << 18
 
 _MIGRATION: Final = reader_of(StartMigration)
+_UPDATE: Final = reader_of(UpdateMigration)
 _ROW: Final = attrgetter(*ITERATION_FIELDS)
 
-_WAIT_PATTERN: Final = (
-    r"^(end|setup|active|pre-switchover|device|completed|failed|cancelled|iteration-[0-9]{1,4})?$"
-)
 _ORDER: Final = (
     MigrationStatus.NONE,
     MigrationStatus.SETUP,
     MigrationStatus.ACTIVE,
     MigrationStatus.PRE_SWITCHOVER,
     MigrationStatus.DEVICE,
+    MigrationStatus.POSTCOPY_ACTIVE,
 )
 """The phases, in order."""
+
+_WAIT_PATTERN: Final = (
+    r"^(end|setup|active|pre-switchover|device|postcopy-active|postcopy-paused|completed|failed"
+    r"|cancelled|iteration-[0-9]{1,4})?$"
+)
 
 _WITH_CSV: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"application/json": {}, CSV_MEDIA_TYPE: {"schema": {"type": "string"}}}}
@@ -74,6 +82,8 @@ def _has_reached(migration: Migration, wait_for: str) -> bool:
         return True
     if wait_for.startswith("iteration-"):
         return len(report.iterations) >= int(wait_for.removeprefix("iteration-"))
+    if report.status == wait_for:
+        return True
     if wait_for not in _ORDER or report.status not in _ORDER:
         return False
     return _ORDER.index(report.status) >= _ORDER.index(MigrationStatus(wait_for))
@@ -104,10 +114,7 @@ async def start_migration(
     fleet: FleetDep, body: Annotated[StartMigration, Depends(read_migration)]
 ) -> Response:
     """Start a pre-copy migration of a VM, in virtual time and in the background."""
-    vm = fleet.vm(body.vm_id)
-    migration = fleet.migrations.start(
-        vm.session_id, vm.vm_id, vm.runtime, body, pace_ms=body.pace_ms
-    )
+    migration = await fleet.start_migration(body)
     location = f"/v1/migrations/{migration.migration_id}"
     return Answer(migration.info(), 202, location).response()
 
@@ -140,15 +147,73 @@ async def get_migration(
     return JsonResponse(migration.info())
 
 
+async def read_update(request: Request) -> UpdateMigration:
+    """Read the settings to change."""
+    media_type_of(request, JSON_MEDIA_TYPE)
+    return _UPDATE(await read_body(request, MIGRATION_BYTES))
+
+
+@router.patch(
+    "/v1/migrations/{migration_id}",
+    operation_id="update_migration",
+    response_model=MigrationInfo,
+    openapi_extra=json_request(_UPDATE),
+)
+async def update_migration(
+    fleet: FleetDep,
+    migration_id: MigrationPath,
+    body: Annotated[UpdateMigration, Depends(read_update)],
+) -> Response:
+    """Change settings of a running migration, from its next chunk on."""
+    return _request(fleet, migration_id, ScheduledChange(**body.given))
+
+
+def _request(fleet: Fleet, migration_id: str, change: ScheduledChange) -> Response:
+    migration = fleet.migrations.migration(migration_id)
+    migration.run.request(change)
+    return JsonResponse(migration.info())
+
+
+def _command_route(command: MigrationCommand, summary: str) -> None:
+    """Add the route of a command."""
+    path = command.value.replace("_", "-")
+
+    async def give_command(fleet: FleetDep, migration_id: MigrationPath) -> Response:
+        return _request(fleet, migration_id, ScheduledChange(command=command))
+
+    give_command.__doc__ = summary
+    router.add_api_route(
+        f"/v1/migrations/{{migration_id}}/{path}",
+        give_command,
+        methods=["POST"],
+        operation_id=f"{command.value}_migration",
+        response_model=MigrationInfo,
+        name=f"{command.value}_migration",
+    )
+
+
+_command_route(MigrationCommand.SWITCH_OVER, "Switch over at the next chunk, however much remains.")
+_command_route(
+    MigrationCommand.START_POSTCOPY, "Let the guest run at the destination from the next chunk on."
+)
+_command_route(
+    MigrationCommand.CONTINUE, "Go on after pause_before_switchover (QMP's migrate-continue)."
+)
+_command_route(MigrationCommand.PAUSE, "Pause a post-copy: break its link (QMP's migrate-pause).")
+_command_route(
+    MigrationCommand.RESUME, "Recover a paused post-copy (QMP's migrate-recover and resume)."
+)
+
+
 @router.post(
     "/v1/migrations/{migration_id}/cancel",
     operation_id="cancel_migration",
     response_model=MigrationInfo,
 )
 async def cancel_migration(fleet: FleetDep, migration_id: MigrationPath) -> Response:
-    """Cancel a migration, in any phase; an ended one is not changed."""
+    """Cancel a migration; an ended one is not changed, and post-copy refuses."""
     migration = fleet.migrations.migration(migration_id)
-    migration.run.cancel()
+    migration.cancel()
     return JsonResponse(migration.info())
 
 

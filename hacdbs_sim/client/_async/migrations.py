@@ -1,6 +1,10 @@
 """Migrations and comparisons."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
+from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
 from hacdbs_sim.client.waiting import MIGRATION_SECONDS, Patience, has_reached
 from hacdbs_sim.model import ComparisonInfo, IterationTable, MigrationInfo, QueryMigrate
@@ -33,6 +37,53 @@ class AsyncMigration(AsyncResource):
     async def cancel(self, *, key: str | None = None) -> MigrationInfo:
         """Cancel the migration, in any phase."""
         return read(MigrationInfo, await self.send("POST", "cancel", key=key))
+
+    async def update(
+        self,
+        *,
+        bandwidth_bytes_per_second: int | None = None,
+        downtime_limit_ns: int | None = None,
+        switchover_bandwidth_bytes_per_second: int | None = None,
+        auto_converge: Mapping[str, Any] | None = None,
+        throttle_percent: int | None = None,
+        max_iterations: int | None = None,
+        timeout_ns: int | None = None,
+        key: str | None = None,
+    ) -> MigrationInfo:
+        """Change settings from the next chunk on; what is None stays."""
+        body = given(
+            bandwidth_bytes_per_second=bandwidth_bytes_per_second,
+            downtime_limit_ns=downtime_limit_ns,
+            switchover_bandwidth_bytes_per_second=switchover_bandwidth_bytes_per_second,
+            auto_converge=None if auto_converge is None else dict(auto_converge),
+            throttle_percent=throttle_percent,
+            max_iterations=max_iterations,
+            timeout_ns=timeout_ns,
+        )
+        return read(MigrationInfo, await self.send("PATCH", body=body, key=key))
+
+    async def switch_over(self, *, key: str | None = None) -> MigrationInfo:
+        """Switch over at the next chunk, however much remains."""
+        return await self._command("switch-over", key)
+
+    async def start_postcopy(self, *, key: str | None = None) -> MigrationInfo:
+        """Let the guest run at the destination from the next chunk on."""
+        return await self._command("start-postcopy", key)
+
+    async def continue_(self, *, key: str | None = None) -> MigrationInfo:
+        """Go on after `pause_before_switchover`."""
+        return await self._command("continue", key)
+
+    async def pause(self, *, key: str | None = None) -> MigrationInfo:
+        """Pause a post-copy: break its link."""
+        return await self._command("pause", key)
+
+    async def resume(self, *, key: str | None = None) -> MigrationInfo:
+        """Recover a paused post-copy."""
+        return await self._command("resume", key)
+
+    async def _command(self, path: str, key: str | None) -> MigrationInfo:
+        return read(MigrationInfo, await self.send("POST", path, key=key))
 
     async def query_migrate(self) -> QueryMigrate:
         """Return what QMP's query-migrate would."""

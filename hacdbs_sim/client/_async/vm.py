@@ -1,6 +1,6 @@
 """Virtual machines."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from hacdbs_sim.client._async.faults import AsyncFaults
@@ -19,13 +19,17 @@ from hacdbs_sim.client.results import (
 )
 from hacdbs_sim.model import (
     Action,
+    AutoConverge,
     BatchAction,
     BatchResult,
     CpuInfo,
     CpuList,
+    Destination,
+    LinkSpec,
     MemslotInfo,
     MemslotList,
     MigrationInfo,
+    PostcopySpec,
     Scheduled,
     Stage2List,
     Stage2Run,
@@ -167,7 +171,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         max_iterations: int | None = None,
         timeout_ns: int | None = None,
         timeout_strategy: str | None = None,
-        auto_converge: Mapping[str, int] | None = None,
+        auto_converge: AutoConverge | Fields | None = None,
         slots: Sequence[int] | None = None,
         enable_logging: bool | None = None,
         clear_chunk_pages: int | None = None,
@@ -175,7 +179,20 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         verify: bool | None = None,
         full_first_pass: bool | None = None,
         schedule: Sequence[Scheduled | Fields] | None = None,
+        link: LinkSpec | Fields | None = None,
+        switchover_bandwidth_bytes_per_second: int | None = None,
+        stall_ns: int | None = None,
+        pause_before_switchover: bool | None = None,
+        postcopy: PostcopySpec | Fields | None = None,
+        zero_pages: bool | None = None,
+        on_layout_change: str | None = None,
+        device_state_bytes: int | None = None,
+        device_state_ns: int | None = None,
+        stop_latency_ns: int | None = None,
+        timing: str | None = None,
+        destination: Destination | Fields | None = None,
         pace_ms: int | None = None,
+        pace: float | None = None,
         key: str | None = None,
     ) -> AsyncMigration:
         """Start to migrate the VM, in virtual time; docs/migrations.md explains the fields."""
@@ -187,7 +204,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
             max_iterations=max_iterations,
             timeout_ns=timeout_ns,
             timeout_strategy=timeout_strategy,
-            auto_converge=None if auto_converge is None else dict(auto_converge),
+            auto_converge=None if auto_converge is None else plain(auto_converge),
             slots=None if slots is None else list(slots),
             enable_logging=enable_logging,
             clear_chunk_pages=clear_chunk_pages,
@@ -195,7 +212,20 @@ class AsyncVm(AsyncGuest, AsyncFaults):
             verify=verify,
             full_first_pass=full_first_pass,
             schedule=None if schedule is None else [plain(each) for each in schedule],
+            link=None if link is None else plain(link),
+            switchover_bandwidth_bytes_per_second=switchover_bandwidth_bytes_per_second,
+            stall_ns=stall_ns,
+            pause_before_switchover=pause_before_switchover,
+            postcopy=None if postcopy is None else plain(postcopy),
+            zero_pages=zero_pages,
+            on_layout_change=on_layout_change,
+            device_state_bytes=device_state_bytes,
+            device_state_ns=device_state_ns,
+            stop_latency_ns=stop_latency_ns,
+            timing=timing,
+            destination=None if destination is None else plain(destination),
             pace_ms=pace_ms,
+            pace=pace,
         )
         root = AsyncResource(self._sender)
         info = read(MigrationInfo, await root.send("POST", "v1", "migrations", body=body, key=key))

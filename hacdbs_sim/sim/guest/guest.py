@@ -85,6 +85,10 @@ class Guest:
         """Return the state of all workloads, oldest first."""
         return tuple(workload.view() for workload in self._workloads.copy().values())
 
+    def specs(self) -> tuple[AddWorkload, ...]:
+        """Return what was added, oldest first."""
+        return tuple(workload.spec for workload in self._workloads.copy().values())
+
     def add(self, spec: AddWorkload, npages: int) -> WorkloadInfo:
         """Add a workload; `npages` is the length of its slot.
 

@@ -20,12 +20,24 @@ FEW_RANGES: Final = 64
 
 
 class PageVersions:
-    """The versions of all pages of a machine; 0 where nothing has been written since the start."""
+    """The versions of all pages of a machine; 0 where nothing has been written since the start.
 
-    def __init__(self, slots: Memslots) -> None:
+    Args:
+        slots: The slots that there are.
+        is_complete: Whether nothing has been written to them before.
+    """
+
+    def __init__(self, slots: Memslots, *, is_complete: bool = False) -> None:
         self._by_slot: dict[int, Versions] = {}
         self._writes = 0
+        self._incomplete: frozenset[int] = frozenset()
         self.follow(slots)
+        if not is_complete:
+            self._incomplete = frozenset(self._by_slot)
+
+    def is_complete(self, slot: int) -> bool:
+        """Whether all writes to a slot are counted: a page of version 0 has never been written."""
+        return slot not in self._incomplete
 
     @property
     def last(self) -> int:
@@ -34,6 +46,7 @@ class PageVersions:
 
     def follow(self, slots: Memslots) -> None:
         """Begin with the slots that are new, forget those that have gone."""
+        self._incomplete = frozenset(slot for slot in self._incomplete if slot in slots)
         regions = {slot.region.slot: slot.region.npages for slot in slots.by_id()}
         self._by_slot = {
             slot: self._by_slot[slot] if slot in self._by_slot else np.zeros(npages, np.uint32)

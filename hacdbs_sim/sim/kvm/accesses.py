@@ -53,7 +53,7 @@ def guest_write(slots: Memslots, pages: PageSet) -> AccessOutcome:
     if (gfn := _one_gfn(pages)) is not None:
         return _guest_write_of_page(slots, gfn)
     counts = _AccessCounts()
-    for slot, count, tiles in _by_slot(slots, pages):
+    for slot, count, tiles in by_slot(slots, pages):
         if slot.region.is_readonly:
             continue
         counts.taken += count
@@ -62,7 +62,7 @@ def guest_write(slots: Memslots, pages: PageSet) -> AccessOutcome:
             counts.add(faults)
             if slot.log is not None and faults.written is not None:
                 counts.newly_dirty += slot.log.mark(faults.written)
-    return counts.outcome(_count(pages))
+    return counts.outcome(count_of(pages))
 
 
 def _one_gfn(pages: PageSet) -> int | None:
@@ -96,11 +96,11 @@ def guest_read(slots: Memslots, pages: PageSet) -> AccessOutcome:
     if (gfn := _one_gfn(pages)) is not None:
         return _guest_read_of_page(slots, gfn)
     counts = _AccessCounts()
-    for slot, count, tiles in _by_slot(slots, pages):
+    for slot, count, tiles in by_slot(slots, pages):
         counts.taken += count
         for mask in tiles:
             counts.add(slot.mappings.read_fault(mask, is_logging=slot.is_logging))
-    return counts.outcome(_count(pages))
+    return counts.outcome(count_of(pages))
 
 
 def _guest_read_of_page(slots: Memslots, gfn: int) -> AccessOutcome:
@@ -125,13 +125,13 @@ def host_write(slots: Memslots, pages: PageSet) -> AccessOutcome:
     if (gfn := _one_gfn(pages)) is not None:
         return _host_write_of_page(slots, gfn)
     counts = _AccessCounts()
-    for slot, count, tiles in _by_slot(slots, pages):
+    for slot, count, tiles in by_slot(slots, pages):
         if slot.region.is_readonly:
             continue
         counts.taken += count
         if slot.log is not None:
             counts.newly_dirty += sum(slot.log.mark(mask) for mask in tiles)
-    return counts.outcome(_count(pages))
+    return counts.outcome(count_of(pages))
 
 
 def _host_write_of_page(slots: Memslots, gfn: int) -> AccessOutcome:
@@ -147,13 +147,14 @@ def _host_write_of_page(slots: Memslots, gfn: int) -> AccessOutcome:
 
 def host_unmap(slots: Memslots, pages: PageSet) -> AccessOutcome:
     """Unmap as an MMU notifier: leaves go, whole blocks included; the log stays."""
-    for slot, _, tiles in _by_slot(slots, pages):
+    for slot, _, tiles in by_slot(slots, pages):
         for mask in tiles:
             slot.mappings.unmap(mask)
-    return AccessOutcome(pages=_count(pages))
+    return AccessOutcome(pages=count_of(pages))
 
 
-def _count(pages: PageSet) -> int:
+def count_of(pages: PageSet) -> int:
+    """Count the pages of a batch, repeats included."""
     if isinstance(pages, Gfns):
         return len(pages.gfns)
     return int(pages.count.sum())
@@ -163,14 +164,14 @@ _Share: TypeAlias = tuple[Memslot, int, Iterable[WordMask]]
 """One slot's part of a batch: how many pages, repeats counted, and which, from its start on."""
 
 
-def _by_slot(slots: Memslots, pages: PageSet) -> Iterable[_Share]:
+def by_slot(slots: Memslots, pages: PageSet) -> Iterable[_Share]:
     """Cut a batch by slot."""
     if (span := pages.one_range()) is not None:
         slot = slots.holding(*span)
         if slot is not None:  # numbers all the way: arrays of one would take 5 us more
             base = slot.region.base_gfn
             return ((slot, span[1] - span[0], tiles_of_range(span[0] - base, span[1] - base)),)
-    return [(slot, _count(inside), tiles_of(inside)) for slot, inside in _cut(slots, pages)]
+    return [(slot, count_of(inside), tiles_of(inside)) for slot, inside in _cut(slots, pages)]
 
 
 def _cut(slots: Memslots, pages: PageSet) -> list[tuple[Memslot, PageSet]]:

@@ -9,7 +9,7 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from hacdbs_sim.model import MemslotChange, MemslotFlags, MemslotInfo
+from hacdbs_sim.model import MemslotChange, MemslotFlags, MemslotInfo, MemslotLife
 from hacdbs_sim.model.errors import (
     MemslotChangedError,
     MemslotOverlapError,
@@ -27,6 +27,8 @@ class Memslot:
 
     Attributes:
         generation: That of the memslots when the slot became what it is (kvm_memslots.generation).
+        created: That in which it was made; deleted and made again it is another slot.
+        logs_since: That in which its dirty bitmap was made, if it has one.
         is_logging: Whether stage 2 must track writes: a bitmap and not READONLY
             (memslot_is_logging).
     """
@@ -35,6 +37,8 @@ class Memslot:
     log: DirtyBitmap | None
     mappings: Mappings
     generation: int
+    created: int
+    logs_since: int
     is_logging: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,6 +49,16 @@ class Memslot:
     def view(self) -> MemslotInfo:
         """Return the state of the slot."""
         return view_of(self.region, self.log.count if self.log else None)
+
+    def life(self) -> MemslotLife:
+        """Return which slot this is."""
+        return MemslotLife(
+            slot=self.region.slot,
+            created=self.created,
+            log=None if self.log is None else self.logs_since,
+            npages=self.region.npages,
+            base_gfn=self.region.base_gfn,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,10 +227,13 @@ class Memslots:
         elif plan.allocates_log:
             log = DirtyBitmap(new.npages, initially_set=hooks.initially_set)
         generation = self._generation + 1
+        logs_since = generation if plan.allocates_log or old is None else old.logs_since
         if old and plan.change is MemslotChange.FLAGS_ONLY:
-            slot = replace(old, region=new, log=log, generation=generation)
+            slot = replace(old, region=new, log=log, generation=generation, logs_since=logs_since)
         else:
-            slot = Memslot(new, log, hooks.new_mappings(new), generation)
+            created = generation if old is None else old.created
+            mappings = hooks.new_mappings(new)
+            slot = Memslot(new, log, mappings, generation, created, logs_since)
         # Replaced in one step: a query without the VM's lock finds the old slot or the new one.
         self._by_id[new.slot] = slot
         self._generation = generation

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import NoSuchVcpuError
 from hacdbs_sim.model.page_checks import check_gfns
 from hacdbs_sim.model.pages import Intervals, PageSet
+from hacdbs_sim.model.words import WORD_BITS, words_for
+from hacdbs_sim.sim.guest.free_pages import FreePages
 from hacdbs_sim.sim.guest.guest import Guest
 from hacdbs_sim.sim.guest.trace import state_bytes_of
 from hacdbs_sim.sim.guest.versions import BYTES_A_PAGE, PageVersions, Versions
@@ -38,6 +42,8 @@ class GuestSide:
         self._slots = slots
         self._counters = counters
         self._versions: PageVersions | None = None
+        self._free: FreePages | None = None
+        self._has_written = False
         self.guest = Guest(
             vcpus=config.vcpus, seed=config.seed, costs=config.costs, recordings=recordings
         )
@@ -92,6 +98,56 @@ class GuestSide:
         """
         return self._access("host_unmaps", accesses.host_unmap, action.pages)
 
+    def host_discard(self, action: model.HostDiscard) -> model.AccessOutcome:
+        """Unmap pages and drop their content.
+
+        Raises:
+            GfnBeyondIpaSpaceError: A frame beyond the IPA space.
+        """
+        outcome = self._access("host_unmaps", accesses.host_unmap, action.pages)
+        self._give_up(action.pages)
+        return outcome
+
+    def hint_free(self, action: model.HintFree) -> model.AccessOutcome:
+        """Report pages as free.
+
+        Raises:
+            GfnBeyondIpaSpaceError: A frame beyond the IPA space.
+        """
+        check_gfns(action.pages, self._end_gfn)
+        self._give_up(action.pages)
+        return model.AccessOutcome(pages=accesses.count_of(action.pages))
+
+    def _give_up(self, pages: PageSet) -> None:
+        if self._free is None:
+            self._free = FreePages()
+        self._free.add(self._slots, pages)
+
+    @property
+    def has_free_pages(self) -> bool:
+        """Whether the guest has given up any page."""
+        return self._free is not None
+
+    def free_pages(self, query: model.GetFreePages) -> model.Bitmap | None:
+        """Return the pages of a slot that the guest gave up; None: none."""
+        words = None if self._free is None else self._free.read(query.slot)
+        if words is None:
+            return None
+        first = query.first_page // WORD_BITS
+        end = None if query.num_pages is None else first + words_for(query.num_pages)
+        return model.Bitmap(words[first:end].copy())
+
+    def written_pages(self, query: model.GetWrittenPages) -> model.Bitmap | None:
+        """Return the pages of a slot that have been written; None: not all writes were tracked."""
+        region = self._slots.get(query.slot).region
+        if self._versions is None or not self._versions.is_complete(query.slot):
+            return None
+        versions = self._versions.read(region.slot, query.first_page, query.num_pages)
+        octets = np.packbits(versions != 0, bitorder="little")
+        words = np.zeros(words_for(len(versions)), "<u8")
+        words.view(np.uint8)[: len(octets)] = octets
+        return model.Bitmap(words.astype(np.uint64, copy=False))
+
     def _access(
         self,
         kind: str,
@@ -128,7 +184,7 @@ class GuestSide:
         if not enabled:
             self._versions = None
         elif self._versions is None:
-            self._versions = PageVersions(self._slots)
+            self._versions = PageVersions(self._slots, is_complete=not self._has_written)
 
     def versions(self, slot: int, first_page: int, num_pages: int | None) -> Versions | None:
         """Copy the versions of a slot's pages; None where none are kept.
@@ -150,11 +206,14 @@ class GuestSide:
         """Follow a change of the memslots."""
         if self._versions is not None:
             self._versions.follow(self._slots)
+        if self._free is not None:
+            self._free.follow(self._slots)
 
     def state_bytes(self, pages: int, *, tracked: bool | None = None) -> int:
         """Return the bytes that it holds on a machine of so many pages, as tracked as it is now."""
         is_tracked = self._versions is not None if tracked is None else tracked
-        return is_tracked * BYTES_A_PAGE * pages + self.guest.state_bytes
+        free_bytes = 0 if self._free is None else self._free.state_bytes
+        return is_tracked * BYTES_A_PAGE * pages + self.guest.state_bytes + free_bytes
 
     def trace_bytes(self, spec: model.AddWorkload, recording: Intervals) -> int:
         """Return the bytes that a trace would take."""
@@ -166,8 +225,11 @@ class GuestSide:
             kind, outcome = "guest_writes", accesses.guest_write(self._slots, pages)
         else:
             kind, outcome = "host_writes", accesses.host_write(self._slots, pages)
+        self._has_written = True
         if self._versions is not None:
             self._versions.stamp(self._slots, pages)
+        if self._free is not None:
+            self._free.drop(self._slots, pages)
         self._counters.add_access(kind, outcome)
         return outcome
 

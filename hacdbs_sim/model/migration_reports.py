@@ -1,0 +1,397 @@
+"""What a migration reports, while it runs and afterwards.
+
+Times are nanoseconds of the machine's virtual clock.
+"""
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import ClassVar, Final, Literal
+
+from hacdbs_sim.model.base import Model
+from hacdbs_sim.model.kinds import Boolean, Count, SlotId
+from hacdbs_sim.model.migrations import (
+    MigrationCommand,
+    MigrationSpec,
+    SchedulePoint,
+    UpdateMigration,
+)
+from hacdbs_sim.model.query_migrate import MigrationStatus, QueryMigrate
+
+
+class Reason(StrEnum):
+    """Why a migration switched over, or ended without."""
+
+    CONVERGED = "converged"
+    REQUESTED = "requested"
+    MAX_ITERATIONS = "max_iterations"
+    TIMEOUT = "timeout"
+    STALLED = "stalled"
+    POSTCOPY = "postcopy"
+    REFUSED = "refused"
+    MEMORY_LAYOUT_CHANGED = "memory_layout_changed"
+    LINK_FAILED = "link_failed"
+    DESTINATION_DIED = "destination_died"
+    CANCEL = "cancel"
+    VM_DELETED = "vm_deleted"
+    SESSION_RESET = "session_reset"
+    SERVICE_STOPPED = "service_stopped"
+
+
+@dataclass(kw_only=True)
+class Sums(Model):
+    """What a pass did, and all passes together.
+
+    Attributes:
+        dirty_pages: Pages that gets found, beyond those that were still to be sent.
+        sent_pages: Pages sent, zero pages included.
+        sent_bytes: The bytes of their content: pages by the page size, without zero pages.
+        get_ns: What gets cost.
+        clear_ns: What clears cost.
+        clears: How many there were.
+        guest_ns: How long the guest really ran.
+        guest_stall_ns: How long the guest's faults kept it.
+        throttled_ns: How long throttling kept it.
+        guest_writes: Writes of the workloads.
+        permission_faults: Write faults on pages that had been cleaned.
+        translation_faults: Faults on pages that were not mapped.
+        hardware_cleaned: Pages that the unit cleaned.
+        software_cleaned: Pages that software cleaned.
+        requeued: Pages that the unit gave back.
+        declined: Calls of the hook that it declined.
+        partial: Calls of the hook that stopped early.
+        blocks_split: Blocks that gets and clears split.
+        zero_pages: Pages sent as zero.
+        skipped_pages: Pages not sent because the guest had given them up.
+        requested_pages: Pages that faults of the destination's guest fetched, in post-copy.
+        blocked_ns: How long those faults kept the guest.
+    """
+
+    dirty_pages: Count = 0
+    sent_pages: Count = 0
+    sent_bytes: Count = 0
+    get_ns: Count = 0
+    clear_ns: Count = 0
+    clears: Count = 0
+    guest_ns: Count = 0
+    guest_stall_ns: Count = 0
+    throttled_ns: Count = 0
+    guest_writes: Count = 0
+    permission_faults: Count = 0
+    translation_faults: Count = 0
+    hardware_cleaned: Count = 0
+    software_cleaned: Count = 0
+    requeued: Count = 0
+    declined: Count = 0
+    partial: Count = 0
+    blocks_split: Count = 0
+    zero_pages: Count = 0
+    skipped_pages: Count = 0
+    requested_pages: Count = 0
+    blocked_ns: Count = 0
+
+
+SUMMED: Final = tuple(each.name for each in fields(Sums))
+"""What is added up over passes."""
+
+
+@dataclass(kw_only=True)
+class Iteration(Sums):
+    """One pass: a get of each slot, then its pages.
+
+    Attributes:
+        iteration: Its number, from 0.
+        phase: `active` while the guest runs, `device` while it is paused, `postcopy` while it runs
+            at the destination.
+        started_ns: The clock when it began, before its get.
+        duration_ns: Until its last page was sent.
+        dirty_pages_per_second: dirty_pages by the time since the get before.
+        remaining_pages: Pages that have to be sent when it ends: dirty again, or not reached.
+        throttle_percent: How much of their time the vCPUs were kept from running.
+    """
+
+    written_first: ClassVar[tuple[str, ...]] = (
+        "iteration",
+        "phase",
+        "started_ns",
+        "duration_ns",
+        "dirty_pages",
+        "dirty_pages_per_second",
+        "sent_pages",
+        "sent_bytes",
+        "remaining_pages",
+        "throttle_percent",
+    )
+
+    iteration: Count = 0
+    phase: Literal["active", "device", "postcopy"] = "active"
+    started_ns: Count = 0
+    duration_ns: Count = 0
+    dirty_pages_per_second: Count = 0
+    remaining_pages: Count = 0
+    throttle_percent: Count = 0
+
+
+ITERATION_FIELDS: Final = (
+    *Iteration.written_first,
+    *(name for name in SUMMED if name not in Iteration.written_first),
+)
+"""The columns of a table of iterations: what a pass is, what it sent, then what that took."""
+
+
+@dataclass(kw_only=True)
+class Totals(Sums):
+    """Sums over all passes that have ended, and the times of the whole.
+
+    Attributes:
+        iterations: How many passes have ended.
+        total_ns: Since it began.
+        setup_ns: How long the setup took.
+        downtime_ns: How long the guest was paused.
+    """
+
+    iterations: Count
+    total_ns: Count
+    setup_ns: Count
+    downtime_ns: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(Model):
+    """What the machine refused.
+
+    Attributes:
+        code: The problem's code.
+        errno: The kernel's errno, where it has one.
+        detail: One sentence.
+    """
+
+    code: str
+    errno: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduledOutcome(Model):
+    """What became of an item of the schedule.
+
+    Attributes:
+        index: Its place in the schedule.
+        at: When it was to happen.
+        reached: Whether the migration came there; false: it was not performed.
+        op: The action, or `set`.
+        iteration: The pass in which it was performed; null: it was not.
+        now_ns: The clock before it; null: it was not performed.
+        problem: Why it was refused; null: it was not refused.
+    """
+
+    index: Count
+    at: SchedulePoint
+    reached: Boolean
+    op: str
+    iteration: Count | None
+    now_ns: Count | None
+    problem: Refused | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedChange(Model):
+    """A change of a running migration.
+
+    Attributes:
+        now_ns: The clock when it took effect.
+        iteration: The pass in which it did.
+        by: A call, or the schedule.
+        command: The command; null: none.
+        settings: What was set; what is null stayed.
+    """
+
+    now_ns: Count
+    iteration: Count
+    by: Literal["call", "schedule"]
+    command: MigrationCommand | None
+    settings: UpdateMigration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostPages(Model):
+    """What a copy of a slot has: each page is current, pending, unneeded or lost.
+
+    Attributes:
+        slot: The memslot.
+        current_pages: Pages that the copy has as they are.
+        pending_pages: Stale pages of which it is known that they have to be sent.
+        unneeded_pages: Stale pages that the guest gave up, and has not written since.
+        lost_pages: Stale pages that nobody knows of.
+        lost_ranges: The first of them, as pairs of a page of the slot and a count.
+        ranges_omitted: How many ranges more.
+    """
+
+    slot: SlotId
+    current_pages: Count
+    pending_pages: Count
+    unneeded_pages: Count
+    lost_pages: Count
+    lost_ranges: tuple[tuple[Count, Count], ...]
+    ranges_omitted: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification(Model):
+    """What the page versions prove, at the end.
+
+    Attributes:
+        enabled: Whether they were tracked.
+        verified: Whether every page of every migrated slot was compared.
+        current_pages: Pages that the destination has as they are.
+        pending_pages: Stale pages of which it is known that they have to be sent.
+        unneeded_pages: Stale pages that the guest gave up, and has not written since.
+        lost_pages: Stale pages that nobody knows of.
+        slots: The same by slot, with the first ranges; of many slots, only of those that lost some.
+        unproved_slots: Slots that could not be compared: they went, came, or stopped logging.
+    """
+
+    enabled: Boolean
+    verified: Boolean
+    current_pages: Count
+    pending_pages: Count
+    unneeded_pages: Count
+    lost_pages: Count
+    slots: tuple[LostPages, ...]
+    unproved_slots: tuple[SlotId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedSlot(Model):
+    """A migrated memslot that changed on the way.
+
+    Attributes:
+        slot: The memslot.
+        change: It appeared, went, was made again (`replaced`), moved, or stopped logging.
+        now_ns: The clock when the migration noticed.
+    """
+
+    slot: SlotId
+    change: Literal["appeared", "went", "replaced", "moved", "logging_ended"]
+    now_ns: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostcopyReport(Model):
+    """The post-copy phase.
+
+    Attributes:
+        started_ns: The clock when the guest was stopped for it.
+        discarded_pages: Stale pages that the destination dropped before its guest ran.
+        background_pages: Pages that arrived by the background stream.
+        requests: Faults of the destination's guest on missing pages.
+        requested_pages: Pages that these fetched: a block is fetched whole.
+        blocked_ns: How long they kept the guest.
+        pauses: How often the link failed.
+        guest_lost: Whether the destination died: its guest is lost.
+    """
+
+    started_ns: Count
+    discarded_pages: Count
+    background_pages: Count
+    requests: Count
+    requested_pages: Count
+    blocked_ns: Count
+    pauses: Count
+    guest_lost: Boolean
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationReport(Model):
+    """A migration at one moment.
+
+    Attributes:
+        status: As QMP names it.
+        reason: Why it switched over or ended; null before.
+        problem: What the machine refused, where it failed.
+        spec: How it is run: every field, with what was left out filled in, and changes applied.
+        started_ns: The clock when it began.
+        now_ns: The clock when it was last seen.
+        qmp: What QMP's query-migrate returns.
+        iterations: The passes that have ended.
+        scheduled: What became of the items of the schedule; those not reached once it has ended.
+        changes: What was changed while it ran.
+        changed_slots: Migrated memslots that changed on the way.
+        postcopy: The post-copy phase; null: there was none.
+        verification: What the page versions prove; nothing before the end.
+        totals: Sums over all passes that have ended.
+    """
+
+    status: MigrationStatus
+    reason: Reason | None
+    problem: Refused | None
+    spec: MigrationSpec
+    started_ns: Count
+    now_ns: Count
+    qmp: QueryMigrate
+    iterations: tuple[Iteration, ...]
+    scheduled: tuple[ScheduledOutcome, ...]
+    changes: tuple[AppliedChange, ...]
+    changed_slots: tuple[ChangedSlot, ...]
+    postcopy: PostcopyReport | None
+    verification: Verification
+    totals: Totals
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.status.is_final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationBrief(Model):
+    """A migration in a list.
+
+    Attributes:
+        migration_id: `{session_id}-m{n}`.
+        session_id: Its session.
+        vm_id: The source.
+        status: As QMP names it.
+        reason: Why it switched over or ended; null before.
+        iteration_count: Passes that have ended.
+        lost_pages: Pages that the proof found lost.
+    """
+
+    migration_id: str
+    session_id: str
+    vm_id: str
+    status: MigrationStatus
+    reason: Reason | None
+    iteration_count: Count
+    lost_pages: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationInfo(MigrationReport):
+    """A migration of a VM, and its report.
+
+    Attributes:
+        migration_id: `{session_id}-m{n}`.
+        session_id: Its session.
+        vm_id: The source.
+        destination_vm_id: The VM made of what arrived; null: none.
+    """
+
+    migration_id: str
+    session_id: str
+    vm_id: str
+    destination_vm_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IterationTable(Model):
+    """The passes of a migration that have ended.
+
+    Attributes:
+        migration_id: Which migration.
+        status: As QMP names it.
+        iterations: The passes.
+    """
+
+    migration_id: str
+    status: MigrationStatus
+    iterations: tuple[Iteration, ...]

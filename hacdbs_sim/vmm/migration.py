@@ -1,0 +1,687 @@
+"""A live migration as a state machine, in virtual time.
+
+    setup ─> active ─┬─> pre-switchover ─> device ─> completed
+                     └─> device ─> postcopy-active ─┬─> completed
+                                     postcopy-paused ┘
+
+While the guest runs, the VMM sends what its bitmap names. Before each chunk it looks: where less remains
+than may remain at the switch-over, it takes the log; where still less remains then, it stops the guest,
+takes the log once more and sends the rest. Each take of the log begins a pass. The order of a get, the
+clears and the reads is that of docs/migrations.md.
+
+Between any two steps a migration may be cancelled or changed; a refusal of the machine ends it as
+`failed`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from typing import Final, Literal, TypeAlias
+
+from hacdbs_sim import model
+from hacdbs_sim.model import (
+    AppliedChange,
+    Iteration,
+    MigrationCommand,
+    MigrationSpec,
+    MigrationStatus,
+    Phase,
+    Point,
+    Reason,
+    Refused,
+    Scheduled,
+    ScheduledChange,
+    TimeoutStrategy,
+    UpdateMigration,
+)
+from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.model.migrations import NS_PER_SECOND
+from hacdbs_sim.model.words import Words
+from hacdbs_sim.vmm.copy import NOTHING_PROVED
+from hacdbs_sim.vmm.errors import (
+    DestinationDiedError,
+    InvalidMigrationStateError,
+    LayoutChangedError,
+    LinkFailedError,
+)
+from hacdbs_sim.vmm.history import TransferHistory
+from hacdbs_sim.vmm.link import Link
+from hacdbs_sim.vmm.postcopy import Postcopy
+from hacdbs_sim.vmm.report import Report
+from hacdbs_sim.vmm.schedule import Schedule
+from hacdbs_sim.vmm.source import Source
+from hacdbs_sim.vmm.stream import Stream
+from hacdbs_sim.vmm.throttle import Throttle
+
+Steps: TypeAlias = Generator[None, None, None]
+By: TypeAlias = Literal["call", "schedule"]
+
+RATE_PERIOD_NS: Final = NS_PER_SECOND
+"""Syncs measure the dirty rate, and may throttle, once more than this has passed."""
+
+PERIODIC_SYNC_NS: Final = 5 * NS_PER_SECOND
+"""How often auto-converge looks whether a pass needs a sync of its own."""
+
+_COMPLETED: Final = MigrationStatus.COMPLETED
+_NEEDED_STATUS: Final = {
+    MigrationCommand.CONTINUE: MigrationStatus.PRE_SWITCHOVER,
+    MigrationCommand.PAUSE: MigrationStatus.POSTCOPY_ACTIVE,
+    MigrationCommand.RESUME: MigrationStatus.POSTCOPY_PAUSED,
+}
+_BEFORE_POSTCOPY: Final = frozenset(
+    {MigrationCommand.SWITCH_OVER, MigrationCommand.START_POSTCOPY, MigrationCommand.CANCEL}
+)
+"""Once the guest runs at the destination the source has no state to go on with."""
+
+
+class LiveMigration:
+    """One migration of one machine.
+
+    Nothing else may run the machine's guest meanwhile; other actions count as those of other threads of
+    the VMM.
+
+    Args:
+        backend: The source.
+        spec: How it is migrated.
+        history: What earlier attempts took and did not deliver.
+        max_step_ns: The most virtual time of one step; None: as the stream has it.
+
+    Attributes:
+        spec: The same, with the slots named and changes applied.
+        status: The phase, as QMP names it.
+
+    Raises:
+        InvalidMigrationError: the machine cannot run the spec.
+    """
+
+    def __init__(
+        self,
+        backend: model.Backend,
+        spec: MigrationSpec,
+        history: TransferHistory | None = None,
+        *,
+        max_step_ns: int | None = None,
+    ) -> None:
+        self.status = MigrationStatus.SETUP
+        self._backend = backend
+        self._source = source = Source(backend, spec, history or TransferHistory())
+        self._wants_all_slots = spec.slots is None
+        self.spec = replace(spec, slots=tuple(slot.view.slot for slot in source.slots))
+        self._max_step_ns = max_step_ns
+        self._started_ns = self._rates_ns = self._ticked_ns = source.now_ns
+        self._link = Link(spec.link, spec.bandwidth_bytes_per_second, self._started_ns)
+        self._stream = Stream(source, self._link, spec)
+        self._throttle = Throttle(spec.auto_converge)
+        self._schedule = Schedule(spec.schedule)
+        self._postcopy: Postcopy | None = None
+        self._steps = self._live()
+        self._requests: deque[ScheduledChange] = deque()
+        self._asked_to_end: Reason | None = None
+        self._reason: Reason | None = None
+        self._refused: Refused | None = None
+        self._has_begun = False
+        self._is_continued = False
+        self._wants_switch_over = False
+        self._wants_postcopy = False
+        self._is_resumed = False
+        self.is_waiting = False
+        self._setup_ns = 0
+        self._paused_ns: int | None = None
+        self._downtime_ns = 0
+        self._ended_ns = 0
+        self._dirty_period = 0
+        self._sent_at_rates = 0
+        self._ticked_syncs = 0
+        self._synced_ns = self._started_ns
+        self._least: tuple[int, int] | None = None
+        self._passes: list[Iteration] = []
+        self._pass_is_open = False
+        self._changes: list[AppliedChange] = []
+        self._verification = NOTHING_PROVED
+
+    @property
+    def total_pages(self) -> int:
+        """The pages of all slots that are migrated."""
+        return self._source.total_pages
+
+    @property
+    def progress(self) -> tuple[MigrationStatus, int]:
+        """The phase, and of how many passes have ended."""
+        return self.status, len(self._passes)
+
+    @property
+    def now_ns(self) -> int:
+        """The clock."""
+        return self._ended_ns if self.status.is_final else self._source.now_ns
+
+    def run(self) -> Report:
+        """Run to the end.
+
+        Raises:
+            InvalidMigrationStateError: It waits for a command that nobody sends.
+        """
+        while self.step():
+            if self.is_waiting and not self._requests and self._asked_to_end is None:
+                raise InvalidMigrationStateError(
+                    f"the migration waits in {self.status.value}", field="status"
+                )
+        return self.report()
+
+    def step(self) -> bool:
+        """Do a bounded piece of work; return whether there is more to do."""
+        if self.status.is_final:
+            return False
+        if self._asked_to_end is not None:
+            self._steps.close()
+            self._end_as_requested(self._asked_to_end)
+            return False
+        try:
+            next(self._steps)
+        except StopIteration:
+            return False
+        return True
+
+    # Control
+
+    def cancel(self, reason: Reason = Reason.CANCEL) -> None:
+        """Request the end; the next step is the last. From any thread, and in any phase."""
+        if self._asked_to_end is None:
+            self._asked_to_end = reason
+
+    def request(self, change: ScheduledChange) -> None:
+        """Change settings, or give a command, from the next chunk on. From any thread.
+
+        Raises:
+            InvalidMigrationStateError: It makes no sense in this phase.
+        """
+        self.check_request(change)
+        self._requests.append(change)
+
+    def check_request(self, change: ScheduledChange) -> None:
+        """Refuse what makes no sense in this phase.
+
+        Raises:
+            InvalidMigrationStateError: It does not.
+        """
+        check_running(self.status)
+        if (problem := self._problem_of(change)) is not None:
+            what = "settings" if change.command is None else change.command.value
+            raise InvalidMigrationStateError(
+                f"{what} cannot be applied: {problem}", field="status", value=self.status.value
+            )
+
+    def _problem_of(self, change: ScheduledChange) -> str | None:
+        status, command = self.status, change.command
+        if command is MigrationCommand.START_POSTCOPY and self.spec.postcopy is None:
+            return "the migration was started without postcopy"
+        if status.is_postcopy and command in _BEFORE_POSTCOPY:
+            return f"the migration is {status.value}"
+        needed = None if command is None else _NEEDED_STATUS.get(command)
+        if needed is not None and status is not needed:
+            return f"the migration is {status.value}, not {needed.value}"
+        return None
+
+    def add_pending(self, slot: int, words: Words) -> None:
+        """Send pages that another reader of the log took; between two steps only."""
+        if not self.status.is_final:
+            self._source.add_pending(slot, words)
+
+    def _apply_requests(self) -> None:
+        while self._requests:
+            self._apply(self._requests.popleft(), "call")
+
+    def _apply(self, change: ScheduledChange, by: By) -> None:
+        settings = UpdateMigration(**change.given)
+        self._changes.append(
+            AppliedChange(
+                now_ns=self._source.now_ns,
+                iteration=self._source.row.iteration,
+                by=by,
+                command=change.command,
+                settings=settings,
+            )
+        )
+        given = change.given
+        throttle = given.pop("throttle_percent", None)
+        self.spec = replace(self.spec, **given)
+        stream = self._stream
+        if stream.phase == "precopy":
+            stream.bandwidth = self.spec.bandwidth_bytes_per_second
+        stream.downtime_limit_ns = self.spec.downtime_limit_ns
+        stream.switchover_bandwidth = self.spec.switchover_bandwidth_bytes_per_second
+        self._throttle.converge = self.spec.auto_converge
+        if throttle is not None:
+            self._throttle.percent = throttle
+        self._throttle_guest()
+        match change.command:
+            case MigrationCommand.SWITCH_OVER:
+                self._wants_switch_over = True
+            case MigrationCommand.START_POSTCOPY:
+                self._wants_postcopy = True
+            case MigrationCommand.CONTINUE:
+                self._is_continued = True
+            case MigrationCommand.PAUSE if self._postcopy is not None:
+                self._postcopy.wants_pause = True
+            case MigrationCommand.RESUME:
+                self._is_resumed = True
+            case MigrationCommand.CANCEL:
+                self.cancel()
+            case _:
+                pass
+
+    def _throttle_guest(self) -> None:
+        self._source.throttle_percent = self._throttle.percent
+        self._source.row.throttle_percent = self._throttle.percent
+
+    # The schedule
+
+    def _perform(self, items: Iterator[tuple[int, Scheduled]]) -> None:
+        for index, item in items:
+            now_ns, problem = self._source.now_ns, None
+            try:
+                if item.action is not None:
+                    self._source.perform(item.action)
+                elif item.set is not None:
+                    self.check_request(item.set)
+                    self._apply(item.set, "schedule")
+            except KvmError as refusal:
+                problem = _refused_of(refusal)
+            self._schedule.record(index, self._source.row.iteration, now_ns, problem)
+
+    def _point(self, phase: Phase, point: Point) -> None:
+        self._perform(self._schedule.of_phase(phase, point))
+
+    def _perform_due(self) -> None:
+        self._perform(self._schedule.due(self._source.now_ns - self._started_ns))
+
+    # The life of a migration
+
+    def _live(self) -> Steps:
+        self._begin_row(0)
+        yield
+        try:
+            yield from self._set_up()
+            yield from self._iterate()
+            if self._wants_postcopy:
+                yield from self._run_postcopy()
+            else:
+                yield from self._switch_over()
+            self._source.check_layout()
+        except LayoutChangedError as refused:
+            self._fail(Reason.MEMORY_LAYOUT_CHANGED, refused)
+        except LinkFailedError as refused:
+            for piece in self._stream.lose_in_flight():
+                self._source.put_back(piece)
+            self._fail(Reason.LINK_FAILED, refused)
+        except DestinationDiedError as refused:
+            self._fail(Reason.DESTINATION_DIED, refused)
+        except KvmError as refused:
+            self._fail(Reason.REFUSED, refused)
+        else:
+            self._end(_COMPLETED, Reason.CONVERGED if self._reason is None else self._reason)
+
+    def _fail(self, reason: Reason, refused: KvmError) -> None:
+        self._refused = _refused_of(refused)
+        self._end(MigrationStatus.FAILED, reason)
+
+    def _set_up(self) -> Steps:
+        self._point(Phase.SETUP, Point.BEGIN)
+        self._has_begun = True
+        self._source.begin()
+        yield from self._source.pay()
+        self._setup_ns = self._source.now_ns - self._started_ns
+        self._point(Phase.SETUP, Point.END)
+        self.status = MigrationStatus.ACTIVE
+        self._point(Phase.ACTIVE, Point.BEGIN)
+        self._sync(0)
+        yield
+
+    def _iterate(self) -> Steps:
+        """Send passes while the guest runs, until the rest is small enough, or no more is allowed."""
+        while True:
+            self._apply_requests()
+            self._perform_due()
+            self._link.rate(self._source.now_ns)  # events that are due happen
+            if self._wants_postcopy:
+                self._reason = Reason.POSTCOPY
+                return
+            if self._wants_switch_over:
+                self._reason = Reason.REQUESTED
+                return
+            if self._may_switch_over():
+                yield from self._next_pass()
+                if self._may_switch_over():
+                    self._reason = Reason.CONVERGED
+                    return
+                if self._is_over_limits():
+                    yield from self._give_up(Reason.MAX_ITERATIONS)
+                    return
+                if self._wants_postcopy or self._wants_switch_over:
+                    continue
+            if (reason := self._lateness()) is not None:
+                yield from self._give_up(reason)
+                return
+            if self._is_periodic_sync_due():
+                yield from self._next_pass()
+            floor_pages = -(-self._stream.threshold_bytes // self._source.page_size)
+            yield from self._stream.chunk(self._deadline_ns(), floor_pages)
+            yield
+
+    def _may_switch_over(self) -> bool:
+        """Look at what remains, as before each chunk."""
+        remaining = self._source.pending_pages
+        return not remaining or remaining * self._source.page_size < self._stream.threshold_bytes
+
+    def _next_pass(self) -> Steps:
+        """Take the log; what it names is sent in the next pass."""
+        yield from self._source.pay()
+        self._end_pass()
+        number = len(self._passes)
+        self._begin_row(number)
+        self._throttle.begin_pass(number)
+        self._sync(number)
+        after = self.spec.postcopy.after_iterations if self.spec.postcopy else None
+        if after is not None and number >= after:
+            self._wants_postcopy = True
+        yield
+
+    def _is_over_limits(self) -> bool:
+        return len(self._passes) >= self.spec.max_iterations
+
+    def _switch_over(self) -> Steps:
+        """Pause the guest, and send the rest."""
+        source = self._source
+        yield from self._stop()
+        if self.spec.pause_before_switchover:
+            self.status = MigrationStatus.PRE_SWITCHOVER
+            self._point(Phase.PRE_SWITCHOVER, Point.BEGIN)
+            yield from self._wait(lambda: self._is_continued)
+            self._point(Phase.PRE_SWITCHOVER, Point.END)
+        yield from self._enter_device()
+        yield from self._stream.send_all()
+        yield from self._send_device_state()
+        self._point(Phase.DEVICE, Point.END)
+        yield from source.spend(self._link.latency_ns)
+        self._end_pass()
+
+    def _stop(self) -> Steps:
+        """Stop the guest; the downtime begins."""
+        source = self._source
+        yield from source.pay()
+        self._point(Phase.ACTIVE, Point.END)
+        self._end_pass()
+        source.is_paused = True
+        self._paused_ns = source.now_ns
+        self._stream.phase = "downtime"
+        self._begin_row(len(self._passes))
+        source.row.phase = "device"
+        yield from source.spend(self.spec.stop_latency_ns)
+
+    def _enter_device(self) -> Steps:
+        """Take the log for the last time."""
+        self.status = MigrationStatus.DEVICE
+        self._point(Phase.DEVICE, Point.BEGIN)
+        yield
+        self._sync(len(self._passes))
+        self._point(Phase.DEVICE, Point.AFTER_LAST_GET)
+        yield from self._source.pay()
+
+    def _send_device_state(self) -> Steps:
+        yield from self._stream.send_octets(self.spec.device_state_bytes)
+        yield from self._source.spend(self.spec.device_state_ns)
+
+    def _run_postcopy(self) -> Steps:
+        """Let the guest run at the destination, and send it what it lacks."""
+        source, stream = self._source, self._stream
+        yield from source.pay()
+        paused_ns = source.now_ns
+        yield from self._stop()
+        yield from self._enter_device()
+        postcopy = self._postcopy = Postcopy(self._backend, source, stream, self._link, paused_ns)
+        postcopy.discard()
+        yield from self._send_device_state()
+        self._point(Phase.DEVICE, Point.END)
+        yield from source.spend(self._link.latency_ns)
+        self._end_pass()
+        self._downtime_ns = source.now_ns - paused_ns
+        self._paused_ns = None
+        self.status = MigrationStatus.POSTCOPY_ACTIVE
+        source.is_paused = False
+        self._throttle.converge, self._throttle.percent = None, 0
+        source.throttle_percent = 0
+        stream.phase = "postcopy"
+        self._begin_row(len(self._passes))
+        source.row.phase = "postcopy"
+        self._point(Phase.POSTCOPY_ACTIVE, Point.BEGIN)
+        yield
+        while source.pending_pages:
+            self._apply_requests()
+            self._perform_due()
+            try:
+                yield from postcopy.chunk(self.spec.postcopy, self._deadline_ns())
+            except LinkFailedError:
+                yield from self._recover(postcopy)
+            yield
+        yield from source.pay()
+        self._point(Phase.POSTCOPY_ACTIVE, Point.END)
+        self._end_pass()
+
+    def _recover(self, postcopy: Postcopy) -> Steps:
+        """Wait with a broken link until somebody resumes; pages in flight are asked for again."""
+        self.status = MigrationStatus.POSTCOPY_PAUSED
+        postcopy.break_off()
+        self._is_resumed = False
+        self._point(Phase.POSTCOPY_PAUSED, Point.BEGIN)
+        recovers_ns = self._link.recovers_ns
+        self._link.recovers_ns = None
+        while not self._is_resumed:
+            if recovers_ns is not None and self._source.now_ns >= recovers_ns:
+                break
+            yield from postcopy.wait(recovers_ns, self._deadline_ns())
+            self._apply_requests()
+            self._perform_due()
+            if recovers_ns is None and self._schedule.next_ns() is None and not self._is_resumed:
+                self.is_waiting = True
+            yield
+        self.is_waiting = False
+        self.status = MigrationStatus.POSTCOPY_RECOVER
+        postcopy.resume()
+        yield from self._source.spend(2 * self._link.latency_ns)
+        self.status = MigrationStatus.POSTCOPY_ACTIVE
+        yield
+
+    def _wait(self, is_done: Callable[[], bool]) -> Steps:
+        """Wait for a command with the guest paused; virtual time passes only to what is scheduled."""
+        yield
+        while True:
+            self._apply_requests()
+            if is_done():
+                break
+            next_ns = self._schedule.next_ns()
+            self.is_waiting = next_ns is None
+            if next_ns is not None:
+                yield from self._source.spend(self._started_ns + next_ns - self._source.now_ns)
+                self._perform_due()
+            yield
+        self.is_waiting = False
+
+    def _give_up(self, reason: Reason) -> Steps:
+        """Apply the strategy; return only where it is to switch over."""
+        self._reason = reason
+        match self.spec.timeout_strategy:
+            case TimeoutStrategy.CANCEL:
+                self.cancel(reason)
+                yield
+            case TimeoutStrategy.POSTCOPY:
+                self._wants_postcopy = True
+            case TimeoutStrategy.SWITCH_OVER:
+                pass
+
+    def _end_as_requested(self, reason: Reason) -> None:
+        if self.status.is_postcopy:
+            self._refused = Refused(
+                code="guest_lost",
+                errno=None,
+                detail="the migration ended in post-copy, where neither side has all of the guest",
+            )
+            if self._postcopy is not None:
+                self._postcopy.guest_lost = True
+            self._end(MigrationStatus.FAILED, reason)
+        else:
+            self._end(MigrationStatus.CANCELLED, reason)
+
+    def _end(self, status: MigrationStatus, reason: Reason) -> None:
+        source = self._source
+        if self._pass_is_open and (self._has_begun or self._passes):
+            self._end_pass()
+        if self._paused_ns is not None:
+            self._downtime_ns = source.now_ns - self._paused_ns
+        if reason is Reason.DESTINATION_DIED and self._postcopy is not None:
+            self._postcopy.guest_lost = True
+        self._ended_ns = source.now_ns
+        is_complete = status is _COMPLETED
+        if self._has_begun and self.spec.verify:
+            if self._postcopy is not None:
+                self._verification = self._postcopy.verify(is_complete=is_complete)
+            else:
+                self._verification = source.verify(is_complete=is_complete)
+        if self._has_begun:
+            source.end(is_complete=is_complete)
+        self._reason = reason
+        self.status = status
+
+    # A pass
+
+    def _begin_row(self, number: int) -> None:
+        self._source.row = Iteration(
+            iteration=number,
+            started_ns=self._source.now_ns,
+            throttle_percent=self._source.throttle_percent,
+        )
+        self._pass_is_open = True
+
+    def _end_pass(self) -> None:
+        row = self._source.row
+        row.duration_ns = self._source.now_ns - row.started_ns
+        row.remaining_pages = self._source.remaining_pages()
+        self._passes.append(row)
+        self._pass_is_open = False
+
+    def _sync(self, number: int) -> None:
+        """Take the log of all slots (migration_bitmap_sync)."""
+        source, stats = self._source, self._stream.stats
+        self._perform(self._schedule.of_iteration(number))
+        self._link.begin_pass(number, source.now_ns)
+        source.sync()
+        stats.syncs += 1
+        stats.remaining_at_sync = source.pending_pages * source.page_size
+        self._dirty_period += source.row.dirty_pages
+        now_ns = source.now_ns
+        if number and (self._least is None or source.pending_pages < self._least[0]):
+            self._least = (source.pending_pages, now_ns)
+        if number and not source.is_paused and now_ns > self._synced_ns:
+            elapsed_ns = now_ns - self._synced_ns
+            source.row.dirty_pages_per_second = source.row.dirty_pages * NS_PER_SECOND // elapsed_ns
+        self._synced_ns = now_ns
+        if now_ns - self._rates_ns > RATE_PERIOD_NS:
+            elapsed_ns = now_ns - self._rates_ns
+            sent_bytes = stats.transferred - self._sent_at_rates
+            self._throttle.look(
+                dirty_bytes=self._dirty_period * source.page_size, sent_bytes=sent_bytes
+            )
+            stats.dirty_pages_rate = self._dirty_period * NS_PER_SECOND // elapsed_ns
+            self._rates_ns, self._dirty_period = now_ns, 0
+            self._sent_at_rates = stats.transferred
+        self._throttle_guest()
+
+    def _is_periodic_sync_due(self) -> bool:
+        """Tick every 5 seconds; return whether no sync has come since the last tick."""
+        converge, now_ns = self.spec.auto_converge, self._source.now_ns
+        if converge is None or not converge.periodic_sync:
+            return False
+        if now_ns - self._ticked_ns < PERIODIC_SYNC_NS:
+            return False
+        self._ticked_ns += (now_ns - self._ticked_ns) // PERIODIC_SYNC_NS * PERIODIC_SYNC_NS
+        syncs, before = self._stream.stats.syncs, self._ticked_syncs
+        self._ticked_syncs = syncs
+        return syncs > 1 and syncs == before
+
+    # Limits
+
+    def _lateness(self) -> Reason | None:
+        """Return why the time is up; None: it is not."""
+        now_ns = self._source.now_ns
+        timeout_ns, stall_ns = self.spec.timeout_ns, self.spec.stall_ns
+        if timeout_ns is not None and now_ns - self._started_ns >= timeout_ns:
+            return Reason.TIMEOUT
+        if stall_ns is None or self._least is None or now_ns - self._least[1] < stall_ns:
+            return None
+        return Reason.STALLED
+
+    def _deadline_ns(self) -> int | None:
+        """Return when the next thing can happen that a chunk may not run past."""
+        started_ns, ends = self._started_ns, []
+        if (next_ns := self._schedule.next_ns()) is not None:
+            ends.append(started_ns + next_ns)
+        if self.status is MigrationStatus.ACTIVE:
+            if self.spec.timeout_ns is not None:
+                ends.append(started_ns + self.spec.timeout_ns)
+            if self.spec.stall_ns is not None and self._least is not None:
+                ends.append(self._least[1] + self.spec.stall_ns)
+            converge = self.spec.auto_converge
+            if converge is not None and converge.periodic_sync:
+                ends.append(self._ticked_ns + PERIODIC_SYNC_NS)
+        now_ns = self._source.now_ns
+        if self._max_step_ns is not None:
+            ends.append(now_ns + self._max_step_ns)
+        return min((end for end in ends if end > now_ns), default=None)
+
+    # The report
+
+    def report(self) -> Report:
+        """Report the state; between two steps only."""
+        source, stats = self._source, self._stream.stats
+        now_ns = self.now_ns
+        downtime_ns = self._downtime_ns
+        if self._paused_ns is not None and not self.status.is_final:
+            downtime_ns = now_ns - self._paused_ns
+        return Report(
+            status=self.status,
+            reason=self._reason,
+            refused=self._refused,
+            spec=self.spec,
+            started_ns=self._started_ns,
+            now_ns=now_ns,
+            setup_ns=self._setup_ns,
+            downtime_ns=downtime_ns,
+            throttle_percent=source.throttle_percent,
+            page_size=source.page_size,
+            total_pages=source.total_pages,
+            remaining_pages=source.pending_pages,
+            stats=replace(stats),
+            iterations=tuple(self._passes),
+            scheduled=self._schedule.outcomes(is_over=self.status.is_final),
+            changes=tuple(self._changes),
+            changed_slots=tuple(source.changed_slots),
+            postcopy=None if self._postcopy is None else self._postcopy.report(),
+            verification=self._verification,
+        )
+
+
+def _refused_of(refusal: KvmError) -> Refused:
+    errno = None if refusal.errno is None else refusal.errno.value
+    return Refused(code=refusal.code, errno=errno, detail=refusal.detail)
+
+
+def check_running(status: MigrationStatus) -> None:
+    """Refuse to change a migration that has ended.
+
+    Raises:
+        InvalidMigrationStateError: It has.
+    """
+    if status.is_final:
+        raise InvalidMigrationStateError(
+            f"the migration is {status.value}, nothing of it can be changed",
+            field="status",
+            value=status.value,
+        )

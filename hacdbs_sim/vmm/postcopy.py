@@ -1,0 +1,235 @@
+"""Post-copy: the guest runs at the destination, and what it lacks is sent behind it.
+
+What was stale at the stop is dropped at the destination before its guest runs. A background stream sends
+it; a fault of the guest on a missing page is a request, which comes ahead of that stream and keeps
+the vCPU for two ways of the link and the page's time. The guest of the simulated machine runs on as the
+destination's: its writes from here on are no part of the proof, and a page that it wrote is never
+overwritten, because it has been fetched before.
+
+Time is cut into slices. The pages that the guest wrote in a slice and that were missing are its faults
+of that slice; while the link is broken the guest stands still.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hacdbs_sim import model
+from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.model.migrations import NS_PER_SECOND
+from hacdbs_sim.model.words import WORD_BITS, Words, popcount
+from hacdbs_sim.vmm.copy import Judgement, Versions
+from hacdbs_sim.vmm.errors import LinkFailedError
+from hacdbs_sim.vmm.link import Link
+from hacdbs_sim.vmm.source import Piece, Source, SourceSlot
+from hacdbs_sim.vmm.stream import Stream
+
+MIN_SLICE_NS: Final = 1_000_000
+MAX_SLICE_NS: Final = 50_000_000
+SLICES: Final = 200
+"""Into how many slices the rest is cut, within the two bounds."""
+
+
+class _Requested(NamedTuple):
+    """What the faults of a slice fetched."""
+
+    requests: int
+    pages: int
+
+
+class Postcopy:
+    """The post-copy phase of one migration.
+
+    Args:
+        backend: The machine: the source's memory, and the destination's guest.
+        source: What has to be sent.
+        stream: What sends it.
+        link: What carries it.
+        started_ns: The clock when the guest was stopped.
+
+    Attributes:
+        wants_pause: Whether it is to pause, as QEMU's migrate-pause.
+        guest_lost: Whether neither side has all of the guest any more.
+    """
+
+    def __init__(
+        self,
+        backend: model.Backend,
+        source: Source,
+        stream: Stream,
+        link: Link,
+        started_ns: int,
+    ) -> None:
+        self.wants_pause = False
+        self.guest_lost = False
+        self._backend = backend
+        self._source = source
+        self._stream = stream
+        self._link = link
+        self._started_ns = started_ns
+        self._vcpus = backend.query(model.GetConfig()).vcpus
+        self._missing: dict[int, Words] = {}
+        self._at_stop: dict[int, Versions] = {}
+        self._discarded = self._background = self._requests = self._requested = 0
+        self._blocked_ns = self._pauses = 0
+
+    def report(self) -> model.PostcopyReport:
+        """Return what has happened so far."""
+        return model.PostcopyReport(
+            started_ns=self._started_ns,
+            discarded_pages=self._discarded,
+            background_pages=self._background,
+            requests=self._requests,
+            requested_pages=self._requested,
+            blocked_ns=self._blocked_ns,
+            pauses=self._pauses,
+            guest_lost=self.guest_lost,
+        )
+
+    def discard(self) -> None:
+        """Drop at the destination what is stale, and fix what the proof is against."""
+        source = self._source
+        source.freeze_versions()
+        for slot in source.slots:
+            self._missing[slot.view.slot] = slot.pending.copy()
+            if slot.copy is not None:
+                slot.copy.forget(0, slot.pending)
+                try:
+                    self._at_stop[slot.view.slot] = source.versions(slot)
+                except KvmError:
+                    continue
+        self._discarded = source.pending_pages
+
+    def chunk(self, spec: model.PostcopySpec | None, deadline_ns: int | None) -> Iterator[None]:
+        """Let the guest run for a slice, fetch what it faulted on, and send on.
+
+        Raises:
+            LinkFailedError: The connection has broken, or a pause was requested.
+        """
+        source = self._source
+        if self.wants_pause:
+            self.wants_pause = False
+            raise LinkFailedError("post-copy was paused")
+        rate = self._link.rate(source.now_ns)
+        if not rate:
+            yield from self.wait(self._link.next_change_ns(), deadline_ns)
+            return
+        limit = spec.bandwidth_bytes_per_second if spec else None
+        bandwidth = min(rate, limit) if limit else rate
+        rest_ns = source.pending_pages * source.page_size * NS_PER_SECOND // bandwidth
+        slice_ns = min(max(rest_ns // SLICES, MIN_SLICE_NS), MAX_SLICE_NS)
+        for end_ns in (deadline_ns, self._link.next_change_ns()):
+            if end_ns is not None:
+                slice_ns = min(slice_ns, max(end_ns - source.now_ns, 1))
+        before = self._versions()
+        yield from source.spend(slice_ns)
+        requested = self._fetch(before)
+        blocked_ns = self._blocked(requested)
+        if blocked_ns:
+            self._stand_still(blocked_ns)
+        pages = self._stream.pages_in(slice_ns + blocked_ns, bandwidth)
+        pieces = source.take(max(pages - requested.pages, 1))
+        self._arrive(pieces)
+        self._background += sum(piece.pages for piece in pieces)
+
+    def _fetch(self, before: dict[int, Versions]) -> _Requested:
+        """Fetch the missing pages that the guest wrote in a slice."""
+        requests = pages = 0
+        for slot in self._source.slots:
+            then = before.get(slot.view.slot)
+            if then is None or not slot.pending.any():
+                continue
+            wrote = np.packbits(self._source.versions(slot) != then, bitorder="little")
+            words = np.zeros_like(slot.pending)
+            words.view(np.uint8)[: len(wrote)] = wrote
+            faults = words & slot.pending
+            blocks = self._blocks(slot, faults)
+            if blocks.any():
+                fetched = self._whole_blocks(slot, blocks)
+                requests += int(np.count_nonzero(blocks))
+                pages += popcount(fetched)
+                self._arrive([self._source.take_pages(slot, fetched)])
+        self._requests += requests
+        self._requested += pages
+        self._stream.stats.requests += requests
+        self._source.row.requested_pages += pages
+        return _Requested(requests, pages)
+
+    def _block_pages(self, slot: SourceSlot) -> int:
+        return max(slot.view.backing // self._source.page_size, 1)
+
+    def _blocks(self, slot: SourceSlot, faults: Words) -> NDArray[np.bool_]:
+        """Return in which blocks of the backing there are faults: booleans."""
+        size = self._block_pages(slot)
+        flags = np.unpackbits(faults.view(np.uint8), bitorder="little")
+        padded = -(-len(flags) // size) * size
+        blocks = np.zeros(padded // size, np.bool_)
+        np.pad(flags, (0, padded - len(flags))).reshape(-1, size).any(axis=1, out=blocks)
+        return blocks
+
+    def _whole_blocks(self, slot: SourceSlot, blocks: NDArray[np.bool_]) -> Words:
+        """Return the missing pages of blocks, uint64 words."""
+        flags = np.repeat(blocks, self._block_pages(slot))[: len(slot.pending) * WORD_BITS]
+        octets = np.packbits(flags, bitorder="little")
+        words = np.zeros_like(slot.pending)
+        words.view(np.uint8)[: len(octets)] = octets
+        return words & slot.pending
+
+    def _blocked(self, requested: _Requested) -> int:
+        """Return how long requests keep the guest: each vCPU has one of its own on the way."""
+        if not requested.requests:
+            return 0
+        rounds = -(-requested.requests // self._vcpus)
+        return 2 * self._link.latency_ns * rounds + self._stream.page_ns(requested.pages)
+
+    def _stand_still(self, duration_ns: int) -> None:
+        self._backend.perform(model.AdvanceClock(duration_ns=duration_ns))
+        self._blocked_ns += duration_ns
+        self._source.row.blocked_ns += duration_ns
+
+    def _arrive(self, pieces: list[Piece]) -> None:
+        self._stream.account(pieces)
+        for piece in pieces:
+            missing = self._missing[piece.slot.view.slot]
+            missing[piece.first_word : piece.first_word + len(piece.words)] &= ~piece.words
+
+    def _versions(self) -> dict[int, Versions]:
+        """Return the versions of the slots of which something is missing."""
+        slots = (slot for slot in self._source.slots if slot.pending.any())
+        return {slot.view.slot: self._source.versions(slot) for slot in slots}
+
+    # Failures
+
+    def break_off(self) -> None:
+        """Lose what is on the way: the source has sent it, and the destination has not got it."""
+        self._pauses += 1
+        for piece in self._stream.lose_in_flight():
+            missing = self._missing[piece.slot.view.slot]
+            missing[piece.first_word : piece.first_word + len(piece.words)] |= piece.words
+
+    def wait(self, until_ns: int | None, deadline_ns: int | None) -> Iterator[None]:
+        """Let time pass while nothing arrives: the guest stands still."""
+        ends = [end for end in (until_ns, deadline_ns) if end is not None]
+        left_ns = min(ends, default=0) - self._source.now_ns
+        if left_ns > 0:
+            self._stand_still(left_ns)
+        yield
+
+    def resume(self) -> None:
+        """Ask the destination what it has, and send the rest."""
+        for slot in self._source.slots:
+            self._source.add_pending(slot.view.slot, self._missing[slot.view.slot])
+
+    def verify(self, *, is_complete: bool) -> model.Verification:
+        """Compare the destination with the source as it was at the stop."""
+        judgement = Judgement()
+        for slot in self._source.slots:
+            number = slot.view.slot
+            if slot.copy is None or number not in self._at_stop:
+                judgement.cannot_compare(number)
+                continue
+            known = np.zeros_like(slot.pending) if is_complete else self._missing[number]
+            judgement.compare(slot.copy, self._at_stop[number], known, None)
+        return judgement.verdict()
