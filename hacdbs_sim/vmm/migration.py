@@ -356,8 +356,7 @@ class LiveMigration:
                 if self._is_over_limits():
                     yield from self._give_up(Reason.MAX_ITERATIONS)
                     return
-                if self._wants_postcopy or self._wants_switch_over:
-                    continue
+                continue
             if (reason := self._lateness()) is not None:
                 yield from self._give_up(reason)
                 return
