@@ -53,6 +53,7 @@ _ANSWERS: Final[Mapping[str, Callable[[Vm, Any], Answer]]] = {
     model.AddFault.op: _added_fault,
     model.AddWorkload.op: _added_workload,
     model.UpdateVm.op: lambda vm, _: show_vm(vm),
+    model.TrackVersions.op: lambda vm, _: show_vm(vm),
     **{
         gone.op: lambda _vm, _outcome: _NO_CONTENT
         for gone in (
@@ -212,6 +213,8 @@ _OF_SLOTS: Final = (
     model.GuestRead,
     model.HostWrite,
     model.HostUnmap,
+    model.HostDiscard,
+    model.HintFree,
     model.GetDirtyLog,
     model.ClearDirtyLog,
     model.SetMemslot,

@@ -7,7 +7,14 @@ or the body of an operation are derived; a table has the rest.
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from hacdbs_sim.model import ACTIONS, QUERIES, AddFault, AddWorkload, SetMemslot
+from hacdbs_sim.model import (
+    ACTIONS,
+    QUERIES,
+    AddFault,
+    AddWorkload,
+    MigrationCommand,
+    SetMemslot,
+)
 from hacdbs_sim.model.errors import (
     BackendUnavailableError,
     HostKernelError,
@@ -48,6 +55,9 @@ _REGION: Final = (*SetMemslot.refusals, fleet.PageLimitError, fleet.StateBytesLi
 _OCTETS: Final = (InvalidArgumentError,)
 """Octets that are not whole words."""
 
+_OF_STATE: Final = (vmm.InvalidMigrationStateError,)
+"""A migration that cannot do this in its phase, or has ended."""
+
 _OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
     "get_dirty_log": (TooManyRangesError,),
     "peek_dirty_log": (TooManyRangesError,),
@@ -55,6 +65,9 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
     "guest_read": _OCTETS,
     "host_write": _OCTETS,
     "host_unmap": _OCTETS,
+    "host_discard": (*_OCTETS, fleet.StateBytesLimitError),
+    "hint_free": (*_OCTETS, fleet.StateBytesLimitError),
+    "track_versions": (fleet.StateBytesLimitError,),
     "create_session": (fleet.SessionExistsError, fleet.SessionLimitError),
     "delete_session": (fleet.DefaultSessionError,),
     "create_vm": (
@@ -81,7 +94,11 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
         fleet.MigrationLimitError,
         vmm.InvalidMigrationError,
         fleet.StateBytesLimitError,
+        fleet.NoSuchSessionError,
+        fleet.VmLimitError,
     ),
+    "update_migration": _OF_STATE,
+    **{f"{command.value}_migration": _OF_STATE for command in MigrationCommand},
     "list_migrations": (fleet.NoSuchSessionError,),
     "start_comparison": (
         fleet.NoSuchSessionError,

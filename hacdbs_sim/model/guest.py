@@ -5,16 +5,29 @@ from typing import Annotated, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from hacdbs_sim.model.accesses import AccessOutcome
 from hacdbs_sim.model.base import Action, Model, Query
-from hacdbs_sim.model.errors import InvalidArgumentError, KvmError, TooManyWritesError
+from hacdbs_sim.model.errors import (
+    InvalidArgumentError,
+    KvmError,
+    NoSuchMemslotError,
+    TooManyWritesError,
+    WindowOutsideMemslotError,
+)
 from hacdbs_sim.model.kinds import Boolean, Count, Nanoseconds, Page64, SlotId, whole
-from hacdbs_sim.model.pages import Bitmap, CountsForm
+from hacdbs_sim.model.pages import Bitmap, CountsForm, equal_arrays
 
 MAX_THROTTLE_PERCENT: Final = 99
 Throttle = Annotated[int, whole(0, MAX_THROTTLE_PERCENT)]
 PageVersions = Annotated[NDArray[np.uint32], CountsForm("uint32")]
+
+DEFAULT_VERSIONS: Final = 65_536
+MAX_VERSIONS: Final = 1 << 20
+"""The most page versions of one answer."""
+
+VersionsWindow = Annotated[int, whole(1, MAX_VERSIONS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,14 +116,15 @@ class RunGuest(Action[GuestRun]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackVersions(Action[None]):
-    """Keep, or stop keeping, the number of the write that last touched each page.
+    """Track page versions: the number of the batch of writes that last touched each page.
+
+    A migration with `verify` tracks them while it runs. Tracking that ends forgets them.
 
     Attributes:
-        enabled: Whether to keep them.
+        enabled: Whether to track them.
     """
 
     op: ClassVar[str] = "track_versions"
-    is_internal: ClassVar[bool] = True
 
     enabled: Boolean
 
@@ -123,8 +137,8 @@ class GetClock(Query[Clock]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GetPageVersions(Query[PageVersions | None]):
-    """Copy the versions of a slot's pages, uint32[n]; None unless they are kept.
+class CopyVersions(Query[PageVersions | None]):
+    """Copy the versions of a slot's pages, uint32[n]; None unless they are tracked.
 
     A page's version is the number of the batch of writes that last touched it, counted over the
     machine since tracking began, modulo 2**32; 0 is none.
@@ -135,16 +149,69 @@ class GetPageVersions(Query[PageVersions | None]):
         num_pages: How many; to the slot's end if absent.
     """
 
-    op: ClassVar[str] = "get_page_versions"
+    op: ClassVar[str] = "copy_versions"
 
     slot: SlotId
     first_page: Count = 0
     num_pages: Count | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SlotVersions(Model):
+    """The versions of the pages of a window of a memslot.
+
+    Attributes:
+        slot: The memslot.
+        first_page: The window's first page, from the slot's start.
+        num_pages: The window's length.
+        last_version: The greatest version that a page can have; null where none are tracked.
+        is_complete: Whether all writes since the slot was made have been counted: a page of version 0
+            has never been written.
+        versions: One number a page: the batch of writes that last touched it, counted over the VM
+            modulo 2**32; 0: none. Null where none are tracked.
+    """
+
+    slot: SlotId
+    first_page: Count
+    num_pages: Count
+    last_version: Count | None
+    is_complete: Boolean
+    versions: PageVersions | None
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SlotVersions):
+            return NotImplemented
+        return all(
+            equal_arrays(getattr(self, name), getattr(other, name)) for name in self.__slots__
+        )
+
+    @override
+    def __hash__(self) -> int:
+        return hash((self.slot, self.first_page, self.num_pages, self.last_version))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetPageVersions(Query[SlotVersions]):
+    """Return the versions of a window of a memslot; it is cut at the slot's end.
+
+    Attributes:
+        slot: The memslot.
+        first_page: The first page, from the slot's start.
+        num_pages: The most pages to return.
+    """
+
+    op: ClassVar[str] = "get_page_versions"
+    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchMemslotError, WindowOutsideMemslotError)
+
+    slot: SlotId
+    first_page: Count = 0
+    num_pages: VersionsWindow = DEFAULT_VERSIONS
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetLastVersion(Query[Count | None]):
-    """Return the greatest version that a page can have; None unless versions are kept.
+    """Return the greatest version that a page can have; None unless versions are tracked.
 
     A page read now has the content of its version; it is stale once its version is greater.
     """

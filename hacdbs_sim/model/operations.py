@@ -54,6 +54,7 @@ QUERIES: Final[tuple[type[Query[Any]], ...]] = (
     workloads.ListWorkloads,
     workloads.ListWorkloadSpecs,
     guest.GetClock,
+    guest.CopyVersions,
     guest.GetPageVersions,
     guest.GetLastVersion,
     guest.HasFreePages,

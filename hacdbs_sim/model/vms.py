@@ -101,6 +101,7 @@ class VmSpec(VmConfig):
         name: A label.
         backend: What it runs on: `simulated`, or `host_kvm`, real KVM of the service's machine
             (docs/host-kvm.md).
+        track_versions: Whether page versions are tracked from the start, and so complete.
         memslots: Its memslots.
         faults: Faults to arm.
         workloads: What writes by itself.
@@ -108,6 +109,7 @@ class VmSpec(VmConfig):
 
     name: Label = ""
     backend: BackendName = BackendName.SIMULATED
+    track_versions: Boolean = False
     memslots: Annotated[tuple[SetMemslot, ...], Len(0, MAX_SLOT + 1)] = ()
     faults: Annotated[tuple[AnyFault, ...], Len(0, MAX_FAULTS_PER_VM)] = ()
     workloads: Annotated[tuple[AnyWorkload, ...], Len(0, MAX_WORKLOADS_PER_VM)] = ()
@@ -134,6 +136,7 @@ class VmInfo(VmConfig):
         session_id: Its session.
         backend: What it runs on.
         capabilities: What that can do.
+        track_versions: Whether page versions are tracked.
         memslots: Its memslots, by number.
         faults: Its armed faults, oldest first.
         workloads: Its workloads, oldest first.
@@ -147,6 +150,7 @@ class VmInfo(VmConfig):
     session_id: str
     backend: BackendName
     capabilities: BackendCapabilities
+    track_versions: Boolean
     memslots: tuple[MemslotInfo, ...]
     faults: tuple[FaultInfo, ...]
     workloads: tuple[WorkloadInfo, ...]

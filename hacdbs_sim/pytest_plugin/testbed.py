@@ -96,6 +96,7 @@ class VmFactory:
         faults: Sequence[AnyFault] = (),
         workloads: Sequence[AnyWorkload] = (),
         costs: Mapping[str, int] | None = None,
+        track_versions: bool | None = None,
     ) -> Vm:
         """Create a VM; the parameters are those of `Session.create_vm`.
 
@@ -114,6 +115,7 @@ class VmFactory:
             faults: Faults to arm.
             workloads: What the guest writes while it runs.
             costs: Knobs of the cost model, by name.
+            track_versions: Whether page versions are tracked from the start.
         """
         derived = self._testbed.seed_of(self._made)
         self._made += 1
@@ -132,4 +134,5 @@ class VmFactory:
             faults=faults,
             workloads=workloads,
             costs=costs,
+            track_versions=track_versions,
         )

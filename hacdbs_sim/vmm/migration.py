@@ -171,6 +171,8 @@ class LiveMigration:
         """Do a bounded piece of work; return whether there is more to do."""
         if self.status.is_final:
             return False
+        if self._asked_to_end is Reason.CANCEL and self.status.is_postcopy:
+            self._asked_to_end = None  # the call came while it was not in post-copy yet
         if self._asked_to_end is not None:
             self._steps.close()
             self._end_as_requested(self._asked_to_end)
@@ -184,7 +186,10 @@ class LiveMigration:
     # Control
 
     def cancel(self, reason: Reason = Reason.CANCEL) -> None:
-        """Request the end; the next step is the last. From any thread, and in any phase."""
+        """Request the end; the next step is the last. From any thread.
+
+        A call's cancellation has no effect in post-copy: neither side has all of the guest.
+        """
         if self._asked_to_end is None:
             self._asked_to_end = reason
 
@@ -285,7 +290,7 @@ class LiveMigration:
                     self.check_request(item.set)
                     self._apply(item.set, "schedule")
             except KvmError as refusal:
-                problem = _refused_of(refusal)
+                problem = refused_of(refusal)
             self._schedule.record(index, self._source.row.iteration, now_ns, problem)
 
     def _point(self, phase: Phase, point: Point) -> None:
@@ -321,7 +326,7 @@ class LiveMigration:
             self._end(_COMPLETED, Reason.CONVERGED if self._reason is None else self._reason)
 
     def _fail(self, reason: Reason, refused: KvmError) -> None:
-        self._refused = _refused_of(refused)
+        self._refused = refused_of(refused)
         self._end(MigrationStatus.FAILED, reason)
 
     def _set_up(self) -> Steps:
@@ -526,6 +531,8 @@ class LiveMigration:
             if self._postcopy is not None:
                 self._postcopy.guest_lost = True
             self._end(MigrationStatus.FAILED, reason)
+        elif reason is Reason.DESTINATION_DIED:
+            self._fail(reason, DestinationDiedError("the VM of the destination was deleted"))
         else:
             self._end(MigrationStatus.CANCELLED, reason)
 
@@ -667,7 +674,8 @@ class LiveMigration:
         )
 
 
-def _refused_of(refusal: KvmError) -> Refused:
+def refused_of(refusal: KvmError) -> Refused:
+    """Return a refusal as a report has it."""
     errno = None if refusal.errno is None else refusal.errno.value
     return Refused(code=refusal.code, errno=errno, detail=refusal.detail)
 

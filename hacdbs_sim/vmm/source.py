@@ -565,7 +565,7 @@ class Source:
         life = lives.get(slot.view.slot)
         if life is None or life.created != slot.life.created:
             raise LayoutChangedError(f"slot {slot.view.slot} is another one", field="slot")
-        versions = self._backend.query(model.GetPageVersions(slot=slot.view.slot))
+        versions = self._backend.query(model.CopyVersions(slot=slot.view.slot))
         if versions is None:
             raise VersionsEndedError("the versions of pages are not tracked any more")
         return versions

@@ -28,6 +28,8 @@ _EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
     "GuestRead": _PAGES,
     "HostWrite": _PAGES,
     "HostUnmap": _PAGES,
+    "HostDiscard": _PAGES,
+    "HintFree": _PAGES,
     "GetDirtyLog": {"slot": 0},
     "ClearDirtyLog": {"slot": 0, "page_ranges": [[0, 512], [856, 1]]},
     "SetMemslot": {"slot": 0, **_MEMSLOT},
@@ -59,6 +61,7 @@ _EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
     "CreateVm": _VM,
     "CreateSession": {"session_id": "nightly"},
     "StartMigration": {"vm_id": "default-1", "preset": "converges"},
+    "UpdateMigration": {"downtime_limit_ns": 500_000_000, "throttle_percent": 60},
     "StartComparison": {
         "vm": {
             "manual_dirty_log_protect2": 3,

@@ -10,6 +10,8 @@ from hacdbs_sim.model import (
     GuestRead,
     GuestWrite,
     GuestWriteMemory,
+    HintFree,
+    HostDiscard,
     HostUnmap,
     HostWrite,
 )
@@ -71,6 +73,17 @@ async def guest_read(vm: VmDep, pages: FramesBody, vcpu: CountQuery = 0) -> Resp
 
 
 @router.post(
+    "/v1/vms/{vm_id}/guest/hint-free",
+    operation_id="hint_free",
+    response_model=AccessOutcome,
+    openapi_extra=_frames(HintFree),
+)
+async def hint_free(vm: VmDep, pages: FramesBody) -> Response:
+    """Report pages as free: a migration need not send them until they are written."""
+    return await run(vm, HintFree(pages=pages))
+
+
+@router.post(
     "/v1/vms/{vm_id}/host/write",
     operation_id="host_write",
     response_model=AccessOutcome,
@@ -90,3 +103,14 @@ async def host_write(vm: VmDep, pages: FramesBody) -> Response:
 async def host_unmap(vm: VmDep, pages: FramesBody) -> Response:
     """Unmap pages as an MMU notifier does, whole blocks included; leaves the log alone."""
     return await run(vm, HostUnmap(pages=pages))
+
+
+@router.post(
+    "/v1/vms/{vm_id}/host/discard",
+    operation_id="host_discard",
+    response_model=AccessOutcome,
+    openapi_extra=_frames(HostDiscard),
+)
+async def host_discard(vm: VmDep, pages: FramesBody) -> Response:
+    """Give pages back to the host, as a balloon does: unmap them, and drop their content."""
+    return await run(vm, HostDiscard(pages=pages))

@@ -11,16 +11,20 @@ from hacdbs_sim.model import (
     DeleteMemslot,
     GetHeat,
     GetMemslot,
+    GetPageVersions,
     Heat,
     ListMemslots,
     MemslotInfo,
     MemslotList,
     SetMemslot,
+    SlotVersions,
+    VersionsWindow,
 )
+from hacdbs_sim.model.guest import DEFAULT_VERSIONS
 from hacdbs_sim.wire import body_class
 
 from ..bodies import json_body
-from ..deps import PageDep, SlotPath, VmDep
+from ..deps import CountQuery, PageDep, SlotPath, VmDep
 from ..openapi import json_request
 from ..operations import run, run_query
 from ..paging import number_key
@@ -33,6 +37,7 @@ router = resource_router("memslots")
 _BODY: Final = body_class(SetMemslot, without=frozenset({"slot"}))
 
 DEFAULT_BINS: Final = 1_024
+VersionsQuery = Annotated[VersionsWindow, Query(description="The maximum number of pages.")]
 BinsQuery = Annotated[Bins, Query(description="The maximum number of bins.")]
 
 
@@ -79,4 +84,20 @@ async def delete_memslot(vm: VmDep, slot: SlotPath, preconditions: Preconditions
 async def get_heat(vm: VmDep, slot: SlotPath, bins: BinsQuery = DEFAULT_BINS) -> Response:
     """Return a memslot as a heat map: dirty pages, and states of stage 2, by bin."""
     query = GetHeat(slot=slot, bins=bins)
+    return await run_query(vm, lambda: Answer(vm.runtime.query(query)))
+
+
+@router.get(
+    "/v1/vms/{vm_id}/memslots/{slot}/page-versions",
+    operation_id="get_page_versions",
+    response_model=SlotVersions,
+)
+async def get_page_versions(
+    vm: VmDep,
+    slot: SlotPath,
+    first_page: CountQuery = 0,
+    num_pages: VersionsQuery = DEFAULT_VERSIONS,
+) -> Response:
+    """Return which write last touched each page of a window, where versions are tracked."""
+    query = GetPageVersions(slot=slot, first_page=first_page, num_pages=num_pages)
     return await run_query(vm, lambda: Answer(vm.runtime.query(query)))

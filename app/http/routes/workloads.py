@@ -18,6 +18,8 @@ from hacdbs_sim.model import (
     GuestRun,
     ListWorkloads,
     RunGuest,
+    TrackVersions,
+    VmInfo,
     WorkloadInfo,
     WorkloadList,
 )
@@ -38,6 +40,7 @@ WORKLOAD_BYTES: Final = 8 << 20
 _WORKLOAD: Final = reader_of(AddWorkload)
 _ADVANCE: Final = reader_of(AdvanceClock)
 _RUN: Final = reader_of(RunGuest)
+_TRACK: Final = reader_of(TrackVersions)
 
 
 @router.get("/v1/cost-model", operation_id="get_cost_model", response_model=CostModelInfo)
@@ -120,4 +123,17 @@ async def advance_clock(
 )
 async def run_guest(vm: VmDep, body: Annotated[RunGuest, Depends(json_body(_RUN))]) -> Response:
     """Run the guest: the workloads write for some virtual time."""
+    return await run(vm, body)
+
+
+@router.post(
+    "/v1/vms/{vm_id}/track-versions",
+    operation_id="track_versions",
+    response_model=VmInfo,
+    openapi_extra=json_request(_TRACK),
+)
+async def track_versions(
+    vm: VmDep, body: Annotated[TrackVersions, Depends(json_body(_TRACK))]
+) -> Response:
+    """Track page versions from now on, or no longer."""
     return await run(vm, body)

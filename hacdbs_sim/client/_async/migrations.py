@@ -35,7 +35,7 @@ class AsyncMigration(AsyncResource):
         return read(MigrationInfo, await self.send("GET", params=params))
 
     async def cancel(self, *, key: str | None = None) -> MigrationInfo:
-        """Cancel the migration, in any phase."""
+        """Cancel the migration; post-copy refuses."""
         return read(MigrationInfo, await self.send("POST", "cancel", key=key))
 
     async def update(

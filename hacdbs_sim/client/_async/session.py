@@ -46,6 +46,7 @@ class AsyncVmMaker(AsyncResource):
         workloads: Sequence[AnyWorkload] = (),
         costs: Mapping[str, int] | None = None,
         backend: str | None = None,
+        track_versions: bool | None = None,
         key: str | None = None,
     ) -> AsyncVm:
         """Create a VM with its memslots, faults and workloads: all of them, or nothing.
@@ -66,6 +67,7 @@ class AsyncVmMaker(AsyncResource):
             workloads: What the guest writes while it runs.
             costs: Knobs of the cost model, by name.
             backend: `simulated`, or `host_kvm`: real KVM of the service's machine.
+            track_versions: Whether page versions are tracked from the start.
             key: The call's Idempotency-Key.
         """
         body = given(
@@ -85,6 +87,7 @@ class AsyncVmMaker(AsyncResource):
             workloads=[plain(workload) for workload in workloads],
             costs=costs,
             backend=backend,
+            track_versions=track_versions,
         )
         root = AsyncResource(self._sender)
         info = read(FetchedVm, await root.send("POST", "v1", "vms", body=body, key=key))

@@ -34,7 +34,7 @@ class Migration(Resource):
         return read(MigrationInfo, self.send("GET", params=params))
 
     def cancel(self, *, key: str | None = None) -> MigrationInfo:
-        """Cancel the migration, in any phase."""
+        """Cancel the migration; post-copy refuses."""
         return read(MigrationInfo, self.send("POST", "cancel", key=key))
 
     def update(

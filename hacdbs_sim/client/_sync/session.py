@@ -47,6 +47,7 @@ class VmMaker(Resource):
         workloads: Sequence[AnyWorkload] = (),
         costs: Mapping[str, int] | None = None,
         backend: str | None = None,
+        track_versions: bool | None = None,
         key: str | None = None,
     ) -> Vm:
         """Create a VM with its memslots, faults and workloads: all of them, or nothing.
@@ -67,6 +68,7 @@ class VmMaker(Resource):
             workloads: What the guest writes while it runs.
             costs: Knobs of the cost model, by name.
             backend: `simulated`, or `host_kvm`: real KVM of the service's machine.
+            track_versions: Whether page versions are tracked from the start.
             key: The call's Idempotency-Key.
         """
         body = given(
@@ -86,6 +88,7 @@ class VmMaker(Resource):
             workloads=[plain(workload) for workload in workloads],
             costs=costs,
             backend=backend,
+            track_versions=track_versions,
         )
         root = Resource(self._sender)
         info = read(FetchedVm, root.send("POST", "v1", "vms", body=body, key=key))

@@ -50,7 +50,14 @@ def estimate_work(  # noqa: PLR0911 - one case an action
 ) -> int:
     """Estimate the work of an action on a machine as it is now."""
     match action:
-        case model.GuestWrite() | model.GuestRead() | model.HostWrite() | model.HostUnmap():
+        case (
+            model.GuestWrite()
+            | model.GuestRead()
+            | model.HostWrite()
+            | model.HostUnmap()
+            | model.HostDiscard()
+            | model.HintFree()
+        ):
             return WORK_PER_ACTION + _work_of_pages(machine, action.pages)
         case model.GuestWriteMemory():
             pages = action.pages(machine.config.page_size)

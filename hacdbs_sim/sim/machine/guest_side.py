@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hacdbs_sim import model
-from hacdbs_sim.model.errors import NoSuchVcpuError
+from hacdbs_sim.model.errors import NoSuchVcpuError, WindowOutsideMemslotError
 from hacdbs_sim.model.page_checks import check_gfns
 from hacdbs_sim.model.pages import Intervals, PageSet
 from hacdbs_sim.model.words import WORD_BITS, words_for
@@ -128,6 +128,11 @@ class GuestSide:
         """Whether the guest has given up any page."""
         return self._free is not None
 
+    def free_bytes(self, pages: PageSet) -> int:
+        """Return the bytes that it would take to give up pages."""
+        free = FreePages() if self._free is None else self._free
+        return free.bytes_to_add(self._slots, pages)
+
     def free_pages(self, query: model.GetFreePages) -> model.Bitmap | None:
         """Return the pages of a slot that the guest gave up; None: none."""
         words = None if self._free is None else self._free.read(query.slot)
@@ -180,14 +185,14 @@ class GuestSide:
         return self.guest.add(spec, self._slots.get(spec.slot).region.npages)
 
     def track_versions(self, *, enabled: bool) -> None:
-        """Keep page versions from now on, or no longer; keeping on changes nothing."""
+        """Track page versions from now on, or no longer; to track them already changes nothing."""
         if not enabled:
             self._versions = None
         elif self._versions is None:
             self._versions = PageVersions(self._slots, is_complete=not self._has_written)
 
     def versions(self, slot: int, first_page: int, num_pages: int | None) -> Versions | None:
-        """Copy the versions of a slot's pages; None where none are kept.
+        """Copy the versions of a slot's pages; None where none are tracked.
 
         Raises:
             NoSuchMemslotError: the slot is absent.
@@ -197,9 +202,36 @@ class GuestSide:
             return None
         return self._versions.read(region.slot, first_page, num_pages)
 
+    def slot_versions(self, query: model.GetPageVersions) -> model.SlotVersions:
+        """Return the versions of a window of a slot.
+
+        Raises:
+            NoSuchMemslotError: the slot is absent.
+            WindowOutsideMemslotError: the window begins behind the slot's end.
+        """
+        npages = self._slots.get(query.slot).region.npages
+        if query.first_page >= npages:
+            raise WindowOutsideMemslotError(
+                f"first_page must be a page of the slot, at most {npages - 1},"
+                f" not {query.first_page}",
+                field="first_page",
+                bound=npages - 1,
+                value=query.first_page,
+            )
+        count = min(query.num_pages, npages - query.first_page)
+        tracked = self._versions
+        return model.SlotVersions(
+            slot=query.slot,
+            first_page=query.first_page,
+            num_pages=count,
+            last_version=self.last_version,
+            is_complete=tracked is not None and tracked.is_complete(query.slot),
+            versions=self.versions(query.slot, query.first_page, count),
+        )
+
     @property
     def last_version(self) -> int | None:
-        """The number of the last batch of writes; None where none are kept."""
+        """The number of the last batch of writes; None where none are tracked."""
         return None if self._versions is None else self._versions.last
 
     def follow_memslots(self) -> None:

@@ -354,6 +354,9 @@ class Machine:
                 now, recording = self.footprint, recording_of(action, self._recordings)
                 added = 0 if recording is None else self._guest_side.trace_bytes(action, recording)
                 return model.Footprint(pages=now.pages, state_bytes=now.state_bytes + added)
+            case model.HostDiscard() | model.HintFree():
+                now, added = self.footprint, self._guest_side.free_bytes(action.pages)
+                return model.Footprint(pages=now.pages, state_bytes=now.state_bytes + added)
             case model.TrackVersions():
                 slots = self._footprint
                 held = self._guest_side.state_bytes(slots.pages, tracked=action.enabled)
@@ -419,7 +422,8 @@ _QUERY: Final[dict[type[model.Query[Any]], Handler]] = {
     model.ListWorkloads: lambda m, _: m.workloads(),
     model.ListWorkloadSpecs: lambda m, _: m._guest_side.guest.specs(),
     model.GetClock: lambda m, _: m.clock(),
-    model.GetPageVersions: lambda m, q: m.versions(q.slot, q.first_page, q.num_pages),
+    model.CopyVersions: lambda m, q: m.versions(q.slot, q.first_page, q.num_pages),
+    model.GetPageVersions: lambda m, q: m._guest_side.slot_versions(q),
     model.GetLastVersion: lambda m, _: m.last_version,
     model.HasFreePages: lambda m, _: m._guest_side.has_free_pages,
     model.GetFreePages: lambda m, q: m._guest_side.free_pages(q),

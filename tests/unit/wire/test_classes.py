@@ -22,8 +22,8 @@ from hacdbs_sim.model.dirty_log import (
 from hacdbs_sim.model.errors import Errno, InvalidArgumentError
 from hacdbs_sim.model.faults import AddFault, AddIpaf, EntryWhen, FaultInfo, FaultType, LogOp
 from hacdbs_sim.model.memslots import ChangedMemslot, MemslotChange, SetMemslot
-from hacdbs_sim.model.migrations import MigrationStatus, QmpRam, QueryMigrate
 from hacdbs_sim.model.pages import Bitmap, Gfns, PageRanges
+from hacdbs_sim.model.query_migrate import MigrationStatus, QmpRam, QueryMigrate
 from hacdbs_sim.model.vms import CreateVm, UpdateVm, VmInfo
 from hacdbs_sim.model.workloads import AddWorkload, AddZipf
 from hacdbs_sim.wire import (
