@@ -77,7 +77,7 @@ async def move_guest(source: VmRuntime, destination: VmRuntime, report: Report) 
 def _content(source: VmRuntime, slot: int, there: model.MemslotInfo) -> model.PageRanges | None:
     """Return the frames of a slot that are not known to be zero; None: there is none."""
     try:
-        written = source.query(model.GetWrittenPages(slot=slot))
+        written = source.query(model.GetWrittenPages(slot=slot)).bitmap
     except KvmError:  # it is gone, and another one has come with it
         written = None
     if written is None:

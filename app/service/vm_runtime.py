@@ -372,6 +372,7 @@ _PERFORM: Final[dict[type[model.Action[Any]], Callable[[VmRuntime, Any], object]
     model.DeleteWorkload: VmRuntime._hold_and_perform,
     model.DeleteWorkloads: VmRuntime._hold_and_perform,
     model.TrackVersions: VmRuntime._hold_and_perform,
+    model.NeedVersions: VmRuntime._hold_and_perform,
     model.HostDiscard: VmRuntime._hold_and_perform,
     model.HintFree: VmRuntime._hold_and_perform,
     **dict.fromkeys(model.FAULTS.values(), VmRuntime._add_fault),

@@ -17,7 +17,7 @@ from hacdbs_sim.model.errors import (
     WindowOutsideMemslotError,
 )
 from hacdbs_sim.model.kinds import Boolean, Count, Nanoseconds, Page64, SlotId, whole
-from hacdbs_sim.model.pages import Bitmap, CountsForm, equal_arrays
+from hacdbs_sim.model.pages import CountsForm, LogBitmap, equal_arrays
 
 MAX_THROTTLE_PERCENT: Final = 99
 Throttle = Annotated[int, whole(0, MAX_THROTTLE_PERCENT)]
@@ -118,7 +118,8 @@ class RunGuest(Action[GuestRun]):
 class TrackVersions(Action[None]):
     """Track page versions: the number of the batch of writes that last touched each page.
 
-    A migration with `verify` tracks them while it runs. Tracking that ends forgets them.
+    Migrations with `verify`, and copies, track them while they need them. Tracking that ends forgets
+    them.
 
     Attributes:
         enabled: Whether to track them.
@@ -127,6 +128,22 @@ class TrackVersions(Action[None]):
     op: ClassVar[str] = "track_versions"
 
     enabled: Boolean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedVersions(Action[None]):
+    """Count one more, or one fewer, part of the VMM that needs page versions.
+
+    They are tracked while one does: the end of a migration keeps those of a copy.
+
+    Attributes:
+        needed: Whether it is one more.
+    """
+
+    op: ClassVar[str] = "need_versions"
+    is_internal: ClassVar[bool] = True
+
+    needed: Boolean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +237,23 @@ class GetLastVersion(Query[Count | None]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlotPages(Model):
+    """Pages of a window of a memslot.
+
+    Attributes:
+        slot: The memslot.
+        first_page: Where the window begins, in pages of the slot.
+        num_pages: Its length.
+        bitmap: The pages.
+    """
+
+    slot: SlotId
+    first_page: Count
+    num_pages: Count
+    bitmap: LogBitmap = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HasFreePages(Query[Boolean]):
     """Return whether the guest has given up any page."""
 
@@ -227,8 +261,8 @@ class HasFreePages(Query[Boolean]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GetFreePages(Query[Bitmap | None]):
-    """Return the pages of a slot that the guest gave up and has not written since; None: none.
+class GetFreePages(Query[SlotPages]):
+    """Return the pages of a slot that the guest gave up and has not written since; null: none.
 
     Attributes:
         slot: The memslot.
@@ -244,8 +278,8 @@ class GetFreePages(Query[Bitmap | None]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GetWrittenPages(Query[Bitmap | None]):
-    """Return the pages of a slot that have been written; None: versions were not always tracked.
+class GetWrittenPages(Query[SlotPages]):
+    """Return the pages of a slot that have been written; null: versions were not always tracked.
 
     Attributes:
         slot: The memslot.

@@ -37,6 +37,7 @@ ACTIONS: Final[tuple[type[Action[Any]], ...]] = (
     guest.AdvanceClock,
     guest.RunGuest,
     guest.TrackVersions,
+    guest.NeedVersions,
     vms.UpdateVm,
 )
 

@@ -114,11 +114,11 @@ class Source:
         self._history = history
         self._unproved: set[int] = set()
         self._generation = -1
-        self._tracked_before = backend.query(model.GetLastVersion()) is not None
         self._chunk_words = spec.clear_chunk_pages // WORD_BITS
         self._cursor = (0, 0)
         self._frozen: int | None = None
         self._tracks = spec.verify or spec.postcopy is not None
+        self._is_tracking = False
         self._touched: dict[tuple[int, int], SourceSlot] = {}
 
     @property
@@ -150,7 +150,8 @@ class Source:
     def begin(self) -> None:
         """Track versions, set what has to be sent, and enable logging of all slots."""
         if self._tracks:
-            self._backend.perform(model.TrackVersions(enabled=True))
+            self._backend.perform(model.NeedVersions(needed=True))
+            self._is_tracking = True
         for slot in self.slots:
             self._begin_slot(slot)
         self._history.begin(slot.life for slot in self.slots)
@@ -199,8 +200,9 @@ class Source:
                     self._backend.perform(
                         _region(now, now.flags & ~model.MemslotFlags.LOG_DIRTY_PAGES)
                     )
-        if self._tracks and not self._tracked_before:
-            self._backend.perform(model.TrackVersions(enabled=False))
+        if self._is_tracking:
+            self._backend.perform(model.NeedVersions(needed=False))
+            self._is_tracking = False
 
     # The layout
 
@@ -395,7 +397,7 @@ class Source:
                     first_page=first * WORD_BITS,
                     num_pages=self._pages_of(slot, first, taken),
                 )
-            )
+            ).bitmap
             if free is not None:
                 taken &= ~free.words
                 skipped = pages - popcount(taken)
@@ -415,7 +417,7 @@ class Source:
                 first_page=first * WORD_BITS,
                 num_pages=self._pages_of(slot, first, taken),
             )
-        )
+        ).bitmap
         return 0 if written is None else popcount(taken & ~written.words)
 
     def _pages_of(self, slot: SourceSlot, first: int, words: Words) -> int:
@@ -551,7 +553,7 @@ class Source:
         return log.words
 
     def _free(self, slot: SourceSlot) -> Words | None:
-        free = self._backend.query(model.GetFreePages(slot=slot.view.slot))
+        free = self._backend.query(model.GetFreePages(slot=slot.view.slot)).bitmap
         return None if free is None else free.words
 
     def versions(self, slot: SourceSlot) -> Versions:

@@ -57,6 +57,7 @@ _EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
     "AdvanceClock": {"duration_ns": 10_000_000},
     "RunGuest": {"duration_ns": 10_000_000, "throttle_percent": 20},
     "TrackVersions": {"enabled": True},
+    "NeedVersions": {"needed": True},
     "UpdateVm": {"manual_dirty_log_protect2": 3},
     "CreateVm": _VM,
     "CreateSession": {"session_id": "nightly"},

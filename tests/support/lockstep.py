@@ -105,8 +105,8 @@ class Lockstep:
     def same_free_and_written_pages(self) -> None:
         """Compare what a migration may spare: pages given up, and pages never written."""
         for slot in self.model.memslots():
-            free = self.core.query(GetFreePages(slot=slot.slot))
-            written = self.core.query(GetWrittenPages(slot=slot.slot))
+            free = self.core.query(GetFreePages(slot=slot.slot)).bitmap
+            written = self.core.query(GetWrittenPages(slot=slot.slot)).bitmap
             assert _pages_of(free) == self.model.free_pages(slot.slot)
             known = self.model.written_pages(slot.slot)
             assert (None if written is None else _pages_of(written)) == known

@@ -343,6 +343,8 @@ class ScalarVersions:
         self.memslots = memslots
         self.last = 0
         self.by_page: dict[tuple[int, int], int] = {}
+        self.is_complete = is_complete
+        self.known = set(memslots.by_id)
         self.incomplete = set() if is_complete else set(memslots.by_id)
 
     def stamp(self, gfns: list[int]) -> None:
@@ -353,10 +355,15 @@ class ScalarVersions:
                 self.by_page[slot.slot, gfn - slot.base_gfn] = self.last
 
     def follow(self) -> None:
-        """Forget the slots that have gone."""
-        kept = {page: at for page, at in self.by_page.items() if page[0] in self.memslots.by_id}
-        self.by_page = kept
-        self.incomplete = {slot for slot in self.incomplete if slot in self.memslots.by_id}
+        """Forget the slots that have gone; a new one may have the memory of one that went."""
+        now = set(self.memslots.by_id)
+        self.by_page = {page: at for page, at in self.by_page.items() if page[0] in now}
+        if self.last and self.known - now:
+            self.is_complete = False
+        self.incomplete &= now
+        if not self.is_complete:
+            self.incomplete |= now - self.known
+        self.known = now
 
 
 class ScalarFreePages:

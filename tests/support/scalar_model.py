@@ -40,6 +40,7 @@ from hacdbs_sim.model import (
     HostWrite,
     LogOp,
     MemslotInfo,
+    NeedVersions,
     PageRanges,
     RunGuest,
     SetCpu,
@@ -85,6 +86,8 @@ class ScalarMachine:
         self.kept: ScalarVersions | None = None
         self.free = ScalarFreePages(self.slots)
         self.has_written = False
+        self.is_tracking = False
+        self.keepers = 0
 
     def perform(self, action: Action[Any]) -> object:  # noqa: C901, PLR0912 - one case an action
         """Do one action and answer as the core does."""
@@ -118,6 +121,8 @@ class ScalarMachine:
                 self.armed.armed.clear()
             case TrackVersions():
                 self._track(enabled=action.enabled)
+            case NeedVersions():
+                self._need(needed=action.needed)
             case AddWorkload() | DeleteWorkload() | DeleteWorkloads() | AdvanceClock() | RunGuest():
                 outcome = self.guest.perform(action)
             case _:
@@ -185,8 +190,16 @@ class ScalarMachine:
         return outcome
 
     def _track(self, *, enabled: bool) -> None:
+        self.is_tracking = enabled
+        self._follow_tracking()
+
+    def _need(self, *, needed: bool) -> None:
+        self.keepers = self.keepers + 1 if needed else max(self.keepers - 1, 0)
+        self._follow_tracking()
+
+    def _follow_tracking(self) -> None:
         fresh = self.kept or ScalarVersions(self.slots, is_complete=not self.has_written)
-        self.kept = fresh if enabled else None
+        self.kept = fresh if self.is_tracking or self.keepers else None
 
     def _access(self, action: Access) -> AccessOutcome:
         outcome = self.accesses.perform(action)

@@ -357,9 +357,9 @@ class Machine:
             case model.HostDiscard() | model.HintFree():
                 now, added = self.footprint, self._guest_side.free_bytes(action.pages)
                 return model.Footprint(pages=now.pages, state_bytes=now.state_bytes + added)
-            case model.TrackVersions():
+            case model.TrackVersions() | model.NeedVersions():
                 slots = self._footprint
-                held = self._guest_side.state_bytes(slots.pages, tracked=action.enabled)
+                held = self._guest_side.state_bytes(slots.pages, action)
                 return model.Footprint(pages=slots.pages, state_bytes=slots.state_bytes + held)
             case _:
                 return self.footprint
@@ -405,6 +405,7 @@ _PERFORM: Final[dict[type[model.Action[Any]], Handler]] = {
     model.AdvanceClock: lambda m, a: m._guest_side.guest.advance(a.duration_ns),
     model.RunGuest: lambda m, a: m._guest_side.run(a),
     model.TrackVersions: lambda m, a: m._guest_side.track_versions(enabled=a.enabled),
+    model.NeedVersions: lambda m, a: m._guest_side.need_versions(needed=a.needed),
     model.UpdateVm: lambda m, a: m._update(a),
 }
 
