@@ -239,6 +239,8 @@ class MigrationRun:
 
     async def _run_task(self, task: MigrationTask) -> None:
         began, began_ns = time.monotonic(), task.report.now_ns
+        if self._on_progress is not None:
+            self._on_progress(task.report)
         while not task.is_over:
             has_progress = await task.advance(self._on_end)
             if has_progress:

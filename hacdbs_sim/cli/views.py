@@ -12,6 +12,8 @@ from rich.text import Text
 from hacdbs_sim.model import (
     AcceleratorReport,
     AccessOutcome,
+    AppliedChange,
+    AutoConverge,
     ComparisonInfo,
     CpuInfo,
     DirtyLog,
@@ -20,6 +22,7 @@ from hacdbs_sim.model import (
     LostPages,
     MemslotInfo,
     MigrationReport,
+    Reason,
     SoftwareReport,
     VmConfig,
     VmInfo,
@@ -261,9 +264,29 @@ def _ranges(ranges: Sequence[tuple[int, int]]) -> Table:
     return rows_table("", ("#first page", "#last page", "#pages"), rows)
 
 
+_WHY: Final[Mapping[Reason, str]] = {
+    Reason.CONVERGED: "the rest could be sent within the downtime limit",
+    Reason.REQUESTED: "a call or the schedule had it switch over",
+    Reason.MAX_ITERATIONS: "the passes were used up",
+    Reason.TIMEOUT: "the time was used up",
+    Reason.STALLED: "the remaining pages did not get fewer",
+    Reason.POSTCOPY: "post-copy sent the rest",
+    Reason.REFUSED: "the machine refused a call",
+    Reason.MEMORY_LAYOUT_CHANGED: "a migrated memslot changed",
+    Reason.LINK_FAILED: "the connection to the destination broke",
+    Reason.DESTINATION_DIED: "the destination died",
+    Reason.CANCEL: "it was cancelled",
+    Reason.VM_DELETED: "the VM was deleted",
+    Reason.SESSION_RESET: "the session was reset",
+    Reason.SERVICE_STOPPED: "the service stopped",
+}
+
+
 def outcome(name: str, report: MigrationReport) -> Table:
-    """Show how a migration ended."""
+    """Show how a migration ended, and why."""
     values: dict[str, object] = {"status": report.status, "reason": report.reason}
+    if report.reason is not None:
+        values["because"] = _WHY[report.reason]
     if report.problem is not None:
         values["problem"] = f"{report.problem.code}: {report.problem.detail}"
     if report.verification.enabled:
@@ -271,7 +294,38 @@ def outcome(name: str, report: MigrationReport) -> Table:
         for slot in report.verification.slots:
             if slot.lost_pages:
                 values[f"slot {slot.slot}"] = _lost(slot)
+        if unproved := report.verification.unproved_slots:
+            values["not compared"] = ", ".join(f"slot {slot}" for slot in unproved)
     return facts(f"migration {name}", values)
+
+
+def happenings(report: MigrationReport) -> list[Table]:
+    """Show what a migration did beside its passes: changes, changed slots, post-copy."""
+    parts = []
+    if report.changes:
+        rows = [
+            (each.now_ns / 1e6, each.iteration, each.by, change(each)) for each in report.changes
+        ]
+        headers = ("#ms", "#pass", "by", "change")
+        parts.append(rows_table("changes", headers, [(f"{ms:,.2f}", *rest) for ms, *rest in rows]))
+    if report.changed_slots:
+        columns: Columns = {"#slot": "slot", "change": "change", "#noticed": "now_ns"}
+        parts.append(fields_table("changed slots", columns, report.changed_slots))
+    if report.postcopy is not None:
+        parts.append(facts("post-copy", asdict(report.postcopy)))
+    return parts
+
+
+def change(applied: AppliedChange) -> str:
+    """Describe a change of a running migration in a line."""
+    settings = ", ".join(
+        f"{name} {_setting(value)}" for name, value in applied.settings.given.items()
+    )
+    return ", ".join(filter(None, (applied.command, settings)))
+
+
+def _setting(value: object) -> str:
+    return _given_fields(value) if isinstance(value, AutoConverge) else str(value)
 
 
 def _lost(slot: LostPages) -> str:
@@ -291,6 +345,9 @@ def totals(report: MigrationReport) -> Table:
         "clear": "clear_ns",
         "stalled": "guest_stall_ns",
         "throttled": "throttled_ns",
+        "blocked": "blocked_ns",
+        "zero pages": "zero_pages",
+        "skipped": "skipped_pages",
         "hardware": "hardware_cleaned",
         "software": "software_cleaned",
         "requeued": "requeued",

@@ -134,9 +134,9 @@ from hacdbs_sim.model.guest import GetPageVersions as GetPageVersions
 from hacdbs_sim.model.guest import GetWrittenPages as GetWrittenPages
 from hacdbs_sim.model.guest import GuestRun as GuestRun
 from hacdbs_sim.model.guest import HasFreePages as HasFreePages
+from hacdbs_sim.model.guest import NeedVersions as NeedVersions
 from hacdbs_sim.model.guest import PageVersions as PageVersions
 from hacdbs_sim.model.guest import RunGuest as RunGuest
-from hacdbs_sim.model.guest import NeedVersions as NeedVersions
 from hacdbs_sim.model.guest import SlotPages as SlotPages
 from hacdbs_sim.model.guest import SlotVersions as SlotVersions
 from hacdbs_sim.model.guest import Throttle as Throttle

@@ -40,6 +40,7 @@ from hacdbs_sim.model.words import Words
 from hacdbs_sim.vmm.copy import NOTHING_PROVED
 from hacdbs_sim.vmm.errors import (
     DestinationDiedError,
+    GuestLostError,
     InvalidMigrationStateError,
     LayoutChangedError,
     LinkFailedError,
@@ -523,10 +524,10 @@ class LiveMigration:
 
     def _end_as_requested(self, reason: Reason) -> None:
         if self.status.is_postcopy:
-            self._refused = Refused(
-                code="guest_lost",
-                errno=None,
-                detail="the migration ended in post-copy, where neither side has all of the guest",
+            self._refused = refused_of(
+                GuestLostError(
+                    "the migration ended in post-copy, where neither side has all of the guest"
+                )
             )
             if self._postcopy is not None:
                 self._postcopy.guest_lost = True

@@ -168,6 +168,7 @@ def _steps(result: ScenarioOutcome) -> Iterator[Table]:
         yield views.fields_table("", columns, result.steps)
     if (report := result.migration) is not None:
         yield views.outcome(report.migration_id, report)
+        yield from views.happenings(report)
 
 
 def _mismatches(result: ScenarioOutcome) -> Iterator[Table | str]:

@@ -56,7 +56,7 @@ def _wait_for(context: CommandContext, migration_id: str, timeout: float) -> Non
         report = migration.get(wait_for="end", wait_seconds=wait_seconds)
         seconds = ends_at - time.monotonic()
         if report.is_over:
-            context.show(views.outcome(report.migration_id, report))
+            context.show(views.outcome(report.migration_id, report), *views.happenings(report))
             return
         if seconds <= 0:
             raise WaitTimeoutError(f"{migration_id} is {report.status} after {timeout:g} s")

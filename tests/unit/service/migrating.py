@@ -21,15 +21,17 @@ from tests.support.wire import HANG_SECONDS
 FREE = CostModel(**{knob.name: 0 for knob in KNOBS})
 CONFIG = VmConfig(manual_dirty_log_protect2=1, costs=FREE, cpus=2)
 SLOT = SetMemslot(slot=0, guest_phys_addr=0x4000_0000, memory_size=4096 * 4096)
-WRITES = AddSequential(slot=0, writes_per_second=250_000)
-"""A pass over 16 MiB takes some 13 ms, in which its guest writes some 3,300 pages."""
+RATE = 1_000
+WRITES = AddSequential(slot=0, writes_per_second=RATE)
+"""The first pass takes some 260 ms, in which the guest writes as many pages."""
 
 ENDLESS: dict[str, Any] = {"downtime_limit_ns": 0, "max_iterations": 1_000}
 
 
 def spec(**fields: Any) -> MigrationSpec:
-    """Return a migration over 10 Gbit/s that switches over below some hundred pages."""
-    return MigrationSpec(**{"downtime_limit_ns": 1_000_000, **fields})
+    """Return a migration of 64 MB/s that switches over below some 15 pages."""
+    given = {"bandwidth_bytes_per_second": 64_000_000, "downtime_limit_ns": 1_000_000, **fields}
+    return MigrationSpec(**given)
 
 
 def vm_spec(session_id: str = "default", *workloads: AnyWorkload, **fields: Any) -> CreateVm:
@@ -46,7 +48,7 @@ def machine() -> Machine:
     return made
 
 
-async def make_vm(fleet: Fleet, session_id: str = "default", rate: int = 250_000) -> Vm:
+async def make_vm(fleet: Fleet, session_id: str = "default", rate: int = RATE) -> Vm:
     """Create a VM whose guest writes."""
     writes = AddSequential(slot=0, writes_per_second=rate)
     return await fleet.create_vm(vm_spec(session_id, writes))
