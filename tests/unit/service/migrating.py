@@ -10,7 +10,12 @@ from hacdbs_sim.model import (
     AnyWorkload,
     CostModel,
     CreateVm,
+    MigrationCommand,
     MigrationSpec,
+    PostcopySpec,
+    Scheduled,
+    ScheduledChange,
+    SchedulePoint,
     SetMemslot,
     VmConfig,
 )
@@ -26,6 +31,19 @@ WRITES = AddSequential(slot=0, writes_per_second=RATE)
 """The first pass takes some 260 ms, in which the guest writes as many pages."""
 
 ENDLESS: dict[str, Any] = {"downtime_limit_ns": 0, "max_iterations": 1_000}
+
+
+IN_POSTCOPY: dict[str, Any] = {
+    **ENDLESS,
+    "postcopy": PostcopySpec(bandwidth_bytes_per_second=1_000_000),
+    "schedule": (
+        Scheduled(
+            at=SchedulePoint(ns=0), set=ScheduledChange(command=MigrationCommand.START_POSTCOPY)
+        ),
+    ),
+}
+SLOWLY = 100.0
+"""The pace at which the 16 s of such a post-copy take half an hour."""
 
 
 def spec(**fields: Any) -> MigrationSpec:
