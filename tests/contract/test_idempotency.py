@@ -124,7 +124,7 @@ async def begin(client: httpx.AsyncClient, migration: dict[str, Any], phase: str
 
 
 async def wait_for(client: httpx.AsyncClient, phase: str) -> None:
-    waiting = {"wait_for": phase, "wait_seconds": 60}
+    waiting: dict[str, str | int] = {"wait_for": phase, "wait_seconds": 60}
     await client.get("/v1/migrations/default-m1", params=waiting)
 
 

@@ -18,7 +18,6 @@ from app.service.fleet import Fleet, Vm
 from app.service.limits import Limits
 from app.service.migrations import Migration
 from hacdbs_sim.model import (
-    AddFault,
     AddIntervals,
     AddIpaf,
     CreateVm,
@@ -353,7 +352,7 @@ async def test_a_defect_deletes_the_destination() -> None:
 
 async def test_faults_stay_at_the_source() -> None:
     fleet = Fleet(Limits())
-    fault: AddFault = AddIpaf(times=1)
+    fault = AddIpaf(times=1)
     source = await fleet.create_vm(replace(vm_spec("default", WRITES), faults=(fault,)))
 
     await ended(await begin(fleet, source.vm_id))
