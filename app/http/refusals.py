@@ -97,7 +97,7 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
         fleet.NoSuchSessionError,
         fleet.VmLimitError,
     ),
-    "update_migration": _OF_STATE,
+    "update_migration": (*_OF_STATE, vmm.InvalidMigrationError),
     **{f"{command.value}_migration": _OF_STATE for command in MigrationCommand},
     "list_migrations": (fleet.NoSuchSessionError,),
     "start_comparison": (

@@ -439,6 +439,9 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
             *("continue_migration", "pause_migration", "resume_migration"),
         )
     },
+    ("update_migration", "invalid_migration"): _after(
+        (_RUNNING,), _json("update_migration", {"auto_converge": {"initial": 60, "max": 50}})
+    ),
     ("cancel_migration", "invalid_migration_state"): _after(_IN_POSTCOPY, good("cancel_migration")),
     **{
         (operation_id, "state_bytes_limit"): _after(
