@@ -99,7 +99,7 @@ async def test_the_spec_says_how_it_was_run_with_nothing_left_out(
 
 
 async def test_the_hazard_is_shown_with_the_pages_that_are_lost(client: httpx.AsyncClient) -> None:
-    slow = {"clear_order": "after_copy", "bandwidth_bytes_per_second": 64_000_000}
+    slow: dict[str, Any] = {"clear_order": "after_copy", "bandwidth_bytes_per_second": 64_000_000}
     report = await end(client, await begin(client, **slow))
 
     (slot,) = report["verification"]["slots"]
