@@ -89,10 +89,9 @@ class Author(KitStories):
             case "reset_session":
                 self._forget_vms(parts[3])
             case "start_migration":
-                self._migrations = [
-                    *self._migrations[-7:],
-                    json.loads(answer.content)["migration_id"],
-                ]
+                made = json.loads(answer.content)["migration_id"]
+                self._migrations = [*self._migrations[-7:], made]
+                self._pending += self._follow_plan(made)
             case "start_comparison":
                 self._comparisons = [json.loads(answer.content)["comparison_id"]]
             case _:
