@@ -23,6 +23,7 @@ from hacdbs_sim.model import (
     HostWrite,
     LeafState,
     MemslotFlags,
+    NeedVersions,
     RunGuest,
     TrackVersions,
 )
@@ -44,6 +45,7 @@ ALOOF = (
     | DeleteWorkloads
     | AdvanceClock
     | TrackVersions
+    | NeedVersions
     | HintFree
 )
 """Actions that touch neither memory nor logs."""
