@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import BackendUnavailableError, NotSupportedByBackendError
@@ -11,13 +12,20 @@ from hacdbs_sim.traces.recording import builtin_intervals
 MakeBackend = Callable[[Callable[[], None]], model.Backend]
 """Makes a backend; the argument is what `VmRuntime` says."""
 
+_ONLY_SIMULATED: Final = {
+    "faults": "faults",
+    "workloads": "workloads",
+    "track_versions": "page versions",
+}
+"""Fields of a VM that only the simulated backend has, and what they stand for."""
+
 
 def backend_maker(spec: model.VmSpec, config: model.VmConfig, *, host_kvm: bool) -> MakeBackend:
     """Return what makes the backend that a VM asks for.
 
     Raises:
         BackendUnavailableError: The service must not use the host's KVM.
-        NotSupportedByBackendError: The VM asks for faults or workloads that its backend has not.
+        NotSupportedByBackendError: The VM asks for what its backend has not.
     """
     if spec.backend is model.BackendName.SIMULATED:
         return partial(Machine, config, builtin_intervals)
@@ -27,10 +35,10 @@ def backend_maker(spec: model.VmSpec, config: model.VmConfig, *, host_kvm: bool)
             field="backend",
             value=spec.backend,
         )
-    for field in ("faults", "workloads"):
+    for field, what in _ONLY_SIMULATED.items():
         if getattr(spec, field):
             raise NotSupportedByBackendError(
-                f"the backend {spec.backend} has no {field}", field=field
+                f"the backend {spec.backend} has no {what}", field=field
             )
     return lambda _: _host_kvm(config)
 
