@@ -84,7 +84,6 @@ class LiveMigration:
         backend: The source.
         spec: How it is migrated.
         history: What earlier attempts took and did not deliver.
-        max_step_ns: The most virtual time of one step; None: as the stream has it.
 
     Attributes:
         spec: The same, with the slots named and changes applied.
@@ -99,15 +98,12 @@ class LiveMigration:
         backend: model.Backend,
         spec: MigrationSpec,
         history: TransferHistory | None = None,
-        *,
-        max_step_ns: int | None = None,
     ) -> None:
         self.status = MigrationStatus.SETUP
         self._backend = backend
         self._source = source = Source(backend, spec, history or TransferHistory())
         self._wants_all_slots = spec.slots is None
         self.spec = replace(spec, slots=tuple(slot.view.slot for slot in source.slots))
-        self._max_step_ns = max_step_ns
         self._started_ns = self._rates_ns = self._ticked_ns = source.now_ns
         self._link = Link(spec.link, spec.bandwidth_bytes_per_second, self._started_ns)
         self._stream = Stream(source, self._link, spec)
@@ -631,8 +627,6 @@ class LiveMigration:
             if converge is not None and converge.periodic_sync:
                 ends.append(self._ticked_ns + PERIODIC_SYNC_NS)
         now_ns = self._source.now_ns
-        if self._max_step_ns is not None:
-            ends.append(now_ns + self._max_step_ns)
         return min((end for end in ends if end > now_ns), default=None)
 
     # The report
