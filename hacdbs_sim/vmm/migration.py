@@ -50,6 +50,7 @@ from hacdbs_sim.vmm.postcopy import Postcopy
 from hacdbs_sim.vmm.report import Report
 from hacdbs_sim.vmm.schedule import Schedule
 from hacdbs_sim.vmm.source import Source
+from hacdbs_sim.vmm.spec import check_converge
 from hacdbs_sim.vmm.stream import Stream
 from hacdbs_sim.vmm.throttle import Throttle
 
@@ -102,7 +103,6 @@ class LiveMigration:
         self.status = MigrationStatus.SETUP
         self._backend = backend
         self._source = source = Source(backend, spec, history or TransferHistory())
-        self._wants_all_slots = spec.slots is None
         self.spec = replace(spec, slots=tuple(slot.view.slot for slot in source.slots))
         self._started_ns = self._rates_ns = self._ticked_ns = source.now_ns
         self._link = Link(spec.link, spec.bandwidth_bytes_per_second, self._started_ns)
@@ -189,6 +189,7 @@ class LiveMigration:
 
         Raises:
             InvalidMigrationStateError: It makes no sense in this phase.
+            InvalidMigrationError: A setting makes no sense.
         """
         self.check_request(change)
         self._requests.append(change)
@@ -198,8 +199,10 @@ class LiveMigration:
 
         Raises:
             InvalidMigrationStateError: It does not.
+            InvalidMigrationError: A setting makes no sense.
         """
         check_running(self.status)
+        check_converge(change.auto_converge)
         if (problem := self._problem_of(change)) is not None:
             what = "settings" if change.command is None else change.command.value
             raise InvalidMigrationStateError(
