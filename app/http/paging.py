@@ -6,14 +6,17 @@ token needs no lookup and never goes stale.
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Final, Protocol, TypeVar
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 from fastapi import Query
+from starlette.responses import Response
 
+from hacdbs_sim.model import lists
 from hacdbs_sim.model.kinds import PositiveCount
 
 from ..service.fleet import Fleet
+from .responses import JsonResponse
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 1_000
@@ -49,6 +52,20 @@ class Page:
         page = list(items[start : start + self.limit])
         has_more = start + self.limit < len(items)
         return page, key(page[-1]).hex() if has_more else ""
+
+    def response(
+        self,
+        kind: type[lists.Page],
+        items: Sequence[T],
+        key: Callable[[T], bytes],
+        show: Callable[[T], Any] | None = None,
+    ) -> Response:
+        """Return the page as a list of the model, whose own field has the items as they are shown."""
+        listed, token = self.of(items, key)
+        shown: dict[str, Any] = {
+            fields(kind)[-1].name: tuple(listed if show is None else map(show, listed))
+        }
+        return JsonResponse(kind(next_page_token=token, **shown))
 
 
 def read_page(limit: Limit = DEFAULT_LIMIT, page_token: PageToken = "") -> Page:

@@ -15,6 +15,14 @@ OCTETS_MEDIA_TYPE: Final = "application/octet-stream"
 EVENTS_MEDIA_TYPE: Final = "text/event-stream"
 CSV_MEDIA_TYPE: Final = "text/csv"
 
+OCTETS_CONTENT: Final = {"schema": {"type": "string", "format": "binary"}}
+"""Octets in the OpenAPI document."""
+
+CREATED: Final[dict[int | str, dict[str, Any]]] = {
+    201: {"description": "Created.", "content": {JSON_MEDIA_TYPE: {}}}
+}
+"""What a PUT may answer beside its 200."""
+
 
 class JsonResponse(Response):
     """A JSON response: a value of the model, or JSON that holds such values."""

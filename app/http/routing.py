@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from hacdbs_sim.wire import InvalidRequestError, error_at
 
+from .bodies import READER, JsonBody
 from .idempotency import answer_once, has_key
 from .parameters import ParameterPlan
 from .rendering import takes_body
@@ -66,10 +67,12 @@ def _answering_once(handle: Handler) -> Handler:
 class StrictRoute(APIRoute):
     """A route with a parameter plan, which refuses a body where it reads none.
 
-    FastAPI does not get the response model: the wire has its schema (`openapi.py`).
+    The name of its function is the operation id. FastAPI gets neither the response model nor the body:
+    the wire has their schemas (`openapi.py`).
 
     Attributes:
         outcome: What an answer shows: a class of the model, or None.
+        reader: What reads the body; None without one.
     """
 
     def __init__(
@@ -81,7 +84,14 @@ class StrictRoute(APIRoute):
         **options: Any,  # noqa: ANN401 - FastAPI's own
     ) -> None:
         self.outcome = response_model
+        self.reader = (options.get("openapi_extra") or {}).pop(READER, None)
+        options["operation_id"] = endpoint.__name__
         super().__init__(path, endpoint, response_model=None, **options)
+        for dependency in self.dependant.dependencies:
+            body = getattr(dependency.call, "__self__", None)
+            if isinstance(body, JsonBody):
+                self.reader = body.reader
+                self.openapi_extra = {"requestBody": body.described()}
 
     @override
     def get_route_handler(self) -> Handler:

@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 from pydantic_core import from_json
-from starlette.requests import Request
 
 from hacdbs_sim import model
 from hacdbs_sim.model import MigrationStatus, Mismatch, StepVerdict, Verdict
@@ -22,7 +21,7 @@ from hacdbs_sim.wire import (
     MalformedBodyError,
     Site,
     document,
-    reader_of,
+    read,
     to_plain,
 )
 from hacdbs_sim.wire.codec import BatchAnswerLimitError
@@ -32,13 +31,11 @@ from ..service.errors import NoSuchScenarioError, NoSuchVmError, SenselessScenar
 from ..service.fleet import Fleet, Vm
 from ..service.scenarios import StandingScenario
 from .batches import MAX_ANSWER_BYTES
-from .bodies import decode, media_type_of, read_body
 from .operations import perform_now, work_of_batch
 from .presets import with_preset
-from .responses import JSON_MEDIA_TYPE, Answer
+from .responses import Answer
 
 SCENARIO_BYTES: Final = 8 << 20
-SCENARIO_BODY: Final = reader_of(model.Scenario)
 
 
 class Scenario(NamedTuple):
@@ -63,7 +60,7 @@ class Scenario(NamedTuple):
 
 def scenario_of(body: bytes) -> Scenario:
     """Parse a scenario from JSON."""
-    spec = SCENARIO_BODY(body)
+    spec = read(model.Scenario, body)
     try:  # an expected value may be any JSON, and pydantic's JSON has NaN
         plain = from_json(body, allow_inf_nan=False)
     except ValueError as malformed:
@@ -84,12 +81,6 @@ def _check_expected(spec: model.Scenario) -> None:
                 field=field,
                 bound=(1 << 64) - 1,
             ) from None
-
-
-async def read_scenario(request: Request) -> Scenario:
-    """Read the scenario in a body."""
-    media_type_of(request, JSON_MEDIA_TYPE)
-    return await decode(scenario_of, await read_body(request, SCENARIO_BYTES))
 
 
 async def apply(fleet: Fleet, session_id: str, scenario: Scenario) -> tuple[StandingScenario, bool]:

@@ -39,7 +39,7 @@ _EXTENSIONS: Final = {
 }
 
 
-@router.get("/v1/capabilities", operation_id="get_capabilities", response_model=Capabilities)
+@router.get("/v1/capabilities", response_model=Capabilities)
 async def get_capabilities(context: ContextDep) -> Response:
     """Return the values of KVM_CHECK_EXTENSION and the limits."""
     limits = context.fleet.limits

@@ -1,11 +1,10 @@
 """Comparisons: one VM and one migration in several variants, on machines of their own."""
 
 from dataclasses import replace
-from typing import Annotated, Final
+from typing import Annotated
 
 import orjson
-from fastapi import Depends, Path, Query
-from starlette.requests import Request
+from fastapi import Path, Query
 from starlette.responses import Response
 
 from hacdbs_sim.model import (
@@ -18,25 +17,22 @@ from hacdbs_sim.model import (
 )
 from hacdbs_sim.model.errors import KvmError, NotSupportedByBackendError
 from hacdbs_sim.vmm.errors import InvalidMigrationError
-from hacdbs_sim.wire import reader_of
+from hacdbs_sim.wire import read
 
 from ...service.errors import SetupRefusedError
 from ...service.fleet import Fleet
 from ...service.migration_tasks import MigrationTask
 from ...service.migrations import Comparison
-from ..bodies import decode, media_type_of, read_body
+from ..bodies import json_body
 from ..deps import FleetDep, PageDep
 from ..long_poll import WaitSeconds
-from ..openapi import json_request
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
-from ..responses import JSON_MEDIA_TYPE, Answer, JsonResponse
+from ..responses import Answer, JsonResponse
 from ..routing import resource_router
 from .vms import VM_BYTES
 
 router = resource_router("comparisons")
-
-_COMPARISON: Final = reader_of(StartComparison)
 
 ComparisonPath = Annotated[str, Path(description="As in `default-c1`.")]
 WaitForEnd = Annotated[
@@ -45,15 +41,9 @@ WaitForEnd = Annotated[
 
 
 def _comparison_of(body: bytes) -> StartComparison:
-    comparison = _COMPARISON(body)
+    comparison = read(StartComparison, body)
     given = orjson.loads(body).get("migration") or {}
     return replace(comparison, migration=with_preset(comparison.migration, given))
-
-
-async def read_comparison(request: Request) -> StartComparison:
-    """Read a comparison, with the fields of its migration's preset."""
-    media_type_of(request, JSON_MEDIA_TYPE)
-    return await decode(_comparison_of, await read_body(request, VM_BYTES))
 
 
 async def _begin(fleet: Fleet, body: StartComparison) -> Comparison:
@@ -106,15 +96,10 @@ def _check_names(names: list[str]) -> None:
         )
 
 
-@router.post(
-    "/v1/comparisons",
-    operation_id="start_comparison",
-    status_code=202,
-    response_model=ComparisonInfo,
-    openapi_extra=json_request(_COMPARISON),
-)
+@router.post("/v1/comparisons", status_code=202, response_model=ComparisonInfo)
 async def start_comparison(
-    fleet: FleetDep, body: Annotated[StartComparison, Depends(read_comparison)]
+    fleet: FleetDep,
+    body: Annotated[StartComparison, json_body(StartComparison, VM_BYTES, parse=_comparison_of)],
 ) -> Response:
     """Start to run a migration in variants, one after the other, with the same seed."""
     comparison = await _begin(fleet, body)
@@ -122,21 +107,16 @@ async def start_comparison(
     return Answer(comparison.info(), 202, location).response()
 
 
-@router.get("/v1/comparisons", operation_id="list_comparisons", response_model=ComparisonList)
+@router.get("/v1/comparisons", response_model=ComparisonList)
 async def list_comparisons(
     fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
 ) -> Response:
     """List the comparisons of a session, by number."""
-    listed, token = page.of(
-        fleet.migrations.comparisons(session_or_all(fleet, session_id)), key=session_key
-    )
-    shown = tuple(comparison.brief() for comparison in listed)
-    return JsonResponse(ComparisonList(comparisons=shown, next_page_token=token))
+    listed = fleet.migrations.comparisons(session_or_all(fleet, session_id))
+    return page.response(ComparisonList, listed, session_key, Comparison.brief)
 
 
-@router.get(
-    "/v1/comparisons/{comparison_id}", operation_id="get_comparison", response_model=ComparisonInfo
-)
+@router.get("/v1/comparisons/{comparison_id}", response_model=ComparisonInfo)
 async def get_comparison(
     fleet: FleetDep,
     comparison_id: ComparisonPath,
@@ -153,7 +133,6 @@ async def get_comparison(
 
 @router.post(
     "/v1/comparisons/{comparison_id}/cancel",
-    operation_id="cancel_comparison",
     response_model=ComparisonInfo,
 )
 async def cancel_comparison(fleet: FleetDep, comparison_id: ComparisonPath) -> Response:

@@ -50,9 +50,7 @@ def _filter_of(types: str, session_id: str, vm_id: str) -> EventFilter:
     return EventFilter(kinds, session_id or None, vm_id or None)
 
 
-@router.get(
-    "/v1/events", operation_id="list_events", response_model=EventPage, responses=_WITH_STREAM
-)
+@router.get("/v1/events", response_model=EventPage, responses=_WITH_STREAM)
 async def list_events(
     fleet: FleetDep,
     *,

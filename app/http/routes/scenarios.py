@@ -3,25 +3,23 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import Depends
 from starlette.responses import Response
 
+from hacdbs_sim import model
 from hacdbs_sim.model import BuiltinScenario, ScenarioList, ScenarioOutcome
 
-from ...service.fleet import Fleet
 from ...service.scenarios import StandingScenario
-from ..bodies import THREAD_BYTES
+from ..bodies import THREAD_BYTES, json_body
 from ..builtin_scenarios import builtin, find_builtin
 from ..deps import FleetDep, PageDep, ScenarioPath, SessionPath
 from ..long_poll import WaitSeconds
-from ..openapi import json_request
 from ..responses import Answer, JsonResponse
 from ..routing import resource_router
 from ..scenarios import (
-    SCENARIO_BODY,
+    SCENARIO_BYTES,
     Scenario,
     apply,
-    read_scenario,
+    scenario_of,
     scenario_outcome,
     standing_in,
 )
@@ -44,7 +42,6 @@ async def _show(
 
 @router.put(
     "/v1/sessions/{session_id}/scenario",
-    operation_id="put_scenario",
     response_model=ScenarioOutcome,
     responses={
         201: {
@@ -52,12 +49,11 @@ async def _show(
             "content": {"application/json": {}},
         }
     },
-    openapi_extra=json_request(SCENARIO_BODY),
 )
 async def put_scenario(
     fleet: FleetDep,
     session_id: SessionPath,
-    body: Annotated[Scenario, Depends(read_scenario)],
+    body: Annotated[Scenario, json_body(model.Scenario, SCENARIO_BYTES, parse=scenario_of)],
 ) -> Response:
     """Apply a scenario to the whole session; do nothing if the session already has the same one.
 
@@ -71,7 +67,6 @@ async def put_scenario(
 
 @router.get(
     "/v1/sessions/{session_id}/scenario",
-    operation_id="get_scenario",
     response_model=ScenarioOutcome,
 )
 async def get_scenario(
@@ -85,32 +80,22 @@ async def get_scenario(
     return await _show(session_id, standing)
 
 
-@router.delete(
-    "/v1/sessions/{session_id}/scenario", operation_id="delete_scenario", status_code=204
-)
+@router.delete("/v1/sessions/{session_id}/scenario", status_code=204)
 async def delete_scenario(fleet: FleetDep, session_id: SessionPath) -> Response:
     """Delete the whole session's scenario: the session is reset."""
-    _delete(fleet, session_id)
+    standing_in(fleet, session_id)
+    fleet.reset_session(session_id)
     return Response(status_code=204)
 
 
-def _delete(fleet: Fleet, session_id: str) -> None:
-    standing_in(fleet, session_id)
-    fleet.reset_session(session_id)
-
-
-@router.get("/v1/scenarios", operation_id="list_scenarios", response_model=ScenarioList)
+@router.get("/v1/scenarios", response_model=ScenarioList)
 async def list_scenarios(page: PageDep) -> Response:
     """List the builtin scenarios, by name."""
-    found, token = page.of(
-        await asyncio.to_thread(builtin), key=lambda each: each.scenario.encode()
-    )
-    return JsonResponse(ScenarioList(scenarios=tuple(found), next_page_token=token))
+    found = await asyncio.to_thread(builtin)
+    return page.response(ScenarioList, found, lambda each: each.scenario.encode())
 
 
-@router.get(
-    "/v1/scenarios/{name}", operation_id="get_builtin_scenario", response_model=BuiltinScenario
-)
+@router.get("/v1/scenarios/{name}", response_model=BuiltinScenario)
 async def get_builtin_scenario(name: ScenarioPath) -> Response:
     """Return a builtin scenario."""
     return JsonResponse(await asyncio.to_thread(find_builtin, name))

@@ -43,19 +43,19 @@ def _installed_version() -> str:
         return "unreleased"
 
 
-@router.get("/", operation_id="get_index", response_model=Index)
+@router.get("/", response_model=Index)
 async def get_index() -> Response:
     """List the entry points."""
     return JsonResponse(Index(name=NAME, links=_LINKS))
 
 
-@router.get("/livez", operation_id="get_livez", response_model=Health)
+@router.get("/livez", response_model=Health)
 async def get_livez() -> Response:
     """Report that the process is alive."""
     return JsonResponse(Health())
 
 
-@router.get("/readyz", operation_id="get_readyz", response_model=Health)
+@router.get("/readyz", response_model=Health)
 async def get_readyz(context: ContextDep) -> Response:
     """Report whether the service accepts work."""
     if context.is_stopping:
@@ -63,7 +63,7 @@ async def get_readyz(context: ContextDep) -> Response:
     return JsonResponse(Health())
 
 
-@router.get("/version", operation_id="get_version", response_model=Version)
+@router.get("/version", response_model=Version)
 async def get_version() -> Response:
     """Return the version of the service."""
     return JsonResponse(
@@ -78,7 +78,6 @@ async def get_version() -> Response:
 
 @router.get(
     "/metrics",
-    operation_id="get_metrics",
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )

@@ -31,7 +31,7 @@ def _query(vm: Vm, query: GetStage2) -> Answer:
     return Answer(Stage2List(runs=page.runs, next_page_token=token))
 
 
-@router.get("/v1/vms/{vm_id}/stage2", operation_id="get_stage2", response_model=Stage2List)
+@router.get("/v1/vms/{vm_id}/stage2", response_model=Stage2List)
 async def get_stage2(
     vm: VmDep,
     gfn: GfnQuery = 0,
