@@ -6,7 +6,7 @@ from functools import partial
 
 from structlog.typing import FilteringBoundLogger
 
-from .http import exception_handlers
+from .http import rendering
 from .http.application import Application
 from .http.context import Context
 from .http.logs import make_logger, silence_server
@@ -77,7 +77,7 @@ def create_app(settings: Settings | None = None) -> Application:
     app.context = Context(fleet, metrics, settings.max_body_bytes)
     for router in ROUTERS:
         app.include_router(router)
-    exception_handlers.install(app)
+    rendering.install(app)
     # The last one added comes first
     app.add_middleware(PathRouter, routes=[route for each in ROUTERS for route in each.routes])
     app.add_middleware(

@@ -47,18 +47,15 @@ def weight_of(answer: Answer) -> int:
     return _weight_of_pages(log, answer.format) + len(runs) * RUN_BYTES
 
 
-def _weight_of_pages(log: DirtyLog, log_format: LogFormat) -> int:
-    if log.bitmap is None:
-        return 0
+def _weight_of_pages(log: DirtyLog, log_format: LogFormat | None) -> int:
     match log_format:
-        case LogFormat.RANGES:
+        case LogFormat.RANGES if log.bitmap is not None:
             return count_ranges(log.bitmap.words) * RANGE_BYTES
-        case LogFormat.BASE64:
+        case LogFormat.BASE64 if log.bitmap is not None:
             return base64_length(log.bitmap.words)
-        case LogFormat.WORDS:
+        case LogFormat.WORDS if log.bitmap is not None:
             return len(log.bitmap) * WORD_BYTES
-        case LogFormat.SUMMARY:
-            return 0
+    return 0
 
 
 def perform_all(vm: Vm, actions: tuple[BatchAction, ...], path: str) -> Response:

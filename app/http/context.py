@@ -1,7 +1,6 @@
 """The context of an application, which routes use."""
 
 from dataclasses import dataclass
-from typing import Protocol, cast
 
 from starlette.requests import Request
 
@@ -19,12 +18,7 @@ class Context:
     is_stopping: bool = False
 
 
-class HasContext(Protocol):
-    """An application as main makes it."""
-
-    context: Context
-
-
 def context_of(request: Request) -> Context:
     """Return the context of the application that serves a request."""
-    return cast("HasContext", request.scope["app"]).context
+    context: Context = request.app.context
+    return context

@@ -13,11 +13,6 @@ from .context import Context, context_of
 from .paging import Page, read_page
 
 
-def find_context(request: Request) -> Context:
-    """Return the context of the application."""
-    return context_of(request)
-
-
 def find_fleet(request: Request) -> Fleet:
     """Return the fleet."""
     return context_of(request).fleet
@@ -28,7 +23,7 @@ def find_vm(request: Request, vm_id: Annotated[str, Path(description="As in `def
     return context_of(request).fleet.vm(vm_id)
 
 
-ContextDep = Annotated[Context, Depends(find_context)]
+ContextDep = Annotated[Context, Depends(context_of)]
 FleetDep = Annotated[Fleet, Depends(find_fleet)]
 VmDep = Annotated[Vm, Depends(find_vm)]
 PageDep = Annotated[Page, Depends(read_page)]

@@ -1,14 +1,17 @@
 """Events as text/event-stream (WHATWG HTML, 9.2 Server-sent events)."""
 
 import asyncio
-from typing import Final
+import re
+from typing import Annotated, Final
 
+from fastapi import Depends
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from hacdbs_sim.model import Event, EventPage, StaleReader
-from hacdbs_sim.wire import write
+from hacdbs_sim.wire import InvalidRequestError, error_at, write
 
 from ..service.events import EventReader
 from .responses import EVENTS_MEDIA_TYPE
@@ -20,6 +23,11 @@ EVENTS_AT_ONCE: Final = 64
 """About 20 KB: what a client that does not read holds in the server, beside the socket buffers."""
 
 RETRY_MILLISECONDS: Final = 1_000
+
+LAST_EVENT_ID: Final = "Last-Event-ID"
+EVENT_ID_PATTERN: Final = r"^[0-9]{1,15}$"
+
+_EVENT_ID: Final = re.compile(EVENT_ID_PATTERN.removesuffix("$") + r"\Z")
 
 _HEAD: Final = b"retry: %d\n\n" % RETRY_MILLISECONDS
 _KEEP_ALIVE: Final = b":\n\n"
@@ -103,3 +111,18 @@ class EventStream(Response):
         while (await receive())["type"] != "http.disconnect":
             pass
         self._reader.close()
+
+
+def read_last_event_id(request: Request) -> int | None:
+    """Return the id of the last event that a reader of the stream has received."""
+    given = request.headers.getlist(LAST_EVENT_ID)
+    if not given:
+        return None
+    if len(given) > 1 or _EVENT_ID.match(given[0]) is None:
+        detail = "must be the id of one event, in decimal digits"
+        error = error_at("header", LAST_EVENT_ID, detail, bound=EVENT_ID_PATTERN, value=given[0])
+        raise InvalidRequestError((error,))
+    return int(given[0])
+
+
+LastEventId = Annotated[int | None, Depends(read_last_event_id)]

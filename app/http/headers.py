@@ -3,8 +3,8 @@
 from typing import Any, Final
 
 from ..service.idempotency_store import IDEMPOTENCY_KEY
+from .event_stream import EVENT_ID_PATTERN, LAST_EVENT_ID
 from .idempotency import KEY_PATTERN, REPLAYED_HEADER
-from .last_event_id import EVENT_ID_PATTERN, LAST_EVENT_ID
 from .preconditions import IF_MATCH, IF_NONE_MATCH, MAX_TAGS_CHARS, TAGS_PATTERN
 
 _CONDITIONAL: Final = {

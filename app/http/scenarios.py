@@ -7,6 +7,7 @@ what the action's own call would have returned.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -16,6 +17,7 @@ from hacdbs_sim import model
 from hacdbs_sim.model import MigrationStatus, Mismatch, StepVerdict, Verdict
 from hacdbs_sim.model.batches import FIRST_REFUSAL
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.scenarios.builtin import load, names
 from hacdbs_sim.scenarios.matching import mismatches
 from hacdbs_sim.wire import (
     MalformedBodyError,
@@ -337,3 +339,26 @@ def scenario_outcome(session_id: str, standing: StandingScenario) -> model.Scena
         mismatches=found,
         document=plain,
     )
+
+
+@cache
+def builtin() -> tuple[model.BuiltinScenario, ...]:
+    """List the builtin scenarios by name; they are read once."""
+    documents = map(load, names())
+    shown = ("scenario", "description", "seen_in")
+    return tuple(
+        model.BuiltinScenario(document=plain, **{name: plain[name] for name in shown})
+        for plain in documents
+    )
+
+
+def find_builtin(name: str) -> model.BuiltinScenario:
+    """Return a builtin scenario by its name.
+
+    Raises:
+        NoSuchScenarioError: No builtin scenario has this name.
+    """
+    for each in builtin():
+        if each.scenario == name:
+            return each
+    raise NoSuchScenarioError("no builtin scenario has this name", field="name", value=name)

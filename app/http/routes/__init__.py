@@ -5,7 +5,6 @@ from typing import Final
 from . import (
     accesses,
     batch,
-    capabilities,
     comparisons,
     cpus,
     dirty_log,
@@ -28,7 +27,6 @@ ROUTERS: Final = (
     dirty_log.router,
     accesses.router,
     service.router,
-    capabilities.router,
     sessions.router,
     scenarios.router,
     vms.router,

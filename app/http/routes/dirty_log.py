@@ -13,8 +13,8 @@ from hacdbs_sim.model import Bitmap, ClearDirtyLog, DirtyLog, GetDirtyLog, LogFo
 from ..accept import AcceptsOctets
 from ..bodies import pages_body
 from ..deps import FirstPageQuery, OptionalCountQuery, SlotPath, TruthQuery, VmDep
-from ..operations import REPORT_HEADER, run, run_get_as_octets, run_peek
-from ..responses import OCTETS_CONTENT, OCTETS_MEDIA_TYPE
+from ..operations import run, run_peek
+from ..responses import OCTETS_CONTENT, OCTETS_MEDIA_TYPE, REPORT_HEADER
 from ..routing import resource_router
 
 router = resource_router("dirty log")
@@ -58,9 +58,7 @@ async def get_dirty_log(
 ) -> Response:
     """Get the dirty log (KVM_GET_DIRTY_LOG); without manual protect this clears it."""
     action = GetDirtyLog(slot=slot, cpu=cpu, trace=trace)
-    if as_octets:
-        return await run_get_as_octets(vm, action)
-    return await run(vm, action, log_format)
+    return await run(vm, action, None if as_octets else log_format)
 
 
 @router.get(_PATH, response_model=DirtyLog, responses=_WITH_OCTETS)

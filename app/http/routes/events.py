@@ -13,8 +13,7 @@ from hacdbs_sim.model import EventPage, EventType
 from ...service.events import EventFilter
 from ..accept import AcceptsEvents
 from ..deps import FleetDep, OptionalCountQuery
-from ..event_stream import EventStream, first_page
-from ..last_event_id import LastEventId
+from ..event_stream import EventStream, LastEventId, first_page
 from ..long_poll import Seconds
 from ..paging import DEFAULT_LIMIT, MAX_LIMIT, Limit
 from ..responses import EVENTS_MEDIA_TYPE, JsonResponse

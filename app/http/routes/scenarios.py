@@ -10,7 +10,6 @@ from hacdbs_sim.model import BuiltinScenario, ScenarioList, ScenarioOutcome
 
 from ...service.scenarios import StandingScenario
 from ..bodies import THREAD_BYTES, json_body
-from ..builtin_scenarios import builtin, find_builtin
 from ..deps import FleetDep, PageDep, ScenarioPath, SessionPath
 from ..long_poll import WaitSeconds
 from ..responses import Answer, JsonResponse
@@ -19,6 +18,8 @@ from ..scenarios import (
     SCENARIO_BYTES,
     Scenario,
     apply,
+    builtin,
+    find_builtin,
     scenario_of,
     scenario_outcome,
     standing_in,
