@@ -4,7 +4,7 @@ import os
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "HACDBS_"
@@ -102,3 +102,28 @@ class Settings(BaseSettings):
                 f"unknown setting {', '.join(unknown)}; the settings are {', '.join(sorted(known))}"
             )
         return cls()
+
+
+class BadSettingsError(Exception):
+    """The environment has invalid settings; the message has a line for each variable."""
+
+
+def read_settings() -> Settings:
+    """Read HACDBS_* from the environment."""
+    try:
+        return Settings.from_environment()
+    except UnknownSettingError as error:
+        raise BadSettingsError(str(error)) from error
+    except ValidationError as error:
+        lines = [
+            f"{PREFIX}{str(each['loc'][0]).upper()}: {each['msg']}, not {each['input']!r}"
+            for each in error.errors()
+        ]
+        raise BadSettingsError("\n".join(lines)) from error
+
+
+def override_settings(**values: object) -> None:
+    """Set given options in the environment; child processes of this process inherit them."""
+    for name, value in values.items():
+        if value is not None:
+            os.environ[PREFIX + name.upper()] = str(value)

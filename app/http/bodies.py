@@ -156,7 +156,9 @@ class PagesBody(JsonBody):
     @override
     async def read(self, request: Request) -> Any:
         if media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE) == JSON_MEDIA_TYPE:
-            return (await decode(self.reader, await read_body(request)))["pages"]
+            body = await decode(self.reader, await read_body(request))
+            # The whole action, where the query has none of its fields
+            return body["pages"] if isinstance(body, dict) else body.pages
         words = words_from_octets(await read_octets(request), self.kind.__name__.lower())
         return self.kind(words)
 

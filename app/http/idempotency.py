@@ -81,7 +81,7 @@ async def answer_once(
         answer = KeptAnswer(response.status_code, tuple(response.raw_headers), bytes(response.body))
     finally:
         # After any exception something may have been done, so a retry must not do it again.
-        claim.settle(answer)
+        claim(answer)
     return response
 
 

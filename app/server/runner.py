@@ -13,8 +13,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
-from ..settings import LogFormat
-from .environment import BadSettingsError, override_settings, read_settings
+from ..settings import BadSettingsError, LogFormat, override_settings, read_settings
 from .protocol import BoundedHttp
 
 STOP_SECONDS: Final = 5

@@ -7,7 +7,7 @@ Machines emit from several threads; readers wait on the event loop.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
@@ -113,17 +113,11 @@ class EventLog:
         )
 
     def open_reader(self, after: int, wanted: EventFilter) -> "EventReader":
-        """Open a reader after an event; call on the event loop.
-
-        Raises:
-            EventReaderLimitError: The maximum number of readers is open.
-        """
+        """Open a reader after an event, if not too many are; call on the event loop."""
         if len(self._readers) >= MAX_EVENT_READERS:
-            raise EventReaderLimitError(
-                f"{MAX_EVENT_READERS} readers wait for events, as many as the service takes",
-                bound=MAX_EVENT_READERS,
-            )
-        reader = EventReader(self, after, wanted, self._forget)
+            detail = f"{MAX_EVENT_READERS} readers wait for events, as many as the service takes"
+            raise EventReaderLimitError(detail, bound=MAX_EVENT_READERS)
+        reader = EventReader(self, after, wanted)
         with self._lock:
             self._readers.add(reader)
         if self._is_stopping:
@@ -132,7 +126,8 @@ class EventLog:
             reader.wake()
         return reader
 
-    def _forget(self, reader: "EventReader") -> None:
+    def forget(self, reader: "EventReader") -> None:
+        """Remove a closed reader."""
         with self._lock:
             self._readers.discard(reader)
 
@@ -155,18 +150,11 @@ class EventReader:
         is_closed: Whether it has been closed.
     """
 
-    def __init__(
-        self,
-        log: EventLog,
-        position: int,
-        wanted: EventFilter,
-        forget: Callable[["EventReader"], None],
-    ) -> None:
+    def __init__(self, log: EventLog, position: int, wanted: EventFilter) -> None:
         self.position = position
         self.is_closed = False
         self._log = log
         self._wanted = wanted
-        self._forget = forget
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._is_woken = False
@@ -199,5 +187,5 @@ class EventReader:
     def close(self) -> None:
         """Close the reader; call on the event loop."""
         self.is_closed = True
-        self._forget(self)
+        self._log.forget(self)
         self._news.set()

@@ -9,7 +9,8 @@ being served is never forgotten.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias
 
 from .errors import (
     AnswerNotKeptError,
@@ -48,7 +49,6 @@ class _Record:
 
     fingerprint: bytes
     answer: KeptAnswer | None
-    expires: float
 
     @property
     def answer_bytes(self) -> int:
@@ -66,29 +66,16 @@ class _Scope:
         return len(self.in_flight) + len(self.settled)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Claim:
-    """The right and the duty to respond to a key's first request."""
+Claim: TypeAlias = Callable[[KeptAnswer | None], None]
+"""The right and the duty to respond to a key's first request.
 
-    _store: "IdempotencyStore"
-    _scope: _Scope
-    _key: str
-
-    def settle(self, answer: KeptAnswer | None) -> None:
-        """Keep the response for retries; None reports to them that it is lost, not that it failed.
-
-        If the scope was cleared since, nothing is kept.
-        """
-        self._store._settle(self._scope, self._key, answer)  # noqa: SLF001 - one thing, two names
+Called with the response, it keeps it for retries; None reports to them that it is lost, not that it
+failed. If the scope was cleared since, nothing is kept.
+"""
 
 
 class IdempotencyStore:
-    """The responses that a service keeps for retries.
-
-    Args:
-        limits: How many bytes, and for how long.
-        clock: Seconds of a clock that never goes back.
-    """
+    """The responses that a service keeps for retries; `clock` has seconds and never goes back."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self._limits = limits
@@ -125,19 +112,15 @@ class IdempotencyStore:
         if scope is not None:
             if (first := scope.in_flight.get(key)) is not None:
                 _check_same(first, fingerprint)
-                raise IdempotencyKeyInFlightError(
-                    "the first request with this key is still being served",
-                    field=IDEMPOTENCY_KEY,
-                    value=key,
-                )
+                detail = "the first request with this key is still being served"
+                raise IdempotencyKeyInFlightError(detail, field=IDEMPOTENCY_KEY, value=key)
             if (record := scope.settled.get(key)) is not None:
                 _check_same(record.fingerprint, fingerprint)
                 if record.answer is None:
-                    raise AnswerNotKeptError(
-                        "the first request with this key was served, but its answer was not kept",
-                        field=IDEMPOTENCY_KEY,
-                        value=key,
+                    detail = (
+                        "the first request with this key was served, but its answer was not kept"
                     )
+                    raise AnswerNotKeptError(detail, field=IDEMPOTENCY_KEY, value=key)
                 return record.answer
         if scope is None:
             scope = _Scope(scope_name)
@@ -145,12 +128,11 @@ class IdempotencyStore:
         self._scopes[scope_name] = scope
         scope.in_flight[key] = fingerprint
         self._hold(scope, RECORD_BYTES)
-        return Claim(self, scope, key)
+        return partial(self._settle, scope, key)
 
     def clear(self, scope_name: str) -> None:
         """Forget a scope's keys; what is in flight there will not be kept."""
-        scope = self._scopes.pop(scope_name, None)
-        if scope is None:
+        if (scope := self._scopes.pop(scope_name, None)) is None:
             return
         for key in scope.settled:
             del self._by_age[scope_name, key]
@@ -159,12 +141,11 @@ class IdempotencyStore:
     def _settle(self, scope: _Scope, key: str, answer: KeptAnswer | None) -> None:
         if self._scopes.get(scope.name) is not scope:
             return
-        expires = self._clock() + self._limits.idempotency_seconds
         if answer is not None and not self._make_room(scope, answer.size_bytes):
             answer = None
-        record = _Record(scope.in_flight.pop(key), answer, expires)
+        record = _Record(scope.in_flight.pop(key), answer)
         scope.settled[key] = record
-        self._by_age[scope.name, key] = expires
+        self._by_age[scope.name, key] = self._clock() + self._limits.idempotency_seconds
         self._hold(scope, record.answer_bytes)
 
     def _make_room_for_key(self, scope: _Scope) -> None:

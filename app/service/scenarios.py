@@ -40,7 +40,3 @@ class StandingScenario:
     def has_failed(self) -> bool:
         """Whether a step had an unexpected outcome."""
         return any(step.verdict is StepVerdict.FAILED for step in self.steps)
-
-    def close(self) -> None:
-        """Return its bytes to the budget; a player that is still running may continue to write."""
-        self.account.close()

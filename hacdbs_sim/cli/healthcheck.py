@@ -19,10 +19,10 @@ def healthcheck(
     port: Annotated[int | None, typer.Option(help="Port; default: HACDBS_PORT.")] = None,
 ) -> None:
     """Request /readyz; exit 0 if the service is ready, else 1."""
-    environment = launcher.load("server.environment")
+    service = launcher.load("settings")
     try:
-        settings = environment.read_settings()
-    except environment.BadSettingsError as error:
+        settings = service.read_settings()
+    except service.BadSettingsError as error:
         # Docker reserves every other status
         typer.echo(error, err=True)
         raise typer.Exit(1) from None

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from .. import ui
 from . import (
     accesses,
     batch,
@@ -17,7 +18,6 @@ from . import (
     service,
     sessions,
     stage2,
-    ui,
     vms,
     workloads,
 )
