@@ -181,7 +181,9 @@ def json_body(
     return Depends(JsonBody(reader, max_bytes, required, parse).read)
 
 
-def pages_body(action: type, kind: type[Bitmap | Gfns], text: str, *without: str) -> Any:  # noqa: ANN401
+def pages_body(
+    action: type, kind: type[Bitmap | Gfns], text: str, without: tuple[str, ...] = ()
+) -> Any:  # noqa: ANN401 - as `Depends`
     """Return the dependency that reads the pages of an action; the query has its other fields."""
     reader = body_class(action, without=frozenset(without))
     return Depends(PagesBody(reader, kind=kind, text=text).read)

@@ -56,18 +56,15 @@ def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
             _tidy(value)
 
 
-def _with_location(answer: dict[str, Any]) -> dict[str, Any]:
-    return {**answer, "headers": {**_LOCATION, **answer.get("headers", {})}}
-
-
 def _responses(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     """Return an operation's answers and every refusal that it can give, by status."""
-    answers = {
-        status: _with_location(answer) if status in {"201", "202"} else answer
-        for status, answer in operation["responses"].items()
-        if status.startswith("2")
-    }
-    return dict(sorted((answers | responses_of(path, operation)).items()))
+    responses = responses_of(path, operation)
+    for status, answer in operation["responses"].items():
+        if status.startswith("2"):
+            responses[status] = answer
+        if status in {"201", "202"}:
+            answer["headers"] = {**_LOCATION, **answer.get("headers", {})}
+    return dict(sorted(responses.items()))
 
 
 def _fill_schemas(document: dict[str, Any], routes: Iterable[StrictRoute]) -> None:

@@ -7,7 +7,7 @@ token needs no lookup and never goes stale.
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Query
 from starlette.responses import Response
@@ -15,7 +15,8 @@ from starlette.responses import Response
 from hacdbs_sim.model import lists
 from hacdbs_sim.model.kinds import PositiveCount
 
-from ..service.fleet import Fleet
+from ..service.fleet import Fleet, Vm
+from ..service.migrations import Comparison, Migration
 from .responses import JsonResponse
 
 DEFAULT_LIMIT: Final = 50
@@ -83,28 +84,12 @@ ALL_SESSIONS: Final = "-"
 SessionQuery = Annotated[str, Query(description="The id of a session; `-`: all sessions.")]
 
 
-class OfSession(Protocol):
-    """A numbered item of a session."""
-
-    @property
-    def session_id(self) -> str:
-        """The id of the session."""
-
-    @property
-    def number(self) -> int:
-        """The number of the item."""
-
-
 def session_or_all(fleet: Fleet, session_id: str) -> str | None:
-    """Return the session whose items are listed; None: all sessions.
-
-    Raises:
-        NoSuchSessionError: The session does not exist.
-    """
+    """Return the session whose items are listed, which must exist; None: all sessions."""
     return None if session_id == ALL_SESSIONS else fleet.session(session_id).session_id
 
 
-def session_key(item: OfSession) -> bytes:
+def session_key(item: Vm | Migration | Comparison) -> bytes:
     """Return the key of an item of a session: by session, then number."""
     # NUL sorts before every character of a session id, so sessions keep their order.
     return item.session_id.encode() + b"\0" + number_key(item.number)

@@ -39,31 +39,21 @@ from .responses import PROBLEM_MEDIA_TYPE
 CODES: Final = "x-problem-codes"
 """Extension under which a documented refusal names the `code`s of its problem documents."""
 
-_OF_OPERATIONS: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
-    operation.op: operation.refusals for operation in (*ACTIONS, *QUERIES)
-}
+_OF_OPERATIONS: Final = {each.op: each.refusals for each in (*ACTIONS, *QUERIES)}
 """What the machine refuses, as the model's actions and queries declare it."""
 
+_ACCESSES: Final = ("guest_write", "guest_read", "host_write", "host_unmap")
 _REGION: Final = (*SetMemslot.refusals, fleet.PageLimitError, fleet.StateBytesLimitError)
-_OCTETS: Final = (InvalidArgumentError,)
-"""Octets that are not whole words."""
+_PARTS: Final = (*_REGION, *AddFault.refusals, *AddWorkload.refusals)
+_RUN: Final = (fleet.MigrationLimitError, vmm.InvalidMigrationError)
 
 _OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
     "get_dirty_log": (TooManyRangesError,),
     "peek_dirty_log": (TooManyRangesError,),
-    "guest_write": _OCTETS,
-    "guest_read": _OCTETS,
-    "host_write": _OCTETS,
-    "host_unmap": _OCTETS,
+    **dict.fromkeys(_ACCESSES, (InvalidArgumentError,)),  # octets that are not whole words
     "create_session": (fleet.SessionExistsError, fleet.SessionLimitError),
     "delete_session": (fleet.DefaultSessionError,),
-    "create_vm": (
-        fleet.NoSuchSessionError,
-        fleet.VmLimitError,
-        *_REGION,
-        *AddFault.refusals,
-        *AddWorkload.refusals,
-    ),
+    "create_vm": (fleet.NoSuchSessionError, fleet.VmLimitError, *_PARTS),
     "list_events": (fleet.EventReaderLimitError,),
     "put_scenario": (
         fleet.SenselessScenarioError,
@@ -78,55 +68,40 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
     "start_migration": (
         fleet.NoSuchVmError,
         fleet.MigrationRunningError,
-        fleet.MigrationLimitError,
-        vmm.InvalidMigrationError,
         fleet.StateBytesLimitError,
+        *_RUN,
     ),
     "list_migrations": (fleet.NoSuchSessionError,),
-    "start_comparison": (
-        fleet.NoSuchSessionError,
-        fleet.MigrationLimitError,
-        vmm.InvalidMigrationError,
-        *_REGION,
-        *AddFault.refusals,
-        *AddWorkload.refusals,
-    ),
+    "start_comparison": (fleet.NoSuchSessionError, *_RUN, *_PARTS),
     "list_comparisons": (fleet.NoSuchSessionError,),
     "add_fault": (fleet.FaultLimitError,),
     "add_workload": (fleet.WorkloadLimitError, fleet.StateBytesLimitError),
 }
 """What the service adds, by operation id, beside the names in its path."""
 
-_BY_ANY_BACKEND: Final = frozenset(
-    {
-        "get_vm",
-        "delete_vm",
-        "list_memslots",
-        "get_memslot",
-        "list_faults",
-        "list_workloads",
-        "get_clock",
-        "run_batch",
-    }
+_BY_ANY_BACKEND: Final = (
+    "get_vm",
+    "delete_vm",
+    "list_memslots",
+    "get_memslot",
+    "list_faults",
+    "list_workloads",
+    "get_clock",
+    "run_batch",
 )
 """Operations on a VM that each backend has."""
 
-_ON_HOST_KVM: Final = frozenset(
-    {
-        "get_dirty_log",
-        "clear_dirty_log",
-        "guest_write",
-        "guest_read",
-        "host_write",
-        "host_unmap",
-        "update_vm",
-        "set_memslot",
-        "delete_memslot",
-    }
+_ON_HOST_KVM: Final = (
+    *_ACCESSES,
+    "get_dirty_log",
+    "clear_dirty_log",
+    "update_vm",
+    "set_memslot",
+    "delete_memslot",
 )
 """Operations that the host's kernel performs, where a VM is one of its own."""
 
-_MAKES_VMS: Final = frozenset({"create_vm", "put_scenario", "start_comparison"})
+_MAKES_VMS: Final = ("create_vm", "put_scenario", "start_comparison")
 
 _NAMED_IN_PATH: Final[Mapping[str, ProblemType]] = {
     "{vm_id}": type_of(fleet.NoSuchVmError),
@@ -184,7 +159,7 @@ def _of_backends(path: str, operation_id: str) -> Iterator[type[KvmError]]:
     makes_or_migrates = operation_id in _MAKES_VMS or operation_id == "start_migration"
     if makes_or_migrates or ("{vm_id}" in path and operation_id not in _BY_ANY_BACKEND):
         yield NotSupportedByBackendError
-    if operation_id in _MAKES_VMS | _ON_HOST_KVM:
+    if operation_id in (*_MAKES_VMS, *_ON_HOST_KVM):
         yield HostKernelError
 
 

@@ -19,7 +19,7 @@ _MAX_BYTES: Final = 4 << 20
 
 def _frames(access: type, *in_query: str) -> Any:  # noqa: ANN401 - as `Depends`
     text = "Guest frames; as octets: little-endian unsigned 64-bit gfns."
-    return pages_body(access, model.Gfns, text, *in_query)
+    return pages_body(access, model.Gfns, text, in_query)
 
 
 @router.post("/v1/vms/{vm_id}/guest/write", response_model=AccessOutcome)

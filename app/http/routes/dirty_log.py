@@ -37,7 +37,7 @@ _CLEARED: Final = pages_body(
     ClearDirtyLog,
     Bitmap,
     "Pages to clear; as octets: the ioctl's bitmap, bit 0 being first_page.",
-    *("slot", "first_page", "num_pages", "cpu", "trace"),
+    without=("slot", "first_page", "num_pages", "cpu", "trace"),
 )
 
 FormatQuery = Annotated[
