@@ -24,18 +24,13 @@ RUN_BYTES: Final = 96
 
 
 def check_answer(answer_bytes: int) -> None:
-    """Refuse the next action if the response has grown too large.
-
-    Raises:
-        BatchAnswerLimitError: The response is too large.
-    """
+    """Refuse the next action if the response has grown too large."""
     if answer_bytes > MAX_ANSWER_BYTES:
-        raise BatchAnswerLimitError(
+        detail = (
             f"the batch has answered {answer_bytes} bytes of pages and traces,"
-            f" it may answer {MAX_ANSWER_BYTES}",
-            bound=MAX_ANSWER_BYTES,
-            value=answer_bytes,
+            f" it may answer {MAX_ANSWER_BYTES}"
         )
+        raise BatchAnswerLimitError(detail, bound=MAX_ANSWER_BYTES, value=answer_bytes)
 
 
 def weight_of(answer: Answer) -> int:

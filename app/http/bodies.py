@@ -113,11 +113,8 @@ async def decode(function: Callable[..., T], body: bytes) -> T:
 class JsonBody:
     """A JSON body, which `read` reads as a dependency of a route.
 
-    Attributes:
-        reader: Reads it, and has its schema.
-        max_bytes: How long it may be; None: as long as the service reads.
-        required: Whether it must be given; without a body, fields have their defaults.
-        parse: Reads it in place of the reader.
+    `parse` reads it in place of the `reader`, which has its schema. Without `max_bytes` it may be as long
+    as the service reads. Where it is not required, fields have their defaults.
     """
 
     reader: Reader[Any]
@@ -143,12 +140,7 @@ class JsonBody:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PagesBody(JsonBody):
-    """Pages, as JSON or as octets.
-
-    Attributes:
-        kind: What the octets are.
-        text: A description of both forms.
-    """
+    """Pages, as JSON or as octets of a `kind`; the text describes both."""
 
     kind: type[Bitmap | Gfns]
     text: str

@@ -34,12 +34,7 @@ SCENARIO_BYTES: Final = 8 << 20
 
 
 class Scenario(NamedTuple):
-    """A parsed scenario.
-
-    Attributes:
-        spec: Its content.
-        document: Its document, as JSON with sorted names.
-    """
+    """A parsed scenario, and its document as JSON with sorted names."""
 
     spec: model.Scenario
     document: bytes
@@ -81,10 +76,7 @@ def _check_expected(spec: model.Scenario) -> None:
 async def apply(fleet: Fleet, session_id: str, scenario: Scenario) -> tuple[StandingScenario, bool]:
     """Apply a scenario to a session and play its steps; do nothing if the document is the same.
 
-    The session is reset first. A refusal comes before the reset and changes nothing.
-
-    Returns:
-        The scenario, and whether it was applied by this call.
+    The session is reset first; a refusal comes before that. Return whether this call applied it, too.
     """
     # A caller that disconnects must not leave half a session
     return await asyncio.shield(_apply(fleet, session_id, scenario))
@@ -232,11 +224,7 @@ def judge(expect: model.StepExpect, status: int, body: Mapping[str, Any] | None)
 
 
 def standing_in(fleet: Fleet, session_id: str) -> StandingScenario:
-    """Return the whole session's scenario.
-
-    Raises:
-        NoSuchScenarioError: The session has none.
-    """
+    """Return the whole session's scenario, which it must have."""
     standing = fleet.session(session_id).scenario
     if standing is None:
         raise NoSuchScenarioError("the session has no scenario")
@@ -288,11 +276,7 @@ def builtin() -> tuple[model.BuiltinScenario, ...]:
 
 
 def find_builtin(name: str) -> model.BuiltinScenario:
-    """Return a builtin scenario by its name.
-
-    Raises:
-        NoSuchScenarioError: No builtin scenario has this name.
-    """
+    """Return a builtin scenario by its name, which one must have."""
     for each in builtin():
         if each.scenario == name:
             return each

@@ -20,15 +20,7 @@ class ScenarioNotStartedError(Exception):
 
 
 async def start_with(fleet: Fleet, given: str) -> Verdict:
-    """Apply a scenario to `default`, and return its verdict so far.
-
-    Args:
-        fleet: The fleet that has the session.
-        given: The name of a builtin scenario, or a file in JSON or YAML.
-
-    Raises:
-        ScenarioNotStartedError: It cannot be read, or is refused.
-    """
+    """Apply a builtin scenario or a file to `default`, and return its verdict so far."""
     text = _read(given)
     try:
         scenario = scenario_of(json.dumps(parse(text)).encode())

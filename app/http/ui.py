@@ -55,11 +55,7 @@ def _content(name: str) -> bytes:
 
 
 def file(name: str) -> Response:
-    """Return a file of the page.
-
-    Raises:
-        Refusal: `no_such_path`.
-    """
+    """Return a file of the page."""
     if name not in _FILES:
         raise Refusal(NO_SUCH_PATH, "the page has no such part")
     media_type = _MEDIA_TYPES[name.rpartition(".")[2]]

@@ -114,13 +114,7 @@ class AnswerNotKeptError(FleetError, code="answer_not_kept", title="The answer w
 
 
 class SetupRefusedError(Exception):
-    """A part of a VM to be made was refused; the cause is the refusal.
-
-    Args:
-        part: `memslots`, `faults` or `workloads`.
-        index: Which of them, from 0.
-        cause: Why.
-    """
+    """A part of a VM to be made (`memslots`, `faults`, `workloads`) was refused for a cause."""
 
     def __init__(self, part: str, index: int, cause: KvmError) -> None:
         super().__init__(f"{part}[{index}]: {cause.detail}")

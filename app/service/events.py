@@ -1,8 +1,7 @@
 """The event log: the last few thousand events, numbered, and their readers.
 
-A reader is only a position in the log: it reads the events after it, and waits for the next one. A slow
-reader therefore holds no memory; events that it missed are dropped, and its page is marked `stale`.
-Machines emit from several threads; readers wait on the event loop.
+A reader is only a position in the log. A slow one therefore holds no memory; events that it missed are
+dropped, and its page is marked `stale`. Machines emit from threads; readers wait on the event loop.
 """
 
 import asyncio
@@ -45,21 +44,17 @@ class EventLog:
 
     def __init__(self, kept: int = KEPT_EVENTS) -> None:
         self._kept: list[Event | None] = [None] * kept
-        self._last = 0
+        self.last_event_id = 0
+        """0 before the first event."""
         self._lock = Lock()
         self._readers: set[EventReader] = set()
         self._is_stopping = False
         self.counts: Counter[str] = Counter(dict.fromkeys(EventType, 0))
 
     @property
-    def last_event_id(self) -> int:
-        """The id of the last event; 0 before the first."""
-        return self._last
-
-    @property
     def oldest_event_id(self) -> int:
         """The id of the oldest kept event; that of the next one if none is kept."""
-        return max(self._last - len(self._kept), 0) + 1
+        return max(self.last_event_id - len(self._kept), 0) + 1
 
     @property
     def reader_count(self) -> int:
@@ -77,9 +72,9 @@ class EventLog:
     ) -> None:
         """Append an event; callable from any thread, never waits for a reader."""
         with self._lock:
-            self._last += 1
-            self._kept[self._last % len(self._kept)] = Event(
-                event_id=self._last,
+            self.last_event_id += 1
+            self._kept[self.last_event_id % len(self._kept)] = Event(
+                event_id=self.last_event_id,
                 type=type,
                 session_id=session_id,
                 vm_id=vm_id,
@@ -94,7 +89,7 @@ class EventLog:
     def after(self, event_id: int, wanted: EventFilter, limit: int) -> EventPage:
         """Return the first wanted events after an id, at most `limit`."""
         with self._lock:
-            last, oldest, size = self._last, self.oldest_event_id, len(self._kept)
+            last, oldest, size = self.last_event_id, self.oldest_event_id, len(self._kept)
             stale = not oldest - 1 <= event_id <= last
             position = oldest - 1 if stale else event_id
             found: list[Event] = []
@@ -122,7 +117,7 @@ class EventLog:
             self._readers.add(reader)
         if self._is_stopping:
             reader.close()
-        elif after != self._last:
+        elif after != self.last_event_id:
             reader.wake()
         return reader
 
@@ -143,12 +138,7 @@ class EventLog:
 
 
 class EventReader:
-    """A position in a log, with a wait for events on the event loop.
-
-    Attributes:
-        position: The id of the event after which it reads.
-        is_closed: Whether it has been closed.
-    """
+    """A position in a log, the id of the event after which it reads, with a wait for events."""
 
     def __init__(self, log: EventLog, position: int, wanted: EventFilter) -> None:
         self.position = position

@@ -1,9 +1,7 @@
 """Responses kept for retries, by idempotency key and scope.
 
-A client that did not receive the response to its request sends it again with the same key and gets the
-first response; nothing is done twice. A response is kept until it expires, until its scope is cleared, or
-until newer ones exceed the limits of its scope: the oldest is dropped first. A request that is still
-being served is never forgotten.
+A response is kept until it expires, until its scope is cleared, or until newer ones exceed the limits of
+its scope: the oldest is dropped first. A request that is still being served is never forgotten.
 """
 
 from collections import OrderedDict
@@ -82,30 +80,18 @@ class IdempotencyStore:
         self._clock = clock
         self._scopes: dict[str, _Scope] = {}
         self._by_age: OrderedDict[tuple[str, str], float] = OrderedDict()  # to when each expires
-        self._held_bytes = 0
-
-    @property
-    def held_bytes(self) -> int:
+        self.held_bytes = 0
         """The approximate bytes that all kept responses take."""
-        return self._held_bytes
 
     def __len__(self) -> int:
         """Return the number of keys, of finished requests and of those in flight."""
         return sum(map(len, self._scopes.values()))
 
     def begin(self, scope_name: str, key: str, fingerprint: bytes) -> Claim | KeptAnswer:
-        """Claim a key for its first request, or return the response kept for it.
+        """Claim a key of a scope for its first request, or return the response kept for it.
 
-        Args:
-            scope_name: Where the key is known; the same key elsewhere is another.
-            key: The client's key.
-            fingerprint: Digest of all that makes the request what it is.
-
-        Raises:
-            IdempotencyKeyReusedError: Another request used this key.
-            IdempotencyKeyInFlightError: The first request is still being served.
-            AnswerNotKeptError: The first request was served, but its response was not kept.
-            IdempotencyKeyLimitError: The limit of keys or of bytes is reached.
+        `fingerprint` is the digest of all that makes the request what it is. Refused are a key of
+        another request, or of one that is in flight or whose response was not kept, and a key too many.
         """
         self._forget_expired()
         scope = self._scopes.get(scope_name)
@@ -136,7 +122,7 @@ class IdempotencyStore:
             return
         for key in scope.settled:
             del self._by_age[scope_name, key]
-        self._held_bytes -= scope.held_bytes
+        self.held_bytes -= scope.held_bytes
 
     def _settle(self, scope: _Scope, key: str, answer: KeptAnswer | None) -> None:
         if self._scopes.get(scope.name) is not scope:
@@ -159,7 +145,7 @@ class IdempotencyStore:
             )
         if not self._make_room(scope, RECORD_BYTES):
             raise IdempotencyKeyLimitError(
-                f"answers kept for retries take {self._held_bytes} bytes,"
+                f"answers kept for retries take {self.held_bytes} bytes,"
                 f" HACDBS_MAX_IDEMPOTENCY_BYTES allows {self._limits.max_idempotency_bytes}",
                 field=IDEMPOTENCY_KEY,
                 bound=self._limits.max_idempotency_bytes,
@@ -171,7 +157,7 @@ class IdempotencyStore:
         share = limit // SCOPE_SHARE
         if size_bytes > share:
             return False  # before anything is forgotten for nothing
-        while scope.held_bytes + size_bytes > share or self._held_bytes + size_bytes > limit:
+        while scope.held_bytes + size_bytes > share or self.held_bytes + size_bytes > limit:
             if not scope.settled:
                 return False
             self._forget(scope, next(iter(scope.settled)))
@@ -195,7 +181,7 @@ class IdempotencyStore:
 
     def _hold(self, scope: _Scope, size_bytes: int) -> None:
         scope.held_bytes += size_bytes
-        self._held_bytes += size_bytes
+        self.held_bytes += size_bytes
 
 
 def _check_same(first: bytes, fingerprint: bytes) -> None:
