@@ -22,10 +22,11 @@ from hacdbs_sim.wire import InvalidRequestError, error_at
 from ..service.errors import NoSuchSessionError
 from ..service.fleet import SESSIONS_SCOPE, Fleet, resets_scope
 from ..service.idempotency_store import IDEMPOTENCY_KEY, KeptAnswer
-from .accept import accepts_octets
+from .accept import accepts
 from .bodies import THREAD_BYTES, decode, read_body
 from .context import context_of
 from .rendering import REFUSALS, refusal_response
+from .responses import OCTETS_MEDIA_TYPE
 
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 """Marks a response that was kept from the key's first request."""
@@ -127,7 +128,9 @@ async def _fingerprint(request: Request, body: bytes) -> bytes:
         request.scope["path"],
         request.scope["query_string"].decode("latin-1"),
         request.headers.get("content-type", ""),
-        accepts_octets(request),  # not the header's text: only the form of the response counts
+        accepts(
+            OCTETS_MEDIA_TYPE, request
+        ),  # not the header's text: only the form of the response counts
     )
     digest = hashlib.sha256(orjson.dumps(head))
     if len(body) > THREAD_BYTES:

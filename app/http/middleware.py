@@ -13,15 +13,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
-from . import ui
+from . import problems, ui
 from .metrics import Metrics
-from .problems import (
-    HOST_NOT_ALLOWED,
-    INTERNAL_ERROR,
-    ORIGIN_NOT_ALLOWED,
-    UNAUTHORIZED,
-    plain_document,
-)
 from .responses import ProblemResponse
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
@@ -93,7 +86,7 @@ class ServiceMiddleware:
             if status:  # the response has started; only the server can abort it
                 raise
             detail = "a defect of the service; see its log"
-            problem = plain_document(INTERNAL_ERROR, detail, scope["path"])
+            problem = problems.plain_document(problems.INTERNAL_ERROR, detail, scope["path"])
             await ProblemResponse(problem)(scope, receive, send_with_id)
         finally:
             self._account(scope, request_id, status, time.perf_counter() - started)
@@ -102,10 +95,12 @@ class ServiceMiddleware:
         path = scope["path"]
         if "*" not in self._allowed_hosts and _host_name(headers) not in self._allowed_hosts:
             detail = "the Host header must name one of HACDBS_ALLOWED_HOSTS"
-            return ProblemResponse(plain_document(HOST_NOT_ALLOWED, detail, path))
+            return ProblemResponse(problems.plain_document(problems.HOST_NOT_ALLOWED, detail, path))
         if "origin" in headers and not _is_same_origin(headers):
             detail = "a browser may call from the service's own pages only"
-            return ProblemResponse(plain_document(ORIGIN_NOT_ALLOWED, detail, path))
+            return ProblemResponse(
+                problems.plain_document(problems.ORIGIN_NOT_ALLOWED, detail, path)
+            )
         if self._token is None or path in TOKEN_FREE_PATHS:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
@@ -115,7 +110,9 @@ class ServiceMiddleware:
             return None
         detail = "Authorization must be: Bearer, and the service's token"
         challenge = {"WWW-Authenticate": 'Bearer realm="hacdbs-sim"'}
-        return ProblemResponse(plain_document(UNAUTHORIZED, detail, path), challenge)
+        return ProblemResponse(
+            problems.plain_document(problems.UNAUTHORIZED, detail, path), challenge
+        )
 
     def _account(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", NO_ROUTE)

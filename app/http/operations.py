@@ -178,20 +178,6 @@ def _work_of_writing(runtime: VmRuntime, slot: int, log_format: LogFormat | None
     return work
 
 
-_OF_SLOTS: Final = (
-    model.GuestWrite,
-    model.GuestWriteMemory,
-    model.GuestRead,
-    model.HostWrite,
-    model.HostUnmap,
-    model.GetDirtyLog,
-    model.ClearDirtyLog,
-    model.SetMemslot,
-    model.DeleteMemslot,
-)
-"""Actions that take longer the more pages there are."""
-
-
 def work_of_batch(vm: Vm, actions: tuple[BatchAction, ...]) -> int:
     """Estimate the work of a batch, each action on the slots as they may be by then."""
     runtime = vm.runtime
@@ -207,9 +193,7 @@ def work_of_batch(vm: Vm, actions: tuple[BatchAction, ...]) -> int:
             known = grown.get(action.slot, 0)
             new_pages += max(npages - known, 0)
             grown[action.slot] = max(npages, known)
-        work += runtime.work(action)
-        if isinstance(action, _OF_SLOTS):
-            work += new_pages // PAGES_PER_WORD
+        work += runtime.work(action) + new_pages // PAGES_PER_WORD
         if isinstance(action, model.GetDirtyLog) and each.format is LogFormat.RANGES:
             # No more ranges than every other page
             work += WORK_PER_RANGE * min((pages + new_pages) // 2, MAX_RANGES)

@@ -16,14 +16,8 @@ from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, Site, docum
 
 from ..service.errors import SetupRefusedError
 from ..service.idempotency_store import IDEMPOTENCY_KEY
-from .problems import (
-    BAD_REQUEST,
-    METHOD_NOT_ALLOWED,
-    NO_SUCH_PATH,
-    Refusal,
-    plain_document,
-    refusal_document,
-)
+from . import problems
+from .problems import Refusal, plain_document, refusal_document
 from .responses import ProblemResponse
 
 AnyRefusal: TypeAlias = (
@@ -89,16 +83,18 @@ def install(app: FastAPI) -> None:
     async def refuse_routing(request: Request, error: Exception) -> Response:
         refused = cast("HTTPException", error)
         path = request.scope["path"]
-        if refused.status_code == METHOD_NOT_ALLOWED.status:
+        if refused.status_code == problems.METHOD_NOT_ALLOWED.status:
             # All methods of the path; the framework names those of its first route only
             methods = {m for regex, methods in paths if regex.match(path) for m in methods}
             allow = ", ".join(sorted(methods))
-            out = plain_document(METHOD_NOT_ALLOWED, f"the path has the methods {allow}", path)
+            out = plain_document(
+                problems.METHOD_NOT_ALLOWED, f"the path has the methods {allow}", path
+            )
             return ProblemResponse(out, {"Allow": allow})
-        if refused.status_code == NO_SUCH_PATH.status:
-            out = plain_document(NO_SUCH_PATH, "nothing is served at this path", path)
+        if refused.status_code == problems.NO_SUCH_PATH.status:
+            out = plain_document(problems.NO_SUCH_PATH, "nothing is served at this path", path)
         else:
-            out = plain_document(BAD_REQUEST, str(refused.detail), path)
+            out = plain_document(problems.BAD_REQUEST, str(refused.detail), path)
         return ProblemResponse(out)
 
     for kind in REFUSALS:

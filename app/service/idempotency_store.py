@@ -10,12 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeAlias
 
-from .errors import (
-    AnswerNotKeptError,
-    IdempotencyKeyInFlightError,
-    IdempotencyKeyLimitError,
-    IdempotencyKeyReusedError,
-)
+from . import errors
 from .limits import MAX_IDEMPOTENCY_KEYS_PER_SCOPE, Limits
 
 SCOPE_SHARE: Final = 8
@@ -99,14 +94,14 @@ class IdempotencyStore:
             if (first := scope.in_flight.get(key)) is not None:
                 _check_same(first, fingerprint)
                 detail = "the first request with this key is still being served"
-                raise IdempotencyKeyInFlightError(detail, field=IDEMPOTENCY_KEY, value=key)
+                raise errors.IdempotencyKeyInFlightError(detail, field=IDEMPOTENCY_KEY, value=key)
             if (record := scope.settled.get(key)) is not None:
                 _check_same(record.fingerprint, fingerprint)
                 if record.answer is None:
                     detail = (
                         "the first request with this key was served, but its answer was not kept"
                     )
-                    raise AnswerNotKeptError(detail, field=IDEMPOTENCY_KEY, value=key)
+                    raise errors.AnswerNotKeptError(detail, field=IDEMPOTENCY_KEY, value=key)
                 return record.answer
         if scope is None:
             scope = _Scope(scope_name)
@@ -138,13 +133,13 @@ class IdempotencyStore:
         while len(scope) >= MAX_IDEMPOTENCY_KEYS_PER_SCOPE and scope.settled:
             self._forget(scope, next(iter(scope.settled)))
         if len(scope) >= MAX_IDEMPOTENCY_KEYS_PER_SCOPE:
-            raise IdempotencyKeyLimitError(
+            raise errors.IdempotencyKeyLimitError(
                 f"{len(scope)} requests with a key are in flight, as many as a session may have",
                 field=IDEMPOTENCY_KEY,
                 bound=MAX_IDEMPOTENCY_KEYS_PER_SCOPE,
             )
         if not self._make_room(scope, RECORD_BYTES):
-            raise IdempotencyKeyLimitError(
+            raise errors.IdempotencyKeyLimitError(
                 f"answers kept for retries take {self.held_bytes} bytes,"
                 f" HACDBS_MAX_IDEMPOTENCY_BYTES allows {self._limits.max_idempotency_bytes}",
                 field=IDEMPOTENCY_KEY,
@@ -186,6 +181,6 @@ class IdempotencyStore:
 
 def _check_same(first: bytes, fingerprint: bytes) -> None:
     if first != fingerprint:
-        raise IdempotencyKeyReusedError(
+        raise errors.IdempotencyKeyReusedError(
             "a key identifies one request, this one has served another", field=IDEMPOTENCY_KEY
         )

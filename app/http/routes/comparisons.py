@@ -7,14 +7,8 @@ import orjson
 from fastapi import Path, Query
 from starlette.responses import Response
 
-from hacdbs_sim.model import (
-    DEFAULT_SESSION,
-    DEFAULT_VARIANTS,
-    ComparisonInfo,
-    ComparisonList,
-    StartComparison,
-    Variant,
-)
+from hacdbs_sim import model
+from hacdbs_sim.model import ComparisonInfo, ComparisonList, StartComparison, Variant
 from hacdbs_sim.model.errors import KvmError, NotSupportedByBackendError
 from hacdbs_sim.vmm.errors import InvalidMigrationError
 from hacdbs_sim.wire import read
@@ -49,10 +43,13 @@ def _comparison_of(body: bytes) -> StartComparison:
 async def _begin(fleet: Fleet, body: StartComparison) -> Comparison:
     """Create the machines of all variants and start; on a refusal, keep none."""
     session_id = body.vm.session_id
-    variants = body.variants or DEFAULT_VARIANTS
+    variants = body.variants or model.DEFAULT_VARIANTS
     fleet.session(session_id)
     fleet.migrations.check_limit()
-    _check_names([variant.name for variant in variants])
+    names = len({variant.name for variant in variants})
+    if names < len(variants):
+        detail = "variants must have names of their own"
+        raise InvalidMigrationError(detail, field="variants", bound=names, value=len(variants))
     tasks: list[MigrationTask] = []
     try:
         for index, variant in enumerate(variants):
@@ -86,16 +83,6 @@ async def _task(fleet: Fleet, body: StartComparison, index: int, variant: Varian
         raise
 
 
-def _check_names(names: list[str]) -> None:
-    if len(set(names)) < len(names):
-        raise InvalidMigrationError(
-            "variants must have names of their own",
-            field="variants",
-            bound=len(set(names)),
-            value=len(names),
-        )
-
-
 @router.post("/v1/comparisons", status_code=202, response_model=ComparisonInfo)
 async def start_comparison(
     fleet: FleetDep,
@@ -109,7 +96,7 @@ async def start_comparison(
 
 @router.get("/v1/comparisons", response_model=ComparisonList)
 async def list_comparisons(
-    fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
+    fleet: FleetDep, page: PageDep, session_id: SessionQuery = model.DEFAULT_SESSION
 ) -> Response:
     """List the comparisons of a session, by number."""
     listed = fleet.migrations.comparisons(session_or_all(fleet, session_id))

@@ -9,21 +9,12 @@ from hacdbs_sim import model
 from hacdbs_sim.model import BuiltinScenario, ScenarioList, ScenarioOutcome
 
 from ...service.scenarios import StandingScenario
+from .. import scenarios
 from ..bodies import THREAD_BYTES, json_body
 from ..deps import FleetDep, PageDep, ScenarioPath, SessionPath
 from ..long_poll import WaitSeconds
 from ..responses import Answer, JsonResponse
 from ..routing import resource_router
-from ..scenarios import (
-    SCENARIO_BYTES,
-    Scenario,
-    apply,
-    builtin,
-    find_builtin,
-    scenario_of,
-    scenario_outcome,
-    standing_in,
-)
 
 router = resource_router("scenarios")
 
@@ -34,7 +25,7 @@ async def _show(
     """Return the response, written in a worker thread if it is long."""
 
     def show() -> Response:
-        return Answer(scenario_outcome(session_id, standing), status, location).response()
+        return Answer(scenarios.scenario_outcome(session_id, standing), status, location).response()
 
     if standing.account.held_bytes > THREAD_BYTES:
         return await asyncio.to_thread(show)
@@ -54,13 +45,16 @@ async def _show(
 async def put_scenario(
     fleet: FleetDep,
     session_id: SessionPath,
-    body: Annotated[Scenario, json_body(model.Scenario, SCENARIO_BYTES, parse=scenario_of)],
+    body: Annotated[
+        scenarios.Scenario,
+        json_body(model.Scenario, scenarios.SCENARIO_BYTES, parse=scenarios.scenario_of),
+    ],
 ) -> Response:
     """Apply a scenario to the whole session; do nothing if the session already has the same one.
 
     The session is reset first: its VMs and its previous scenario are deleted.
     """
-    standing, is_new = await apply(fleet, session_id, body)
+    standing, is_new = await scenarios.apply(fleet, session_id, body)
     if is_new:
         return await _show(session_id, standing, 201, f"/v1/sessions/{session_id}/scenario")
     return await _show(session_id, standing)
@@ -74,7 +68,7 @@ async def get_scenario(
     fleet: FleetDep, session_id: SessionPath, wait_seconds: WaitSeconds = 0
 ) -> Response:
     """Return the whole session's scenario and its outcome, at once or when it has ended."""
-    standing = standing_in(fleet, session_id)
+    standing = scenarios.standing_in(fleet, session_id)
     if wait_seconds and (migration := standing.migration) is not None:
         run = migration.run
         await run.wait(lambda: run.is_over, wait_seconds)
@@ -84,7 +78,7 @@ async def get_scenario(
 @router.delete("/v1/sessions/{session_id}/scenario", status_code=204)
 async def delete_scenario(fleet: FleetDep, session_id: SessionPath) -> Response:
     """Delete the whole session's scenario: the session is reset."""
-    standing_in(fleet, session_id)
+    scenarios.standing_in(fleet, session_id)
     fleet.reset_session(session_id)
     return Response(status_code=204)
 
@@ -92,11 +86,11 @@ async def delete_scenario(fleet: FleetDep, session_id: SessionPath) -> Response:
 @router.get("/v1/scenarios", response_model=ScenarioList)
 async def list_scenarios(page: PageDep) -> Response:
     """List the builtin scenarios, by name."""
-    found = await asyncio.to_thread(builtin)
+    found = await asyncio.to_thread(scenarios.builtin)
     return page.response(ScenarioList, found, lambda each: each.scenario.encode())
 
 
 @router.get("/v1/scenarios/{name}", response_model=BuiltinScenario)
 async def get_builtin_scenario(name: ScenarioPath) -> Response:
     """Return a builtin scenario."""
-    return JsonResponse(await asyncio.to_thread(find_builtin, name))
+    return JsonResponse(await asyncio.to_thread(scenarios.find_builtin, name))

@@ -5,16 +5,7 @@ from typing import Annotated, Final
 from starlette.responses import Response
 
 from hacdbs_sim import model
-from hacdbs_sim.model import (
-    AddWorkload,
-    AdvanceClock,
-    Clock,
-    CostModelInfo,
-    GuestRun,
-    RunGuest,
-    WorkloadInfo,
-    WorkloadList,
-)
+from hacdbs_sim.model import AddWorkload, Clock, WorkloadInfo, WorkloadList
 
 from ..bodies import json_body
 from ..deps import PageDep, VmDep, WorkloadPath
@@ -28,10 +19,10 @@ router = resource_router("workloads")
 WORKLOAD_BYTES: Final = 8 << 20
 
 
-@router.get("/v1/cost-model", response_model=CostModelInfo)
+@router.get("/v1/cost-model", response_model=model.CostModelInfo)
 async def get_cost_model() -> Response:
     """Describe the knobs that turn counted events into virtual time."""
-    return JsonResponse(CostModelInfo(knobs=model.KNOBS))
+    return JsonResponse(model.CostModelInfo(knobs=model.KNOBS))
 
 
 @router.post(
@@ -87,7 +78,7 @@ async def get_clock(vm: VmDep) -> Response:
     response_model=Clock,
 )
 async def advance_clock(
-    vm: VmDep, body: Annotated[AdvanceClock, json_body(AdvanceClock)]
+    vm: VmDep, body: Annotated[model.AdvanceClock, json_body(model.AdvanceClock)]
 ) -> Response:
     """Advance the clock while the guest is paused."""
     return await run(vm, body)
@@ -95,8 +86,10 @@ async def advance_clock(
 
 @router.post(
     "/v1/vms/{vm_id}/guest/run",
-    response_model=GuestRun,
+    response_model=model.GuestRun,
 )
-async def run_guest(vm: VmDep, body: Annotated[RunGuest, json_body(RunGuest)]) -> Response:
+async def run_guest(
+    vm: VmDep, body: Annotated[model.RunGuest, json_body(model.RunGuest)]
+) -> Response:
     """Run the guest: the workloads write for some virtual time."""
     return await run(vm, body)
