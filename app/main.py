@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 
 from .http import rendering
 from .http.application import Application
-from .http.context import Context
+from .http.deps import Context
 from .http.logs import make_logger, silence_server
 from .http.metrics import Metrics
 from .http.middleware import ServiceMiddleware

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 from typing_extensions import override
 
-from .context import Context
+from .deps import Context
 from .openapi import document_of
 
 

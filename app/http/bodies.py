@@ -19,7 +19,7 @@ from hacdbs_sim.model import Bitmap, Gfns
 from hacdbs_sim.wire import Reader, body_class, error_at, reader_of
 from hacdbs_sim.wire.codec import words_from_octets
 
-from .context import context_of
+from .deps import context_of
 from .problems import BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
 from .responses import JSON_MEDIA_TYPE, OCTETS_CONTENT, OCTETS_MEDIA_TYPE
 

@@ -1,5 +1,6 @@
-"""Dependencies of routes: the VM of the path, the page of a list, parameters of a query."""
+"""Dependencies of routes: the context, the VM of the path, the page of a list, parameters of a query."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Path, Query
@@ -9,8 +10,24 @@ from starlette.requests import Request
 from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Page64, SlotId
 
 from ..service.fleet import Fleet, Vm
-from .context import Context, context_of
+from .metrics import Metrics
 from .paging import Page, read_page
+
+
+@dataclass(slots=True)
+class Context:
+    """The parts that main joins, and whether the service is stopping."""
+
+    fleet: Fleet
+    metrics: Metrics
+    max_body_bytes: int
+    is_stopping: bool = False
+
+
+def context_of(request: Request) -> Context:
+    """Return the context of the application that serves a request."""
+    context: Context = request.app.context
+    return context
 
 
 def find_fleet(request: Request) -> Fleet:

@@ -4,7 +4,6 @@ Implements draft-ietf-httpapi-idempotency-key-header. A key is valid within the 
 names; every response is kept, including refusals, once the key has been read.
 """
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
@@ -23,8 +22,8 @@ from ..service.errors import NoSuchSessionError
 from ..service.fleet import SESSIONS_SCOPE, Fleet, resets_scope
 from ..service.idempotency_store import IDEMPOTENCY_KEY, KeptAnswer
 from .accept import accepts
-from .bodies import THREAD_BYTES, decode, read_body
-from .context import context_of
+from .bodies import decode, read_body
+from .deps import context_of
 from .rendering import REFUSALS, refusal_response
 from .responses import OCTETS_MEDIA_TYPE
 
@@ -133,8 +132,5 @@ async def _fingerprint(request: Request, body: bytes) -> bytes:
         ),  # not the header's text: only the form of the response counts
     )
     digest = hashlib.sha256(orjson.dumps(head))
-    if len(body) > THREAD_BYTES:
-        await asyncio.to_thread(digest.update, body)
-    else:
-        digest.update(body)
+    await decode(digest.update, body)
     return digest.digest()

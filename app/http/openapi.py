@@ -1,7 +1,7 @@
 """The OpenAPI document: FastAPI's paths and parameters, the wire's schemas, exact refusals.
 
 Bodies are read and answers are written by the wire, so their schemas come from there. The refusals of
-all operations come from one table; what a router says of them only keeps FastAPI from adding its own.
+all operations come from one table, in place of FastAPI's own.
 """
 
 from collections.abc import Iterable

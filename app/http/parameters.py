@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl
 from fastapi.dependencies.models import Dependant
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
+from starlette.responses import Response
 
 from hacdbs_sim.model import Place
 from hacdbs_sim.wire import InvalidRequestError, error_at, parameter_errors
@@ -134,7 +135,7 @@ class ParameterPlan:
             for parameter in call.query_parameters
         )
 
-    async def __call__(self, request: Request) -> Any:  # noqa: ANN401 - what the route returns
+    async def __call__(self, request: Request) -> Response:
         """Validate the parameters and call the route."""
         query = read_query(request, self._query_names)
         errors: list[dict[str, Any]] = []
@@ -145,4 +146,5 @@ class ParameterPlan:
         for inner, given in zip(self._inner, inner_values, strict=True):
             value = inner.function(**given)
             values[inner.name] = await value if inner.is_async else value
-        return await self._route.function(**values)
+        response: Response = await self._route.function(**values)
+        return response

@@ -5,7 +5,7 @@ return the response as it is sent, and `response_model` only documents it.
 """
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
@@ -19,20 +19,6 @@ from .bodies import READER, JsonBody
 from .idempotency import answer_once, has_key
 from .parameters import ParameterPlan
 from .rendering import takes_body
-from .responses import PROBLEM_MEDIA_TYPE, JsonResponse
-
-REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
-    "4XX": {
-        "description": "Refused; the problem document says why.",
-        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-}
-
-
-def _announces_body(request: Request) -> bool:
-    # A request without either header has no body (RFC 9112, 6.3)
-    headers = request.headers
-    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 async def refuse_body(request: Request) -> None:
@@ -44,24 +30,6 @@ async def refuse_body(request: Request) -> None:
 
 
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
-
-
-def _bodiless(handle: Handler) -> Handler:
-    async def handle_without_body(request: Request) -> Response:
-        if _announces_body(request):
-            await refuse_body(request)
-        return await handle(request)
-
-    return handle_without_body
-
-
-def _answering_once(handle: Handler) -> Handler:
-    async def handle_once(request: Request) -> Response:
-        if has_key(request):
-            return await answer_once(request, handle)
-        return await handle(request)
-
-    return handle_once
 
 
 class StrictRoute(APIRoute):
@@ -97,16 +65,21 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         plan = ParameterPlan(self.dependant)
         methods = self.methods or ()
-        reads_body = takes_body(self) or "GET" in methods
-        handle: Handler = plan if reads_body else _bodiless(plan)
-        return _answering_once(handle) if "POST" in methods else handle
+
+        async def without_body(request: Request) -> Response:
+            headers = request.headers
+            # A request without either header has no body (RFC 9112, 6.3)
+            if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+                await refuse_body(request)
+            return await plan(request)
+
+        async def once(request: Request) -> Response:
+            return await (answer_once(request, handle) if has_key(request) else handle(request))
+
+        handle: Handler = plan if takes_body(self) or "GET" in methods else without_body
+        return once if "POST" in methods else handle
 
 
 def resource_router(tag: str) -> APIRouter:
     """Return the router of one resource."""
-    return APIRouter(
-        tags=[tag],
-        route_class=StrictRoute,
-        default_response_class=JsonResponse,
-        responses=REFUSALS,
-    )
+    return APIRouter(tags=[tag], route_class=StrictRoute)

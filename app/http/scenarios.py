@@ -39,14 +39,6 @@ class Scenario(NamedTuple):
     spec: model.Scenario
     document: bytes
 
-    @property
-    def migration(self) -> model.ScenarioMigration | None:
-        """The migration that follows the steps, with the fields of its preset."""
-        migration = self.spec.migration
-        if migration is None:
-            return None
-        return with_preset(migration, orjson.loads(self.document)["migration"])
-
 
 def scenario_of(body: bytes) -> Scenario:
     """Parse a scenario from JSON."""
@@ -56,6 +48,8 @@ def scenario_of(body: bytes) -> Scenario:
     except ValueError as malformed:
         raise MalformedBodyError(f"the body is not JSON: {malformed}") from None
     _check_expected(spec)
+    if spec.migration is not None:
+        spec = replace(spec, migration=with_preset(spec.migration, plain["migration"]))
     return Scenario(spec, orjson.dumps(plain, option=orjson.OPT_SORT_KEYS))
 
 
@@ -160,7 +154,7 @@ class _Play:
                 is_failed = outcome.verdict is StepVerdict.FAILED
             self.standing.steps.append(outcome)
             await asyncio.sleep(0)  # short steps run on the event loop: let others run
-        if not is_failed and (migration := scenario.migration) is not None:
+        if not is_failed and (migration := scenario.spec.migration) is not None:
             self._begin(migration)
         self.standing.is_done = True
 

@@ -118,10 +118,7 @@ async def get_comparison(
     return JsonResponse(comparison.info())
 
 
-@router.post(
-    "/v1/comparisons/{comparison_id}/cancel",
-    response_model=ComparisonInfo,
-)
+@router.post("/v1/comparisons/{comparison_id}/cancel", response_model=ComparisonInfo)
 async def cancel_comparison(fleet: FleetDep, comparison_id: ComparisonPath) -> Response:
     """Cancel all variants that have not ended."""
     comparison = fleet.migrations.comparison(comparison_id)

@@ -44,11 +44,6 @@ WaitSeconds = Annotated[
 ]
 
 
-def _filter_of(types: str, session_id: str, vm_id: str) -> EventFilter:
-    kinds = frozenset(map(EventType, types.split(","))) if types else None
-    return EventFilter(kinds, session_id or None, vm_id or None)
-
-
 @router.get("/v1/events", response_model=EventPage, responses=_WITH_STREAM)
 async def list_events(
     fleet: FleetDep,
@@ -63,7 +58,8 @@ async def list_events(
     wait_seconds: WaitSeconds = 0,
 ) -> Response:
     """List the events after an id; the default is all kept ones, or for a stream all new ones."""
-    log, wanted = fleet.events, _filter_of(types, session_id, vm_id)
+    kinds = frozenset(map(EventType, types.split(","))) if types else None
+    log, wanted = fleet.events, EventFilter(kinds, session_id or None, vm_id or None)
     position = after if last_event_id is None else last_event_id
     if as_stream:
         start = log.last_event_id if position is None else position

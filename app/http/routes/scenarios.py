@@ -60,10 +60,7 @@ async def put_scenario(
     return await _show(session_id, standing)
 
 
-@router.get(
-    "/v1/sessions/{session_id}/scenario",
-    response_model=ScenarioOutcome,
-)
+@router.get("/v1/sessions/{session_id}/scenario", response_model=ScenarioOutcome)
 async def get_scenario(
     fleet: FleetDep, session_id: SessionPath, wait_seconds: WaitSeconds = 0
 ) -> Response:

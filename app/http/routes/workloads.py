@@ -25,11 +25,7 @@ async def get_cost_model() -> Response:
     return JsonResponse(model.CostModelInfo(knobs=model.KNOBS))
 
 
-@router.post(
-    "/v1/vms/{vm_id}/workloads",
-    status_code=201,
-    response_model=WorkloadInfo,
-)
+@router.post("/v1/vms/{vm_id}/workloads", status_code=201, response_model=WorkloadInfo)
 async def add_workload(
     vm: VmDep, body: Annotated[AddWorkload, json_body(AddWorkload, WORKLOAD_BYTES)]
 ) -> Response:
@@ -52,10 +48,7 @@ async def delete_workloads(vm: VmDep) -> Response:
     return await run(vm, model.DeleteWorkloads())
 
 
-@router.get(
-    "/v1/vms/{vm_id}/workloads/{workload_id}",
-    response_model=WorkloadInfo,
-)
+@router.get("/v1/vms/{vm_id}/workloads/{workload_id}", response_model=WorkloadInfo)
 async def get_workload(vm: VmDep, workload_id: WorkloadPath) -> Response:
     """Return a workload and its progress."""
     return JsonResponse(vm.runtime.query(model.GetWorkload(workload_id=workload_id)))
@@ -73,10 +66,7 @@ async def get_clock(vm: VmDep) -> Response:
     return JsonResponse(vm.runtime.query(model.GetClock()))
 
 
-@router.post(
-    "/v1/vms/{vm_id}/clock/advance",
-    response_model=Clock,
-)
+@router.post("/v1/vms/{vm_id}/clock/advance", response_model=Clock)
 async def advance_clock(
     vm: VmDep, body: Annotated[model.AdvanceClock, json_body(model.AdvanceClock)]
 ) -> Response:
@@ -84,10 +74,7 @@ async def advance_clock(
     return await run(vm, body)
 
 
-@router.post(
-    "/v1/vms/{vm_id}/guest/run",
-    response_model=model.GuestRun,
-)
+@router.post("/v1/vms/{vm_id}/guest/run", response_model=model.GuestRun)
 async def run_guest(
     vm: VmDep, body: Annotated[model.RunGuest, json_body(model.RunGuest)]
 ) -> Response:
