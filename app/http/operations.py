@@ -14,7 +14,6 @@ from hacdbs_sim.wire.codec import MAX_RANGES, check_ranges
 
 from ..service.fleet import Vm
 from ..service.vm_runtime import INLINE_WORK, WORK_PER_RANGE, VmRuntime
-from .preconditions import NONE as NO_PRECONDITIONS
 from .preconditions import Preconditions, memslot_etag, vm_etag
 from .responses import Answer
 
@@ -112,7 +111,7 @@ async def run(
     vm: Vm,
     action: model.Action[Any],
     log_format: LogFormat | None = LogFormat.RANGES,
-    preconditions: Preconditions = NO_PRECONDITIONS,
+    preconditions: Preconditions | None = None,
 ) -> Response:
     """Perform an action while holding the VM, and write its response there.
 
@@ -120,7 +119,7 @@ async def run(
     """
 
     def call() -> Response:
-        if preconditions is not NO_PRECONDITIONS:
+        if preconditions is not None:
             preconditions.check(_etag(vm, action))
         return perform_now(vm, action, log_format).response()
 

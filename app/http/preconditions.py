@@ -56,9 +56,6 @@ class Preconditions:
                 _refuse(IF_NONE_MATCH, "it is there already", self.if_none_match, etag)
 
 
-NONE: Final = Preconditions()
-
-
 def read_preconditions(request: Request) -> Preconditions:
     """Read the preconditions of a change."""
     return Preconditions(_tags(request, IF_MATCH), _tags(request, IF_NONE_MATCH))

@@ -58,7 +58,6 @@ class BoundedHttp(HttpToolsProtocol):
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first head."""
         super().connection_made(transport)
         self._timer = self.loop.call_later(self.check_seconds, self._check)
 
@@ -118,7 +117,6 @@ class BoundedHttp(HttpToolsProtocol):
 
     @override
     def on_message_begin(self) -> None:
-        """Start a head."""
         super().on_message_begin()
         self._is_in_head = True
         self._head_read_bytes = self._head_parsed_bytes = 0
@@ -126,13 +124,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     @override
     def on_url(self, url: bytes) -> None:
-        """Count and keep a part of the request line."""
         self._count_head(len(url))
         super().on_url(url)
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count and keep a header."""
         self._count_head(len(name) + len(value))
         super().on_header(name, value)
 
@@ -152,7 +148,6 @@ class BoundedHttp(HttpToolsProtocol):
 
     @override
     def on_message_complete(self) -> None:
-        """End the body."""
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
