@@ -35,7 +35,7 @@ Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 class StrictRoute(APIRoute):
     """A route with a parameter plan, which refuses a body where it reads none.
 
-    The name of its function is the operation id. FastAPI gets neither the response model nor the body:
+    The operation id is the name of its function. FastAPI gets neither the response model nor the body:
     the wire has their schemas (`openapi.py`).
 
     Attributes:
@@ -53,7 +53,7 @@ class StrictRoute(APIRoute):
     ) -> None:
         self.outcome = response_model
         self.reader = (options.get("openapi_extra") or {}).pop(READER, None)
-        options["operation_id"] = endpoint.__name__
+        options["operation_id"] = options.get("operation_id") or endpoint.__name__
         super().__init__(path, endpoint, response_model=None, **options)
         for dependency in self.dependant.dependencies:
             body = getattr(dependency.call, "__self__", None)
