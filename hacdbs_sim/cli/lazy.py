@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _COMMANDS: Final = "hacdbs_sim.cli.commands."
 
 MODULES: Final[Mapping[str, str]] = {
+    "demo": "demo",
     "list": "vms",
     "inspect": "vms",
     "create": "vms",
@@ -29,7 +30,7 @@ MODULES: Final[Mapping[str, str]] = {
     "reset": "service",
     "wait": "service",
 }
-"""The module of each command; a module of a group has the name of the group."""
+"""The module of each command, and of each group of commands."""
 
 
 class LazyGroup(TyperGroup):
@@ -51,5 +52,4 @@ class LazyGroup(TyperGroup):
     def _load(self, module: str) -> None:
         app: Any = importlib.import_module(_COMMANDS + module).app
         group = typer.main.get_group(app)
-        group.name = module
-        self.commands.update({module: group} if module in MODULES else group.commands)
+        self.commands.update({group.name: group} if group.name else group.commands)

@@ -6,7 +6,9 @@ from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command
 
-app = typer.Typer(no_args_is_help=True, help="List, plug and unplug the host CPUs of a VM.")
+app = typer.Typer(
+    name="cpu", no_args_is_help=True, help="List, plug and unplug the host CPUs of a VM."
+)
 
 
 @app.command("list")

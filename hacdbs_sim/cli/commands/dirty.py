@@ -19,7 +19,9 @@ from hacdbs_sim.client.request import OCTETS
 from hacdbs_sim.client.results import REPORT_HEADER, read, read_dirty_log
 from hacdbs_sim.model import DirtyLog
 
-app = typer.Typer(no_args_is_help=True, help="Get, peek and clear the dirty log of a memslot.")
+app = typer.Typer(
+    name="dirty", no_args_is_help=True, help="Get, peek and clear the dirty log of a memslot."
+)
 
 
 class Form(StrEnum):

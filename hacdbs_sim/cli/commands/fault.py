@@ -9,7 +9,7 @@ from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
 from hacdbs_sim.client.request import given
 
-app = typer.Typer(no_args_is_help=True, help="Arm, list and disarm faults.")
+app = typer.Typer(name="fault", no_args_is_help=True, help="Arm, list and disarm faults.")
 
 
 @app.command("add")

@@ -25,7 +25,9 @@ from hacdbs_sim.client import ProblemError
 from hacdbs_sim.model import BackendName, ScenarioOutcome, Verdict
 from hacdbs_sim.scenarios.reading import explain
 
-app = typer.Typer(no_args_is_help=True, help="Run scenarios: builtin ones, or those of files.")
+app = typer.Typer(
+    name="scenario", no_args_is_help=True, help="Run scenarios: builtin ones, or those of files."
+)
 
 WAIT_SECONDS: Final = 20
 """How long one request waits at the service; the client times out later."""

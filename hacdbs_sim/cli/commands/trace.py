@@ -23,7 +23,9 @@ from hacdbs_sim.traces.soft_dirty import has_soft_dirty, record
 BAR_COLUMNS = 40
 TIME_ROWS = 20
 
-app = typer.Typer(no_args_is_help=True, help="Make and show recordings of page writes.")
+app = typer.Typer(
+    name="trace", no_args_is_help=True, help="Make and show recordings of page writes."
+)
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="The .npz file to write.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]

@@ -6,7 +6,7 @@ vCPU runs its programs interval by interval.
 """
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,55 +21,18 @@ MAX_GAP_PAGES: Final = 8192
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trace:
-    """The pages that a program wrote in each interval.
-
-    Attributes:
-        layout: Where each dense page lies, in pages from the program's first.
-    """
+class Program:
+    """A program, started at an interval of its recording; `places` has its pages in the slot."""
 
     name: str
     recording: Recording
-    layout: Pages
-
-    @classmethod
-    def load(cls, name: str) -> Self:
-        """Read a builtin trace."""
-        recording = builtin(name)
-        return cls(name, recording, lay_out(recording.vpage))
-
-    @property
-    def intervals(self) -> int:
-        """Number of intervals."""
-        return self.recording.intervals
-
-    @property
-    def span(self) -> int:
-        """Pages from the first to the last one, both included."""
-        return int(self.layout[-1]) + 1
+    places: Pages
+    first_interval: int = 0
 
     def written_in(self, interval: int) -> Pages:
         """Return the pages written in an interval; after the last interval comes the first."""
-        return self.layout[self.recording.written_in(interval % self.intervals)]
-
-
-def lay_out(vpage: NDArray[np.uint64]) -> Pages:
-    """Return ascending page numbers as offsets from the first, with gaps cut to the bound."""
-    gaps = np.minimum(np.diff(vpage), np.uint64(MAX_GAP_PAGES)).astype(np.int64)
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(gaps)])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Program:
-    """A trace at a page of the slot, started at an interval."""
-
-    trace: Trace
-    first_page: int
-    first_interval: int
-
-    def written_in(self, interval: int) -> Pages:
-        """Return the pages of the slot that are written in an interval."""
-        return self.first_page + self.trace.written_in(self.first_interval + interval)
+        number = (self.first_interval + interval) % self.recording.intervals
+        return self.places[self.recording.written_in(number)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +41,22 @@ class Guest:
 
     vcpus: tuple[tuple[Program, ...], ...]
 
+    @property
+    def intervals(self) -> int:
+        """The intervals after which every program has ended."""
+        return max(each.recording.intervals for programs in self.vcpus for each in programs)
+
     def written_in(self, vcpu: int, intervals: range) -> Pages:
         """Return the pages that a vCPU writes in intervals, in order and with repeats."""
         return np.concatenate(
             [program.written_in(interval) for interval in intervals for program in self.vcpus[vcpu]]
         )
+
+
+def lay_out(vpage: NDArray[np.uint64]) -> Pages:
+    """Return ascending page numbers as offsets from the first, with gaps cut to the bound."""
+    gaps = np.minimum(np.diff(vpage), np.uint64(MAX_GAP_PAGES)).astype(np.int64)
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(gaps)])
 
 
 def populate(npages: int, vcpus: int, rng: np.random.Generator) -> Guest:
@@ -91,21 +65,13 @@ def populate(npages: int, vcpus: int, rng: np.random.Generator) -> Guest:
     The parts are equal and assigned at random; each program begins at a random page of its part,
     and the copies of `xz` at different intervals.
     """
-    traces = {name: Trace.load(name) for name in SHIPPED}
     names = ["xz"] * XZ_COPIES + [name for name in SHIPPED if name != "xz"]
     part = npages // len(names)
-    parts = rng.permutation(len(names))
-    programs = [
-        Program(
-            traces[name],
-            first_page=int(place * part + rng.integers(part - traces[name].span + 1)),
-            first_interval=int(rng.integers(traces[name].intervals)),
-        )
-        for name, place in zip(names, parts, strict=True)
-    ]
+    programs = []
+    for name, place in zip(names, rng.permutation(len(names)), strict=True):
+        recording = builtin(name)
+        layout = lay_out(recording.vpage)
+        first_page = place * part + rng.integers(part - layout[-1])
+        first_interval = int(rng.integers(recording.intervals))
+        programs.append(Program(name, recording, first_page + layout, first_interval))
     return Guest(tuple(tuple(programs[vcpu::vcpus]) for vcpu in range(vcpus)))
-
-
-def longest(guest: Guest) -> int:
-    """Return the intervals after which every program of the guest has ended."""
-    return max(program.trace.intervals for programs in guest.vcpus for program in programs)
