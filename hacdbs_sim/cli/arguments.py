@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 
 from hacdbs_sim.client import Client, ClientError
-from hacdbs_sim.client.connecting import token_of_environment, url_of_environment
 
 _COMPLETION_SECONDS: Final = 1.0
 _NUMBER: Final = r"(?:0[xX][0-9a-fA-F]+|[0-9]+)"
@@ -102,12 +101,7 @@ def memslot(text: str) -> dict[str, Any]:
 def _vm_ids(incomplete: str) -> list[str]:
     """Complete a VM id from the service of the environment, if that responds in time."""
     try:
-        with Client(
-            url_of_environment(),
-            token=token_of_environment(),
-            timeout=_COMPLETION_SECONDS,
-            retries=0,
-        ) as client:
+        with Client(timeout=_COMPLETION_SECONDS, retries=0) as client:
             found = [vm.vm_id for vm in client.list_vms("-")]
     except (ClientError, ValueError):
         return []

@@ -5,6 +5,7 @@ import time
 from typing import Final
 
 from hacdbs_sim.client.errors import ClientError, ConflictError, TransportError, WaitTimeoutError
+from hacdbs_sim.client.retrying import pauses
 from hacdbs_sim.model import Event, EventPage, MigrationInfo, StaleReader
 
 __tracebackhide__ = True
@@ -15,8 +16,6 @@ MIGRATION_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 20
 """How long one request waits at the service: less than the timeout of a request."""
 
-FIRST_PAUSE_SECONDS: Final = 0.01
-LONGEST_PAUSE_SECONDS: Final = 0.25
 EVENTS_AT_ONCE: Final = 1_000
 
 _ORDER: Final = ("none", "setup", "active", "pre-switchover", "device")
@@ -30,7 +29,7 @@ class Patience:
         self._what = what
         self._timeout = timeout
         self._ends_at = time.monotonic() + timeout
-        self._pause = FIRST_PAUSE_SECONDS
+        self._pauses = pauses(0.01, 0.25)
 
     def pause(self, cause: Exception | None = None) -> float:
         """Return the next pause.
@@ -38,9 +37,7 @@ class Patience:
         Raises:
             WaitTimeoutError: The time is over.
         """
-        pause = min(self._pause, self._left(cause))
-        self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
-        return pause
+        return min(next(self._pauses), self._left(cause))
 
     def poll_seconds(self) -> int:
         """Return how long the next request may wait at the service.

@@ -81,9 +81,7 @@ class AsyncFaults(AsyncResource):
 
     def list_faults(self, *, limit: int | None = None) -> AsyncIterator[FaultInfo]:
         """List the armed faults, in order of arming; `limit` is the page size of one request."""
-        return self.list_items(
-            FaultList, lambda page: page.faults, "faults", params={"limit": limit}
-        )
+        return self.list_items(FaultList, "faults", params={"limit": limit})
 
     async def get_fault(self, fault_id: str) -> FaultInfo:
         """Return an armed fault."""

@@ -156,9 +156,7 @@ class AsyncGuest(AsyncResource):
 
     def list_workloads(self, *, limit: int | None = None) -> AsyncIterator[WorkloadInfo]:
         """List the workloads, oldest first; `limit` is the page size of one request."""
-        return self.list_items(
-            WorkloadList, lambda page: page.workloads, "workloads", params={"limit": limit}
-        )
+        return self.list_items(WorkloadList, "workloads", params={"limit": limit})
 
     async def get_workload(self, workload_id: str) -> WorkloadInfo:
         """Return a workload, and how far it has come."""

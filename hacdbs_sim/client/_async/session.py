@@ -134,13 +134,8 @@ class AsyncSession(AsyncVmMaker):
     def list_vms(self, *, limit: int | None = None) -> AsyncIterator[VmInfo]:
         """List the session's VMs; `limit` is the page size of one request."""
         root = AsyncResource(self._sender)
-        return root.list_items(
-            VmList,
-            lambda page: page.vms,
-            "v1",
-            "vms",
-            params={"session_id": self.session_id, "limit": limit},
-        )
+        params = {"session_id": self.session_id, "limit": limit}
+        return root.list_items(VmList, "v1", "vms", params=params)
 
     async def put_scenario(self, document: Mapping[str, Any]) -> ScenarioOutcome:
         """Replace the session's content by that of a scenario, and run its steps.

@@ -82,9 +82,7 @@ class Faults(Resource):
 
     def list_faults(self, *, limit: int | None = None) -> Iterator[FaultInfo]:
         """List the armed faults, in order of arming; `limit` is the page size of one request."""
-        return self.list_items(
-            FaultList, lambda page: page.faults, "faults", params={"limit": limit}
-        )
+        return self.list_items(FaultList, "faults", params={"limit": limit})
 
     def get_fault(self, fault_id: str) -> FaultInfo:
         """Return an armed fault."""

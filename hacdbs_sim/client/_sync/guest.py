@@ -157,9 +157,7 @@ class Guest(Resource):
 
     def list_workloads(self, *, limit: int | None = None) -> Iterator[WorkloadInfo]:
         """List the workloads, oldest first; `limit` is the page size of one request."""
-        return self.list_items(
-            WorkloadList, lambda page: page.workloads, "workloads", params={"limit": limit}
-        )
+        return self.list_items(WorkloadList, "workloads", params={"limit": limit})
 
     def get_workload(self, workload_id: str) -> WorkloadInfo:
         """Return a workload, and how far it has come."""

@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hacdbs_sim import model
 from hacdbs_sim.client._sync.faults import Faults
 from hacdbs_sim.client._sync.guest import Guest
 from hacdbs_sim.client._sync.memory import Slot
@@ -17,19 +18,6 @@ from hacdbs_sim.client.results import (
     FetchedVm,
     read,
     read_batch,
-)
-from hacdbs_sim.model import (
-    Action,
-    BatchAction,
-    BatchResult,
-    CpuInfo,
-    CpuList,
-    MemslotInfo,
-    MemslotList,
-    MigrationInfo,
-    Scheduled,
-    Stage2List,
-    Stage2Run,
 )
 
 __tracebackhide__ = True
@@ -103,11 +91,9 @@ class Vm(Guest, Faults):
         response = self.send("PUT", "memslots", slot, body=body, headers=headers)
         return read(FetchedMemslotChange, response)
 
-    def list_memslots(self, *, limit: int | None = None) -> Iterator[MemslotInfo]:
+    def list_memslots(self, *, limit: int | None = None) -> Iterator[model.MemslotInfo]:
         """List the memslots, by number; `limit` is the page size of one request."""
-        return self.list_items(
-            MemslotList, lambda page: page.memslots, "memslots", params={"limit": limit}
-        )
+        return self.list_items(model.MemslotList, "memslots", params={"limit": limit})
 
     def get_memslot(self, slot: int) -> FetchedMemslot:
         """Return a memslot."""
@@ -119,34 +105,30 @@ class Vm(Guest, Faults):
 
     def get_stage2(
         self, gfn: int = 0, count: int | None = None, *, limit: int | None = 1000
-    ) -> Iterator[Stage2Run]:
+    ) -> Iterator[model.Stage2Run]:
         """List guest frames as runs of equal pages; by default to the end of the IPA space."""
-        return self.list_items(
-            Stage2List,
-            lambda page: page.runs,
-            "stage2",
-            params={"gfn": gfn, "count": count, "limit": limit},
-        )
+        params = {"gfn": gfn, "count": count, "limit": limit}
+        return self.list_items(model.Stage2List, "stage2", params=params)
 
-    def list_cpus(self, *, limit: int | None = None) -> Iterator[CpuInfo]:
+    def list_cpus(self, *, limit: int | None = None) -> Iterator[model.CpuInfo]:
         """List the host CPUs, by number; `limit` is the page size of one request."""
-        return self.list_items(CpuList, lambda page: page.cpus, "cpus", params={"limit": limit})
+        return self.list_items(model.CpuList, "cpus", params={"limit": limit})
 
-    def get_cpu(self, cpu: int) -> CpuInfo:
+    def get_cpu(self, cpu: int) -> model.CpuInfo:
         """Return a host CPU and its unit."""
-        return read(CpuInfo, self.send("GET", "cpus", cpu))
+        return read(model.CpuInfo, self.send("GET", "cpus", cpu))
 
-    def set_cpu(self, cpu: int, *, online: bool) -> CpuInfo:
+    def set_cpu(self, cpu: int, *, online: bool) -> model.CpuInfo:
         """Plug a host CPU in or out; the unit of one that is out declines every call."""
-        return read(CpuInfo, self.send("PATCH", "cpus", cpu, body={"online": online}))
+        return read(model.CpuInfo, self.send("PATCH", "cpus", cpu, body={"online": online}))
 
     def run_batch(
         self,
-        actions: Sequence[Action[Any] | BatchAction | Fields],
+        actions: Sequence[model.Action[Any] | model.BatchAction | Fields],
         *,
         check: bool = True,
         key: str | None = None,
-    ) -> tuple[BatchResult, ...]:
+    ) -> tuple[model.BatchResult, ...]:
         """Perform actions in order, under one lock, up to the first refusal; earlier ones are kept.
 
         Args:
@@ -175,7 +157,7 @@ class Vm(Guest, Faults):
         clear_order: str | None = None,
         verify: bool | None = None,
         full_first_pass: bool | None = None,
-        schedule: Sequence[Scheduled | Fields] | None = None,
+        schedule: Sequence[model.Scheduled | Fields] | None = None,
         pace_ms: int | None = None,
         key: str | None = None,
     ) -> Migration:
@@ -199,5 +181,5 @@ class Vm(Guest, Faults):
             pace_ms=pace_ms,
         )
         root = Resource(self._sender)
-        info = read(MigrationInfo, root.send("POST", "v1", "migrations", body=body, key=key))
+        info = read(model.MigrationInfo, root.send("POST", "v1", "migrations", body=body, key=key))
         return Migration(self._sender, info.migration_id, info)
