@@ -30,17 +30,9 @@ class AsyncFaults(AsyncResource):
         times: int | None = None,
         key: str | None = None,
     ) -> FaultInfo:
-        """Arm a fault; `client.list_fault_types()` describes the types.
+        """Arm a fault; `client.list_fault_types()` describes the types, `model.AddFault` the fields.
 
-        Args:
-            type: The type of fault.
-            when: The calls in which it can hit, and where in them.
-            enabled: Whether it can hit; False arms it without effect.
-            probability: Probability of a hit, 0 to 1.
-            after: How many opportunities are skipped first.
-            every: Then every n-th opportunity counts.
-            times: The number of hits after which it is disabled; unlimited if None.
-            key: The call's Idempotency-Key.
+        `key` is the call's Idempotency-Key.
         """
         body = given(
             type=type,

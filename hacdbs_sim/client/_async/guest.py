@@ -104,29 +104,9 @@ class AsyncGuest(AsyncResource):
     ) -> WorkloadInfo:
         """Add a workload, which writes whenever the guest runs.
 
-        Args:
-            kind: `sequential`, `uniform`, `hot_set`, `zipf`, `moving`, `replay` or `intervals`.
-            slot: The memslot that it writes in.
-            writes_per_second: How often; for all kinds but `replay` and `intervals`.
-            first_page: Start of its window, in pages of the slot.
-            num_pages: Length of its window; to the slot's end if None.
-            seed: Of its draws; derived from the VM's seed if None.
-            burst: When it rests; never if None.
-            writer: `guest`, or `host` for writes of the host kernel.
-            vcpu: Which vCPU writes.
-            hot_fraction: `hot_set`: the part of the window that is hot.
-            hot_share: `hot_set`: the part of the writes that goes there.
-            exponent: `zipf`: rank k is written in proportion to k**-exponent.
-            set_pages: `moving`: pages of the working set.
-            move_every_writes: `moving`: writes after which it moves.
-            step_pages: `moving`: how far.
-            trace: `replay`: the trace's name, as `xz`.
-            pages: `intervals`: the pages that each interval writes.
-            interval_ns: `replay`, `intervals`: the length of an interval.
-            loop: Whether it begins again at its end.
-            copies: How many play side by side.
-            scale: Whether each is stretched over its part of the window.
-            key: The call's Idempotency-Key.
+        `kind` is one of `model.WorkloadKind`. The classes `model.AddSequential`, `AddUniform`,
+        `AddHotSet`, `AddZipf`, `AddMoving`, `AddReplay` and `AddIntervals` describe the fields of
+        each. `key` is the call's Idempotency-Key.
         """
         body = given(
             kind=kind,

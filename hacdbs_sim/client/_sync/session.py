@@ -51,23 +51,8 @@ class VmMaker(Resource):
     ) -> Vm:
         """Create a VM with its memslots, faults and workloads: all of them, or nothing.
 
-        Args:
-            name: A label.
-            page_size: The granule: 4, 16 or 64 KiB.
-            ipa_bits: Width of the IPA space.
-            vcpus: Number of vCPUs.
-            cpus: Number of host CPUs, each with a unit.
-            features: What hardware and kernel have.
-            manual_dirty_log_protect2: The capability: 0, 1 or 3.
-            eager_split_chunk_size: The capability, in bytes; 0 for none.
-            kernel: The kernel's profile, `fixed` or `v1`.
-            seed: Of faults and workloads.
-            memslots: Its memslots.
-            faults: Faults to arm.
-            workloads: What the guest writes while it runs.
-            costs: Knobs of the cost model, by name.
-            backend: `simulated`, or `host_kvm`: real KVM of the service's machine.
-            key: The call's Idempotency-Key.
+        `model.CreateVm` describes the fields; what is left out has its default. Sizes are bytes or
+        text such as "2GiB". `key` is the call's Idempotency-Key.
         """
         body = given(
             session_id=self.session_id,
