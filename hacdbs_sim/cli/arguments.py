@@ -119,11 +119,11 @@ Pages = Annotated[
         metavar="PAGES...", parser=pages, help="Pages: N, FIRST-LAST or FIRST+COUNT, 0x allowed."
     ),
 ]
-OnCpu = Annotated[
-    int | None, typer.Option("--cpu", parser=number, help="The host CPU that the call runs on.")
-]
 
 
-def optional_number(*names: str, text: str) -> Any:  # noqa: ANN401 - as typer.Option returns
+def optional_number(text: str) -> Any:  # noqa: ANN401 - as typer.Option returns
     """Return an option that takes a number, decimal or with 0x."""
-    return typer.Option(*names, parser=number, help=text)
+    return typer.Option(parser=number, help=text)
+
+
+OnCpu = Annotated[int | None, optional_number("The host CPU that the call runs on.")]

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Concatenate, Final, ParamSpec, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import httpx
 import orjson
@@ -15,8 +15,8 @@ from rich.console import Console, RenderableType
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import Client, ClientError, ProblemError, WaitTimeoutError
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., None])
 
 PIPE_COLUMNS: Final = 160
 """Width of tables where stdout is not a terminal."""
@@ -111,31 +111,30 @@ def exit_on_client_error(*, as_json: bool) -> Generator[None]:
         raise usage_error(str(error)) from None
 
 
-def service_command(
-    function: Callable[Concatenate[CommandContext, P], None],
-) -> Callable[..., None]:
-    """Make a command of a function that takes a `CommandContext`.
+def service_command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
+    """Register a command: a function that takes a `CommandContext`, and its arguments.
 
     The command has the options --url, --token and --json, and exits as docs/cli.md specifies.
     """
-    perform: Callable[..., None] = function
 
-    def command(*, url: str | None, token: str | None, as_json: bool, **arguments: object) -> None:
-        with exit_on_client_error(as_json=as_json), Client(url, token=token) as client:
-            perform(CommandContext(client, as_json), **arguments)
+    def register(function: Command) -> Command:
+        def command(
+            *, url: str | None, token: str | None, as_json: bool, **arguments: object
+        ) -> None:
+            with exit_on_client_error(as_json=as_json), Client(url, token=token) as client:
+                function(CommandContext(client, as_json), **arguments)
 
-    signature = inspect.signature(function)
-    own = list(signature.parameters.values())[1:]
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    added = [
-        inspect.Parameter("url", keyword, default=None, annotation=Url),
-        inspect.Parameter("token", keyword, default=None, annotation=Token),
-        inspect.Parameter("as_json", keyword, default=False, annotation=AsJson),
-    ]
-    parameters = [*(each.replace(kind=keyword) for each in own), *added]
-    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-    command.__name__ = function.__name__
-    command.__doc__ = function.__doc__
-    command.__module__ = function.__module__
-    return command
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        _, *own = inspect.signature(function).parameters.values()
+        parameters = [
+            *(each.replace(kind=keyword) for each in own),
+            inspect.Parameter("url", keyword, default=None, annotation=Url),
+            inspect.Parameter("token", keyword, default=None, annotation=Token),
+            inspect.Parameter("as_json", keyword, default=False, annotation=AsJson),
+        ]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {each.name: each.annotation for each in parameters}
+        app.command(name, help=inspect.getdoc(function))(command)
+        return function
+
+    return register

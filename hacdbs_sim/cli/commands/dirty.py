@@ -41,8 +41,7 @@ Output = Annotated[
 ]
 
 
-@app.command("get")
-@service_command
+@service_command(app, "get")
 def get(
     context: CommandContext,
     *,
@@ -57,8 +56,7 @@ def get(
     _show_log(context, send, {"cpu": cpu}, form, output)
 
 
-@app.command("peek")
-@service_command
+@service_command(app, "peek")
 def peek(
     context: CommandContext,
     *,
@@ -72,8 +70,7 @@ def peek(
     _show_log(context, send, {}, form, output)
 
 
-@app.command("clear")
-@service_command
+@service_command(app, "clear")
 def clear(
     context: CommandContext,
     *,
@@ -89,11 +86,9 @@ def clear(
         Path | None, typer.Option(help="The ioctl's bitmap, as `get --output` writes it.")
     ] = None,
     first_page: Annotated[
-        int | None, a.optional_number("--first-page", text="Where the window begins; 0 if absent.")
+        int | None, a.optional_number("Where the window begins; 0 if absent.")
     ] = None,
-    num_pages: Annotated[
-        int | None, a.optional_number("--num-pages", text="Its length; to the slot's end.")
-    ] = None,
+    num_pages: Annotated[int | None, a.optional_number("Its length; to the slot's end.")] = None,
     cpu: a.OnCpu = None,
 ) -> None:
     """Clear pages of the dirty log (KVM_CLEAR_DIRTY_LOG)."""

@@ -41,8 +41,7 @@ Which = Annotated[
 ]
 
 
-@app.command("list")
-@service_command
+@service_command(app, "list")
 def list_scenarios(context: CommandContext) -> None:
     """List the builtin scenarios."""
     found = context.list_all(context.client.list_scenarios(), "scenarios")
@@ -53,8 +52,7 @@ def list_scenarios(context: CommandContext) -> None:
     context.show(views.fields_table("", columns, found))
 
 
-@app.command("show")
-@service_command
+@service_command(app, "show")
 def show(
     context: CommandContext,
     name: Annotated[str, typer.Argument(help="Name of a builtin scenario.")],
@@ -64,8 +62,7 @@ def show(
     context.show(Text(yaml.safe_dump(found.document, sort_keys=False, width=100)))
 
 
-@app.command("outcome")
-@service_command
+@service_command(app, "outcome")
 def outcome(
     context: CommandContext,
     session: Annotated[str, typer.Argument(metavar="[SESSION]")] = "default",
@@ -74,8 +71,7 @@ def outcome(
     _finish(context, context.client.session(session).get_scenario())
 
 
-@app.command("run")
-@service_command
+@service_command(app, "run")
 def run(
     context: CommandContext,
     which: Which,

@@ -17,8 +17,7 @@ LONGEST_SECONDS: Final = 20
 """How long one request waits at the service; the client times out later."""
 
 
-@app.command("reset")
-@service_command
+@service_command(app, "reset")
 def reset(
     context: CommandContext,
     *,
@@ -29,8 +28,7 @@ def reset(
     context.show(f"session {session} is empty")
 
 
-@app.command("wait")
-@service_command
+@service_command(app, "wait")
 def wait(
     context: CommandContext,
     *,

@@ -15,8 +15,7 @@ from hacdbs_sim.model import VmInfo
 app = typer.Typer(no_args_is_help=True)
 
 
-@app.command("list")
-@service_command
+@service_command(app, "list")
 def list_vms(
     context: CommandContext,
     *,
@@ -26,15 +25,13 @@ def list_vms(
     context.show(views.vms(context.list_all(context.client.list_vms(session), "vms")))
 
 
-@app.command("inspect")
-@service_command
+@service_command(app, "inspect")
 def inspect_vm(context: CommandContext, vm_id: a.VmId) -> None:
     """Show a VM: settings, memslots, faults, counters."""
     context.show(*views.vm(context.client.vm(vm_id).get()))
 
 
-@app.command("create")
-@service_command
+@service_command(app, "create")
 def create_vm(
     context: CommandContext,
     *,
@@ -97,24 +94,20 @@ def create_vm(
     context.show(*views.vm(read(VmInfo, context.client.send("POST", "v1", "vms", body=body))))
 
 
-@app.command("delete")
-@service_command
+@service_command(app, "delete")
 def delete_vm(context: CommandContext, vm_id: a.VmId) -> None:
     """Delete a VM."""
     context.client.vm(vm_id).delete()
     context.show(f"VM {vm_id} is gone")
 
 
-@app.command("write")
-@service_command
+@service_command(app, "write")
 def write(
     context: CommandContext,
     *,
     vm_id: a.VmId,
     pages: a.Pages,
-    vcpu: Annotated[
-        int | None, a.optional_number("--vcpu", text="The vCPU that writes; 0 by default.")
-    ] = None,
+    vcpu: Annotated[int | None, a.optional_number("The vCPU that writes; 0 by default.")] = None,
     host: Annotated[bool, typer.Option("--host", help="Write as the host kernel.")] = False,
 ) -> None:
     """Write guest frames, as a vCPU or as the host kernel."""
