@@ -1,5 +1,6 @@
 """`list`, `inspect`, `create`, `delete`, `write`: VMs, and writes to their memory."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -116,4 +117,4 @@ def write(
     access = (
         vm.host_write(gfn_ranges=ranges) if host else vm.guest_write(gfn_ranges=ranges, vcpu=vcpu)
     )
-    context.show(views.access(access))
+    context.show(views.facts("", asdict(access)))
