@@ -85,7 +85,7 @@ def _play(context: CommandContext, scenario: Mapping[str, Any], backend: Backend
 def _tables(
     scenario: Mapping[str, Any], made: BackendComparison, one: Side, other: Side
 ) -> Iterator[Table | str]:
-    steps = scenario.get("steps", [])
+    played = zip(scenario.get("steps", []), one.steps, other.steps, strict=True)
     rows = [
         (
             number,
@@ -95,9 +95,7 @@ def _tables(
             theirs.status,
             made.compared[number],
         )
-        for number, (step, mine, theirs) in enumerate(
-            zip(steps, one.steps, other.steps, strict=True)
-        )
+        for number, (step, mine, theirs) in enumerate(played)
     ]
     columns = ("#step", "VM", "action", f"#{one.backend}", f"#{other.backend}", "#values compared")
     yield views.rows_table("", columns, rows)
@@ -119,16 +117,8 @@ def _tables(
 def _plain(name: str, made: BackendComparison) -> dict[str, Any]:
     return {
         "scenario": name,
-        "backends": list(SIDES),
+        "backends": SIDES,
         "compared": made.compared.total(),
         "skipped": [{"why": why, "values": count} for why, count in sorted(made.skipped.items())],
-        "differences": [
-            {
-                "step": each.step,
-                "pointer": each.pointer,
-                "detail": each.detail,
-                "found": list(each.found),
-            }
-            for each in made.differences
-        ],
+        "differences": made.differences,
     }

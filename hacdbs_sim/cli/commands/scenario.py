@@ -22,15 +22,13 @@ from hacdbs_sim.cli.command_context import (
 from hacdbs_sim.cli.documents import Document, read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import ProblemError
+from hacdbs_sim.client.waiting import POLL_SECONDS
 from hacdbs_sim.model import BackendName, ScenarioOutcome, Verdict
 from hacdbs_sim.scenarios.reading import explain
 
 app = typer.Typer(
     name="scenario", no_args_is_help=True, help="Run scenarios: builtin ones, or those of files."
 )
-
-WAIT_SECONDS: Final = 20
-"""How long one request waits at the service; the client times out later."""
 
 _FILES: Final = (".yaml", ".yml", ".json")
 """Suffixes of files; any other name is that of a scenario unless a file has it."""
@@ -105,7 +103,7 @@ def run(
         handle = context.client.session(session_id)
         result = handle.put_scenario(backends.on_backend(document.value, backend))
         while result.verdict is Verdict.RUNNING:
-            result = handle.get_scenario(wait_seconds=WAIT_SECONDS)
+            result = handle.get_scenario(wait_seconds=POLL_SECONDS)
         body = context.bodies[-1]
     context.bodies.append(body)  # not that of the session's deletion
     _finish(context, result)
@@ -156,14 +154,9 @@ def _finish(context: CommandContext, result: ScenarioOutcome) -> None:
 
 def _steps(result: ScenarioOutcome) -> Iterator[Table]:
     if result.steps:
-        columns = {
-            "#step": "step",
-            "VM": "vm",
-            "action": "op",
-            "#status": "status",
-            "verdict": "verdict",
-        }
-        yield views.fields_table("", columns, result.steps)
+        columns = ("#step", "VM", "action", "#status", "verdict")
+        rows = ((each.step, each.vm, each.op, each.status, each.verdict) for each in result.steps)
+        yield views.rows_table("", columns, rows)
     if (report := result.migration) is not None:
         yield views.outcome(report.migration_id, report)
 
