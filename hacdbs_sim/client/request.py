@@ -55,3 +55,8 @@ def name_of(request: httpx.Request) -> str:
 def given(**fields: object) -> dict[str, Any]:
     """Return the fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def arguments(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a method that are not None, of its `locals()`; without `key`."""
+    return given(**{name: value for name, value in scope.items() if name not in {"self", "key"}})

@@ -8,7 +8,7 @@ from typing import Self
 from hacdbs_sim.client._async.resource import AsyncResource
 from hacdbs_sim.client.bodies import Fields
 from hacdbs_sim.client.errors import ClientError, NotFoundError
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments
 from hacdbs_sim.client.results import read
 from hacdbs_sim.model import FaultInfo, FaultList
 
@@ -34,15 +34,9 @@ class AsyncFaults(AsyncResource):
 
         `key` is the call's Idempotency-Key.
         """
-        body = given(
-            type=type,
-            when=when,
-            enabled=enabled,
-            probability=probability,
-            after=after,
-            every=every,
-            times=times,
-        )
+        return await self._arm(arguments(locals()), key)
+
+    async def _arm(self, body: Fields, key: str | None) -> FaultInfo:
         return read(FaultInfo, await self.send("POST", "faults", body=body, key=key))
 
     def fault(
@@ -58,18 +52,7 @@ class AsyncFaults(AsyncResource):
         key: str | None = None,
     ) -> "AsyncArmedFault":
         """Return a context manager that arms a fault while its block runs; as `add_fault`."""
-        arm = partial(
-            self.add_fault,
-            type,
-            when=when,
-            enabled=enabled,
-            probability=probability,
-            after=after,
-            every=every,
-            times=times,
-            key=key,
-        )
-        return AsyncArmedFault(self, arm)
+        return AsyncArmedFault(self, partial(self._arm, arguments(locals()), key))
 
     def list_faults(self, *, limit: int | None = None) -> AsyncIterator[FaultInfo]:
         """List the armed faults, in order of arming; `limit` is the page size of one request."""

@@ -16,7 +16,7 @@ from hacdbs_sim.client.bodies import (
     plain,
 )
 from hacdbs_sim.client.errors import ClientError
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments
 from hacdbs_sim.client.results import FetchedVm, read
 from hacdbs_sim.model import DEFAULT_SESSION, ScenarioOutcome, SessionInfo, VmInfo, VmList
 
@@ -53,24 +53,12 @@ class AsyncVmMaker(AsyncResource):
         `model.CreateVm` describes the fields; what is left out has its default. Sizes are bytes or
         text such as "2GiB". `key` is the call's Idempotency-Key.
         """
-        body = given(
-            session_id=self.session_id,
-            name=name,
-            page_size=page_size,
-            ipa_bits=ipa_bits,
-            vcpus=vcpus,
-            cpus=cpus,
-            features=features,
-            manual_dirty_log_protect2=manual_dirty_log_protect2,
-            eager_split_chunk_size=eager_split_chunk_size,
-            kernel=kernel,
-            seed=seed,
-            memslots=[memslot_body(memslot) for memslot in memslots],
-            faults=[plain(fault) for fault in faults],
-            workloads=[plain(workload) for workload in workloads],
-            costs=costs,
-            backend=backend,
-        )
+        body = arguments(locals()) | {
+            "session_id": self.session_id,
+            "memslots": [memslot_body(memslot) for memslot in memslots],
+            "faults": [plain(fault) for fault in faults],
+            "workloads": [plain(workload) for workload in workloads],
+        }
         root = AsyncResource(self._sender)
         info = read(FetchedVm, await root.send("POST", "v1", "vms", body=body, key=key))
         return AsyncVm(self._sender, info.vm_id, info)

@@ -10,7 +10,7 @@ from hacdbs_sim.client._async.memory import AsyncSlot
 from hacdbs_sim.client._async.migrations import AsyncMigration
 from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
 from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flags_body, plain
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
     FetchedMemslotChange,
@@ -161,23 +161,11 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         key: str | None = None,
     ) -> AsyncMigration:
         """Start to migrate the VM, in virtual time; docs/migrations.md explains the fields."""
-        body = given(
+        body = arguments(locals()) | given(
             vm_id=self.vm_id,
-            preset=preset,
-            bandwidth_bytes_per_second=bandwidth_bytes_per_second,
-            downtime_limit_ns=downtime_limit_ns,
-            max_iterations=max_iterations,
-            timeout_ns=timeout_ns,
-            timeout_strategy=timeout_strategy,
             auto_converge=None if auto_converge is None else dict(auto_converge),
             slots=None if slots is None else list(slots),
-            enable_logging=enable_logging,
-            clear_chunk_pages=clear_chunk_pages,
-            clear_order=clear_order,
-            verify=verify,
-            full_first_pass=full_first_pass,
             schedule=None if schedule is None else [plain(each) for each in schedule],
-            pace_ms=pace_ms,
         )
         root = AsyncResource(self._sender)
         info = read(

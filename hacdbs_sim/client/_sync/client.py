@@ -17,7 +17,7 @@ from hacdbs_sim.client.connecting import TIMEOUT_SECONDS, connection, token_of_e
 from hacdbs_sim.client.errors import ClientError
 from hacdbs_sim.client.in_process import ANY_HOST, IN_PROCESS_URL, ThreadTransport, load_application
 from hacdbs_sim.client.pairs import sync_sleep, sync_start
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import read
 from hacdbs_sim.client.retrying import RETRIES
 from hacdbs_sim.client.waiting import (
@@ -236,14 +236,7 @@ class Client(VmMaker):
             limit: The most events to return.
             wait_seconds: How long to wait if there is none, up to 60.
         """
-        params = {
-            "after": after,
-            "type": type,
-            "session_id": session_id,
-            "vm_id": vm_id,
-            "limit": limit,
-            "wait_seconds": wait_seconds,
-        }
+        params = arguments(locals())
         return read(model.EventPage, self.send("GET", "v1", "events", params=params))
 
     def watch_events(

@@ -9,7 +9,7 @@ from typing import Self
 from hacdbs_sim.client._sync.resource import Resource
 from hacdbs_sim.client.bodies import Fields
 from hacdbs_sim.client.errors import ClientError, NotFoundError
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments
 from hacdbs_sim.client.results import read
 from hacdbs_sim.model import FaultInfo, FaultList
 
@@ -35,15 +35,9 @@ class Faults(Resource):
 
         `key` is the call's Idempotency-Key.
         """
-        body = given(
-            type=type,
-            when=when,
-            enabled=enabled,
-            probability=probability,
-            after=after,
-            every=every,
-            times=times,
-        )
+        return self._arm(arguments(locals()), key)
+
+    def _arm(self, body: Fields, key: str | None) -> FaultInfo:
         return read(FaultInfo, self.send("POST", "faults", body=body, key=key))
 
     def fault(
@@ -59,18 +53,7 @@ class Faults(Resource):
         key: str | None = None,
     ) -> "ArmedFault":
         """Return a context manager that arms a fault while its block runs; as `add_fault`."""
-        arm = partial(
-            self.add_fault,
-            type,
-            when=when,
-            enabled=enabled,
-            probability=probability,
-            after=after,
-            every=every,
-            times=times,
-            key=key,
-        )
-        return ArmedFault(self, arm)
+        return ArmedFault(self, partial(self._arm, arguments(locals()), key))
 
     def list_faults(self, *, limit: int | None = None) -> Iterator[FaultInfo]:
         """List the armed faults, in order of arming; `limit` is the page size of one request."""

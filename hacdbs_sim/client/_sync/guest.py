@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from hacdbs_sim.client._sync.resource import Resource
 from hacdbs_sim.client.bodies import Address, AnyBurst, Size, access_body, address
 from hacdbs_sim.client.pages import PageNumbers, Ranges
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import read
 from hacdbs_sim.model import AccessOutcome, Clock, GuestRun, WorkloadInfo, WorkloadList
 
@@ -109,29 +109,7 @@ class Guest(Resource):
         `AddHotSet`, `AddZipf`, `AddMoving`, `AddReplay` and `AddIntervals` describe the fields of
         each. `key` is the call's Idempotency-Key.
         """
-        body = given(
-            kind=kind,
-            slot=slot,
-            writes_per_second=writes_per_second,
-            first_page=first_page,
-            num_pages=num_pages,
-            seed=seed,
-            burst=burst,
-            writer=writer,
-            vcpu=vcpu,
-            hot_fraction=hot_fraction,
-            hot_share=hot_share,
-            exponent=exponent,
-            set_pages=set_pages,
-            move_every_writes=move_every_writes,
-            step_pages=step_pages,
-            trace=trace,
-            pages=pages,
-            interval_ns=interval_ns,
-            loop=loop,
-            copies=copies,
-            scale=scale,
-        )
+        body = arguments(locals())
         response = self.send("POST", "workloads", body=body, key=key)
         return read(WorkloadInfo, response)  # type: ignore[arg-type]  # a union
 
@@ -165,5 +143,5 @@ class Guest(Resource):
         self, duration_ns: int, *, throttle_percent: int | None = None, key: str | None = None
     ) -> GuestRun:
         """Let the workloads write for some virtual time, throttled if a percentage is given."""
-        body = given(duration_ns=duration_ns, throttle_percent=throttle_percent)
+        body = arguments(locals())
         return read(GuestRun, self.send("POST", "guest", "run", body=body, key=key))

@@ -11,7 +11,7 @@ from hacdbs_sim.client._sync.memory import Slot
 from hacdbs_sim.client._sync.migrations import Migration
 from hacdbs_sim.client._sync.resource import Resource, Sender
 from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flags_body, plain
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
     FetchedMemslotChange,
@@ -162,23 +162,11 @@ class Vm(Guest, Faults):
         key: str | None = None,
     ) -> Migration:
         """Start to migrate the VM, in virtual time; docs/migrations.md explains the fields."""
-        body = given(
+        body = arguments(locals()) | given(
             vm_id=self.vm_id,
-            preset=preset,
-            bandwidth_bytes_per_second=bandwidth_bytes_per_second,
-            downtime_limit_ns=downtime_limit_ns,
-            max_iterations=max_iterations,
-            timeout_ns=timeout_ns,
-            timeout_strategy=timeout_strategy,
             auto_converge=None if auto_converge is None else dict(auto_converge),
             slots=None if slots is None else list(slots),
-            enable_logging=enable_logging,
-            clear_chunk_pages=clear_chunk_pages,
-            clear_order=clear_order,
-            verify=verify,
-            full_first_pass=full_first_pass,
             schedule=None if schedule is None else [plain(each) for each in schedule],
-            pace_ms=pace_ms,
         )
         root = Resource(self._sender)
         info = read(model.MigrationInfo, root.send("POST", "v1", "migrations", body=body, key=key))
