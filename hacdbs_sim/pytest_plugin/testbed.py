@@ -23,9 +23,6 @@ DEFAULT_MEMSLOT: Final = SetMemslot(
 SEED_BITS: Final = 53
 """Width of an integer in JSON."""
 
-_NAME_CHARS: Final = 32
-_DIGEST_CHARS: Final = 10
-
 
 class Testbed:
     """One test's part of the service.
@@ -53,10 +50,8 @@ class Testbed:
     def create_session(self) -> Session:
         """Create the session; its id has the test's name, and a random part on a shared service."""
         name = re.sub(r"[^a-z0-9]+", "-", self._nodeid.rpartition("::")[2].lower()).strip("-")
-        end = self._digest()[:_DIGEST_CHARS]
-        if self._is_shared:
-            end += "-" + secrets.token_hex(4)
-        self._session_id = f"t-{name[:_NAME_CHARS]}-{end}"
+        end = f"-{secrets.token_hex(4)}" if self._is_shared else ""
+        self._session_id = f"t-{name[:32]}-{self._digest()[:10]}{end}"
         return self.client.create_session(self._session_id)
 
     def seed_of(self, number: int) -> int:
