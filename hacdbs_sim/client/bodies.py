@@ -104,18 +104,17 @@ def clear_body(
     """Return the body of a clear, and its window: the first page and the length."""
     if (pages is None) == (bitmap is None):
         raise TypeError("exactly one of pages and bitmap must be given")
-    if isinstance(pages, FetchedLog):
-        pages = pages.window()
-    if isinstance(pages, LogWindow):
-        return octets_of(pages.bitmap), pages.first_page, pages.num_pages
     if bitmap is not None:
         if bitmap.dtype == np.bool_:
             num_pages = bitmap.size if num_pages is None else num_pages
             bitmap = bitmap_of(bitmap.astype(np.bool_, copy=False))
         return octets_of(page_numbers(bitmap, "bitmap")), first_page, num_pages
     assert pages is not None, "or there is a bitmap"
-    numbers = page_numbers(pages, "pages")
-    if num_pages is None:  # only the service knows how long the bitmap would be
-        return {"page_ranges": ranges_of(numbers)}, first_page, None
-    window = LogWindow.holding(numbers, first_page, num_pages)
-    return octets_of(window.bitmap), first_page, num_pages
+    if isinstance(pages, FetchedLog):
+        pages = pages.window()
+    if not isinstance(pages, LogWindow):
+        numbers = page_numbers(pages, "pages")
+        if num_pages is None:  # only the service knows how long the bitmap would be
+            return {"page_ranges": ranges_of(numbers)}, first_page, None
+        pages = LogWindow.holding(numbers, first_page, num_pages)
+    return octets_of(pages.bitmap), pages.first_page, pages.num_pages
