@@ -9,8 +9,6 @@ from hacdbs_sim.model import BatchResult  # noqa: TC001 - an attribute's type
 
 __tracebackhide__ = True
 
-REQUEST_ID_HEADER: Final = "X-Request-Id"
-
 
 class ClientError(Exception):
     """Base of the exceptions of this client."""
@@ -100,14 +98,11 @@ class ServiceDefectError(ProblemError):
 
 _BY_STATUS: Final[dict[int, type[ProblemError]]] = {
     400: BadRequestError,
-    401: NotAllowedError,
-    403: NotAllowedError,
+    **dict.fromkeys((401, 403), NotAllowedError),
     404: NotFoundError,
     409: ConflictError,
     412: PreconditionFailedError,
-    413: InvalidRequestError,
-    415: InvalidRequestError,
-    422: InvalidRequestError,
+    **dict.fromkeys((413, 415, 422), InvalidRequestError),
     500: ServiceDefectError,
 }
 
@@ -127,6 +122,5 @@ def refusal_of(call: str, response: httpx.Response) -> ProblemError:
         problem = None
     if not isinstance(problem, dict):
         problem = {"detail": response.text[:200]}
-    return problem_error(
-        call, response.status_code, problem, response.headers.get(REQUEST_ID_HEADER)
-    )
+    request_id = response.headers.get("X-Request-Id")
+    return problem_error(call, response.status_code, problem, request_id)

@@ -6,20 +6,11 @@ from typing import Final, TypeVar
 
 import httpx
 
+from hacdbs_sim import model
 from hacdbs_sim.client.connecting import REPLAYED_HEADER
 from hacdbs_sim.client.errors import UnexpectedResponseError, problem_error
 from hacdbs_sim.client.pages import WORD_PAGES, LogWindow
 from hacdbs_sim.client.request import OCTETS, name_of
-from hacdbs_sim.model import (
-    BatchResult,
-    BatchResults,
-    Bitmap,
-    ChangedMemslot,
-    DirtyLog,
-    KvmError,
-    MemslotInfo,
-    VmInfo,
-)
 from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError
 from hacdbs_sim.wire import read as read_json
 from hacdbs_sim.wire.codec import words_from_octets
@@ -32,34 +23,26 @@ REPORT_HEADER: Final = "Dirty-Log-Report"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetchedVm(VmInfo):
-    """A VM, and its ETag.
-
-    Attributes:
-        etag: Identifies the VM's settings, for `if_match`.
-    """
+class FetchedVm(model.VmInfo):
+    """A VM, and its ETag, which identifies its settings for `if_match`."""
 
     etag: str | None = None
 
 
 @dataclass(kw_only=True)
-class FetchedMemslot(MemslotInfo):
-    """A memslot, and its ETag.
-
-    Attributes:
-        etag: Identifies the memslot's settings, for `if_match`.
-    """
+class FetchedMemslot(model.MemslotInfo):
+    """A memslot, and its ETag, which identifies its settings for `if_match`."""
 
     etag: str | None = None
 
 
 @dataclass(kw_only=True)
-class FetchedMemslotChange(ChangedMemslot, FetchedMemslot):
+class FetchedMemslotChange(model.ChangedMemslot, FetchedMemslot):
     """A memslot, what the call did to it, and its ETag."""
 
 
 @dataclass(slots=True, kw_only=True, repr=False)
-class FetchedLog(DirtyLog):
+class FetchedLog(model.DirtyLog):
     """A dirty log with its pages.
 
     Attributes:
@@ -101,7 +84,7 @@ def read_dirty_log(response: httpx.Response) -> FetchedLog:
         if not response.headers.get("Content-Type", "").startswith(OCTETS):
             return read_json(FetchedLog, response.content)
         log = read_json(FetchedLog, response.headers[REPORT_HEADER])
-        log.bitmap = Bitmap(words_from_octets(response.content, "bitmap"))
+        log.bitmap = model.Bitmap(words_from_octets(response.content, "bitmap"))
         return log
 
     log = _parsed(response, parse)
@@ -109,13 +92,13 @@ def read_dirty_log(response: httpx.Response) -> FetchedLog:
     return log
 
 
-def read_batch(response: httpx.Response, *, check: bool) -> tuple[BatchResult, ...]:
+def read_batch(response: httpx.Response, *, check: bool) -> tuple[model.BatchResult, ...]:
     """Read a batch's results.
 
     Raises:
         ProblemError: The last action was refused, and results are checked.
     """
-    results = read(BatchResults, response).results
+    results = read(model.BatchResults, response).results
     if check and results and results[-1].is_refusal:
         last = results[-1]
         action = f"{name_of(response.request)}, action {len(results) - 1}"
@@ -128,6 +111,6 @@ def read_batch(response: httpx.Response, *, check: bool) -> tuple[BatchResult, .
 def _parsed(response: httpx.Response, parse: Callable[[], T]) -> T:
     try:
         return parse()
-    except (InvalidRequestError, MalformedBodyError, KvmError, KeyError, ValueError) as error:
+    except (InvalidRequestError, MalformedBodyError, model.KvmError, KeyError, ValueError) as error:
         message = f"{name_of(response.request)}: not a response of hacdbs-sim: {error}"
         raise UnexpectedResponseError(message) from error

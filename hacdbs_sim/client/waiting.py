@@ -4,9 +4,9 @@ import re
 import time
 from typing import Final
 
-from hacdbs_sim.client.errors import ClientError, ConflictError, TransportError, WaitTimeoutError
+from hacdbs_sim.client.errors import WaitTimeoutError
 from hacdbs_sim.client.retrying import pauses
-from hacdbs_sim.model import Event, EventPage, MigrationInfo, StaleReader
+from hacdbs_sim.model import MigrationInfo
 
 __tracebackhide__ = True
 
@@ -16,7 +16,6 @@ MIGRATION_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 20
 """How long one request waits at the service: less than the timeout of a request."""
 
-EVENTS_AT_ONCE: Final = 1_000
 
 _ORDER: Final = ("none", "setup", "active", "pre-switchover", "device")
 _ITERATION: Final = re.compile(r"iteration-([0-9]+)\Z")
@@ -55,13 +54,6 @@ class Patience:
         return left
 
 
-def is_not_ready(error: ClientError) -> bool:
-    """Whether a service with this error may still become ready."""
-    if isinstance(error, ConflictError):
-        return error.code == "not_ready"
-    return isinstance(error, TransportError)
-
-
 def has_reached(info: MigrationInfo, wait_for: str) -> bool:
     """Whether a migration has reached a phase or an iteration, or has ended."""
     if info.is_over:
@@ -71,11 +63,3 @@ def has_reached(info: MigrationInfo, wait_for: str) -> bool:
     if wait_for not in _ORDER or info.status not in _ORDER:
         return False
     return _ORDER.index(info.status) >= _ORDER.index(wait_for)
-
-
-def news(page: EventPage) -> list[Event | StaleReader]:
-    """Return the events of a page, after a `StaleReader` if earlier ones are lost."""
-    if not page.stale:
-        return list(page.events)
-    gone = StaleReader(oldest_event_id=page.oldest_event_id, last_event_id=page.last_event_id)
-    return [gone, *page.events]

@@ -13,21 +13,13 @@ from hacdbs_sim.client._async.session import AsyncSession, AsyncVmMaker
 from hacdbs_sim.client._async.vm import AsyncVm
 from hacdbs_sim.client.bodies import plain
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS, connection, token_of_environment
-from hacdbs_sim.client.errors import ClientError
+from hacdbs_sim.client.errors import ConflictError, TransportError
 from hacdbs_sim.client.in_process import ANY_HOST, IN_PROCESS_URL, LoopTransport, load_application
 from hacdbs_sim.client.pairs import async_sleep, async_start
 from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import read
 from hacdbs_sim.client.retrying import RETRIES
-from hacdbs_sim.client.waiting import (
-    EVENTS_AT_ONCE,
-    POLL_SECONDS,
-    READY_SECONDS,
-    WAIT_SECONDS,
-    Patience,
-    is_not_ready,
-    news,
-)
+from hacdbs_sim.client.waiting import POLL_SECONDS, READY_SECONDS, WAIT_SECONDS, Patience
 from hacdbs_sim.model import DEFAULT_SESSION
 
 __tracebackhide__ = True
@@ -259,11 +251,14 @@ class AsyncClient(AsyncVmMaker):
                 type=type,
                 session_id=session_id,
                 vm_id=vm_id,
-                limit=EVENTS_AT_ONCE,
+                limit=1_000,
                 wait_seconds=POLL_SECONDS,
             )
             after = page.next_after
-            for event in news(page):
+            if page.stale:
+                oldest, last = page.oldest_event_id, page.last_event_id
+                yield model.StaleReader(oldest_event_id=oldest, last_event_id=last)
+            for event in page.events:
                 yield event
 
     async def wait_ready(self, timeout: float = READY_SECONDS) -> None:
@@ -276,8 +271,8 @@ class AsyncClient(AsyncVmMaker):
         while True:
             try:
                 await self.get_readyz()
-            except ClientError as error:
-                if not is_not_ready(error):
+            except (TransportError, ConflictError) as error:
+                if isinstance(error, ConflictError) and error.code != "not_ready":
                     raise
                 await async_sleep(patience.pause(error))
             else:

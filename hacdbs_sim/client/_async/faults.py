@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from hacdbs_sim.client._async.resource import AsyncResource
@@ -99,12 +98,7 @@ class AsyncArmedFault:
         self.info = await self._arm()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Read the fault a last time and disarm it, unless it is gone with its VM."""
         try:
             try:

@@ -1,7 +1,6 @@
 """Sessions, and creating VMs in them."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
@@ -79,12 +78,7 @@ class AsyncSession(AsyncVmMaker):
         """Use the session."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Delete the session; after an exception in the block, a refusal of this is not raised."""
         try:
             await self.delete()

@@ -14,21 +14,13 @@ from hacdbs_sim.client._sync.session import Session, VmMaker
 from hacdbs_sim.client._sync.vm import Vm
 from hacdbs_sim.client.bodies import plain
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS, connection, token_of_environment
-from hacdbs_sim.client.errors import ClientError
+from hacdbs_sim.client.errors import ConflictError, TransportError
 from hacdbs_sim.client.in_process import ANY_HOST, IN_PROCESS_URL, ThreadTransport, load_application
 from hacdbs_sim.client.pairs import sync_sleep, sync_start
 from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import read
 from hacdbs_sim.client.retrying import RETRIES
-from hacdbs_sim.client.waiting import (
-    EVENTS_AT_ONCE,
-    POLL_SECONDS,
-    READY_SECONDS,
-    WAIT_SECONDS,
-    Patience,
-    is_not_ready,
-    news,
-)
+from hacdbs_sim.client.waiting import POLL_SECONDS, READY_SECONDS, WAIT_SECONDS, Patience
 from hacdbs_sim.model import DEFAULT_SESSION
 
 __tracebackhide__ = True
@@ -258,11 +250,14 @@ class Client(VmMaker):
                 type=type,
                 session_id=session_id,
                 vm_id=vm_id,
-                limit=EVENTS_AT_ONCE,
+                limit=1_000,
                 wait_seconds=POLL_SECONDS,
             )
             after = page.next_after
-            yield from news(page)
+            if page.stale:
+                oldest, last = page.oldest_event_id, page.last_event_id
+                yield model.StaleReader(oldest_event_id=oldest, last_event_id=last)
+            yield from page.events
 
     def wait_ready(self, timeout: float = READY_SECONDS) -> None:
         """Wait until the service is ready.
@@ -274,8 +269,8 @@ class Client(VmMaker):
         while True:
             try:
                 self.get_readyz()
-            except ClientError as error:
-                if not is_not_ready(error):
+            except (TransportError, ConflictError) as error:
+                if isinstance(error, ConflictError) and error.code != "not_ready":
                     raise
                 sync_sleep(patience.pause(error))
             else:

@@ -3,7 +3,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from hacdbs_sim.client._sync.resource import Resource
@@ -100,12 +99,7 @@ class ArmedFault:
         self.info = self._arm()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Read the fault a last time and disarm it, unless it is gone with its VM."""
         try:
             try:

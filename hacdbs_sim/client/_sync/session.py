@@ -2,7 +2,6 @@
 """Sessions, and creating VMs in them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from hacdbs_sim.client._sync.resource import Resource, Sender
@@ -80,12 +79,7 @@ class Session(VmMaker):
         """Use the session."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Delete the session; after an exception in the block, a refusal of this is not raised."""
         try:
             self.delete()
