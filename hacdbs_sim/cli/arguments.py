@@ -12,6 +12,7 @@ _NUMBER: Final = r"(?:0[xX][0-9a-fA-F]+|[0-9]+)"
 _PAGES: Final = re.compile(rf"({_NUMBER})(?:([-+])({_NUMBER}))?\Z", re.ASCII)
 _AMOUNT: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([A-Za-z]*)\Z", re.ASCII)
 _SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_FLAGS: Final = {"log": "LOG_DIRTY_PAGES", "readonly": "READONLY"}
 _TIMES: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
 
@@ -84,17 +85,14 @@ def memslot(text: str) -> dict[str, Any]:
     }
     for option in parts[3].split(",") if len(parts) == 4 else ():
         name, _, value = option.partition("=")
-        match name:
-            case "log" if not value:
-                fields["flags"].append("LOG_DIRTY_PAGES")
-            case "readonly" if not value:
-                fields["flags"].append("READONLY")
-            case "backing":
-                fields["backing"] = size(value)
-            case _:
-                raise typer.BadParameter(
-                    f"a memslot's options are log, readonly and backing=SIZE, not {option!r}"
-                )
+        if name == "backing":
+            fields["backing"] = size(value)
+        elif name in _FLAGS and not value:
+            fields["flags"].append(_FLAGS[name])
+        else:
+            raise typer.BadParameter(
+                f"a memslot's options are log, readonly and backing=SIZE, not {option!r}"
+            )
     return fields
 
 

@@ -10,6 +10,7 @@ from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command
 from hacdbs_sim.cli.documents import read_document
+from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
 from hacdbs_sim.model import VmInfo
 
@@ -70,28 +71,24 @@ def create_vm(
     dbm: Annotated[bool, typer.Option(help="Whether writable leaves get DBM.")] = True,
 ) -> None:
     """Create a VM; options take precedence over the file."""
-    features = {}
-    if not hacdbs:
-        features["hacdbs"] = False
-    if not dbm:
-        features["dbm"] = False
-    given = {
-        "session_id": session,
-        "name": name,
-        "memslots": slot or None,
-        "vcpus": vcpus,
-        "cpus": cpus,
-        "page_size": None if page_size is None else a.size(page_size),
-        "ipa_bits": ipa_bits,
-        "manual_dirty_log_protect2": manual_protect,
-        "eager_split_chunk_size": None if eager_split is None else a.size(eager_split),
-        "kernel": kernel,
-        "seed": seed,
-        "features": features or None,
-        "backend": backend,
-    }
-    body = {"session_id": "default"} | ({} if file is None else read_document(file).value)
-    body |= {field: value for field, value in given.items() if value is not None}
+    absent = {"hacdbs": not hacdbs, "dbm": not dbm}
+    fields = given(
+        session_id=session,
+        name=name,
+        memslots=slot or None,
+        vcpus=vcpus,
+        cpus=cpus,
+        page_size=None if page_size is None else a.size(page_size),
+        ipa_bits=ipa_bits,
+        manual_dirty_log_protect2=manual_protect,
+        eager_split_chunk_size=None if eager_split is None else a.size(eager_split),
+        kernel=kernel,
+        seed=seed,
+        features={name: False for name, is_absent in absent.items() if is_absent} or None,
+        backend=backend,
+    )
+    of_file = {} if file is None else read_document(file).value
+    body = {"session_id": "default", **of_file, **fields}
     context.show(*views.vm(read(VmInfo, context.client.send("POST", "v1", "vms", body=body))))
 
 
