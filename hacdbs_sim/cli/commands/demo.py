@@ -5,23 +5,21 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Annotated, Final
+from typing import Annotated
 
 import httpx
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
 from hacdbs_sim.cli.command_context import Token
 from hacdbs_sim.cli.demo import report
 from hacdbs_sim.cli.demo.migration import Phase
 from hacdbs_sim.cli.demo.phases import FULL, QUICK, run_demo
-from hacdbs_sim.cli.service import ServiceNotStartedError, running_service
-from hacdbs_sim.client import Client, ClientError
+from hacdbs_sim.client import Client, ClientError, serve_in_thread
+from hacdbs_sim.launcher import NotInstalledError
 
 app = typer.Typer()
-
-# Settings of the demo's own service; they override the environment
-_OWN_SERVICE: Final = {"HACDBS_ALLOWED_HOSTS": "127.0.0.1", "HACDBS_LOG_LEVEL": "warning"}
 
 
 @app.command("demo")
@@ -38,10 +36,11 @@ def demo(
     try:
         with ExitStack() as stack:
             if url is None:
-                url = stack.enter_context(running_service(_OWN_SERVICE))
-            client = stack.enter_context(Client(url, token=token or ""))
+                client = stack.enter_context(stack.enter_context(serve_in_thread()).client())
+            else:
+                client = stack.enter_context(Client(url, token=token or ""))
             is_good = _show_on(client, quick=quick, seed=seed, as_json=as_json)
-    except (httpx.InvalidURL, ClientError, ServiceNotStartedError) as error:
+    except (httpx.InvalidURL, ClientError, NotInstalledError, ValidationError) as error:
         typer.echo(f"the demo could not go on: {error}", err=True)
         raise typer.Exit(1) from None
     if not is_good:
