@@ -43,9 +43,7 @@ class CommandContext:
     """What one command works with: a client, and how results are printed.
 
     Attributes:
-        client: The client that sends the requests.
         as_json: Whether the body of the last response is printed as it is.
-        console: Where tables are printed.
         bodies: The body of the last response; while a list is read, those of all its pages.
     """
 

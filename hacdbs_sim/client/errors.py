@@ -15,11 +15,7 @@ class ClientError(Exception):
 
 
 class TransportError(ClientError):
-    """There was no response, in spite of retries.
-
-    Attributes:
-        may_be_done: Whether the request was sent, so that the service may have performed it.
-    """
+    """There was no response; `may_be_done` if the service may have performed the request."""
 
     def __init__(self, call: str, cause: httpx.RequestError, *, may_be_done: bool) -> None:
         self.may_be_done = may_be_done
@@ -35,16 +31,12 @@ class WaitTimeoutError(ClientError, TimeoutError):
 
 
 class ProblemError(ClientError):
-    """The service refused a call; the attributes are those of its problem document (RFC 9457).
+    """The service refused a call.
+
+    `status`, `code`, `title`, `detail`, `errno`, `ioctl` and `errors` are those of the problem
+    document (RFC 9457); docs/errors.md explains each code.
 
     Attributes:
-        status: The HTTP status.
-        code: The refusal's name; `/problems/{code}` and docs/errors.md explain it.
-        title: The refusal's title.
-        detail: What was wrong this time.
-        errno: The kernel's errno, if the call stands for an ioctl.
-        ioctl: That ioctl.
-        errors: The parts of the request at fault, as in the document.
         request_id: The call's id in the service's log.
         problem: The whole document.
         earlier: In a batch, the results of the actions before the one refused: those are done.

@@ -25,15 +25,7 @@ SEED_BITS: Final = 53
 
 
 class Testbed:
-    """One test's part of the service.
-
-    Args:
-        service: The service.
-        client: The test's own client.
-        nodeid: The test's id.
-        seed: The run's seed.
-        is_shared: Whether other runs may use the service at the same time.
-    """
+    """One test's part of the service, which other runs may use at the same time if it is shared."""
 
     __test__ = False
 

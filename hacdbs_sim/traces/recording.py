@@ -31,16 +31,7 @@ class RecordingError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """Which pages a program wrote in each interval of its run.
-
-    Attributes:
-        interval_start: Where each interval's records begin, int64[n + 1].
-        pages: Dense page numbers, uint32.
-        vpage: The virtual page number of each dense page, uint64.
-        page_size: Bytes a page.
-        instructions_per_interval: How long an interval is by instructions executed; None by time.
-        interval_ns: How long it is by time; None by instructions.
-    """
+    """Which pages a program wrote in each interval of its run; the fields are the file's arrays."""
 
     interval_start: NDArray[np.int64]
     pages: NDArray[np.uint32]

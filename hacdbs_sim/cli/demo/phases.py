@@ -36,12 +36,7 @@ FAULTY_ROUNDS: Final = 7  # besides split_enomem, which needs blocks and so come
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Length of the demo.
-
-    Attributes:
-        live_rounds: Rounds of each kind of pre-copy, besides those under a fault.
-        intervals_per_round: Intervals of the traces in a round; None plays them all.
-    """
+    """Length: rounds of each pre-copy besides faulty ones, and intervals a round, None for all."""
 
     live_rounds: int
     intervals_per_round: int | None = None

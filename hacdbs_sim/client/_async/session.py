@@ -64,11 +64,7 @@ class AsyncVmMaker(AsyncResource):
 
 
 class AsyncSession(AsyncVmMaker):
-    """A session; as a context manager, deleted with all its VMs at the end.
-
-    Attributes:
-        session_id: The session's id.
-    """
+    """A session; as a context manager, deleted with all its VMs at the end."""
 
     def __init__(self, sender: AsyncSender, session_id: str) -> None:
         super().__init__(sender, "v1", "sessions", session_id)
@@ -105,17 +101,11 @@ class AsyncSession(AsyncVmMaker):
         return root.list_items(VmList, "v1", "vms", params=params)
 
     async def put_scenario(self, document: Mapping[str, Any]) -> ScenarioOutcome:
-        """Replace the session's content by that of a scenario, and run its steps.
-
-        If the session has the same scenario already, nothing is done.
-        """
+        """Replace the session's content by a scenario's, unless it has that, and run its steps."""
         return read(ScenarioOutcome, await self.send("PUT", "scenario", body=document))
 
     async def get_scenario(self, *, wait_seconds: int | None = None) -> ScenarioOutcome:
-        """Return the session's scenario and its outcome.
-
-        With `wait_seconds`, up to 60, it waits for the end of the scenario's migration.
-        """
+        """Return the scenario's outcome, after waiting up to 60 s for the end of its migration."""
         params = {"wait_seconds": wait_seconds}
         return read(ScenarioOutcome, await self.send("GET", "scenario", params=params))
 

@@ -75,9 +75,8 @@ class AsyncVm(AsyncGuest, AsyncFaults):
     ) -> FetchedMemslotChange:
         """Create, move or re-flag a memslot (KVM_SET_USER_MEMORY_REGION).
 
-        `flags` are bits of `MemslotFlags`, or their names.
-
-        To delete it, `delete_memslot` is safer: it may be retried after a lost response.
+        `flags` are bits of `MemslotFlags`, or their names. To delete it, `delete_memslot` is safer:
+        it may be retried after a lost response.
         """
         body = given(
             guest_phys_addr=address(guest_phys_addr),

@@ -76,9 +76,8 @@ class Vm(Guest, Faults):
     ) -> FetchedMemslotChange:
         """Create, move or re-flag a memslot (KVM_SET_USER_MEMORY_REGION).
 
-        `flags` are bits of `MemslotFlags`, or their names.
-
-        To delete it, `delete_memslot` is safer: it may be retried after a lost response.
+        `flags` are bits of `MemslotFlags`, or their names. To delete it, `delete_memslot` is safer:
+        it may be retried after a lost response.
         """
         body = given(
             guest_phys_addr=address(guest_phys_addr),
