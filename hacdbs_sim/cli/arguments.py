@@ -1,6 +1,7 @@
 """Arguments of the command line: numbers, sizes, pages and memslots."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
@@ -40,8 +41,7 @@ def pages(text: str) -> PageRange:
     first = number(found[1])
     if found[2] is None:
         return PageRange(first, 1)
-    given = number(found[3])
-    count = given if found[2] == "+" else given - first + 1
+    count = number(found[3]) - (0 if found[2] == "+" else first - 1)
     if count < 1:
         raise typer.BadParameter(f"must name at least one page, and {text!r} names {count}")
     return PageRange(first, count)
@@ -52,22 +52,21 @@ def size(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() else text
 
 
+def _amount(text: str, units: Mapping[str, int], what: str) -> int:
+    found = _AMOUNT.match(text)
+    if found is None or found[2] not in units:
+        raise typer.BadParameter(f"must be {what}, not {text!r}")
+    return int(float(found[1]) * units[found[2]])
+
+
 def bandwidth(text: str) -> int:
     """Read bytes per second, with or without a unit."""
-    found = _AMOUNT.match(text)
-    if found is None or found[2] not in _SIZES:
-        raise typer.BadParameter(
-            f"must be bytes per second such as 1250000000 or 1GiB, not {text!r}"
-        )
-    return int(float(found[1]) * _SIZES[found[2]])
+    return _amount(text, _SIZES, "bytes per second such as 1250000000 or 1GiB")
 
 
 def duration(text: str) -> int:
     """Read a virtual time with its unit; return nanoseconds."""
-    found = _AMOUNT.match(text)
-    if found is None or found[2] not in _TIMES:
-        raise typer.BadParameter(f"must be a time such as 300ms, 10s or 500us, not {text!r}")
-    return int(float(found[1]) * _TIMES[found[2]])
+    return _amount(text, _TIMES, "a time such as 300ms, 10s or 500us")
 
 
 def memslot(text: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Final, Self, TypedDict
+from typing import Any, Final, Self
 
 import httpx
 from typing_extensions import override
@@ -39,16 +39,6 @@ class Sent:
         return f"{self.status or '---'} {self.method} {self.target} {end}".rstrip()
 
 
-class Connection(TypedDict):
-    """Arguments of httpx's clients of both kinds."""
-
-    base_url: str
-    headers: dict[str, str]
-    timeout: float
-    trust_env: bool
-    verify: bool
-
-
 def token_of_environment() -> str | None:
     """Return the token: HACDBS_TOKEN, if it is set."""
     return os.environ.get("HACDBS_TOKEN") or None
@@ -56,7 +46,7 @@ def token_of_environment() -> str | None:
 
 def connection(
     url: str | None = None, token: str | None = None, timeout: float = TIMEOUT_SECONDS
-) -> Connection:
+) -> dict[str, Any]:
     """Return the arguments of an httpx client; the URL is HACDBS_URL or the default if None."""
     url = url or os.environ.get("HACDBS_URL") or DEFAULT_URL
     return {

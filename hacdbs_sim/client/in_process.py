@@ -1,13 +1,10 @@
-"""The application in this process, without a socket.
-
-The launcher loads it: the application stands above the client.
-"""
+"""The application in this process, without a socket; it stands above the client."""
 
 import asyncio
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from typing import Any, Final, NamedTuple, Self
 
 import httpx
@@ -27,11 +24,6 @@ class Application(NamedTuple):
     asgi: Any
     token: str | None
 
-    def lifespan(self) -> AbstractAsyncContextManager[object]:
-        """Return the context manager that starts and stops it."""
-        lifespan: AbstractAsyncContextManager[object] = self.asgi.router.lifespan_context(self.asgi)
-        return lifespan
-
 
 def load_application(settings: Mapping[str, Any]) -> Application:
     """Return a new application; settings that are not given come from the environment."""
@@ -45,21 +37,17 @@ class LoopTransport(httpx.ASGITransport):
 
     def __init__(self, application: Application) -> None:
         super().__init__(application.asgi)
-        self._application = application
+        self._asgi = application.asgi
         self._life = AsyncExitStack()
 
     @override
     async def __aenter__(self) -> Self:
-        await self._life.enter_async_context(self._application.lifespan())
+        await self._life.enter_async_context(self._asgi.router.lifespan_context(self._asgi))
         return self
 
     @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; refuse one for a response without end, which would never return.
-
-        Raises:
-            UnsupportedProtocol: It asks for a stream of events.
-        """
+        """Send a request; refuse one for a stream of events, which would never return."""
         if EVENT_STREAM in request.headers.get("accept", ""):
             raise httpx.UnsupportedProtocol(
                 "a stream cannot be read in process; watch_events() can", request=request

@@ -16,7 +16,6 @@ MIGRATION_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 20
 """How long one request waits at the service: less than the timeout of a request."""
 
-
 _ORDER: Final = ("none", "setup", "active", "pre-switchover", "device")
 _ITERATION: Final = re.compile(r"iteration-([0-9]+)\Z")
 
@@ -31,19 +30,11 @@ class Patience:
         self._pauses = pauses(0.01, 0.25)
 
     def pause(self, cause: Exception | None = None) -> float:
-        """Return the next pause.
-
-        Raises:
-            WaitTimeoutError: The time is over.
-        """
+        """Return the next pause; raise `WaitTimeoutError` if the time is over."""
         return min(next(self._pauses), self._left(cause))
 
     def poll_seconds(self) -> int:
-        """Return how long the next request may wait at the service.
-
-        Raises:
-            WaitTimeoutError: The time is over.
-        """
+        """Return how long a request may wait at the service; raise as `pause` does."""
         return max(min(POLL_SECONDS, round(self._left(None))), 1)
 
     def _left(self, cause: Exception | None) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from hacdbs_sim.model import Mismatch
 
@@ -53,15 +53,13 @@ def _compare_bound(expected: Mapping[str, Any], found: object, pointer: str) -> 
     ((name, bound),) = expected.items()
     if not (_is_number(bound) and _is_number(found)):
         yield _mismatch(pointer, f"{name} compares numbers", expected, found)
-        return
-    assert isinstance(found, int | float)
-    if name == AT_LEAST and found < bound:
+    elif name == AT_LEAST and found < bound:
         yield _mismatch(pointer, f"must be at least {bound}", expected, found)
-    if name == AT_MOST and found > bound:
+    elif name == AT_MOST and found > bound:
         yield _mismatch(pointer, f"must be at most {bound}", expected, found)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
