@@ -15,10 +15,7 @@ __tracebackhide__ = True
 P = ParamSpec("P")
 
 DEFAULT_MEMSLOT: Final = SetMemslot(
-    slot=0,
-    guest_phys_addr=0x4000_0000,
-    memory_size=64 * MIB,
-    flags=MemslotFlags.LOG_DIRTY_PAGES,
+    slot=0, guest_phys_addr=0x4000_0000, memory_size=64 * MIB, flags=MemslotFlags.LOG_DIRTY_PAGES
 )
 SEED_BITS: Final = 53
 """Width of an integer in JSON."""

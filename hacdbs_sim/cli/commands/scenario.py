@@ -13,12 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hacdbs_sim.cli import backends, views
-from hacdbs_sim.cli.command_context import (
-    CommandContext,
-    print_json,
-    service_command,
-    usage_error,
-)
+from hacdbs_sim.cli.command_context import CommandContext, print_json, service_command, usage_error
 from hacdbs_sim.cli.documents import Document, read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import ProblemError
