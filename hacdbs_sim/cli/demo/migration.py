@@ -4,7 +4,7 @@ Each vCPU writes from a thread of its own, over HTTP, while the log is collected
 the results.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from hacdbs_sim.cli.demo.ledger import Ledger, PageMask
-from hacdbs_sim.cli.demo.traces import Guest
+from hacdbs_sim.cli.demo.traces import Program, written_in
 from hacdbs_sim.client import ConflictError, Vm
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS
 from hacdbs_sim.model import DirtyLog
@@ -60,12 +60,13 @@ class DemoMigration:
     """A VM whose guest runs while the dirty log of its only memslot is collected.
 
     Attributes:
+        guest: The programs of each vCPU.
         vcpus: The vCPUs' threads.
         report: Called with the current phase whenever it has changed.
     """
 
     vm: Vm
-    guest: Guest
+    guest: Sequence[Sequence[Program]]
     vcpus: ThreadPoolExecutor
     ledger: Ledger
     base_gfn: int
@@ -102,8 +103,8 @@ class DemoMigration:
         intervals = range(self._next_interval, self._next_interval + self.intervals_per_round)
         self._next_interval = intervals.stop
         running = [
-            self.vcpus.submit(self._run_vcpu, vcpu, intervals)
-            for vcpu in range(len(self.guest.vcpus))
+            self.vcpus.submit(self._run_vcpu, vcpu, programs, intervals)
+            for vcpu, programs in enumerate(self.guest)
         ]
         try:
             yield
@@ -184,10 +185,10 @@ class DemoMigration:
             self.ledger.cleared(bitmap)
         return log
 
-    def _run_vcpu(self, vcpu: int, intervals: range) -> None:
+    def _run_vcpu(self, vcpu: int, programs: Sequence[Program], intervals: range) -> None:
         calls = min(CALLS_PER_ROUND, len(intervals))
         for part in np.array_split(intervals, calls):
-            pages = self.guest.written_in(vcpu, range(int(part[0]), int(part[-1]) + 1))
+            pages = written_in(programs, part.tolist())
             with self._lock:
                 write = self.ledger.write_sent(pages)
             self.vm.guest_write(pages + self.base_gfn, vcpu=vcpu)

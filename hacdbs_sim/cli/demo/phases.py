@@ -91,7 +91,8 @@ def run_demo(
         name="demo", vcpus=VCPUS, cpus=CPUS, seed=seed, eager_split_chunk_size=BLOCK_SIZE
     )
     with ThreadPoolExecutor(VCPUS) as vcpus:
-        intervals = length.intervals(guest.intervals)
+        longest = max(each.recording.intervals for programs in guest for each in programs)
+        intervals = length.intervals(longest)
         ledger = Ledger(NPAGES)
         migration = DemoMigration(vm, guest, vcpus, ledger, BASE_GFN, intervals, report)
         _boot(migration)

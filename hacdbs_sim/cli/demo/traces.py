@@ -5,6 +5,7 @@ slot: the order of its pages and the gaps between its segments are kept, the gap
 vCPU runs its programs interval by interval.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,22 +36,11 @@ class Program:
         return self.places[self.recording.written_in(number)]
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
-    """The programs of each vCPU."""
-
-    vcpus: tuple[tuple[Program, ...], ...]
-
-    @property
-    def intervals(self) -> int:
-        """The intervals after which every program has ended."""
-        return max(each.recording.intervals for programs in self.vcpus for each in programs)
-
-    def written_in(self, vcpu: int, intervals: range) -> Pages:
-        """Return the pages that a vCPU writes in intervals, in order and with repeats."""
-        return np.concatenate(
-            [program.written_in(interval) for interval in intervals for program in self.vcpus[vcpu]]
-        )
+def written_in(programs: Sequence[Program], intervals: Iterable[int]) -> Pages:
+    """Return the pages that a vCPU's programs write in intervals, in order and with repeats."""
+    return np.concatenate(
+        [each.written_in(interval) for interval in intervals for each in programs]
+    )
 
 
 def lay_out(vpage: NDArray[np.uint64]) -> Pages:
@@ -59,8 +49,8 @@ def lay_out(vpage: NDArray[np.uint64]) -> Pages:
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(gaps)])
 
 
-def populate(npages: int, vcpus: int, rng: np.random.Generator) -> Guest:
-    """Place the programs in a slot: `xz` several times, and each of the others once.
+def populate(npages: int, vcpus: int, rng: np.random.Generator) -> list[list[Program]]:
+    """Place programs in a slot, `xz` several times, each other once; return those of each vCPU.
 
     The parts are equal and assigned at random; each program begins at a random page of its part,
     and the copies of `xz` at different intervals.
@@ -74,4 +64,4 @@ def populate(npages: int, vcpus: int, rng: np.random.Generator) -> Guest:
         first_page = place * part + rng.integers(part - layout[-1])
         first_interval = int(rng.integers(recording.intervals))
         programs.append(Program(name, recording, first_page + layout, first_interval))
-    return Guest(tuple(tuple(programs[vcpu::vcpus]) for vcpu in range(vcpus)))
+    return [programs[vcpu::vcpus] for vcpu in range(vcpus)]

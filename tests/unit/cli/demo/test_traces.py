@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hacdbs_sim.cli.demo.traces import MAX_GAP_PAGES, Program, lay_out, populate
+from hacdbs_sim.cli.demo.traces import MAX_GAP_PAGES, Program, lay_out, populate, written_in
 from hacdbs_sim.traces.recording import SHIPPED, builtin
 
 NPAGES = 524_288
@@ -55,21 +55,21 @@ def test_neighbours_stay_neighbours_and_holes_are_cut() -> None:
 def test_programs_share_the_vcpus_and_no_page() -> None:
     guest = populate(NPAGES, 4, np.random.default_rng(1))
 
-    programs = [program for programs in guest.vcpus for program in programs]
+    programs = [program for programs in guest for program in programs]
     spans = sorted((each.places[0], each.places[-1] + 1) for each in programs)
 
-    assert [len(each) for each in guest.vcpus] == [3, 3, 2, 2]
+    assert [len(each) for each in guest] == [3, 3, 2, 2]
     assert sorted(each.name for each in programs) == ["cc1", "sqlite", *["xz"] * 8]
     assert spans[0][0] >= 0
     assert spans[-1][1] <= NPAGES
     assert all(one[1] <= other[0] for one, other in pairwise(spans))
-    assert guest.intervals == 521
+    assert max(each.recording.intervals for each in programs) == 521
 
 
 def test_the_seed_decides_where_programs_lie() -> None:
     def written(seed: int) -> list[int]:
         guest = populate(NPAGES, 4, np.random.default_rng(seed))
-        return [int(page) for page in guest.written_in(2, range(3))]
+        return [int(page) for page in written_in(guest[2], range(3))]
 
     assert written(5) == written(5)
     assert written(5) != written(6)
