@@ -1,5 +1,6 @@
 """Sending requests, and the base of the classes that do."""
 
+import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import TypeVar
@@ -9,10 +10,11 @@ from typing_extensions import override
 
 from hacdbs_sim.client.connecting import Sent
 from hacdbs_sim.client.pairs import async_sleep
-from hacdbs_sim.client.request import Body, Params, build
+from hacdbs_sim.client.request import JSON, KEY_HEADER, OCTETS, Body, Params, given, path_of
 from hacdbs_sim.client.results import read
 from hacdbs_sim.client.retrying import Attempts
 from hacdbs_sim.model import Page
+from hacdbs_sim.wire import write
 
 __tracebackhide__ = True
 
@@ -84,9 +86,17 @@ class AsyncResource:
             key: The Idempotency-Key of a POST; a new one if None.
             headers: Further headers; None is left out.
         """
-        path = (*self._path, *parts)
-        http = self._sender.http
-        request = build(http, method, *path, params=params, body=body, key=key, headers=headers)
+        path = path_of(*self._path, *parts)
+        sent: dict[str, str] = given(**headers or {})
+        if method == "POST":  # each has a key, so that it can be retried
+            sent[KEY_HEADER] = key or uuid.uuid4().hex
+        if body is not None:
+            sent["Content-Type"] = OCTETS if isinstance(body, bytes) else JSON
+            body = body if isinstance(body, bytes) else write(body)
+        query = given(**params or {})
+        request = self._sender.http.build_request(
+            method, path, params=query, headers=sent, content=body
+        )
         return await self._sender.send(request)
 
     async def list_items(
