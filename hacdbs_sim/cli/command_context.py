@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
 import httpx
 import orjson
@@ -16,7 +16,7 @@ from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import Client, ClientError, ProblemError, WaitTimeoutError
 
 T = TypeVar("T")
-Command = TypeVar("Command", bound=Callable[..., None])
+P = ParamSpec("P")
 
 PIPE_COLUMNS: Final = 160
 """Width of tables where stdout is not a terminal."""
@@ -109,18 +109,23 @@ def exit_on_client_error(*, as_json: bool) -> Generator[None]:
         raise usage_error(str(error)) from None
 
 
-def service_command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
+Command: TypeAlias = Callable[Concatenate[CommandContext, P], None]
+
+
+def service_command(app: typer.Typer, name: str) -> Callable[[Command[P]], Command[P]]:
     """Register a command: a function that takes a `CommandContext`, and its arguments.
 
     The command has the options --url, --token and --json, and exits as docs/cli.md specifies.
     """
 
-    def register(function: Command) -> Command:
+    def register(function: Command[P]) -> Command[P]:
+        perform: Callable[..., None] = function
+
         def command(
             *, url: str | None, token: str | None, as_json: bool, **arguments: object
         ) -> None:
             with exit_on_client_error(as_json=as_json), Client(url, token=token) as client:
-                function(CommandContext(client, as_json), **arguments)
+                perform(CommandContext(client, as_json), **arguments)
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         _, *own = inspect.signature(function).parameters.values()
