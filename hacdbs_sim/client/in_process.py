@@ -67,19 +67,18 @@ class ThreadTransport(httpx.BaseTransport):
         self._asgi = LoopTransport(application)
         self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         # A daemon, so that an unclosed client does not delay the end of the interpreter
-        self._thread = threading.Thread(target=self._serve, name="hacdbs-sim", daemon=True)
+        self._thread = threading.Thread(
+            target=asyncio.run, args=(self._live(),), name="hacdbs-sim", daemon=True
+        )
         self._thread.start()
         self._loop, self._end = self._started.result()
 
-    def _serve(self) -> None:
-        async def live() -> None:
-            end = asyncio.Event()
+    async def _live(self) -> None:
+        end = asyncio.Event()
+        try:
             async with self._asgi:
                 self._started.set_result((asyncio.get_running_loop(), end))
                 await end.wait()
-
-        try:
-            asyncio.run(live())
         except BaseException as error:
             if self._started.done():
                 raise
