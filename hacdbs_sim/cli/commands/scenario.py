@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -94,8 +94,16 @@ def run(
             raise usage_error("--compare-backends excludes --session, --keep and --backend")
         backends.compare(context, document)
         return
-    with _session(context, session, keep=keep) as session_id, _document_errors(context, document):
-        handle = context.client.session(session_id)
+    with ExitStack() as stack:
+        if session is None:
+            created = context.client.create_session(f"scenario-{secrets.token_hex(4)}")
+            session = created.session_id
+            if keep:
+                stack.callback(typer.echo, f"session {session}", err=True)
+            else:
+                stack.callback(created.delete)
+        stack.enter_context(_document_errors(context, document))
+        handle = context.client.session(session)
         result = handle.put_scenario(backends.on_backend(document.value, backend))
         while result.verdict is Verdict.RUNNING:
             result = handle.get_scenario(wait_seconds=POLL_SECONDS)
@@ -109,22 +117,6 @@ def _document(context: CommandContext, which: str) -> Document:
         return read_document(Path(which))
     found = context.client.get_builtin_scenario(which)
     return Document(which, yaml.safe_dump(found.document, sort_keys=False), dict(found.document))
-
-
-@contextmanager
-def _session(context: CommandContext, session: str | None, *, keep: bool) -> Iterator[str]:
-    """Yield the given session, or a new one; print the id of a new one that is kept."""
-    if session is not None:
-        yield session
-        return
-    created = context.client.create_session(f"scenario-{secrets.token_hex(4)}")
-    try:
-        yield created.session_id
-    finally:
-        if keep:
-            typer.echo(f"session {created.session_id}", err=True)
-        else:
-            created.delete()
 
 
 @contextmanager
