@@ -96,17 +96,13 @@ def clear(
         raise usage_error("give pages, or a bitmap with --bitmap, and not both")
     window = {"first_page": first_page, "num_pages": num_pages, "cpu": cpu}
     ranges = {"page_ranges": [list(each) for each in pages or ()]}
-    body = ranges if bitmap is None else _octets(bitmap)
+    try:
+        body = ranges if bitmap is None else bitmap.read_bytes()
+    except OSError as error:
+        raise usage_error(f"cannot read {bitmap}: {error}") from None
     handle = context.client.vm(vm_id).slot(slot)
     response = handle.send("POST", "dirty-log", "clear", params=window, body=body)
     context.show(*views.dirty_log(read(DirtyLog, response), None))
-
-
-def _octets(bitmap: Path) -> bytes:
-    try:
-        return bitmap.read_bytes()
-    except OSError as error:
-        raise usage_error(f"cannot read {bitmap}: {error}") from None
 
 
 def _show_log(
