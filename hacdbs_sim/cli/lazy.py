@@ -11,8 +11,6 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from typer._click import Command, Context
 
-_COMMANDS: Final = "hacdbs_sim.cli.commands."
-
 MODULES: Final[Mapping[str, str]] = {
     "demo": "demo",
     "list": "vms",
@@ -46,10 +44,7 @@ class LazyGroup(TyperGroup):
             # An unknown name loads all modules: the error suggests similar commands
             wanted = [MODULES[cmd_name]] if cmd_name in MODULES else dict.fromkeys(MODULES.values())
             for module in wanted:
-                self._load(module)
+                app: Any = importlib.import_module(f"hacdbs_sim.cli.commands.{module}").app
+                group = typer.main.get_group(app)
+                self.commands.update({group.name: group} if group.name else group.commands)
         return super().get_command(ctx, cmd_name)
-
-    def _load(self, module: str) -> None:
-        app: Any = importlib.import_module(_COMMANDS + module).app
-        group = typer.main.get_group(app)
-        self.commands.update({group.name: group} if group.name else group.commands)
