@@ -53,7 +53,6 @@ class CommandContext:
     bodies: deque[bytes] = field(default_factory=lambda: deque(maxlen=1))
 
     def __post_init__(self) -> None:
-        """Store the bodies of the client's responses."""
         self.client.http.event_hooks = {"response": [self._store]}
 
     def _store(self, response: httpx.Response) -> None:

@@ -1,6 +1,6 @@
 """Bodies of requests, from the arguments of methods."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -60,13 +60,9 @@ def memslot_body(memslot: AnyMemslot) -> dict[str, Any]:
     for name in {"guest_phys_addr", "userspace_addr"} & fields.keys():
         fields[name] = address(fields[name])
     if "flags" in fields:
-        fields["flags"] = flags_body(fields["flags"])
+        flags = fields["flags"]
+        fields["flags"] = model.flag_names(flags) if isinstance(flags, int) else list(flags)
     return fields
-
-
-def flags_body(flags: int | Sequence[str]) -> list[str]:
-    """Return the names of a memslot's flags, which are bits or already names."""
-    return model.flag_names(flags) if isinstance(flags, int) else list(flags)
 
 
 def action_body(action: model.Action[Any] | model.BatchAction | Fields) -> dict[str, Any]:

@@ -38,5 +38,6 @@ def given(**fields: object) -> dict[str, Any]:
 
 
 def arguments(scope: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a method that are not None, of its `locals()`; without `key`."""
-    return given(**{name: value for name, value in scope.items() if name not in {"self", "key"}})
+    """Return the arguments of a method that are not None, of its `locals()`; without headers."""
+    others = {"self", "key", "if_match", "if_none_match"}
+    return given(**{name: value for name, value in scope.items() if name not in others})

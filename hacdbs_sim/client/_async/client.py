@@ -72,12 +72,10 @@ class AsyncClient(AsyncVmMaker):
         return f"<{type(self).__name__} {self.http.base_url}>"
 
     async def __aenter__(self) -> Self:
-        """Use the client."""
         await async_start(self.http)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the client."""
         await self.aclose()
 
     async def aclose(self) -> None:

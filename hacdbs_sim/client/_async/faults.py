@@ -94,7 +94,6 @@ class AsyncArmedFault:
         return self.info
 
     async def __aenter__(self) -> Self:
-        """Arm the fault."""
         self.info = await self._arm()
         return self
 

@@ -71,7 +71,6 @@ class AsyncSession(AsyncVmMaker):
         self.session_id = session_id
 
     async def __aenter__(self) -> Self:
-        """Use the session."""
         return self
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:

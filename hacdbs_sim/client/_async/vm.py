@@ -9,7 +9,7 @@ from hacdbs_sim.client._async.guest import AsyncGuest
 from hacdbs_sim.client._async.memory import AsyncSlot
 from hacdbs_sim.client._async.migrations import AsyncMigration
 from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
-from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flags_body, plain
+from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, memslot_body, plain
 from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
@@ -51,10 +51,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         if_match: str | None = None,
     ) -> FetchedVm:
         """Set a capability (KVM_ENABLE_CAP), one at a time."""
-        body = given(
-            manual_dirty_log_protect2=manual_dirty_log_protect2,
-            eager_split_chunk_size=eager_split_chunk_size,
-        )
+        body = arguments(locals())
         return read(FetchedVm, await self.send("PATCH", body=body, headers={"If-Match": if_match}))
 
     async def delete(self, *, if_match: str | None = None) -> None:
@@ -78,13 +75,8 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         `flags` are bits of `MemslotFlags`, or their names. To delete it, `delete_memslot` is safer:
         it may be retried after a lost response.
         """
-        body = given(
-            guest_phys_addr=address(guest_phys_addr),
-            memory_size=memory_size,
-            userspace_addr=address(userspace_addr),
-            flags=flags_body(flags),
-            backing=backing,
-        )
+        body = memslot_body(arguments(locals()))
+        del body["slot"]  # which the path has
         headers = {"If-Match": if_match, "If-None-Match": if_none_match}
         response = await self.send("PUT", "memslots", slot, body=body, headers=headers)
         return read(FetchedMemslotChange, response)

@@ -73,12 +73,10 @@ class Client(VmMaker):
         return f"<{type(self).__name__} {self.http.base_url}>"
 
     def __enter__(self) -> Self:
-        """Use the client."""
         sync_start(self.http)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the client."""
         self.close()
 
     def close(self) -> None:

@@ -95,7 +95,6 @@ class ArmedFault:
         return self.info
 
     def __enter__(self) -> Self:
-        """Arm the fault."""
         self.info = self._arm()
         return self
 

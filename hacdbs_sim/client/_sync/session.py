@@ -72,7 +72,6 @@ class Session(VmMaker):
         self.session_id = session_id
 
     def __enter__(self) -> Self:
-        """Use the session."""
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
