@@ -1,5 +1,6 @@
 """`hacdbs-sim healthcheck`, for the HEALTHCHECK of a container."""
 
+from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Annotated, Final
@@ -29,20 +30,12 @@ def healthcheck(
     host = host or _LOOPBACK.get(settings.host, settings.host)
     port = settings.port if port is None else port
     try:
-        status = readiness(host, port)
+        with closing(HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)) as connection:
+            connection.request("GET", "/readyz")
+            status = connection.getresponse().status
     except (OSError, HTTPException) as error:
         typer.echo(f"no response from {host}:{port}: {error}", err=True)
         raise typer.Exit(1) from None
     if status != HTTPStatus.OK:
         typer.echo(f"/readyz of {host}:{port} returned {status}", err=True)
         raise typer.Exit(1)
-
-
-def readiness(host: str, port: int) -> int:
-    """Request /readyz and return the status of the response."""
-    connection = HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status
-    finally:
-        connection.close()
