@@ -92,26 +92,30 @@ class Settings(BaseSettings):
         return value.lower() if isinstance(value, str) else value
 
     @classmethod
-    def from_environment(cls) -> Self:
-        """Read the settings; refuse unknown HACDBS_* names."""
+    def from_environment(cls, **given: object) -> Self:
+        """Read the settings that are not given; refuse unknown HACDBS_* names."""
         known = {PREFIX + name.upper() for name in cls.model_fields}
-        given = (name for name in os.environ if name.upper().startswith(PREFIX))
-        unknown = sorted(name for name in given if name.upper() not in {*known, URL_VARIABLE})
+        present = (name for name in os.environ if name.upper().startswith(PREFIX))
+        unknown = sorted(name for name in present if name.upper() not in {*known, URL_VARIABLE})
         if unknown:
             raise UnknownSettingError(
                 f"unknown setting {', '.join(unknown)}; the settings are {', '.join(sorted(known))}"
             )
-        return cls()
+        return cls(**given)  # type: ignore[arg-type]  # pydantic judges them
 
 
-class BadSettingsError(Exception):
+class BadSettingsError(ValueError):
     """The environment has invalid settings; the message has a line for each variable."""
 
 
-def read_settings() -> Settings:
-    """Read HACDBS_* from the environment."""
+def read_settings(**given: object) -> Settings:
+    """Read HACDBS_* from the environment, but for the settings that are given by name.
+
+    Raises:
+        BadSettingsError: An invalid one, or an unknown name.
+    """
     try:
-        return Settings.from_environment()
+        return Settings.from_environment(**given)
     except UnknownSettingError as error:
         raise BadSettingsError(str(error)) from error
     except ValidationError as error:

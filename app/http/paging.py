@@ -56,7 +56,7 @@ class Page:
 
     def response(
         self,
-        kind: type[lists.Page],
+        kind: type[lists.Page[Any]],
         items: Sequence[T],
         key: Callable[[T], bytes],
         show: Callable[[T], Any] | None = None,

@@ -27,7 +27,7 @@ class Application(NamedTuple):
 
 def load_application(settings: Mapping[str, Any]) -> Application:
     """Return a new application; settings that are not given come from the environment."""
-    made = launcher.load("settings").Settings(**{"log_level": "warning", **settings})
+    made = launcher.load("settings").read_settings(**{"log_level": "warning", **settings})
     token = None if made.token is None else made.token.get_secret_value()
     return Application(launcher.load("main").create_app(made), token)
 

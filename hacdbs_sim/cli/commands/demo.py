@@ -9,7 +9,6 @@ from typing import Annotated
 
 import httpx
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
 from hacdbs_sim.cli.command_context import Token
@@ -40,7 +39,7 @@ def demo(
             else:
                 client = stack.enter_context(Client(url, token=token or ""))
             is_good = _show_on(client, quick=quick, seed=seed, as_json=as_json)
-    except (httpx.InvalidURL, ClientError, NotInstalledError, ValidationError) as error:
+    except (httpx.InvalidURL, ClientError, NotInstalledError, ValueError) as error:
         typer.echo(f"the demo could not go on: {error}", err=True)
         raise typer.Exit(1) from None
     if not is_good:
