@@ -17,20 +17,15 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Model:
-    """A class of the model; its form on the wire is derived, never written.
-
-    Attributes:
-        op: The operation's one spelling, of an action or a query.
-        one_of: Sets of fields of which exactly one is given.
-        not_with: Pairs of fields that exclude each other.
-        written_first: Fields that are written first, in this order; the others follow in theirs.
-    """
+    """A class of the model; its form on the wire is derived, never written."""
 
     __slots__ = ()
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "ignore"}
 
     one_of: ClassVar[tuple[str, ...]] = ()
+    """Sets of fields of which exactly one is given."""
     written_first: ClassVar[tuple[str, ...]] = ()
+    """Fields that are written first, in this order; the others follow in theirs."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:  # noqa: ANN401
@@ -46,29 +41,23 @@ class Request(Model):
 
 
 class Operation(Request, Generic[T_co]):
-    """An action or a query.
-
-    Attributes:
-        op: Its one spelling: in a batch, as operationId, as the client's method.
-        ioctl: The ioctl that it stands for, if any.
-        refusals: What it can be refused with by the machine itself; a service adds its limits.
-    """
+    """An action or a query."""
 
     __slots__ = ()
     op: ClassVar[str]
+    """Its one spelling: in a batch, as operationId, as the client's method."""
     ioctl: ClassVar[str | None] = None
+    """The ioctl that it stands for, if any."""
     refusals: ClassVar[tuple[type[KvmError], ...]] = ()
+    """What it can be refused with by the machine itself; a service adds its limits."""
 
 
 class Action(Operation[T_co]):
-    """Changes a machine; `Backend.perform` is the only way to.
-
-    Attributes:
-        is_internal: Whether only the library itself performs it: no batch, schedule or scenario does.
-    """
+    """Changes a machine; `Backend.perform` is the only way to."""
 
     __slots__ = ()
     is_internal: ClassVar[bool] = False
+    """Whether only the library itself performs it: no batch, schedule or scenario does."""
 
 
 class Query(Operation[T_co]):
@@ -83,17 +72,14 @@ WORK_PER_ACTION: Final = 1 << 10
 
 @dataclass(slots=True, kw_only=True)
 class Estimate(Model):
-    """What an action will take, roughly.
-
-    Attributes:
-        work: Words of a bitmap gone through, or as much other work.
-        pages: Pages of all slots afterwards.
-        state_bytes: Bytes that the machine holds afterwards.
-    """
+    """What an action will take, roughly."""
 
     work: Count
+    """Words of a bitmap gone through, or as much other work."""
     pages: Count
+    """Pages of all slots afterwards."""
     state_bytes: Count
+    """Bytes that the machine holds afterwards."""
 
 
 class BackendName(StrEnum):
@@ -105,27 +91,21 @@ class BackendName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendCapabilities(Model):
-    """What the backend of a VM can do.
-
-    Attributes:
-        ops: The actions and queries that it performs; others are refused with
-            `not_supported_by_backend`.
-        unknown_fields: Fields of outcomes that it cannot know; they are null.
-    """
+    """What the backend of a VM can do."""
 
     ops: tuple[str, ...]
+    """The actions and queries that it performs; others are refused with `not_supported_by_backend`.
+    """
     unknown_fields: tuple[str, ...] = ()
+    """Fields of outcomes that it cannot know; they are null."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendInfo(BackendCapabilities):
-    """Which backend answers for a VM, and what it can do.
-
-    Attributes:
-        backend: Its name.
-    """
+    """Which backend answers for a VM, and what it can do."""
 
     backend: BackendName
+    """Its name."""
 
     @property
     def can(self) -> BackendCapabilities:

@@ -160,21 +160,18 @@ class CostModel(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knob(Model):
-    """A knob of the cost model.
-
-    Attributes:
-        name: Its field.
-        unit: Its unit.
-        default: Its default.
-        assumption: Whether no published figure supports it.
-        source: Where the default comes from.
-    """
+    """A knob of the cost model."""
 
     name: str
+    """Its field."""
     unit: str
+    """Its unit."""
     default: Count
+    """Its default."""
     assumption: Boolean
+    """Whether no published figure supports it."""
     source: str
+    """Where the default comes from."""
 
 
 def _knobs() -> tuple[Knob, ...]:

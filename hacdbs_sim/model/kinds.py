@@ -104,23 +104,20 @@ def schema_hook() -> SchemaHook:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A form and its bounds, both included.
-
-    Attributes:
-        form: How it is written.
-        ge: Least value.
-        le: Greatest value.
-        multiple_of: What the value must be a multiple of.
-        one_of: The only values allowed, where there are few.
-        flags: The IntFlag of a FLAGS kind.
-    """
+    """A form and its bounds, both included."""
 
     form: Form
+    """How it is written."""
     ge: int = 0
+    """Least value."""
     le: int = MAX_JSON_INTEGER
+    """Greatest value."""
     multiple_of: int | None = None
+    """What the value must be a multiple of."""
     one_of: tuple[int, ...] = ()
+    """The only values allowed, where there are few."""
     flags: Any = None
+    """The IntFlag of a FLAGS kind."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # noqa: ANN401
         """Ask the hook, as pydantic asks each annotation."""

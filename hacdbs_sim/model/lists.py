@@ -17,13 +17,10 @@ from hacdbs_sim.model.workloads import WorkloadInfo
 
 @dataclass(frozen=True, kw_only=True)
 class Page(Model):
-    """A page of a list.
-
-    Attributes:
-        next_page_token: Where the next page begins; empty at the end.
-    """
+    """A page of a list."""
 
     next_page_token: str = ""
+    """Where the next page begins; empty at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,6 @@ from hacdbs_sim.model.base import Action, Operation, Query
 from hacdbs_sim.model.kinds import Form, Kind, OmitIfNone
 from hacdbs_sim.model.operations import ACTIONS
 from hacdbs_sim.model.pages import PageForm
-from hacdbs_sim.wire.docstrings import description_of
 
 
 class WireField(NamedTuple):
@@ -32,7 +31,6 @@ class WireField(NamedTuple):
         pages: The fields that it is written as, if it is a set of pages.
         tag: Its constant, if it distinguishes the class from the others of a union.
         omitted: Whether it is left out where it is None.
-        description: From the docstring.
     """
 
     name: str
@@ -42,7 +40,6 @@ class WireField(NamedTuple):
     pages: tuple[str, ...]
     tag: str | None
     omitted: bool
-    description: str | None
 
     @property
     def is_required(self) -> bool:
@@ -70,7 +67,6 @@ def _wire_field(cls: type, field: "Field[Any]", hint: Any) -> WireField:  # noqa
         pages=next((each.fields for each in metadata if isinstance(each, PageForm)), ()),
         tag=_tag_of(field, hint),
         omitted=any(isinstance(each, OmitIfNone) for each in metadata),
-        description=description_of(cls, field),
     )
 
 

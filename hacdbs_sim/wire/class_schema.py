@@ -6,7 +6,7 @@ batch has its `op`. It is read as an object of those fields, then built; and wri
 """
 
 from collections.abc import Callable
-from dataclasses import MISSING
+from dataclasses import MISSING, Field
 from typing import Any, NamedTuple
 
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -22,6 +22,7 @@ from hacdbs_sim.wire.class_fields import (
     page_field_of,
 )
 from hacdbs_sim.wire.class_json_schema import describe_class
+from hacdbs_sim.wire.docstrings import description_of
 from hacdbs_sim.wire.kind_forms import names_of
 from hacdbs_sim.wire.page_forms import (
     PAGE_DESCRIPTIONS,
@@ -100,7 +101,7 @@ def plain_schema(cls: type, generate: Generate) -> CoreSchema:
             validation_alias=None if field.wire == field.name else field.wire,
             serialization_alias=None if field.wire == field.name else field.wire,
             serialization_exclude_if=_is_none if field.omitted else None,
-            metadata=_described(field.description),
+            metadata=_described(cls, field.field),
         )
         for field in fields_of(cls)
     ]
@@ -141,14 +142,14 @@ def fields_schema(cls: type, generate: Generate, shape: Shape) -> CoreSchema:
             members[name] = core_schema.typed_dict_field(
                 core_schema.nullable_schema(page_field_schema(name)),
                 required=False,
-                metadata=_described(PAGE_DESCRIPTIONS[name]),
+                metadata={"pydantic_js_updates": {"description": PAGE_DESCRIPTIONS[name]}},
             )
         if not field.pages:
             members[field.wire] = core_schema.typed_dict_field(
                 _with_default(field, generate(field.hint)),
                 required=field.is_required,
                 serialization_exclude_if=_is_none if field.omitted else None,
-                metadata=_described(field.description),
+                metadata=_described(cls, field.field),
             )
     for name, schema in shape.extra:
         members[name] = core_schema.typed_dict_field(schema, required=False)
@@ -174,8 +175,15 @@ def _with_default(field: WireField, schema: CoreSchema) -> CoreSchema:
     return core_schema.with_default_schema(schema, default=default, metadata=metadata)
 
 
-def _described(description: str | None) -> dict[str, Any]:
-    return {} if description is None else {"pydantic_js_updates": {"description": description}}
+def _described(cls: type, field: "Field[Any]") -> dict[str, Any]:
+    """Return the metadata by which pydantic describes a field; only a document reads the source."""
+
+    def describe(core: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's own
+        schema: dict[str, Any] = handler(core)
+        description = description_of(cls, field)
+        return schema if description is None else {**schema, "description": description}
+
+    return {"pydantic_js_annotation_functions": [describe]}
 
 
 def _is_none(value: object) -> bool:
