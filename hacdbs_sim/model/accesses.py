@@ -1,13 +1,13 @@
 """Accesses of guest and host to batches of guest frames."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 import numpy as np
 from annotated_types import Len
 
 from hacdbs_sim.model.base import Action, Model
-from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, KvmError, NoSuchVcpuError
+from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, NoSuchVcpuError
 from hacdbs_sim.model.kinds import Count, Gpa, PositiveSize
 from hacdbs_sim.model.pages import FramePages, PageRanges
 
@@ -43,8 +43,8 @@ class AccessOutcome(Model):
 class GuestWrite(Action[AccessOutcome]):
     """Write pages as a vCPU."""
 
-    op: ClassVar[str] = "guest_write"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
+    op = "guest_write"
+    refusals = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     pages: FramePages
     vcpu: Count = 0
@@ -55,8 +55,8 @@ class GuestWrite(Action[AccessOutcome]):
 class GuestWriteMemory(Action[AccessOutcome]):
     """Write ranges of memory as a vCPU: each range writes every page that it touches, once."""
 
-    op: ClassVar[str] = "guest_write_memory"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
+    op = "guest_write_memory"
+    refusals = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     gpa_ranges: Annotated[tuple[tuple[Gpa, PositiveSize], ...], Len(1, MAX_GPA_RANGES)]
     """Pairs of a guest physical address and a length in bytes, in any order."""
@@ -75,8 +75,8 @@ class GuestWriteMemory(Action[AccessOutcome]):
 class GuestRead(Action[AccessOutcome]):
     """Read pages as a vCPU."""
 
-    op: ClassVar[str] = "guest_read"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
+    op = "guest_read"
+    refusals = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     pages: FramePages
     vcpu: Count = 0
@@ -87,8 +87,8 @@ class GuestRead(Action[AccessOutcome]):
 class HostWrite(Action[AccessOutcome]):
     """Write pages as the host kernel (kvm_write_guest, the vGIC): mark the log, leave stage 2 alone."""
 
-    op: ClassVar[str] = "host_write"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
+    op = "host_write"
+    refusals = (GfnBeyondIpaSpaceError,)
 
     pages: FramePages
 
@@ -97,7 +97,7 @@ class HostWrite(Action[AccessOutcome]):
 class HostUnmap(Action[AccessOutcome]):
     """Unmap pages as an MMU notifier does, whole blocks included; leave the log alone."""
 
-    op: ClassVar[str] = "host_unmap"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
+    op = "host_unmap"
+    refusals = (GfnBeyondIpaSpaceError,)
 
     pages: FramePages

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.model.kinds import Count, schema_hook
+from hacdbs_sim.model.kinds import Count, core_schema
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -24,13 +24,15 @@ class Model:
 
     one_of: ClassVar[tuple[str, ...]] = ()
     """Sets of fields of which exactly one is given."""
+    not_with: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Pairs of fields that exclude each other."""
     written_first: ClassVar[tuple[str, ...]] = ()
     """Fields that are written first, in this order; the others follow in theirs."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:  # noqa: ANN401
         """Ask the hook, as pydantic asks each class."""
-        return schema_hook().class_core_schema(cls, source, handler)
+        return core_schema(cls, source, handler)
 
 
 class Request(Model):

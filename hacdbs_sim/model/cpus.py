@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
 
 from hacdbs_sim.model.base import Action, Model, Query
-from hacdbs_sim.model.errors import KvmError, LastCpuError, NoSuchCpuError
+from hacdbs_sim.model.errors import LastCpuError, NoSuchCpuError
 from hacdbs_sim.model.kinds import Address, Boolean, Count, Register
 
 
@@ -81,8 +80,8 @@ class CpuInfo(Model):
 class SetCpu(Action[CpuInfo]):
     """Plug a host CPU in or out; its HACDBS unit goes with it."""
 
-    op: ClassVar[str] = "set_cpu"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchCpuError, LastCpuError)
+    op = "set_cpu"
+    refusals = (NoSuchCpuError, LastCpuError)
 
     cpu: Count
     """Its number."""
@@ -94,8 +93,8 @@ class SetCpu(Action[CpuInfo]):
 class GetCpu(Query[CpuInfo]):
     """Show a host CPU and its unit."""
 
-    op: ClassVar[str] = "get_cpu"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchCpuError,)
+    op = "get_cpu"
+    refusals = (NoSuchCpuError,)
 
     cpu: Count
     """Its number."""
@@ -105,4 +104,4 @@ class GetCpu(Query[CpuInfo]):
 class ListCpus(Query[tuple[CpuInfo, ...]]):
     """List the host CPUs, ascending by number."""
 
-    op: ClassVar[str] = "list_cpus"
+    op = "list_cpus"

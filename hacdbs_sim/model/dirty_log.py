@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from hacdbs_sim.model.errors import (
     CopyToUserError,
     Errno,
     InvalidArgumentError,
-    KvmError,
     NoDirtyLogError,
     NoSuchCpuError,
     WindowOutsideMemslotError,
@@ -190,13 +189,9 @@ class DirtyLog(Model):
 class GetDirtyLog(Action[DirtyLog]):
     """KVM_GET_DIRTY_LOG (docs/kernel.md A.2)."""
 
-    op: ClassVar[str] = "get_dirty_log"
-    ioctl: ClassVar[str | None] = "KVM_GET_DIRTY_LOG"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (
-        NoDirtyLogError,
-        NoSuchCpuError,
-        CopyToUserError,
-    )
+    op = "get_dirty_log"
+    ioctl = "KVM_GET_DIRTY_LOG"
+    refusals = (NoDirtyLogError, NoSuchCpuError, CopyToUserError)
 
     slot: SlotId
     """The memslot."""
@@ -210,14 +205,9 @@ class GetDirtyLog(Action[DirtyLog]):
 class ClearDirtyLog(Action[DirtyLog]):
     """KVM_CLEAR_DIRTY_LOG (docs/kernel.md A.3); a bitmap has ALIGN(num_pages, 64) / 8 bytes exactly."""
 
-    op: ClassVar[str] = "clear_dirty_log"
-    ioctl: ClassVar[str | None] = "KVM_CLEAR_DIRTY_LOG"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (
-        NoDirtyLogError,
-        NoSuchCpuError,
-        WindowOutsideMemslotError,
-        InvalidArgumentError,
-    )
+    op = "clear_dirty_log"
+    ioctl = "KVM_CLEAR_DIRTY_LOG"
+    refusals = (NoDirtyLogError, NoSuchCpuError, WindowOutsideMemslotError, InvalidArgumentError)
 
     slot: SlotId
     """The memslot."""
@@ -236,9 +226,9 @@ class ClearDirtyLog(Action[DirtyLog]):
 class PeekDirtyLog(Query[DirtyLog]):
     """Copy a slot's dirty log without any side effect."""
 
-    op: ClassVar[str] = "peek_dirty_log"
-    ioctl: ClassVar[str | None] = "KVM_GET_DIRTY_LOG"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoDirtyLogError,)
+    op = "peek_dirty_log"
+    ioctl = "KVM_GET_DIRTY_LOG"
+    refusals = (NoDirtyLogError,)
 
     slot: SlotId
     """The memslot."""

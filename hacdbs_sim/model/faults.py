@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from hacdbs_sim.model.base import Action, Model, Query, Request
 from hacdbs_sim.model.errors import (
     GfnBeyondIpaSpaceError,
-    KvmError,
     NoSuchCpuError,
     NoSuchFaultError,
     SenselessFaultError,
@@ -84,7 +83,7 @@ class BlockWhen(CallWhen):
 class EntryWhen(RunWhen):
     """Which calls, and which entry: by run and index in its array, or by guest frame; not both."""
 
-    not_with: ClassVar[tuple[tuple[str, str], ...]] = (("gfn", "batch"), ("gfn", "index"))
+    not_with = (("gfn", "batch"), ("gfn", "index"))
 
     index: Omitted[Count] = None
     """The entry in its array."""
@@ -150,12 +149,8 @@ class FaultInfo(FaultFields):
 class AddFault(FaultFields, Action[FaultInfo]):
     """Arm a fault; it takes effect at the next get or clear."""
 
-    op: ClassVar[str] = "add_fault"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (
-        SenselessFaultError,
-        NoSuchCpuError,
-        GfnBeyondIpaSpaceError,
-    )
+    op = "add_fault"
+    refusals = (SenselessFaultError, NoSuchCpuError, GfnBeyondIpaSpaceError)
 
     type: FaultType
     """What goes wrong."""
@@ -257,8 +252,8 @@ def when_class(kind: FaultType) -> type[CallWhen]:
 class DeleteFault(Action[FaultInfo]):
     """Disarm a fault; a call in flight keeps the faults that it began with."""
 
-    op: ClassVar[str] = "delete_fault"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchFaultError,)
+    op = "delete_fault"
+    refusals = (NoSuchFaultError,)
 
     fault_id: ObjectId
     """Which."""
@@ -268,15 +263,15 @@ class DeleteFault(Action[FaultInfo]):
 class DeleteFaults(Action[None]):
     """Disarm all faults."""
 
-    op: ClassVar[str] = "delete_faults"
+    op = "delete_faults"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetFault(Query[FaultInfo]):
     """Show an armed fault."""
 
-    op: ClassVar[str] = "get_fault"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchFaultError,)
+    op = "get_fault"
+    refusals = (NoSuchFaultError,)
 
     fault_id: ObjectId
     """Which."""
@@ -286,14 +281,14 @@ class GetFault(Query[FaultInfo]):
 class ListFaults(Query[tuple[FaultInfo, ...]]):
     """List the armed faults, in the order of arming."""
 
-    op: ClassVar[str] = "list_faults"
+    op = "list_faults"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountFaultHits(Query[dict[FaultType, Count]]):
     """Count the hits so far by type, those of faults since disarmed included."""
 
-    op: ClassVar[str] = "count_fault_hits"
+    op = "count_fault_hits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,14 @@
 """Virtual time: the clock of a VM, runs of its guest, and the versions of its pages."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hacdbs_sim.model.accesses import AccessOutcome
 from hacdbs_sim.model.base import Action, Model, Query
-from hacdbs_sim.model.errors import InvalidArgumentError, KvmError, TooManyWritesError
+from hacdbs_sim.model.errors import InvalidArgumentError, TooManyWritesError
 from hacdbs_sim.model.kinds import Boolean, Count, Nanoseconds, SlotId, whole
 from hacdbs_sim.model.pages import CountsForm
 
@@ -70,8 +70,8 @@ class GuestRun(AccessOutcome):
 class AdvanceClock(Action[Clock]):
     """Let virtual time pass while the guest is paused."""
 
-    op: ClassVar[str] = "advance_clock"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (InvalidArgumentError,)
+    op = "advance_clock"
+    refusals = (InvalidArgumentError,)
 
     duration_ns: Nanoseconds
     """How long."""
@@ -81,8 +81,8 @@ class AdvanceClock(Action[Clock]):
 class RunGuest(Action[GuestRun]):
     """Let the workloads write for some virtual time."""
 
-    op: ClassVar[str] = "run_guest"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (InvalidArgumentError, TooManyWritesError)
+    op = "run_guest"
+    refusals = (InvalidArgumentError, TooManyWritesError)
 
     duration_ns: Nanoseconds
     """How long."""
@@ -94,8 +94,8 @@ class RunGuest(Action[GuestRun]):
 class TrackVersions(Action[None]):
     """Keep, or stop keeping, the number of the write that last touched each page."""
 
-    op: ClassVar[str] = "track_versions"
-    is_internal: ClassVar[bool] = True
+    op = "track_versions"
+    is_internal = True
 
     enabled: Boolean
     """Whether to keep them."""
@@ -105,7 +105,7 @@ class TrackVersions(Action[None]):
 class GetClock(Query[Clock]):
     """Show the virtual clock."""
 
-    op: ClassVar[str] = "get_clock"
+    op = "get_clock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class GetPageVersions(Query[PageVersions | None]):
     machine since tracking began, modulo 2**32; 0 is none.
     """
 
-    op: ClassVar[str] = "get_page_versions"
+    op = "get_page_versions"
 
     slot: SlotId
     """The memslot."""
@@ -133,4 +133,4 @@ class GetLastVersion(Query[Count | None]):
     A page read now has the content of its version; it is stale once its version is greater.
     """
 
-    op: ClassVar[str] = "get_last_version"
+    op = "get_last_version"

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from enum import STRICT, IntFlag, StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from hacdbs_sim.model.base import Action, Model, Query
 from hacdbs_sim.model.errors import (
     BeyondIpaSpaceError,
     InvalidArgumentError,
-    KvmError,
     MemslotChangedError,
     MemslotOverlapError,
     NoSuchMemslotError,
@@ -88,9 +87,9 @@ class ChangedMemslot(MemslotInfo):
 class SetMemslot(Action[ChangedMemslot]):
     """KVM_SET_USER_MEMORY_REGION: create, move, change flags, or (memory_size 0) delete."""
 
-    op: ClassVar[str] = "set_memslot"
-    ioctl: ClassVar[str | None] = "KVM_SET_USER_MEMORY_REGION"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (
+    op = "set_memslot"
+    ioctl = "KVM_SET_USER_MEMORY_REGION"
+    refusals = (
         InvalidArgumentError,
         MemslotChangedError,
         MemslotOverlapError,
@@ -116,9 +115,9 @@ class SetMemslot(Action[ChangedMemslot]):
 class DeleteMemslot(Action[ChangedMemslot]):
     """KVM_SET_USER_MEMORY_REGION with a size of 0: delete a slot."""
 
-    op: ClassVar[str] = "delete_memslot"
-    ioctl: ClassVar[str | None] = "KVM_SET_USER_MEMORY_REGION"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchMemslotError,)
+    op = "delete_memslot"
+    ioctl = "KVM_SET_USER_MEMORY_REGION"
+    refusals = (NoSuchMemslotError,)
 
     slot: SlotId
     """Its number."""
@@ -132,8 +131,8 @@ class DeleteMemslot(Action[ChangedMemslot]):
 class GetMemslot(Query[MemslotInfo]):
     """Show a memslot."""
 
-    op: ClassVar[str] = "get_memslot"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchMemslotError,)
+    op = "get_memslot"
+    refusals = (NoSuchMemslotError,)
 
     slot: SlotId
     """Its number."""
@@ -143,4 +142,4 @@ class GetMemslot(Query[MemslotInfo]):
 class ListMemslots(Query[tuple[MemslotInfo, ...]]):
     """List the memslots, ascending by slot number."""
 
-    op: ClassVar[str] = "list_memslots"
+    op = "list_memslots"

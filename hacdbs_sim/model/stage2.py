@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from hacdbs_sim.model.base import Model, Query
-from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, KvmError, NoSuchMemslotError
+from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, NoSuchMemslotError
 from hacdbs_sim.model.kinds import Count, Gfn, PositiveCount, Register, SlotId, whole
 from hacdbs_sim.model.pages import CountsForm, equal_arrays
 
@@ -59,8 +59,8 @@ class Stage2Page(Model):
 class GetStage2(Query[Stage2Page]):
     """Show a range of guest frames as runs of pages equal in level and state."""
 
-    op: ClassVar[str] = "get_stage2"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
+    op = "get_stage2"
+    refusals = (GfnBeyondIpaSpaceError,)
 
     gfn: Gfn = 0
     """The first frame."""
@@ -112,8 +112,8 @@ class Heat(Model):
 class GetHeat(Query[Heat]):
     """Show a slot as a heat map of at most so many bins."""
 
-    op: ClassVar[str] = "get_heat"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchMemslotError,)
+    op = "get_heat"
+    refusals = (NoSuchMemslotError,)
 
     slot: SlotId
     """The memslot."""

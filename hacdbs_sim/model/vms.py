@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Final
 
 from annotated_types import Len
 
 from hacdbs_sim.model.base import Action, BackendCapabilities, BackendName, Model, Query, Request
 from hacdbs_sim.model.costs import CostModel
-from hacdbs_sim.model.errors import InvalidArgumentError, KvmError, MemslotsPresentError
+from hacdbs_sim.model.errors import InvalidArgumentError, MemslotsPresentError
 from hacdbs_sim.model.faults import AnyFault, FaultInfo
 from hacdbs_sim.model.kinds import (
     MAX_SLOT,
@@ -116,7 +116,7 @@ class CreateVm(VmSpec):
 class VmInfo(VmConfig):
     """A VM."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = Model.__pydantic_config__
+    __pydantic_config__ = Model.__pydantic_config__
 
     vm_id: str
     """`{session_id}-{n}`, never reused before a reset."""
@@ -142,10 +142,10 @@ class VmInfo(VmConfig):
 class UpdateVm(Action[None]):
     """Set a capability (KVM_ENABLE_CAP; docs/kernel.md A.4, A.6): one at a time."""
 
-    op: ClassVar[str] = "update_vm"
-    ioctl: ClassVar[str | None] = "KVM_ENABLE_CAP"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (MemslotsPresentError, InvalidArgumentError)
-    one_of: ClassVar[tuple[str, ...]] = ("manual_dirty_log_protect2", "eager_split_chunk_size")
+    op = "update_vm"
+    ioctl = "KVM_ENABLE_CAP"
+    refusals = (MemslotsPresentError, InvalidArgumentError)
+    one_of = ("manual_dirty_log_protect2", "eager_split_chunk_size")
 
     manual_dirty_log_protect2: ManualProtect | None = None
     """KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, 1 or 3."""
@@ -157,14 +157,14 @@ class UpdateVm(Action[None]):
 class GetConfig(Query[VmConfig]):
     """Return the configuration, with the two capabilities as they are now."""
 
-    op: ClassVar[str] = "get_config"
+    op = "get_config"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetCounters(Query[dict[str, Count]]):
     """Return what has been counted since the VM was made, by name."""
 
-    op: ClassVar[str] = "get_counters"
+    op = "get_counters"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ class Footprint(Model):
 class GetFootprint(Query[Footprint]):
     """Return what the machine holds."""
 
-    op: ClassVar[str] = "get_footprint"
+    op = "get_footprint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +200,7 @@ class Generations(Model):
 class GetGenerations(Query[Generations]):
     """Return the generations of the settings, for entity tags."""
 
-    op: ClassVar[str] = "get_generations"
+    op = "get_generations"
 
     slot: Count | None = None
     """A memslot whose generation to return."""

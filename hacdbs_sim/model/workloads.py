@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from annotated_types import Ge, Le
 
 from hacdbs_sim.model.base import Action, Model, Query, Request
 from hacdbs_sim.model.errors import (
     InvalidWorkloadError,
-    KvmError,
     NoSuchMemslotError,
     NoSuchVcpuError,
     NoSuchWorkloadError,
@@ -242,12 +241,8 @@ WorkloadInfo: TypeAlias = Annotated[
 class AddWorkload(WorkloadFields, Action[WorkloadInfo]):
     """Add writes of the guest, or of the host beside it, made whenever the guest runs."""
 
-    op: ClassVar[str] = "add_workload"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (
-        NoSuchMemslotError,
-        NoSuchVcpuError,
-        InvalidWorkloadError,
-    )
+    op = "add_workload"
+    refusals = (NoSuchMemslotError, NoSuchVcpuError, InvalidWorkloadError)
     kind: WorkloadKind
 
 
@@ -303,8 +298,8 @@ WORKLOADS: Final[tuple[type[AddWorkload], ...]] = get_args(get_args(AnyWorkload)
 class DeleteWorkload(Action[WorkloadInfo]):
     """Take a workload off."""
 
-    op: ClassVar[str] = "delete_workload"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchWorkloadError,)
+    op = "delete_workload"
+    refusals = (NoSuchWorkloadError,)
 
     workload_id: ObjectId
     """Which."""
@@ -314,15 +309,15 @@ class DeleteWorkload(Action[WorkloadInfo]):
 class DeleteWorkloads(Action[None]):
     """Take all workloads off."""
 
-    op: ClassVar[str] = "delete_workloads"
+    op = "delete_workloads"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetWorkload(Query[WorkloadInfo]):
     """Show a workload, and how far it has come."""
 
-    op: ClassVar[str] = "get_workload"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchWorkloadError,)
+    op = "get_workload"
+    refusals = (NoSuchWorkloadError,)
 
     workload_id: ObjectId
     """Which."""
@@ -332,4 +327,4 @@ class GetWorkload(Query[WorkloadInfo]):
 class ListWorkloads(Query[tuple[WorkloadInfo, ...]]):
     """List the workloads, in the order in which they were added."""
 
-    op: ClassVar[str] = "list_workloads"
+    op = "list_workloads"

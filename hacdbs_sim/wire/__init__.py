@@ -1,6 +1,6 @@
 """How the model is written: JSON and octets, derived from its dataclasses (docs/architecture.md)."""
 
-from hacdbs_sim.wire import hook
+from hacdbs_sim.model.kinds import fill_hook
 from hacdbs_sim.wire.class_fields import outcome_of
 from hacdbs_sim.wire.errors import (
     InvalidRequestError,
@@ -8,12 +8,13 @@ from hacdbs_sim.wire.errors import (
     error_at,
     parameter_errors,
 )
+from hacdbs_sim.wire.hook import core_schema_of
 from hacdbs_sim.wire.openapi import REF_TEMPLATE, json_schema, json_schemas
 from hacdbs_sim.wire.problems import Site, document
 from hacdbs_sim.wire.reader import Reader, body_class, read, read_action, reader_of
 from hacdbs_sim.wire.writer import action_to_plain, to_plain, write, write_action
 
-hook.fill()
+fill_hook(core_schema_of)
 
 __all__ = [
     "REF_TEMPLATE",

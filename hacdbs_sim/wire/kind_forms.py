@@ -1,4 +1,4 @@
-"""How each kind of number is read from JSON, from a text of a URL, and written.
+"""How each kind of number is read from JSON, from a text of a URL, written, and described.
 
 JSON integers stay below 2^53, where every client is exact; addresses beyond are written as
 "0x..." strings, sizes as "2GiB". JSON does not distinguish 1.0 from 1, so both are the integer; true, "1"
@@ -13,8 +13,11 @@ from typing import Any, Final
 
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from hacdbs_sim.model.kinds import MAX_JSON_INTEGER, Form, Kind
+from hacdbs_sim.model.kinds import MAX_JSON_INTEGER, Form, Kind, whole
 from hacdbs_sim.model.units import GIB, KIB, MIB
+
+HEX_PATTERN: Final = r"^0x[0-9a-f]{1,16}$"
+"""As this service writes addresses and registers."""
 
 GFN_PATTERN: Final = r"^0[xX][01]?[0-9a-fA-F]{1,13}$"
 """Up to 2^53 - 1."""
@@ -66,7 +69,9 @@ def kind_core_schema(kind: Kind) -> CoreSchema:
         case _:
             json = whole_schema(kind)
             python = _text_schema(kind)
-    return core_schema.json_or_python_schema(json, python, serialization=_serialization(kind))
+    return core_schema.json_or_python_schema(
+        json, python, serialization=_serialization(kind), metadata=_described(kind)
+    )
 
 
 def whole_schema(kind: Kind) -> CoreSchema:
@@ -87,6 +92,7 @@ def whole_schema(kind: Kind) -> CoreSchema:
         "integer",
         custom_error_message=text,
         custom_error_context={"bound": bounds_of(kind)},
+        metadata=_described(kind),
     )
 
 
@@ -250,3 +256,60 @@ def _serialization(kind: Kind) -> core_schema.SerSchema:
             return core_schema.plain_serializer_function_ser_schema(partial(names_of, kind))
         case _:
             return core_schema.simple_ser_schema("int")
+
+
+def _described(kind: Kind) -> dict[str, Any]:
+    """Return the metadata by which pydantic describes a kind."""
+
+    def describe(core: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's own
+        # With what an annotation adds: `Path(examples=[0])`
+        added: dict[str, Any] = core["metadata"].get("pydantic_js_updates", {})
+        return kind_json_schema(kind, handler.mode) | added
+
+    return {"pydantic_js_functions": [describe]}
+
+
+def kind_json_schema(kind: Kind, mode: str) -> dict[str, Any]:
+    """Return the JSON schema of a kind, as it is read (`validation`) or written."""
+    match kind.form:
+        case Form.BOOLEAN:
+            return {"type": "boolean"}
+        case Form.FLAGS:
+            names = [member.name for member in kind.flags]
+            items = {"type": "string", "enum": names}
+            return {"type": "array", "items": items, "maxItems": len(names)}
+        case Form.ADDRESS | Form.REGISTER if mode == "serialization":
+            return {"type": "string", "pattern": HEX_PATTERN}
+        case _ if mode == "serialization":
+            return _integer_schema(kind)
+        case _:
+            return _read_json_schema(kind)
+
+
+def _read_json_schema(kind: Kind) -> dict[str, Any]:
+    """Describe what may be given: an integer, or a text."""
+    integer = _integer_schema(kind)
+    match kind.form:
+        case Form.ADDRESS | Form.REGISTER:
+            text: dict[str, Any] = {"pattern": address_pattern(kind)}
+            integer = _integer_schema(whole(kind.ge, min(kind.le, MAX_JSON_INTEGER)))
+        case Form.SIZE if kind.one_of:
+            # Not one enum: many generators of clients want its values to be of one type.
+            text = {"enum": [size_name(size) for size in kind.one_of]}
+        case Form.SIZE:
+            text = {"pattern": size_pattern(kind)}
+        case Form.GFN:
+            text = {"pattern": GFN_PATTERN}
+        case _:
+            return integer
+    return {"anyOf": [integer, {"type": "string", **text}]}
+
+
+def _integer_schema(kind: Kind) -> dict[str, Any]:
+    described: dict[str, Any] = {"type": "integer", "format": "int64"}
+    if kind.one_of:
+        return {**described, "enum": [*kind.one_of]}
+    described |= {"minimum": kind.ge, "maximum": kind.le}
+    if kind.multiple_of is not None:
+        described["multipleOf"] = kind.multiple_of
+    return described
