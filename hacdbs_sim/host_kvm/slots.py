@@ -20,17 +20,14 @@ _WORD: Final = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldSlot:
-    """A memslot as the kernel last accepted it.
-
-    Attributes:
-        region: The call that made it so, with `userspace_addr` and `backing` filled in.
-        memory: What is behind it.
-        generation: That of the memslots in which it became so.
-    """
+    """A memslot as the kernel last accepted it."""
 
     region: model.SetMemslot
+    """The call that made it so, with `userspace_addr` and `backing` filled in."""
     memory: GuestMemory
+    """What is behind it."""
     generation: int
+    """That of the memslots in which it became so."""
 
     @property
     def base_gfn(self) -> int:

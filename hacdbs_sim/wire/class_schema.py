@@ -5,8 +5,9 @@ other fields on the wire than in Python: a set of pages is one of several fields
 batch has its `op`. It is read as an object of those fields, then built; and written by way of a dict.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -37,51 +38,53 @@ from hacdbs_sim.wire.page_forms import (
 Generate = Callable[[Any], CoreSchema]
 """Returns the schema of an annotation."""
 
-Constants = tuple[tuple[str, str], ...]
-"""Fields that the wire adds, and their values: `op`."""
 
+class FlatForm(NamedTuple):
+    """A form of a class with other fields than the class has."""
 
-class Shape(NamedTuple):
-    """What a flat form has beside, or without, the class' own fields.
-
-    Attributes:
-        name: The form's name in a document.
-        constants: Fields added, each with the only value that it takes.
-        extra: Optional fields added, with what reads each.
-        without: Fields left to the path and the query.
-    """
-
+    cls: type
+    """The class."""
     name: str
-    constants: Constants = ()
-    extra: tuple[tuple[str, CoreSchema], ...] = ()
+    """The form's name in a document."""
+    op: str | None = None
+    """What it has as `op`, if it has one."""
+    extra: Mapping[str, CoreSchema] = MappingProxyType({})
+    """Optional fields added, with what reads each."""
     without: frozenset[str] = frozenset()
+    """Fields left to the path and the query."""
 
 
 def class_core_schema(cls: type, generate: Generate) -> CoreSchema:
     """Return the validator and serializer of a class that stands for itself."""
     if page_field_of(cls) is None:
-        return plain_schema(cls, generate)
-    shape = Shape(cls.__name__)
+        return _plain_schema(cls, generate)
+    form = FlatForm(cls, cls.__name__)
     return core_schema.json_or_python_schema(
         core_schema.no_info_after_validator_function(
-            builder_of(cls), fields_schema(cls, generate, shape)
+            builder_of(cls), _fields_schema(form, generate)
         ),
         core_schema.is_instance_schema(cls),
-        ref=reference_of(cls, shape.name),
+        ref=_reference_of(cls, form.name),
         serialization=core_schema.plain_serializer_function_ser_schema(
-            exploder_of(cls),
-            info_arg=True,
-            return_schema=fields_schema(cls, generate, shape),
+            _exploder_of(cls), info_arg=True, return_schema=_fields_schema(form, generate)
         ),
     )
 
 
-def reference_of(cls: type, name: str) -> str:
-    """Return how other schemas refer to a form of a class."""
+def flat_schema(
+    form: FlatForm, generate: Generate, build: Callable[[dict[str, Any]], Any]
+) -> CoreSchema:
+    """Return the validator of a form; `build` takes the fields that were read."""
+    return core_schema.no_info_after_validator_function(
+        build, _fields_schema(form, generate), ref=_reference_of(form.cls, form.name)
+    )
+
+
+def _reference_of(cls: type, name: str) -> str:
     return f"{cls.__module__}.{name}:{id(cls)}"
 
 
-def config_of(cls: type) -> core_schema.CoreConfig:
+def _config_of(cls: type) -> core_schema.CoreConfig:
     """Return how strict a class is: wholly in its values, and in its fields if it is a request."""
     return core_schema.CoreConfig(
         title=cls.__name__,
@@ -91,8 +94,7 @@ def config_of(cls: type) -> core_schema.CoreConfig:
     )
 
 
-def plain_schema(cls: type, generate: Generate) -> CoreSchema:
-    """Return the validator and serializer of a class whose fields are those on the wire."""
+def _plain_schema(cls: type, generate: Generate) -> CoreSchema:
     read = [
         core_schema.dataclass_field(
             name=field.name,
@@ -106,12 +108,12 @@ def plain_schema(cls: type, generate: Generate) -> CoreSchema:
         for field in fields_of(cls)
     ]
     rules = _rules_of(cls)
-    ref = reference_of(cls, cls.__name__)
+    ref = _reference_of(cls, cls.__name__)
     dataclass = core_schema.dataclass_schema(
         cls,
         core_schema.dataclass_args_schema(cls.__name__, read),
         [field.name for field in fields_of(cls)],
-        config=config_of(cls),
+        config=_config_of(cls),
         slots=True,  # attributes are set one by one, with and without slots
         metadata=describe_class(cls, cls.__name__),
         ref=ref if not rules else None,
@@ -129,14 +131,14 @@ def plain_schema(cls: type, generate: Generate) -> CoreSchema:
     return core_schema.no_info_after_validator_function(check, dataclass, ref=ref)
 
 
-def fields_schema(cls: type, generate: Generate, shape: Shape) -> CoreSchema:
+def _fields_schema(form: FlatForm, generate: Generate) -> CoreSchema:
     """Return what reads, and writes, the fields of a flat form as a dict."""
-    members: dict[str, core_schema.TypedDictField] = {
-        name: core_schema.typed_dict_field(core_schema.literal_schema([value]), required=True)
-        for name, value in shape.constants
-    }
-    for field in fields_of(cls):
-        if field.name in shape.without:
+    members: dict[str, core_schema.TypedDictField] = {}
+    if form.op is not None:
+        op = core_schema.literal_schema([form.op])
+        members["op"] = core_schema.typed_dict_field(op, required=True)
+    for field in fields_of(form.cls):
+        if field.name in form.without:
             continue
         for name in field.pages:
             members[name] = core_schema.typed_dict_field(
@@ -149,14 +151,14 @@ def fields_schema(cls: type, generate: Generate, shape: Shape) -> CoreSchema:
                 _with_default(field, generate(field.hint)),
                 required=field.is_required,
                 serialization_exclude_if=_is_none if field.omitted else None,
-                metadata=_described(cls, field.field),
+                metadata=_described(form.cls, field.field),
             )
-    for name, schema in shape.extra:
+    for name, schema in form.extra.items():
         members[name] = core_schema.typed_dict_field(schema, required=False)
     return core_schema.typed_dict_schema(
         members,
-        config=config_of(cls),
-        metadata=describe_class(cls, shape.name, shape.without),
+        config=_config_of(form.cls),
+        metadata=describe_class(form.cls, form.name, form.without),
     )
 
 
@@ -223,7 +225,7 @@ def builder_of(cls: type, without: frozenset[str] = frozenset()) -> Callable[[di
     return build
 
 
-def exploder_of(cls: type) -> Callable[[Any, SerializationInfo], dict[str, Any]]:
+def _exploder_of(cls: type) -> Callable[[Any, SerializationInfo], dict[str, Any]]:
     """Return what takes an instance apart into the fields that are written."""
     parts = tuple((f.name, f.wire, f.pages, is_log(f.hint)) for f in fields_of(cls))
 

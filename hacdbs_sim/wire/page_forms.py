@@ -26,7 +26,6 @@ from hacdbs_sim.wire.codec import (
     range_table,
     words_from_base64,
 )
-from hacdbs_sim.wire.formats import DEFAULT_CONTEXT
 from hacdbs_sim.wire.kind_forms import whole_schema
 
 BASE64_PATTERN: Final = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
@@ -133,7 +132,7 @@ def explode_log(bitmap: Bitmap | None, info: SerializationInfo) -> dict[str, Any
     """Write an outcome's pages in the requested format."""
     if bitmap is None:
         return {}
-    match (info.context or DEFAULT_CONTEXT).format:
+    match info.context or LogFormat.RANGES:
         case LogFormat.RANGES:
             return {"page_ranges": range_table(bitmap.words)}
         case LogFormat.BASE64:

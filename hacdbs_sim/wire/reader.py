@@ -5,18 +5,18 @@ decoded twice.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Len
 from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
-from pydantic_core import CoreSchema, core_schema, from_json
+from pydantic_core import CoreSchema, from_json
 from typing_extensions import override
 
-from hacdbs_sim.model.base import Action
 from hacdbs_sim.wire.class_fields import WireField, fields_of, is_request, members_of
-from hacdbs_sim.wire.class_schema import Shape, builder_of, fields_schema, reference_of
+from hacdbs_sim.wire.class_schema import FlatForm, builder_of, flat_schema
 from hacdbs_sim.wire.errors import InvalidRequestError, MalformedBodyError, body_errors, error_at
 from hacdbs_sim.wire.pages_json import pages_of
 
@@ -134,40 +134,21 @@ def read(kind: type[T], body: Body) -> T:
     return reader_of(kind)(body)
 
 
-def read_action(body: Body) -> Action[Any]:
-    """Read an action with its `op`, as batches, schedules and the journal have it."""
-    action: Action[Any] = reader_of(Action)(body)
-    return action
-
-
-def _is_dataclass(kind: Any) -> bool:  # noqa: ANN401 - a type
-    """Whether it is a dataclass, not an annotation or a union."""
-    return hasattr(kind, "__dataclass_fields__")
-
-
+@dataclass(frozen=True, slots=True)
 class BodyForm:
-    """The form of a route's body, as an annotation of pydantic.
+    """The form of a route's body, as an annotation of pydantic."""
 
-    Args:
-        cls: The request.
-        without: Its fields that the path and the query carry.
-    """
-
-    def __init__(self, cls: type, without: frozenset[str]) -> None:
-        self.cls = cls
-        self.without = without
-        self.name = f"{cls.__name__}Body"
+    cls: type
+    """The request."""
+    without: frozenset[str]
+    """Its fields that the path and the query carry."""
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         """Return the schema of the body as a dict of the fields that are left."""
-        shape = Shape(self.name, without=self.without)
-        return core_schema.no_info_after_validator_function(
-            builder_of(self.cls, self.without),
-            fields_schema(self.cls, handler.generate_schema, shape),
-            ref=reference_of(self.cls, self.name),
-        )
+        form = FlatForm(self.cls, f"{self.cls.__name__}Body", without=self.without)
+        return flat_schema(form, handler.generate_schema, builder_of(self.cls, self.without))
 
 
 @lru_cache(256)
@@ -194,9 +175,8 @@ def count_colons(hint: Any) -> int:  # noqa: ANN401 - a type
         inner = count_colons(args[0])
         if most is None:
             return inner
-        return (
-            most if args[0] is str else most * inner
-        )  # numbers have none, a text may be all colons
+        # Numbers have none, a text may be all colons
+        return most if args[0] is str else most * inner
     if origin in {Union, UnionType}:
         return max(map(count_colons, args))
     if origin is tuple:
@@ -207,13 +187,9 @@ def count_colons(hint: Any) -> int:  # noqa: ANN401 - a type
 
 
 def _count_of_class(hint: Any) -> int:  # noqa: ANN401 - a type
-    if (members := _alternatives(hint)) is not None:
-        return 1 + max(map(count_colons, members))
-    if not _is_dataclass(hint):
-        return 0
-    return sum(max(1, len(field.pages)) + count_colons(field.hint) for field in fields_of(hint))
-
-
-def _alternatives(hint: Any) -> tuple[type, ...] | None:  # noqa: ANN401 - a type
     cls = get_origin(hint) or hint
-    return members_of(cls) or None if isinstance(cls, type) else None
+    members: tuple[Any, ...] = members_of(cls) if isinstance(cls, type) else ()
+    if members:
+        return 1 + max(map(count_colons, members))
+    own = fields_of(hint) if hasattr(hint, "__dataclass_fields__") else ()
+    return sum(max(1, len(field.pages)) + count_colons(field.hint) for field in own)

@@ -29,23 +29,19 @@ class Stop:
 
 
 class ClearPlan(NamedTuple):
-    """All that follows from T, n and the first entry that cannot be cleaned.
-
-    Attributes:
-        total: T.
-        capacity: n.
-        runs, entries, cleaned: docs/kernel.md S.1.
-        stop: The entry that failed, if one did.
-        lost: The lost interrupt that ended the call, if one did.
-    """
+    """All that follows from T, n and the first entry that cannot be cleaned."""
 
     total: int
+    """T."""
     capacity: int
+    """n. runs, entries, cleaned: docs/kernel.md S.1."""
     runs: int
     entries: int
     cleaned: int
     stop: Stop | None
+    """The entry that failed, if one did."""
     lost: ArmedFault | None
+    """The lost interrupt that ended the call, if one did."""
 
     @property
     def gave_up(self) -> bool:

@@ -75,19 +75,16 @@ class ClearConfig:
 
 
 class Cleaned(NamedTuple):
-    """What a call did to the words that it reached.
-
-    Attributes:
-        taken: Entries in all words up to F.
-        stop: The entry that cannot be cleaned, if there is one among them.
-        tile: The tile of that entry; without one the last tile.
-        blocks_split: Blocks split on the way.
-    """
+    """What a call did to the words that it reached."""
 
     taken: int
+    """Entries in all words up to F."""
     stop: Stop | None
+    """The entry that cannot be cleaned, if there is one among them."""
     tile: Entries
+    """The tile of that entry; without one the last tile."""
     blocks_split: int
+    """Blocks split on the way."""
 
 
 class AcceleratedClear:

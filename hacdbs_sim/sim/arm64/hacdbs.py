@@ -49,23 +49,20 @@ def _enabled(array_sz: int) -> Hacdbsbr:
 
 
 class Walk(NamedTuple):
-    """The runs of one call, as the unit accounts for them.
-
-    Attributes:
-        runs: Arrays that the unit was given, at least 1.
-        entries: Entries in them.
-        cleaned: Entries that it cleaned.
-        end: HACDBSCONS_EL2 as the last run left it.
-        last_size: Entries in the last array.
-        interrupt_lost: Whether the last run's interrupt never came.
-    """
+    """The runs of one call, as the unit accounts for them."""
 
     runs: int
+    """Arrays that the unit was given, at least 1."""
     entries: int
+    """Entries in them."""
     cleaned: int
+    """Entries that it cleaned."""
     end: Hacdbscons
+    """HACDBSCONS_EL2 as the last run left it."""
     last_size: int
+    """Entries in the last array."""
     interrupt_lost: bool
+    """Whether the last run's interrupt never came."""
 
 
 @lru_cache(1 << 10)

@@ -25,21 +25,18 @@ from hacdbs_sim.sim.arm64.leaves import Leaves
 
 @dataclass(slots=True, eq=False)
 class Splitting:
-    """How splits end during one call, and which failed.
-
-    Attributes:
-        chunk_size_bytes: The VM's eager-split chunk size, not 0.
-        all_fail: No page table can be allocated at all.
-        failing_pages: Pages whose leaf does not split (from the slot's start).
-        any_failed: Whether a requested split failed.
-        failed_pages: Those of `failing_pages` whose leaf was to split.
-    """
+    """How splits end during one call, and which failed."""
 
     chunk_size_bytes: int
+    """The VM's eager-split chunk size, not 0."""
     all_fail: bool = False
+    """No page table can be allocated at all."""
     failing_pages: tuple[int, ...] = ()
+    """Pages whose leaf does not split (from the slot's start)."""
     any_failed: bool = False
+    """Whether a requested split failed."""
     failed_pages: set[int] = field(default_factory=set)
+    """Those of `failing_pages` whose leaf was to split."""
 
     def fails(self, level: BlockLevel, blocks: Blocks) -> NDArray[np.bool_]:
         """Return which blocks will not split in this call: bool[k]."""

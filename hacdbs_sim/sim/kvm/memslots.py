@@ -23,19 +23,15 @@ from hacdbs_sim.sim.kvm.region import Region, check_slot_id, view_of
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Memslot:
-    """One memslot: its region, its dirty bitmap if it has one, its stage-2 leaves.
-
-    Attributes:
-        generation: That of the memslots when the slot became what it is (kvm_memslots.generation).
-        is_logging: Whether stage 2 must track writes: a bitmap and not READONLY
-            (memslot_is_logging).
-    """
+    """One memslot: its region, its dirty bitmap if it has one, its stage-2 leaves."""
 
     region: Region
     log: DirtyBitmap | None
     mappings: Mappings
     generation: int
+    """That of the memslots when the slot became what it is (kvm_memslots.generation)."""
     is_logging: bool = field(init=False)
+    """Whether stage 2 must track writes: a bitmap and not READONLY (memslot_is_logging)."""
 
     def __post_init__(self) -> None:
         """Derive `is_logging` once: each access needs it."""

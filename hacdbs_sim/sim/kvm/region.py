@@ -25,12 +25,6 @@ class Region:
     """struct kvm_userspace_memory_region2 after the checks, with the backing; in bytes.
 
     The derived fields are computed once: a guest write of one page needs most of them (1.5 us).
-
-    Attributes:
-        base_gfn: First guest frame number.
-        npages: Length in pages.
-        end_gfn: First guest frame number past the slot.
-        is_readonly: Whether guest and host may not write.
     """
 
     slot: int
@@ -41,9 +35,13 @@ class Region:
     backing: int
     page_size: int
     base_gfn: int = field(init=False)
+    """First guest frame number."""
     npages: int = field(init=False)
+    """Length in pages."""
     end_gfn: int = field(init=False)
+    """First guest frame number past the slot."""
     is_readonly: bool = field(init=False)
+    """Whether guest and host may not write."""
 
     def __post_init__(self) -> None:
         """Compute the derived fields."""
