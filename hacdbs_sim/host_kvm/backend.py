@@ -391,11 +391,7 @@ class HostKvmBackend:
 
 
 def check_config(config: model.VmConfig) -> None:
-    """Refuse what a VM of real KVM on x86-64 cannot be made of.
-
-    Raises:
-        NotSupportedByBackendError: Names the field.
-    """
+    """Refuse fields of a configuration that a VM of real KVM on x86-64 does not have."""
     usual = model.VmConfig()
     for each in fields(model.VmConfig):
         if each.name == "manual_dirty_log_protect2":
@@ -453,12 +449,7 @@ def _count(pages: PageSet) -> int:
 
 
 def _gfns_of(pages: PageSet, field: str = "gfn_ranges") -> NDArray[np.uint64]:
-    """Return an access's frames one by one, in its order.
-
-    Raises:
-        GfnBeyondIpaSpaceError: One that the guest does not map.
-        NotSupportedByBackendError: More than one call accesses.
-    """
+    """Return an access's frames one by one, in its order; refuse one that the guest does not map."""
     check_gfns(pages, END_GFN, field)
     if (count := _count(pages)) > MAX_ACCESSES:
         raise NotSupportedByBackendError(

@@ -45,16 +45,9 @@ Einval = (
 
 @contextmanager
 def asking_kernel(ioctl: str, field: str, value: int, einval: Einval = NoCause) -> Generator[None]:
-    """Turn the errno of an ioctl into a refusal of the model.
+    """Turn the errno of an ioctl into a refusal of the model that names a field and its value.
 
-    Args:
-        ioctl: Its name.
-        field: What is named in a refusal.
-        value: Its value.
-        einval: What EINVAL stands for here: one errno has many causes, and the kernel names none.
-
-    Raises:
-        KvmError: The kernel refused.
+    `einval` is what EINVAL stands for here: one errno has many causes, and the kernel names none.
     """
     try:
         yield
@@ -69,11 +62,7 @@ def asking_kernel(ioctl: str, field: str, value: int, einval: Einval = NoCause) 
 
 @contextmanager
 def running_guest() -> Generator[None]:
-    """Turn what stops the guest into a refusal of the model.
-
-    Raises:
-        HostKernelError: The host could not run the guest.
-    """
+    """Turn what stops the guest into a refusal of the model: HostKernelError."""
     try:
         yield
     except OSError as error:

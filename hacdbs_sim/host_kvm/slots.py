@@ -81,11 +81,7 @@ def is_refused_by_any_kernel(region: model.SetMemslot) -> bool:
 
 
 def check_place(region: model.SetMemslot, control_slot: int) -> None:
-    """Refuse a slot that KVM takes and this backend's guest could not reach.
-
-    Raises:
-        NotSupportedByBackendError: Names the field and its bound.
-    """
+    """Refuse a slot that KVM takes and this backend's guest could not reach."""
     if region.slot == control_slot:
         raise NotSupportedByBackendError(
             f"slot {control_slot} of a host_kvm VM has the guest's own program",
@@ -114,11 +110,7 @@ def check_place(region: model.SetMemslot, control_slot: int) -> None:
 
 
 def check_same_backing(held: HeldSlot, region: model.SetMemslot) -> None:
-    """Refuse another backing for memory that is there.
-
-    Raises:
-        MemslotChangedError: It would be another one.
-    """
+    """Refuse another backing for memory that is there."""
     if region.memory_size and backing_of(region) != backing_of(held.region):
         raise MemslotChangedError(
             f"backing must stay {backing_of(held.region)}, not {backing_of(region)}",

@@ -68,11 +68,7 @@ class KvmError(Exception):
 
 
 def check_within(refusal: type[KvmError], field: str, value: int, low: int, high: int) -> None:
-    """Refuse a figure outside of its bounds, both included.
-
-    Raises:
-        KvmError: `refusal`, which names the field, its bounds and its value.
-    """
+    """Refuse a figure outside of its bounds, both included."""
     if not low <= value <= high:
         raise refusal(
             f"{field} must be {low}..{high}, not {value}",

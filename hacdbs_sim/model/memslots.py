@@ -24,11 +24,7 @@ class MemslotFlags(IntFlag, boundary=STRICT):
 
 
 def flag_names(flags: int) -> list[str]:
-    """Return the names of the flags that are set.
-
-    Raises:
-        ValueError: A bit has no name.
-    """
+    """Return the names of the flags that are set (ValueError if a bit has no name)."""
     return [each.name or "" for each in MemslotFlags(flags)]
 
 

@@ -8,11 +8,7 @@ from hacdbs_sim.model.words import Words, mask_of, words_for
 
 
 def check_gfns(pages: PageSet, end_gfn: int, field: str = "gfn_ranges") -> None:
-    """Refuse a batch that names a frame at or past `end_gfn`, the end of the IPA space.
-
-    Raises:
-        GfnBeyondIpaSpaceError: names the field and the frame.
-    """
+    """Refuse a batch that names a frame at or past `end_gfn`, the end of the IPA space."""
     span = pages.one_range()
     if span is not None and span[1] <= end_gfn:  # as nearly all are
         return
@@ -42,15 +38,8 @@ def _beyond(field: str, gfn: int, end_gfn: int) -> GfnBeyondIpaSpaceError:
 def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Words | None:
     """Return the user's bitmap of a window: uint64[ALIGN(num_pages, 64) / 64], bit 0 is first_page.
 
-    None means every page of it, as one range may, without making a bitmap.
-
-    Args:
-        pages: Such words, or ranges of pages counted from the slot's start.
-        first_page: Start of the window.
-        num_pages: Its length.
-
-    Raises:
-        InvalidArgumentError: words of another length, or a range outside the window.
+    None means every page of it, as one range may, without making a bitmap. `pages` are such words,
+    or ranges counted from the slot's start (InvalidArgumentError if they do not fit the window).
     """
     expected = words_for(num_pages)
     if not isinstance(pages, PageRanges):

@@ -64,11 +64,7 @@ def octets_from_words(words: Words) -> memoryview:
 
 
 def octets_from_base64(text: str | bytes) -> bytes:
-    """Read a base64 text and nothing else.
-
-    Raises:
-        binascii.Error: it is none.
-    """
+    """Read a base64 text and nothing else (binascii.Error if it is none)."""
     octets = binascii.a2b_base64(text, strict_mode=True)
     # Even so it takes a padding that fills nothing.
     if len(text) % 4 or len(octets) < len(text) // 4 * 3 - 2:
@@ -159,11 +155,7 @@ def _ranges_of_bits(bits: int) -> list[tuple[int, int]]:
 
 
 def bitmap_from_ranges(ranges: PageRanges, num_pages: int) -> Words:
-    """Return the bitmap of a log of so many pages, of which ranges are dirty.
-
-    Raises:
-        ValueError: A range leaves the log.
-    """
+    """Return the bitmap of a log whose dirty pages these are (ValueError if a range leaves it)."""
     words = np.zeros(words_for(num_pages), np.uint64)
     if len(ranges):
         if ranges.span()[1] > num_pages:

@@ -42,11 +42,7 @@ class MalformedBodyError(ValueError):
 
 
 class InvalidRequestError(ValueError):
-    """The schema refuses parts of a request.
-
-    Args:
-        errors: The parts, at least one.
-    """
+    """The schema refuses parts of a request: `errors`, at least one."""
 
     def __init__(self, errors: tuple[ProblemError, ...]) -> None:
         first = errors[0]

@@ -235,11 +235,7 @@ def _flags_schema(kind: Kind) -> CoreSchema:
 
 
 def names_of(kind: Kind, flags: int) -> list[str]:
-    """Write flags as the names of those that are set.
-
-    Raises:
-        ValueError: A bit has no name.
-    """
+    """Write flags as the names of those that are set (ValueError if a bit has no name)."""
     kind.flags(flags)
     return [member.name for member in kind.flags if flags & member]
 

@@ -85,11 +85,7 @@ def page_field_schema(name: str) -> CoreSchema:
 
 
 def pages_from(name: str, given: Any) -> Gfns | PageRanges | Bitmap:  # noqa: ANN401 - by name
-    """Build a set of pages from the field that was given.
-
-    Raises:
-        InvalidArgumentError: The words of a bitmap are not whole.
-    """
+    """Build pages from the field that was given (InvalidArgumentError if words are not whole)."""
     match name:
         case "gfns":
             return Gfns(np.array(given, dtype=np.uint64))

@@ -86,13 +86,7 @@ class Reader(Generic[T]):
 
 
 class PagesReader(Reader[dict[str, Any]]):
-    """Reads a body that is nothing but a set of pages; a long one piece by piece.
-
-    Args:
-        kind: The form of the body.
-        max_colons: As for any reader.
-        pages: The set of pages.
-    """
+    """Reads a body that is nothing but a set of pages; a long one piece by piece."""
 
     def __init__(self, kind: Any, max_colons: int, pages: WireField) -> None:  # noqa: ANN401
         super().__init__(kind, max_colons)

@@ -56,13 +56,7 @@ def place_of(spec: AddFault) -> EntryWhen:
 
 
 def check_fault(spec: AddFault, bounds: FaultBounds) -> None:
-    """Refuse a fault that cannot hit on a machine.
-
-    Raises:
-        SenselessFaultError: `when.index` is in no array of this machine.
-        NoSuchCpuError: `when.cpu` does not exist.
-        GfnBeyondIpaSpaceError: `when.gfn` does not exist.
-    """
+    """Refuse a fault whose `when` names an index, a CPU or a gfn that the machine has not."""
     when = place_of(spec)
     if when.gfn is not None and (when.batch is not None or when.index is not None):
         raise SenselessFaultError(
@@ -211,10 +205,7 @@ class FaultCall(NamedTuple):
 
 
 class FaultBoard:
-    """All faults of a machine, in the order of arming.
-
-    A call reads the board once, when it begins, so arming and disarming need not wait for it.
-    """
+    """All faults of a machine, in the order of arming; a call reads it once, when it begins."""
 
     def __init__(self, seed: int, bounds: FaultBounds) -> None:
         self._seed = seed
@@ -236,11 +227,7 @@ class FaultBoard:
         return fault.view()
 
     def disarm(self, fault_id: str) -> FaultInfo:
-        """Disarm a fault; return its last state.
-
-        Raises:
-            NoSuchFaultError: none has that id.
-        """
+        """Disarm a fault; return its last state (NoSuchFaultError if none has that id)."""
         view = self.view(fault_id)
         del self._armed[fault_id]
         return view
@@ -250,11 +237,7 @@ class FaultBoard:
         self._armed.clear()
 
     def view(self, fault_id: str) -> FaultInfo:
-        """Return the state of one fault.
-
-        Raises:
-            NoSuchFaultError: none has that id.
-        """
+        """Return the state of one fault (NoSuchFaultError if none has that id)."""
         fault = self._armed.get(fault_id)
         if fault is None:
             raise NoSuchFaultError(

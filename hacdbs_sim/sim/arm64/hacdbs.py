@@ -122,12 +122,7 @@ class Unit:
                 self._on(UnitEvent.CPU_UP if online else UnitEvent.CPU_DOWN)
 
     def account(self, walk: Walk, array_sz: int) -> None:
-        """Account for the runs of one call; all but the last one ended like full arrays.
-
-        Args:
-            walk: The runs.
-            array_sz: HACDBSBR_EL2.SZ of the arrays.
-        """
+        """Account for the runs of one call, in arrays of HACDBSBR_EL2.SZ `array_sz`."""
         self._on(UnitEvent.START)
         self.base = _enabled(array_sz)
         self.cons = walk.end

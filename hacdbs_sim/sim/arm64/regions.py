@@ -42,11 +42,7 @@ class Stage2Regions:
         stage2_of(slot).unmap_all()
 
     def prepare(self, region: Region) -> None:
-        """Refuse a region that ends beyond the IPA space.
-
-        Raises:
-            BeyondIpaSpaceError: EFAULT (docs/kernel.md A.1 check 14).
-        """
+        """Refuse a region that ends beyond the IPA space (EFAULT; docs/kernel.md A.1 check 14)."""
         if region.end_gfn > self._end_gfn:
             end = self._end_gfn * region.page_size
             given = region.guest_phys_addr + region.memory_size

@@ -74,11 +74,7 @@ class Guest:
         return sum(workload.state_bytes for workload in self._workloads.copy().values())
 
     def view(self, workload_id: str) -> WorkloadInfo:
-        """Return the state of a workload.
-
-        Raises:
-            NoSuchWorkloadError: none has that id.
-        """
+        """Return the state of a workload (NoSuchWorkloadError if none has that id)."""
         return self._find(workload_id).view()
 
     def views(self) -> tuple[WorkloadInfo, ...]:
@@ -86,11 +82,7 @@ class Guest:
         return tuple(workload.view() for workload in self._workloads.copy().values())
 
     def add(self, spec: AddWorkload, npages: int) -> WorkloadInfo:
-        """Add a workload; `npages` is the length of its slot.
-
-        Raises:
-            InvalidWorkloadError: names the field, its bound and its value.
-        """
+        """Add a workload to a slot of `npages` (InvalidWorkloadError if it does not fit there)."""
         ordinal = self._added + 1
         whole = resolved(spec, npages=npages, seed=derived_seed(self._seed, ordinal))
         recording = recording_of(spec, self._recordings)
@@ -100,11 +92,7 @@ class Guest:
         return workload.view()
 
     def remove(self, workload_id: str) -> WorkloadInfo:
-        """Remove a workload; return its last state.
-
-        Raises:
-            NoSuchWorkloadError: none has that id.
-        """
+        """Remove a workload; return its last state (NoSuchWorkloadError if none has that id)."""
         view = self._find(workload_id).view()
         del self._workloads[workload_id]
         return view
@@ -114,11 +102,7 @@ class Guest:
         self._workloads.clear()
 
     def advance(self, duration_ns: int) -> Clock:
-        """Let time pass while the guest is paused.
-
-        Raises:
-            InvalidArgumentError: no such duration, or the clock would pass its end.
-        """
+        """Let time pass while the guest is paused (InvalidArgumentError past the clock's end)."""
         self._check_duration(duration_ns)
         self.clock.advance(duration_ns)
         return self.clock.view()

@@ -28,11 +28,7 @@ def state_bytes_of(copies: int, recording: Intervals) -> int:
 
 
 def plan_trace(spec: TraceFields, recording: Intervals, num_pages: int) -> "TracePlan":
-    """Lay a trace out on a window.
-
-    Raises:
-        InvalidWorkloadError: It does not fit, or has too much in it.
-    """
+    """Lay a trace out on a window (InvalidWorkloadError if it does not fit, or is too long)."""
     span = int(recording.pages.max()) + 1 if len(recording.pages) else 1
     intervals = len(recording.starts) - 1
     _check(spec, recording, num_pages, span)

@@ -56,11 +56,7 @@ W = TypeVar("W", bound=AddWorkload)
 
 
 def no_recordings(name: TraceName) -> Intervals:
-    """Refuse every name: a machine is given the recordings that it may replay.
-
-    Raises:
-        InvalidWorkloadError: Always.
-    """
+    """Refuse every name: a machine is given the recordings that it may replay."""
     raise InvalidWorkloadError(
         f"trace must be a recording that the machine was given, not {name}",
         field="trace",
@@ -81,11 +77,7 @@ def recording_of(spec: AddWorkload, recordings: Recordings) -> Intervals | None:
 
 
 def resolved(spec: W, *, npages: int, seed: int) -> W:
-    """Fill in what was left open, for a slot of `npages`, and refuse what does not fit in it.
-
-    Raises:
-        InvalidWorkloadError: Names the field, its bound and its value.
-    """
+    """Fill in what was left open, for a slot of `npages` (InvalidWorkloadError if too large)."""
     check_within(InvalidWorkloadError, "first_page", spec.first_page, 0, npages - 1)
     num_pages = npages - spec.first_page if spec.num_pages is None else spec.num_pages
     check_within(InvalidWorkloadError, "num_pages", num_pages, 1, npages - spec.first_page)

@@ -73,11 +73,7 @@ def _clean(log: DirtyBitmap, window: LogWindow, cleaner: DirtyCleaner) -> Cleane
 
 
 def check_first_page(first_page: int) -> None:
-    """Refuse an unaligned start; the kernel does so before it finds the slot.
-
-    Raises:
-        InvalidArgumentError: EINVAL.
-    """
+    """Refuse an unaligned start (EINVAL); the kernel does so before it finds the slot."""
     if first_page % PAGES_PER_WORD:
         raise InvalidArgumentError(
             f"first_page must be a multiple of 64, not {first_page}",
@@ -88,11 +84,7 @@ def check_first_page(first_page: int) -> None:
 
 
 def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
-    """Check the window of a clear against the slot; return its num_pages.
-
-    Raises:
-        WindowOutsideMemslotError: EINVAL, in the kernel's order (docs/kernel.md A.3 check 5).
-    """
+    """Check a clear's window in the kernel's order (A.3 check 5); return its num_pages."""
     if first_page > npages:
         raise WindowOutsideMemslotError(
             f"first_page must be at most {npages}, the slot's npages, not {first_page}",

@@ -107,23 +107,14 @@ class Memslots:
         return slot in self._by_id
 
     def get(self, slot: int) -> Memslot:
-        """Return a slot.
-
-        Raises:
-            NoSuchMemslotError: it is absent.
-        """
+        """Return a slot (NoSuchMemslotError if it is absent)."""
         found = self._by_id.get(slot)
         if found is None:
             raise NoSuchMemslotError(f"slot {slot} does not exist", field="slot", value=slot)
         return found
 
     def logging(self, slot: int) -> tuple[Memslot, DirtyBitmap]:
-        """Return a slot and its dirty bitmap, as the dirty-log ioctls do.
-
-        Raises:
-            InvalidArgumentError: no slot can have that id (EINVAL).
-            NoDirtyLogError: the slot is absent or has no bitmap (ENOENT).
-        """
+        """Return a slot and its dirty bitmap, as the dirty-log ioctls do (EINVAL, ENOENT)."""
         check_slot_id(slot)
         found = self._by_id.get(slot)
         if found is None:
@@ -164,15 +155,7 @@ class Memslots:
         return None
 
     def plan(self, new: Region) -> RegionPlan:
-        """Check a call in the kernel's order, from check 9 on, and decide what it is.
-
-        Nothing changes.
-
-        Raises:
-            NoSuchMemslotError: delete of an absent slot (EINVAL).
-            MemslotChangedError: a present slot would change what must stay (EINVAL).
-            MemslotOverlapError: the range meets another slot (EEXIST).
-        """
+        """Check a call in the kernel's order, from check 9 on, and decide what it is."""
         slot = new.slot
         old = self._by_id.get(slot)
         if not new.memory_size:

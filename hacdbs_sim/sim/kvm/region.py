@@ -77,11 +77,7 @@ def view_of(region: Region, dirty_count: int | None) -> MemslotInfo:
 
 
 def check_slot_id(slot: int) -> None:
-    """Refuse an id that no slot can have.
-
-    Raises:
-        InvalidArgumentError: EINVAL.
-    """
+    """Refuse an id that no slot can have (EINVAL)."""
     if not 0 <= slot < NR_MEMSLOTS:
         raise InvalidArgumentError(
             f"slot must be 0..{NR_MEMSLOTS - 1}, not {slot}",
@@ -101,11 +97,7 @@ def checked_region(
     backing: int,
     page_size: int,
 ) -> Region:
-    """Make a region of raw arguments, in bytes.
-
-    Raises:
-        InvalidArgumentError: a value that no slot may have (EINVAL).
-    """
+    """Make a region of raw arguments, in bytes; EINVAL for a value that no slot may have."""
     check_slot_id(slot)
     region = Region(
         slot,

@@ -13,11 +13,7 @@ from hacdbs_sim.model.units import (
 
 
 def check_config(config: VmConfig) -> None:
-    """Refuse figures that no VM can have.
-
-    Raises:
-        InvalidArgumentError: EINVAL.
-    """
+    """Refuse figures that no VM can have (EINVAL)."""
     _check_one_of("page_size", config.page_size, PAGE_SIZES_BYTES)
     check_within(InvalidArgumentError, "ipa_bits", config.ipa_bits, MIN_IPA_BITS, MAX_IPA_BITS)
     check_within(InvalidArgumentError, "vcpus", config.vcpus, 1, MAX_VCPUS)

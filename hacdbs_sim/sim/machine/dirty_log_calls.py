@@ -37,11 +37,7 @@ class DirtyLogCalls:
         self._entered = entered
 
     def get(self, action: model.GetDirtyLog, config: model.VmConfig) -> model.DirtyLog:
-        """Take the log of a slot (docs/kernel.md A.2).
-
-        Raises:
-            KvmError: what the ioctl answers.
-        """
+        """Take the log of a slot (docs/kernel.md A.2)."""
         armed = self._enter()
         self._cpus.check(action.cpu)
         slot, log = self._slots.logging(action.slot)
@@ -69,11 +65,7 @@ class DirtyLogCalls:
         )
 
     def clear(self, action: model.ClearDirtyLog, config: model.VmConfig) -> model.DirtyLog:
-        """Clear a window of the log of a slot (docs/kernel.md A.3).
-
-        Raises:
-            KvmError: what the ioctl answers.
-        """
+        """Clear a window of the log of a slot (docs/kernel.md A.3)."""
         armed = self._enter()
         self._cpus.check(action.cpu)
         check_slot_id(action.slot)

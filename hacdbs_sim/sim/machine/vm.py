@@ -147,11 +147,7 @@ class Machine:
         )
 
     def memslot(self, slot: int) -> model.MemslotInfo:
-        """Return the state of a slot.
-
-        Raises:
-            NoSuchMemslotError: It is absent.
-        """
+        """Return the state of a slot."""
         return self._slots.get(slot).view()
 
     def memslots(self) -> tuple[model.MemslotInfo, ...]:
@@ -163,11 +159,7 @@ class Machine:
         return self._slots.get(slot).region.npages if slot in self._slots else 0
 
     def cpu(self, cpu: int) -> model.CpuInfo:
-        """Return the state of a host CPU and its unit.
-
-        Raises:
-            NoSuchCpuError: The host has no such CPU.
-        """
+        """Return the state of a host CPU and its unit."""
         return self._cpus.unit(cpu).view()
 
     def cpus(self) -> tuple[model.CpuInfo, ...]:
@@ -175,11 +167,7 @@ class Machine:
         return self._cpus.views()
 
     def fault(self, fault_id: str) -> model.FaultInfo:
-        """Return the state of an armed fault.
-
-        Raises:
-            NoSuchFaultError: None has that id.
-        """
+        """Return the state of an armed fault."""
         return self._faults.view(fault_id)
 
     def faults(self) -> tuple[model.FaultInfo, ...]:
@@ -203,11 +191,7 @@ class Machine:
         return self._guest_side.guest.writes_of_run(action.duration_ns, action.throttle_percent)
 
     def workload(self, workload_id: str) -> model.WorkloadInfo:
-        """Return the state of a workload.
-
-        Raises:
-            NoSuchWorkloadError: None has that id.
-        """
+        """Return the state of a workload."""
         return self._guest_side.guest.view(workload_id)
 
     def workloads(self) -> tuple[model.WorkloadInfo, ...]:
@@ -217,11 +201,7 @@ class Machine:
     def versions(
         self, slot: int, first_page: int = 0, num_pages: int | None = None
     ) -> Versions | None:
-        """Copy the versions of a slot's pages, uint32[n]; None unless they are kept.
-
-        Raises:
-            NoSuchMemslotError: The slot is absent.
-        """
+        """Copy the versions of a slot's pages, uint32[n]; None unless they are kept."""
         return self._guest_side.versions(slot, first_page, num_pages)
 
     @property
@@ -230,26 +210,12 @@ class Machine:
         return self._guest_side.last_version
 
     def peek_dirty_log(self, slot: int) -> model.DirtyLog:
-        """Copy a slot's dirty bitmap without any side effect.
-
-        Raises:
-            InvalidArgumentError: No slot can have that id (EINVAL).
-            NoDirtyLogError: The slot is absent or does not log (ENOENT).
-        """
+        """Copy a slot's dirty bitmap without any side effect."""
         _, log = self._slots.logging(slot)
         return copied(slot, log)
 
     def stage2(self, gfn: int, count: int | None, limit: int) -> model.Stage2Page:
-        """Return the leaves of a range of guest frames, as runs equal in level and state.
-
-        Args:
-            gfn: First frame.
-            count: Frames; the range is cut at the end of the IPA space, which None means.
-            limit: At most so many runs.
-
-        Raises:
-            GfnBeyondIpaSpaceError: `gfn` is not in the IPA space.
-        """
+        """Return guest frames, to the end of the IPA space if `count` is None, as runs of equal leaves."""
         if not 0 <= gfn < self._end_gfn:
             raise GfnBeyondIpaSpaceError(
                 f"gfn must be 0..{self._end_gfn - 1}, inside the IPA space, not {gfn}",
@@ -261,11 +227,7 @@ class Machine:
         return read_stage2(self._slots, gfn, end_gfn, limit)
 
     def heat(self, slot: int, bins: int) -> model.Heat:
-        """Return a slot as at most so many bins of pages, 1..`MAX_BINS`.
-
-        Raises:
-            NoSuchMemslotError: It is absent.
-        """
+        """Return a slot as at most so many bins of pages, 1..`MAX_BINS`."""
         return read_heat(self._slots.get(slot), bins)
 
     # Actions
