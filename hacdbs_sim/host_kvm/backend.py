@@ -165,9 +165,7 @@ class HostKvmBackend:
     # Memslots
 
     def _set_memslot(self, action: model.SetMemslot) -> model.ChangedMemslot:
-        region = replace(
-            action, userspace_addr=slots.user_of(action), backing=slots.backing_of(action)
-        )
+        region = slots.region_of(action)
         slots.check_place(region, self._vm.control_slot)
         held = self._slots.get(region.slot)
         if held is not None:
@@ -190,19 +188,19 @@ class HostKvmBackend:
             raise
         return self._accept(region, held, memory)
 
-    def _memory_for(self, region: model.SetMemslot, held: HeldSlot | None) -> GuestMemory | None:
+    def _memory_for(self, region: model.MemslotInfo, held: HeldSlot | None) -> GuestMemory | None:
         """Make memory for a new slot; None where it has some, or the kernel refuses it anyway."""
         if held is not None or not region.memory_size or slots.is_refused_by_any_kernel(region):
             return None
         with refusals.asking_kernel(refusals.SET_MEMSLOT, "memory_size", region.memory_size):
             return GuestMemory(
                 region.memory_size,
-                huge=slots.backing_of(region) > PAGE_SIZE,
-                skew=slots.user_of(region) % HUGE_PAGE_SIZE,
+                huge=region.backing > PAGE_SIZE,
+                skew=region.userspace_addr % HUGE_PAGE_SIZE,
             )
 
     def _accept(
-        self, region: model.SetMemslot, held: HeldSlot | None, memory: GuestMemory | None
+        self, region: model.MemslotInfo, held: HeldSlot | None, memory: GuestMemory | None
     ) -> model.ChangedMemslot:
         change = _change(region, held)
         if change is not model.MemslotChange.NONE:
@@ -216,7 +214,7 @@ class HostKvmBackend:
                 memory = held.memory
             assert memory is not None, "the kernel takes no slot without memory"
             self._slots[region.slot] = HeldSlot(region, memory, self._generation)
-        return model.ChangedMemslot(change=change, **vars(slots.info_of(region)))
+        return model.ChangedMemslot(change=change, **vars(region))
 
     # The dirty log
 
@@ -317,7 +315,7 @@ class HostKvmBackend:
         gfns = _gfns_of(action.pages)
         for held in self._slots.values():
             for gfn in gfns[_inside(gfns, held)].tolist():
-                held.memory.discard((gfn - held.base_gfn) * PAGE_SIZE)
+                held.memory.discard((gfn - held.region.base_gfn) * PAGE_SIZE)
         return self._outcome("host_unmaps", len(gfns), 0)
 
     def _outcome(self, counter: str, pages: int, mmio_exits: int) -> model.AccessOutcome:
@@ -352,20 +350,21 @@ class HostKvmBackend:
         held = self._slots.get(slot)
         if held is None:
             raise NoSuchMemslotError(f"there is no slot {slot}", field="slot", value=slot)
-        return held.info()
+        return replace(held.region)
 
     def _memslots(self) -> tuple[model.MemslotInfo, ...]:
         held = self._slots.copy()
-        return tuple(held[slot].info() for slot in sorted(held))
+        return tuple(replace(held[slot].region) for slot in sorted(held))
 
     def _npages(self, slot: int) -> int:
         held = self._slots.get(slot)
-        return 0 if held is None else held.npages
+        return 0 if held is None else held.region.npages
 
     def _footprint(self) -> model.Footprint:
         return self._footprint_of(held.region for held in self._slots.copy().values())
 
-    def _footprint_with(self, region: model.SetMemslot) -> model.Footprint:
+    def _footprint_with(self, action: model.SetMemslot) -> model.Footprint:
+        region = slots.region_of(action)
         held = self._slots.get(region.slot)
         if slots.is_refused_by_any_kernel(region) or (
             held is not None and region.memory_size not in (0, held.region.memory_size)
@@ -375,7 +374,7 @@ class HostKvmBackend:
         others = [each.region for slot, each in self._slots.items() if slot != region.slot]
         return self._footprint_of([*others, region])
 
-    def _footprint_of(self, regions: Iterable[model.SetMemslot]) -> model.Footprint:
+    def _footprint_of(self, regions: Iterable[model.MemslotInfo]) -> model.Footprint:
         size_bytes = sum(region.memory_size for region in regions)
         return model.Footprint(
             pages=size_bytes // PAGE_SIZE, state_bytes=size_bytes + self._vm.control.size_bytes
@@ -405,7 +404,7 @@ def check_config(config: model.VmConfig) -> None:
             )
 
 
-def _cause(region: model.SetMemslot, held: HeldSlot | None) -> refusals.Einval:
+def _cause(region: model.MemslotInfo, held: HeldSlot | None) -> refusals.Einval:
     """Return what EINVAL most likely stands for."""
     if slots.is_refused_by_any_kernel(region) or region.flags & ~model.MemslotFlags(3):
         return InvalidArgumentError
@@ -414,7 +413,7 @@ def _cause(region: model.SetMemslot, held: HeldSlot | None) -> refusals.Einval:
     return InvalidArgumentError if region.memory_size else NoSuchMemslotError
 
 
-def _change(region: model.SetMemslot, held: HeldSlot | None) -> model.MemslotChange:
+def _change(region: model.MemslotInfo, held: HeldSlot | None) -> model.MemslotChange:
     if not region.memory_size:
         return model.MemslotChange.DELETE
     if held is None:
@@ -465,7 +464,8 @@ def _gfns_of(pages: PageSet, field: str = "gfn_ranges") -> NDArray[np.uint64]:
 
 
 def _inside(gfns: NDArray[np.uint64], held: HeldSlot) -> NDArray[np.bool_]:
-    return (gfns >= held.base_gfn) & (gfns < held.base_gfn + held.npages)
+    base_gfn = held.region.base_gfn
+    return (gfns >= base_gfn) & (gfns < base_gfn + held.region.npages)
 
 
 Handler = Callable[[HostKvmBackend, Any], object]

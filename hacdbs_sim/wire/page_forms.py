@@ -88,11 +88,11 @@ def pages_from(name: str, given: Any) -> Gfns | PageRanges | Bitmap:  # noqa: AN
     """Build pages from the field that was given (InvalidArgumentError if words are not whole)."""
     match name:
         case "gfns":
-            return Gfns(np.array(given, dtype=np.uint64))
+            return Gfns(np.asarray(given, dtype=np.uint64))
         case "bitmap":
             return Bitmap(words_from_base64(given, name))
         case "words":
-            return Bitmap(np.array(given, dtype=np.uint64))
+            return Bitmap(np.asarray(given, dtype=np.uint64))
         case _:
             return PageRanges(*range_columns(given))
 
