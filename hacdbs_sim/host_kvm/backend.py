@@ -242,11 +242,8 @@ class HostKvmBackend:
         if num_pages is None:
             num_pages = max(npages - action.first_page, 0)
         if num_pages > MAX_NUM_PAGES or action.first_page >= 1 << 64:
-            raise InvalidArgumentError(
-                f"num_pages must be at most {MAX_NUM_PAGES}, not {num_pages}",
-                field="num_pages",
-                bound=MAX_NUM_PAGES,
-                value=num_pages,
+            raise InvalidArgumentError.must(
+                "num_pages", f"be at most {MAX_NUM_PAGES}", num_pages, bound=MAX_NUM_PAGES
             )
         held = self._slots.get(action.slot)
         is_logging = held is not None and held.region.flags & model.MemslotFlags.LOG_DIRTY_PAGES
@@ -288,12 +285,7 @@ class HostKvmBackend:
         self, counter: str, kind: guest.Touch, vcpu: int, pages: PageSet, field: str = "gfn_ranges"
     ) -> model.AccessOutcome:
         if vcpu:
-            raise NoSuchVcpuError(
-                f"vcpu must be 0, the only one of a host_kvm VM, not {vcpu}",
-                field="vcpu",
-                bound=0,
-                value=vcpu,
-            )
+            raise NoSuchVcpuError.must("vcpu", "be 0, the only one of a host_kvm VM", vcpu, bound=0)
         gfns = _gfns_of(pages, field)
         with refusals.running_guest():
             exits = self._vm.touch(kind, gfns)

@@ -75,23 +75,19 @@ def check_place(region: model.MemslotInfo, control_slot: int) -> None:
             value=f"{region.guest_phys_addr:#x}",
         )
     if region.backing not in BACKINGS:
-        raise NotSupportedByBackendError(
-            f"backing must be one of {', '.join(map(str, BACKINGS))} on host_kvm, "
-            f"not {region.backing}",
-            field="backing",
+        raise NotSupportedByBackendError.must(
+            "backing",
+            f"be one of {', '.join(map(str, BACKINGS))} on host_kvm",
+            region.backing,
             bound=HUGE_PAGE_SIZE,
-            value=region.backing,
         )
 
 
 def check_same_backing(held: HeldSlot, region: model.MemslotInfo) -> None:
     """Refuse another backing for memory that is there."""
     if region.memory_size and region.backing != held.region.backing:
-        raise MemslotChangedError(
-            f"backing must stay {held.region.backing}, not {region.backing}",
-            field="backing",
-            bound=held.region.backing,
-            value=region.backing,
+        raise MemslotChangedError.must(
+            "backing", f"stay {held.region.backing}", region.backing, bound=held.region.backing
         )
 
 

@@ -6,7 +6,7 @@ the order of the checks). A broken invariant is an `AssertionError` instead: a b
 """
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from typing_extensions import override
 
@@ -66,16 +66,18 @@ class KvmError(Exception):
         self.bound = bound
         self.value = value
 
+    @classmethod
+    def must(
+        cls, field: str, rule: str, value: int | str, *, bound: int | str | None = None
+    ) -> Self:
+        """Return the refusal of an argument: "`field` must `rule`, not `value`"."""
+        return cls(f"{field} must {rule}, not {value}", field=field, bound=bound, value=value)
+
 
 def check_within(refusal: type[KvmError], field: str, value: int, low: int, high: int) -> None:
     """Refuse a figure outside of its bounds, both included."""
     if not low <= value <= high:
-        raise refusal(
-            f"{field} must be {low}..{high}, not {value}",
-            field=field,
-            bound=f"{low}..{high}",
-            value=value,
-        )
+        raise refusal.must(field, f"be {low}..{high}", value, bound=f"{low}..{high}")
 
 
 class InvalidArgumentError(KvmError):

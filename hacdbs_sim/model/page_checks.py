@@ -27,11 +27,8 @@ def check_gfns(pages: PageSet, end_gfn: int, field: str = "gfn_ranges") -> None:
 
 
 def _beyond(field: str, gfn: int, end_gfn: int) -> GfnBeyondIpaSpaceError:
-    return GfnBeyondIpaSpaceError(
-        f"{field} must stay below gfn {end_gfn}, the end of the IPA space, not {gfn}",
-        field=field,
-        bound=end_gfn - 1,
-        value=gfn,
+    return GfnBeyondIpaSpaceError.must(
+        field, f"stay below gfn {end_gfn}, the end of the IPA space", gfn, bound=end_gfn - 1
     )
 
 
@@ -44,11 +41,11 @@ def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Wo
     expected = words_for(num_pages)
     if not isinstance(pages, PageRanges):
         if len(pages) != expected:
-            raise InvalidArgumentError(
-                f"bitmap must be {expected * 8} bytes for {num_pages} pages, not {len(pages) * 8}",
-                field="bitmap",
+            raise InvalidArgumentError.must(
+                "bitmap",
+                f"be {expected * 8} bytes for {num_pages} pages",
+                len(pages) * 8,
                 bound=expected * 8,
-                value=len(pages) * 8,
             )
         return pages
     end = first_page + num_pages

@@ -49,11 +49,8 @@ class BatchAnswerLimitError(KvmError):
 def words_from_octets(octets: bytes | memoryview, field: str) -> Words:
     """Read little-endian 64-bit words, which must be whole."""
     if len(octets) % BYTES_PER_WORD:
-        raise InvalidArgumentError(
-            f"{field} must be a multiple of {BYTES_PER_WORD} bytes, not {len(octets)}",
-            field=field,
-            bound=BYTES_PER_WORD,
-            value=len(octets),
+        raise InvalidArgumentError.must(
+            field, f"be a multiple of {BYTES_PER_WORD} bytes", len(octets), bound=BYTES_PER_WORD
         )
     return np.frombuffer(octets, dtype="<u8").astype(np.uint64, copy=False)
 

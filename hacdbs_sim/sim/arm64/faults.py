@@ -65,26 +65,19 @@ def check_fault(spec: AddFault, bounds: FaultBounds) -> None:
             value=when.gfn,
         )
     if when.index is not None and not 0 <= when.index < bounds.entries_per_array:
-        raise SenselessFaultError(
-            f"when.index must be 0..{bounds.entries_per_array - 1}, an entry of one array, "
-            f"not {when.index}",
-            field="when.index",
+        raise SenselessFaultError.must(
+            "when.index",
+            f"be 0..{bounds.entries_per_array - 1}, an entry of one array",
+            when.index,
             bound=bounds.entries_per_array - 1,
-            value=when.index,
         )
     if when.cpu is not None and not 0 <= when.cpu < bounds.cpus:
-        raise NoSuchCpuError(
-            f"when.cpu must be 0..{bounds.cpus - 1}, not {when.cpu}",
-            field="when.cpu",
-            bound=bounds.cpus - 1,
-            value=when.cpu,
+        raise NoSuchCpuError.must(
+            "when.cpu", f"be 0..{bounds.cpus - 1}", when.cpu, bound=bounds.cpus - 1
         )
     if when.gfn is not None and not 0 <= when.gfn < bounds.end_gfn:
-        raise GfnBeyondIpaSpaceError(
-            f"when.gfn must be 0..{bounds.end_gfn - 1}, not {when.gfn}",
-            field="when.gfn",
-            bound=bounds.end_gfn - 1,
-            value=when.gfn,
+        raise GfnBeyondIpaSpaceError.must(
+            "when.gfn", f"be 0..{bounds.end_gfn - 1}", when.gfn, bound=bounds.end_gfn - 1
         )
 
 

@@ -60,11 +60,8 @@ def _check(spec: TraceFields, recording: Intervals, num_pages: int, span: int) -
     )
     for field, value, low, high in bounds:
         if not low <= value <= high:
-            raise InvalidWorkloadError(
-                f"{field} must keep the trace within {low}..{high}, not {value}",
-                field=field,
-                bound=f"{low}..{high}",
-                value=value,
+            raise InvalidWorkloadError.must(
+                field, f"keep the trace within {low}..{high}", value, bound=f"{low}..{high}"
             )
     part = num_pages // spec.copies
     if not spec.scale and span > part:

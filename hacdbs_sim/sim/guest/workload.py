@@ -57,11 +57,8 @@ W = TypeVar("W", bound=AddWorkload)
 
 def no_recordings(name: TraceName) -> Intervals:
     """Refuse every name: a machine is given the recordings that it may replay."""
-    raise InvalidWorkloadError(
-        f"trace must be a recording that the machine was given, not {name}",
-        field="trace",
-        bound="none",
-        value=name,
+    raise InvalidWorkloadError.must(
+        "trace", "be a recording that the machine was given", name, bound="none"
     )
 
 

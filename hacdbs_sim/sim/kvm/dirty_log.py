@@ -75,39 +75,29 @@ def _clean(log: DirtyBitmap, window: LogWindow, cleaner: DirtyCleaner) -> Cleane
 def check_first_page(first_page: int) -> None:
     """Refuse an unaligned start (EINVAL); the kernel does so before it finds the slot."""
     if first_page % PAGES_PER_WORD:
-        raise InvalidArgumentError(
-            f"first_page must be a multiple of 64, not {first_page}",
-            field="first_page",
-            bound=PAGES_PER_WORD,
-            value=first_page,
+        raise InvalidArgumentError.must(
+            "first_page", "be a multiple of 64", first_page, bound=PAGES_PER_WORD
         )
 
 
 def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
     """Check a clear's window in the kernel's order (A.3 check 5); return its num_pages."""
     if first_page > npages:
-        raise WindowOutsideMemslotError(
-            f"first_page must be at most {npages}, the slot's npages, not {first_page}",
-            field="first_page",
-            bound=npages,
-            value=first_page,
+        raise WindowOutsideMemslotError.must(
+            "first_page", f"be at most {npages}, the slot's npages", first_page, bound=npages
         )
     left = npages - first_page
     if num_pages is None:
         return left
     if num_pages > left:
-        raise WindowOutsideMemslotError(
-            f"num_pages must be at most {left}, up to the slot's end, not {num_pages}",
-            field="num_pages",
-            bound=left,
-            value=num_pages,
+        raise WindowOutsideMemslotError.must(
+            "num_pages", f"be at most {left}, up to the slot's end", num_pages, bound=left
         )
     if num_pages % PAGES_PER_WORD and num_pages < left:
-        raise WindowOutsideMemslotError(
-            f"num_pages must be a multiple of 64, or {left} to reach the slot's end, "
-            f"not {num_pages}",
-            field="num_pages",
+        raise WindowOutsideMemslotError.must(
+            "num_pages",
+            f"be a multiple of 64, or {left} to reach the slot's end",
+            num_pages,
             bound=PAGES_PER_WORD,
-            value=num_pages,
         )
     return num_pages

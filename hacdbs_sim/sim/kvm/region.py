@@ -79,11 +79,8 @@ def view_of(region: Region, dirty_count: int | None) -> MemslotInfo:
 def check_slot_id(slot: int) -> None:
     """Refuse an id that no slot can have (EINVAL)."""
     if not 0 <= slot < NR_MEMSLOTS:
-        raise InvalidArgumentError(
-            f"slot must be 0..{NR_MEMSLOTS - 1}, not {slot}",
-            field="slot",
-            bound=NR_MEMSLOTS - 1,
-            value=slot,
+        raise InvalidArgumentError.must(
+            "slot", f"be 0..{NR_MEMSLOTS - 1}", slot, bound=NR_MEMSLOTS - 1
         )
 
 
@@ -158,21 +155,20 @@ def _check_addresses(new: Region) -> None:
 
 def _check_aligned(name: str, value: int, page_size: int) -> None:
     if not 0 <= value < 1 << 64 or value % page_size:
-        raise InvalidArgumentError(
-            f"{name} must be a multiple of the page size, {page_size}, below 2**64, not {value:#x}",
-            field=name,
+        raise InvalidArgumentError.must(
+            name,
+            f"be a multiple of the page size, {page_size}, below 2**64",
+            f"{value:#x}",
             bound=page_size,
-            value=f"{value:#x}",
         )
 
 
 def _check_backing(new: Region) -> None:
     sizes = leaf_sizes_bytes(new.page_size)
     if new.backing not in sizes:
-        raise InvalidArgumentError(
-            f"backing must be one of {', '.join(map(str, sizes))} "
-            f"for pages of {new.page_size} bytes, not {new.backing}",
-            field="backing",
+        raise InvalidArgumentError.must(
+            "backing",
+            f"be one of {', '.join(map(str, sizes))} for pages of {new.page_size} bytes",
+            new.backing,
             bound=sizes[-1],
-            value=new.backing,
         )

@@ -40,6 +40,4 @@ def check_chunk_size(chunk_size_bytes: int, page_size: int) -> None:
 def _check_one_of(field: str, value: int, allowed: tuple[int, ...]) -> None:
     if value not in allowed:
         listed = ", ".join(map(str, allowed))
-        raise InvalidArgumentError(
-            f"{field} must be one of {listed}, not {value}", field=field, bound=listed, value=value
-        )
+        raise InvalidArgumentError.must(field, f"be one of {listed}", value, bound=listed)

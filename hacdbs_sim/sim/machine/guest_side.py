@@ -128,9 +128,6 @@ class GuestSide:
 
     def _check_vcpu(self, vcpu: int) -> None:
         if not 0 <= vcpu < self._vcpus:
-            raise NoSuchVcpuError(
-                f"vcpu must be 0..{self._vcpus - 1}, not {vcpu}",
-                field="vcpu",
-                bound=self._vcpus - 1,
-                value=vcpu,
+            raise NoSuchVcpuError.must(
+                "vcpu", f"be 0..{self._vcpus - 1}", vcpu, bound=self._vcpus - 1
             )

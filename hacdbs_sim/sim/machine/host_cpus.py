@@ -20,11 +20,8 @@ class HostCpus:
     def check(self, cpu: int | None) -> None:
         """Refuse a CPU that does not exist; None names none."""
         if cpu is not None and not 0 <= cpu < len(self._units):
-            raise NoSuchCpuError(
-                f"cpu must be 0..{len(self._units) - 1}, not {cpu}",
-                field="cpu",
-                bound=len(self._units) - 1,
-                value=cpu,
+            raise NoSuchCpuError.must(
+                "cpu", f"be 0..{len(self._units) - 1}", cpu, bound=len(self._units) - 1
             )
 
     def for_hook(self, cpu: int | None) -> Unit:

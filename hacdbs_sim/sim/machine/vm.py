@@ -217,11 +217,11 @@ class Machine:
     def stage2(self, gfn: int, count: int | None, limit: int) -> model.Stage2Page:
         """Return guest frames, to the end of the IPA space if `count` is None, as runs of equal leaves."""
         if not 0 <= gfn < self._end_gfn:
-            raise GfnBeyondIpaSpaceError(
-                f"gfn must be 0..{self._end_gfn - 1}, inside the IPA space, not {gfn}",
-                field="gfn",
+            raise GfnBeyondIpaSpaceError.must(
+                "gfn",
+                f"be 0..{self._end_gfn - 1}, inside the IPA space",
+                gfn,
                 bound=self._end_gfn - 1,
-                value=gfn,
             )
         end_gfn = self._end_gfn if count is None else min(gfn + count, self._end_gfn)
         return read_stage2(self._slots, gfn, end_gfn, limit)
