@@ -1,5 +1,6 @@
 """Workloads: what writes by itself whenever the guest runs; one class per kind."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final, Literal, TypeAlias, get_args
@@ -235,6 +236,11 @@ WorkloadInfo: TypeAlias = Annotated[
     SequentialInfo | UniformInfo | HotSetInfo | ZipfInfo | MovingInfo | ReplayInfo | IntervalsInfo,
     Tagged("kind"),
 ]
+
+WORKLOAD_INFOS: Final[dict[WorkloadKind, Callable[..., WorkloadInfo]]] = {
+    info.kind: info for info in get_args(get_args(WorkloadInfo)[0])
+}
+"""The class of each kind, as a VM has it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ class HardwareEndsAsSoftwareDoes(Invariant):
         twin = copy_of(step.before.state)
         # No action does it: how a kernel was built does not change.
         calls = twin._dirty_log
-        calls._clear_config = replace(calls._clear_config, hacdbs=False)
+        calls.clear_config = replace(calls.clear_config, hacdbs=False)
         assert isinstance(step.action, GetDirtyLog | ClearDirtyLog)
         answer = twin.perform(step.action)
         seen, slot = Sight.of(twin, state=b""), step.action.slot

@@ -13,7 +13,7 @@ It fires iff draw < p. `ordinal` is the n of the fault id "f{n}" (from 1), oppor
 """
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Final, NamedTuple
 
 from hacdbs_sim.model.errors import (
@@ -99,43 +99,30 @@ def draw(seed: int, ordinal: int, opportunity: int) -> float:
     return (_step(_step(_mix(seed & _U64), ordinal), opportunity) >> 11) / (1 << 53)
 
 
+@dataclass(slots=True, eq=False)
 class ArmedFault:
-    """A fault on a machine, with its count of opportunities and hits.
+    """A fault on a machine, with its count of opportunities and hits."""
 
-    Args:
-        ordinal: The n of its id.
-        spec: What was armed.
-        seed: The machine's.
-        all_hits: Where the machine counts the hits of all its faults.
-    """
+    ordinal: int
+    """The n of its id."""
+    spec: AddFault
+    seed: int
+    """The machine's."""
+    all_hits: Counter[FaultType]
+    """Where the machine counts the hits of all its faults."""
+    place: EntryWhen = field(init=False)
+    opportunities: int = 0
+    hits: int = 0
+    last_hit: LastHit | None = None
 
-    __slots__ = (
-        "_all_hits",
-        "_last_hit",
-        "_ordinal",
-        "_seed",
-        "hits",
-        "opportunities",
-        "place",
-        "spec",
-    )
-
-    def __init__(
-        self, ordinal: int, spec: AddFault, seed: int, all_hits: Counter[FaultType]
-    ) -> None:
-        self._ordinal = ordinal
-        self._seed = seed
-        self._all_hits = all_hits
-        self.spec = spec
-        self.place = place_of(spec)
-        self.opportunities = 0
-        self.hits = 0
-        self._last_hit: LastHit | None = None
+    def __post_init__(self) -> None:
+        """Find its place."""
+        self.place = place_of(self.spec)
 
     @property
     def fault_id(self) -> str:
         """The id, f1, f2, ... in the order of arming."""
-        return f"f{self._ordinal}"
+        return f"f{self.ordinal}"
 
     def fires(self) -> bool:
         """Count an opportunity; return whether the fault fires at it."""
@@ -144,13 +131,13 @@ class ArmedFault:
         turn = self.opportunities - spec.after - 1
         if turn < 0 or turn % spec.every or self.hits == spec.times or not spec.probability:
             return False
-        return draw(self._seed, self._ordinal, self.opportunities) < spec.probability
+        return draw(self.seed, self.ordinal, self.opportunities) < spec.probability
 
     def hit(self, call: "FaultCall", batch: int | None, index: int | None, gfn: int | None) -> None:
         """Count a hit and remember where."""
         self.hits += 1
-        self._all_hits[self.spec.type] += 1
-        self._last_hit = LastHit(
+        self.all_hits[self.spec.type] += 1
+        self.last_hit = LastHit(
             opportunity=self.opportunities,
             op=call.op,
             slot=call.slot,
@@ -168,7 +155,7 @@ class ArmedFault:
             when=self.place,
             opportunities=self.opportunities,
             hits=self.hits,
-            last_hit=self._last_hit,
+            last_hit=self.last_hit,
             **{name: getattr(self.spec, name) for name in _SHARED},
         )
 

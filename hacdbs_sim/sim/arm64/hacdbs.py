@@ -8,6 +8,7 @@ one (both RUNNING to IDLE), anything else a failure (RUNNING to ERROR). Writing 
 the interrupt and leaves IDLE (docs/kernel.md C.4, D). RUNNING and ERROR never outlive an action.
 """
 
+from dataclasses import dataclass, field
 from enum import IntEnum, auto
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
@@ -88,37 +89,31 @@ def interrupt_asserted(base: Hacdbsbr, cons: Hacdbscons) -> bool:
     return base.en and (cons.index >= base.entries or cons.err_reason is not ErrReason.NOF)
 
 
+@dataclass(slots=True, eq=False)
 class Unit:
     """One host CPU with its HACDBS unit."""
 
-    __slots__ = (
-        "_built",
-        "base",
-        "cleaned",
-        "cons",
-        "cpu",
-        "entries",
-        "interrupts",
-        "online",
-        "runs",
-        "status",
-    )
+    cpu: int
+    built: bool
+    """Whether the kernel has support for it."""
+    online: bool = False
+    status: UnitStatus = UnitStatus.OFF
+    base: Hacdbsbr = DISABLED
+    cons: Hacdbscons = field(default_factory=Hacdbscons)
+    interrupts: int = 0
+    runs: int = 0
+    entries: int = 0
+    cleaned: int = 0
 
-    def __init__(self, cpu: int, *, built: bool) -> None:
-        self.cpu = cpu
-        self._built = built
-        self.online = False
-        self.status = UnitStatus.OFF
-        self.base = DISABLED
-        self.cons = Hacdbscons()
-        self.interrupts = self.runs = self.entries = self.cleaned = 0
+    def __post_init__(self) -> None:
+        """Bring the CPU up."""
         self.set_online(online=True)
 
     def set_online(self, *, online: bool) -> None:
         """Bring the CPU up or down; without kernel support its unit stays OFF."""
         if online is not self.online:
             self.online = online
-            if self._built:
+            if self.built:
                 self._on(UnitEvent.CPU_UP if online else UnitEvent.CPU_DOWN)
 
     def account(self, walk: Walk, array_sz: int) -> None:

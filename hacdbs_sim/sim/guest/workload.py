@@ -18,21 +18,14 @@ from typing import Any, Final, TypeVar
 from hacdbs_sim.model.errors import InvalidWorkloadError, check_within
 from hacdbs_sim.model.pages import Intervals
 from hacdbs_sim.model.workloads import (
+    WORKLOAD_INFOS,
     AddIntervals,
     AddReplay,
     AddWorkload,
-    HotSetInfo,
-    IntervalsInfo,
-    MovingInfo,
-    ReplayInfo,
-    SequentialInfo,
     TimedFields,
     TraceFields,
     TraceName,
-    UniformInfo,
     WorkloadInfo,
-    WorkloadKind,
-    ZipfInfo,
 )
 from hacdbs_sim.sim.guest.patterns import PagesOf, pages_of
 from hacdbs_sim.sim.guest.trace import plan_trace, state_bytes_of
@@ -41,16 +34,6 @@ NS_PER_SECOND: Final = 10**9
 
 Recordings = Callable[[TraceName], Intervals]
 """Finds a trace that comes with the service by its name."""
-
-_INFOS: Final[dict[WorkloadKind, Callable[..., WorkloadInfo]]] = {
-    WorkloadKind.SEQUENTIAL: SequentialInfo,
-    WorkloadKind.UNIFORM: UniformInfo,
-    WorkloadKind.HOT_SET: HotSetInfo,
-    WorkloadKind.ZIPF: ZipfInfo,
-    WorkloadKind.MOVING: MovingInfo,
-    WorkloadKind.REPLAY: ReplayInfo,
-    WorkloadKind.INTERVALS: IntervalsInfo,
-}
 
 W = TypeVar("W", bound=AddWorkload)
 
@@ -137,7 +120,7 @@ class Workload:
         if self._recording is not None:
             given["interval_count"] = len(self._recording.starts) - 1
             given["record_count"] = len(self._recording.pages)
-        return _INFOS[spec.kind](
+        return WORKLOAD_INFOS[spec.kind](
             workload_id=self.workload_id, writes=self.writes, skipped=self.skipped, **given
         )
 

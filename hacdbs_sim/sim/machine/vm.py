@@ -81,7 +81,7 @@ class Machine:
             self._cpus,
             self._faults,
             self._counters,
-            entered=entered,
+            entered,
         )
         self._guest_side = GuestSide(config, self._slots, self._counters, recordings)
 
