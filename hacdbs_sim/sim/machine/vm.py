@@ -23,7 +23,6 @@ from hacdbs_sim.sim.arm64.dirty_bit import ClearConfig
 from hacdbs_sim.sim.arm64.faults import FaultBoard, FaultBounds
 from hacdbs_sim.sim.arm64.regions import Stage2Regions
 from hacdbs_sim.sim.arm64.stage2 import Stage2
-from hacdbs_sim.sim.guest.versions import Versions
 from hacdbs_sim.sim.guest.workload import Recordings, no_recordings, recording_of
 from hacdbs_sim.sim.kvm.memslots import Memslots, RegionPlan
 from hacdbs_sim.sim.kvm.region import Region, checked_region, view_of
@@ -146,73 +145,17 @@ class Machine:
             else self._slots.get(slot).generation,
         )
 
-    def memslot(self, slot: int) -> model.MemslotInfo:
-        """Return the state of a slot."""
-        return self._slots.get(slot).view()
-
-    def memslots(self) -> tuple[model.MemslotInfo, ...]:
-        """Return the state of all slots, ascending by id."""
-        return tuple(slot.view() for slot in self._slots.by_id())
-
     def npages(self, slot: int) -> int:
         """Count a slot's pages; 0 where it is absent."""
         return self._slots.get(slot).region.npages if slot in self._slots else 0
-
-    def cpu(self, cpu: int) -> model.CpuInfo:
-        """Return the state of a host CPU and its unit."""
-        return self._cpus.unit(cpu).view()
-
-    def cpus(self) -> tuple[model.CpuInfo, ...]:
-        """Return the state of all host CPUs."""
-        return self._cpus.views()
-
-    def fault(self, fault_id: str) -> model.FaultInfo:
-        """Return the state of an armed fault."""
-        return self._faults.view(fault_id)
-
-    def faults(self) -> tuple[model.FaultInfo, ...]:
-        """Return the state of all armed faults, oldest first."""
-        return self._faults.views()
-
-    def fault_hits(self) -> dict[model.FaultType, int]:
-        """Return the hits of faults so far by type, those of faults since disarmed included."""
-        return self._faults.hits()
-
-    def counters(self) -> dict[str, int]:
-        """Return what has been counted since the VM was made (`COUNTERS`)."""
-        return self._counters.read()
-
-    def clock(self) -> model.Clock:
-        """Return the state of the clock."""
-        return self._guest_side.guest.clock.view()
 
     def writes_of_run(self, action: model.RunGuest) -> int:
         """Count the writes that a run makes at most: those it makes if nothing stalls it."""
         return self._guest_side.guest.writes_of_run(action.duration_ns, action.throttle_percent)
 
-    def workload(self, workload_id: str) -> model.WorkloadInfo:
-        """Return the state of a workload."""
-        return self._guest_side.guest.view(workload_id)
-
     def workloads(self) -> tuple[model.WorkloadInfo, ...]:
         """Return the state of all workloads, oldest first."""
         return self._guest_side.guest.views()
-
-    def versions(
-        self, slot: int, first_page: int = 0, num_pages: int | None = None
-    ) -> Versions | None:
-        """Copy the versions of a slot's pages, uint32[n]; None unless they are kept."""
-        return self._guest_side.versions(slot, first_page, num_pages)
-
-    @property
-    def last_version(self) -> int | None:
-        """The greatest version that a page can have; None unless versions are kept."""
-        return self._guest_side.last_version
-
-    def peek_dirty_log(self, slot: int) -> model.DirtyLog:
-        """Copy a slot's dirty bitmap without any side effect."""
-        _, log = self._slots.logging(slot)
-        return copied(slot, log)
 
     def stage2(self, gfn: int, count: int | None, limit: int) -> model.Stage2Page:
         """Return guest frames, to the end of the IPA space if `count` is None, as runs of equal leaves."""
@@ -225,10 +168,6 @@ class Machine:
             )
         end_gfn = self._end_gfn if count is None else min(gfn + count, self._end_gfn)
         return read_stage2(self._slots, gfn, end_gfn, limit)
-
-    def heat(self, slot: int, bins: int) -> model.Heat:
-        """Return a slot as at most so many bins of pages, 1..`MAX_BINS`."""
-        return read_heat(self._slots.get(slot), bins)
 
     # Actions
 
@@ -366,23 +305,23 @@ _PERFORM: Final[dict[type[model.Action[Any]], Handler]] = {
 }
 
 _QUERY: Final[dict[type[model.Query[Any]], Handler]] = {
-    model.GetMemslot: lambda m, q: m.memslot(q.slot),
-    model.ListMemslots: lambda m, _: m.memslots(),
-    model.PeekDirtyLog: lambda m, q: m.peek_dirty_log(q.slot),
-    model.GetCpu: lambda m, q: m.cpu(q.cpu),
-    model.ListCpus: lambda m, _: m.cpus(),
-    model.GetFault: lambda m, q: m.fault(q.fault_id),
-    model.ListFaults: lambda m, _: m.faults(),
-    model.CountFaultHits: lambda m, _: m.fault_hits(),
-    model.GetWorkload: lambda m, q: m.workload(q.workload_id),
+    model.GetMemslot: lambda m, q: m._slots.get(q.slot).view(),
+    model.ListMemslots: lambda m, _: tuple(slot.view() for slot in m._slots.by_id()),
+    model.PeekDirtyLog: lambda m, q: copied(q.slot, m._slots.logging(q.slot)[1]),
+    model.GetCpu: lambda m, q: m._cpus.unit(q.cpu).view(),
+    model.ListCpus: lambda m, _: m._cpus.views(),
+    model.GetFault: lambda m, q: m._faults.view(q.fault_id),
+    model.ListFaults: lambda m, _: m._faults.views(),
+    model.CountFaultHits: lambda m, _: m._faults.hits(),
+    model.GetWorkload: lambda m, q: m._guest_side.guest.view(q.workload_id),
     model.ListWorkloads: lambda m, _: m.workloads(),
-    model.GetClock: lambda m, _: m.clock(),
-    model.GetPageVersions: lambda m, q: m.versions(q.slot, q.first_page, q.num_pages),
-    model.GetLastVersion: lambda m, _: m.last_version,
+    model.GetClock: lambda m, _: m._guest_side.guest.clock.view(),
+    model.GetPageVersions: lambda m, q: m._guest_side.versions(q.slot, q.first_page, q.num_pages),
+    model.GetLastVersion: lambda m, _: m._guest_side.last_version,
     model.GetStage2: lambda m, q: m.stage2(q.gfn, q.count, q.limit),
-    model.GetHeat: lambda m, q: m.heat(q.slot, q.bins),
+    model.GetHeat: lambda m, q: read_heat(m._slots.get(q.slot), q.bins),
     model.GetConfig: lambda m, _: m.config,
-    model.GetCounters: lambda m, _: m.counters(),
+    model.GetCounters: lambda m, _: m._counters.read(),
     model.GetFootprint: lambda m, _: m.footprint,
     model.GetGenerations: lambda m, q: m.generations(q.slot),
 }
