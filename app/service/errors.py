@@ -3,7 +3,7 @@
 from hacdbs_sim.model.errors import KvmError
 
 
-class FleetError(KvmError):
+class FleetError(KvmError, is_abstract=True):
     """An error of the fleet: it does not come from an ioctl, so it has no errno."""
 
 

@@ -17,16 +17,8 @@ from hacdbs_sim import model
 from hacdbs_sim.host_kvm import device, guest, refusals, slots
 from hacdbs_sim.host_kvm.memory import HUGE_PAGE_SIZE, PAGE_SIZE, GuestMemory
 from hacdbs_sim.host_kvm.slots import HeldSlot
+from hacdbs_sim.model import errors
 from hacdbs_sim.model.base import WORK_PER_ACTION
-from hacdbs_sim.model.errors import (
-    BackendUnavailableError,
-    InvalidArgumentError,
-    MemslotChangedError,
-    NoSuchMemslotError,
-    NoSuchVcpuError,
-    NotSupportedByBackendError,
-    WindowOutsideMemslotError,
-)
 from hacdbs_sim.model.page_checks import check_gfns, user_words
 from hacdbs_sim.model.pages import Gfns, PageSet
 from hacdbs_sim.model.units import MAX_CPUS, PAGES_PER_WORD
@@ -84,7 +76,9 @@ class HostKvmBackend:
     def __init__(self, config: model.VmConfig) -> None:
         check_config(config)
         if (why := device.why_unusable()) is not None:
-            raise BackendUnavailableError(f"host_kvm cannot be used here: {why}", field="backend")
+            raise errors.BackendUnavailableError(
+                f"host_kvm cannot be used here: {why}", field="backend"
+            )
         self._config = replace(
             config,
             ipa_bits=guest.ADDRESS_BITS,
@@ -242,7 +236,7 @@ class HostKvmBackend:
         if num_pages is None:
             num_pages = max(npages - action.first_page, 0)
         if num_pages > MAX_NUM_PAGES or action.first_page >= 1 << 64:
-            raise InvalidArgumentError.must(
+            raise errors.InvalidArgumentError.must(
                 "num_pages", f"be at most {MAX_NUM_PAGES}", num_pages, bound=MAX_NUM_PAGES
             )
         held = self._slots.get(action.slot)
@@ -253,9 +247,9 @@ class HostKvmBackend:
         words = np.zeros(1, np.uint64)
         if not is_refused:
             words = _user_words(action, num_pages)
-        cause: refusals.Einval = WindowOutsideMemslotError
+        cause: refusals.Einval = errors.WindowOutsideMemslotError
         if action.first_page % PAGES_PER_WORD or action.slot not in self._slots:
-            cause = InvalidArgumentError
+            cause = errors.InvalidArgumentError
         with refusals.asking_kernel(refusals.CLEAR_LOG, "slot", action.slot, cause):
             self._vm.clear_dirty_log(action.slot, action.first_page, num_pages, words)
         self._counts["dirty_log_clears"] += 1
@@ -285,7 +279,9 @@ class HostKvmBackend:
         self, counter: str, kind: guest.Touch, vcpu: int, pages: PageSet, field: str = "gfn_ranges"
     ) -> model.AccessOutcome:
         if vcpu:
-            raise NoSuchVcpuError.must("vcpu", "be 0, the only one of a host_kvm VM", vcpu, bound=0)
+            raise errors.NoSuchVcpuError.must(
+                "vcpu", "be 0, the only one of a host_kvm VM", vcpu, bound=0
+            )
         gfns = _gfns_of(pages, field)
         with refusals.running_guest():
             exits = self._vm.touch(kind, gfns)
@@ -327,7 +323,9 @@ class HostKvmBackend:
                 "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE is arm64's",
             )
         if action.manual_dirty_log_protect2 is None:
-            raise InvalidArgumentError(f"exactly one of {', '.join(action.one_of)} must be given")
+            raise errors.InvalidArgumentError(
+                f"exactly one of {', '.join(action.one_of)} must be given"
+            )
         self._protect_manually(action.manual_dirty_log_protect2)
         self._capabilities_set += 1
 
@@ -341,7 +339,7 @@ class HostKvmBackend:
     def _memslot(self, slot: int) -> model.MemslotInfo:
         held = self._slots.get(slot)
         if held is None:
-            raise NoSuchMemslotError(f"there is no slot {slot}", field="slot", value=slot)
+            raise errors.NoSuchMemslotError(f"there is no slot {slot}", field="slot", value=slot)
         return replace(held.region)
 
     def _memslots(self) -> tuple[model.MemslotInfo, ...]:
@@ -361,7 +359,7 @@ class HostKvmBackend:
         if slots.is_refused_by_any_kernel(region) or (
             held is not None and region.memory_size not in (0, held.region.memory_size)
         ):
-            raise InvalidArgumentError("the kernel refuses this memslot", field="slot")
+            raise errors.InvalidArgumentError("the kernel refuses this memslot", field="slot")
         slots.check_place(region, self._vm.control_slot)
         others = [each.region for slot, each in self._slots.items() if slot != region.slot]
         return self._footprint_of([*others, region])
@@ -389,7 +387,7 @@ def check_config(config: model.VmConfig) -> None:
             continue
         value = getattr(config, each.name)
         if value != getattr(usual, each.name):
-            raise NotSupportedByBackendError(
+            raise errors.NotSupportedByBackendError(
                 f"{each.name} must be left out for the backend {model.BackendName.HOST_KVM}: "
                 "it is what the host has",
                 field=each.name,
@@ -399,10 +397,10 @@ def check_config(config: model.VmConfig) -> None:
 def _cause(region: model.MemslotInfo, held: HeldSlot | None) -> refusals.Einval:
     """Return what EINVAL most likely stands for."""
     if slots.is_refused_by_any_kernel(region) or region.flags & ~model.MemslotFlags(3):
-        return InvalidArgumentError
+        return errors.InvalidArgumentError
     if held is not None:
-        return MemslotChangedError
-    return InvalidArgumentError if region.memory_size else NoSuchMemslotError
+        return errors.MemslotChangedError
+    return errors.InvalidArgumentError if region.memory_size else errors.NoSuchMemslotError
 
 
 def _change(region: model.MemslotInfo, held: HeldSlot | None) -> model.MemslotChange:
@@ -443,7 +441,7 @@ def _gfns_of(pages: PageSet, field: str = "gfn_ranges") -> NDArray[np.uint64]:
     """Return an access's frames one by one, in its order; refuse one that the guest does not map."""
     check_gfns(pages, END_GFN, field)
     if (count := _count(pages)) > MAX_ACCESSES:
-        raise NotSupportedByBackendError(
+        raise errors.NotSupportedByBackendError(
             f"one call accesses at most {MAX_ACCESSES} pages on host_kvm, not {count}",
             bound=MAX_ACCESSES,
             value=count,

@@ -43,7 +43,6 @@ class AccessOutcome(Model):
 class GuestWrite(Action[AccessOutcome]):
     """Write pages as a vCPU."""
 
-    op = "guest_write"
     refusals = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     pages: FramePages
@@ -55,7 +54,6 @@ class GuestWrite(Action[AccessOutcome]):
 class GuestWriteMemory(Action[AccessOutcome]):
     """Write ranges of memory as a vCPU: each range writes every page that it touches, once."""
 
-    op = "guest_write_memory"
     refusals = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     gpa_ranges: Annotated[tuple[tuple[Gpa, PositiveSize], ...], Len(1, MAX_GPA_RANGES)]
@@ -75,7 +73,6 @@ class GuestWriteMemory(Action[AccessOutcome]):
 class GuestRead(Action[AccessOutcome]):
     """Read pages as a vCPU."""
 
-    op = "guest_read"
     refusals = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     pages: FramePages
@@ -87,7 +84,6 @@ class GuestRead(Action[AccessOutcome]):
 class HostWrite(Action[AccessOutcome]):
     """Write pages as the host kernel (kvm_write_guest, the vGIC): mark the log, leave stage 2 alone."""
 
-    op = "host_write"
     refusals = (GfnBeyondIpaSpaceError,)
 
     pages: FramePages
@@ -97,7 +93,6 @@ class HostWrite(Action[AccessOutcome]):
 class HostUnmap(Action[AccessOutcome]):
     """Unmap pages as an MMU notifier does, whole blocks included; leave the log alone."""
 
-    op = "host_unmap"
     refusals = (GfnBeyondIpaSpaceError,)
 
     pages: FramePages

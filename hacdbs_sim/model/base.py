@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
-from hacdbs_sim.model.errors import KvmError
+from typing_extensions import override
+
+from hacdbs_sim.model.errors import KvmError, snake_case
 from hacdbs_sim.model.kinds import Count, core_schema
 
 T = TypeVar("T")
@@ -47,11 +49,19 @@ class Operation(Request, Generic[T_co]):
 
     __slots__ = ()
     op: ClassVar[str]
-    """Its one spelling: in a batch, as operationId, as the client's method."""
+    """The class' name in snake case: in a batch, as operationId, as the client's method.
+
+    A class of a family has the family's: `add_fault`.
+    """
     ioctl: ClassVar[str | None] = None
     """The ioctl that it stands for, if any."""
     refusals: ClassVar[tuple[type[KvmError], ...]] = ()
     """What it can be refused with by the machine itself; a service adds its limits."""
+
+    @override
+    def __init_subclass__(cls) -> None:
+        if Operation not in cls.__bases__ and not hasattr(cls, "op"):
+            cls.op = snake_case(cls.__name__)
 
 
 class Action(Operation[T_co]):

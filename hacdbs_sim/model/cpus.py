@@ -80,7 +80,6 @@ class CpuInfo(Model):
 class SetCpu(Action[CpuInfo]):
     """Plug a host CPU in or out; its HACDBS unit goes with it."""
 
-    op = "set_cpu"
     refusals = (NoSuchCpuError, LastCpuError)
 
     cpu: Count
@@ -93,7 +92,6 @@ class SetCpu(Action[CpuInfo]):
 class GetCpu(Query[CpuInfo]):
     """Show a host CPU and its unit."""
 
-    op = "get_cpu"
     refusals = (NoSuchCpuError,)
 
     cpu: Count
@@ -103,5 +101,3 @@ class GetCpu(Query[CpuInfo]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListCpus(Query[tuple[CpuInfo, ...]]):
     """List the host CPUs, ascending by number."""
-
-    op = "list_cpus"

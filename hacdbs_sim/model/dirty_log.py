@@ -8,15 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from hacdbs_sim.model import errors
 from hacdbs_sim.model.base import Action, Model, Query
-from hacdbs_sim.model.errors import (
-    CopyToUserError,
-    Errno,
-    InvalidArgumentError,
-    NoDirtyLogError,
-    NoSuchCpuError,
-    WindowOutsideMemslotError,
-)
 from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Omitted, Page64, SlotId
 from hacdbs_sim.model.pages import LogBitmap, LogPages, pages_of
 
@@ -76,7 +69,7 @@ class AcceleratorReport(Model):
     """The host CPU that the call ran on."""
     outcome: AcceleratorOutcome
     """How the call of the hook ended."""
-    errno: Errno | None = None
+    errno: errors.Errno | None = None
     """What the hook returned where it declined or stopped early; userspace never sees it."""
     batches: Count = 0
     """Runs of the unit."""
@@ -189,9 +182,8 @@ class DirtyLog(Model):
 class GetDirtyLog(Action[DirtyLog]):
     """KVM_GET_DIRTY_LOG (docs/kernel.md A.2)."""
 
-    op = "get_dirty_log"
     ioctl = "KVM_GET_DIRTY_LOG"
-    refusals = (NoDirtyLogError, NoSuchCpuError, CopyToUserError)
+    refusals = (errors.NoDirtyLogError, errors.NoSuchCpuError, errors.CopyToUserError)
 
     slot: SlotId
     """The memslot."""
@@ -205,9 +197,13 @@ class GetDirtyLog(Action[DirtyLog]):
 class ClearDirtyLog(Action[DirtyLog]):
     """KVM_CLEAR_DIRTY_LOG (docs/kernel.md A.3); a bitmap has ALIGN(num_pages, 64) / 8 bytes exactly."""
 
-    op = "clear_dirty_log"
     ioctl = "KVM_CLEAR_DIRTY_LOG"
-    refusals = (NoDirtyLogError, NoSuchCpuError, WindowOutsideMemslotError, InvalidArgumentError)
+    refusals = (
+        errors.NoDirtyLogError,
+        errors.NoSuchCpuError,
+        errors.WindowOutsideMemslotError,
+        errors.InvalidArgumentError,
+    )
 
     slot: SlotId
     """The memslot."""
@@ -226,9 +222,8 @@ class ClearDirtyLog(Action[DirtyLog]):
 class PeekDirtyLog(Query[DirtyLog]):
     """Copy a slot's dirty log without any side effect."""
 
-    op = "peek_dirty_log"
     ioctl = "KVM_GET_DIRTY_LOG"
-    refusals = (NoDirtyLogError,)
+    refusals = (errors.NoDirtyLogError,)
 
     slot: SlotId
     """The memslot."""

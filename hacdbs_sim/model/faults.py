@@ -4,13 +4,8 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Annotated, Final, Literal, TypeAlias, get_args
 
+from hacdbs_sim.model import errors
 from hacdbs_sim.model.base import Action, Model, Query, Request
-from hacdbs_sim.model.errors import (
-    GfnBeyondIpaSpaceError,
-    NoSuchCpuError,
-    NoSuchFaultError,
-    SenselessFaultError,
-)
 from hacdbs_sim.model.kinds import (
     Boolean,
     Count,
@@ -149,8 +144,7 @@ class FaultInfo(FaultFields):
 class AddFault(FaultFields, Action[FaultInfo]):
     """Arm a fault; it takes effect at the next get or clear."""
 
-    op = "add_fault"
-    refusals = (SenselessFaultError, NoSuchCpuError, GfnBeyondIpaSpaceError)
+    refusals = (errors.SenselessFaultError, errors.NoSuchCpuError, errors.GfnBeyondIpaSpaceError)
 
     type: FaultType
     """What goes wrong."""
@@ -252,8 +246,7 @@ def when_class(kind: FaultType) -> type[CallWhen]:
 class DeleteFault(Action[FaultInfo]):
     """Disarm a fault; a call in flight keeps the faults that it began with."""
 
-    op = "delete_fault"
-    refusals = (NoSuchFaultError,)
+    refusals = (errors.NoSuchFaultError,)
 
     fault_id: ObjectId
     """Which."""
@@ -263,15 +256,12 @@ class DeleteFault(Action[FaultInfo]):
 class DeleteFaults(Action[None]):
     """Disarm all faults."""
 
-    op = "delete_faults"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetFault(Query[FaultInfo]):
     """Show an armed fault."""
 
-    op = "get_fault"
-    refusals = (NoSuchFaultError,)
+    refusals = (errors.NoSuchFaultError,)
 
     fault_id: ObjectId
     """Which."""
@@ -281,14 +271,10 @@ class GetFault(Query[FaultInfo]):
 class ListFaults(Query[tuple[FaultInfo, ...]]):
     """List the armed faults, in the order of arming."""
 
-    op = "list_faults"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountFaultHits(Query[dict[FaultType, Count]]):
     """Count the hits so far by type, those of faults since disarmed included."""
-
-    op = "count_fault_hits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

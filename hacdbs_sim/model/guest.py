@@ -70,7 +70,6 @@ class GuestRun(AccessOutcome):
 class AdvanceClock(Action[Clock]):
     """Let virtual time pass while the guest is paused."""
 
-    op = "advance_clock"
     refusals = (InvalidArgumentError,)
 
     duration_ns: Nanoseconds
@@ -81,7 +80,6 @@ class AdvanceClock(Action[Clock]):
 class RunGuest(Action[GuestRun]):
     """Let the workloads write for some virtual time."""
 
-    op = "run_guest"
     refusals = (InvalidArgumentError, TooManyWritesError)
 
     duration_ns: Nanoseconds
@@ -94,7 +92,6 @@ class RunGuest(Action[GuestRun]):
 class TrackVersions(Action[None]):
     """Keep, or stop keeping, the number of the write that last touched each page."""
 
-    op = "track_versions"
     is_internal = True
 
     enabled: Boolean
@@ -105,8 +102,6 @@ class TrackVersions(Action[None]):
 class GetClock(Query[Clock]):
     """Show the virtual clock."""
 
-    op = "get_clock"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetPageVersions(Query[PageVersions | None]):
@@ -115,8 +110,6 @@ class GetPageVersions(Query[PageVersions | None]):
     A page's version is the number of the batch of writes that last touched it, counted over the
     machine since tracking began, modulo 2**32; 0 is none.
     """
-
-    op = "get_page_versions"
 
     slot: SlotId
     """The memslot."""
@@ -132,5 +125,3 @@ class GetLastVersion(Query[Count | None]):
 
     A page read now has the content of its version; it is stale once its version is greater.
     """
-
-    op = "get_last_version"

@@ -4,14 +4,8 @@ from dataclasses import dataclass
 from enum import STRICT, IntFlag, StrEnum
 from typing import Annotated
 
+from hacdbs_sim.model import errors
 from hacdbs_sim.model.base import Action, Model, Query
-from hacdbs_sim.model.errors import (
-    BeyondIpaSpaceError,
-    InvalidArgumentError,
-    MemslotChangedError,
-    MemslotOverlapError,
-    NoSuchMemslotError,
-)
 from hacdbs_sim.model.kinds import Address, Count, Form, Gfn, Kind, Size, SlotId
 
 
@@ -83,14 +77,13 @@ class ChangedMemslot(MemslotInfo):
 class SetMemslot(Action[ChangedMemslot]):
     """KVM_SET_USER_MEMORY_REGION: create, move, change flags, or (memory_size 0) delete."""
 
-    op = "set_memslot"
     ioctl = "KVM_SET_USER_MEMORY_REGION"
     refusals = (
-        InvalidArgumentError,
-        MemslotChangedError,
-        MemslotOverlapError,
-        BeyondIpaSpaceError,
-        NoSuchMemslotError,
+        errors.InvalidArgumentError,
+        errors.MemslotChangedError,
+        errors.MemslotOverlapError,
+        errors.BeyondIpaSpaceError,
+        errors.NoSuchMemslotError,
     )
 
     slot: SlotId
@@ -111,9 +104,8 @@ class SetMemslot(Action[ChangedMemslot]):
 class DeleteMemslot(Action[ChangedMemslot]):
     """KVM_SET_USER_MEMORY_REGION with a size of 0: delete a slot."""
 
-    op = "delete_memslot"
     ioctl = "KVM_SET_USER_MEMORY_REGION"
-    refusals = (NoSuchMemslotError,)
+    refusals = (errors.NoSuchMemslotError,)
 
     slot: SlotId
     """Its number."""
@@ -127,8 +119,7 @@ class DeleteMemslot(Action[ChangedMemslot]):
 class GetMemslot(Query[MemslotInfo]):
     """Show a memslot."""
 
-    op = "get_memslot"
-    refusals = (NoSuchMemslotError,)
+    refusals = (errors.NoSuchMemslotError,)
 
     slot: SlotId
     """Its number."""
@@ -137,5 +128,3 @@ class GetMemslot(Query[MemslotInfo]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListMemslots(Query[tuple[MemslotInfo, ...]]):
     """List the memslots, ascending by slot number."""
-
-    op = "list_memslots"

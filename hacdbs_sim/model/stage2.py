@@ -59,7 +59,6 @@ class Stage2Page(Model):
 class GetStage2(Query[Stage2Page]):
     """Show a range of guest frames as runs of pages equal in level and state."""
 
-    op = "get_stage2"
     refusals = (GfnBeyondIpaSpaceError,)
 
     gfn: Gfn = 0
@@ -112,7 +111,6 @@ class Heat(Model):
 class GetHeat(Query[Heat]):
     """Show a slot as a heat map of at most so many bins."""
 
-    op = "get_heat"
     refusals = (NoSuchMemslotError,)
 
     slot: SlotId

@@ -142,7 +142,6 @@ class VmInfo(VmConfig):
 class UpdateVm(Action[None]):
     """Set a capability (KVM_ENABLE_CAP; docs/kernel.md A.4, A.6): one at a time."""
 
-    op = "update_vm"
     ioctl = "KVM_ENABLE_CAP"
     refusals = (MemslotsPresentError, InvalidArgumentError)
     one_of = ("manual_dirty_log_protect2", "eager_split_chunk_size")
@@ -157,14 +156,10 @@ class UpdateVm(Action[None]):
 class GetConfig(Query[VmConfig]):
     """Return the configuration, with the two capabilities as they are now."""
 
-    op = "get_config"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetCounters(Query[dict[str, Count]]):
     """Return what has been counted since the VM was made, by name."""
-
-    op = "get_counters"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +175,6 @@ class Footprint(Model):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetFootprint(Query[Footprint]):
     """Return what the machine holds."""
-
-    op = "get_footprint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,8 +192,6 @@ class Generations(Model):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetGenerations(Query[Generations]):
     """Return the generations of the settings, for entity tags."""
-
-    op = "get_generations"
 
     slot: Count | None = None
     """A memslot whose generation to return."""

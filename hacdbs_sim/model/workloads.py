@@ -7,13 +7,8 @@ from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from annotated_types import Ge, Le
 
+from hacdbs_sim.model import errors
 from hacdbs_sim.model.base import Action, Model, Query, Request
-from hacdbs_sim.model.errors import (
-    InvalidWorkloadError,
-    NoSuchMemslotError,
-    NoSuchVcpuError,
-    NoSuchWorkloadError,
-)
 from hacdbs_sim.model.kinds import (
     MAX_NS,
     Boolean,
@@ -247,8 +242,7 @@ WORKLOAD_INFOS: Final[dict[WorkloadKind, Callable[..., WorkloadInfo]]] = {
 class AddWorkload(WorkloadFields, Action[WorkloadInfo]):
     """Add writes of the guest, or of the host beside it, made whenever the guest runs."""
 
-    op = "add_workload"
-    refusals = (NoSuchMemslotError, NoSuchVcpuError, InvalidWorkloadError)
+    refusals = (errors.NoSuchMemslotError, errors.NoSuchVcpuError, errors.InvalidWorkloadError)
     kind: WorkloadKind
 
 
@@ -304,8 +298,7 @@ WORKLOADS: Final[tuple[type[AddWorkload], ...]] = get_args(get_args(AnyWorkload)
 class DeleteWorkload(Action[WorkloadInfo]):
     """Take a workload off."""
 
-    op = "delete_workload"
-    refusals = (NoSuchWorkloadError,)
+    refusals = (errors.NoSuchWorkloadError,)
 
     workload_id: ObjectId
     """Which."""
@@ -315,15 +308,12 @@ class DeleteWorkload(Action[WorkloadInfo]):
 class DeleteWorkloads(Action[None]):
     """Take all workloads off."""
 
-    op = "delete_workloads"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetWorkload(Query[WorkloadInfo]):
     """Show a workload, and how far it has come."""
 
-    op = "get_workload"
-    refusals = (NoSuchWorkloadError,)
+    refusals = (errors.NoSuchWorkloadError,)
 
     workload_id: ObjectId
     """Which."""
@@ -332,5 +322,3 @@ class GetWorkload(Query[WorkloadInfo]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListWorkloads(Query[tuple[WorkloadInfo, ...]]):
     """List the workloads, in the order in which they were added."""
-
-    op = "list_workloads"

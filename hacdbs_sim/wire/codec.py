@@ -36,13 +36,10 @@ _TOP: Final = np.uint64(63)
 class TooManyRangesError(KvmError):
     """The log has more ranges of dirty pages than an answer of format `ranges` carries."""
 
-    code = "too_many_ranges"
-
 
 class BatchAnswerLimitError(KvmError):
     """The answers of a batch grew too large; the actions before this one stay done."""
 
-    code = "batch_answer_limit"
     title = "The batch's answer is too large"
 
 

@@ -16,12 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Final, NamedTuple
 
-from hacdbs_sim.model.errors import (
-    GfnBeyondIpaSpaceError,
-    NoSuchCpuError,
-    NoSuchFaultError,
-    SenselessFaultError,
-)
+from hacdbs_sim.model import errors
 from hacdbs_sim.model.faults import (
     AddFault,
     EntryWhen,
@@ -59,24 +54,24 @@ def check_fault(spec: AddFault, bounds: FaultBounds) -> None:
     """Refuse a fault whose `when` names an index, a CPU or a gfn that the machine has not."""
     when = place_of(spec)
     if when.gfn is not None and (when.batch is not None or when.index is not None):
-        raise SenselessFaultError(
+        raise errors.SenselessFaultError(
             "when.gfn must come without when.batch and when.index: they name one entry",
             field="when.gfn",
             value=when.gfn,
         )
     if when.index is not None and not 0 <= when.index < bounds.entries_per_array:
-        raise SenselessFaultError.must(
+        raise errors.SenselessFaultError.must(
             "when.index",
             f"be 0..{bounds.entries_per_array - 1}, an entry of one array",
             when.index,
             bound=bounds.entries_per_array - 1,
         )
     if when.cpu is not None and not 0 <= when.cpu < bounds.cpus:
-        raise NoSuchCpuError.must(
+        raise errors.NoSuchCpuError.must(
             "when.cpu", f"be 0..{bounds.cpus - 1}", when.cpu, bound=bounds.cpus - 1
         )
     if when.gfn is not None and not 0 <= when.gfn < bounds.end_gfn:
-        raise GfnBeyondIpaSpaceError.must(
+        raise errors.GfnBeyondIpaSpaceError.must(
             "when.gfn", f"be 0..{bounds.end_gfn - 1}", when.gfn, bound=bounds.end_gfn - 1
         )
 
@@ -220,7 +215,7 @@ class FaultBoard:
         """Return the state of one fault (NoSuchFaultError if none has that id)."""
         fault = self._armed.get(fault_id)
         if fault is None:
-            raise NoSuchFaultError(
+            raise errors.NoSuchFaultError(
                 f"fault {fault_id} does not exist", field="fault_id", value=fault_id
             )
         return fault.view()

@@ -20,12 +20,7 @@ from hacdbs_sim.model import (
     GuestRun,
     WorkloadInfo,
     Writer,
-)
-from hacdbs_sim.model.errors import (
-    InvalidArgumentError,
-    NoSuchWorkloadError,
-    TooManyWritesError,
-    check_within,
+    errors,
 )
 from hacdbs_sim.model.kinds import MAX_NS
 from hacdbs_sim.model.pages import Gfns
@@ -117,8 +112,12 @@ class Guest:
             TooManyWritesError: more than `MAX_WRITES_PER_RUN` writes would be made.
         """
         self._check_duration(duration_ns)
-        check_within(
-            InvalidArgumentError, "throttle_percent", throttle_percent, 0, MAX_THROTTLE_PERCENT
+        errors.check_within(
+            errors.InvalidArgumentError,
+            "throttle_percent",
+            throttle_percent,
+            0,
+            MAX_THROTTLE_PERCENT,
         )
         slices = self._slices(duration_ns, throttle_percent)
         run = _Run(slots, write)
@@ -159,8 +158,8 @@ class Guest:
         )
 
     def _check_duration(self, duration_ns: int) -> None:
-        check_within(
-            InvalidArgumentError,
+        errors.check_within(
+            errors.InvalidArgumentError,
             "duration_ns",
             duration_ns,
             1,
@@ -170,7 +169,7 @@ class Guest:
     def _slices(self, duration_ns: int, throttle_percent: int) -> int:
         writes = self.writes_of_run(duration_ns, throttle_percent)
         if writes > MAX_WRITES_PER_RUN:
-            raise TooManyWritesError(
+            raise errors.TooManyWritesError(
                 f"duration_ns must ask for at most {MAX_WRITES_PER_RUN} writes, {duration_ns} asks "
                 f"for up to {writes}: run for less at a time",
                 field="duration_ns",
@@ -182,7 +181,7 @@ class Guest:
     def _find(self, workload_id: str) -> Workload:
         workload = self._workloads.get(workload_id)
         if workload is None:
-            raise NoSuchWorkloadError(
+            raise errors.NoSuchWorkloadError(
                 "there is no such workload on the VM", field="workload_id", value=workload_id
             )
         return workload

@@ -9,13 +9,7 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from hacdbs_sim.model import MemslotChange, MemslotFlags, MemslotInfo
-from hacdbs_sim.model.errors import (
-    MemslotChangedError,
-    MemslotOverlapError,
-    NoDirtyLogError,
-    NoSuchMemslotError,
-)
+from hacdbs_sim.model import MemslotChange, MemslotFlags, MemslotInfo, errors
 from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap
 from hacdbs_sim.sim.kvm.mmu import Mappings
 from hacdbs_sim.sim.kvm.region import Region, check_slot_id, view_of
@@ -110,7 +104,7 @@ class Memslots:
         """Return a slot (NoSuchMemslotError if it is absent)."""
         found = self._by_id.get(slot)
         if found is None:
-            raise NoSuchMemslotError(f"slot {slot} does not exist", field="slot", value=slot)
+            raise errors.NoSuchMemslotError(f"slot {slot} does not exist", field="slot", value=slot)
         return found
 
     def logging(self, slot: int) -> tuple[Memslot, DirtyBitmap]:
@@ -118,9 +112,9 @@ class Memslots:
         check_slot_id(slot)
         found = self._by_id.get(slot)
         if found is None:
-            raise NoDirtyLogError(f"slot {slot} does not exist", field="slot", value=slot)
+            raise errors.NoDirtyLogError(f"slot {slot} does not exist", field="slot", value=slot)
         if found.log is None:
-            raise NoDirtyLogError(
+            raise errors.NoDirtyLogError(
                 f"slot {slot} has no dirty log: LOG_DIRTY_PAGES is not set on it",
                 field="slot",
                 value=slot,
@@ -160,7 +154,7 @@ class Memslots:
         old = self._by_id.get(slot)
         if not new.memory_size:
             if old is None:
-                raise NoSuchMemslotError(
+                raise errors.NoSuchMemslotError(
                     f"slot {slot} does not exist, so it cannot be deleted", field="slot", value=slot
                 )
             return RegionPlan(MemslotChange.DELETE, old, new)
@@ -214,7 +208,7 @@ class Memslots:
         for other in self.around(new.base_gfn, new.end_gfn):
             if other.region.slot != new.slot:
                 taken = other.region
-                raise MemslotOverlapError(
+                raise errors.MemslotOverlapError(
                     f"guest_phys_addr must keep clear of slot {taken.slot}, which has "
                     f"{taken.guest_phys_addr:#x} to "
                     f"{taken.guest_phys_addr + taken.memory_size:#x}, "
@@ -230,7 +224,7 @@ def _change_of(old: Region, new: Region) -> MemslotChange:
     for name in ("userspace_addr", "memory_size", "backing"):
         was, wanted = getattr(old, name), getattr(new, name)
         if was != wanted:
-            raise MemslotChangedError(
+            raise errors.MemslotChangedError(
                 f"{name} of slot {new.slot} must stay {was:#x}, not {wanted:#x}: "
                 "delete the slot first",
                 field=name,
@@ -238,7 +232,7 @@ def _change_of(old: Region, new: Region) -> MemslotChange:
                 value=f"{wanted:#x}",
             )
     if (old.flags ^ new.flags) & MemslotFlags.READONLY:
-        raise MemslotChangedError(
+        raise errors.MemslotChangedError(
             f"flags of slot {new.slot} must keep READONLY as it is: delete the slot first",
             field="flags",
             bound=int(old.flags),

@@ -12,11 +12,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
 
 from hacdbs_sim import model
-from hacdbs_sim.model.errors import (
-    GfnBeyondIpaSpaceError,
-    InvalidArgumentError,
-    MemslotsPresentError,
-)
+from hacdbs_sim.model import errors
 from hacdbs_sim.model.units import entries_per_array
 from hacdbs_sim.model.words import words_for
 from hacdbs_sim.sim.arm64.dirty_bit import ClearConfig
@@ -160,7 +156,7 @@ class Machine:
     def stage2(self, gfn: int, count: int | None, limit: int) -> model.Stage2Page:
         """Return guest frames, to the end of the IPA space if `count` is None, as runs of equal leaves."""
         if not 0 <= gfn < self._end_gfn:
-            raise GfnBeyondIpaSpaceError.must(
+            raise errors.GfnBeyondIpaSpaceError.must(
                 "gfn",
                 f"be 0..{self._end_gfn - 1}, inside the IPA space",
                 gfn,
@@ -208,7 +204,7 @@ class Machine:
     def _update(self, action: model.UpdateVm) -> None:
         given = {name for name in action.one_of if getattr(action, name) is not None}
         if len(given) != 1:
-            raise InvalidArgumentError(
+            raise errors.InvalidArgumentError(
                 f"exactly one of {', '.join(action.one_of)} must be given, not {len(given)}"
             )
         if (flags := action.manual_dirty_log_protect2) is not None:
@@ -219,7 +215,7 @@ class Machine:
 
     def _set_chunk_size(self, chunk_size_bytes: int) -> None:
         if len(self._slots):
-            raise MemslotsPresentError(
+            raise errors.MemslotsPresentError(
                 "eager_split_chunk_size must be set before the first memslot is made: "
                 f"there are {len(self._slots)}",
                 field="eager_split_chunk_size",
