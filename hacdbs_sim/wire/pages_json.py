@@ -71,8 +71,7 @@ def list_of(body: bytes, name: str) -> Gfns | PageRanges | Bitmap | None:
         except ValidationError as refused:
             # A comma in a string or an inner list makes pieces that are not JSON by themselves.
             if _is_json(piece) and all(map(_is_json, pieces)):
-                before = sum(map(len, arrays))
-                errors = body_errors(refused, within=(name, before))
+                errors = body_errors(refused, field=name, before=sum(map(len, arrays)))
                 raise InvalidRequestError(errors) from None
             return None
     return pages_from(name, np.concatenate(arrays))

@@ -6,7 +6,7 @@ Checks 1 to 8 of docs/kernel.md A.1, in the kernel's order, and that of the back
 from dataclasses import dataclass, field
 from typing import Final
 
-from hacdbs_sim.model import MemslotFlags, MemslotInfo
+from hacdbs_sim.model import MemslotFlags, MemslotInfo, SetMemslot
 from hacdbs_sim.model.errors import InvalidArgumentError
 from hacdbs_sim.model.units import leaf_sizes_bytes
 
@@ -84,25 +84,17 @@ def check_slot_id(slot: int) -> None:
         )
 
 
-def checked_region(
-    slot: int,
-    *,
-    flags: int,
-    guest_phys_addr: int,
-    memory_size: int,
-    userspace_addr: int,
-    backing: int,
-    page_size: int,
-) -> Region:
-    """Make a region of raw arguments, in bytes; EINVAL for a value that no slot may have."""
-    check_slot_id(slot)
+def checked_region(action: SetMemslot, page_size: int) -> Region:
+    """Make a region of what a call asks for; EINVAL for a value that no slot may have."""
+    check_slot_id(action.slot)
+    user, backing = action.userspace_addr, action.backing
     region = Region(
-        slot,
-        _check_flags(flags),
-        guest_phys_addr,
-        memory_size,
-        userspace_addr,
-        backing,
+        action.slot,
+        _check_flags(action.flags),
+        action.guest_phys_addr,
+        action.memory_size,
+        action.guest_phys_addr if user is None else user,
+        page_size if backing is None else backing,
         page_size,
     )
     _check_addresses(region)

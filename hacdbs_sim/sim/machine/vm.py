@@ -187,19 +187,7 @@ class Machine:
         )
 
     def _plan(self, action: model.SetMemslot) -> RegionPlan:
-        page_size = self._config.page_size
-        region = checked_region(
-            action.slot,
-            flags=action.flags,
-            guest_phys_addr=action.guest_phys_addr,
-            memory_size=action.memory_size,
-            userspace_addr=(
-                action.guest_phys_addr if action.userspace_addr is None else action.userspace_addr
-            ),
-            backing=page_size if action.backing is None else action.backing,
-            page_size=page_size,
-        )
-        return self._slots.plan(region)
+        return self._slots.plan(checked_region(action, self._config.page_size))
 
     def _update(self, action: model.UpdateVm) -> None:
         given = {name for name in action.one_of if getattr(action, name) is not None}
