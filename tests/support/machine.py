@@ -52,3 +52,9 @@ class Machine(machine.Machine):
 
     def counters(self) -> dict[str, int]:
         return self.query(model.GetCounters())
+
+    def workloads(self) -> tuple[model.WorkloadInfo, ...]:
+        return self.query(model.ListWorkloads())
+
+    def writes_of_run(self, action: model.RunGuest) -> int:
+        return self._guest_side.guest.writes_of_run(action.duration_ns, action.throttle_percent)

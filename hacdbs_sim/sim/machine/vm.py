@@ -13,7 +13,9 @@ from typing import Any, Final, TypeVar, cast
 
 from hacdbs_sim import model
 from hacdbs_sim.model import errors
-from hacdbs_sim.model.units import entries_per_array
+from hacdbs_sim.model.base import WORK_PER_ACTION
+from hacdbs_sim.model.pages import PageRanges
+from hacdbs_sim.model.units import PAGES_PER_WORD, entries_per_array
 from hacdbs_sim.model.words import words_for
 from hacdbs_sim.sim.arm64.dirty_bit import ClearConfig
 from hacdbs_sim.sim.arm64.faults import FaultBoard, FaultBounds
@@ -25,7 +27,13 @@ from hacdbs_sim.sim.kvm.region import Region, checked_region, view_of
 from hacdbs_sim.sim.machine.checks import check_chunk_size, check_config, check_manual_protect
 from hacdbs_sim.sim.machine.counters import Counters
 from hacdbs_sim.sim.machine.dirty_log_calls import DirtyLogCalls, copied
-from hacdbs_sim.sim.machine.estimates import estimate_work
+from hacdbs_sim.sim.machine.estimates import (
+    WORDS_COPIED,
+    WORK_PER_GFN,
+    work_of_accesses,
+    work_of_adding,
+    work_of_run,
+)
 from hacdbs_sim.sim.machine.guest_side import GuestSide
 from hacdbs_sim.sim.machine.heat import read_heat
 from hacdbs_sim.sim.machine.host_cpus import HostCpus
@@ -107,7 +115,7 @@ class Machine:
         """Estimate an action on the machine as it is now; may raise as `perform` would."""
         after = self._footprint_with(action)
         return model.Estimate(
-            work=estimate_work(self, action), pages=after.pages, state_bytes=after.state_bytes
+            work=self._work(action), pages=after.pages, state_bytes=after.state_bytes
         )
 
     # Queries
@@ -116,11 +124,6 @@ class Machine:
     def config(self) -> model.VmConfig:
         """The configuration, with the two capabilities as they are now."""
         return self._config
-
-    @property
-    def pages(self) -> int:
-        """The pages of all slots together."""
-        return self._footprint.pages
 
     @property
     def footprint(self) -> model.Footprint:
@@ -140,18 +143,6 @@ class Machine:
             if slot is None or slot not in self._slots
             else self._slots.get(slot).generation,
         )
-
-    def npages(self, slot: int) -> int:
-        """Count a slot's pages; 0 where it is absent."""
-        return self._slots.get(slot).region.npages if slot in self._slots else 0
-
-    def writes_of_run(self, action: model.RunGuest) -> int:
-        """Count the writes that a run makes at most: those it makes if nothing stalls it."""
-        return self._guest_side.guest.writes_of_run(action.duration_ns, action.throttle_percent)
-
-    def workloads(self) -> tuple[model.WorkloadInfo, ...]:
-        """Return the state of all workloads, oldest first."""
-        return self._guest_side.guest.views()
 
     def stage2(self, gfn: int, count: int | None, limit: int) -> model.Stage2Page:
         """Return guest frames, to the end of the IPA space if `count` is None, as runs of equal leaves."""
@@ -218,6 +209,35 @@ class Machine:
         self._capabilities_set += 1
 
     # Pieces of the above
+
+    def _work(self, action: model.Action[Any]) -> int:  # noqa: PLR0911 - one case an action
+        present = self._footprint.pages
+        sweep = WORK_PER_ACTION + present // PAGES_PER_WORD
+        match action:
+            case model.GuestWrite() | model.GuestRead() | model.HostWrite() | model.HostUnmap():
+                return work_of_accesses(action.pages, present)
+            case model.GuestWriteMemory():
+                return work_of_accesses(action.pages(self._config.page_size), present)
+            case model.GetDirtyLog() if self._config.protects_manually:
+                slot = self._slots.get(action.slot) if action.slot in self._slots else None
+                npages = 0 if slot is None else slot.region.npages
+                return WORK_PER_ACTION + npages // PAGES_PER_WORD // WORDS_COPIED
+            case model.ClearDirtyLog():
+                ranges = action.pages.first.size if isinstance(action.pages, PageRanges) else 0
+                return sweep + WORK_PER_GFN * ranges
+            case model.SetMemslot():
+                new_pages = action.memory_size // self._config.page_size
+                return WORK_PER_ACTION + max(present, new_pages) // PAGES_PER_WORD
+            case model.GetDirtyLog() | model.DeleteMemslot():
+                return sweep
+            case model.RunGuest():
+                guest = self._guest_side.guest
+                writes = guest.writes_of_run(action.duration_ns, action.throttle_percent)
+                return work_of_run(writes, len(guest.views()))
+            case model.AddWorkload():
+                return work_of_adding(action)
+            case _:
+                return WORK_PER_ACTION
 
     @property
     def _end_gfn(self) -> int:
@@ -298,7 +318,7 @@ _QUERY: Final[dict[type[model.Query[Any]], Handler]] = {
     model.ListFaults: lambda m, _: m._faults.views(),
     model.CountFaultHits: lambda m, _: m._faults.hits(),
     model.GetWorkload: lambda m, q: m._guest_side.guest.view(q.workload_id),
-    model.ListWorkloads: lambda m, _: m.workloads(),
+    model.ListWorkloads: lambda m, _: m._guest_side.guest.views(),
     model.GetClock: lambda m, _: m._guest_side.guest.clock.view(),
     model.GetPageVersions: lambda m, q: m._guest_side.versions(q.slot, q.first_page, q.num_pages),
     model.GetLastVersion: lambda m, _: m._guest_side.last_version,

@@ -28,7 +28,6 @@ def test_each_action_and_query_of_the_model_has_a_handler_and_is_listed() -> Non
 @pytest.mark.parametrize(
     ("query", "method"),
     [
-        (model.ListWorkloads(), lambda made: made.workloads()),
         (model.GetStage2(gfn=3, count=70, limit=2), lambda made: made.stage2(3, 70, 2)),
         (model.GetConfig(), lambda made: made.config),
         (model.GetFootprint(), lambda made: made.footprint),
