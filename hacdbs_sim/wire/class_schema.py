@@ -107,7 +107,7 @@ def _plain_schema(cls: type, generate: Generate) -> CoreSchema:
         )
         for field in fields_of(cls)
     ]
-    rules = _rules_of(cls)
+    rule = _rule_of(cls)
     ref = _reference_of(cls, cls.__name__)
     dataclass = core_schema.dataclass_schema(
         cls,
@@ -116,15 +116,13 @@ def _plain_schema(cls: type, generate: Generate) -> CoreSchema:
         config=_config_of(cls),
         slots=True,  # attributes are set one by one, with and without slots
         metadata=describe_class(cls, cls.__name__),
-        ref=ref if not rules else None,
+        ref=ref if rule is None else None,
     )
-    if not rules:
+    if rule is None:
         return dataclass
 
     def check(value: Any) -> Any:  # noqa: ANN401 - of the class
-        given = {name for name in checked if getattr(value, name) is not None}
-        for rule in rules:
-            rule(given)
+        rule({name for name in checked if getattr(value, name) is not None})
         return value
 
     checked = tuple(field.name for field in fields_of(cls))
@@ -198,15 +196,12 @@ def builder_of(cls: type, without: frozenset[str] = frozenset()) -> Callable[[di
     With fields left out it returns the others, by attribute, for a caller that has those.
     """
     pages = page_field_of(cls)
-    group = one_of_names(cls)
-    rules = _rules_of(cls)
+    rule = _rule_of(cls)
     renamed = [(f.wire, f.name) for f in fields_of(cls) if f.wire != f.name]
 
     def build(given: dict[str, Any]) -> Any:  # noqa: ANN401 - of the class, or its fields
-        if rules:
-            present = {name for name, value in given.items() if value is not None}
-            for rule in rules:
-                rule(present)
+        if rule is not None:
+            rule({name for name, value in given.items() if value is not None})
         for wire, name in renamed:
             if wire in given:
                 given[name] = given.pop(wire)
@@ -221,7 +216,6 @@ def builder_of(cls: type, without: frozenset[str] = frozenset()) -> Callable[[di
                     )
         return given if without else cls(**given)
 
-    assert not group or rules, "exactly one of them is a rule"
     return build
 
 
@@ -243,26 +237,18 @@ def _exploder_of(cls: type) -> Callable[[Any, SerializationInfo], dict[str, Any]
     return take_apart
 
 
-def _rules_of(cls: type) -> list[Callable[[set[str]], None]]:
-    """Return the rules of a request about which of its fields are given together."""
-    rules: list[Callable[[set[str]], None]] = []
-    if group := one_of_names(cls):
-        names = ", ".join(group)
+def _rule_of(cls: type) -> Callable[[set[str]], None] | None:
+    """Return the check of which fields are given together; None for a class without such rules."""
+    group = one_of_names(cls)
+    pairs: tuple[tuple[str, str], ...] = getattr(cls, "not_with", ())
 
-        def exactly_one(given: set[str]) -> None:
-            if len(given.intersection(group)) != 1:
-                raise PydanticCustomError(
-                    "exactly_one", "exactly one of {bound} must be given", {"bound": names}
-                )
+    def check(given: set[str]) -> None:
+        if group and len(given.intersection(group)) != 1:
+            bound = {"bound": ", ".join(group)}
+            raise PydanticCustomError("exactly_one", "exactly one of {bound} must be given", bound)
+        for pair in pairs:
+            if given.issuperset(pair):
+                bound = {"bound": ", ".join(pair)}
+                raise PydanticCustomError("not_both", "only one of {bound} may be given", bound)
 
-        rules.append(exactly_one)
-    for one, other in getattr(cls, "not_with", ()):
-
-        def not_both(given: set[str], one: str = one, other: str = other) -> None:
-            if one in given and other in given:
-                raise PydanticCustomError(
-                    "not_both", "only one of {bound} may be given", {"bound": f"{one}, {other}"}
-                )
-
-        rules.append(not_both)
-    return rules
+    return check if group or pairs else None
