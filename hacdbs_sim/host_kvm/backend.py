@@ -257,26 +257,13 @@ class HostKvmBackend:
             slot=action.slot,
             first_page=action.first_page,
             num_pages=num_pages,
-            dirty_count=None,
-            remaining_count=None,
-            software=None,
-            flush_tlb=None,
+            **dict.fromkeys(UNKNOWN_LOG_FIELDS, None),
         )
 
     # Accesses
 
-    def _guest_write(self, action: model.GuestWrite) -> model.AccessOutcome:
-        return self._touch("guest_writes", guest.Touch.WRITE, action.vcpu, action.pages)
-
-    def _guest_write_memory(self, action: model.GuestWriteMemory) -> model.AccessOutcome:
-        pages = action.pages(PAGE_SIZE)
-        return self._touch("guest_writes", guest.Touch.WRITE, action.vcpu, pages, "gpa_ranges")
-
-    def _guest_read(self, action: model.GuestRead) -> model.AccessOutcome:
-        return self._touch("guest_reads", guest.Touch.READ, action.vcpu, action.pages)
-
     def _touch(
-        self, counter: str, kind: guest.Touch, vcpu: int, pages: PageSet, field: str = "gfn_ranges"
+        self, kind: guest.Touch, vcpu: int, pages: PageSet, field: str = "gfn_ranges"
     ) -> model.AccessOutcome:
         if vcpu:
             raise errors.NoSuchVcpuError.must(
@@ -285,6 +272,7 @@ class HostKvmBackend:
         gfns = _gfns_of(pages, field)
         with refusals.running_guest():
             exits = self._vm.touch(kind, gfns)
+        counter = "guest_writes" if kind is guest.Touch.WRITE else "guest_reads"
         return self._outcome(counter, len(gfns), exits)
 
     def _host_write(self, action: model.HostWrite) -> model.AccessOutcome:
@@ -461,9 +449,11 @@ def _inside(gfns: NDArray[np.uint64], held: HeldSlot) -> NDArray[np.bool_]:
 Handler = Callable[[HostKvmBackend, Any], object]
 
 _PERFORM: Final[dict[type[model.Action[Any]], Handler]] = {
-    model.GuestWrite: lambda b, a: b._guest_write(a),
-    model.GuestWriteMemory: lambda b, a: b._guest_write_memory(a),
-    model.GuestRead: lambda b, a: b._guest_read(a),
+    model.GuestWrite: lambda b, a: b._touch(guest.Touch.WRITE, a.vcpu, a.pages),
+    model.GuestWriteMemory: lambda b, a: b._touch(
+        guest.Touch.WRITE, a.vcpu, a.pages(PAGE_SIZE), "gpa_ranges"
+    ),
+    model.GuestRead: lambda b, a: b._touch(guest.Touch.READ, a.vcpu, a.pages),
     model.HostWrite: lambda b, a: b._host_write(a),
     model.HostUnmap: lambda b, a: b._host_unmap(a),
     model.GetDirtyLog: lambda b, a: b._get_dirty_log(a),

@@ -54,7 +54,7 @@ def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Wo
         if (first, count) == (first_page, num_pages):
             return None
         if first_page <= first and first + count <= end:
-            return _words_of(pages.moved_down(first_page), expected)
+            return words_of(pages.moved_down(first_page), expected)
     # Written so that first + count cannot wrap.
     outside = (
         (pages.first < np.uint64(first_page))
@@ -70,10 +70,11 @@ def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Wo
             bound=f"{first_page}..{end}",
             value=f"[{pages.first[worst]}, {pages.count[worst]}]",
         )
-    return _words_of(pages.moved_down(first_page), expected)
+    return words_of(pages.moved_down(first_page), expected)
 
 
-def _words_of(pages: PageRanges, num_words: int) -> Words:
+def words_of(pages: PageRanges, num_words: int) -> Words:
+    """Return the bitmap of ranges that lie in so many words: uint64[num_words]."""
     words = np.zeros(num_words, np.uint64)
     wanted = mask_of(pages)
     words[wanted.at] = wanted.bits

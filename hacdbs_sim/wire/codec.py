@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hacdbs_sim.model.errors import InvalidArgumentError, KvmError
+from hacdbs_sim.model.page_checks import words_of
 from hacdbs_sim.model.pages import PageRanges, pages_of
-from hacdbs_sim.model.words import mask_of, set_bits, words_for
+from hacdbs_sim.model.words import words_for
 
 Words = NDArray[np.uint64]
 
@@ -150,9 +151,6 @@ def _ranges_of_bits(bits: int) -> list[tuple[int, int]]:
 
 def bitmap_from_ranges(ranges: PageRanges, num_pages: int) -> Words:
     """Return the bitmap of a log whose dirty pages these are (ValueError if a range leaves it)."""
-    words = np.zeros(words_for(num_pages), np.uint64)
-    if len(ranges):
-        if ranges.span()[1] > num_pages:
-            raise ValueError(f"a range ends beyond the log's {num_pages} pages")
-        set_bits(words, mask_of(ranges))
-    return words
+    if len(ranges) and ranges.span()[1] > num_pages:
+        raise ValueError(f"a range ends beyond the log's {num_pages} pages")
+    return words_of(ranges, words_for(num_pages))

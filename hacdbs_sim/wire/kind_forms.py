@@ -9,7 +9,7 @@ sign, space or underscore.
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -155,38 +155,30 @@ def _bounded(kind: Kind, value: int) -> int:
 
 
 def _address_parser(kind: Kind) -> Parse:
-    pattern = address_pattern(kind)
+    bits = kind.le.bit_length()
+    what = f'an address must be an integer or a string like "0x40000000", up to {bits} bits'
+    return _parser(kind, address_pattern(kind), lambda text: int(text, 16), "address", what)
+
+
+def _size_parser(kind: Kind) -> Parse:
+    def size_of(text: str) -> int:
+        return int(text[:-3]) * _UNITS[text[-3:]]
+
+    what = 'a size must be an integer of bytes or a string like "2GiB" (KiB, MiB, GiB, TiB)'
+    return _parser(kind, size_pattern(kind), size_of, "size", what)
+
+
+def _parser(
+    kind: Kind, pattern: str, read: Callable[[str], int], code: LiteralString, what: str
+) -> Parse:
     text = re.compile(pattern.replace("$", r"\Z"))
 
     def parse(value: object) -> int:
         if (integer := _integer(value)) is not None:
             return _bounded(kind, integer)
         if isinstance(value, str) and text.match(value):
-            return int(value, 16)
-        raise PydanticCustomError(
-            "address",
-            'an address must be an integer or a string like "0x40000000", up to {bits} bits',
-            {"bound": pattern, "bits": kind.le.bit_length()},
-        )
-
-    return parse
-
-
-def _size_parser(kind: Kind) -> Parse:
-    pattern = size_pattern(kind)
-    text = re.compile(pattern.replace("$", r"\Z"))
-
-    def parse(value: object) -> int:
-        if (integer := _integer(value)) is not None:
-            return _bounded(kind, integer)
-        if isinstance(value, str) and (match := text.match(value)):
-            number, unit = value[:-3], match.group(match.lastindex or 0)
-            return int(number) * _UNITS[unit]
-        raise PydanticCustomError(
-            "size",
-            'a size must be an integer of bytes or a string like "2GiB" (KiB, MiB, GiB, TiB)',
-            {"bound": pattern},
-        )
+            return read(value)
+        raise PydanticCustomError(code, "{what}", {"bound": pattern, "what": what})
 
     return parse
 
