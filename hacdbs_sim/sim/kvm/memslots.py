@@ -86,12 +86,8 @@ class Memslots:
     def __init__(self) -> None:
         self._by_id: dict[int, Memslot] = {}
         self._by_gfn: list[tuple[int, int]] = []  # (base_gfn, slot id), ascending
-        self._generation = 0
-
-    @property
-    def generation(self) -> int:
+        self.generation = 0
         """How often the memslots have changed."""
-        return self._generation
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -177,7 +173,7 @@ class Memslots:
         if old and plan.change is MemslotChange.DELETE:
             del self._by_id[new.slot]
             self._unlist(old)
-            self._generation += 1
+            self.generation += 1
             return None
         hooks.prepare(new)
         log = old.log if old else None
@@ -185,14 +181,14 @@ class Memslots:
             log = None
         elif plan.allocates_log:
             log = DirtyBitmap(new.npages, initially_set=hooks.initially_set)
-        generation = self._generation + 1
+        generation = self.generation + 1
         if old and plan.change is MemslotChange.FLAGS_ONLY:
             slot = replace(old, region=new, log=log, generation=generation)
         else:
             slot = Memslot(new, log, hooks.new_mappings(new), generation)
         # Replaced in one step: a query without the VM's lock finds the old slot or the new one.
         self._by_id[new.slot] = slot
-        self._generation = generation
+        self.generation = generation
         if plan.change is not MemslotChange.FLAGS_ONLY:
             if old:
                 self._unlist(old)
