@@ -85,10 +85,9 @@ class CostModel(Request):
         )
 
     def dirty_log_ns(self, done: DirtyLog) -> int:
-        """Return how long a get or a clear takes, in nanoseconds.
+        """Return how long a get or a clear takes, in nanoseconds: it copies a bitmap out, or in.
 
-        A get copies its bitmap out, a clear copies one in. Only where the hook was called is the
-        log itself gone through.
+        Only where the hook was called is the log itself gone through.
         """
         words = -(-done.num_pages // PAGES_PER_WORD)
         cost_ps = self.ioctl_ps + words * self.copy_word_ps

@@ -77,14 +77,7 @@ class ClearPlan(NamedTuple):
 def plan_clear(
     total: int, capacity: int, stop: Stop | None, lost: tuple[int, ArmedFault] | None
 ) -> ClearPlan:
-    """Work a call out from T, n, the entry that fails and the run whose interrupt is lost.
-
-    Args:
-        total: T, masked pages.
-        capacity: n, entries of an array.
-        stop: The failing entry of lowest rank; below T.
-        lost: A run, counted from 0, and the fault that loses its interrupt.
-    """
+    """Work a call out from T, n, the entry that fails and the run whose interrupt a fault loses."""
     runs = -(-total // capacity) if stop is None else stop.rank // capacity + 1
     if lost is not None and lost[0] >= runs:
         lost = None  # that run never comes

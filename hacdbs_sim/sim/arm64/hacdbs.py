@@ -68,10 +68,7 @@ class Walk(NamedTuple):
 
 @lru_cache(1 << 10)
 def end_of_array(size: int, capacity: int) -> Hacdbscons:
-    """Return HACDBSCONS_EL2 after an array whose `size` entries were all cleaned.
-
-    A full array is finished; a short one ends at the stop entry that follows its last entry.
-    """
+    """Return HACDBSCONS_EL2 after an array of cleaned entries: a short one ends at a stop entry."""
     if size == capacity:
         return Hacdbscons(ErrReason.NOF, size)
     return Hacdbscons(ErrReason.IPAHACF, size)

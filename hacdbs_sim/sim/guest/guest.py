@@ -105,12 +105,7 @@ class Guest:
     def run(
         self, duration_ns: int, throttle_percent: int, slots: Memslots, write: WriteBatch
     ) -> GuestRun:
-        """Let the guest run; nothing changes if it would write too much.
-
-        Raises:
-            InvalidArgumentError: no such duration or percentage.
-            TooManyWritesError: more than `MAX_WRITES_PER_RUN` writes would be made.
-        """
+        """Let the guest run; nothing changes if it would write more than `MAX_WRITES_PER_RUN`."""
         self._check_duration(duration_ns)
         errors.check_within(
             errors.InvalidArgumentError,

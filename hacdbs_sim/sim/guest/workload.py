@@ -65,14 +65,7 @@ def resolved(spec: W, *, npages: int, seed: int) -> W:
 
 
 class Workload:
-    """A workload on a machine.
-
-    Args:
-        ordinal: The n of its id.
-        spec: What was added, resolved.
-        recording: What a trace replays.
-        began_ns: Its writer's time when it was added.
-    """
+    """A workload on a machine; `began_ns` is its writer's time when it was added."""
 
     def __init__(
         self, ordinal: int, spec: AddWorkload, recording: Intervals | None, began_ns: int

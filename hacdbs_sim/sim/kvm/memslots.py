@@ -162,8 +162,7 @@ class Memslots:
     def set_region(self, plan: RegionPlan, hooks: RegionHooks) -> Memslot | None:
         """Apply a plan (kvm_set_memslot); return the slot as it is then, None once deleted.
 
-        Raises:
-            BeyondIpaSpaceError: the architecture refused (EFAULT); a moved slot is unmapped by then.
+        Where the architecture refuses (EFAULT), a slot that was to move is unmapped by then.
         """
         old, new = plan.old, plan.new
         if plan.change is MemslotChange.NONE:
