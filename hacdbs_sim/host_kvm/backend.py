@@ -426,7 +426,7 @@ def _count(pages: PageSet) -> int:
 
 
 def _gfns_of(pages: PageSet, field: str = "gfn_ranges") -> NDArray[np.uint64]:
-    """Return an access's frames one by one, in its order; refuse those that the guest cannot map."""
+    """Return an access's frames one by one, in its order; refuse what the guest cannot map."""
     check_gfns(pages, END_GFN, field)
     if (count := _count(pages)) > MAX_ACCESSES:
         raise errors.NotSupportedByBackendError(

@@ -195,7 +195,7 @@ class GetDirtyLog(Action[DirtyLog]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearDirtyLog(Action[DirtyLog]):
-    """KVM_CLEAR_DIRTY_LOG (docs/kernel.md A.3); a bitmap has ALIGN(num_pages, 64) / 8 bytes exactly."""
+    """KVM_CLEAR_DIRTY_LOG (docs/kernel.md A.3); a bitmap has ALIGN(num_pages, 64) / 8 bytes."""
 
     ioctl = "KVM_CLEAR_DIRTY_LOG"
     refusals = (

@@ -67,7 +67,7 @@ class MemslotInfo(Model):
 
 @dataclass(kw_only=True)
 class ChangedMemslot(MemslotInfo):
-    """A memslot, and what the call did to it; after a delete it echoes the request, with 0 pages."""
+    """A memslot, and what the call did to it; a delete echoes the request, with 0 pages."""
 
     change: MemslotChange
     """enum kvm_mr_change."""

@@ -16,7 +16,7 @@ def stage2_of(slot: Memslot) -> Stage2:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Stage2Regions:
-    """The arm64 side of one change of memslots; implements `hacdbs_sim.sim.kvm.memslots.RegionHooks`."""
+    """The arm64 side of one change of memslots; implements `kvm.memslots.RegionHooks`."""
 
     end_gfn: int
     """End of the IPA space."""

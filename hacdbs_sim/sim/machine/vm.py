@@ -145,7 +145,7 @@ class Machine:
         )
 
     def stage2(self, gfn: int, count: int | None, limit: int) -> model.Stage2Page:
-        """Return guest frames, to the IPA space's end if `count` is None, as runs of equal leaves."""
+        """Return runs of equal leaves; to the end of the IPA space if `count` is None."""
         if not 0 <= gfn < self._end_gfn:
             raise errors.GfnBeyondIpaSpaceError.must(
                 "gfn",
