@@ -34,21 +34,25 @@ def _descriptions_of(cls: type) -> dict[str, str]:
 
 
 def _strings_below_fields(cls: type) -> dict[str, str]:
+    return _strings_of_module(cls.__module__).get(cls.__name__, {})
+
+
+@lru_cache(64)
+def _strings_of_module(module: str) -> dict[str, dict[str, str]]:
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    return {node.name: _strings_of_class(node) for node in classes}
+
+
+def _strings_of_class(node: ast.ClassDef) -> dict[str, str]:
     described = {}
-    node = _classes_of(cls.__module__).get(cls.__name__)
-    for field, below in pairwise(node.body if node is not None else ()):
+    for field, below in pairwise(node.body):
         match field, below:
             case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
                 described[name] = " ".join(text.split())
             case _:
                 pass
     return described
-
-
-@lru_cache(64)
-def _classes_of(module: str) -> dict[str, ast.ClassDef]:
-    tree = ast.parse(inspect.getsource(sys.modules[module]))
-    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 def _own_doc(cls: type) -> str:
