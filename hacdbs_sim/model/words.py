@@ -17,6 +17,7 @@ Words = NDArray[np.uint64]
 
 WORD_BITS: Final = 64
 ALL_ONES: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+ZERO: Final = np.uint64(0)
 ONE: Final = np.uint64(1)
 
 _BYTE_SCATTER_PAGES: Final = 64

@@ -1,1 +1,1 @@
-"""The arm64 side: stage 2, HACDBS units, the accelerated clear, faults."""
+"""The arm64 side: stage 2, HDBSS entries, HACDBS units, the accelerated clear, faults."""

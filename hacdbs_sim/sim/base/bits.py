@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True)
 class Bits:
@@ -29,9 +32,29 @@ class Bits:
         return (value & self.mask) >> self.lo
 
     def prep(self, field: int) -> int:
-        """Shift a field's value into place (FIELD_PREP); ValueError if it does not fit."""
+        """Shift a field's value into place (FIELD_PREP).
+
+        Raises:
+            ValueError: the value does not fit.
+        """
         if field < 0 or field >> self.width:
             raise ValueError(
                 f"[{self.hi}:{self.lo}] must be 0..{(1 << self.width) - 1}, not {field}"
             )
         return field << self.lo
+
+    def get_each(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Extract the field of every element, shifted down: uint64[k] to uint64[k]."""
+        return (values & np.uint64(self.mask)) >> np.uint64(self.lo)
+
+    def prep_each(self, fields: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Shift every element into place: uint64[k] to uint64[k].
+
+        Raises:
+            ValueError: an element does not fit.
+        """
+        if self.width < 64 and bool((fields >> np.uint64(self.width)).any()):
+            raise ValueError(
+                f"[{self.hi}:{self.lo}] must be 0..{(1 << self.width) - 1} in each element"
+            )
+        return fields << np.uint64(self.lo)

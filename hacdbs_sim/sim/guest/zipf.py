@@ -50,6 +50,10 @@ class ZipfTable:
         ranks %= np.uint64(self.num_pages)
         return ranks
 
+    def page_of_rank(self, rank: int) -> int:
+        """Return the page of a rank, from 0, in the window."""
+        return (rank * self.factor + self.offset) % self.num_pages
+
     def _ranks(self, first: int, count: int) -> NDArray[np.uint64]:
         draw = draws(self.seed, first, count)
         drawn = below(draw, len(self.keep)).astype(np.intp)

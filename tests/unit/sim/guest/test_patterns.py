@@ -149,17 +149,13 @@ def test_a_hot_set_gets_its_share_of_the_writes() -> None:
     assert abs(excess(counts, weights)) < 4
 
 
-def page_of(table: ZipfTable, rank: int) -> int:
-    return (rank * table.factor + table.offset) % table.num_pages
-
-
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 1.2, 3.0])
 @pytest.mark.parametrize("num_pages", [10, 1024, 100_000])
 def test_zipf_writes_each_rank_by_its_weight(num_pages: int, exponent: float) -> None:
     table = zipf_table(11, num_pages, exponent)
     ranks = np.arange(num_pages)
     rank_of = np.empty(num_pages, np.int64)
-    rank_of[[page_of(table, rank) for rank in range(num_pages)]] = ranks
+    rank_of[[table.page_of_rank(rank) for rank in range(num_pages)]] = ranks
 
     drawn = rank_of[table.pages(0, 1 << 20).astype(np.int64)]
 
@@ -209,12 +205,12 @@ def test_where_every_page_is_hot_all_are_alike(pattern: HotSet) -> None:
 def test_the_ranks_of_zipf_are_scattered_one_to_a_page(seed: int, num_pages: int) -> None:
     table = zipf_table(seed, num_pages, 1.0)
 
-    assert {page_of(table, rank) for rank in range(num_pages)} == set(range(num_pages))
+    assert {table.page_of_rank(rank) for rank in range(num_pages)} == set(range(num_pages))
 
 
 def test_the_hottest_pages_of_zipf_do_not_lie_together() -> None:
     table = zipf_table(2, 1 << 20, 1.0)
-    hottest = sorted(page_of(table, rank) for rank in range(100))
+    hottest = sorted(table.page_of_rank(rank) for rank in range(100))
 
     assert sum(b - a == 1 for a, b in pairwise(hottest)) < 5
 
