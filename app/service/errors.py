@@ -5,7 +5,7 @@ from typing_extensions import override
 from hacdbs_sim.model.errors import KvmError
 
 
-class FleetError(KvmError):
+class FleetError(KvmError, is_abstract=True):
     """An error of the fleet: it does not come from an ioctl, so it has no errno."""
 
     @override

@@ -20,13 +20,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Page(Model, Generic[T]):
-    """A page of a list.
-
-    Attributes:
-        next_page_token: Where the next page begins; empty at the end.
-    """
+    """A page of a list."""
 
     next_page_token: str = ""
+    """Where the next page begins; empty at the end."""
 
     @property
     def items(self) -> tuple[T, ...]:
