@@ -24,7 +24,7 @@ from hacdbs_sim.model import (
 from hacdbs_sim.model.errors import NoSuchMemslotError
 from hacdbs_sim.model.units import KIB
 from hacdbs_sim.sim.guest.versions import FEW_RANGES
-from hacdbs_sim.sim.machine import Machine
+from tests.support.machine import Machine
 
 PAGE = 4 * KIB
 BASE = 1 << 18
