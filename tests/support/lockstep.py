@@ -17,7 +17,7 @@ from hacdbs_sim.model import (
 )
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.pages import pages_of
-from hacdbs_sim.sim.machine import Machine
+from tests.support.machine import Machine
 from tests.support.recordings import recordings
 from tests.support.scalar_model import Refused, ScalarMachine
 

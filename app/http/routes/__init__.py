@@ -2,10 +2,10 @@
 
 from typing import Final
 
+from .. import ui
 from . import (
     accesses,
     batch,
-    capabilities,
     comparisons,
     cpus,
     dirty_log,
@@ -18,7 +18,6 @@ from . import (
     service,
     sessions,
     stage2,
-    ui,
     vms,
     workloads,
 )
@@ -28,7 +27,6 @@ ROUTERS: Final = (
     dirty_log.router,
     accesses.router,
     service.router,
-    capabilities.router,
     sessions.router,
     scenarios.router,
     vms.router,

@@ -3,36 +3,20 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from hacdbs_sim import model
 from hacdbs_sim.client._async.faults import AsyncFaults
 from hacdbs_sim.client._async.guest import AsyncGuest
 from hacdbs_sim.client._async.memory import AsyncSlot
 from hacdbs_sim.client._async.migrations import AsyncMigration
 from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
-from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, address, flags_body, plain
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, memslot_body, plain
+from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
     FetchedMemslotChange,
     FetchedVm,
     read,
     read_batch,
-)
-from hacdbs_sim.model import (
-    Action,
-    AutoConverge,
-    BatchAction,
-    BatchResult,
-    CpuInfo,
-    CpuList,
-    Destination,
-    LinkSpec,
-    MemslotInfo,
-    MemslotList,
-    MigrationInfo,
-    PostcopySpec,
-    Scheduled,
-    Stage2List,
-    Stage2Run,
 )
 
 __tracebackhide__ = True
@@ -67,10 +51,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         if_match: str | None = None,
     ) -> FetchedVm:
         """Set a capability (KVM_ENABLE_CAP), one at a time."""
-        body = given(
-            manual_dirty_log_protect2=manual_dirty_log_protect2,
-            eager_split_chunk_size=eager_split_chunk_size,
-        )
+        body = arguments(locals())
         return read(FetchedVm, await self.send("PATCH", body=body, headers={"If-Match": if_match}))
 
     async def track_versions(self, *, enabled: bool = True, key: str | None = None) -> FetchedVm:
@@ -96,26 +77,18 @@ class AsyncVm(AsyncGuest, AsyncFaults):
     ) -> FetchedMemslotChange:
         """Create, move or re-flag a memslot (KVM_SET_USER_MEMORY_REGION).
 
-        `flags` are bits of `MemslotFlags`, or their names.
-
-        To delete it, `delete_memslot` is safer: it may be retried after a lost response.
+        `flags` are bits of `MemslotFlags`, or their names. To delete it, `delete_memslot` is safer:
+        it may be retried after a lost response.
         """
-        body = given(
-            guest_phys_addr=address(guest_phys_addr),
-            memory_size=memory_size,
-            userspace_addr=address(userspace_addr),
-            flags=flags_body(flags),
-            backing=backing,
-        )
+        body = memslot_body(arguments(locals()))
+        del body["slot"]  # which the path has
         headers = {"If-Match": if_match, "If-None-Match": if_none_match}
         response = await self.send("PUT", "memslots", slot, body=body, headers=headers)
         return read(FetchedMemslotChange, response)
 
-    def list_memslots(self, *, limit: int | None = None) -> AsyncIterator[MemslotInfo]:
+    def list_memslots(self, *, limit: int | None = None) -> AsyncIterator[model.MemslotInfo]:
         """List the memslots, by number; `limit` is the page size of one request."""
-        return self.list_items(
-            MemslotList, lambda page: page.memslots, "memslots", params={"limit": limit}
-        )
+        return self.list_items(model.MemslotList, "memslots", params={"limit": limit})
 
     async def get_memslot(self, slot: int) -> FetchedMemslot:
         """Return a memslot."""
@@ -127,34 +100,30 @@ class AsyncVm(AsyncGuest, AsyncFaults):
 
     def get_stage2(
         self, gfn: int = 0, count: int | None = None, *, limit: int | None = 1000
-    ) -> AsyncIterator[Stage2Run]:
+    ) -> AsyncIterator[model.Stage2Run]:
         """List guest frames as runs of equal pages; by default to the end of the IPA space."""
-        return self.list_items(
-            Stage2List,
-            lambda page: page.runs,
-            "stage2",
-            params={"gfn": gfn, "count": count, "limit": limit},
-        )
+        params = {"gfn": gfn, "count": count, "limit": limit}
+        return self.list_items(model.Stage2List, "stage2", params=params)
 
-    def list_cpus(self, *, limit: int | None = None) -> AsyncIterator[CpuInfo]:
+    def list_cpus(self, *, limit: int | None = None) -> AsyncIterator[model.CpuInfo]:
         """List the host CPUs, by number; `limit` is the page size of one request."""
-        return self.list_items(CpuList, lambda page: page.cpus, "cpus", params={"limit": limit})
+        return self.list_items(model.CpuList, "cpus", params={"limit": limit})
 
-    async def get_cpu(self, cpu: int) -> CpuInfo:
+    async def get_cpu(self, cpu: int) -> model.CpuInfo:
         """Return a host CPU and its unit."""
-        return read(CpuInfo, await self.send("GET", "cpus", cpu))
+        return read(model.CpuInfo, await self.send("GET", "cpus", cpu))
 
-    async def set_cpu(self, cpu: int, *, online: bool) -> CpuInfo:
+    async def set_cpu(self, cpu: int, *, online: bool) -> model.CpuInfo:
         """Plug a host CPU in or out; the unit of one that is out declines every call."""
-        return read(CpuInfo, await self.send("PATCH", "cpus", cpu, body={"online": online}))
+        return read(model.CpuInfo, await self.send("PATCH", "cpus", cpu, body={"online": online}))
 
     async def run_batch(
         self,
-        actions: Sequence[Action[Any] | BatchAction | Fields],
+        actions: Sequence[model.Action[Any] | model.BatchAction | Fields],
         *,
         check: bool = True,
         key: str | None = None,
-    ) -> tuple[BatchResult, ...]:
+    ) -> tuple[model.BatchResult, ...]:
         """Perform actions in order, under one lock, up to the first refusal; earlier ones are kept.
 
         Args:
@@ -176,62 +145,38 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         max_iterations: int | None = None,
         timeout_ns: int | None = None,
         timeout_strategy: str | None = None,
-        auto_converge: AutoConverge | Fields | None = None,
+        auto_converge: model.AutoConverge | Fields | None = None,
         slots: Sequence[int] | None = None,
         enable_logging: bool | None = None,
         clear_chunk_pages: int | None = None,
         clear_order: str | None = None,
         verify: bool | None = None,
         full_first_pass: bool | None = None,
-        schedule: Sequence[Scheduled | Fields] | None = None,
-        link: LinkSpec | Fields | None = None,
+        schedule: Sequence[model.Scheduled | Fields] | None = None,
+        link: model.LinkSpec | Fields | None = None,
         switchover_bandwidth_bytes_per_second: int | None = None,
         stall_ns: int | None = None,
         pause_before_switchover: bool | None = None,
-        postcopy: PostcopySpec | Fields | None = None,
+        postcopy: model.PostcopySpec | Fields | None = None,
         zero_pages: bool | None = None,
         on_layout_change: str | None = None,
         device_state_bytes: int | None = None,
         device_state_ns: int | None = None,
         stop_latency_ns: int | None = None,
         timing: str | None = None,
-        destination: Destination | Fields | None = None,
+        destination: model.Destination | Fields | None = None,
         pace_ms: int | None = None,
         pace: float | None = None,
         key: str | None = None,
     ) -> AsyncMigration:
         """Start to migrate the VM, in virtual time; docs/migrations.md explains the fields."""
-        body = given(
+        body = arguments(locals()) | given(
             vm_id=self.vm_id,
-            preset=preset,
-            bandwidth_bytes_per_second=bandwidth_bytes_per_second,
-            downtime_limit_ns=downtime_limit_ns,
-            max_iterations=max_iterations,
-            timeout_ns=timeout_ns,
-            timeout_strategy=timeout_strategy,
-            auto_converge=None if auto_converge is None else plain(auto_converge),
             slots=None if slots is None else list(slots),
-            enable_logging=enable_logging,
-            clear_chunk_pages=clear_chunk_pages,
-            clear_order=clear_order,
-            verify=verify,
-            full_first_pass=full_first_pass,
             schedule=None if schedule is None else [plain(each) for each in schedule],
-            link=None if link is None else plain(link),
-            switchover_bandwidth_bytes_per_second=switchover_bandwidth_bytes_per_second,
-            stall_ns=stall_ns,
-            pause_before_switchover=pause_before_switchover,
-            postcopy=None if postcopy is None else plain(postcopy),
-            zero_pages=zero_pages,
-            on_layout_change=on_layout_change,
-            device_state_bytes=device_state_bytes,
-            device_state_ns=device_state_ns,
-            stop_latency_ns=stop_latency_ns,
-            timing=timing,
-            destination=None if destination is None else plain(destination),
-            pace_ms=pace_ms,
-            pace=pace,
         )
         root = AsyncResource(self._sender)
-        info = read(MigrationInfo, await root.send("POST", "v1", "migrations", body=body, key=key))
+        info = read(
+            model.MigrationInfo, await root.send("POST", "v1", "migrations", body=body, key=key)
+        )
         return AsyncMigration(self._sender, info.migration_id, info)

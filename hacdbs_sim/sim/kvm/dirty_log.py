@@ -29,11 +29,7 @@ class CleanedLog(NamedTuple):
 
 
 def get_dirty_log(log: DirtyBitmap, cleaner: DirtyCleaner) -> tuple[Words, CleanedLog]:
-    """Take the whole log without manual protect (kvm_get_dirty_log_protect).
-
-    Returns:
-        The snapshot, uint64[ALIGN(npages, 64) / 64], and what was done.
-    """
+    """Take the whole log without manual protect (kvm_get_dirty_log_protect)."""
     window = LogWindow(log, 0, len(log.words), user=None, is_get=True)
     cleaned = _clean(log, window, cleaner)
     return window.snapshot, cleaned
@@ -48,12 +44,7 @@ def clear_dirty_log(
 ) -> CleanedLog:
     """Clean the pages whose bits are set both in the log and in the user's bitmap.
 
-    Args:
-        log: The slot's bitmap.
-        first_page: Start of the window in the slot, a multiple of 64.
-        num_pages: Its length.
-        user: uint64[k], bit 0 is `first_page`; None means every page.
-        cleaner: The architecture, for this call.
+    `user` is uint64[k], bit 0 is `first_page`, a multiple of 64; None means every page.
     """
     first_word, num_words = first_page // PAGES_PER_WORD, words_for(num_pages)
     window = LogWindow(log, first_word, num_words, user=user, is_get=False)
@@ -73,49 +64,31 @@ def _clean(log: DirtyBitmap, window: LogWindow, cleaner: DirtyCleaner) -> Cleane
 
 
 def check_first_page(first_page: int) -> None:
-    """Refuse an unaligned start; the kernel does so before it finds the slot.
-
-    Raises:
-        InvalidArgumentError: EINVAL.
-    """
+    """Refuse an unaligned start (EINVAL); the kernel does so before it finds the slot."""
     if first_page % PAGES_PER_WORD:
-        raise InvalidArgumentError(
-            f"first_page must be a multiple of 64, not {first_page}",
-            field="first_page",
-            bound=PAGES_PER_WORD,
-            value=first_page,
+        raise InvalidArgumentError.must(
+            "first_page", "be a multiple of 64", first_page, bound=PAGES_PER_WORD
         )
 
 
 def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
-    """Check the window of a clear against the slot; return its num_pages.
-
-    Raises:
-        WindowOutsideMemslotError: EINVAL, in the kernel's order (docs/kernel.md A.3 check 5).
-    """
+    """Check a clear's window in the kernel's order (A.3 check 5); return its num_pages."""
     if first_page > npages:
-        raise WindowOutsideMemslotError(
-            f"first_page must be at most {npages}, the slot's npages, not {first_page}",
-            field="first_page",
-            bound=npages,
-            value=first_page,
+        raise WindowOutsideMemslotError.must(
+            "first_page", f"be at most {npages}, the slot's npages", first_page, bound=npages
         )
     left = npages - first_page
     if num_pages is None:
         return left
     if num_pages > left:
-        raise WindowOutsideMemslotError(
-            f"num_pages must be at most {left}, up to the slot's end, not {num_pages}",
-            field="num_pages",
-            bound=left,
-            value=num_pages,
+        raise WindowOutsideMemslotError.must(
+            "num_pages", f"be at most {left}, up to the slot's end", num_pages, bound=left
         )
     if num_pages % PAGES_PER_WORD and num_pages < left:
-        raise WindowOutsideMemslotError(
-            f"num_pages must be a multiple of 64, or {left} to reach the slot's end, "
-            f"not {num_pages}",
-            field="num_pages",
+        raise WindowOutsideMemslotError.must(
+            "num_pages",
+            f"be a multiple of 64, or {left} to reach the slot's end",
+            num_pages,
             bound=PAGES_PER_WORD,
-            value=num_pages,
         )
     return num_pages

@@ -26,7 +26,7 @@ from hacdbs_sim.model import (
 )
 from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, NoSuchMemslotError
 from hacdbs_sim.model.pages import pages_of
-from hacdbs_sim.sim.machine import Machine
+from tests.support.machine import Machine
 
 PAGE = 4096
 BASE = 1 << 18
