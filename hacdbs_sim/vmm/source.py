@@ -491,6 +491,14 @@ class Source:
         )
         return 0 if written is None else popcount(taken & ~written.words)
 
+    def pages_before_clear(self) -> int:
+        """Count the pages that can be sent before a further chunk has to be cleared; at least one."""
+        if not self.is_manual:
+            return self.pending_pages
+        slot, first, _ = self._next_words()
+        end = (first // self._chunk_words + 1) * self._chunk_words
+        return popcount(slot.pending[first:end])
+
     def _pages_of(self, slot: SourceSlot, first: int, words: Words) -> int:
         return min(len(words) * WORD_BITS, slot.view.npages - first * WORD_BITS)
 

@@ -206,7 +206,8 @@ class Stream:
         each_ns = pages * self._page_bytes * NS_PER_SECOND // rate
         if pages * self._page_bytes > self.bandwidth // 10:
             each_ns = max(each_ns, WINDOW_NS + WAKE_UP_NS)
-        windows = min((source.pending_pages - floor_pages) // pages, MAX_WINDOWS)
+        at_once = min(source.pending_pages - floor_pages, source.pages_before_clear())
+        windows = min(at_once // pages, MAX_WINDOWS)
         for end_ns in (deadline_ns, self._link.next_change_ns()):
             if end_ns is not None:
                 windows = min(windows, (end_ns - source.now_ns) // each_ns)
