@@ -190,3 +190,13 @@ def test_a_destination_that_died_has_nothing_so_the_next_attempt_sends_all() -> 
     assert (first.status, first.reason) == (MigrationStatus.FAILED, Reason.DESTINATION_DIED)
     assert sum(sent(second)) == NPAGES
     assert lost(second) == (True, 0)
+
+
+def test_without_a_proof_a_retry_sends_the_same_pages() -> None:
+    machine, history = logging(), TransferHistory()
+    cancelled_attempt(machine, history, 1_000)
+
+    report = incremental(machine, history, verify=False)
+
+    assert sum(sent(report)) == 1_000 - 128
+    assert not report.verification.enabled

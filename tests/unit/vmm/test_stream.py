@@ -202,26 +202,48 @@ def test_a_link_of_another_speed_is_slower_from_that_moment(timing: Timing) -> N
     assert report.totals.total_ns == first_ns + (NPAGES * MS - first_ns) * 2
 
 
-@pytest.mark.parametrize("type_", [LinkEventType.DOWN, LinkEventType.RATE])
-def test_a_change_of_the_link_during_the_pause_lengthens_it(type_: LinkEventType) -> None:
-    machine = quiet(npages=1_024)
-    at_ns = WINDOW * 8 - 50 * MS  # the last window sleeps
-    event = LinkEvent(type=type_, at_ns=at_ns, duration_ns=S, bytes_per_second=1_000_000)
+def at_the_stop(*events: LinkEvent, **fields: Any) -> Report:
+    """Migrate 1,024 pages in 8 windows, of which 10 are written again at the stop."""
     write = a.Scheduled(
         at=a.SchedulePoint(phase=a.Phase.DEVICE), action=a.GuestWrite(pages=frames(0, 10))
     )
-
-    report = migrated(
-        machine,
-        **slow(
-            link=LinkSpec(bytes_per_second=TEN_GBIT, events=(event,)),
-            schedule=(write,),
-            device_state_bytes=1_000_000,
-        ),
-    )
-
+    link = LinkSpec(bytes_per_second=10 * SLOW, events=events)
+    report = migrated(quiet(npages=1_024), **slow(link=link, schedule=(write,), **fields))
     assert sent(report)[-1] == 10
-    assert report.downtime_ns > 500 * MS
+    return report
+
+
+STOP_NS = 8 * WINDOW
+
+
+def test_a_link_that_is_down_at_the_stop_lengthens_the_pause() -> None:
+    down = LinkEvent(type=LinkEventType.DOWN, at_ns=STOP_NS - MS, duration_ns=S)
+
+    report = at_the_stop(down)
+
+    assert report.downtime_ns == S - MS + 10 * MS // 10
+
+
+def test_a_link_that_slows_down_in_the_pause_lengthens_it_from_that_moment() -> None:
+    """Half a page goes at the old speed; a tenth of it takes ten times as long."""
+    slows = LinkEvent(type=LinkEventType.RATE, at_ns=STOP_NS + MS // 20, bytes_per_second=SLOW)
+
+    report = at_the_stop(slows)
+
+    assert report.downtime_ns == MS // 20 + 9 * MS + MS // 2
+
+
+def test_the_state_of_devices_waits_for_the_link_and_goes_at_its_speeds() -> None:
+    """It begins after 1 ms of pages; 2 ms at the old speed, 10 ms of nothing, the rest at a tenth."""
+    events = (
+        LinkEvent(type=LinkEventType.DOWN, at_ns=STOP_NS + 3 * MS, duration_ns=10 * MS),
+        LinkEvent(type=LinkEventType.RATE, at_ns=STOP_NS + 13 * MS, bytes_per_second=SLOW),
+    )
+    octets = 30 * PAGE_BYTES
+
+    report = at_the_stop(*events, device_state_bytes=octets)
+
+    assert report.downtime_ns == (1 + 2 + 10 + 10) * MS
 
 
 def test_the_measured_bandwidth_can_be_replaced_in_the_decision() -> None:
@@ -373,3 +395,27 @@ def test_without_a_proof_a_link_that_breaks_leaves_the_same_pages_to_send() -> N
     unproved = migrated(quiet(), **over_line(link=link, verify=False))
 
     assert proved.remaining_pages == unproved.remaining_pages == NPAGES - 2_000 + 2_000 % 64
+
+
+@pytest.mark.parametrize("writes_per_second", [1_600, 6_400])
+@pytest.mark.parametrize("clear_chunk_pages", [512, 262_144])
+def test_both_timings_agree_within_two_percent(
+    writes_per_second: int, clear_chunk_pages: int
+) -> None:
+    def starts(timing: Timing) -> list[int]:
+        machine = quiet(npages=32_768, manual=3)
+        machine.perform(a.AddUniform(slot=0, writes_per_second=writes_per_second))
+        report = migrated(
+            machine,
+            bandwidth_bytes_per_second=33_554_432,
+            clear_chunk_pages=clear_chunk_pages,
+            downtime_limit_ns=100 * MS,
+            timing=timing,
+        )
+        return [each.started_ns for each in report.iterations]
+
+    windows, exact = (starts(timing) for timing in Timing)
+
+    assert abs(len(windows) - len(exact)) <= 1
+    for ours, theirs in zip(windows[1:-1], exact[1:-1], strict=False):
+        assert ours == pytest.approx(theirs, rel=0.02)
