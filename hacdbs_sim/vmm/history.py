@@ -33,6 +33,17 @@ class TransferHistory:
 
     def __init__(self) -> None:
         self._left: dict[int, tuple[int, Left]] = {}
+        self._first_generation: int | None = None
+
+    def begin(self, generation: int) -> None:
+        """Begin an attempt, in a generation of the memslots."""
+        if self._first_generation is None:
+            self._first_generation = generation
+
+    def is_new(self, life: MemslotLife) -> bool:
+        """Return whether a slot was made after the first attempt: no base can have any of it."""
+        first = self._first_generation
+        return first is not None and life.created > first
 
     def left(self, life: MemslotLife) -> Left | None:
         """Return what was left of a slot; None: nothing, or it is another slot."""

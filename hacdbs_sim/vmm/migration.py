@@ -443,8 +443,9 @@ class LiveMigration:
         self._point(Phase.DEVICE, Point.END)
         yield from source.spend(self._link.latency_ns)
         source.check_layout()
-        postcopy = self._postcopy = Postcopy(self._backend, source, stream, self._link, paused_ns)
+        postcopy = Postcopy(self._backend, source, stream, self._link, paused_ns)
         postcopy.discard()
+        self._postcopy = postcopy
         self._end_pass()
         self._downtime_ns = source.now_ns - paused_ns
         self._paused_ns = None

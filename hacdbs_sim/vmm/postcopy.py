@@ -229,7 +229,7 @@ class Postcopy:
             number = slot.view.slot
             assert slot.copy is not None, "a proof has copies"
             known = slot.pending | self._missing[number]
-            if is_complete:
+            if is_complete or not self._source.has(slot):
                 known = np.zeros_like(known)
             judgement.compare(slot.copy, self._at_stop[number], known, slot.free)
         return self._source.verdict(judgement)

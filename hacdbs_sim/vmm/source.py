@@ -119,6 +119,7 @@ class Source:
         self._history = history
         self._unproved: set[int] = set()
         self._unknown_bases: set[int] = set()
+        self._taken_at_creation = self._taken()
         self._tracked_before = backend.query(model.GetLastVersion()) is not None
         self._chunk_words = spec.clear_chunk_pages // WORD_BITS
         self._cursor = (0, 0)
@@ -169,6 +170,7 @@ class Source:
                 self._begin_whole(slot)
             else:
                 self._begin_from_base(slot)
+        self._history.begin(self._generation)
 
     def begin(self) -> None:
         """Enable logging of all slots.
@@ -192,10 +194,15 @@ class Source:
     def _begin_from_base(self, slot: SourceSlot) -> None:
         """Begin with a slot of which the destination has what neither log nor history names."""
         left = self._history.left(slot.life)
+        if left is None and self._history.is_new(slot.life):
+            self._begin_whole(slot)
+            return
         if self._spec.verify:
             logged = left is None or left.log == slot.life.log
             slot.copy = SlotCopy(slot.life, self._last_version() if logged else None)
             slot.copy.forget(0, self._log(slot))
+        if self._taken() != self._taken_at_creation:
+            self._unknown_bases.add(slot.view.slot)
         if left is None:
             return
         slot.pending |= left.pending
@@ -648,6 +655,13 @@ class Source:
         )
         return None if free is None else free.words
 
+    def has(self, slot: SourceSlot) -> bool:
+        """Return whether a slot is still the one that is migrated."""
+        lives = self._backend.query(model.ListMemslotLives())
+        return any(
+            life.slot == slot.life.slot and life.created == slot.life.created for life in lives
+        )
+
     def versions(self, slot: SourceSlot) -> Versions:
         """Return the versions of a slot's pages, uint32[npages].
 
@@ -655,9 +669,7 @@ class Source:
             VersionsEndedError: They are not tracked any more.
             KvmError: The slot is gone.
         """
-        lives = {life.slot: life for life in self._backend.query(model.ListMemslotLives())}
-        life = lives.get(slot.view.slot)
-        if life is None or life.created != slot.life.created:
+        if not self.has(slot):
             raise LayoutChangedError(f"slot {slot.view.slot} is another one", field="slot")
         versions = self._backend.query(model.GetPageVersions(slot=slot.view.slot))
         if versions is None:

@@ -33,3 +33,17 @@ def test_nothing_is_left_of_a_slot_that_was_made_again() -> None:
     history.leave(LIFE, LEFT)
 
     assert history.left(replace(LIFE, created=6)) is None
+
+
+def test_a_slot_made_after_the_first_attempt_is_new() -> None:
+    history = TransferHistory()
+    before = history.is_new(LIFE)
+
+    history.begin(4)
+    history.begin(9)
+
+    assert (before, history.is_new(LIFE), history.is_new(replace(LIFE, created=5))) == (
+        False,
+        False,
+        True,
+    )

@@ -153,7 +153,7 @@ def test_a_slot_that_did_not_log_all_the_time_since_the_attempt_is_lacking_whole
     assert lost(second) == (True, 128)
 
 
-def test_a_slot_made_again_since_the_attempt_has_a_base_of_its_own() -> None:
+def test_a_slot_made_again_since_the_attempt_is_another_one_and_is_sent_whole() -> None:
     machine, history = logging(), TransferHistory()
     cancelled_attempt(machine, history, 1_000)
     machine.perform(a.DeleteMemslot(slot=0))
@@ -161,8 +161,24 @@ def test_a_slot_made_again_since_the_attempt_has_a_base_of_its_own() -> None:
 
     report = incremental(machine, history)
 
-    assert sum(sent(report)) == 0
+    assert sum(sent(report)) == NPAGES
     assert lost(report) == (True, 0)
+
+
+@pytest.mark.parametrize("slots", [None, (0,)])
+def test_a_slot_that_appeared_in_an_earlier_attempt_is_sent_whole(
+    slots: tuple[int, ...] | None,
+) -> None:
+    machine, history = logging(), TransferHistory()
+    appears = Scheduled(iteration=1, action=slot(1, 64, flags=LOGS))
+    first = incremental(machine, history, schedule=(appears,), slots=slots)
+    machine.perform(a.GuestWrite(pages=frames(0)))
+
+    second = incremental(machine, history)
+
+    assert first.status is (MigrationStatus.COMPLETED if slots else MigrationStatus.FAILED)
+    assert sum(sent(second)) == 1 + 64
+    assert lost(second) == (True, 0)
 
 
 def test_once_all_is_delivered_the_attempts_before_are_forgotten() -> None:
@@ -200,3 +216,15 @@ def test_without_a_proof_a_retry_sends_the_same_pages() -> None:
 
     assert sum(sent(report)) == 1_000 - 128
     assert not report.verification.enabled
+
+
+def test_nothing_is_proved_where_somebody_took_the_log_before_it_began() -> None:
+    machine = logging()
+    machine.perform(a.GuestWrite(pages=frames(7)))
+    migration = LiveMigration(machine, spec(full_first_pass=False))
+    machine.perform(TAKE)
+
+    report = migration.run()
+
+    assert report.status is MigrationStatus.COMPLETED
+    assert report.verification.unproved_slots == (0,)
