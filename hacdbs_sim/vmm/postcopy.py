@@ -92,6 +92,7 @@ class Postcopy:
         """Drop at the destination what is stale, and fix what the proof is against."""
         source = self._source
         source.freeze_versions()
+        self._stream.arrive()
         for slot in source.slots:
             self._missing[slot.view.slot] = slot.pending.copy()
             if slot.copy is not None:

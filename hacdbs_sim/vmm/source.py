@@ -119,6 +119,7 @@ class Source:
         self._history = history
         self._unproved: set[int] = set()
         self._unknown_bases: set[int] = set()
+        self._dropped: list[SourceSlot] = []
         self._taken_at_creation = self._taken()
         self._tracked_before = backend.query(model.GetLastVersion()) is not None
         self._chunk_words = spec.clear_chunk_pages // WORD_BITS
@@ -251,6 +252,8 @@ class Source:
                     self._backend.perform(
                         _region(now, now.flags & ~model.MemslotFlags.LOG_DIRTY_PAGES)
                     )
+        for slot in self._dropped:
+            self._leave(slot, is_received=False)
         if self._tracks and not self._tracked_before:
             self._backend.perform(model.TrackVersions(enabled=False))
 
@@ -342,7 +345,9 @@ class Source:
         self.pending_pages -= popcount(slot.pending)
         self._touched = {at: each for at, each in self._touched.items() if each is not slot}
         self._cursor = (0, 0)
-        if follows and life is not None:
+        if life is not None and not follows:
+            self._dropped.append(slot)
+        elif follows and life is not None:
             self._add(life)
         elif follows:
             self._unproved.discard(slot.view.slot)
@@ -537,7 +542,9 @@ class Source:
         return self._read(slot, 0, words.copy(), pages)
 
     def put_back(self, piece: Piece) -> None:
-        """Have pages sent again that did not arrive."""
+        """Have pages sent again that did not arrive, of a slot that is still migrated."""
+        if piece.slot not in self.slots:
+            return
         end = piece.first_word + len(piece.words)
         words = np.zeros_like(piece.slot.pending)
         words[piece.first_word : end] = piece.words

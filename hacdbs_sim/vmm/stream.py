@@ -328,6 +328,10 @@ class Stream:
         self._add(octets)
         return octets
 
+    def arrive(self) -> None:
+        """Let what is on the way arrive."""
+        self._last_sent = []
+
     def lose_in_flight(self) -> list[Piece]:
         """Lose the last flush: the link broke before it arrived; return its pages."""
         lost = []

@@ -181,6 +181,28 @@ def test_a_slot_that_appeared_in_an_earlier_attempt_is_sent_whole(
     assert lost(second) == (True, 0)
 
 
+def test_a_slot_that_an_earlier_attempt_stopped_to_migrate_is_sent_whole() -> None:
+    machine, history = logging(), TransferHistory()
+    off_and_on = tuple(
+        Scheduled(iteration=1, action=slot(0, NPAGES, flags=flags)) for flags in (0, LOGS)
+    )
+    cancel = Scheduled(iteration=2, set=a.ScheduledChange(command=a.MigrationCommand.CANCEL))
+    machine.perform(slot(1, 64, flags=LOGS))
+    machine.perform(a.AddSequential(slot=1, writes_per_second=250_000))
+    first = LiveMigration(
+        machine,
+        spec(on_layout_change=a.LayoutChange.IGNORE, schedule=(*off_and_on, cancel)),
+        history,
+    ).run()
+    machine.perform(a.DeleteWorkloads())
+
+    second = incremental(machine, history)
+
+    assert first.status is MigrationStatus.CANCELLED
+    assert sum(sent(second)) >= NPAGES
+    assert lost(second) == (True, 0)
+
+
 def test_once_all_is_delivered_the_attempts_before_are_forgotten() -> None:
     machine, history = logging(), TransferHistory()
     cancelled_attempt(machine, history, 1_000)
