@@ -275,9 +275,9 @@ class Stream:
             yield
 
     def send_octets(self, octets: int) -> Steps:
-        """Send bytes that are not pages: the state of devices."""
+        """Send bytes that are not pages: the state of devices. Even an end of it needs the link."""
         self._add(octets)
-        while octets:
+        while True:
             now_ns = self._source.now_ns
             rate = self._link.rate(now_ns)
             if not rate:

@@ -286,3 +286,21 @@ def test_a_guest_frame_of_the_moved_slot_is_read_where_it_is_now() -> None:
     assert frames(0).first[0] == FIRST_GFN
     assert report.verification.verified
     assert report.verification.lost_pages == 0
+
+
+def test_a_link_that_breaks_when_a_slot_has_gone_leaves_nothing_of_it_to_send() -> None:
+    breaks = a.LinkEvent(type=a.LinkEventType.FAILURE, iteration=1)
+    machine = quiet(npages=100)
+    machine.perform(slot(1, 100))
+
+    report = migrated(
+        machine,
+        on_layout_change=LayoutChange.FOLLOW,
+        schedule=(Scheduled(iteration=1, action=a.DeleteMemslot(slot=1)),),
+        link=a.LinkSpec(events=(breaks,)),
+    )
+
+    assert report.reason is Reason.LINK_FAILED
+    assert changes_of(report) == [(1, "went")]
+    assert report.remaining_pages == 0
+    assert report.verification.lost_pages == 0

@@ -512,6 +512,26 @@ def test_a_link_that_breaks_at_a_pass_breaks_when_that_begins() -> None:
     assert sent(report) == [4096, 1024, 0]
 
 
+@pytest.mark.parametrize("octets", [0, 1])
+def test_a_link_that_broke_in_the_last_pass_carries_no_end_of_the_stream(octets: int) -> None:
+    breaks = LinkEvent(type=LinkEventType.FAILURE, iteration=1)
+
+    report = migrated(
+        quiet(), link=LinkSpec(bytes_per_second=FAST, events=(breaks,)), device_state_bytes=octets
+    )
+
+    assert report.reason is Reason.LINK_FAILED
+
+
+def test_a_link_that_is_down_in_the_last_pass_holds_up_the_end_of_the_stream() -> None:
+    down = LinkEvent(type=LinkEventType.DOWN, iteration=1, duration_ns=S)
+
+    report = migrated(quiet(), link=LinkSpec(bytes_per_second=FAST, events=(down,)))
+
+    assert report.status is MigrationStatus.COMPLETED
+    assert report.downtime_ns == S
+
+
 def test_a_destination_that_dies_leaves_the_guest_at_the_source() -> None:
     dies = LinkEvent(type=LinkEventType.DESTINATION_DIES, at_ns=1)
 
