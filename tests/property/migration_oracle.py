@@ -175,27 +175,32 @@ class Watched(LiveMigration):
     def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(name, value)
         if name == "status" and value is MigrationStatus.POSTCOPY_ACTIVE and not self._at_stop:
-            assert self._truth is not None, "it runs"
+            truth, postcopy = self._truth, self._postcopy
+            assert truth is not None, "it runs"
+            assert postcopy is not None, "post-copy has begun"
             self._at_stop = {
-                key: (self._truth.content(key).copy(), self._truth.given_up(key).copy())
+                key: (truth.content(key).copy(), truth.given_up(key).copy())
                 for key in self._lives()
             }
+            for slot in self._source.slots:
+                received = truth.received((slot.life.slot, slot.life.created))
+                dropped = flags_of(postcopy._missing[slot.life.slot], len(received))
+                received[dropped] = _NOTHING
 
     def _lives(self) -> dict[Life, a.MemslotLife]:
         assert self._truth is not None, "it runs"
         return lives_of(self._truth.machine)
 
     def _note(self, piece: Piece, *, is_lost: bool) -> None:
-        assert self._truth is not None, "it runs"
+        truth = self._truth
+        assert truth is not None, "it runs"
         key = (piece.slot.life.slot, piece.slot.life.created)
-        if key not in self._lives():
-            return  # read from a slot that has gone: of no use to anybody
-        content = self._truth.content(key)
-        if self._at_stop is not None:
-            content = self._at_stop[key][0]
-        received = self._truth.received(key)
         pages = piece.first_word * 64 + np.flatnonzero(flags_of(piece.words, len(piece.words) * 64))
-        received[pages] = _NOTHING if is_lost else content[pages]
+        if is_lost:
+            truth.destination[key][pages] = _NOTHING
+        elif key in self._lives():  # else what is read is of no use to anybody
+            content = truth.content(key) if self._at_stop is None else self._at_stop[key][0]
+            truth.received(key)[pages] = content[pages]
 
     def _known_of(self, key: Life) -> NDArray[np.bool_]:
         """Return the pages that are known to have to be sent: pending, or in the log."""

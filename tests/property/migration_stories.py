@@ -163,6 +163,7 @@ class Author:
             lambda: a.AddCopyToUser(after=self._dice.between(0, 2), every=2),
             a.DeleteFaults,
             lambda: self.region(slot),
+            lambda: a.TrackVersions(enabled=self._often(5)),
         ]
         return self._dice.pick(choices)()
 
