@@ -189,8 +189,9 @@ class Source:
         """Begin with a slot of which the destination has nothing."""
         if self._spec.verify:
             slot.copy = SlotCopy(slot.life)
-        fill_first(slot.pending, slot.view.npages)
-        self.pending_pages += slot.view.npages
+        pages = np.zeros_like(slot.pending)
+        fill_first(pages, slot.view.npages)
+        self._add_pending(slot, pages)
 
     def _begin_from_base(self, slot: SourceSlot) -> None:
         """Begin with a slot of which the destination has what neither log nor history names."""
@@ -206,8 +207,7 @@ class Source:
             self._unknown_bases.add(slot.view.slot)
         if left is None:
             return
-        slot.pending |= left.pending
-        self.pending_pages += popcount(slot.pending)
+        self._add_pending(slot, left.pending)
         if left.lacking is None or left.taken != self._taken():
             self._unknown_bases.add(slot.view.slot)
         elif slot.copy is not None:

@@ -655,3 +655,11 @@ def test_the_named_slots_are_in_the_spec_of_the_report() -> None:
     report = migrated(source())
 
     assert report.spec == replace(spec(), slots=(0,))
+
+
+def test_pages_that_another_reader_took_before_the_first_step_are_counted_once() -> None:
+    migration = LiveMigration(quiet(), spec())
+    migration.add_pending(0, np.full(NPAGES // 64, 1, np.uint64))
+    until(migration, "active")
+
+    assert migration.report().remaining_pages == NPAGES
