@@ -308,6 +308,8 @@ def _run(author: Author, machine: Machine, migration: Watched) -> None:
             _try(machine, author.action())
         if step < 40 and author.reaches_in():
             _try_request(migration, author.change())
+        if step < 40 and author.gives_up():
+            _share(machine, migration)
         if step < 200 and author.gives_up():
             migration.cancel()
         if migration.is_waiting:
@@ -315,6 +317,16 @@ def _run(author: Author, machine: Machine, migration: Watched) -> None:
                 _try_request(migration, a.ScheduledChange(command=command))
     migration.cancel()
     migration.step()
+
+
+def _share(machine: Machine, migration: Watched) -> None:
+    """Take the log as a reader that hands on what it takes, like a measurement of the dirty rate."""
+    try:
+        taken = machine.perform(a.GetDirtyLog(slot=0)).bitmap
+    except KvmError:
+        return
+    if taken is not None:
+        migration.add_pending(0, taken.words)
 
 
 def _try(machine: Machine, action: a.Action[Any]) -> None:

@@ -202,10 +202,13 @@ def test_the_same_migration_has_the_same_report(story: Story) -> None:
 
 @given(stories())
 def test_without_a_proof_it_does_the_same(story: Story) -> None:
-    proved, unproved = migrate(story, made(story)), migrate(story, made(story), verify=False)
+    # Which pages are zero is known from the versions alone
+    proved, unproved = (
+        migrate(story, made(story), verify=verify, zero_pages=False) for verify in (True, False)
+    )
 
-    assert proved.iterations == unproved.iterations or story.spec["zero_pages"]
-    assert proved.status == unproved.status
+    assert proved.iterations == unproved.iterations
+    assert (proved.status, proved.reason) == (unproved.status, unproved.reason)
 
 
 @given(stories())
