@@ -20,20 +20,28 @@ FEW_RANGES: Final = 64
 
 
 class PageVersions:
-    """The versions of all pages of a machine; 0 where nothing has been written since the start.
+    """The versions of all pages of a machine.
+
+    A page that has not been written since the start has version `since`, as if all of them had been
+    written just before: whoever compares with versions of an earlier time sees that nothing is known of
+    the time between.
 
     Args:
         slots: The slots that there are.
         is_complete: Whether nothing has been written to them before.
+        since: The number of writes to begin with.
     """
 
-    def __init__(self, slots: Memslots, *, is_complete: bool = False) -> None:
+    def __init__(self, slots: Memslots, *, is_complete: bool = False, since: int = 0) -> None:
         self._by_slot: dict[int, Versions] = {}
-        self._writes = 0
+        self._writes = since
         self._incomplete: frozenset[int] = frozenset()
         self.follow(slots)
         if not is_complete:
             self._incomplete = frozenset(self._by_slot)
+            if since:
+                for versions in self._by_slot.values():
+                    versions[:] = self.last
 
     def is_complete(self, slot: int) -> bool:
         """Whether all writes to a slot are counted: a page of version 0 has never been written."""

@@ -35,6 +35,7 @@ class GuestSide:
         self._slots = slots
         self._counters = counters
         self._versions: PageVersions | None = None
+        self._last_tracked: int | None = None
         self._free: FreePages | None = None
         self._has_written = False
         self.guest = Guest(
@@ -141,9 +142,14 @@ class GuestSide:
     def track_versions(self, *, enabled: bool) -> None:
         """Keep page versions from now on, or no longer; keeping on changes nothing."""
         if not enabled:
+            if self._versions is not None:
+                self._last_tracked = self._versions.last
             self._versions = None
         elif self._versions is None:
-            self._versions = PageVersions(self._slots, is_complete=not self._has_written)
+            since = 0 if self._last_tracked is None else self._last_tracked + 1
+            self._versions = PageVersions(
+                self._slots, is_complete=not self._has_written, since=since
+            )
 
     def versions(self, slot: int, first_page: int, num_pages: int | None) -> Versions | None:
         """Copy the versions of a slot's pages; None where none are kept."""

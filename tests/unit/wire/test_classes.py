@@ -6,6 +6,7 @@ import numpy as np
 import orjson
 import pytest
 
+from hacdbs_sim.model import MigrationStatus, QmpRam, QueryMigrate
 from hacdbs_sim.model.accesses import GuestWrite
 from hacdbs_sim.model.base import Action
 from hacdbs_sim.model.batches import LogFormat
@@ -22,7 +23,6 @@ from hacdbs_sim.model.dirty_log import (
 from hacdbs_sim.model.errors import Errno, InvalidArgumentError
 from hacdbs_sim.model.faults import AddFault, AddIpaf, EntryWhen, FaultInfo, FaultType, LogOp
 from hacdbs_sim.model.memslots import ChangedMemslot, MemslotChange, SetMemslot
-from hacdbs_sim.model.migrations import MigrationStatus, QmpRam, QueryMigrate
 from hacdbs_sim.model.pages import Bitmap, Gfns, PageRanges
 from hacdbs_sim.model.vms import CreateVm, UpdateVm, VmInfo
 from hacdbs_sim.model.workloads import AddWorkload, AddZipf
