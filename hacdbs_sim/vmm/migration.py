@@ -228,7 +228,7 @@ class LiveMigration:
 
     def add_pending(self, slot: int, words: Words) -> None:
         """Send pages that another reader of the log took; between two steps only."""
-        if not self.status.is_final:
+        if not (self.status.is_final or self.status.is_postcopy):
             self._source.add_pending(slot, words)
 
     def _apply_requests(self) -> None:
@@ -286,7 +286,8 @@ class LiveMigration:
             try:
                 if item.action is not None:
                     self._source.perform(item.action)
-                elif item.set is not None:
+                else:
+                    assert item.set is not None, "an item has an action or a set"
                     self.check_request(item.set)
                     self._apply(item.set, "schedule")
             except KvmError as refusal:
@@ -311,7 +312,6 @@ class LiveMigration:
                 yield from self._run_postcopy()
             else:
                 yield from self._switch_over()
-            self._source.check_layout()
         except LayoutChangedError as refused:
             self._fail(Reason.MEMORY_LAYOUT_CHANGED, refused)
         except LinkFailedError as refused:
@@ -330,13 +330,15 @@ class LiveMigration:
         self._end(MigrationStatus.FAILED, reason)
 
     def _set_up(self) -> Steps:
-        self._point(Phase.SETUP, Point.BEGIN)
+        self._source.fix_base()
         self._has_begun = True
+        self._point(Phase.SETUP, Point.BEGIN)
         self._source.begin()
         yield from self._source.pay()
         self._setup_ns = self._source.now_ns - self._started_ns
         self._point(Phase.SETUP, Point.END)
         self.status = MigrationStatus.ACTIVE
+        self._begin_row(0)
         self._point(Phase.ACTIVE, Point.BEGIN)
         self._sync(0)
         yield
@@ -406,6 +408,7 @@ class LiveMigration:
         yield from self._send_device_state()
         self._point(Phase.DEVICE, Point.END)
         yield from source.spend(self._link.latency_ns)
+        source.check_layout()
         self._end_pass()
 
     def _stop(self) -> Steps:
@@ -441,11 +444,13 @@ class LiveMigration:
         paused_ns = source.now_ns
         yield from self._stop()
         yield from self._enter_device()
-        postcopy = self._postcopy = Postcopy(self._backend, source, stream, self._link, paused_ns)
-        postcopy.discard()
         yield from self._send_device_state()
         self._point(Phase.DEVICE, Point.END)
         yield from source.spend(self._link.latency_ns)
+        source.check_layout()
+        postcopy = Postcopy(self._backend, source, stream, self._link, paused_ns)
+        postcopy.discard()
+        self._postcopy = postcopy
         self._end_pass()
         self._downtime_ns = source.now_ns - paused_ns
         self._paused_ns = None
@@ -484,8 +489,8 @@ class LiveMigration:
             yield from postcopy.wait(recovers_ns, self._deadline_ns())
             self._apply_requests()
             self._perform_due()
-            if recovers_ns is None and self._schedule.next_ns() is None and not self._is_resumed:
-                self.is_waiting = True
+            may_go_on = recovers_ns is not None or self._schedule.next_ns() is not None
+            self.is_waiting = not (may_go_on or self._is_resumed)
             yield
         self.is_waiting = False
         self.status = MigrationStatus.POSTCOPY_RECOVER
@@ -512,14 +517,10 @@ class LiveMigration:
     def _give_up(self, reason: Reason) -> Steps:
         """Apply the strategy; return only where it is to switch over."""
         self._reason = reason
-        match self.spec.timeout_strategy:
-            case TimeoutStrategy.CANCEL:
-                self.cancel(reason)
-                yield
-            case TimeoutStrategy.POSTCOPY:
-                self._wants_postcopy = True
-            case TimeoutStrategy.SWITCH_OVER:
-                pass
+        if self.spec.timeout_strategy is TimeoutStrategy.CANCEL:
+            self.cancel(reason)
+            yield
+        self._wants_postcopy = self.spec.timeout_strategy is TimeoutStrategy.POSTCOPY
 
     def _end_as_requested(self, reason: Reason) -> None:
         if self.status.is_postcopy:
@@ -528,8 +529,6 @@ class LiveMigration:
                     "the migration ended in post-copy, where neither side has all of the guest"
                 )
             )
-            if self._postcopy is not None:
-                self._postcopy.guest_lost = True
             self._end(MigrationStatus.FAILED, reason)
         elif reason is Reason.DESTINATION_DIED:
             self._fail(reason, DestinationDiedError("the VM of the destination was deleted"))
@@ -542,17 +541,19 @@ class LiveMigration:
             self._end_pass()
         if self._paused_ns is not None:
             self._downtime_ns = source.now_ns - self._paused_ns
-        if reason is Reason.DESTINATION_DIED and self._postcopy is not None:
+        if status is MigrationStatus.FAILED and self._postcopy is not None:
             self._postcopy.guest_lost = True
         self._ended_ns = source.now_ns
         is_complete = status is _COMPLETED
+        if self._postcopy is None:
+            source.note_layout()
         if self._has_begun and self.spec.verify:
             if self._postcopy is not None:
                 self._verification = self._postcopy.verify(is_complete=is_complete)
             else:
                 self._verification = source.verify(is_complete=is_complete)
         if self._has_begun:
-            source.end(is_complete=is_complete)
+            source.end(is_complete=is_complete, is_received=reason is not Reason.DESTINATION_DIED)
         self._reason = reason
         self.status = status
 

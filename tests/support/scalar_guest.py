@@ -339,10 +339,13 @@ def _laid_out(trace: TraceFields, recording: Intervals, num_pages: int) -> list[
 class ScalarVersions:
     """The number of the batch of writes that last touched each page; none for a page not written."""
 
-    def __init__(self, memslots: ScalarMemslots, *, is_complete: bool) -> None:
+    def __init__(self, memslots: ScalarMemslots, *, is_complete: bool, since: int) -> None:
         self.memslots = memslots
-        self.last = 0
+        self.since = self.last = since
         self.by_page: dict[tuple[int, int], int] = {}
+        if since and not is_complete:
+            for slot in memslots.by_id.values():
+                self.by_page |= {(slot.slot, page): since for page in range(slot.npages)}
         self.is_complete = is_complete
         self.known = set(memslots.by_id)
         self.incomplete = set() if is_complete else set(memslots.by_id)
@@ -358,7 +361,7 @@ class ScalarVersions:
         """Forget the slots that have gone; a new one may have the memory of one that went."""
         now = set(self.memslots.by_id)
         self.by_page = {page: at for page, at in self.by_page.items() if page[0] in now}
-        if self.last and self.known - now:
+        if self.last != self.since and self.known - now:
             self.is_complete = False
         self.incomplete &= now
         if not self.is_complete:

@@ -87,6 +87,7 @@ class ScalarMachine:
         self.free = ScalarFreePages(self.slots)
         self.has_written = False
         self.is_tracking = False
+        self.next_since = 0
         self.keepers = 0
 
     def perform(self, action: Action[Any]) -> object:  # noqa: C901, PLR0912 - one case an action
@@ -198,8 +199,14 @@ class ScalarMachine:
         self._follow_tracking()
 
     def _follow_tracking(self) -> None:
-        fresh = self.kept or ScalarVersions(self.slots, is_complete=not self.has_written)
-        self.kept = fresh if self.is_tracking or self.keepers else None
+        if not (self.is_tracking or self.keepers):
+            if self.kept is not None:
+                self.next_since = self.kept.last + 1
+            self.kept = None
+        elif self.kept is None:
+            self.kept = ScalarVersions(
+                self.slots, is_complete=not self.has_written, since=self.next_since
+            )
 
     def _access(self, action: Access) -> AccessOutcome:
         outcome = self.accesses.perform(action)

@@ -37,6 +37,7 @@ class GuestSide:
         self._versions: PageVersions | None = None
         self._tracks_versions = False
         self._version_users = 0
+        self._last_tracked: int | None = None
         self._free: FreePages | None = None
         self._has_written = False
         self.guest = Guest(
@@ -169,9 +170,14 @@ class GuestSide:
 
     def _follow_tracking(self) -> None:
         if not (self._tracks_versions or self._version_users):
+            if self._versions is not None:
+                self._last_tracked = self._versions.last
             self._versions = None
         elif self._versions is None:
-            self._versions = PageVersions(self._slots, is_complete=not self._has_written)
+            since = 0 if self._last_tracked is None else self._last_tracked + 1
+            self._versions = PageVersions(
+                self._slots, is_complete=not self._has_written, since=since
+            )
 
     def _version_users_after(self, *, needed: bool) -> int:
         return max(self._version_users + (1 if needed else -1), 0)

@@ -152,7 +152,7 @@ def test_a_move_keeps_them_and_a_delete_loses_them() -> None:
     assert versions(made) == [0] * 8
 
 
-def test_they_are_tracked_until_nobody_needs_them_and_begin_again_at_zero() -> None:
+def test_they_are_tracked_until_nobody_needs_them() -> None:
     made = machine()
     made.perform(GuestWrite(pages=gfns(BASE)))
 
@@ -166,6 +166,30 @@ def test_they_are_tracked_until_nobody_needs_them_and_begin_again_at_zero() -> N
 
     assert kept[0] == 1
     assert forgotten is None
+    assert versions(made) == [2] * 16
+
+
+def test_after_a_stop_every_page_may_have_been_written() -> None:
+    made = machine()
+    made.perform(GuestWrite(pages=gfns(BASE)))
+
+    made.perform(TrackVersions(enabled=True))
+    kept = versions(made)
+    made.perform(TrackVersions(enabled=False))
+    made.perform(TrackVersions(enabled=False))
+    made.perform(TrackVersions(enabled=True))
+
+    assert kept[0] == 1
+    assert versions(made) == [2] * 16
+    assert made.last_version == 2
+
+
+def test_after_a_stop_pages_that_nobody_ever_wrote_are_still_known_to_be_so() -> None:
+    made = machine()
+
+    made.perform(TrackVersions(enabled=False))
+    made.perform(TrackVersions(enabled=True))
+
     assert versions(made) == [0] * 16
 
 
