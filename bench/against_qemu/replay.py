@@ -1,0 +1,120 @@
+"""A recorded migration, simulated: the same memory, limits and link, and the guest's recorded writes."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.against_qemu import guest
+from bench.against_qemu.recording import PAGE_BYTES, Recording, Timeline
+from hacdbs_sim.model import (
+    KNOBS,
+    AddIntervals,
+    AutoConverge,
+    CostModel,
+    HostWrite,
+    LinkSpec,
+    MigrationSpec,
+    MigrationStatus,
+    PageRanges,
+    SetMemslot,
+    Timing,
+    TrackVersions,
+    VmConfig,
+    Writer,
+)
+from hacdbs_sim.model.migrations import DEFAULT_BANDWIDTH, MAX_ITERATIONS
+from hacdbs_sim.model.pages import Intervals
+from hacdbs_sim.sim.machine import Machine
+from hacdbs_sim.vmm import LiveMigration
+
+LINK_SPEED: Final = 700_000_000
+"""What a unix socket carried on the machine of the recordings that do not say it, in bytes a second."""
+
+INTERVAL_MS: Final = 10
+_NS_PER_MS: Final = 1_000_000
+_RATE_MS: Final = 500
+_REST_MS: Final = 3_000
+"""The guest writes on for so long, where our migration ends later, at the rate of its last half second."""
+
+_MACHINE, _MEMORY = 0, 1
+_MEMORY_AT: Final = 1 << 30
+_MACHINE_AT: Final = 2 << 30
+
+
+def simulate(recording: Recording, timing: Timing = Timing.WINDOWS) -> Timeline:
+    """Simulate a recorded migration; return when what happened."""
+    machine = _machine(recording)
+    start_ms = recording.times.passes[0] - recording.setup_ms
+    limit = recording.bandwidth or DEFAULT_BANDWIDTH
+    speed = recording.link or recording.link_speed or LINK_SPEED
+    spec = MigrationSpec(
+        bandwidth_bytes_per_second=limit,
+        downtime_limit_ns=recording.downtime_limit_ms * _NS_PER_MS,
+        link=LinkSpec(bytes_per_second=speed),
+        auto_converge=AutoConverge() if recording.auto_converge else None,
+        device_state_bytes=recording.device_bytes,
+        zero_pages=True,
+        max_iterations=MAX_ITERATIONS,
+        timing=timing,
+    )
+    report = LiveMigration(machine, spec).run()
+    assert report.status is MigrationStatus.COMPLETED, report.reason
+    passes = [start_ms + each.started_ns / _NS_PER_MS for each in report.iterations]
+    return Timeline(tuple(passes), passes[-1], start_ms + report.now_ns / _NS_PER_MS)
+
+
+def _machine(recording: Recording) -> Machine:
+    """Make the machine: the guest's memory, none of it zero, and the rest of what QEMU has."""
+    others = recording.total_pages - guest.PAGES
+    # All that happens in it is free, but for the setup
+    free = {knob.name: 0 for knob in KNOBS}
+    free["enable_initially_set_page_ps"] = recording.setup_ms * 10**9 // recording.total_pages
+    machine = Machine(VmConfig(manual_dirty_log_protect2=3, costs=CostModel(**free)))
+    machine.perform(TrackVersions(enabled=True))
+    for slot, at, pages, used in (
+        (_MACHINE, _MACHINE_AT, others, others - recording.zero_pages),
+        (_MEMORY, _MEMORY_AT, guest.PAGES, guest.PAGES),
+    ):
+        machine.perform(SetMemslot(slot=slot, guest_phys_addr=at, memory_size=pages * PAGE_BYTES))
+        if used > 0:
+            first, count = np.array([[at // PAGE_BYTES], [used]], np.uint64)
+            machine.perform(HostWrite(pages=PageRanges(first, count)))
+    for slot, writes in _writes(recording).items():
+        machine.perform(
+            AddIntervals(
+                slot=slot,
+                writer=Writer.HOST,
+                interval_ns=INTERVAL_MS * _NS_PER_MS,
+                loop=False,
+                pages=writes,
+            )
+        )
+    return machine
+
+
+def _writes(recording: Recording) -> dict[int, Intervals]:
+    """Return what the guest wrote in each interval since the simulation's start, by slot."""
+    start_ms = recording.times.passes[0] - recording.setup_ms
+    intervals = int((recording.times.completed - start_ms + _REST_MS) // INTERVAL_MS) + 1
+    ends_ms = start_ms + np.arange(intervals + 1, dtype=np.float64) * INTERVAL_MS
+    counts = np.floor(_counts_at(recording, ends_ms)).astype(np.int64)
+    starts = counts - counts[0]
+    if not recording.is_our_guest:
+        pages = np.random.default_rng(1).integers(0, guest.PAGES, starts[-1])
+        return {_MEMORY: Intervals(starts, pages.astype(np.uint32))}
+    ticks = np.arange(intervals + 1, dtype=np.int64)
+    return {
+        _MEMORY: Intervals(starts, guest.written(int(counts[0]), int(counts[-1]))),
+        _MACHINE: Intervals(ticks, np.full(intervals, guest.STACK_PAGE, np.uint32)),
+    }
+
+
+def _counts_at(recording: Recording, at_ms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how often the guest had written by these times; after its last report, at its last rate."""
+    reported_ms, writes = recording.report_ms, recording.writes
+    last_ms, last = reported_ms[-1], writes[-1]
+    before = np.searchsorted(reported_ms, last_ms - _RATE_MS)
+    rate = (last - writes[before]) / max(last_ms - reported_ms[before], 1.0)
+    counts = np.interp(at_ms, reported_ms, writes)
+    return np.asarray(counts + np.maximum(at_ms - last_ms, 0.0) * rate)
