@@ -11,7 +11,6 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 from bench.against_qemu.comparison import Comparison, as_markdown, as_text
@@ -26,11 +25,9 @@ from hacdbs_sim.model import Timing
 
 def link_speed(qemu: str) -> int:
     """Measure what a unix socket carries from QEMU to QEMU here, in bytes a second."""
-    lines = migrate(qemu, IDLE)
-    times = parse(IDLE.name, lines).times
-    sent = next(line["ret"]["ram"] for line in lines if line.get("execute") == "query-migrate")
-    first_ms = next(end - start for start, end in pairwise(times.passes))
-    return int(sent["transferred"] * 1_000 / first_ms)
+    found = parse(IDLE.name, migrate(qemu, IDLE))
+    first, second, *_ = found.times.passes
+    return int(found.sent_bytes * 1_000 / (second - first))
 
 
 def run(qemu: str, setting: Setting, speed: int) -> list[Line]:

@@ -41,6 +41,9 @@ WARM_UP_SECONDS: Final = 1.0
 """The guest writes for so long before it is migrated."""
 
 _RELAYED_BYTES: Final = 1 << 16
+_MADE_UP_SECONDS: Final = 0.1
+"""A relay that sleeps too long makes up for so much."""
+
 _ENDS: Final = ("completed", "failed", "cancelled")
 
 
@@ -213,14 +216,14 @@ class _Run:
         return relay
 
     async def _relay(self, reader: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        """Carry bytes at the link's speed; time that it sleeps too long is not lost."""
+        """Carry bytes at the link's speed."""
         rate = self._setting.link
         assert rate is not None, "only a slower link has a relay"
         _, writer = await asyncio.open_unix_connection(self._directory / "incoming")
         free = time.monotonic()
         while octets := await reader.read(_RELAYED_BYTES):
             now = time.monotonic()
-            free = max(free, now - 0.01) + len(octets) / rate
+            free = max(free, now - _MADE_UP_SECONDS) + len(octets) / rate
             if free > now:
                 await asyncio.sleep(free - now)
             writer.write(octets)

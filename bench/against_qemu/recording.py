@@ -55,6 +55,7 @@ class Recording:
         setup_ms: setup-time.
         total_pages: Of the whole machine.
         zero_pages: How many were sent as zero.
+        sent_bytes: What was sent.
         device_bytes: What was sent that is not pages.
         report_ms: float64[k], when the guest reported.
         writes: int64[k], its count then.
@@ -73,6 +74,7 @@ class Recording:
     setup_ms: int
     total_pages: int
     zero_pages: int
+    sent_bytes: int
     device_bytes: int
     report_ms: NDArray[np.float64]
     writes: NDArray[np.int64]
@@ -136,6 +138,7 @@ def parse(name: str, lines: Sequence[Line]) -> Recording:
         setup_ms=answer["setup-time"],
         total_pages=ram["total"] // PAGE_BYTES,
         zero_pages=ram["duplicate"],
+        sent_bytes=ram["transferred"],
         device_bytes=ram["transferred"] - ram["precopy-bytes"] - ram["downtime-bytes"],
         report_ms=np.array([line["t_ms"] - offset - started for line in reports], np.float64),
         writes=np.array([line["n"] for line in reports], np.int64),

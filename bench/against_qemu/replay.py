@@ -37,9 +37,9 @@ _RATE_MS: Final = 500
 _REST_MS: Final = 3_000
 """The guest writes on for so long, where our migration ends later, at the rate of its last half second."""
 
-_MACHINE, _MEMORY = 0, 1
-_MEMORY_AT: Final = 1 << 30
-_MACHINE_AT: Final = 2 << 30
+_LOW, _MEMORY, _ROMS = 0, 1, 2
+_AT: Final = (0, guest.BASE, 1 << 30)
+"""Where these lie; they are sent in this order, as QEMU sends its blocks of memory."""
 
 
 def simulate(recording: Recording, timing: Timing = Timing.WINDOWS) -> Timeline:
@@ -65,21 +65,22 @@ def simulate(recording: Recording, timing: Timing = Timing.WINDOWS) -> Timeline:
 
 
 def _machine(recording: Recording) -> Machine:
-    """Make the machine: the guest's memory, none of it zero, and the rest of what QEMU has."""
-    others = recording.total_pages - guest.PAGES
+    """Make the machine: what lies below the guest's memory, that memory, none of it zero, and ROMs."""
     # All that happens in it is free, but for the setup
     free = {knob.name: 0 for knob in KNOBS}
     free["enable_initially_set_page_ps"] = recording.setup_ms * 10**9 // recording.total_pages
     machine = Machine(VmConfig(manual_dirty_log_protect2=3, costs=CostModel(**free)))
     machine.perform(TrackVersions(enabled=True))
-    for slot, at, pages, used in (
-        (_MACHINE, _MACHINE_AT, others, others - recording.zero_pages),
-        (_MEMORY, _MEMORY_AT, guest.PAGES, guest.PAGES),
-    ):
-        machine.perform(SetMemslot(slot=slot, guest_phys_addr=at, memory_size=pages * PAGE_BYTES))
-        if used > 0:
-            first, count = np.array([[at // PAGE_BYTES], [used]], np.uint64)
-            machine.perform(HostWrite(pages=PageRanges(first, count)))
+    below = guest.BASE // PAGE_BYTES
+    sizes = (below, guest.PAGES, recording.total_pages - below - guest.PAGES)
+    for slot, (at, pages) in enumerate(zip(_AT, sizes, strict=True)):
+        memory_size = pages * PAGE_BYTES
+        machine.perform(SetMemslot(slot=slot, guest_phys_addr=at, memory_size=memory_size))
+    not_zero = recording.total_pages - recording.zero_pages - guest.PAGES
+    for slot, count in ((_MEMORY, guest.PAGES), (_ROMS, min(max(not_zero, 0), sizes[_ROMS]))):
+        if count:
+            first, counts = np.array([[_AT[slot] // PAGE_BYTES], [count]], np.uint64)
+            machine.perform(HostWrite(pages=PageRanges(first, counts)))
     for slot, writes in _writes(recording).items():
         machine.perform(
             AddIntervals(
@@ -106,7 +107,7 @@ def _writes(recording: Recording) -> dict[int, Intervals]:
     ticks = np.arange(intervals + 1, dtype=np.int64)
     return {
         _MEMORY: Intervals(starts, guest.written(int(counts[0]), int(counts[-1]))),
-        _MACHINE: Intervals(ticks, np.full(intervals, guest.STACK_PAGE, np.uint32)),
+        _LOW: Intervals(ticks, np.full(intervals, guest.STACK_PAGE, np.uint32)),
     }
 
 

@@ -32,6 +32,7 @@ IDLE: Final = Setting(name="idle", writes_per_second=0, bandwidth=0, downtime_li
 
 SETTINGS: Final = (
     Setting(name="slow", writes_per_second=1_600, bandwidth=16 * MIB, downtime_limit_ms=100),
+    Setting(name="slowest", writes_per_second=200, bandwidth=4 * MIB, downtime_limit_ms=100),
     Setting(name="tight", writes_per_second=1_600, bandwidth=64 * MIB, downtime_limit_ms=20),
     Setting(name="short", writes_per_second=6_400, bandwidth=48 * MIB, downtime_limit_ms=20),
     Setting(name="long", writes_per_second=6_400, bandwidth=40 * MIB, downtime_limit_ms=300),
@@ -48,6 +49,13 @@ SETTINGS: Final = (
         name="throttled-slow",
         writes_per_second=6_400,
         bandwidth=20 * MIB,
+        downtime_limit_ms=300,
+        auto_converge=True,
+    ),
+    Setting(
+        name="throttled-long",
+        writes_per_second=16_000,
+        bandwidth=16 * MIB,
         downtime_limit_ms=300,
         auto_converge=True,
     ),
