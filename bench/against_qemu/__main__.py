@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from bench.against_qemu.comparison import Comparison, as_markdown, as_text
 from bench.against_qemu.qemu import find_qemu, migrate
@@ -21,6 +22,9 @@ from bench.against_qemu.settings import IDLE, SETTINGS, Setting
 from bench.machine import facts
 from bench.rows import SkippedError
 from hacdbs_sim.model import Timing
+
+RECORDINGS: Final = Path(__file__).with_name("recordings")
+"""A quiet run of each setting."""
 
 
 def link_speed(qemu: str) -> int:
@@ -96,6 +100,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--timing", type=Timing, choices=list(Timing), default=Timing.WINDOWS)
     parser.add_argument("--save", type=Path, metavar="DIRECTORY", help="keep the recordings there")
     parser.add_argument("--markdown", action="store_true", help="print the table for the manual")
+    parser.add_argument("--recorded", action="store_true", help="compare the recordings kept here")
     parser.add_argument(
         "recording", nargs="*", type=Path, help="compare these recordings, and run nothing"
     )
@@ -105,6 +110,8 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     """Compare; return the exit status."""
     options = parsed(arguments)
+    if options.recorded:
+        options.recording = sorted(RECORDINGS.iterdir())
     try:
         compared = [
             Comparison(each, simulate(each, options.timing)) for each in recordings(options)

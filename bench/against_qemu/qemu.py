@@ -1,9 +1,9 @@
 """A real migration, from one QEMU process to another, driven over QMP and recorded.
 
 A recording is a list of JSON objects, one for each thing that happened: `t_ms`, real milliseconds since
-the start, and `kind`: `greeting`; `setting`; `call` (side, execute, arguments, ret); `event` (side, event
-as QEMU sent it); `guest-writes` (n, the guest's own count); `load` (the share of the time in which threads of the
-two processes waited for a CPU, and the load average).
+the start, and `kind`: `greeting`; `setting`; `call` (side, execute, arguments, ret, took_ms); `event`
+(side, event as QEMU sent it); `guest-writes` (n, the guest's own count); `load` (the share of the time
+in which threads of the two processes waited for a CPU, and the load average).
 """
 
 import asyncio
@@ -14,16 +14,16 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
 
-from qemu.qmp import ConnectError, EventListener, Message, QMPClient
+from qemu.qmp import EventListener, Message, QMPClient
 
 from bench.against_qemu import guest
-from bench.against_qemu.settings import Setting
+from bench.against_qemu.settings import Change, Setting
 from bench.rows import SkippedError
 
 Line: TypeAlias = dict[str, Any]
@@ -79,11 +79,12 @@ class _Run:
         self._qemu = qemu
         self._setting = setting
         self._directory = directory
+        self._incoming = directory / "incoming"
         self._started = time.monotonic()
         self._lines: list[Line] = []
         self._processes: list[asyncio.subprocess.Process] = []
         self._has_reported = asyncio.Event()
-        self._is_over = {side: asyncio.Event() for side in ("src", "dst")}
+        self._is_over = asyncio.Event()
 
     def _record(self, kind: str, **fields: object) -> None:
         t_ms = round((time.monotonic() - self._started) * 1_000, 1)
@@ -93,10 +94,10 @@ class _Run:
         self._record("setting", **asdict(self._setting))
         rom = self._directory / "guest.rom"
         rom.write_bytes(guest.rom(self._setting.writes_per_second))
+        console = self._directory / "console"
         async with AsyncExitStack() as stack:
-            console = self._directory / "console"
-            server = await asyncio.start_unix_server(self._hear, console)
-            stack.callback(server.close)
+            await stack.enter_async_context(_served(console, self._hear))
+            uri = f"unix:{await self._link(stack)}"
             source = await stack.enter_async_context(
                 self._process("src", rom, f"socket,id=console,path={console}")
             )
@@ -108,40 +109,48 @@ class _Run:
                 await self._has_reported.wait()
             await asyncio.sleep(WARM_UP_SECONDS)
             await self._set_up(source, target)
-            uri = f"unix:{await self._link(stack)}"
-            before = time.monotonic(), _waited_ns(self._processes)
-            await self._call("src", source, "migrate", uri=uri)
-            async with asyncio.timeout(SECONDS):
-                await self._is_over["src"].wait()
-            seconds, waited_ns = (
-                time.monotonic() - before[0],
-                _waited_ns(self._processes) - before[1],
-            )
-            self._record(
-                "load", waiting=round(waited_ns / 1e9 / seconds, 4), average=os.getloadavg()[0]
-            )
+            with self._load():
+                await self._call("src", source, "migrate", uri=uri)
+                changing = asyncio.create_task(self._change(source))
+                async with asyncio.timeout(SECONDS):
+                    await self._is_over.wait()
+                changing.cancel()
             await self._call("src", source, "query-migrate")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(START_SECONDS):
-                    await self._is_over["dst"].wait()
         return self._lines
+
+    @contextmanager
+    def _load(self) -> Generator[None]:
+        """Record how much QEMU was disturbed meanwhile."""
+        started, waited_ns = time.monotonic(), _waited_ns(self._processes)
+        yield
+        seconds = time.monotonic() - started
+        waiting = (_waited_ns(self._processes) - waited_ns) / 1e9 / seconds
+        self._record("load", waiting=round(waiting, 4), average=round(os.getloadavg()[0], 1))
 
     async def _set_up(self, source: QMPClient, target: QMPClient) -> None:
         names = ["events", *(["auto-converge"] if self._setting.auto_converge else [])]
         capabilities = [{"capability": name, "state": True} for name in names]
         for side, client in (("src", source), ("dst", target)):
             await self._call(side, client, "migrate-set-capabilities", capabilities=capabilities)
-        limits = {
-            "max-bandwidth": self._setting.bandwidth,
-            "downtime-limit": self._setting.downtime_limit_ms,
-        }
-        await self._call("src", source, "migrate-set-parameters", **limits)
-        incoming = f"unix:{self._directory / 'incoming'}"
-        await self._call("dst", target, "migrate-incoming", uri=incoming)
+        await self._limit(source, self._setting)
+        await self._call("dst", target, "migrate-incoming", uri=f"unix:{self._incoming}")
+
+    async def _change(self, source: QMPClient) -> None:
+        started = time.monotonic()
+        for change in self._setting.changes:
+            await asyncio.sleep(started + change.after_ms / 1_000 - time.monotonic())
+            await self._limit(source, change)
+
+    async def _limit(self, source: QMPClient, limits: Setting | Change) -> None:
+        given = {"max-bandwidth": limits.bandwidth, "downtime-limit": limits.downtime_limit_ms}
+        given = {name: value for name, value in given.items() if value is not None}
+        await self._call("src", source, "migrate-set-parameters", **given)
 
     async def _call(self, side: str, client: QMPClient, command: str, **arguments: object) -> None:
-        ret = await client.execute(command, arguments or None)
-        self._record("call", side=side, execute=command, arguments=arguments or None, ret=ret)
+        given, sent = arguments or None, time.monotonic()
+        ret = await client.execute(command, given)
+        took_ms = round((time.monotonic() - sent) * 1_000, 2)
+        self._record("call", side=side, execute=command, arguments=given, ret=ret, took_ms=took_ms)
 
     # Processes
 
@@ -149,21 +158,22 @@ class _Run:
     async def _process(
         self, side: str, rom: Path, console: str, *options: str
     ) -> AsyncGenerator[QMPClient]:
-        """Run QEMU, and connect to its monitor."""
-        monitor = self._directory / side
+        """Run QEMU, which connects its monitor to a client."""
+        monitor = str(self._directory / side)
         command: Sequence[str | Path] = [
             *(self._qemu, "-nodefaults", "-machine", "pc,accel=kvm", "-vga", "none"),
             *("-display", "none", "-m", f"{guest.MEMORY_MIB}M", "-bios", rom),
-            *("-qmp", f"unix:{monitor},server=on,wait=off", "-chardev", console),
+            *("-qmp", f"unix:{monitor}", "-chardev", console),
             *("-device", f"isa-debugcon,iobase={guest.CONSOLE},chardev=console"),
             *options,
         ]
+        client = QMPClient(side)
+        await client.start_server(monitor)
         with (self._directory / f"{side}.log").open("w+") as log:
             process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
             self._processes.append(process)
-            client = QMPClient(side)
             try:
-                await self._connect(client, monitor, process, log)
+                await _accept(client, process, log)
                 listener = EventListener()
                 client.register_listener(listener)
                 watching = asyncio.create_task(self._watch(side, listener))
@@ -175,26 +185,15 @@ class _Run:
                     process.kill()
                 await process.wait()
 
-    async def _connect(
-        self, client: QMPClient, monitor: Path, process: asyncio.subprocess.Process, log: TextIO
-    ) -> None:
-        async with asyncio.timeout(START_SECONDS):
-            while process.returncode is None:
-                with suppress(ConnectError):
-                    return await client.connect(str(monitor))
-                await asyncio.sleep(0.02)
-        log.seek(0)
-        raise SkippedError(f"QEMU does not start here: {log.read().strip()}")
-
     async def _watch(self, side: str, listener: EventListener) -> None:
         async for event in listener:
             self._record("event", side=side, event=dict(event))
-            if event["event"] == "MIGRATION" and _status(event) in _ENDS:
-                self._is_over[side].set()
+            if side == "src" and event["event"] == "MIGRATION" and _status(event) in _ENDS:
+                self._is_over.set()
 
     # The guest's reports, and the link
 
-    async def _hear(self, reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    async def _hear(self, reader: asyncio.StreamReader) -> None:
         """Record the newest of the reports that have come."""
         size, unread = guest.REPORT.size, b""
         while octets := await reader.read(1 << 16):
@@ -207,19 +206,17 @@ class _Run:
 
     async def _link(self, stack: AsyncExitStack) -> Path:
         """Return where the source connects to: the destination, or a slower link to it."""
-        incoming = self._directory / "incoming"
         if self._setting.link is None:
-            return incoming
+            return self._incoming
         relay = self._directory / "relay"
-        server = await asyncio.start_unix_server(self._relay, relay, limit=_RELAYED_BYTES)
-        stack.callback(server.close)
+        await stack.enter_async_context(_served(relay, self._relay))
         return relay
 
-    async def _relay(self, reader: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+    async def _relay(self, reader: asyncio.StreamReader) -> None:
         """Carry bytes at the link's speed."""
         rate = self._setting.link
         assert rate is not None, "only a slower link has a relay"
-        _, writer = await asyncio.open_unix_connection(self._directory / "incoming")
+        _, writer = await asyncio.open_unix_connection(self._incoming)
         free = time.monotonic()
         while octets := await reader.read(_RELAYED_BYTES):
             now = time.monotonic()
@@ -228,8 +225,51 @@ class _Run:
                 await asyncio.sleep(free - now)
             writer.write(octets)
             await writer.drain()
-        writer.close()
-        back.close()
+        await _close(writer)
+
+
+async def _accept(client: QMPClient, process: asyncio.subprocess.Process, log: TextIO) -> None:
+    """Wait for QEMU to connect.
+
+    Raises:
+        SkippedError: It ended instead.
+    """
+    accepted = asyncio.create_task(client.accept())
+    ended = asyncio.create_task(process.wait())
+    await asyncio.wait((accepted, ended), timeout=START_SECONDS, return_when="FIRST_COMPLETED")
+    ended.cancel()
+    if not accepted.done():
+        accepted.cancel()
+        await asyncio.wait((accepted,))  # it closes what it listened on
+        log.seek(0)
+        raise SkippedError(f"QEMU does not start here: {log.read().strip()}")
+    await accepted
+
+
+@asynccontextmanager
+async def _served(
+    path: Path, serve: Callable[[asyncio.StreamReader], Awaitable[None]]
+) -> AsyncGenerator[None]:
+    """Serve the connections to a socket, each to its end."""
+    connections = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(asyncio.current_task())
+        await serve(reader)
+        await _close(writer)
+
+    server = await asyncio.start_unix_server(accept, path)
+    try:
+        yield
+    finally:
+        server.close()
+        await asyncio.gather(*filter(None, connections))
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(ConnectionError):  # the other side has gone
+        await writer.wait_closed()
 
 
 def _status(event: Message) -> object:

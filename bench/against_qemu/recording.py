@@ -10,6 +10,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.against_qemu.settings import Change
+
 Line: TypeAlias = dict[str, Any]
 Milliseconds: TypeAlias = float
 
@@ -51,6 +53,7 @@ class Recording:
         times: When what happened, since the event `setup`.
         bandwidth: max-bandwidth in bytes a second; 0: none.
         downtime_limit_ms: downtime-limit.
+        changes: Of these two, on the way; when, since the event `setup`.
         auto_converge: Whether that capability was set.
         setup_ms: setup-time.
         total_pages: Of the whole machine.
@@ -70,6 +73,7 @@ class Recording:
     times: Timeline
     bandwidth: int
     downtime_limit_ms: int
+    changes: tuple[Change, ...]
     auto_converge: bool
     setup_ms: int
     total_pages: int
@@ -122,7 +126,8 @@ def parse(name: str, lines: Sequence[Line]) -> Recording:
         since(all_of("STOP")[0]),
         since(begun[-1]),
     )
-    limits = _arguments(lines, "migrate-set-parameters")
+    begin = next(at for at, line in enumerate(lines) if line.get("execute") == "migrate")
+    limits = _arguments(lines[:begin], "migrate-set-parameters")
     capabilities = _arguments(lines, "migrate-set-capabilities").get("capabilities", ())
     enabled = {each["capability"] for each in capabilities if each["state"]}
     answer = list(_calls(lines, "query-migrate"))[-1]["ret"]
@@ -134,6 +139,14 @@ def parse(name: str, lines: Sequence[Line]) -> Recording:
         times=times,
         bandwidth=limits.get("max-bandwidth", DEFAULT_BANDWIDTH),
         downtime_limit_ms=limits.get("downtime-limit", DEFAULT_DOWNTIME_LIMIT_MS),
+        changes=tuple(
+            Change(
+                after_ms=round(line["t_ms"] - line["took_ms"] - offset - started),
+                bandwidth=line["arguments"].get("max-bandwidth"),
+                downtime_limit_ms=line["arguments"].get("downtime-limit"),
+            )
+            for line in _calls(lines[begin:], "migrate-set-parameters")
+        ),
         auto_converge="auto-converge" in enabled,
         setup_ms=answer["setup-time"],
         total_pages=ram["total"] // PAGE_BYTES,

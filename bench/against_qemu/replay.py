@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from bench.against_qemu import guest
 from bench.against_qemu.recording import PAGE_BYTES, Recording, Timeline
+from bench.against_qemu.settings import Change
 from hacdbs_sim.model import (
     KNOBS,
     AddIntervals,
@@ -17,6 +18,9 @@ from hacdbs_sim.model import (
     MigrationSpec,
     MigrationStatus,
     PageRanges,
+    Scheduled,
+    ScheduledChange,
+    SchedulePoint,
     SetMemslot,
     Timing,
     TrackVersions,
@@ -56,12 +60,24 @@ def simulate(recording: Recording, timing: Timing = Timing.WINDOWS) -> Timeline:
         device_state_bytes=recording.device_bytes,
         zero_pages=True,
         max_iterations=MAX_ITERATIONS,
+        schedule=tuple(_scheduled(change, start_ms) for change in recording.changes),
         timing=timing,
     )
     report = LiveMigration(machine, spec).run()
     assert report.status is MigrationStatus.COMPLETED, report.reason
     passes = [start_ms + each.started_ns / _NS_PER_MS for each in report.iterations]
     return Timeline(tuple(passes), passes[-1], start_ms + report.now_ns / _NS_PER_MS)
+
+
+def _scheduled(change: Change, start_ms: float) -> Scheduled:
+    limit_ms = change.downtime_limit_ms
+    return Scheduled(
+        at=SchedulePoint(ns=round((change.after_ms - start_ms) * _NS_PER_MS)),
+        set=ScheduledChange(
+            bandwidth_bytes_per_second=change.bandwidth,
+            downtime_limit_ns=None if limit_ms is None else limit_ms * _NS_PER_MS,
+        ),
+    )
 
 
 def _machine(recording: Recording) -> Machine:

@@ -7,6 +7,21 @@ from hacdbs_sim.model.units import MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """New limits of a migration that runs; None: as before.
+
+    Attributes:
+        after_ms: When, since the command to migrate.
+        bandwidth: max-bandwidth in bytes a second.
+        downtime_limit_ms: downtime-limit.
+    """
+
+    after_ms: int
+    bandwidth: int | None = None
+    downtime_limit_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """One migration.
 
@@ -16,6 +31,7 @@ class Setting:
         bandwidth: max-bandwidth in bytes a second; 0: no limit.
         downtime_limit_ms: downtime-limit.
         auto_converge: Whether the guest may be throttled, with QEMU's defaults.
+        changes: What is changed on the way.
         link: What the link between the two carries, in bytes a second; None: a unix socket.
     """
 
@@ -24,6 +40,7 @@ class Setting:
     bandwidth: int
     downtime_limit_ms: int
     auto_converge: bool = False
+    changes: tuple[Change, ...] = ()
     link: int | None = None
 
 
@@ -58,6 +75,23 @@ SETTINGS: Final = (
         bandwidth=16 * MIB,
         downtime_limit_ms=300,
         auto_converge=True,
+    ),
+    Setting(  # a limit that never suffices, raised in steps
+        name="raised",
+        writes_per_second=6_400,
+        bandwidth=32 * MIB,
+        downtime_limit_ms=1,
+        changes=tuple(
+            Change(after_ms=6_000 + 500 * step, downtime_limit_ms=20 * step)
+            for step in range(1, 11)
+        ),
+    ),
+    Setting(  # slow at first, and then fast enough, from the middle of a window on
+        name="released",
+        writes_per_second=1_600,
+        bandwidth=3_000_000,
+        downtime_limit_ms=1,
+        changes=(Change(after_ms=5_050, bandwidth=64 * MIB, downtime_limit_ms=100),),
     ),
     Setting(
         name="link", writes_per_second=6_400, bandwidth=0, downtime_limit_ms=100, link=40 * MIB
