@@ -218,13 +218,14 @@ class _Run:
         assert rate is not None, "only a slower link has a relay"
         _, writer = await asyncio.open_unix_connection(self._incoming)
         free = time.monotonic()
-        while octets := await reader.read(_RELAYED_BYTES):
-            now = time.monotonic()
-            free = max(free, now - _MADE_UP_SECONDS) + len(octets) / rate
-            if free > now:
-                await asyncio.sleep(free - now)
-            writer.write(octets)
-            await writer.drain()
+        with suppress(ConnectionError):  # a side that has finished may close first
+            while octets := await reader.read(_RELAYED_BYTES):
+                now = time.monotonic()
+                free = max(free, now - _MADE_UP_SECONDS) + len(octets) / rate
+                if free > now:
+                    await asyncio.sleep(free - now)
+                writer.write(octets)
+                await writer.drain()
         await _close(writer)
 
 

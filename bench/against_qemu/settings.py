@@ -82,8 +82,8 @@ SETTINGS: Final = (
         bandwidth=32 * MIB,
         downtime_limit_ms=1,
         changes=tuple(
-            Change(after_ms=6_000 + 500 * step, downtime_limit_ms=20 * step)
-            for step in range(1, 11)
+            Change(after_ms=7_000 + 1_000 * step, downtime_limit_ms=100 * step)
+            for step in range(1, 5)
         ),
     ),
     Setting(  # slow at first, and then fast enough, from the middle of a window on
