@@ -111,6 +111,7 @@ class Stream:
         self._flush_pages = max(PAGES_PER_FLUSH // self._target_pages, 1)
         self._window_ns = source.now_ns
         self._window_bytes = 0
+        self._last_setting: tuple[int | None, ...] = ()
         self._transferred_before = self._pages_before = 0
         self._carried = 0
         self._last_sent: Sequence[Piece] = []
@@ -149,6 +150,11 @@ class Stream:
         elif self._is_window_used_up():
             yield from self._sleep(deadline_ns)
         self._measure()
+        self._last_setting = self._setting(rate)
+
+    def _setting(self, rate: int) -> tuple[int | None, ...]:
+        """Return what windows depend on: while that stays, each is like the one before."""
+        return rate, self.bandwidth, self.downtime_limit_ns, self.switchover_bandwidth
 
     def _is_window_used_up(self) -> bool:
         return self._window_bytes > self.bandwidth // 10
@@ -177,6 +183,8 @@ class Stream:
         source = self._source
         if self._window_bytes or source.pages_vary or pages < self._chunk_pages(rate):
             return 1
+        if self._setting(rate) != self._last_setting:
+            return 1  # its threshold is to be measured yet
         each_ns = pages * self._page_bytes * NS_PER_SECOND // rate
         if pages * self._page_bytes > self.bandwidth // 10:
             each_ns = max(each_ns, WINDOW_NS + WAKE_UP_NS)
