@@ -97,7 +97,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--times", type=int, default=1, help="runs of each, the quietest counts")
     parser.add_argument("--realtime", action="store_true", help="run QEMU first; needs root")
     parser.add_argument("--link", type=int, help="bytes a second, where recordings do not say it")
-    parser.add_argument("--timing", type=Timing, choices=list(Timing), default=Timing.WINDOWS)
+    parser.add_argument("--timing", type=Timing, choices=list(Timing), default=Timing.EXACT)
     parser.add_argument("--save", type=Path, metavar="DIRECTORY", help="keep the recordings there")
     parser.add_argument("--markdown", action="store_true", help="print the table for the manual")
     parser.add_argument("--recorded", action="store_true", help="compare the recordings kept here")

@@ -22,9 +22,6 @@ BASE: Final = 0x100_0000
 PAGES: Final = 32_768
 """How many pages it has: 128 MiB, a power of two."""
 
-STACK_PAGE: Final = 0
-"""The page, below these, that every tick writes to: the interrupt's frame."""
-
 MEMORY_MIB: Final = 144
 """The first 16 MiB stay zero, and QEMU sends them first."""
 
