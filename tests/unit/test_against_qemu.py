@@ -213,6 +213,10 @@ def test_a_tenth_less_bandwidth_would_be_noticed(name: str) -> None:
     slower = replace(
         recording,
         bandwidth=recording.bandwidth * 9 // 10,
+        changes=tuple(
+            replace(each, bandwidth=each.bandwidth and each.bandwidth * 9 // 10)
+            for each in recording.changes
+        ),
         link=recording.link and recording.link * 9 // 10,
         link_speed=recording.link_speed and recording.link_speed * 9 // 10,
     )
