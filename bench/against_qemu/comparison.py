@@ -22,11 +22,11 @@ HEAD: Final = (
     "MiB/s",
     "limit",
     "passes",
-    "ours",
+    "here",
     "worst",
     "median",
     "pause",
-    "ours",
+    "here",
     "goals",
 )
 _LEFT: Final = frozenset({"run", "goals"})
