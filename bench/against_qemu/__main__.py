@@ -2,7 +2,7 @@
 
 Each setting is run N times, and the run is compared in which QEMU waited least for a CPU; `--realtime`
 has it wait for nothing else that runs. Without QEMU 10 or newer and /dev/kvm it says so, and is done.
-The exit status is 1 if a goal is missed.
+The exit status is 1 if a goal is missed, 2 if there is nothing to compare in a recording.
 """
 
 import argparse
@@ -16,7 +16,14 @@ from typing import Final
 
 from bench.against_qemu.comparison import Comparison, as_markdown, as_text
 from bench.against_qemu.qemu import find_qemu, migrate
-from bench.against_qemu.recording import Line, Recording, parse, read, write
+from bench.against_qemu.recording import (
+    Line,
+    Recording,
+    UnusableRecordingError,
+    parse,
+    read,
+    write,
+)
 from bench.against_qemu.replay import simulate
 from bench.against_qemu.settings import IDLE, SETTINGS, Setting
 from bench.machine import facts
@@ -77,7 +84,10 @@ def recordings(options: argparse.Namespace) -> Iterator[Recording]:
 def _priority(*, realtime: bool) -> Generator[None]:
     """Run what is started in it before all else that runs on this machine."""
     if realtime:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        try:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        except PermissionError:
+            sys.exit("--realtime needs root")
     try:
         yield
     finally:
@@ -111,7 +121,7 @@ def main(arguments: Sequence[str]) -> int:
     """Compare; return the exit status."""
     options = parsed(arguments)
     if options.recorded:
-        options.recording = sorted(RECORDINGS.iterdir())
+        options.recording = sorted(RECORDINGS.glob("*.jsonl.gz"))
     try:
         compared = [
             Comparison(each, simulate(each, options.timing)) for each in recordings(options)
@@ -119,6 +129,9 @@ def main(arguments: Sequence[str]) -> int:
     except SkippedError as why:
         print(f"SKIPPED: nothing was compared with QEMU: {why}")
         return 0
+    except (UnusableRecordingError, OSError) as why:
+        print(why, file=sys.stderr)
+        return 2
     for name, value in facts():
         print(f"{name}: {value}")
     print(f"\n{(as_markdown if options.markdown else as_text)(compared)}\n")

@@ -26,7 +26,7 @@ from bench.rows import SkippedError
 from hacdbs_sim.model import Timing
 
 SHORT = Setting(name="brief", writes_per_second=1_600, bandwidth=1 << 28, downtime_limit_ms=100)
-NAMES = sorted(path.name.partition(".")[0] for path in RECORDINGS.iterdir())
+NAMES = sorted(path.name.partition(".")[0] for path in RECORDINGS.glob("*.jsonl.gz"))
 
 
 def lines_of(name: str) -> list[Line]:
@@ -245,6 +245,19 @@ def test_a_missed_goal_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
     assert main([str(tmp_path / "wrong.jsonl.gz")]) == 1
     assert "MISSED: a pass within 3 %" in capsys.readouterr().out
+
+
+def test_a_recording_that_cannot_be_compared_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = [line for line in lines_of("tight") if line["kind"] != "event"]
+    write(tmp_path / "cut.jsonl.gz", cut)
+
+    assert main([str(tmp_path / "cut.jsonl.gz")]) == 2
+    assert main([str(tmp_path / "absent.jsonl.gz")]) == 2
+    said = capsys.readouterr().err
+    assert "cut is not the recording of a migration that completed" in said
+    assert "absent.jsonl.gz" in said
 
 
 # QEMU itself
