@@ -3,7 +3,8 @@
 A recording is a list of JSON objects, one for each thing that happened: `t_ms`, real milliseconds since
 the start, and `kind`: `greeting`; `setting`; `call` (side, execute, arguments, ret, took_ms); `event`
 (side, event as QEMU sent it); `guest-writes` (n, the guest's own count); `load` (the share of the time
-in which threads of the two processes waited for a CPU, and the load average).
+in which threads of the two processes waited for a CPU, and the load average); `link` (what a unix
+socket carried before).
 """
 
 import asyncio
@@ -18,15 +19,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, TextIO, TypeAlias
+from typing import Final, TextIO
 
 from qemu.qmp import EventListener, Message, QMPClient
 
 from bench.against_qemu import guest
+from bench.against_qemu.recording import Line
 from bench.against_qemu.settings import Change, Setting
 from bench.rows import SkippedError
-
-Line: TypeAlias = dict[str, Any]
 
 PROGRAM: Final = "qemu-system-x86_64"
 OLDEST: Final = 10

@@ -56,8 +56,8 @@ def simulate(recording: Recording, timing: Timing = Timing.EXACT) -> Timeline:
     """
     machine = _machine(recording)
     start_ms = recording.times.passes[0] - recording.setup_ms
-    limit = recording.bandwidth or DEFAULT_BANDWIDTH
     speed = recording.link or recording.link_speed or LINK_SPEED
+    limit = recording.bandwidth or max(DEFAULT_BANDWIDTH, speed)
     is_exact = timing is Timing.EXACT
     spec = MigrationSpec(
         bandwidth_bytes_per_second=limit,
