@@ -369,6 +369,7 @@ class LiveMigration:
                 return
             if self._is_periodic_sync_due():
                 yield from self._next_pass()
+                self._ticked_syncs = self._stream.stats.syncs
             floor_pages = -(-self._stream.threshold_bytes // self._source.page_size)
             yield from self._stream.chunk(self._deadline_ns(), floor_pages)
             yield

@@ -24,8 +24,8 @@ WINDOW_NS: Final = 100_000_000
 WAKE_UP_NS: Final = 750_000
 """How late the sleep at the end of a window ends."""
 
-CHUNK_NS: Final = 50_000_000
-"""How long one call of the iteration sends (MAX_WAIT)."""
+CHUNK_NS: Final = 51_000_000
+"""How long one call of the iteration sends: more than 50 whole milliseconds (MAX_WAIT)."""
 
 PAGES_PER_LOOK: Final = 64
 """After how many pages it looks at the clock."""
@@ -165,7 +165,7 @@ class Stream:
         return self._window_bytes > self.bandwidth // 10
 
     def _chunk_pages(self, rate: int) -> int:
-        """Return the pages of a chunk: what the window has left, and no more than 50 ms take."""
+        """Return the pages of a chunk: what the window has left, and what its time allows."""
         flush_bytes = self._flush_pages * self._page_bytes
         flushes = (self.bandwidth // 10 - self._window_bytes) // flush_bytes + 1
         look_bytes = PAGES_PER_LOOK * self._page_bytes
