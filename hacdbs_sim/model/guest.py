@@ -105,7 +105,7 @@ class TrackVersions(Action[None]):
     """Track page versions: the number of the batch of writes that last touched each page.
 
     Migrations with `verify`, and copies, track them while they need them. Tracking that ends forgets
-    them.
+    them; where it begins again, all pages count as written just before if any write was ever made.
     """
 
     enabled: Boolean
