@@ -24,7 +24,7 @@ from hacdbs_sim.vmm import Report
 from . import errors
 from .backends import backend_maker
 from .budget import StateBudget
-from .destinations import destination_of, move_guest
+from .destinations import destination_of, failed, move_guest
 from .errors import SetupRefusedError
 from .events import EventLog
 from .idempotency_store import IdempotencyStore
@@ -70,12 +70,19 @@ class Vm:
             session_id=self.session_id,
             backend=self.runtime.capabilities.backend,
             capabilities=self.runtime.capabilities.can,
+            track_versions=self._tracks_versions(),
             memslots=query(model.ListMemslots()),
             faults=query(model.ListFaults()),
             workloads=query(model.ListWorkloads()),
             counters=query(model.GetCounters()),
             **{name: getattr(config, name) for name in _CONFIG},
         )
+
+    def _tracks_versions(self) -> bool:
+        runtime = self.runtime
+        if not runtime.supports(model.GetLastVersion):
+            return False
+        return runtime.query(model.GetLastVersion()) is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -236,6 +243,8 @@ class Fleet:
         make = backend_maker(spec, config, host_kvm=self._host_kvm)
         runtime = VmRuntime(make, self.limits, self.budget, self.totals, self.order)
         try:
+            if spec.track_versions:
+                runtime.perform(model.TrackVersions(enabled=True))
             for part in ("memslots", "faults", "workloads"):
                 for index, action in enumerate(getattr(spec, part)):
                     with _named(part, index):
@@ -316,7 +325,11 @@ class Fleet:
         if request.destination is not None:
             self.migrations.check_startable(source.session_id, source.vm_id, source.runtime)
             spec = destination_of(source.session_id, source.name, source.runtime, request)
-            destination = await self.create_vm(spec)
+            try:
+                destination = await self.create_vm(spec)
+            except SetupRefusedError as refused:
+                part = f"destination/{refused.part}"
+                raise SetupRefusedError(part, refused.index, refused.cause) from refused
         try:
             self.vm(request.vm_id)  # it may have been deleted while the destination was made
             return self.migrations.start(
@@ -334,14 +347,17 @@ class Fleet:
                 self.delete_vm(destination.vm_id)
             raise
 
-    async def _arrive(self, source: Vm, destination: Vm, report: Report) -> None:
-        """Move the workloads to the destination; delete it if the migration has failed."""
-        if self._vms.get(destination.vm_id) is not destination:
-            return
-        if report.status is not model.MigrationStatus.COMPLETED:
+    async def _arrive(self, source: Vm, destination: Vm, report: Report) -> Report:
+        """Move the guest to the destination; delete that if the migration has failed."""
+        if report.status is model.MigrationStatus.COMPLETED:
+            try:
+                await move_guest(source.runtime, destination.runtime, report)
+            except KvmError as refused:
+                report = failed(report, refused)
+        is_there = self._vms.get(destination.vm_id) is destination
+        if is_there and report.status is not model.MigrationStatus.COMPLETED:
             self.delete_vm(destination.vm_id)
-            return
-        await move_guest(source.runtime, destination.runtime)
+        return report
 
     def delete_vm(self, vm_id: str) -> None:
         """Delete a VM."""
@@ -363,7 +379,7 @@ class Fleet:
     def _unlink(self, vm: Vm) -> None:
         del self._sessions[vm.session_id].vms[vm.number]
         del self._vms[vm.vm_id]
-        self.migrations.vm_gone(vm.session_id, vm.vm_id)
+        self.migrations.vm_gone(vm.vm_id)
         self._close(vm.runtime)
 
     def _close(self, runtime: VmRuntime) -> None:

@@ -7,8 +7,16 @@ driven from outside step by step, so the same machine and spec always result in 
 
 from hacdbs_sim.vmm.comparison import row_of
 from hacdbs_sim.vmm.history import TransferHistory
-from hacdbs_sim.vmm.migration import LiveMigration, check_running
+from hacdbs_sim.vmm.migration import LiveMigration, check_running, refused_of
 from hacdbs_sim.vmm.public import public_report
 from hacdbs_sim.vmm.report import Report
 
-__all__ = ["LiveMigration", "Report", "TransferHistory", "check_running", "public_report", "row_of"]
+__all__ = [
+    "LiveMigration",
+    "Report",
+    "TransferHistory",
+    "check_running",
+    "public_report",
+    "refused_of",
+    "row_of",
+]

@@ -43,3 +43,10 @@ class DestinationDiedError(KvmError):
 
     code = "destination_died"
     title = "The destination died"
+
+
+class GuestLostError(KvmError):
+    """The migration was ended in post-copy, where neither side has all of the guest."""
+
+    code = "guest_lost"
+    title = "The guest is lost"

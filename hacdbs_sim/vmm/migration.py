@@ -40,6 +40,7 @@ from hacdbs_sim.model.words import Words
 from hacdbs_sim.vmm.copy import NOTHING_PROVED
 from hacdbs_sim.vmm.errors import (
     DestinationDiedError,
+    GuestLostError,
     InvalidMigrationStateError,
     LayoutChangedError,
     LinkFailedError,
@@ -167,6 +168,8 @@ class LiveMigration:
         """Do a bounded piece of work; return whether there is more to do."""
         if self.status.is_final:
             return False
+        if self._asked_to_end is Reason.CANCEL and self.status.is_postcopy:
+            self._asked_to_end = None  # the call came while it was not in post-copy yet
         if self._asked_to_end is not None:
             self._steps.close()
             self._end_as_requested(self._asked_to_end)
@@ -180,7 +183,10 @@ class LiveMigration:
     # Control
 
     def cancel(self, reason: Reason = Reason.CANCEL) -> None:
-        """Request the end; the next step is the last. From any thread, and in any phase."""
+        """Request the end; the next step is the last. From any thread.
+
+        A call's cancellation has no effect in post-copy: neither side has all of the guest.
+        """
         if self._asked_to_end is None:
             self._asked_to_end = reason
 
@@ -285,7 +291,7 @@ class LiveMigration:
                     self.check_request(item.set)
                     self._apply(item.set, "schedule")
             except KvmError as refusal:
-                problem = _refused_of(refusal)
+                problem = refused_of(refusal)
             self._schedule.record(index, self._source.row.iteration, now_ns, problem)
 
     def _point(self, phase: Phase, point: Point) -> None:
@@ -320,7 +326,7 @@ class LiveMigration:
             self._end(_COMPLETED, Reason.CONVERGED if self._reason is None else self._reason)
 
     def _fail(self, reason: Reason, refused: KvmError) -> None:
-        self._refused = _refused_of(refused)
+        self._refused = refused_of(refused)
         self._end(MigrationStatus.FAILED, reason)
 
     def _set_up(self) -> Steps:
@@ -519,12 +525,14 @@ class LiveMigration:
 
     def _end_as_requested(self, reason: Reason) -> None:
         if self.status.is_postcopy:
-            self._refused = Refused(
-                code="guest_lost",
-                errno=None,
-                detail="the migration ended in post-copy, where neither side has all of the guest",
+            self._refused = refused_of(
+                GuestLostError(
+                    "the migration ended in post-copy, where neither side has all of the guest"
+                )
             )
             self._end(MigrationStatus.FAILED, reason)
+        elif reason is Reason.DESTINATION_DIED:
+            self._fail(reason, DestinationDiedError("the VM of the destination was deleted"))
         else:
             self._end(MigrationStatus.CANCELLED, reason)
 
@@ -666,7 +674,8 @@ class LiveMigration:
         )
 
 
-def _refused_of(refusal: KvmError) -> Refused:
+def refused_of(refusal: KvmError) -> Refused:
+    """Return a refusal as a report has it."""
     errno = None if refusal.errno is None else refusal.errno.value
     return Refused(code=refusal.code, errno=errno, detail=refusal.detail)
 

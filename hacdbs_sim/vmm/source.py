@@ -101,10 +101,8 @@ class Source:
     def __init__(
         self, backend: model.Backend, spec: model.MigrationSpec, history: TransferHistory
     ) -> None:
-        views = check_spec(spec, backend)
         self._generation = backend.query(model.GetGenerations()).memslots
-        lives = {life.slot: life for life in backend.query(model.ListMemslotLives())}
-        self.slots = [SourceSlot(view, lives[view.slot]) for view in views]
+        self.slots = _slots_of(backend, spec)
         self.row = model.Iteration()
         self.throttle_percent = 0
         self.is_paused = False
@@ -121,11 +119,11 @@ class Source:
         self._unknown_bases: set[int] = set()
         self._dropped: list[SourceSlot] = []
         self._taken_at_creation = self._taken()
-        self._tracked_before = backend.query(model.GetLastVersion()) is not None
         self._chunk_words = spec.clear_chunk_pages // WORD_BITS
         self._cursor = (0, 0)
         self._frozen: int | None = None
         self._tracks = spec.verify or spec.postcopy is not None
+        self._is_tracking = False
         self._touched: dict[tuple[int, int], SourceSlot] = {}
 
     @property
@@ -165,7 +163,8 @@ class Source:
         Whoever takes the log from here on is seen by the proof.
         """
         if self._tracks:
-            self._backend.perform(model.TrackVersions(enabled=True))
+            self._backend.perform(model.NeedVersions(needed=True))
+            self._is_tracking = True
         for slot in self.slots:
             if self._spec.full_first_pass:
                 self._begin_whole(slot)
@@ -254,8 +253,9 @@ class Source:
                     )
         for slot in self._dropped:
             self._leave(slot, is_received=False)
-        if self._tracks and not self._tracked_before:
-            self._backend.perform(model.TrackVersions(enabled=False))
+        if self._is_tracking:
+            self._backend.perform(model.NeedVersions(needed=False))
+            self._is_tracking = False
 
     def _leave(self, slot: SourceSlot, *, is_received: bool) -> None:
         """Leave to the next attempt what this one did not deliver."""
@@ -501,7 +501,7 @@ class Source:
                 first_page=first * WORD_BITS,
                 num_pages=self._pages_of(slot, first, taken),
             )
-        )
+        ).bitmap
         return 0 if written is None else popcount(taken & ~written.words)
 
     def pages_before_clear(self) -> int:
@@ -660,7 +660,7 @@ class Source:
                 first_page=first * WORD_BITS,
                 num_pages=min(end * WORD_BITS, slot.view.npages) - first * WORD_BITS,
             )
-        )
+        ).bitmap
         return None if free is None else free.words
 
     def has(self, slot: SourceSlot) -> bool:
@@ -679,7 +679,7 @@ class Source:
         """
         if not self.has(slot):
             raise LayoutChangedError(f"slot {slot.view.slot} is another one", field="slot")
-        versions = self._backend.query(model.GetPageVersions(slot=slot.view.slot))
+        versions = self._backend.query(model.CopyVersions(slot=slot.view.slot))
         if versions is None:
             raise VersionsEndedError("the versions of pages are not tracked any more")
         return versions
@@ -729,3 +729,12 @@ def _region(view: model.MemslotInfo, flags: model.MemslotFlags) -> model.SetMems
         flags=int(flags),
         backing=view.backing,
     )
+
+
+def _slots_of(backend: model.Backend, spec: model.MigrationSpec) -> list[SourceSlot]:
+    while True:  # another thread may change the slots between two queries
+        lives = backend.query(model.ListMemslotLives())
+        views = check_spec(spec, backend)
+        if lives == backend.query(model.ListMemslotLives()):
+            by_slot = {life.slot: life for life in lives}
+            return [SourceSlot(view, by_slot[view.slot]) for view in views]

@@ -55,13 +55,14 @@ class Truth:
             give_up(pages)
             self._touch(pages, is_write=False)
 
-        track = side.track_versions
+        follow_tracking = side._follow_tracking
 
-        def noted_track(*, enabled: bool) -> None:
-            self.versions_ended += not enabled
-            track(enabled=enabled)
+        def noted_tracking() -> None:
+            was_tracked = side._versions is not None
+            follow_tracking()
+            self.versions_ended += was_tracked and side._versions is None
 
-        side.track_versions = noted_track  # type: ignore[method-assign]
+        side._follow_tracking = noted_tracking  # type: ignore[method-assign]
         side._write = noted_write  # type: ignore[method-assign]
         side._give_up = noted_give_up  # type: ignore[method-assign]
 

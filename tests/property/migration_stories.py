@@ -127,6 +127,7 @@ class Author:
             a.DeleteFaults,
             lambda: a.SetCpu(cpu=dice.between(0, 1), online=dice.pick([True, False])),
             lambda: a.TrackVersions(enabled=dice.pick([True, False])),
+            lambda: a.NeedVersions(needed=dice.pick([True, False])),
             a.DeleteWorkloads,
             self._workload,
         ]
@@ -164,6 +165,7 @@ class Author:
             a.DeleteFaults,
             lambda: self.region(slot),
             lambda: a.TrackVersions(enabled=self._often(5)),
+            lambda: a.NeedVersions(needed=self._often(5)),
         ]
         return self._dice.pick(choices)()
 

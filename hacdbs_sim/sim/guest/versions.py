@@ -34,14 +34,13 @@ class PageVersions:
 
     def __init__(self, slots: Memslots, *, is_complete: bool = False, since: int = 0) -> None:
         self._by_slot: dict[int, Versions] = {}
-        self._writes = since
+        self._since = self._writes = since
         self._incomplete: frozenset[int] = frozenset()
+        self._is_complete = is_complete
         self.follow(slots)
-        if not is_complete:
-            self._incomplete = frozenset(self._by_slot)
-            if since:
-                for versions in self._by_slot.values():
-                    versions[:] = self.last
+        if since and not is_complete:
+            for versions in self._by_slot.values():
+                versions[:] = self.last
 
     def is_complete(self, slot: int) -> bool:
         """Whether all writes to a slot are counted: a page of version 0 has never been written."""
@@ -53,9 +52,17 @@ class PageVersions:
         return self._writes & 0xFFFFFFFF
 
     def follow(self, slots: Memslots) -> None:
-        """Begin with the slots that are new, forget those that have gone."""
-        self._incomplete = frozenset(slot for slot in self._incomplete if slot in slots)
+        """Begin with the slots that are new, forget those that have gone.
+
+        A slot that goes leaves its memory, which a new one may be backed by: from then on no page of a
+        new slot is known to be unwritten.
+        """
         regions = {slot.region.slot: slot.region.npages for slot in slots.by_id()}
+        is_written = self._writes != self._since
+        if is_written and not self._by_slot.keys() <= regions.keys():
+            self._is_complete = False
+        new = frozenset() if self._is_complete else regions.keys() - self._by_slot.keys()
+        self._incomplete = (self._incomplete & regions.keys()) | new
         self._by_slot = {
             slot: self._by_slot[slot] if slot in self._by_slot else np.zeros(npages, np.uint32)
             for slot, npages in regions.items()

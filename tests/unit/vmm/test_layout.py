@@ -1,8 +1,9 @@
 """Memslots that change during a migration: their generation counts, not their length."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from typing_extensions import override
 
 from hacdbs_sim import model as a
 from hacdbs_sim.model import (
@@ -15,6 +16,7 @@ from hacdbs_sim.model import (
     SchedulePoint,
 )
 from hacdbs_sim.vmm import LiveMigration, Report
+from tests.support.machine import Machine
 from tests.unit.vmm.source import (
     FIRST_GFN,
     LOGS,
@@ -31,6 +33,8 @@ from tests.unit.vmm.source import (
     spec,
     until,
 )
+
+T = TypeVar("T")
 
 AT_PASS_1 = SchedulePoint(iteration=1)
 OTHER = slot(1, 64)
@@ -250,7 +254,7 @@ def test_versions_that_end_on_the_way_end_it_unproved() -> None:
     migration = LiveMigration(machine, spec())
     until(migration, "active")
 
-    machine.perform(a.TrackVersions(enabled=False))
+    machine.perform(a.NeedVersions(needed=False))
     report = migration.run()
 
     assert report.refused is not None
@@ -267,10 +271,10 @@ def test_versions_that_end_and_begin_again_prove_only_what_is_sent_after_that() 
     migration.step()
     assert migration.report().stats.normal > 0
 
-    machine.perform(a.TrackVersions(enabled=False))
+    machine.perform(a.NeedVersions(needed=False))
     machine.perform(a.GetDirtyLog(slot=0))
     machine.perform(a.GuestWrite(pages=frames(0)))
-    machine.perform(a.TrackVersions(enabled=True))
+    machine.perform(a.NeedVersions(needed=True))
     report = migration.run()
 
     assert report.verification.lost_pages > 0
@@ -304,3 +308,25 @@ def test_a_link_that_breaks_when_a_slot_has_gone_leaves_nothing_of_it_to_send() 
     assert changes_of(report) == [(1, "went")]
     assert report.remaining_pages == 0
     assert report.verification.lost_pages == 0
+
+
+class Hasty(Machine):
+    """A machine of which another thread deletes slot 1 as soon as somebody has listed the slots."""
+
+    @override
+    def query(self, query: a.Query[T]) -> T:
+        answer = super().query(query)
+        if isinstance(query, a.ListMemslots) and len(self._slots) > 1:
+            self.perform(a.DeleteMemslot(slot=1))
+        return answer
+
+
+def test_a_slot_that_goes_while_the_slots_are_listed_is_not_migrated() -> None:
+    machine = Hasty(a.VmConfig())
+    machine.perform(slot(0, 100))
+    machine.perform(slot(1, 100))
+
+    report = migrated(machine)
+
+    assert [each.slot for each in report.verification.slots] == [0]
+    assert report.verification.verified

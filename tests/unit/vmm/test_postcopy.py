@@ -367,7 +367,7 @@ def test_a_slot_whose_pages_are_missing_and_that_goes_at_the_source_loses_the_gu
 def test_versions_that_end_in_post_copy_end_it() -> None:
     migration = LiveMigration(a_guest(), spec(**fields()))
     until(migration, "postcopy-active")
-    migration._backend.perform(a.TrackVersions(enabled=False))
+    migration._backend.perform(a.NeedVersions(needed=False))
 
     report = migration.run()
 
