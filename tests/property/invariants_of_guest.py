@@ -134,7 +134,8 @@ class VersionsTellWrites(Invariant):
     """A page's version is newer exactly where something wrote it, READONLY slots left out.
 
     So a page that a write put into a log is newer. Only TrackVersions and NeedVersions begin or
-    end keeping them; a slot that is new has none, one that moves keeps its own.
+    end keeping them; a slot that is new has none, one that moves keeps its own. Where keeping them
+    begins again after a write, all pages count as written just before.
     """
 
     @override
@@ -151,6 +152,8 @@ class VersionsTellWrites(Invariant):
             view, was = after.slots[slot], np.zeros(len(versions), np.uint32)
             if before.versions is not None:
                 was = before.versions.get(slot, was)
+            elif versions.any():
+                was[:] = after.last_version
             written = np.zeros(len(versions), np.bool_)
             if not view.flags & MemslotFlags.READONLY:
                 for batch in step.batches:
