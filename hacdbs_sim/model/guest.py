@@ -103,10 +103,12 @@ class RunGuest(Action[GuestRun]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackVersions(Action[None]):
-    """Keep, or stop keeping, the number of the write that last touched each page.
+    """Count one more, or one fewer, who needs the number of the write that last touched each page.
+
+    They are kept while somebody needs them: the end of a migration keeps those of a copy.
 
     Attributes:
-        enabled: Whether to keep them.
+        enabled: Whether it is one more.
     """
 
     op: ClassVar[str] = "track_versions"

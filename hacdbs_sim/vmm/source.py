@@ -114,11 +114,11 @@ class Source:
         self._history = history
         self._unproved: set[int] = set()
         self._generation = -1
-        self._tracked_before = backend.query(model.GetLastVersion()) is not None
         self._chunk_words = spec.clear_chunk_pages // WORD_BITS
         self._cursor = (0, 0)
         self._frozen: int | None = None
         self._tracks = spec.verify or spec.postcopy is not None
+        self._is_tracking = False
         self._touched: dict[tuple[int, int], SourceSlot] = {}
 
     @property
@@ -151,6 +151,7 @@ class Source:
         """Track versions, set what has to be sent, and enable logging of all slots."""
         if self._tracks:
             self._backend.perform(model.TrackVersions(enabled=True))
+            self._is_tracking = True
         for slot in self.slots:
             self._begin_slot(slot)
         self._history.begin(slot.life for slot in self.slots)
@@ -199,8 +200,9 @@ class Source:
                     self._backend.perform(
                         _region(now, now.flags & ~model.MemslotFlags.LOG_DIRTY_PAGES)
                     )
-        if self._tracks and not self._tracked_before:
+        if self._is_tracking:
             self._backend.perform(model.TrackVersions(enabled=False))
+            self._is_tracking = False
 
     # The layout
 

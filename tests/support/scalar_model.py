@@ -75,6 +75,7 @@ class ScalarMachine:
         self.turn = 0
         self.guest = ScalarGuest(config, self.slots, self._access, recordings)
         self.kept: ScalarVersions | None = None
+        self.keepers = 0
 
     def perform(self, action: Action[Any]) -> object:  # noqa: C901, PLR0912 - one case an action
         """Do one action and answer as the core does."""
@@ -161,8 +162,9 @@ class ScalarMachine:
         return outcome
 
     def _track(self, *, enabled: bool) -> None:
+        self.keepers = self.keepers + 1 if enabled else max(self.keepers - 1, 0)
         fresh = self.kept or ScalarVersions(self.slots)
-        self.kept = fresh if enabled else None
+        self.kept = fresh if self.keepers else None
 
     def _access(self, action: GuestWrite | GuestRead | HostWrite | HostUnmap) -> AccessOutcome:
         outcome = self.accesses.perform(action)

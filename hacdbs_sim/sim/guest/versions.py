@@ -31,9 +31,8 @@ class PageVersions:
         self._by_slot: dict[int, Versions] = {}
         self._writes = 0
         self._incomplete: frozenset[int] = frozenset()
+        self._is_complete = is_complete
         self.follow(slots)
-        if not is_complete:
-            self._incomplete = frozenset(self._by_slot)
 
     def is_complete(self, slot: int) -> bool:
         """Whether all writes to a slot are counted: a page of version 0 has never been written."""
@@ -45,9 +44,16 @@ class PageVersions:
         return self._writes & 0xFFFFFFFF
 
     def follow(self, slots: Memslots) -> None:
-        """Begin with the slots that are new, forget those that have gone."""
-        self._incomplete = frozenset(slot for slot in self._incomplete if slot in slots)
+        """Begin with the slots that are new, forget those that have gone.
+
+        A slot that goes leaves its memory, which a new one may be backed by: from then on no page of a
+        new slot is known to be unwritten.
+        """
         regions = {slot.region.slot: slot.region.npages for slot in slots.by_id()}
+        if self._writes and not self._by_slot.keys() <= regions.keys():
+            self._is_complete = False
+        new = frozenset() if self._is_complete else regions.keys() - self._by_slot.keys()
+        self._incomplete = (self._incomplete & regions.keys()) | new
         self._by_slot = {
             slot: self._by_slot[slot] if slot in self._by_slot else np.zeros(npages, np.uint32)
             for slot, npages in regions.items()

@@ -42,6 +42,7 @@ class GuestSide:
         self._slots = slots
         self._counters = counters
         self._versions: PageVersions | None = None
+        self._version_users = 0
         self._free: FreePages | None = None
         self._has_written = False
         self.guest = Guest(
@@ -180,11 +181,15 @@ class GuestSide:
         return self.guest.add(spec, self._slots.get(spec.slot).region.npages)
 
     def track_versions(self, *, enabled: bool) -> None:
-        """Keep page versions from now on, or no longer; keeping on changes nothing."""
-        if not enabled:
+        """Count one more, or one fewer, who needs page versions: kept while somebody does."""
+        self._version_users = self._version_users_after(enabled=enabled)
+        if not self._version_users:
             self._versions = None
         elif self._versions is None:
             self._versions = PageVersions(self._slots, is_complete=not self._has_written)
+
+    def _version_users_after(self, *, enabled: bool) -> int:
+        return max(self._version_users + (1 if enabled else -1), 0)
 
     def versions(self, slot: int, first_page: int, num_pages: int | None) -> Versions | None:
         """Copy the versions of a slot's pages; None where none are kept.
@@ -209,9 +214,12 @@ class GuestSide:
         if self._free is not None:
             self._free.follow(self._slots)
 
-    def state_bytes(self, pages: int, *, tracked: bool | None = None) -> int:
-        """Return the bytes that it holds on a machine of so many pages, as tracked as it is now."""
-        is_tracked = self._versions is not None if tracked is None else tracked
+    def state_bytes(self, pages: int, tracking: model.TrackVersions | None = None) -> int:
+        """Return the bytes that it holds on a machine of so many pages, now or after an action."""
+        users = self._version_users
+        if tracking is not None:
+            users = self._version_users_after(enabled=tracking.enabled)
+        is_tracked = users > 0
         free_bytes = 0 if self._free is None else self._free.state_bytes
         return is_tracked * BYTES_A_PAGE * pages + self.guest.state_bytes + free_bytes
 

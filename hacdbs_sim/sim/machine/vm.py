@@ -356,7 +356,7 @@ class Machine:
                 return model.Footprint(pages=now.pages, state_bytes=now.state_bytes + added)
             case model.TrackVersions():
                 slots = self._footprint
-                held = self._guest_side.state_bytes(slots.pages, tracked=action.enabled)
+                held = self._guest_side.state_bytes(slots.pages, action)
                 return model.Footprint(pages=slots.pages, state_bytes=slots.state_bytes + held)
             case _:
                 return self.footprint

@@ -11,6 +11,7 @@ from hacdbs_sim.model import (
     Action,
     DeleteMemslot,
     Footprint,
+    GetWrittenPages,
     Gfns,
     GuestRead,
     GuestWrite,
@@ -22,6 +23,7 @@ from hacdbs_sim.model import (
     VmConfig,
 )
 from hacdbs_sim.model.errors import NoSuchMemslotError
+from hacdbs_sim.model.pages import pages_of
 from hacdbs_sim.model.units import KIB
 from hacdbs_sim.sim.guest.versions import FEW_RANGES
 from hacdbs_sim.sim.machine import Machine
@@ -146,17 +148,47 @@ def test_a_move_keeps_them_and_a_delete_loses_them() -> None:
     assert versions(made) == [0] * 8
 
 
-def test_asking_again_keeps_them_and_stopping_forgets_them() -> None:
+def test_they_are_kept_until_nobody_needs_them_and_begin_again_at_zero() -> None:
     made = machine()
     made.perform(GuestWrite(pages=gfns(BASE)))
 
     made.perform(TrackVersions(enabled=True))
+    made.perform(TrackVersions(enabled=False))
     kept = versions(made)
     made.perform(TrackVersions(enabled=False))
+    forgotten = made.versions(0)
+    made.perform(TrackVersions(enabled=False))  # one too many counts as none
     made.perform(TrackVersions(enabled=True))
 
     assert kept[0] == 1
+    assert forgotten is None
     assert versions(made) == [0] * 16
+
+
+def written(made: Machine, slot: int) -> list[int] | None:
+    found = made.query(GetWrittenPages(slot=slot))
+    return None if found is None else pages_of(found.words).tolist()
+
+
+def test_a_slot_made_before_any_other_goes_is_known_to_be_unwritten() -> None:
+    made = machine()
+    made.perform(GuestWrite(pages=gfns(BASE + 2)))
+    made.perform(SetMemslot(slot=1, guest_phys_addr=1 << 31, memory_size=16 * PAGE))
+
+    assert written(made, 0) == [2]
+    assert written(made, 1) == []
+
+
+def test_a_slot_made_after_another_went_may_have_that_ones_memory() -> None:
+    # QEMU cuts a slot in two by deleting it and making two over the same memory.
+    made = machine()
+    made.perform(GuestWrite(pages=gfns(BASE + 2)))
+    made.perform(DeleteMemslot(slot=0))
+    made.perform(SetMemslot(slot=0, guest_phys_addr=BASE * PAGE, memory_size=8 * PAGE))
+    made.perform(SetMemslot(slot=1, guest_phys_addr=(BASE + 8) * PAGE, memory_size=8 * PAGE))
+
+    assert written(made, 0) is None
+    assert written(made, 1) is None
 
 
 def test_a_part_of_them_can_be_read_and_is_a_copy() -> None:
