@@ -7,13 +7,15 @@ or the body of an operation are derived; a table has the rest.
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from hacdbs_sim.model import ACTIONS, QUERIES, AddFault, AddWorkload, SetMemslot
+from hacdbs_sim.model import ACTIONS, QUERIES, AddFault, AddWorkload, RunGuest, SetMemslot
 from hacdbs_sim.model.errors import (
     BackendUnavailableError,
     HostKernelError,
     InvalidArgumentError,
     KvmError,
+    NoSuchMemslotError,
     NotSupportedByBackendError,
+    WindowOutsideMemslotError,
 )
 from hacdbs_sim.model.problems import ProblemType
 from hacdbs_sim.vmm import errors as vmm
@@ -45,6 +47,7 @@ _OF_OPERATIONS: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
 """What the machine refuses, as the model's actions and queries declare it."""
 
 _REGION: Final = (*SetMemslot.refusals, fleet.PageLimitError, fleet.StateBytesLimitError)
+_WINDOW: Final = (NoSuchMemslotError, WindowOutsideMemslotError, InvalidArgumentError)
 _OCTETS: Final = (InvalidArgumentError,)
 """Octets that are not whole words."""
 
@@ -92,6 +95,10 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
         *AddWorkload.refusals,
     ),
     "list_comparisons": (fleet.NoSuchSessionError,),
+    "create_copy": (fleet.NoSuchCopyError, fleet.CopyLimitError, fleet.StateBytesLimitError),
+    "receive_copy": (*_WINDOW, *RunGuest.refusals, fleet.StateBytesLimitError),
+    "verify_copy": _WINDOW,
+    "start_copy": (fleet.NoSuchSessionError, fleet.VmLimitError, fleet.StateBytesLimitError),
     "add_fault": (fleet.FaultLimitError,),
     "add_workload": (fleet.WorkloadLimitError, fleet.StateBytesLimitError),
 }
@@ -107,6 +114,12 @@ _BY_ANY_BACKEND: Final = frozenset(
         "list_workloads",
         "get_clock",
         "run_batch",
+        "list_copies",
+        "get_copy",
+        "delete_copy",
+        "receive_copy",
+        "verify_copy",
+        "start_copy",
     }
 )
 """Operations on a VM that each backend has."""
@@ -133,6 +146,7 @@ _NAMED_IN_PATH: Final[Mapping[str, ProblemType]] = {
     "{session_id}": type_of(fleet.NoSuchSessionError),
     "{migration_id}": type_of(fleet.NoSuchMigrationError),
     "{comparison_id}": type_of(fleet.NoSuchComparisonError),
+    "{copy_id}": type_of(fleet.NoSuchCopyError),
     "{code}": NO_SUCH_PATH,
     "{name}": type_of(fleet.NoSuchScenarioError),
 }

@@ -95,6 +95,19 @@ class NoSuchComparisonError(FleetError):
     code = "no_such_comparison"
 
 
+class NoSuchCopyError(FleetError):
+    """The VM has no copy of that id."""
+
+    code = "no_such_copy"
+
+
+class CopyLimitError(FleetError):
+    """The VM has as many copies as one VM takes."""
+
+    code = "copy_limit"
+    title = "Too many copies"
+
+
 class MigrationRunningError(FleetError):
     """The VM is being migrated: one migration at a time."""
 

@@ -23,7 +23,8 @@ from hacdbs_sim.vmm import Report
 
 from .backends import backend_maker
 from .budget import StateBudget
-from .destinations import destination_of, move_guest
+from .copies import KeptCopy, VmCopies
+from .destinations import destination_of, fill_memory, move_guest, vm_like
 from .errors import (
     DefaultSessionError,
     FleetError,
@@ -62,6 +63,7 @@ class Vm:
     number: int
     name: str
     runtime: VmRuntime
+    copies: VmCopies
 
     @property
     def vm_id(self) -> str:
@@ -295,7 +297,9 @@ class Fleet:
 
     def _link(self, session: Session, spec: CreateVm, runtime: VmRuntime) -> Vm:
         session.last_number += 1
-        vm = Vm(spec.session_id, session.last_number, spec.name, runtime)
+        number = session.last_number
+        copies = VmCopies(f"{spec.session_id}-{number}", runtime, self.budget)
+        vm = Vm(spec.session_id, number, spec.name, runtime, copies)
         session.vms[vm.number] = self._vms[vm.vm_id] = vm
         self.order.take(vm.session_id, vm.vm_id, spec)
         emit = partial(self.events.emit, session_id=vm.session_id, vm_id=vm.vm_id)
@@ -383,7 +387,20 @@ class Fleet:
         if report.status is not model.MigrationStatus.COMPLETED:
             self.delete_vm(destination.vm_id)
             return
+        await fill_memory(destination.runtime)
         await move_guest(source.runtime, destination.runtime)
+
+    async def start_copy(self, source: Vm, kept: KeptCopy, wanted: model.StartCopy) -> Vm:
+        """Create a VM that has what a copy of a VM's memory has.
+
+        Raises:
+            KvmError: As `create_vm`.
+        """
+        memslots = await kept.memslots()
+        spec = vm_like(source.session_id, source.name, source.runtime, wanted, memslots)
+        vm = await self.create_vm(spec)
+        await fill_memory(vm.runtime)
+        return vm
 
     def delete_vm(self, vm_id: str) -> None:
         """Delete a VM."""
@@ -408,6 +425,7 @@ class Fleet:
         del self._sessions[vm.session_id].vms[vm.number]
         del self._vms[vm.vm_id]
         self.migrations.vm_gone(vm.session_id, vm.vm_id)
+        vm.copies.close()
         self._close(vm.runtime)
 
     def _close(self, runtime: VmRuntime) -> None:

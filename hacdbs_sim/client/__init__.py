@@ -10,13 +10,13 @@ from hacdbs_sim.client._async.faults import AsyncArmedFault
 from hacdbs_sim.client._async.memory import AsyncSlot
 from hacdbs_sim.client._async.migrations import AsyncComparison, AsyncMigration
 from hacdbs_sim.client._async.session import AsyncSession
-from hacdbs_sim.client._async.vm import AsyncVm
+from hacdbs_sim.client._async.vm import AsyncCopy, AsyncVm
 from hacdbs_sim.client._sync.client import Client
 from hacdbs_sim.client._sync.faults import ArmedFault
 from hacdbs_sim.client._sync.memory import Slot
 from hacdbs_sim.client._sync.migrations import Comparison, Migration
 from hacdbs_sim.client._sync.session import Session
-from hacdbs_sim.client._sync.vm import Vm
+from hacdbs_sim.client._sync.vm import Copy, Vm
 from hacdbs_sim.client.connecting import Sent, open_http
 from hacdbs_sim.client.errors import (
     BadRequestError,
@@ -41,6 +41,7 @@ __all__ = [
     "AsyncArmedFault",
     "AsyncClient",
     "AsyncComparison",
+    "AsyncCopy",
     "AsyncMigration",
     "AsyncSession",
     "AsyncSlot",
@@ -50,6 +51,7 @@ __all__ = [
     "ClientError",
     "Comparison",
     "ConflictError",
+    "Copy",
     "FetchedLog",
     "FetchedMemslot",
     "FetchedMemslotChange",

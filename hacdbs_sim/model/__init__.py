@@ -40,6 +40,18 @@ from hacdbs_sim.model.comparisons import ComparisonStatus as ComparisonStatus
 from hacdbs_sim.model.comparisons import StartComparison as StartComparison
 from hacdbs_sim.model.comparisons import Variant as Variant
 from hacdbs_sim.model.comparisons import VariantReport as VariantReport
+from hacdbs_sim.model.copies import MAX_COPIES_PER_VM as MAX_COPIES_PER_VM
+from hacdbs_sim.model.copies import SOURCE_BASE as SOURCE_BASE
+from hacdbs_sim.model.copies import CopiedSlot as CopiedSlot
+from hacdbs_sim.model.copies import CopyBase as CopyBase
+from hacdbs_sim.model.copies import CopyInfo as CopyInfo
+from hacdbs_sim.model.copies import CreateCopy as CreateCopy
+from hacdbs_sim.model.copies import PageWindow as PageWindow
+from hacdbs_sim.model.copies import ReceivedPages as ReceivedPages
+from hacdbs_sim.model.copies import ReceivePages as ReceivePages
+from hacdbs_sim.model.copies import SlotBegan as SlotBegan
+from hacdbs_sim.model.copies import StartCopy as StartCopy
+from hacdbs_sim.model.copies import VerifyCopy as VerifyCopy
 from hacdbs_sim.model.costs import KNOBS as KNOBS
 from hacdbs_sim.model.costs import MAX_COST_PS as MAX_COST_PS
 from hacdbs_sim.model.costs import PS_PER_NS as PS_PER_NS
@@ -138,6 +150,7 @@ from hacdbs_sim.model.guest import RunGuest as RunGuest
 from hacdbs_sim.model.guest import Throttle as Throttle
 from hacdbs_sim.model.guest import TrackVersions as TrackVersions
 from hacdbs_sim.model.lists import ComparisonList as ComparisonList
+from hacdbs_sim.model.lists import CopyList as CopyList
 from hacdbs_sim.model.lists import CpuList as CpuList
 from hacdbs_sim.model.lists import FaultList as FaultList
 from hacdbs_sim.model.lists import FaultTypeList as FaultTypeList

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hacdbs_sim.model.base import Model
 from hacdbs_sim.model.comparisons import ComparisonBrief
+from hacdbs_sim.model.copies import CopyInfo
 from hacdbs_sim.model.cpus import CpuInfo
 from hacdbs_sim.model.faults import FaultInfo, FaultTypeInfo
 from hacdbs_sim.model.memslots import MemslotInfo
@@ -53,6 +54,13 @@ class CpuList(Page):
     """Host CPUs, by number."""
 
     cpus: tuple[CpuInfo, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyList(Page):
+    """Copies of a VM's memory, by number."""
+
+    copies: tuple[CopyInfo, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,13 @@
 
 import numpy as np
 
-from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, InvalidArgumentError
+from hacdbs_sim.model.errors import (
+    GfnBeyondIpaSpaceError,
+    InvalidArgumentError,
+    WindowOutsideMemslotError,
+)
 from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
+from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.model.words import Words, mask_of, words_for
 
 
@@ -37,6 +42,55 @@ def _beyond(field: str, gfn: int, end_gfn: int) -> GfnBeyondIpaSpaceError:
         bound=end_gfn - 1,
         value=gfn,
     )
+
+
+def check_first_page(first_page: int) -> None:
+    """Refuse an unaligned start; the kernel does so before it finds the slot.
+
+    Raises:
+        InvalidArgumentError: EINVAL.
+    """
+    if first_page % PAGES_PER_WORD:
+        raise InvalidArgumentError(
+            f"first_page must be a multiple of 64, not {first_page}",
+            field="first_page",
+            bound=PAGES_PER_WORD,
+            value=first_page,
+        )
+
+
+def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
+    """Check the window of a clear against the slot; return its num_pages.
+
+    Raises:
+        WindowOutsideMemslotError: EINVAL, in the kernel's order (docs/kernel.md A.3 check 5).
+    """
+    if first_page > npages:
+        raise WindowOutsideMemslotError(
+            f"first_page must be at most {npages}, the slot's npages, not {first_page}",
+            field="first_page",
+            bound=npages,
+            value=first_page,
+        )
+    left = npages - first_page
+    if num_pages is None:
+        return left
+    if num_pages > left:
+        raise WindowOutsideMemslotError(
+            f"num_pages must be at most {left}, up to the slot's end, not {num_pages}",
+            field="num_pages",
+            bound=left,
+            value=num_pages,
+        )
+    if num_pages % PAGES_PER_WORD and num_pages < left:
+        raise WindowOutsideMemslotError(
+            f"num_pages must be a multiple of 64, or {left} to reach the slot's end, "
+            f"not {num_pages}",
+            field="num_pages",
+            bound=PAGES_PER_WORD,
+            value=num_pages,
+        )
+    return num_pages
 
 
 def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Words | None:

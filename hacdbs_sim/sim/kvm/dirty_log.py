@@ -7,7 +7,6 @@ the software loop takes. The TLB of the slot is flushed iff anything was cleaned
 from typing import NamedTuple
 
 from hacdbs_sim.model import NOT_RUN, AcceleratorOutcome, AcceleratorReport, SoftwareReport
-from hacdbs_sim.model.errors import InvalidArgumentError, WindowOutsideMemslotError
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.model.words import Words, words_for
 from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap, LogWindow
@@ -70,52 +69,3 @@ def _clean(log: DirtyBitmap, window: LogWindow, cleaner: DirtyCleaner) -> Cleane
         else clean_by_software(window, cleaner)
     )
     return CleanedLog(before - log.count, accelerator, software)
-
-
-def check_first_page(first_page: int) -> None:
-    """Refuse an unaligned start; the kernel does so before it finds the slot.
-
-    Raises:
-        InvalidArgumentError: EINVAL.
-    """
-    if first_page % PAGES_PER_WORD:
-        raise InvalidArgumentError(
-            f"first_page must be a multiple of 64, not {first_page}",
-            field="first_page",
-            bound=PAGES_PER_WORD,
-            value=first_page,
-        )
-
-
-def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
-    """Check the window of a clear against the slot; return its num_pages.
-
-    Raises:
-        WindowOutsideMemslotError: EINVAL, in the kernel's order (docs/kernel.md A.3 check 5).
-    """
-    if first_page > npages:
-        raise WindowOutsideMemslotError(
-            f"first_page must be at most {npages}, the slot's npages, not {first_page}",
-            field="first_page",
-            bound=npages,
-            value=first_page,
-        )
-    left = npages - first_page
-    if num_pages is None:
-        return left
-    if num_pages > left:
-        raise WindowOutsideMemslotError(
-            f"num_pages must be at most {left}, up to the slot's end, not {num_pages}",
-            field="num_pages",
-            bound=left,
-            value=num_pages,
-        )
-    if num_pages % PAGES_PER_WORD and num_pages < left:
-        raise WindowOutsideMemslotError(
-            f"num_pages must be a multiple of 64, or {left} to reach the slot's end, "
-            f"not {num_pages}",
-            field="num_pages",
-            bound=PAGES_PER_WORD,
-            value=num_pages,
-        )
-    return num_pages
