@@ -192,11 +192,11 @@ class VmCopies:
                 bound=MAX_COPIES_PER_VM,
             )
         kept = KeptCopy(self._runtime, request.base, Account(self._budget))
+        self._beginning += 1
         # Shielded: a request that is cancelled would leave the versions needed by nobody.
         return await asyncio.shield(asyncio.ensure_future(self._begin(kept, base)))
 
     async def _begin(self, kept: KeptCopy, base: Copy | None) -> KeptCopy:
-        self._beginning += 1
         try:
             await self._runtime.run(lambda: kept.begin(base), work=self._work)
         except BaseException:
