@@ -58,6 +58,11 @@ _EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
     "UpdateVm": {"manual_dirty_log_protect2": 3},
     "CreateVm": _VM,
     "CreateSession": {"session_id": "nightly"},
+    "CreateCopy": {"base": "source"},
+    "ReceivePages": {"slot": 0, "page_ranges": [[0, 512], [856, 1]], "duration_ns": 1_000_000},
+    "PageWindow": {"slot": 0, "page_ranges": [[856, 1]]},
+    "VerifyCopy": {"pending": [{"slot": 0, "page_ranges": [[856, 1]]}]},
+    "StartCopy": {"name": "restored"},
     "StartMigration": {"vm_id": "default-1", "preset": "converges"},
     "StartComparison": {
         "vm": {

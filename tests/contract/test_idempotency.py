@@ -39,6 +39,10 @@ BODIES: dict[str, Any] = {
     "advance_clock": {"duration_ns": 1000},
     "run_guest": {"duration_ns": 1000},
     "run_batch": {"actions": [{"op": "guest_write", "gfns": [GFN]}]},
+    "create_copy": {},
+    "receive_copy": {"slot": 0, "page_ranges": [[0, 64]], "duration_ns": 1000},
+    "verify_copy": {},
+    "start_copy": {"name": "restored"},
     "start_migration": {"vm_id": "default-1", "pace_ms": 10_000},
     "cancel_migration": None,
     "start_comparison": {"vm": {"memslots": [SMALL]}, "pace_ms": 10_000},
@@ -46,7 +50,11 @@ BODIES: dict[str, Any] = {
 }
 """One request of each POST, on the VM of the fixture."""
 
-BEGUN_BY = {"cancel_migration": "start_migration", "cancel_comparison": "start_comparison"}
+BEGUN_BY = {
+    "cancel_migration": "start_migration",
+    "cancel_comparison": "start_comparison",
+    **dict.fromkeys(("receive_copy", "verify_copy", "start_copy"), "create_copy"),
+}
 
 
 def key(value: str) -> dict[str, str]:
@@ -82,7 +90,7 @@ async def state_of(client: httpx.AsyncClient) -> list[Any]:
     paths = [
         f"/v1/vms/{vm['vm_id']}/{name}"
         for vm in vms
-        for name in ("stage2", "cpus", "faults", "clock")
+        for name in ("stage2", "cpus", "faults", "clock", "copies")
     ]
     for of_all, name in (("migrations", "migration_id"), ("comparisons", "comparison_id")):
         listed = (await client.get(f"/v1/{of_all}")).json()[of_all]
@@ -104,10 +112,11 @@ async def test_a_retry_gets_the_first_answer_and_does_nothing(
         session_id="default",
         migration_id="default-m1",
         comparison_id="default-c1",
+        copy_id="c1",
     )
     await client.post(f"{vm}/guest/write", json={"gfn_ranges": [[GFN, 100]]})
     if (begin := BEGUN_BY.get(operation)) is not None:
-        await client.post(posts()[begin], json=BODIES[begin])
+        await client.post(posts()[begin].format(vm_id="default-1"), json=BODIES[begin])
 
     first = await client.post(path, json=BODIES[operation], headers=key("k"))
     before = await state_of(client)

@@ -80,6 +80,32 @@ class KitStories(Pen):
                 }
                 return self._with("start_migration", "POST", "/v1/migrations", body)
 
+    def _copy(self) -> Call:
+        rng = self._rng
+        path, vm = self._path()
+        slot = self._slot(vm)
+        npages = vm.slots.get(slot, (0, 100))[1]
+        first = rng.randrange(npages)
+        window = {"slot": slot, "page_ranges": [[first, rng.randint(1, npages - first)]]}
+        made = f"{path}/copies/c{rng.randint(1, 3)}"
+        match rng.randrange(8):
+            case 0:
+                return self._plain("list_copies", "GET", f"{path}/copies")
+            case 1:
+                return self._plain("get_copy", "GET", made)
+            case 2:
+                return self._plain("delete_copy", "DELETE", made)
+            case 3:
+                return self._with("start_copy", "POST", f"{made}/start", {"name": "restored"})
+            case 4:
+                return self._with("verify_copy", "POST", f"{made}/verify", {"pending": [window]})
+            case 5 | 6:
+                body = {**window, "duration_ns": rng.choice((0, 1_000_000))}
+                return self._with("receive_copy", "POST", f"{made}/receive", body)
+            case _:
+                base = rng.choice((None, "source", "c1"))
+                return self._with("create_copy", "POST", f"{path}/copies", {"base": base})
+
     def _comparison(self) -> Call:
         made = f"/v1/comparisons/{self._rng.choice([*self._comparisons, 'default-c1'])}"
         return self._rng.choice(

@@ -53,6 +53,7 @@ class Author(KitStories):
             (self._service, 4),
             (self._guest, 8),
             (self._migration, 5),
+            (self._copy, 5),
             (self._comparison, 2),
             (self._scenario, 1),
         )
@@ -100,7 +101,7 @@ class Author(KitStories):
 
     def _learn_of_vms(self, operation_id: str, parts: list[str], body: bytes) -> None:
         match operation_id:
-            case "create_vm":
+            case "create_vm" | "start_copy":
                 made = json.loads(body)
                 slots = {s["slot"]: (s["base_gfn"], s["npages"]) for s in made["memslots"]}
                 self._vms[made["vm_id"]] = KnownVm(made["page_size"], slots)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hacdbs_sim import model
-from hacdbs_sim.client import AsyncClient, Client, Comparison, Migration, Session, Slot, Vm
+from hacdbs_sim.client import AsyncClient, Client, Comparison, Copy, Migration, Session, Slot, Vm
 from tests.unit.client.conftest import BASE_GFN, MEMSLOT
 
 DOCUMENT = json.loads((Path(__file__).parents[3] / "openapi/openapi.json").read_bytes())
@@ -90,6 +90,13 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "delete_fault": lambda _, vm: vm.delete_fault("f1"),
     "delete_faults": lambda _, vm: vm.delete_faults(),
     "run_batch": lambda _, vm: vm.run_batch([{"op": "get_dirty_log", "slot": 0}], check=False),
+    "create_copy": lambda _, vm: vm.create_copy("source"),
+    "list_copies": lambda _, vm: vm.list_copies(),
+    "get_copy": lambda _, vm: vm.kept_copy("c1").get(),
+    "receive_copy": lambda _, vm: vm.kept_copy("c1").receive(0, pages=[1, 2]),
+    "verify_copy": lambda _, vm: vm.kept_copy("c1").verify(),
+    "start_copy": lambda _, vm: vm.kept_copy("c1").start(name="restored"),
+    "delete_copy": lambda _, vm: vm.kept_copy("c1").delete(),
     "start_migration": lambda _, vm: vm.start_migration(
         max_iterations=1, timeout_strategy="switch_over"
     ),
@@ -179,7 +186,7 @@ def test_a_result_is_of_the_class_that_the_document_names(
     operation_id: str, results: dict[str, Any]
 ) -> None:
     result = results[operation_id]
-    if isinstance(result, Vm | Migration | Comparison):
+    if isinstance(result, Vm | Migration | Comparison | Copy):
         result = result.info
 
     assert isinstance(result, getattr(model, schema_of(operation_id)))
@@ -210,6 +217,7 @@ HANDLES: dict[type, str] = {
     Slot: "",
     Migration: "migration",
     Comparison: "comparison",
+    Copy: "copy",
 }
 """The handles, and the noun that their own operations leave out: `vm.get` is get_vm."""
 
