@@ -83,28 +83,34 @@ class KitStories(Pen):
     def _copy(self) -> Call:
         rng = self._rng
         path, vm = self._path()
+        if not vm.copies or rng.random() < 0.2:
+            base = {"base": rng.choice((None, "source", *vm.copies))}
+            return self._with("create_copy", "POST", f"{path}/copies", base)
+        made = f"{path}/copies/{rng.choice(vm.copies)}"
+        if rng.random() < 0.6:
+            return self._transfer(made, vm)
+        return rng.choice(
+            (
+                self._plain("list_copies", "GET", f"{path}/copies"),
+                self._plain("get_copy", "GET", made),
+                self._plain("delete_copy", "DELETE", made),
+                self._with("start_copy", "POST", f"{made}/start", {"name": "restored"}),
+            )
+        )
+
+    def _transfer(self, made: str, vm: KnownVm) -> Call:
+        """Read pages into a copy, or compare it."""
+        rng = self._rng
         slot = self._slot(vm)
         npages = vm.slots.get(slot, (0, 100))[1]
         first = rng.randrange(npages)
-        window = {"slot": slot, "page_ranges": [[first, rng.randint(1, npages - first)]]}
-        made = f"{path}/copies/c{rng.randint(1, 3)}"
-        match rng.randrange(8):
-            case 0:
-                return self._plain("list_copies", "GET", f"{path}/copies")
-            case 1:
-                return self._plain("get_copy", "GET", made)
-            case 2:
-                return self._plain("delete_copy", "DELETE", made)
-            case 3:
-                return self._with("start_copy", "POST", f"{made}/start", {"name": "restored"})
-            case 4:
-                return self._with("verify_copy", "POST", f"{made}/verify", {"pending": [window]})
-            case 5 | 6:
-                body = {**window, "duration_ns": rng.choice((0, 1_000_000))}
-                return self._with("receive_copy", "POST", f"{made}/receive", body)
-            case _:
-                base = rng.choice((None, "source", "c1"))
-                return self._with("create_copy", "POST", f"{path}/copies", {"base": base})
+        ranges = [[first, rng.randint(1, npages - first)]]
+        window: dict[str, Any] = {"slot": slot, "page_ranges": ranges}
+        if rng.random() < 0.5:
+            pending = [window] if rng.random() < 0.5 else []
+            return self._with("verify_copy", "POST", f"{made}/verify", {"pending": pending})
+        body = {**window, "duration_ns": rng.choice((0, 1_000_000))}
+        return self._with("receive_copy", "POST", f"{made}/receive", body)
 
     def _comparison(self) -> Call:
         made = f"/v1/comparisons/{self._rng.choice([*self._comparisons, 'default-c1'])}"

@@ -110,6 +110,10 @@ class Author(KitStories):
                 vm.slots.pop(now["slot"], None)
                 if now["change"] != "delete":
                     vm.slots[now["slot"]] = (now["base_gfn"], now["npages"])
+            case "create_copy" if (vm := self._vms.get(parts[3])) is not None:
+                vm.copies.append(json.loads(body)["copy_id"])
+            case "delete_copy" if (vm := self._vms.get(parts[3])) is not None:
+                vm.copies = [each for each in vm.copies if each != parts[5]]
             case "delete_memslot" if (vm := self._vms.get(parts[3])) is not None:
                 vm.slots.pop(int(parts[5]), None)
             case "delete_vm":

@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from hacdbs_sim.model import (
     MAX_ACTIONS,
+    MAX_COPIES_PER_VM,
     MAX_FAULTS_PER_VM,
     MAX_IPA_BITS,
     MAX_VCPUS,
@@ -56,6 +57,7 @@ async def get_capabilities(context: ContextDep) -> Response:
                 max_body_bytes=context.max_body_bytes,
                 max_faults_per_vm=MAX_FAULTS_PER_VM,
                 max_workloads_per_vm=MAX_WORKLOADS_PER_VM,
+                max_copies_per_vm=MAX_COPIES_PER_VM,
                 max_sessions=MAX_SESSIONS,
                 max_batch_actions=MAX_ACTIONS,
                 max_ranges=MAX_RANGES,
