@@ -331,7 +331,7 @@ class Author(KitStories):
             case 1:
                 return self._plain("delete_fault", "DELETE", f"{path}/f{rng.randint(1, 9)}")
             case 2:
-                return self._plain("get_fault", "GET", f"{path}/f{rng.randint(1, 9)}")
+                return self._plain("get_fault", "GET", f"{path}/f{rng.randint(1, 3)}")
             case 3:
                 return self._plain("list_faults", "GET", path)
             case _:
