@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from functools import partial
 
 from structlog.typing import FilteringBoundLogger
 
-from .http import exception_handlers
+from .http import rendering
 from .http.application import Application
-from .http.context import Context
+from .http.deps import Context
 from .http.logs import make_logger, silence_server
 from .http.metrics import Metrics
 from .http.middleware import ServiceMiddleware
@@ -45,20 +46,10 @@ async def _lifespan(
 
 
 def create_app(settings: Settings | None = None) -> Application:
-    """Create an application with its own fleet.
-
-    Args:
-        settings: How it behaves; read from the environment if absent.
-    """
+    """Create an application with its own fleet; settings are read from the environment if absent."""
     settings = settings or Settings.from_environment()
     fleet = Fleet(
-        Limits(
-            max_vms=settings.max_vms,
-            max_pages_per_vm=settings.max_pages_per_vm,
-            max_state_bytes=settings.max_state_bytes,
-            max_idempotency_bytes=settings.max_idempotency_bytes,
-            idempotency_seconds=settings.idempotency_seconds,
-        ),
+        Limits(**{each.name: getattr(settings, each.name) for each in fields(Limits)}),
         host_kvm=settings.host_kvm,
     )
     metrics = Metrics(fleet)
@@ -77,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Application:
     app.context = Context(fleet, metrics, settings.max_body_bytes)
     for router in ROUTERS:
         app.include_router(router)
-    exception_handlers.install(app)
+    rendering.install(app)
     # The last one added comes first
     app.add_middleware(PathRouter, routes=[route for each in ROUTERS for route in each.routes])
     app.add_middleware(

@@ -4,7 +4,7 @@ import os
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "HACDBS_"
@@ -92,13 +92,42 @@ class Settings(BaseSettings):
         return value.lower() if isinstance(value, str) else value
 
     @classmethod
-    def from_environment(cls) -> Self:
-        """Read the settings; refuse unknown HACDBS_* names."""
+    def from_environment(cls, **given: object) -> Self:
+        """Read the settings that are not given; refuse unknown HACDBS_* names."""
         known = {PREFIX + name.upper() for name in cls.model_fields}
-        given = (name for name in os.environ if name.upper().startswith(PREFIX))
-        unknown = sorted(name for name in given if name.upper() not in {*known, URL_VARIABLE})
+        present = (name for name in os.environ if name.upper().startswith(PREFIX))
+        unknown = sorted(name for name in present if name.upper() not in {*known, URL_VARIABLE})
         if unknown:
             raise UnknownSettingError(
                 f"unknown setting {', '.join(unknown)}; the settings are {', '.join(sorted(known))}"
             )
-        return cls()
+        return cls(**given)  # type: ignore[arg-type]  # pydantic judges them
+
+
+class BadSettingsError(ValueError):
+    """The environment has invalid settings; the message has a line for each variable."""
+
+
+def read_settings(**given: object) -> Settings:
+    """Read HACDBS_* from the environment, but for the settings that are given by name.
+
+    Raises:
+        BadSettingsError: An invalid one, or an unknown name.
+    """
+    try:
+        return Settings.from_environment(**given)
+    except UnknownSettingError as error:
+        raise BadSettingsError(str(error)) from error
+    except ValidationError as error:
+        lines = [
+            f"{PREFIX}{str(each['loc'][0]).upper()}: {each['msg']}, not {each['input']!r}"
+            for each in error.errors()
+        ]
+        raise BadSettingsError("\n".join(lines)) from error
+
+
+def override_settings(**values: object) -> None:
+    """Set given options in the environment; child processes of this process inherit them."""
+    for name, value in values.items():
+        if value is not None:
+            os.environ[PREFIX + name.upper()] = str(value)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from bench.wire import Connection, Crowd, request
-from hacdbs_sim.cli.service import stop
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 10.0
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -96,4 +96,5 @@ def service() -> Generator[Service]:
                 with closing(Connection(port)) as connection:
                     yield Service(port, process.pid, connection)
             finally:
-                stop(process)
+                process.terminate()
+                process.wait(STOP_SECONDS)

@@ -1,11 +1,7 @@
 """Find what may not be installed: the service's application, and the packages of an extra.
 
-The application is `app` in a checkout and `hacdbs_sim.app` in a wheel. A wheel must not install a
-top-level `app`: it would shadow the `app` of every project that has one. So nothing in `hacdbs_sim`
-imports the application by name but this module.
-
-A plain installation holds the client, the pytest plugin and the core. The service and the command
-line import more, which the extras of pyproject.toml bring.
+The application is `app` in a checkout and `hacdbs_sim.app` in a wheel: a top-level `app` in a wheel
+would shadow that of every project that has one. So only this module imports it by name.
 """
 
 import importlib
@@ -19,7 +15,6 @@ from typing import Final, Literal
 
 _PACKAGED: Final = "hacdbs_sim.app"
 _CHECKOUT: Final = "app"
-_OURS: Final = frozenset({"app", "hacdbs_sim"})
 
 Extra = Literal["cli", "server"]
 
@@ -33,24 +28,14 @@ class ApplicationNotFoundError(NotInstalledError):
 
 
 class MissingExtraError(NotInstalledError):
-    """A package that an extra brings is not installed.
-
-    Attributes:
-        extra: The extra.
-        name: The package.
-    """
+    """A package, `name`, that an extra brings is not installed."""
 
     def __init__(self, extra: Extra, package: str) -> None:
-        super().__init__(
-            f"hacdbs-sim needs the extra `{extra}`: pip install {_requirement(extra)}", name=package
-        )
+        here = Path(__file__).resolve().parent
+        is_wheel = (here / _CHECKOUT).is_dir()
+        place = f"'hacdbs-sim[{extra}]'" if is_wheel else f"-e '{here.parent}[{extra}]'"
+        super().__init__(f"hacdbs-sim needs the extra `{extra}`: pip install {place}", name=package)
         self.extra = extra
-
-
-def _requirement(extra: Extra) -> str:
-    package = Path(__file__).resolve().parent
-    is_checkout = not (package / _CHECKOUT).is_dir()
-    return f"-e '{package.parent}[{extra}]'" if is_checkout else f"'hacdbs-sim[{extra}]'"
 
 
 @contextmanager
@@ -64,7 +49,7 @@ def requiring(extra: Extra) -> Generator[None]:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package in _OURS:
+        if package in {"app", "hacdbs_sim"}:
             raise
         raise MissingExtraError(extra, package) from None
 

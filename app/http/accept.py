@@ -1,5 +1,6 @@
 """Accept: JSON, or another form that a client requests: the ioctl's bytes, a stream of events, a table."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends
@@ -18,7 +19,7 @@ def _qualities(accept: str) -> dict[str, float]:
     return qualities
 
 
-def _accepts(request: Request, media_type: str) -> bool:
+def accepts(media_type: str, request: Request) -> bool:
     """Return whether a type is requested by name, above JSON by name, and not below `*`."""
     accept = ", ".join(request.headers.getlist("accept"))
     if media_type not in accept.lower():
@@ -31,21 +32,6 @@ def _accepts(request: Request, media_type: str) -> bool:
     return quality > 0.0 and quality >= any_type
 
 
-def accepts_octets(request: Request) -> bool:
-    """Return whether a client requests octets."""
-    return _accepts(request, OCTETS_MEDIA_TYPE)
-
-
-def accepts_events(request: Request) -> bool:
-    """Return whether a client requests a stream of events."""
-    return _accepts(request, EVENTS_MEDIA_TYPE)
-
-
-def accepts_csv(request: Request) -> bool:
-    """Return whether a client requests a table."""
-    return _accepts(request, CSV_MEDIA_TYPE)
-
-
-AcceptsOctets = Annotated[bool, Depends(accepts_octets)]
-AcceptsEvents = Annotated[bool, Depends(accepts_events)]
-AcceptsCsv = Annotated[bool, Depends(accepts_csv)]
+AcceptsOctets = Annotated[bool, Depends(partial(accepts, OCTETS_MEDIA_TYPE))]
+AcceptsEvents = Annotated[bool, Depends(partial(accepts, EVENTS_MEDIA_TYPE))]
+AcceptsCsv = Annotated[bool, Depends(partial(accepts, CSV_MEDIA_TYPE))]

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 from typing_extensions import override
 
-from .context import Context
+from .deps import Context
 from .openapi import document_of
 
 
@@ -27,27 +27,20 @@ class Application(FastAPI):
     def begin_stop(self) -> None:
         """Stop accepting work, and end event streams and long polls; call on the event loop.
 
-        A server that waits for all responses must call it first: these end no other way, and the
-        lifespan's shutdown comes after all responses.
+        A server that waits for all responses must call it first: these end no other way.
         """
         self.context.is_stopping = True
         self.context.fleet.begin_stop()
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            send = self._reporting(send)
-        await super().__call__(scope, receive, send)
-
-    def _reporting(self, send: Send) -> Send:
-        """Report to a server why the application does not start, without a traceback."""
-
         async def report(message: Message) -> None:
+            # To a server: why the application does not start, without a traceback
             if message["type"] == "lifespan.startup.failed" and self.refused_start is not None:
                 message["message"] = self.refused_start
             await send(message)
 
-        return report
+        await super().__call__(scope, receive, report if scope["type"] == "lifespan" else send)
 
     @override
     def openapi(self) -> dict[str, Any]:

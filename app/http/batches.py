@@ -24,18 +24,13 @@ RUN_BYTES: Final = 96
 
 
 def check_answer(answer_bytes: int) -> None:
-    """Refuse the next action if the response has grown too large.
-
-    Raises:
-        BatchAnswerLimitError: The response is too large.
-    """
+    """Refuse the next action if the response has grown too large."""
     if answer_bytes > MAX_ANSWER_BYTES:
-        raise BatchAnswerLimitError(
+        detail = (
             f"the batch has answered {answer_bytes} bytes of pages and traces,"
-            f" it may answer {MAX_ANSWER_BYTES}",
-            bound=MAX_ANSWER_BYTES,
-            value=answer_bytes,
+            f" it may answer {MAX_ANSWER_BYTES}"
         )
+        raise BatchAnswerLimitError(detail, bound=MAX_ANSWER_BYTES, value=answer_bytes)
 
 
 def weight_of(answer: Answer) -> int:
@@ -47,18 +42,15 @@ def weight_of(answer: Answer) -> int:
     return _weight_of_pages(log, answer.format) + len(runs) * RUN_BYTES
 
 
-def _weight_of_pages(log: DirtyLog, log_format: LogFormat) -> int:
-    if log.bitmap is None:
-        return 0
+def _weight_of_pages(log: DirtyLog, log_format: LogFormat | None) -> int:
     match log_format:
-        case LogFormat.RANGES:
+        case LogFormat.RANGES if log.bitmap is not None:
             return count_ranges(log.bitmap.words) * RANGE_BYTES
-        case LogFormat.BASE64:
+        case LogFormat.BASE64 if log.bitmap is not None:
             return base64_length(log.bitmap.words)
-        case LogFormat.WORDS:
+        case LogFormat.WORDS if log.bitmap is not None:
             return len(log.bitmap) * WORD_BYTES
-        case LogFormat.SUMMARY:
-            return 0
+    return 0
 
 
 def perform_all(vm: Vm, actions: tuple[BatchAction, ...], path: str) -> Response:

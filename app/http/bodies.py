@@ -1,24 +1,27 @@
 """Reading request bodies: media type, size, JSON, schema, in this order.
 
 Bodies are read raw and validated by the wire in one pass, so text that is not JSON is distinguished
-from JSON that the schema refuses, and nothing is decoded twice.
+from JSON that the schema refuses, and nothing is decoded twice. A route documents the bodies that its
+dependencies read.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from fastapi import Depends
 from starlette.requests import Request
+from typing_extensions import override
 
-from hacdbs_sim.model import Bitmap, ClearDirtyLog, Gfns, GuestWrite, PageRanges, PageSet
-from hacdbs_sim.wire import Reader, body_class, error_at
+from hacdbs_sim.model import Bitmap, Gfns
+from hacdbs_sim.wire import Reader, body_class, error_at, reader_of
 from hacdbs_sim.wire.codec import words_from_octets
 
-from .context import context_of
+from .deps import context_of
 from .problems import BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
-from .responses import JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
+from .responses import JSON_MEDIA_TYPE, OCTETS_CONTENT, OCTETS_MEDIA_TYPE
 
 THREAD_BYTES: Final = 1 << 18
 """Bodies longer than this are decoded in a worker thread."""
@@ -26,10 +29,8 @@ THREAD_BYTES: Final = 1 << 18
 SMALL_BODY: Final = 1 << 20
 """The maximum body of an operation that reads no pages; other routes set their own."""
 
-FRAMES_BODY: Final = body_class(GuestWrite, without=frozenset({"vcpu"}))
-LOG_PAGES_BODY: Final = body_class(
-    ClearDirtyLog, without=frozenset({"slot", "first_page", "num_pages", "cpu", "trace"})
-)
+READER: Final = "x-reader"
+"""The key of a body's reader in `openapi_extra`; the route takes it away."""
 
 T = TypeVar("T")
 
@@ -97,64 +98,89 @@ async def read_octets(request: Request) -> bytes | memoryview:
 
 
 def _too_large(limit: int) -> Refusal:
-    return Refusal(
-        BODY_TOO_LARGE,
-        f"the body must have at most {limit} bytes",
-        (error_at("body", "", "the body is too long", bound=limit),),
-    )
+    error = error_at("body", "", "the body is too long", bound=limit)
+    return Refusal(BODY_TOO_LARGE, f"the body must have at most {limit} bytes", (error,))
 
 
-async def decode(function: Callable[..., T], *args: Any) -> T:  # noqa: ANN401 - as the function's
-    """Decode a body (the last argument) here if it is short, else in a worker thread."""
-    if len(args[-1]) <= THREAD_BYTES:
-        return function(*args)
-    return await asyncio.to_thread(function, *args)
+async def decode(function: Callable[..., T], body: bytes) -> T:
+    """Decode a body here if it is short, else in a worker thread."""
+    if len(body) <= THREAD_BYTES:
+        return function(body)
+    return await asyncio.to_thread(function, body)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JsonBody:
+    """A JSON body, which `read` reads as a dependency of a route.
+
+    `parse` reads it in place of the `reader`, which has its schema. Without `max_bytes` it may be as long
+    as the service reads. Where it is not required, fields have their defaults.
+    """
+
+    reader: Reader[Any]
+    max_bytes: int | None = SMALL_BODY
+    required: bool = True
+    parse: Callable[[bytes], Any] | None = None
+
+    async def read(self, request: Request) -> Any:  # noqa: ANN401 - as the route annotates it
+        """Read the body of a request."""
+        if self.required:
+            media_type_of(request, JSON_MEDIA_TYPE)
+        body = await read_body(request, self.max_bytes)
+        if not self.required:
+            if not body and "content-type" not in request.headers:
+                return self.reader(b"{}")
+            media_type_of(request, JSON_MEDIA_TYPE)
+        return await decode(self.parse or self.reader, body)
+
+    def described(self) -> dict[str, Any]:
+        """Describe the body for the OpenAPI document, which adds the schema."""
+        return {"required": self.required, "content": {JSON_MEDIA_TYPE: {"schema": {}}}}
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PagesBody(JsonBody):
+    """Pages, as JSON or as octets of a `kind`; the text describes both."""
+
+    kind: type[Bitmap | Gfns]
+    text: str
+
+    @override
+    async def read(self, request: Request) -> Any:
+        if media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE) == JSON_MEDIA_TYPE:
+            body = await decode(self.reader, await read_body(request))
+            # The whole action, where the query has none of its fields
+            return body["pages"] if isinstance(body, dict) else body.pages
+        words = words_from_octets(await read_octets(request), self.kind.__name__.lower())
+        return self.kind(words)
+
+    @override
+    def described(self) -> dict[str, Any]:
+        content = {JSON_MEDIA_TYPE: {"schema": {}}, OCTETS_MEDIA_TYPE: OCTETS_CONTENT}
+        return {"required": True, "content": content, "description": self.text}
 
 
 def json_body(
-    reader: Reader[T], max_bytes: int | None = SMALL_BODY
-) -> Callable[[Request], Awaitable[T]]:
-    """Return the dependency that reads a JSON body."""
-
-    async def read(request: Request) -> T:
-        media_type_of(request, JSON_MEDIA_TYPE)
-        return await decode(reader, await read_body(request, max_bytes))
-
-    return read
-
-
-def optional_json_body(
-    reader: Reader[T], max_bytes: int | None = SMALL_BODY
-) -> Callable[[Request], Awaitable[T]]:
-    """Return the dependency that reads an optional JSON body; without one, fields have their defaults."""
-
-    async def read(request: Request) -> T:
-        body = await read_body(request, max_bytes)
-        if not body and "content-type" not in request.headers:
-            return reader(b"{}")
-        media_type_of(request, JSON_MEDIA_TYPE)
-        return await decode(reader, body)
-
-    return read
+    kind: type,
+    max_bytes: int | None = SMALL_BODY,
+    *,
+    without: str = "",
+    required: bool = True,
+    parse: Callable[[bytes], Any] | None = None,
+) -> Any:  # noqa: ANN401 - as `Depends`
+    """Return the dependency that reads a JSON body: a class of the model, `without` a field."""
+    reader = body_class(kind, without=frozenset({without})) if without else reader_of(kind)
+    return Depends(JsonBody(reader, max_bytes, required, parse).read)
 
 
-async def read_frames(request: Request) -> PageSet:
-    """Read the guest frames of a batch of accesses."""
-    if media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE) == OCTETS_MEDIA_TYPE:
-        return Gfns(words_from_octets(await read_octets(request), "gfns"))
-    body = await decode(FRAMES_BODY, await read_body(request))
-    pages: PageSet = body["pages"]
-    return pages
+def pages_body(
+    action: type, kind: type[Bitmap | Gfns], text: str, without: tuple[str, ...] = ()
+) -> Any:  # noqa: ANN401 - as `Depends`
+    """Return the dependency that reads the pages of an action; the query has its other fields."""
+    reader = body_class(action, without=frozenset(without))
+    return Depends(PagesBody(reader, kind=kind, text=text).read)
 
 
-async def read_clear_pages(request: Request) -> Bitmap | PageRanges:
-    """Read the pages of a clear."""
-    if media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE) == OCTETS_MEDIA_TYPE:
-        return Bitmap(words_from_octets(await read_octets(request), "bitmap"))
-    body = await decode(LOG_PAGES_BODY, await read_body(request))
-    pages: Bitmap | PageRanges = body["pages"]
-    return pages
-
-
-FramesBody = Annotated[PageSet, Depends(read_frames)]
-LogPagesBody = Annotated[Bitmap | PageRanges, Depends(read_clear_pages)]
+def json_request(reader: Reader[Any]) -> dict[str, Any]:
+    """Describe a JSON body that no `JsonBody` reads, for `openapi_extra`."""
+    return {"requestBody": JsonBody(reader).described(), READER: reader}

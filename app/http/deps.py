@@ -1,5 +1,6 @@
-"""Dependencies of routes: the VM of the path, the page of a list, parameters of a query."""
+"""Dependencies of routes: the context, the VM of the path, the page of a list, parameters of a query."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Path, Query
@@ -9,13 +10,24 @@ from starlette.requests import Request
 from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Page64, SlotId
 
 from ..service.fleet import Fleet, Vm
-from .context import Context, context_of
+from .metrics import Metrics
 from .paging import Page, read_page
 
 
-def find_context(request: Request) -> Context:
-    """Return the context of the application."""
-    return context_of(request)
+@dataclass(slots=True)
+class Context:
+    """The parts that main joins, and whether the service is stopping."""
+
+    fleet: Fleet
+    metrics: Metrics
+    max_body_bytes: int
+    is_stopping: bool = False
+
+
+def context_of(request: Request) -> Context:
+    """Return the context of the application that serves a request."""
+    context: Context = request.app.context
+    return context
 
 
 def find_fleet(request: Request) -> Fleet:
@@ -28,7 +40,7 @@ def find_vm(request: Request, vm_id: Annotated[str, Path(description="As in `def
     return context_of(request).fleet.vm(vm_id)
 
 
-ContextDep = Annotated[Context, Depends(find_context)]
+ContextDep = Annotated[Context, Depends(context_of)]
 FleetDep = Annotated[Fleet, Depends(find_fleet)]
 VmDep = Annotated[Vm, Depends(find_vm)]
 PageDep = Annotated[Page, Depends(read_page)]

@@ -1,14 +1,18 @@
 """Events as text/event-stream (WHATWG HTML, 9.2 Server-sent events)."""
 
 import asyncio
-from typing import Final
+import re
+from collections.abc import AsyncGenerator
+from typing import Annotated, Final
 
-from starlette.responses import Response
+from fastapi import Depends
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from hacdbs_sim.model import Event, EventPage, StaleReader
-from hacdbs_sim.wire import write
+from hacdbs_sim.wire import InvalidRequestError, error_at, write
 
 from ..service.events import EventReader
 from .responses import EVENTS_MEDIA_TYPE
@@ -20,6 +24,11 @@ EVENTS_AT_ONCE: Final = 64
 """About 20 KB: what a client that does not read holds in the server, beside the socket buffers."""
 
 RETRY_MILLISECONDS: Final = 1_000
+
+LAST_EVENT_ID: Final = "Last-Event-ID"
+EVENT_ID_PATTERN: Final = r"^[0-9]{1,15}$"
+
+_EVENT_ID: Final = re.compile(EVENT_ID_PATTERN.removesuffix("$") + r"\Z")
 
 _HEAD: Final = b"retry: %d\n\n" % RETRY_MILLISECONDS
 _KEEP_ALIVE: Final = b":\n\n"
@@ -54,52 +63,55 @@ async def first_page(reader: EventReader, limit: int, seconds: float) -> EventPa
         reader.close()
 
 
-class EventStream(Response):
+class EventStream(StreamingResponse):
     """A response that continues until the client disconnects or the service stops.
 
     It holds one page: it reads the next one when the server has sent the last.
     """
 
     def __init__(self, reader: EventReader) -> None:
-        super().__init__(media_type=EVENTS_MEDIA_TYPE, headers={"Cache-Control": "no-store"})
-        self.raw_headers = [header for header in self.raw_headers if header[0] != b"content-length"]
+        headers = {"Cache-Control": "no-store"}
+        super().__init__(_texts(reader), media_type=EVENTS_MEDIA_TYPE, headers=headers)
         self._reader = reader
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write events as they come."""
-        reader = self._reader
-        disconnect = asyncio.ensure_future(self._wait_for_disconnect(receive))
         try:
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": self.status_code,
-                    "headers": self.raw_headers,
-                }
-            )
-            text = _HEAD
-            while not reader.is_closed:
-                await send({"type": "http.response.body", "body": text, "more_body": True})
-                text = await self._next()
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await super().__call__(scope, receive, send)
         finally:
-            reader.close()
-            disconnect.cancel()
+            self._reader.close()
 
-    async def _next(self) -> bytes:
-        """Wait for text to send; events that are not wanted do not delay the keep-alive."""
-        loop = asyncio.get_running_loop()
-        speak_at = loop.time() + KEEP_ALIVE_SECONDS
-        while await self._reader.wait(speak_at - loop.time()):
-            text = written(self._reader.take(EVENTS_AT_ONCE))
-            if text or self._reader.is_closed:
-                return text
-            if loop.time() >= speak_at:
-                break
-        return _KEEP_ALIVE
 
-    async def _wait_for_disconnect(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self._reader.close()
+async def _texts(reader: EventReader) -> AsyncGenerator[bytes]:
+    text = _HEAD
+    while not reader.is_closed:
+        yield text
+        text = await _next(reader)
+
+
+async def _next(reader: EventReader) -> bytes:
+    """Wait for text to send; events that are not wanted do not delay the keep-alive."""
+    loop = asyncio.get_running_loop()
+    speak_at = loop.time() + KEEP_ALIVE_SECONDS
+    while await reader.wait(speak_at - loop.time()):
+        text = written(reader.take(EVENTS_AT_ONCE))
+        if text or reader.is_closed:
+            return text
+        if loop.time() >= speak_at:
+            break
+    return _KEEP_ALIVE
+
+
+def read_last_event_id(request: Request) -> int | None:
+    """Return the id of the last event that a reader of the stream has received."""
+    given = request.headers.getlist(LAST_EVENT_ID)
+    if not given:
+        return None
+    if len(given) > 1 or _EVENT_ID.match(given[0]) is None:
+        detail = "must be the id of one event, in decimal digits"
+        error = error_at("header", LAST_EVENT_ID, detail, bound=EVENT_ID_PATTERN, value=given[0])
+        raise InvalidRequestError((error,))
+    return int(given[0])
+
+
+LastEventId = Annotated[int | None, Depends(read_last_event_id)]

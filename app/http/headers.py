@@ -3,20 +3,18 @@
 from typing import Any, Final
 
 from ..service.idempotency_store import IDEMPOTENCY_KEY
+from .event_stream import EVENT_ID_PATTERN, LAST_EVENT_ID
 from .idempotency import KEY_PATTERN, REPLAYED_HEADER
-from .last_event_id import EVENT_ID_PATTERN, LAST_EVENT_ID
 from .preconditions import IF_MATCH, IF_NONE_MATCH, MAX_TAGS_CHARS, TAGS_PATTERN
 
-_CONDITIONAL: Final = {
+_READ: Final = {
     "update_vm": (IF_MATCH,),
     "delete_vm": (IF_MATCH,),
     "set_memslot": (IF_MATCH, IF_NONE_MATCH),
     "delete_memslot": (IF_MATCH,),
+    "list_events": (LAST_EVENT_ID,),
 }
-"""The preconditions that each operation evaluates."""
-
-_RESUMED: Final = frozenset({"list_events"})
-"""The operations that a reader of a stream resumes with Last-Event-ID."""
+"""The headers that operations read, beside the key of each POST."""
 
 _TAGGED: Final = frozenset({"create_vm", "get_vm", "update_vm", "get_memslot", "set_memslot"})
 """The operations whose responses have an ETag."""
@@ -31,18 +29,12 @@ _DESCRIPTIONS: Final = {
 
 
 def _parameter(name: str) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "string", "pattern": KEY_PATTERN}
-    if name == LAST_EVENT_ID:
-        schema = {"type": "string", "pattern": EVENT_ID_PATTERN}
-    elif name != IDEMPOTENCY_KEY:
-        schema = {"type": "string", "pattern": TAGS_PATTERN, "maxLength": MAX_TAGS_CHARS}
-    return {
-        "name": name,
-        "in": "header",
-        "required": False,
-        "description": _DESCRIPTIONS[name],
-        "schema": schema,
-    }
+    pattern = {IDEMPOTENCY_KEY: KEY_PATTERN, LAST_EVENT_ID: EVENT_ID_PATTERN}.get(name)
+    schema: dict[str, Any] = {"type": "string", "pattern": pattern or TAGS_PATTERN}
+    if pattern is None:
+        schema["maxLength"] = MAX_TAGS_CHARS
+    described = {"required": False, "description": _DESCRIPTIONS[name], "schema": schema}
+    return {"name": name, "in": "header", **described}
 
 
 def _header(description: str, pattern: str) -> dict[str, Any]:
@@ -53,18 +45,17 @@ def _header(description: str, pattern: str) -> dict[str, Any]:
 def describe_headers(method: str, operation: dict[str, Any]) -> None:
     """Add the headers that an operation reads, and those of its responses."""
     operation_id = operation["operationId"]
-    names = [IDEMPOTENCY_KEY] if method == "post" else []
-    names += _CONDITIONAL.get(operation_id, ())
-    names += [LAST_EVENT_ID] if operation_id in _RESUMED else []
-    if names:
-        operation.setdefault("parameters", []).extend(map(_parameter, names))
+    names = [*_READ.get(operation_id, ())]
     answered = {}
     if method == "post":
+        names.append(IDEMPOTENCY_KEY)
         answered[REPLAYED_HEADER] = _header(
             "The response to the first request with the key.", "^true$"
         )
     if operation_id in _TAGGED:
         answered["ETag"] = _header("Identifies the current settings.", '^"[0-9.]+"$')
+    if names:
+        operation.setdefault("parameters", []).extend(map(_parameter, names))
     for status, answer in operation["responses"].items():
         if answered and status.startswith("2"):
             answer["headers"] = {**answer.get("headers", {}), **answered}

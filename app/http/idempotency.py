@@ -4,7 +4,6 @@ Implements draft-ietf-httpapi-idempotency-key-header. A key is valid within the 
 names; every response is kept, including refusals, once the key has been read.
 """
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
@@ -14,7 +13,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive
+from starlette.types import Message
 
 from hacdbs_sim.model import DEFAULT_SESSION
 from hacdbs_sim.wire import InvalidRequestError, error_at
@@ -22,10 +21,11 @@ from hacdbs_sim.wire import InvalidRequestError, error_at
 from ..service.errors import NoSuchSessionError
 from ..service.fleet import SESSIONS_SCOPE, Fleet, resets_scope
 from ..service.idempotency_store import IDEMPOTENCY_KEY, KeptAnswer
-from .accept import accepts_octets
-from .bodies import THREAD_BYTES, decode, read_body
-from .context import context_of
+from .accept import accepts
+from .bodies import decode, read_body
+from .deps import context_of
 from .rendering import REFUSALS, refusal_response
+from .responses import OCTETS_MEDIA_TYPE
 
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 """Marks a response that was kept from the key's first request."""
@@ -49,16 +49,6 @@ class _New(_NewVm):
     vm_id: str | None = None
     vm: _NewVm | None = None
 
-    def session_in(self, fleet: Fleet) -> str:
-        """Return the session.
-
-        Raises:
-            NoSuchSessionError: The session does not exist.
-        """
-        if self.vm_id is not None:
-            return fleet.session_id_of(self.vm_id)
-        return fleet.session((self.vm or self).session_id).session_id
-
 
 async def answer_once(
     request: Request, handle: Callable[[Request], Awaitable[Response]]
@@ -66,7 +56,11 @@ async def answer_once(
     """Serve a POST that has a key: perform the first request, repeat its response to retries."""
     key = _key_of(request)
     body = await read_body(request)
-    request = Request(request.scope, _receiving(body))
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    request = Request(request.scope, receive)
     fleet = context_of(request).fleet
     fingerprint = await _fingerprint(request, body)
     scope = await _scope_of(request, body, fleet)
@@ -74,14 +68,20 @@ async def answer_once(
         return await handle(request)  # refuses the request and changes nothing
     claim = fleet.idempotency.begin(scope, key, fingerprint)  # at once: the session is still there
     if isinstance(claim, KeptAnswer):
-        return _replay(claim)
+        response = Response(claim.body, claim.status)
+        response.raw_headers = list(claim.headers)
+        response.headers[REPLAYED_HEADER] = "true"
+        return response
     answer = None
     try:
-        response = await _answer(request, handle)
+        try:
+            response = await handle(request)
+        except REFUSALS as refused:
+            response = refusal_response(request, refused)
         answer = KeptAnswer(response.status_code, tuple(response.raw_headers), bytes(response.body))
     finally:
         # After any exception something may have been done, so a retry must not do it again.
-        claim.settle(answer)
+        claim(answer)
     return response
 
 
@@ -91,27 +91,16 @@ def has_key(request: Request) -> bool:
 
 
 def _key_of(request: Request) -> str:
-    given = request.headers.getlist(IDEMPOTENCY_KEY)
-    if len(given) > 1:
+    key, *others = request.headers.getlist(IDEMPOTENCY_KEY)
+    if others:
         detail = "a request has one key"
-        raise InvalidRequestError(
-            (error_at("header", IDEMPOTENCY_KEY, detail, bound=1, value=len(given)),)
-        )
-    if _KEY.match(given[0]) is None:
+        error = error_at("header", IDEMPOTENCY_KEY, detail, bound=1, value=1 + len(others))
+        raise InvalidRequestError((error,))
+    if _KEY.match(key) is None:
         detail = "a key is 1 to 255 visible ASCII characters"
-        raise InvalidRequestError(
-            (error_at("header", IDEMPOTENCY_KEY, detail, bound=KEY_PATTERN, value=given[0]),)
-        )
-    return given[0]
-
-
-def _receiving(body: bytes) -> Receive:
-    """Return a `receive` that returns a body that was read before."""
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
+        error = error_at("header", IDEMPOTENCY_KEY, detail, bound=KEY_PATTERN, value=key)
+        raise InvalidRequestError((error,))
+    return key
 
 
 async def _scope_of(request: Request, body: bytes, fleet: Fleet) -> str | None:
@@ -125,7 +114,9 @@ async def _scope_of(request: Request, body: bytes, fleet: Fleet) -> str | None:
         if request.scope["route"].operation_id == "create_session":
             return SESSIONS_SCOPE
         new = await decode(_New.model_validate_json, body or b"{}")
-        return new.session_in(fleet)
+        if new.vm_id is not None:
+            return fleet.session_id_of(new.vm_id)
+        return fleet.session((new.vm or new).session_id).session_id
     except (NoSuchSessionError, ValidationError):
         return None
 
@@ -136,25 +127,10 @@ async def _fingerprint(request: Request, body: bytes) -> bytes:
         request.scope["path"],
         request.scope["query_string"].decode("latin-1"),
         request.headers.get("content-type", ""),
-        accepts_octets(request),  # not the header's text: only the form of the response counts
+        accepts(
+            OCTETS_MEDIA_TYPE, request
+        ),  # not the header's text: only the form of the response counts
     )
     digest = hashlib.sha256(orjson.dumps(head))
-    if len(body) > THREAD_BYTES:
-        await asyncio.to_thread(digest.update, body)
-    else:
-        digest.update(body)
+    await decode(digest.update, body)
     return digest.digest()
-
-
-async def _answer(request: Request, handle: Callable[[Request], Awaitable[Response]]) -> Response:
-    try:
-        return await handle(request)
-    except REFUSALS as refused:
-        return refusal_response(request, refused)
-
-
-def _replay(answer: KeptAnswer) -> Response:
-    response = Response(answer.body, answer.status)
-    response.raw_headers = list(answer.headers)
-    response.headers[REPLAYED_HEADER] = "true"
-    return response

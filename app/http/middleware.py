@@ -6,7 +6,6 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -14,17 +13,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
-from hacdbs_sim.model import ProblemType
-
-from . import ui
+from . import problems, ui
 from .metrics import Metrics
-from .problems import (
-    HOST_NOT_ALLOWED,
-    INTERNAL_ERROR,
-    ORIGIN_NOT_ALLOWED,
-    UNAUTHORIZED,
-    plain_document,
-)
 from .responses import ProblemResponse
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
@@ -42,12 +32,7 @@ _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 class ServiceMiddleware:
     """Middleware that guards an application, and logs and counts each request.
 
-    Args:
-        app: The application to guard.
-        metrics: Where requests are counted.
-        logger: Logs each request.
-        allowed_hosts: Names that the Host header may hold, lowercase; `*` allows all.
-        token: The bearer token that clients must send; None: no token.
+    `allowed_hosts` are lowercase, and `*` allows all; `token` is what clients must send, if any.
     """
 
     def __init__(
@@ -100,32 +85,33 @@ class ServiceMiddleware:
             self._logger.exception("unhandled", request_id=request_id, path=scope["path"])
             if status:  # the response has started; only the server can abort it
                 raise
-            problem = _problem(scope, INTERNAL_ERROR, "a defect of the service; see its log")
-            await problem(scope, receive, send_with_id)
+            detail = "a defect of the service; see its log"
+            problem = problems.plain_document(problems.INTERNAL_ERROR, detail, scope["path"])
+            await ProblemResponse(problem)(scope, receive, send_with_id)
         finally:
             self._account(scope, request_id, status, time.perf_counter() - started)
 
     def _refusal(self, scope: Scope, headers: Headers) -> ProblemResponse | None:
+        path = scope["path"]
         if "*" not in self._allowed_hosts and _host_name(headers) not in self._allowed_hosts:
-            return _problem(
-                scope, HOST_NOT_ALLOWED, "the Host header must name one of HACDBS_ALLOWED_HOSTS"
-            )
+            detail = "the Host header must name one of HACDBS_ALLOWED_HOSTS"
+            return ProblemResponse(problems.plain_document(problems.HOST_NOT_ALLOWED, detail, path))
         if "origin" in headers and not _is_same_origin(headers):
-            return _problem(
-                scope, ORIGIN_NOT_ALLOWED, "a browser may call from the service's own pages only"
+            detail = "a browser may call from the service's own pages only"
+            return ProblemResponse(
+                problems.plain_document(problems.ORIGIN_NOT_ALLOWED, detail, path)
             )
-        if self._token is None or scope["path"] in TOKEN_FREE_PATHS:
+        if self._token is None or path in TOKEN_FREE_PATHS:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
         # Compared in constant time, so that the time does not show how much of a guess was right
         is_same = hmac.compare_digest(given.strip().encode("latin-1"), self._token)
         if is_same and scheme.lower() == "bearer":
             return None
-        return _problem(
-            scope,
-            UNAUTHORIZED,
-            "Authorization must be: Bearer, and the service's token",
-            {"WWW-Authenticate": 'Bearer realm="hacdbs-sim"'},
+        detail = "Authorization must be: Bearer, and the service's token"
+        challenge = {"WWW-Authenticate": 'Bearer realm="hacdbs-sim"'}
+        return ProblemResponse(
+            problems.plain_document(problems.UNAUTHORIZED, detail, path), challenge
         )
 
     def _account(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
@@ -159,9 +145,3 @@ def _is_same_origin(headers: Headers) -> bool:
     origins = headers.getlist("origin")
     authority = origins[0].lower().partition("://")[2]
     return len(origins) == 1 and authority == headers.get("host", "").lower()
-
-
-def _problem(
-    scope: Scope, problem: ProblemType, detail: str, headers: Mapping[str, str] | None = None
-) -> ProblemResponse:
-    return ProblemResponse(plain_document(problem, detail, scope["path"]), headers)

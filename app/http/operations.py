@@ -10,16 +10,12 @@ from hacdbs_sim.model import BatchAction, LogFormat
 from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import KvmError, NotSupportedByBackendError
 from hacdbs_sim.model.units import PAGES_PER_WORD
-from hacdbs_sim.wire import write
-from hacdbs_sim.wire.codec import MAX_RANGES, check_ranges, octets_from_words
+from hacdbs_sim.wire.codec import MAX_RANGES, check_ranges
 
 from ..service.fleet import Vm
 from ..service.vm_runtime import INLINE_WORK, WORK_PER_RANGE, VmRuntime
-from .preconditions import NONE as NO_PRECONDITIONS
 from .preconditions import Preconditions, memslot_etag, vm_etag
-from .responses import Answer, OctetsAnswer
-
-REPORT_HEADER: Final = "Dirty-Log-Report"
+from .responses import Answer
 
 MAX_PAGES_UNSEEN: Final = 2 * MAX_RANGES
 """Pages of a log that cannot have more ranges than an answer may: dirty and clean ones in turn."""
@@ -38,23 +34,17 @@ def _changed_memslot(vm: Vm, outcome: model.ChangedMemslot) -> Answer:
     return Answer(outcome, etag=etag)
 
 
-def _added_fault(vm: Vm, outcome: model.FaultInfo) -> Answer:
-    return Answer(outcome, 201, f"/v1/vms/{vm.vm_id}/faults/{outcome.fault_id}")
-
-
-def _added_workload(vm: Vm, outcome: model.WorkloadInfo) -> Answer:
-    return Answer(outcome, 201, f"/v1/vms/{vm.vm_id}/workloads/{outcome.workload_id}")
-
-
-_NO_CONTENT: Final = Answer(None, 204)
-
 _ANSWERS: Final[Mapping[str, Callable[[Vm, Any], Answer]]] = {
     model.SetMemslot.op: _changed_memslot,
-    model.AddFault.op: _added_fault,
-    model.AddWorkload.op: _added_workload,
+    model.AddFault.op: lambda vm, new: Answer(
+        new, 201, f"/v1/vms/{vm.vm_id}/faults/{new.fault_id}"
+    ),
+    model.AddWorkload.op: lambda vm, new: Answer(
+        new, 201, f"/v1/vms/{vm.vm_id}/workloads/{new.workload_id}"
+    ),
     model.UpdateVm.op: lambda vm, _: show_vm(vm),
     **{
-        gone.op: lambda _vm, _outcome: _NO_CONTENT
+        gone.op: lambda _vm, _outcome: Answer(None, 204)
         for gone in (
             model.DeleteMemslot,
             model.DeleteFault,
@@ -68,11 +58,11 @@ _ANSWERS: Final[Mapping[str, Callable[[Vm, Any], Answer]]] = {
 
 
 def perform_now(
-    vm: Vm, action: model.Action[Any], log_format: LogFormat = LogFormat.RANGES
+    vm: Vm, action: model.Action[Any], log_format: LogFormat | None = LogFormat.RANGES
 ) -> Answer:
     """Perform an action and return what its own call returns; the caller holds the VM's lock.
 
-    A get with more pages than the response may carry is refused before it begins.
+    Without a format, the answer to a get is the ioctl's own bytes. A get with more pages than the response may carry is refused before it begins.
     """
     if isinstance(action, model.GetDirtyLog) and log_format is LogFormat.RANGES:
         _check_ranges(vm, action)
@@ -120,8 +110,8 @@ def _check_length(runtime: VmRuntime, slot: int) -> None:
 async def run(
     vm: Vm,
     action: model.Action[Any],
-    log_format: LogFormat = LogFormat.RANGES,
-    preconditions: Preconditions = NO_PRECONDITIONS,
+    log_format: LogFormat | None = LogFormat.RANGES,
+    preconditions: Preconditions | None = None,
 ) -> Response:
     """Perform an action while holding the VM, and write its response there.
 
@@ -129,7 +119,7 @@ async def run(
     """
 
     def call() -> Response:
-        if preconditions is not NO_PRECONDITIONS:
+        if preconditions is not None:
             preconditions.check(_etag(vm, action))
         return perform_now(vm, action, log_format).response()
 
@@ -148,30 +138,21 @@ def _etag(vm: Vm, action: model.Action[Any]) -> str | None:
     return vm_etag(vm)
 
 
-async def run_get_as_octets(vm: Vm, action: model.GetDirtyLog) -> Response:
-    """Get the dirty log and return the ioctl's own bytes."""
-    return await vm.runtime.run(
-        lambda: _octets(vm.runtime.perform(action)).response(),
-        work=lambda: vm.runtime.work(action),
-    )
-
-
 async def run_peek(vm: Vm, slot: int, log_format: LogFormat | None) -> Response:
     """Peek at the dirty log; without a format, return the ioctl's own bytes."""
     runtime = vm.runtime
 
     def peek() -> Response:
         log = runtime.query(model.PeekDirtyLog(slot=slot))
-        if log_format is None:
-            return _octets(log).response()
         if log_format is LogFormat.RANGES and log.bitmap is not None:
             check_ranges(log.bitmap.words)
         return Answer(log, format=log_format).response()
 
-    return await runtime.run(
-        peek,
-        work=lambda: _work_of_copy(runtime, slot) + _work_of_writing(runtime, slot, log_format),
-    )
+    def work() -> int:
+        copied = runtime.work(model.GetDirtyLog(slot=slot))
+        return copied + _work_of_writing(runtime, slot, log_format)
+
+    return await runtime.run(peek, work=work)
 
 
 async def run_query(vm: Vm, query: Callable[[], Answer]) -> Response:
@@ -179,18 +160,8 @@ async def run_query(vm: Vm, query: Callable[[], Answer]) -> Response:
     return await vm.runtime.run(lambda: query().response(), work=lambda: _work_of_sweep(vm.runtime))
 
 
-def _octets(log: model.DirtyLog) -> OctetsAnswer:
-    assert log.bitmap is not None, "a get or a peek has a bitmap"
-    report = write(log, format=LogFormat.SUMMARY, with_trace=False).decode("ascii")
-    return OctetsAnswer(octets_from_words(log.bitmap.words), {REPORT_HEADER: report})
-
-
 def _work_of_sweep(runtime: VmRuntime) -> int:
     return WORK_PER_ACTION + runtime.query(model.GetFootprint()).pages // PAGES_PER_WORD
-
-
-def _work_of_copy(runtime: VmRuntime, slot: int) -> int:
-    return runtime.work(model.GetDirtyLog(slot=slot))
 
 
 def _work_of_writing(runtime: VmRuntime, slot: int, log_format: LogFormat | None) -> int:
@@ -204,20 +175,6 @@ def _work_of_writing(runtime: VmRuntime, slot: int, log_format: LogFormat | None
             dirty = 0
         work += WORK_PER_RANGE * min(dirty, MAX_RANGES)
     return work
-
-
-_OF_SLOTS: Final = (
-    model.GuestWrite,
-    model.GuestWriteMemory,
-    model.GuestRead,
-    model.HostWrite,
-    model.HostUnmap,
-    model.GetDirtyLog,
-    model.ClearDirtyLog,
-    model.SetMemslot,
-    model.DeleteMemslot,
-)
-"""Actions that take longer the more pages there are."""
 
 
 def work_of_batch(vm: Vm, actions: tuple[BatchAction, ...]) -> int:
@@ -235,9 +192,7 @@ def work_of_batch(vm: Vm, actions: tuple[BatchAction, ...]) -> int:
             known = grown.get(action.slot, 0)
             new_pages += max(npages - known, 0)
             grown[action.slot] = max(npages, known)
-        work += runtime.work(action)
-        if isinstance(action, _OF_SLOTS):
-            work += new_pages // PAGES_PER_WORD
+        work += runtime.work(action) + new_pages // PAGES_PER_WORD
         if isinstance(action, model.GetDirtyLog) and each.format is LogFormat.RANGES:
             # No more ranges than every other page
             work += WORK_PER_RANGE * min((pages + new_pages) // 2, MAX_RANGES)

@@ -6,14 +6,18 @@ token needs no lookup and never goes stale.
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Final, Protocol, TypeVar
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Query
+from starlette.responses import Response
 
+from hacdbs_sim.model import lists
 from hacdbs_sim.model.kinds import PositiveCount
 
-from ..service.fleet import Fleet
+from ..service.fleet import Fleet, Vm
+from ..service.migrations import Comparison, Migration
+from .responses import JsonResponse
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 1_000
@@ -50,6 +54,20 @@ class Page:
         has_more = start + self.limit < len(items)
         return page, key(page[-1]).hex() if has_more else ""
 
+    def response(
+        self,
+        kind: type[lists.Page[Any]],
+        items: Sequence[T],
+        key: Callable[[T], bytes],
+        show: Callable[[T], Any] | None = None,
+    ) -> Response:
+        """Return the page as a list of the model, whose own field has the items as they are shown."""
+        listed, token = self.of(items, key)
+        shown: dict[str, Any] = {
+            fields(kind)[-1].name: tuple(listed if show is None else map(show, listed))
+        }
+        return JsonResponse(kind(next_page_token=token, **shown))
+
 
 def read_page(limit: Limit = DEFAULT_LIMIT, page_token: PageToken = "") -> Page:
     """Read the requested part of a list."""
@@ -66,28 +84,12 @@ ALL_SESSIONS: Final = "-"
 SessionQuery = Annotated[str, Query(description="The id of a session; `-`: all sessions.")]
 
 
-class OfSession(Protocol):
-    """A numbered item of a session."""
-
-    @property
-    def session_id(self) -> str:
-        """The id of the session."""
-
-    @property
-    def number(self) -> int:
-        """The number of the item."""
-
-
 def session_or_all(fleet: Fleet, session_id: str) -> str | None:
-    """Return the session whose items are listed; None: all sessions.
-
-    Raises:
-        NoSuchSessionError: The session does not exist.
-    """
+    """Return the session whose items are listed, which must exist; None: all sessions."""
     return None if session_id == ALL_SESSIONS else fleet.session(session_id).session_id
 
 
-def session_key(item: OfSession) -> bytes:
+def session_key(item: Vm | Migration | Comparison) -> bytes:
     """Return the key of an item of a session: by session, then number."""
     # NUL sorts before every character of a session id, so sessions keep their order.
     return item.session_id.encode() + b"\0" + number_key(item.number)

@@ -9,11 +9,11 @@ Not supported:
 
 * Parameters that are lists, headers, cookies, forms or bodies: dependencies read those from the request.
 * Endpoints that are not `async`. A dependency that is not runs on the event loop, not in a thread.
-* Dependencies that `yield`, the cache of dependencies used twice, and `app.dependency_overrides`.
+* Dependencies of dependencies, those that `yield`, and `app.dependency_overrides`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Annotated, Any
@@ -21,14 +21,11 @@ from urllib.parse import parse_qsl
 
 from fastapi.dependencies.models import Dependant
 from pydantic import TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 from starlette.requests import Request
+from starlette.responses import Response
 
 from hacdbs_sim.model import Place
 from hacdbs_sim.wire import InvalidRequestError, error_at, parameter_errors
-
-Validate = Callable[..., tuple[Any, list[dict[str, Any]]]]
-Read = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,84 +33,65 @@ class _Parameter:
     """A path or query parameter."""
 
     place: Place
-    alias: str
     name: str
-    default: Any
-    read: Read
+    alias: str
+    read: Callable[[str], Any]
     """Returns the value of a text, or raises."""
 
-    validate: Validate
+    validate: Callable[..., tuple[Any, list[dict[str, Any]]]]
     """FastAPI's own, which describes what is wrong with a text."""
 
 
-@dataclass(frozen=True, slots=True)
 class _Call:
     """A function to call, and where its arguments come from."""
 
-    function: Callable[..., Any]
-    is_async: bool
-    name: str
-    path_parameters: tuple[_Parameter, ...]
-    query_parameters: tuple[_Parameter, ...]
-    defaults: Mapping[str, Any]
-    """Of the query's parameters: most are not given."""
+    def __init__(self, dependant: Dependant) -> None:
+        assert dependant.call is not None, "a dependency is a function"
+        self.function: Callable[..., Any] = dependant.call
+        self.is_async = iscoroutinefunction(dependant.call)
+        self.name = dependant.name or ""
+        self.request_name = dependant.request_param_name
+        self.path_parameters = [_parameter("path", field) for field in dependant.path_params]
+        self.query_parameters = [_parameter("query", field) for field in dependant.query_params]
+        for field in dependant.query_params:
+            assert not field.field_info.is_required(), f"{field.name} has a default"
+        # Of the query's parameters: most are not given
+        self.defaults = {field.name: field.get_default() for field in dependant.query_params}
 
-    inner: tuple["_Call", ...]
-    request_name: str | None
-
-
-def _parameters(dependant: Dependant) -> Iterator[_Parameter]:
-    places: tuple[tuple[Place, Any], ...] = (
-        ("path", dependant.path_params),
-        ("query", dependant.query_params),
-    )
-    for place, fields in places:
-        for field in fields:
-            is_optional = place == "path" or not field.field_info.is_required()
-            assert is_optional, f"{field.name} has a default"
-            yield _Parameter(
-                place=place,
-                alias=field.alias,
-                name=field.name,
-                default=field.get_default(),
-                read=_reader(field.field_info),
-                validate=field.validate,
-            )
+    def values(
+        self, request: Request, query: Mapping[str, str], errors: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Validate the parameters of the call."""
+        values = dict(self.defaults)
+        for parameter in self.path_parameters:  # a path that matched has all of them
+            _read(parameter, request.scope["path_params"][parameter.alias], values, errors)
+        if query:
+            for parameter in self.query_parameters:
+                if (given := query.get(parameter.alias)) is not None:
+                    _read(parameter, given, values, errors)
+        if self.request_name is not None:
+            values[self.request_name] = request
+        return values
 
 
-def _reader(info: FieldInfo) -> Read:
-    """Return the validator that FastAPI's field wraps; the wrapper takes as long again."""
-    if info.annotation is str and not info.metadata:
-        return str
-    kind: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-    read: Read = TypeAdapter(kind).validator.validate_python
-    return read
+def _parameter(place: Place, field: Any) -> _Parameter:  # noqa: ANN401 - FastAPI's own
+    info = field.field_info
+    # The validator that FastAPI's field wraps; the wrapper takes as long again
+    read: Callable[[str], Any] = str
+    if info.annotation is not str or info.metadata:
+        kind: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        read = TypeAdapter(kind).validator.validate_python
+    return _Parameter(place, field.name, field.alias, read, field.validate)
 
 
-def plan(dependant: Dependant) -> _Call:
-    """Return the plan of a route or of a dependency."""
-    assert dependant.call is not None, "a dependency is a function"
-    inner = tuple(plan(inner) for inner in dependant.dependencies)
-    is_async = iscoroutinefunction(dependant.call)
-    assert is_async or not any(call.is_async for call in inner), "what calls it is async too"
-    parameters = tuple(_parameters(dependant))
-    of_query = tuple(p for p in parameters if p.place == "query")
-    return _Call(
-        function=dependant.call,
-        is_async=is_async,
-        name=dependant.name or "",
-        path_parameters=tuple(p for p in parameters if p.place == "path"),
-        query_parameters=of_query,
-        defaults={p.name: p.default for p in of_query},
-        inner=inner,
-        request_name=dependant.request_param_name,
-    )
-
-
-def query_names(call: _Call) -> frozenset[str]:
-    """Return the names of the query parameters of a route and its dependencies."""
-    own = {p.alias for p in call.query_parameters}
-    return frozenset(own.union(*(query_names(inner) for inner in call.inner)))
+def _read(
+    parameter: _Parameter, given: str, values: dict[str, Any], errors: list[dict[str, Any]]
+) -> None:
+    try:
+        values[parameter.name] = parameter.read(given)
+    except ValidationError:
+        _, refused = parameter.validate(given, loc=(parameter.place, parameter.alias))
+        errors += refused
 
 
 def read_query(request: Request, known: frozenset[str]) -> Mapping[str, str]:
@@ -147,61 +125,26 @@ class ParameterPlan:
     """The handler of a route: validates its parameters and calls it with them."""
 
     def __init__(self, dependant: Dependant) -> None:
-        self._route = plan(dependant)
+        self._route = _Call(dependant)
         assert self._route.is_async, "a route is `async def`"
-        self._query_names = query_names(self._route)
+        assert not any(inner.dependencies for inner in dependant.dependencies), "one level"
+        self._inner = tuple(map(_Call, dependant.dependencies))
+        self._query_names = frozenset(
+            parameter.alias
+            for call in (self._route, *self._inner)
+            for parameter in call.query_parameters
+        )
 
-    async def __call__(self, request: Request) -> Any:  # noqa: ANN401 - what the route returns
+    async def __call__(self, request: Request) -> Response:
         """Validate the parameters and call the route."""
         query = read_query(request, self._query_names)
         errors: list[dict[str, Any]] = []
-        values = _values(self._route, request, query, errors)
+        values = self._route.values(request, query, errors)
+        inner_values = [inner.values(request, query, errors) for inner in self._inner]
         if errors:
             raise InvalidRequestError(parameter_errors(errors))
-        return await _run(self._route, request, values)
-
-
-def _values(
-    call: _Call, request: Request, query: Mapping[str, str], errors: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Validate the parameters of a call; those of an inner call are nested under its name."""
-    values = dict(call.defaults)
-    for parameter in call.path_parameters:  # a path that matched has all of them
-        _read(parameter, request.scope["path_params"][parameter.alias], values, errors)
-    if query:
-        for parameter in call.query_parameters:
-            if (given := query.get(parameter.alias)) is not None:
-                _read(parameter, given, values, errors)
-    for inner in call.inner:
-        values[inner.name] = _values(inner, request, query, errors)
-    return values
-
-
-def _read(
-    parameter: _Parameter, given: str, values: dict[str, Any], errors: list[dict[str, Any]]
-) -> None:
-    try:
-        values[parameter.name] = parameter.read(given)
-    except ValidationError:
-        _, refused = parameter.validate(given, loc=(parameter.place, parameter.alias))
-        errors += refused
-
-
-def _run_plain(call: _Call, request: Request, values: dict[str, Any]) -> Any:  # noqa: ANN401
-    for inner in call.inner:
-        values[inner.name] = _run_plain(inner, request, values[inner.name])
-    if call.request_name is not None:
-        values[call.request_name] = request
-    return call.function(**values)
-
-
-async def _run(call: _Call, request: Request, values: dict[str, Any]) -> Any:  # noqa: ANN401
-    for inner in call.inner:
-        given = values[inner.name]
-        if inner.is_async:
-            values[inner.name] = await _run(inner, request, given)
-        else:
-            values[inner.name] = _run_plain(inner, request, given)
-    if call.request_name is not None:
-        values[call.request_name] = request
-    return await call.function(**values)
+        for inner, given in zip(self._inner, inner_values, strict=True):
+            value = inner.function(**given)
+            values[inner.name] = await value if inner.is_async else value
+        response: Response = await self._route.function(**values)
+        return response

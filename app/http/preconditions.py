@@ -41,31 +41,19 @@ def memslot_etag(vm: Vm, slot: int) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """The conditions for a change: none, unless headers give some.
-
-    Args:
-        if_match: The tags of If-Match, or None without the header.
-        if_none_match: The tags of If-None-Match, or None without the header.
-    """
+    """The conditions for a change: the tags of each header; None without it."""
 
     if_match: frozenset[str] | None = None
     if_none_match: frozenset[str] | None = None
 
     def check(self, etag: str | None) -> None:
-        """Refuse the change if the current ETag (None: absent) does not satisfy the headers.
-
-        Raises:
-            Refusal: `precondition_failed`.
-        """
+        """Refuse the change if the current ETag (None: absent) does not satisfy the headers."""
         if self.if_match is not None and not _matches(self.if_match, etag):
             _refuse(IF_MATCH, "another has changed it since", self.if_match, etag)
-        if self.if_none_match is not None and _matches(
-            {tag.removeprefix("W/") for tag in self.if_none_match}, etag
-        ):
-            _refuse(IF_NONE_MATCH, "it is there already", self.if_none_match, etag)
-
-
-NONE: Final = Preconditions()
+        if self.if_none_match is not None:
+            strong = frozenset(tag.removeprefix("W/") for tag in self.if_none_match)
+            if _matches(strong, etag):
+                _refuse(IF_NONE_MATCH, "it is there already", self.if_none_match, etag)
 
 
 def read_preconditions(request: Request) -> Preconditions:
@@ -82,22 +70,17 @@ def _tags(request: Request, name: str) -> frozenset[str] | None:
     given = ", ".join(lines)
     if len(given) > MAX_TAGS_CHARS or _TAGS.match(given) is None:
         detail = f'{name} must be * or entity tags, as in "3"'
-        raise InvalidRequestError(
-            (error_at("header", name, detail, bound=TAGS_PATTERN, value=given),)
-        )
+        error = error_at("header", name, detail, bound=TAGS_PATTERN, value=given)
+        raise InvalidRequestError((error,))
     return frozenset(tag.strip(" ") for tag in given.split(","))
 
 
-def _matches(tags: frozenset[str] | set[str], etag: str | None) -> bool:
+def _matches(tags: frozenset[str], etag: str | None) -> bool:
     # No response has a weak tag, so comparing whole tags is the strong comparison.
     return etag is not None and (_ANY in tags or etag in tags)
 
 
 def _refuse(name: str, why: str, wanted: frozenset[str], etag: str | None) -> NoReturn:
-    shown = ", ".join(sorted(wanted))
     found = "nothing is there" if etag is None else f"the ETag is {etag}: {why}"
-    raise Refusal(
-        PRECONDITION_FAILED,
-        f"{name} does not hold: {found}",
-        (error_at("header", name, found, bound=etag, value=shown),),
-    )
+    error = error_at("header", name, found, bound=etag, value=", ".join(sorted(wanted)))
+    raise Refusal(PRECONDITION_FAILED, f"{name} does not hold: {found}", (error,))

@@ -21,85 +21,58 @@ from hacdbs_sim.wire.problems import (
 # Classes are known once they are imported
 from ..service import errors as _service_errors  # noqa: F401
 
-HOST_NOT_ALLOWED: Final = problem_type(
-    "host_not_allowed",
-    400,
-    "Host not allowed",
-    "The Host header names a host that HACDBS_ALLOWED_HOSTS does not list.",
+_OF_HTTP: Final = {each.code: each for each in (MALFORMED_BODY, INVALID_REQUEST)}
+
+
+def _of_http(status: int, code: str, meaning: str, title: str = "") -> ProblemType:
+    kind = problem_type(code, status, title or code.replace("_", " ").capitalize(), meaning)
+    _OF_HTTP[code] = kind
+    return kind
+
+
+BAD_REQUEST: Final = _of_http(400, "bad_request", "The request could not be understood as HTTP.")
+HOST_NOT_ALLOWED: Final = _of_http(
+    400, "host_not_allowed", "The Host header names a host that HACDBS_ALLOWED_HOSTS does not list."
 )
-ORIGIN_NOT_ALLOWED: Final = problem_type(
-    "origin_not_allowed",
-    403,
-    "Origin not allowed",
-    "A browser sent the request from a page of another origin.",
+ORIGIN_NOT_ALLOWED: Final = _of_http(
+    403, "origin_not_allowed", "A browser sent the request from a page of another origin."
 )
-UNAUTHORIZED: Final = problem_type(
-    "unauthorized",
-    401,
-    "Unauthorized",
-    "The service asks for a bearer token, and this one is missing or wrong.",
+UNAUTHORIZED: Final = _of_http(
+    401, "unauthorized", "The service asks for a bearer token, and this one is missing or wrong."
 )
-NO_SUCH_PATH: Final = problem_type(
-    "no_such_path", 404, "No such path", "Nothing is served at this path; `/` lists where to start."
+NO_SUCH_PATH: Final = _of_http(
+    404, "no_such_path", "Nothing is served at this path; `/` lists where to start."
 )
-METHOD_NOT_ALLOWED: Final = problem_type(
-    "method_not_allowed",
-    405,
-    "Method not allowed",
-    "The path has other methods; the Allow header names them.",
+METHOD_NOT_ALLOWED: Final = _of_http(
+    405, "method_not_allowed", "The path has other methods; the Allow header names them."
 )
-NOT_READY: Final = problem_type(
-    "not_ready", 409, "Not ready", "The service is stopping and takes no new work."
-)
-PRECONDITION_FAILED: Final = problem_type(
-    "precondition_failed",
+NOT_READY: Final = _of_http(409, "not_ready", "The service is stopping and takes no new work.")
+PRECONDITION_FAILED: Final = _of_http(
     412,
-    "Precondition failed",
+    "precondition_failed",
     "If-Match or If-None-Match does not hold: somebody else has changed the VM or the slot.",
 )
-BODY_TOO_LARGE: Final = problem_type(
-    "body_too_large",
+BODY_TOO_LARGE: Final = _of_http(
     413,
-    "The body is too large",
+    "body_too_large",
     "The request's body is larger than HACDBS_MAX_BODY_BYTES, or than its operation could need.",
+    title="The body is too large",
 )
-UNSUPPORTED_MEDIA_TYPE: Final = problem_type(
-    "unsupported_media_type",
+UNSUPPORTED_MEDIA_TYPE: Final = _of_http(
     415,
-    "Unsupported media type",
+    "unsupported_media_type",
     "The Content-Type is missing, or not one that the operation reads; Accept-Post names those.",
 )
-BAD_REQUEST: Final = problem_type(
-    "bad_request", 400, "Bad request", "The request could not be understood as HTTP."
-)
-INTERNAL_ERROR: Final = problem_type(
-    "internal_error",
+INTERNAL_ERROR: Final = _of_http(
     500,
-    "Internal error",
+    "internal_error",
     "A defect of the service; the log has its traceback under the request's id.",
-)
-
-_OF_HTTP: Final = (
-    MALFORMED_BODY,
-    BAD_REQUEST,
-    HOST_NOT_ALLOWED,
-    ORIGIN_NOT_ALLOWED,
-    UNAUTHORIZED,
-    NO_SUCH_PATH,
-    METHOD_NOT_ALLOWED,
-    NOT_READY,
-    PRECONDITION_FAILED,
-    BODY_TOO_LARGE,
-    UNSUPPORTED_MEDIA_TYPE,
-    INVALID_REQUEST,
-    INTERNAL_ERROR,
 )
 
 
 def all_problems() -> Mapping[str, ProblemType]:
     """Return all problem types, by code."""
-    known = (*map(type_of, leaves()), *_OF_HTTP)
-    return {each.code: each for each in known}
+    return {each.code: each for each in map(type_of, leaves())} | _OF_HTTP
 
 
 @dataclass(slots=True)

@@ -7,16 +7,7 @@ or the body of an operation are derived; a table has the rest.
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from hacdbs_sim.model import ACTIONS, QUERIES, AddFault, AddWorkload, RunGuest, SetMemslot
-from hacdbs_sim.model.errors import (
-    BackendUnavailableError,
-    HostKernelError,
-    InvalidArgumentError,
-    KvmError,
-    NoSuchMemslotError,
-    NotSupportedByBackendError,
-    WindowOutsideMemslotError,
-)
+from hacdbs_sim.model import ACTIONS, QUERIES, AddFault, AddWorkload, RunGuest, SetMemslot, errors
 from hacdbs_sim.model.problems import ProblemType
 from hacdbs_sim.vmm import errors as vmm
 from hacdbs_sim.wire.codec import TooManyRangesError
@@ -24,49 +15,34 @@ from hacdbs_sim.wire.problems import INVALID_REQUEST, MALFORMED_BODY, type_of
 
 from ..service import errors as fleet
 from ..service.idempotency_store import IDEMPOTENCY_KEY
+from . import problems as http
 from .middleware import TOKEN_FREE_PATHS
 from .preconditions import IF_MATCH, IF_NONE_MATCH
-from .problems import (
-    BODY_TOO_LARGE,
-    HOST_NOT_ALLOWED,
-    NO_SUCH_PATH,
-    NOT_READY,
-    ORIGIN_NOT_ALLOWED,
-    PRECONDITION_FAILED,
-    UNAUTHORIZED,
-    UNSUPPORTED_MEDIA_TYPE,
-)
 from .responses import PROBLEM_MEDIA_TYPE
 
 CODES: Final = "x-problem-codes"
 """Extension under which a documented refusal names the `code`s of its problem documents."""
 
-_OF_OPERATIONS: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
-    operation.op: operation.refusals for operation in (*ACTIONS, *QUERIES)
-}
+_OF_OPERATIONS: Final = {each.op: each.refusals for each in (*ACTIONS, *QUERIES)}
 """What the machine refuses, as the model's actions and queries declare it."""
 
+_ACCESSES: Final = ("guest_write", "guest_read", "host_write", "host_unmap")
 _REGION: Final = (*SetMemslot.refusals, fleet.PageLimitError, fleet.StateBytesLimitError)
-_WINDOW: Final = (NoSuchMemslotError, WindowOutsideMemslotError, InvalidArgumentError)
-_OCTETS: Final = (InvalidArgumentError,)
-"""Octets that are not whole words."""
+_WINDOW: Final = (
+    errors.NoSuchMemslotError,
+    errors.WindowOutsideMemslotError,
+    errors.InvalidArgumentError,
+)
+_PARTS: Final = (*_REGION, *AddFault.refusals, *AddWorkload.refusals)
+_RUN: Final = (fleet.MigrationLimitError, vmm.InvalidMigrationError)
 
-_OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
+_OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
     "get_dirty_log": (TooManyRangesError,),
     "peek_dirty_log": (TooManyRangesError,),
-    "guest_write": _OCTETS,
-    "guest_read": _OCTETS,
-    "host_write": _OCTETS,
-    "host_unmap": _OCTETS,
+    **dict.fromkeys(_ACCESSES, (errors.InvalidArgumentError,)),  # octets that are not whole words
     "create_session": (fleet.SessionExistsError, fleet.SessionLimitError),
     "delete_session": (fleet.DefaultSessionError,),
-    "create_vm": (
-        fleet.NoSuchSessionError,
-        fleet.VmLimitError,
-        *_REGION,
-        *AddFault.refusals,
-        *AddWorkload.refusals,
-    ),
+    "create_vm": (fleet.NoSuchSessionError, fleet.VmLimitError, *_PARTS),
     "list_events": (fleet.EventReaderLimitError,),
     "put_scenario": (
         fleet.SenselessScenarioError,
@@ -81,19 +57,11 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
     "start_migration": (
         fleet.NoSuchVmError,
         fleet.MigrationRunningError,
-        fleet.MigrationLimitError,
-        vmm.InvalidMigrationError,
         fleet.StateBytesLimitError,
+        *_RUN,
     ),
     "list_migrations": (fleet.NoSuchSessionError,),
-    "start_comparison": (
-        fleet.NoSuchSessionError,
-        fleet.MigrationLimitError,
-        vmm.InvalidMigrationError,
-        *_REGION,
-        *AddFault.refusals,
-        *AddWorkload.refusals,
-    ),
+    "start_comparison": (fleet.NoSuchSessionError, *_RUN, *_PARTS),
     "list_comparisons": (fleet.NoSuchSessionError,),
     "create_copy": (fleet.NoSuchCopyError, fleet.CopyLimitError, fleet.StateBytesLimitError),
     "receive_copy": (*_WINDOW, *RunGuest.refusals, fleet.StateBytesLimitError),
@@ -104,42 +72,35 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
 }
 """What the service adds, by operation id, beside the names in its path."""
 
-_BY_ANY_BACKEND: Final = frozenset(
-    {
-        "get_vm",
-        "delete_vm",
-        "list_memslots",
-        "get_memslot",
-        "list_faults",
-        "list_workloads",
-        "get_clock",
-        "run_batch",
-        "list_copies",
-        "get_copy",
-        "delete_copy",
-        "receive_copy",
-        "verify_copy",
-        "start_copy",
-    }
+_BY_ANY_BACKEND: Final = (
+    "get_vm",
+    "delete_vm",
+    "list_memslots",
+    "get_memslot",
+    "list_faults",
+    "list_workloads",
+    "get_clock",
+    "run_batch",
+    "list_copies",
+    "get_copy",
+    "delete_copy",
+    "receive_copy",
+    "verify_copy",
+    "start_copy",
 )
 """Operations on a VM that each backend has."""
 
-_ON_HOST_KVM: Final = frozenset(
-    {
-        "get_dirty_log",
-        "clear_dirty_log",
-        "guest_write",
-        "guest_read",
-        "host_write",
-        "host_unmap",
-        "update_vm",
-        "set_memslot",
-        "delete_memslot",
-    }
+_ON_HOST_KVM: Final = (
+    *_ACCESSES,
+    "get_dirty_log",
+    "clear_dirty_log",
+    "update_vm",
+    "set_memslot",
+    "delete_memslot",
 )
 """Operations that the host's kernel performs, where a VM is one of its own."""
 
-_MAKES_VMS: Final = frozenset({"create_vm", "put_scenario", "start_comparison"})
+_MAKES_VMS: Final = ("create_vm", "put_scenario", "start_comparison")
 
 _NAMED_IN_PATH: Final[Mapping[str, ProblemType]] = {
     "{vm_id}": type_of(fleet.NoSuchVmError),
@@ -147,27 +108,29 @@ _NAMED_IN_PATH: Final[Mapping[str, ProblemType]] = {
     "{migration_id}": type_of(fleet.NoSuchMigrationError),
     "{comparison_id}": type_of(fleet.NoSuchComparisonError),
     "{copy_id}": type_of(fleet.NoSuchCopyError),
-    "{code}": NO_SUCH_PATH,
+    "{code}": http.NO_SUCH_PATH,
     "{name}": type_of(fleet.NoSuchScenarioError),
 }
 _OF_HEADERS: Final[Mapping[str, tuple[ProblemType, ...]]] = {
     IDEMPOTENCY_KEY: (
-        BODY_TOO_LARGE,  # with a key, the body is read whether the operation has one or not
+        http.BODY_TOO_LARGE,  # with a key, the body is read whether the operation has one or not
         type_of(fleet.IdempotencyKeyReusedError),
         type_of(fleet.IdempotencyKeyInFlightError),
         type_of(fleet.IdempotencyKeyLimitError),
         type_of(fleet.AnswerNotKeptError),
     ),
-    IF_MATCH: (PRECONDITION_FAILED,),
-    IF_NONE_MATCH: (PRECONDITION_FAILED,),
+    IF_MATCH: (http.PRECONDITION_FAILED,),
+    IF_NONE_MATCH: (http.PRECONDITION_FAILED,),
 }
 """The refusals of each header, apart from its syntax."""
 
-_OF_BODIES: Final = (MALFORMED_BODY, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
+_OF_BODIES: Final = (MALFORMED_BODY, http.BODY_TOO_LARGE, http.UNSUPPORTED_MEDIA_TYPE)
 
 _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
-    UNAUTHORIZED.status: {"WWW-Authenticate": "The scheme to use: Bearer."},
-    UNSUPPORTED_MEDIA_TYPE.status: {"Accept-Post": "The media types that the operation reads."},
+    http.UNAUTHORIZED.status: {"WWW-Authenticate": "The scheme to use: Bearer."},
+    http.UNSUPPORTED_MEDIA_TYPE.status: {
+        "Accept-Post": "The media types that the operation reads."
+    },
 }
 """The headers of a refusal of each status, and their descriptions."""
 
@@ -175,7 +138,7 @@ _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
 def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemType]:
     """Return the refusals of an operation of the document; `path` is its template."""
     operation_id = operation["operationId"]
-    found = {HOST_NOT_ALLOWED, ORIGIN_NOT_ALLOWED, INVALID_REQUEST}
+    found = {http.HOST_NOT_ALLOWED, http.ORIGIN_NOT_ALLOWED, INVALID_REQUEST}
     for table in (_OF_OPERATIONS, _OF_SERVICE):
         found.update(map(type_of, table.get(operation_id, ())))
     found.update(problem for name, problem in _NAMED_IN_PATH.items() if name in path)
@@ -185,21 +148,21 @@ def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemTyp
     if "requestBody" in operation:
         found.update(_OF_BODIES)
     if path not in TOKEN_FREE_PATHS:
-        found.add(UNAUTHORIZED)
+        found.add(http.UNAUTHORIZED)
     if operation_id == "get_readyz":
-        found.add(NOT_READY)
+        found.add(http.NOT_READY)
     return frozenset(found)
 
 
-def _of_backends(path: str, operation_id: str) -> Iterator[type[KvmError]]:
+def _of_backends(path: str, operation_id: str) -> Iterator[type[errors.KvmError]]:
     """List what an operation is refused with because of the VM's backend."""
     if operation_id in _MAKES_VMS:
-        yield BackendUnavailableError
+        yield errors.BackendUnavailableError
     makes_or_migrates = operation_id in _MAKES_VMS or operation_id == "start_migration"
     if makes_or_migrates or ("{vm_id}" in path and operation_id not in _BY_ANY_BACKEND):
-        yield NotSupportedByBackendError
-    if operation_id in _MAKES_VMS | _ON_HOST_KVM:
-        yield HostKernelError
+        yield errors.NotSupportedByBackendError
+    if operation_id in (*_MAKES_VMS, *_ON_HOST_KVM):
+        yield errors.HostKernelError
 
 
 def responses_of(path: str, operation: Mapping[str, Any]) -> dict[str, Any]:

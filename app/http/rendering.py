@@ -1,9 +1,14 @@
 """Refusals as responses: each exception that is a refusal becomes its problem document."""
 
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import compile_path
 
 from hacdbs_sim.model import ACTIONS, Problem
 from hacdbs_sim.model.errors import KvmError
@@ -11,7 +16,8 @@ from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, Site, docum
 
 from ..service.errors import SetupRefusedError
 from ..service.idempotency_store import IDEMPOTENCY_KEY
-from .problems import Refusal, refusal_document
+from . import problems
+from .problems import Refusal, plain_document, refusal_document
 from .responses import ProblemResponse
 
 AnyRefusal: TypeAlias = (
@@ -21,8 +27,6 @@ AnyRefusal: TypeAlias = (
 
 REFUSALS: Final = (KvmError, SetupRefusedError, InvalidRequestError, MalformedBodyError, Refusal)
 """The same types, for `except`."""
-
-_HEADERS: Final = frozenset({IDEMPOTENCY_KEY})
 
 _IOCTLS: Final = {action.op: action.ioctl for action in ACTIONS}
 """The ioctls of operations, by operation id."""
@@ -42,7 +46,7 @@ def site_of(request: Request) -> Site:
         ioctl=_IOCTLS.get(getattr(route, "operation_id", None) or ""),
         path_names=frozenset(request.path_params),
         query_names=frozenset(request.query_params),
-        header_names=_HEADERS,
+        header_names=frozenset({IDEMPOTENCY_KEY}),
         takes_body=takes_body(route),
     )
 
@@ -63,3 +67,36 @@ def document_of(
         site = replace(site, body_pointer=f"/{refused.part}/{refused.index}")
         return document(refused.cause, site)
     return document(refused, site)
+
+
+def install(app: FastAPI) -> None:
+    """Install the renderers of all refusals in an application whose routes are complete."""
+    paths = [
+        (compile_path(context.path)[0], frozenset(context.methods))
+        for context in iter_route_contexts(app.routes)
+        if context.path is not None and context.methods is not None
+    ]
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        return refusal_response(request, cast("AnyRefusal", error))
+
+    async def refuse_routing(request: Request, error: Exception) -> Response:
+        refused = cast("HTTPException", error)
+        path = request.scope["path"]
+        if refused.status_code == problems.METHOD_NOT_ALLOWED.status:
+            # All methods of the path; the framework names those of its first route only
+            methods = {m for regex, methods in paths if regex.match(path) for m in methods}
+            allow = ", ".join(sorted(methods))
+            out = plain_document(
+                problems.METHOD_NOT_ALLOWED, f"the path has the methods {allow}", path
+            )
+            return ProblemResponse(out, {"Allow": allow})
+        if refused.status_code == problems.NO_SUCH_PATH.status:
+            out = plain_document(problems.NO_SUCH_PATH, "nothing is served at this path", path)
+        else:
+            out = plain_document(problems.BAD_REQUEST, str(refused.detail), path)
+        return ProblemResponse(out)
+
+    for kind in REFUSALS:
+        app.add_exception_handler(kind, refuse)
+    app.add_exception_handler(HTTPException, refuse_routing)

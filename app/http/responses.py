@@ -6,14 +6,25 @@ from typing import Any, Final, NamedTuple
 from starlette.responses import Response
 from typing_extensions import override
 
-from hacdbs_sim.model import LogFormat, Model, Problem
+from hacdbs_sim.model import DirtyLog, LogFormat, Model, Problem
 from hacdbs_sim.wire import write
+from hacdbs_sim.wire.codec import octets_from_words
+
+REPORT_HEADER: Final = "Dirty-Log-Report"
 
 JSON_MEDIA_TYPE: Final = "application/json"
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 OCTETS_MEDIA_TYPE: Final = "application/octet-stream"
 EVENTS_MEDIA_TYPE: Final = "text/event-stream"
 CSV_MEDIA_TYPE: Final = "text/csv"
+
+OCTETS_CONTENT: Final = {"schema": {"type": "string", "format": "binary"}}
+"""Octets in the OpenAPI document."""
+
+CREATED: Final[dict[int | str, dict[str, Any]]] = {
+    201: {"description": "Created.", "content": {JSON_MEDIA_TYPE: {}}}
+}
+"""What a PUT may answer beside its 200."""
 
 
 class JsonResponse(Response):
@@ -43,18 +54,20 @@ class Answer(NamedTuple):
         status: The HTTP status.
         location: The path of a new resource.
         etag: The entity tag of the body.
-        format: How the pages of a dirty log are written.
+        format: How the pages of a dirty log are written; None: as the ioctl's own bytes, beside a
+            header that has the rest.
     """
 
     body: Model | None
     status: int = 200
     location: str | None = None
     etag: str | None = None
-    format: LogFormat = LogFormat.RANGES
+    format: LogFormat | None = LogFormat.RANGES
 
     def octets(self) -> bytes:
         """Return the body as JSON; `null` without a body."""
-        return b"null" if self.body is None else write(self.body, format=self.format)
+        log_format = self.format or LogFormat.RANGES
+        return b"null" if self.body is None else write(self.body, format=log_format)
 
     def response(self) -> Response:
         """Return the HTTP response."""
@@ -63,15 +76,10 @@ class Answer(NamedTuple):
             headers["ETag"] = self.etag
         if self.body is None:
             return Response(status_code=self.status, headers=headers)
+        if self.format is None and isinstance(self.body, DirtyLog):
+            assert self.body.bitmap is not None, "a get or a peek has a bitmap"
+            report = write(self.body, format=LogFormat.SUMMARY, with_trace=False)
+            octets = octets_from_words(self.body.bitmap.words)  # sent without a copy
+            headers[REPORT_HEADER] = report.decode("ascii")
+            return Response(octets, headers=headers, media_type=OCTETS_MEDIA_TYPE)
         return Response(self.octets(), self.status, headers, media_type=JSON_MEDIA_TYPE)
-
-
-class OctetsAnswer(NamedTuple):
-    """Bytes as the ioctl hands them over, and headers that describe them."""
-
-    octets: memoryview
-    headers: Mapping[str, str]
-
-    def response(self) -> Response:
-        """Return the HTTP response, which sends the bytes without a copy."""
-        return Response(self.octets, headers=self.headers, media_type=OCTETS_MEDIA_TYPE)

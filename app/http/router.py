@@ -15,15 +15,12 @@ Limits of these routes:
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .rendering import REFUSALS, refusal_response
 from .routing import Handler, StrictRoute
-
-_OPENING: Final = "{"
 
 
 @dataclass(slots=True)
@@ -38,7 +35,7 @@ class _Step:
     ends: dict[str, tuple[StrictRoute, Handler, tuple[str, ...]]] = field(default_factory=dict)
 
     def add(self, segment: str) -> "_Step":
-        if not segment.startswith(_OPENING):
+        if not segment.startswith("{"):
             assert self.parameter is None, f"{segment} conflicts with a parameter"
             return self.named.setdefault(segment, _Step())
         assert not self.named, f"{segment} conflicts with names"
@@ -47,12 +44,7 @@ class _Step:
 
 
 class PathRouter:
-    """Middleware that serves the given routes, and leaves other requests to the application.
-
-    Args:
-        app: The application, which has the same routes.
-        routes: The routes.
-    """
+    """Middleware that serves the given routes, and leaves other requests to the application."""
 
     def __init__(self, app: ASGIApp, *, routes: Iterable[object]) -> None:
         self._app = app
@@ -71,13 +63,10 @@ class PathRouter:
         step = self._root
         given = []
         for segment in scope["path"].split("/"):
-            if step.parameter is None:
-                following = step.named.get(segment)
-            elif segment:
+            following = step.named.get(segment)
+            if step.parameter is not None and segment:
                 following = step.parameter
                 given.append(segment)
-            else:
-                following = None
             if following is None:
                 return None
             step = following

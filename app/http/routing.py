@@ -5,7 +5,7 @@ return the response as it is sent, and `response_model` only documents it.
 """
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
@@ -15,23 +15,10 @@ from typing_extensions import override
 
 from hacdbs_sim.wire import InvalidRequestError, error_at
 
+from .bodies import READER, JsonBody
 from .idempotency import answer_once, has_key
 from .parameters import ParameterPlan
 from .rendering import takes_body
-from .responses import PROBLEM_MEDIA_TYPE, JsonResponse
-
-REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
-    "4XX": {
-        "description": "Refused; the problem document says why.",
-        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-}
-
-
-def _announces_body(request: Request) -> bool:
-    # A request without either header has no body (RFC 9112, 6.3)
-    headers = request.headers
-    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 async def refuse_body(request: Request) -> None:
@@ -45,31 +32,15 @@ async def refuse_body(request: Request) -> None:
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def _bodiless(handle: Handler) -> Handler:
-    async def handle_without_body(request: Request) -> Response:
-        if _announces_body(request):
-            await refuse_body(request)
-        return await handle(request)
-
-    return handle_without_body
-
-
-def _answering_once(handle: Handler) -> Handler:
-    async def handle_once(request: Request) -> Response:
-        if has_key(request):
-            return await answer_once(request, handle)
-        return await handle(request)
-
-    return handle_once
-
-
 class StrictRoute(APIRoute):
     """A route with a parameter plan, which refuses a body where it reads none.
 
-    FastAPI does not get the response model: the wire has its schema (`openapi.py`).
+    The operation id is the name of its function. FastAPI gets neither the response model nor the body:
+    the wire has their schemas (`openapi.py`).
 
     Attributes:
         outcome: What an answer shows: a class of the model, or None.
+        reader: What reads the body; None without one.
     """
 
     def __init__(
@@ -81,22 +52,34 @@ class StrictRoute(APIRoute):
         **options: Any,  # noqa: ANN401 - FastAPI's own
     ) -> None:
         self.outcome = response_model
+        self.reader = (options.get("openapi_extra") or {}).pop(READER, None)
+        options["operation_id"] = options.get("operation_id") or endpoint.__name__
         super().__init__(path, endpoint, response_model=None, **options)
+        for dependency in self.dependant.dependencies:
+            body = getattr(dependency.call, "__self__", None)
+            if isinstance(body, JsonBody):
+                self.reader = body.reader
+                self.openapi_extra = {"requestBody": body.described()}
 
     @override
     def get_route_handler(self) -> Handler:
         plan = ParameterPlan(self.dependant)
         methods = self.methods or ()
-        reads_body = takes_body(self) or "GET" in methods
-        handle: Handler = plan if reads_body else _bodiless(plan)
-        return _answering_once(handle) if "POST" in methods else handle
+
+        async def without_body(request: Request) -> Response:
+            headers = request.headers
+            # A request without either header has no body (RFC 9112, 6.3)
+            if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+                await refuse_body(request)
+            return await plan(request)
+
+        async def once(request: Request) -> Response:
+            return await (answer_once(request, handle) if has_key(request) else handle(request))
+
+        handle: Handler = plan if takes_body(self) or "GET" in methods else without_body
+        return once if "POST" in methods else handle
 
 
 def resource_router(tag: str) -> APIRouter:
     """Return the router of one resource."""
-    return APIRouter(
-        tags=[tag],
-        route_class=StrictRoute,
-        default_response_class=JsonResponse,
-        responses=REFUSALS,
-    )
+    return APIRouter(tags=[tag], route_class=StrictRoute)

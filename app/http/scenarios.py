@@ -5,26 +5,21 @@ what the action's own call would have returned.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import orjson
 from pydantic_core import from_json
-from starlette.requests import Request
 
 from hacdbs_sim import model
-from hacdbs_sim.model import MigrationStatus, Mismatch, StepVerdict, Verdict
+from hacdbs_sim.model import MigrationStatus, Mismatch, StepOutcome, StepVerdict, Verdict
 from hacdbs_sim.model.batches import FIRST_REFUSAL
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.scenarios.builtin import load, names
 from hacdbs_sim.scenarios.matching import mismatches
-from hacdbs_sim.wire import (
-    MalformedBodyError,
-    Site,
-    document,
-    reader_of,
-    to_plain,
-)
+from hacdbs_sim.wire import MalformedBodyError, Site, document, read, to_plain
 from hacdbs_sim.wire.codec import BatchAnswerLimitError
 
 from ..service.budget import Account
@@ -32,43 +27,29 @@ from ..service.errors import NoSuchScenarioError, NoSuchVmError, SenselessScenar
 from ..service.fleet import Fleet, Vm
 from ..service.scenarios import StandingScenario
 from .batches import MAX_ANSWER_BYTES
-from .bodies import decode, media_type_of, read_body
 from .operations import perform_now, work_of_batch
 from .presets import with_preset
-from .responses import JSON_MEDIA_TYPE, Answer
 
 SCENARIO_BYTES: Final = 8 << 20
-SCENARIO_BODY: Final = reader_of(model.Scenario)
 
 
 class Scenario(NamedTuple):
-    """A parsed scenario.
-
-    Attributes:
-        spec: Its content.
-        document: Its document, as JSON with sorted names.
-    """
+    """A parsed scenario, and its document as JSON with sorted names."""
 
     spec: model.Scenario
     document: bytes
 
-    @property
-    def migration(self) -> model.ScenarioMigration | None:
-        """The migration that follows the steps, with the fields of its preset."""
-        migration = self.spec.migration
-        if migration is None:
-            return None
-        return with_preset(migration, orjson.loads(self.document)["migration"])
-
 
 def scenario_of(body: bytes) -> Scenario:
     """Parse a scenario from JSON."""
-    spec = SCENARIO_BODY(body)
+    spec = read(model.Scenario, body)
     try:  # an expected value may be any JSON, and pydantic's JSON has NaN
         plain = from_json(body, allow_inf_nan=False)
     except ValueError as malformed:
         raise MalformedBodyError(f"the body is not JSON: {malformed}") from None
     _check_expected(spec)
+    if spec.migration is not None:
+        spec = replace(spec, migration=with_preset(spec.migration, plain["migration"]))
     return Scenario(spec, orjson.dumps(plain, option=orjson.OPT_SORT_KEYS))
 
 
@@ -86,32 +67,19 @@ def _check_expected(spec: model.Scenario) -> None:
             ) from None
 
 
-async def read_scenario(request: Request) -> Scenario:
-    """Read the scenario in a body."""
-    media_type_of(request, JSON_MEDIA_TYPE)
-    return await decode(scenario_of, await read_body(request, SCENARIO_BYTES))
-
-
 async def apply(fleet: Fleet, session_id: str, scenario: Scenario) -> tuple[StandingScenario, bool]:
     """Apply a scenario to a session and play its steps; do nothing if the document is the same.
 
-    The session is reset first: its VMs and its previous scenario are deleted. A refusal comes before the
-    reset and changes nothing.
-
-    Returns:
-        The scenario, and whether it was applied by this call.
+    The session is reset first; a refusal comes before that. Return whether this call applied it, too.
     """
-    session = fleet.session(session_id)
     # A caller that disconnects must not leave half a session
-    return await asyncio.shield(
-        asyncio.ensure_future(_apply(fleet, session_id, session.scenario_lock, scenario))
-    )
+    return await asyncio.shield(_apply(fleet, session_id, scenario))
 
 
 async def _apply(
-    fleet: Fleet, session_id: str, lock: asyncio.Lock, scenario: Scenario
+    fleet: Fleet, session_id: str, scenario: Scenario
 ) -> tuple[StandingScenario, bool]:
-    async with lock:
+    async with fleet.session(session_id).scenario_lock:
         standing = fleet.session(session_id).scenario
         if standing is not None and standing.document == scenario.document:
             return standing, False
@@ -141,29 +109,21 @@ def _check_keys(spec: model.Scenario) -> None:
     keys: set[str] = set()
     for index, vm in enumerate(spec.vms):
         if vm.key in keys:
-            raise SenselessScenarioError(
-                "two VMs of a scenario must not have one key",
-                field=f"vms.{index}.key",
-                value=vm.key,
-            )
+            detail = "two VMs of a scenario must not have one key"
+            raise SenselessScenarioError(detail, field=f"vms.{index}.key", value=vm.key)
         keys.add(vm.key)
-    for index, step in enumerate(spec.steps):
-        _check_named(keys, step.vm, f"steps.{index}.vm")
+    named = {f"steps.{index}.vm": step.vm for index, step in enumerate(spec.steps)}
     if spec.migration is not None:
-        _check_named(keys, spec.migration.vm, "migration.vm")
-    elif spec.expect is not None:
+        named["migration.vm"] = spec.migration.vm
+    for field, key in named.items():
+        if key not in keys:
+            detail = "the scenario must have a VM of this key"
+            raise SenselessScenarioError(
+                detail, field=field, bound=", ".join(sorted(keys)), value=key
+            )
+    if spec.migration is None and spec.expect is not None:
         raise SenselessScenarioError(
             "expect is about a migration, and the scenario has none", field="expect"
-        )
-
-
-def _check_named(keys: set[str], key: str, field: str) -> None:
-    if key not in keys:
-        raise SenselessScenarioError(
-            "the scenario must have a VM of this key",
-            field=field,
-            bound=", ".join(sorted(keys)),
-            value=key,
         )
 
 
@@ -177,9 +137,24 @@ class _Play:
     held_bytes: int
 
     async def all_of(self, scenario: Scenario) -> None:
-        """Play the steps, and start the migration if none fails."""
-        await self._steps(scenario.spec.steps)
-        if not self.standing.has_failed and (migration := scenario.migration) is not None:
+        """Play the steps up to the first that fails, and start the migration if none does."""
+        is_failed = False
+        for number, step in enumerate(scenario.spec.steps):
+            outcome = StepOutcome(
+                step=number,
+                vm=step.vm,
+                op=step.action.action.op,
+                verdict=StepVerdict.SKIPPED,
+                status=None,
+                body=None,
+                mismatches=(),
+            )
+            if not is_failed:
+                outcome = await self._perform(step, outcome)
+                is_failed = outcome.verdict is StepVerdict.FAILED
+            self.standing.steps.append(outcome)
+            await asyncio.sleep(0)  # short steps run on the event loop: let others run
+        if not is_failed and (migration := scenario.spec.migration) is not None:
             self._begin(migration)
         self.standing.is_done = True
 
@@ -194,46 +169,30 @@ class _Play:
             site = Site("/v1/migrations", body_pointer="/migration")
             self.standing.refused = document(refused, site)
 
-    async def _steps(self, steps: Sequence[model.ScenarioStep]) -> None:
-        """Play the steps up to the first that fails."""
-        is_failed = False
-        for number, step in enumerate(steps):
-            if is_failed:
-                outcome = _outcome(number, step, StepVerdict.SKIPPED)
-            else:
-                outcome = await self._perform(number, step)
-                is_failed = outcome.verdict is StepVerdict.FAILED
-            self.standing.steps.append(outcome)
-            await asyncio.sleep(0)  # short steps run on the event loop: let others run
-
-    async def _perform(self, number: int, step: model.ScenarioStep) -> model.StepOutcome:
+    async def _perform(self, step: model.ScenarioStep, skipped: StepOutcome) -> StepOutcome:
         """Perform a step and judge its response."""
-        vm = self.vms[step.vm]
-        batched = step.action
+        vm, batched = self.vms[step.vm], step.action
 
-        def answer_and_write() -> tuple[Answer, bytes]:
+        def answer_and_write() -> tuple[int, bytes]:
             answer = perform_now(vm, batched.action, batched.format)
-            return answer, answer.octets()
+            return answer.status, answer.octets()
 
         try:
             self._check(vm)
-            answer, octets = await vm.runtime.run(
+            status, octets = await vm.runtime.run(
                 answer_and_write, work=lambda: work_of_batch(vm, (batched,))
             )
             self.held_bytes += len(octets)
             self.standing.account.hold(self.held_bytes)
-            status, body = answer.status, orjson.loads(octets)
+            body = orjson.loads(octets)
         except KvmError as refused:
-            site = Site(
-                f"/v1/vms/{vm.vm_id}/batch",
-                ioctl=batched.action.ioctl,
-                body_pointer=f"/steps/{number}/action",
-            )
+            pointer = f"/steps/{skipped.step}/action"
+            site = Site(f"/v1/vms/{vm.vm_id}/batch", batched.action.ioctl, body_pointer=pointer)
             problem = document(refused, site)
             status, body = problem.status, to_plain(problem)
-        found = judge(step.expect, status, body)
+        found = tuple(judge(step.expect, status, body))
         verdict = StepVerdict.FAILED if found else StepVerdict.PASSED
-        return _outcome(number, step, verdict, status=status, body=body, found=found)
+        return replace(skipped, verdict=verdict, status=status, body=body, mismatches=found)
 
     def _check(self, vm: Vm) -> None:
         """Refuse a step if the responses are too large or its VM has been deleted meanwhile."""
@@ -248,90 +207,41 @@ class _Play:
             )
 
 
-def _outcome(
-    number: int,
-    step: model.ScenarioStep,
-    verdict: StepVerdict,
-    *,
-    status: int | None = None,
-    body: Mapping[str, Any] | None = None,
-    found: Sequence[Mismatch] = (),
-) -> model.StepOutcome:
-    return model.StepOutcome(
-        step=number,
-        vm=step.vm,
-        op=step.action.action.op,
-        verdict=verdict,
-        status=status,
-        body=body,
-        mismatches=tuple(found),
-    )
-
-
 def judge(expect: model.StepExpect, status: int, body: Mapping[str, Any] | None) -> list[Mismatch]:
     """Compare a response with the expected one; without an expected status, fail a refusal."""
     expected = {name: value for name, value in to_plain(expect).items() if value is not None}
-    if "status" not in expected and status >= FIRST_REFUSAL:
-        refusal = Mismatch(
-            pointer="/status", detail="must be no refusal", expected=None, found=status
-        )
-        return [refusal, *mismatches(expected, {"status": status, "body": body})]
-    return mismatches(expected, {"status": status, "body": body})
+    found = mismatches(expected, {"status": status, "body": body})
+    if "status" in expected or status < FIRST_REFUSAL:
+        return found
+    detail = "must be no refusal"
+    return [Mismatch(pointer="/status", detail=detail, expected=None, found=status), *found]
 
 
 def standing_in(fleet: Fleet, session_id: str) -> StandingScenario:
-    """Return the whole session's scenario.
-
-    Raises:
-        NoSuchScenarioError: The session has none.
-    """
+    """Return the whole session's scenario, which it must have."""
     standing = fleet.session(session_id).scenario
     if standing is None:
         raise NoSuchScenarioError("the session has no scenario")
     return standing
 
 
-class Outcome(NamedTuple):
-    """The outcome of a scenario so far.
-
-    Attributes:
-        verdict: The verdict so far.
-        report: The report of the migration; None if it has not started.
-        mismatches: Where the report differs from the expected one, once the migration has ended.
-    """
-
-    verdict: Verdict
-    report: model.MigrationInfo | None
-    mismatches: tuple[Mismatch, ...]
-
-
-def outcome_of(standing: StandingScenario, plain: Mapping[str, Any]) -> Outcome:
-    """Return the outcome of a scenario so far."""
+def scenario_outcome(session_id: str, standing: StandingScenario) -> model.ScenarioOutcome:
+    """Return a scenario and its outcome so far; a migration is expected to complete."""
+    plain = orjson.loads(standing.document)
     migration = standing.migration
-    is_over = (
-        migration is None or migration.run.is_over
-    )  # first, so that the report is the final one
+    # First, so that the report is the final one
+    is_over = migration is None or migration.run.is_over
     report = None if migration is None else migration.info()
     found: tuple[Mismatch, ...] = ()
     if report is not None and is_over:
-        found = tuple(judge_migration(plain, to_plain(report)))
+        expected = {"status": MigrationStatus.COMPLETED.value, **(plain.get("expect") or {})}
+        found = tuple(mismatches(expected, to_plain(report)))
     if standing.has_failed or standing.refused is not None:
-        return Outcome(Verdict.FAILED, report, found)
-    if not (standing.is_done and is_over):
-        return Outcome(Verdict.RUNNING, report, found)
-    return Outcome(Verdict.FAILED if found else Verdict.PASSED, report, found)
-
-
-def judge_migration(plain: Mapping[str, Any], report: Mapping[str, Any]) -> list[Mismatch]:
-    """Compare a migration's report with the expected one; the default status is completed."""
-    expected = plain.get("expect") or {}
-    return mismatches({"status": MigrationStatus.COMPLETED.value, **expected}, report)
-
-
-def scenario_outcome(session_id: str, standing: StandingScenario) -> model.ScenarioOutcome:
-    """Return a scenario and its outcome."""
-    plain = orjson.loads(standing.document)
-    verdict, report, found = outcome_of(standing, plain)
+        verdict = Verdict.FAILED
+    elif not (standing.is_done and is_over):
+        verdict = Verdict.RUNNING
+    else:
+        verdict = Verdict.FAILED if found else Verdict.PASSED
     return model.ScenarioOutcome(
         session_id=session_id,
         scenario=plain["scenario"],
@@ -346,3 +256,22 @@ def scenario_outcome(session_id: str, standing: StandingScenario) -> model.Scena
         mismatches=found,
         document=plain,
     )
+
+
+@cache
+def builtin() -> tuple[model.BuiltinScenario, ...]:
+    """List the builtin scenarios by name; they are read once."""
+    documents = map(load, names())
+    shown = ("scenario", "description", "seen_in")
+    return tuple(
+        model.BuiltinScenario(document=plain, **{name: plain[name] for name in shown})
+        for plain in documents
+    )
+
+
+def find_builtin(name: str) -> model.BuiltinScenario:
+    """Return a builtin scenario by its name, which one must have."""
+    for each in builtin():
+        if each.scenario == name:
+            return each
+    raise NoSuchScenarioError("no builtin scenario has this name", field="name", value=name)

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import orjson
-
 from hacdbs_sim.model import DEFAULT_SESSION, Verdict
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.scenarios.builtin import names, text_of
@@ -14,7 +12,7 @@ from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, Site, to_pl
 from ..service.errors import SetupRefusedError
 from ..service.fleet import Fleet
 from .rendering import document_of
-from .scenarios import apply, outcome_of, scenario_of
+from .scenarios import apply, scenario_of, scenario_outcome
 
 
 class ScenarioNotStartedError(Exception):
@@ -22,15 +20,7 @@ class ScenarioNotStartedError(Exception):
 
 
 async def start_with(fleet: Fleet, given: str) -> Verdict:
-    """Apply a scenario to `default`, and return its verdict so far.
-
-    Args:
-        fleet: The fleet that has the session.
-        given: The name of a builtin scenario, or a file in JSON or YAML.
-
-    Raises:
-        ScenarioNotStartedError: It cannot be read, or is refused.
-    """
+    """Apply a builtin scenario or a file to `default`, and return its verdict so far."""
     text = _read(given)
     try:
         scenario = scenario_of(json.dumps(parse(text)).encode())
@@ -41,7 +31,7 @@ async def start_with(fleet: Fleet, given: str) -> Verdict:
         problem = document_of(refused, Site(""))
         lines = explain(given, text, to_plain(problem).get("errors", ()))
         raise ScenarioNotStartedError("\n".join(lines) or problem.detail) from None
-    return outcome_of(standing, orjson.loads(standing.document)).verdict
+    return scenario_outcome(DEFAULT_SESSION, standing).verdict
 
 
 def _read(given: str) -> str:

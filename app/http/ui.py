@@ -5,9 +5,13 @@ The files hold nothing that a token would protect: the page asks the user for it
 
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
+import fastapi
 from starlette.responses import Response
+
+from .problems import NO_SUCH_PATH, Refusal
+from .routing import resource_router
 
 PATH: Final = "/ui"
 _MEDIA_TYPES: Final = {
@@ -42,14 +46,31 @@ _HEADERS: Final = {
 }
 
 
+router = resource_router("service")
+
+
 @cache
 def _content(name: str) -> bytes:
     return _FILES[name].read_bytes()
 
 
-def file(name: str) -> Response | None:
-    """Return a file of the page; None if it does not exist."""
+def file(name: str) -> Response:
+    """Return a file of the page."""
     if name not in _FILES:
-        return None
+        raise Refusal(NO_SUCH_PATH, "the page has no such part")
     media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
     return Response(_content(name), media_type=media_type, headers=_HEADERS)
+
+
+@router.get(PATH, include_in_schema=False)
+async def get_page() -> Response:
+    """Return the page."""
+    return file(INDEX)
+
+
+@router.get(PATH + "/{name}", include_in_schema=False)
+async def get_part(
+    name: Annotated[str, fastapi.Path(description="A file of the page.")],
+) -> Response:
+    """Return a part of the page."""
+    return file(name)

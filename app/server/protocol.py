@@ -3,11 +3,9 @@
 What uvicorn's settings leave open, and this adds to its protocol over httptools:
 
 * The head of a request: httptools has no bound, so one head without end would take all memory.
-  uvicorn's protocol over h11 bounds what is incomplete at a time, not a head, refuses it with 400
-  instead of 431, answers 404 to a target in absolute form, and takes 70 us more a request.
+  uvicorn's protocol over h11 bounds what is incomplete at a time, and takes 70 us more a request.
 * Idle connections: `timeout_keep_alive` runs between an answer and the next request only, so
   connections idle in a head, a body or an answer would take all file descriptors.
-  `limit_concurrency` would refuse other clients for them.
 * Pipelined requests: a refusal must not overtake the answers before it, and each request must learn
   that its client has disconnected.
 * An offer to upgrade, which uvicorn answers by closing the connection.
@@ -60,7 +58,6 @@ class BoundedHttp(HttpToolsProtocol):
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first head."""
         super().connection_made(transport)
         self._timer = self.loop.call_later(self.check_seconds, self._check)
 
@@ -98,10 +95,9 @@ class BoundedHttp(HttpToolsProtocol):
                 self._refuse(431, _TOO_LARGE)
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Parse a request again without its upgrade offer, which a server may ignore.
+        """Parse a request again without its upgrade offer: what follows such a head is its body.
 
-        The parser takes what follows such a head for another protocol. But it is the request's
-        body: some clients offer HTTP/2 with the first request that they make.
+        Some clients offer HTTP/2 with the first request that they make.
         """
         method = self.parser.get_method()
         if method == b"CONNECT":
@@ -121,7 +117,6 @@ class BoundedHttp(HttpToolsProtocol):
 
     @override
     def on_message_begin(self) -> None:
-        """Start a head."""
         super().on_message_begin()
         self._is_in_head = True
         self._head_read_bytes = self._head_parsed_bytes = 0
@@ -129,13 +124,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     @override
     def on_url(self, url: bytes) -> None:
-        """Count and keep a part of the request line."""
         self._count_head(len(url))
         super().on_url(url)
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count and keep a header."""
         self._count_head(len(name) + len(value))
         super().on_header(name, value)
 
@@ -155,7 +148,6 @@ class BoundedHttp(HttpToolsProtocol):
 
     @override
     def on_message_complete(self) -> None:
-        """End the body."""
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
@@ -173,10 +165,9 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(400, msg)
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Refuse the last request, once the earlier ones have their responses.
+        """Refuse the last request, once the earlier (pipelined) ones have their responses.
 
-        Requests may be pipelined. A client would take a refusal that overtook an answer for that
-        answer, and a log that was taken would seem not to be.
+        A client would take a refusal that overtook an answer for that answer.
         """
         if self._is_working() and self.cycle.more_body and self.pipeline:
             self.pipeline.popleft()  # the request whose body is refused

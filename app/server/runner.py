@@ -13,8 +13,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
-from ..settings import LogFormat
-from .environment import BadSettingsError, override_settings, read_settings
+from ..settings import BadSettingsError, LogFormat, override_settings, read_settings
 from .protocol import BoundedHttp
 
 STOP_SECONDS: Final = 5
@@ -28,21 +27,15 @@ class Application(Protocol):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""
-        ...
 
     def begin_stop(self) -> None:
         """End event streams and long polls, which do not end by themselves."""
-        ...
 
 
 class Server(uvicorn.Server):
     """uvicorn with bounds on each connection, which stops the application before it waits.
 
-    Args:
-        make_application: Makes the application once the server starts.
-        report: Called once requests are answered.
-        http: The protocol of a connection.
-        keep_alive_seconds: How long a connection may be idle between two requests.
+    `make_application` is called once the server starts, `report` once requests are answered.
     """
 
     def __init__(

@@ -13,30 +13,20 @@ MakeBackend = Callable[[Callable[[], None]], model.Backend]
 
 
 def backend_maker(spec: model.VmSpec, config: model.VmConfig, *, host_kvm: bool) -> MakeBackend:
-    """Return what makes the backend that a VM asks for.
-
-    Raises:
-        BackendUnavailableError: The service must not use the host's KVM.
-        NotSupportedByBackendError: The VM asks for faults or workloads that its backend has not.
-    """
+    """Return what makes the backend that a VM asks for, if the service has it."""
     if spec.backend is model.BackendName.SIMULATED:
         return partial(Machine, config, builtin_intervals)
     if not host_kvm:
-        raise BackendUnavailableError(
-            f"the backend {spec.backend} is switched off: start the service with HACDBS_HOST_KVM=1",
-            field="backend",
-            value=spec.backend,
+        detail = (
+            f"the backend {spec.backend} is switched off: start the service with HACDBS_HOST_KVM=1"
         )
+        raise BackendUnavailableError(detail, field="backend", value=spec.backend)
     for field in ("faults", "workloads"):
         if getattr(spec, field):
             raise NotSupportedByBackendError(
                 f"the backend {spec.backend} has no {field}", field=field
             )
-    return lambda _: _host_kvm(config)
-
-
-def _host_kvm(config: model.VmConfig) -> model.Backend:
     # Here, for only Linux has what it imports
     from hacdbs_sim.host_kvm import HostKvmBackend  # noqa: PLC0415
 
-    return HostKvmBackend(config)
+    return lambda _: HostKvmBackend(config)

@@ -13,32 +13,22 @@ class StateBudget:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._used_bytes = 0
+        self.used_bytes = 0
         self._lock = Lock()
 
-    @property
-    def used_bytes(self) -> int:
-        """The bytes that all open accounts hold."""
-        return self._used_bytes
-
     def move(self, account: "Account", wanted_bytes: int, *, closes: bool = False) -> None:
-        """Replace the bytes of an open account; growth past the limit is refused and changes nothing.
-
-        An account may be closed by one thread while another is about to charge it, so whether it is
-        open is asked under the lock.
-        """
+        """Replace the bytes of an open account; growth past the limit is refused and changes nothing."""
         with self._lock:
-            if not account.is_open:
+            if not account.is_open:  # asked here: another thread may have closed it just now
                 return
-            used_bytes = self._used_bytes - account.held_bytes + wanted_bytes
+            used_bytes = self.used_bytes - account.held_bytes + wanted_bytes
             if wanted_bytes > account.held_bytes and used_bytes > self._limit_bytes:
-                raise StateBytesLimitError(
+                detail = (
                     f"the planes of all VMs would take {used_bytes} bytes,"
-                    f" HACDBS_MAX_STATE_BYTES allows {self._limit_bytes}",
-                    bound=self._limit_bytes,
-                    value=used_bytes,
+                    f" HACDBS_MAX_STATE_BYTES allows {self._limit_bytes}"
                 )
-            self._used_bytes = used_bytes
+                raise StateBytesLimitError(detail, bound=self._limit_bytes, value=used_bytes)
+            self.used_bytes = used_bytes
             account.held_bytes = wanted_bytes
             account.is_open = not closes
 

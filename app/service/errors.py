@@ -1,177 +1,128 @@
 """Errors that the fleet raises, beside those of the simulated KVM."""
 
+from typing_extensions import override
+
 from hacdbs_sim.model.errors import KvmError
 
 
-class FleetError(KvmError):
+class FleetError(KvmError, is_abstract=True):
     """An error of the fleet: it does not come from an ioctl, so it has no errno."""
 
+    @override
+    def __init_subclass__(cls, *, code: str, title: str = "", status: int = 0) -> None:
+        cls.code = code
+        super().__init_subclass__()
+        cls.title = title or cls.title
+        cls.status = status or cls.status
 
-class NoSuchVmError(FleetError):
+
+class NoSuchVmError(FleetError, code="no_such_vm", title="No such VM"):
     """No VM of that id lives; it may have been deleted, or reset with its session."""
 
-    code = "no_such_vm"
-    title = "No such VM"
 
-
-class NoSuchSessionError(FleetError):
+class NoSuchSessionError(FleetError, code="no_such_session"):
     """No session of that id exists."""
 
-    code = "no_such_session"
 
-
-class SessionExistsError(FleetError):
+class SessionExistsError(FleetError, code="session_exists", title="The session exists"):
     """A session of that id exists already."""
 
-    code = "session_exists"
-    title = "The session exists"
 
-
-class DefaultSessionError(FleetError):
+class DefaultSessionError(FleetError, code="default_session", title="The default session stays"):
     """The session `default` always exists; it can be reset, not deleted."""
 
-    code = "default_session"
-    title = "The default session stays"
 
-
-class SessionLimitError(FleetError):
+class SessionLimitError(FleetError, code="session_limit", title="Too many sessions"):
     """The service holds as many sessions as it takes."""
 
-    code = "session_limit"
-    title = "Too many sessions"
 
-
-class VmLimitError(FleetError):
+class VmLimitError(FleetError, code="vm_limit", title="Too many VMs"):
     """The service holds as many VMs as HACDBS_MAX_VMS allows."""
 
-    code = "vm_limit"
-    title = "Too many VMs"
 
-
-class PageLimitError(FleetError):
+class PageLimitError(FleetError, code="page_limit", title="Too many pages"):
     """The VM's slots would hold more pages than HACDBS_MAX_PAGES_PER_VM allows."""
 
-    code = "page_limit"
-    title = "Too many pages"
 
-
-class StateBytesLimitError(FleetError):
+class StateBytesLimitError(FleetError, code="state_bytes_limit", title="Too many bytes of state"):
     """The planes and bitmaps of all VMs would exceed HACDBS_MAX_STATE_BYTES."""
 
-    code = "state_bytes_limit"
-    title = "Too many bytes of state"
 
-
-class FaultLimitError(FleetError):
+class FaultLimitError(FleetError, code="fault_limit", title="Too many faults"):
     """The VM has as many armed faults as one VM takes."""
 
-    code = "fault_limit"
-    title = "Too many faults"
 
-
-class WorkloadLimitError(FleetError):
+class WorkloadLimitError(FleetError, code="workload_limit", title="Too many workloads"):
     """The VM has as many workloads as one VM takes."""
 
-    code = "workload_limit"
-    title = "Too many workloads"
 
-
-class EventReaderLimitError(FleetError):
+class EventReaderLimitError(
+    FleetError, code="event_reader_limit", title="Too many readers of events"
+):
     """As many callers wait for events as the service takes."""
 
-    code = "event_reader_limit"
-    title = "Too many readers of events"
 
-
-class NoSuchMigrationError(FleetError):
+class NoSuchMigrationError(FleetError, code="no_such_migration"):
     """No migration of that id is kept; it may have gone with its session, or for newer ones."""
 
-    code = "no_such_migration"
 
-
-class NoSuchComparisonError(FleetError):
+class NoSuchComparisonError(FleetError, code="no_such_comparison"):
     """No comparison of that id is kept; it may have gone with its session, or for newer ones."""
 
-    code = "no_such_comparison"
 
-
-class NoSuchCopyError(FleetError):
+class NoSuchCopyError(FleetError, code="no_such_copy"):
     """The VM has no copy of that id."""
 
-    code = "no_such_copy"
 
-
-class CopyLimitError(FleetError):
+class CopyLimitError(FleetError, code="copy_limit", title="Too many copies"):
     """The VM has as many copies as one VM takes."""
 
-    code = "copy_limit"
-    title = "Too many copies"
 
-
-class MigrationRunningError(FleetError):
+class MigrationRunningError(FleetError, code="migration_running", title="The VM is being migrated"):
     """The VM is being migrated: one migration at a time."""
 
-    code = "migration_running"
-    title = "The VM is being migrated"
 
-
-class MigrationLimitError(FleetError):
+class MigrationLimitError(FleetError, code="migration_limit", title="Too many migrations"):
     """As many migrations and comparisons run as the service takes."""
 
-    code = "migration_limit"
-    title = "Too many migrations"
 
-
-class NoSuchScenarioError(FleetError):
+class NoSuchScenarioError(FleetError, code="no_such_scenario"):
     """The session has no scenario, or no builtin scenario has that name."""
 
-    code = "no_such_scenario"
 
-
-class SenselessScenarioError(FleetError):
+class SenselessScenarioError(
+    FleetError, code="senseless_scenario", title="The scenario makes no sense"
+):
     """The scenario names a VM that it does not have, or two by one key."""
 
-    code = "senseless_scenario"
-    title = "The scenario makes no sense"
 
-
-class IdempotencyKeyReusedError(FleetError):
+class IdempotencyKeyReusedError(
+    FleetError,
+    code="idempotency_key_reused",
+    title="The idempotency key has served another request",
+    status=422,
+):
     """The Idempotency-Key has served another request."""
 
-    code = "idempotency_key_reused"
-    title = "The idempotency key has served another request"
-    status = 422
 
-
-class IdempotencyKeyInFlightError(FleetError):
+class IdempotencyKeyInFlightError(
+    FleetError, code="idempotency_key_in_flight", title="The first request is in flight"
+):
     """The first request with this Idempotency-Key is still being served."""
 
-    code = "idempotency_key_in_flight"
-    title = "The first request is in flight"
 
-
-class IdempotencyKeyLimitError(FleetError):
+class IdempotencyKeyLimitError(
+    FleetError, code="idempotency_key_limit", title="Too many answers to keep"
+):
     """There is no room to keep one more answer for retries."""
 
-    code = "idempotency_key_limit"
-    title = "Too many answers to keep"
 
-
-class AnswerNotKeptError(FleetError):
+class AnswerNotKeptError(FleetError, code="answer_not_kept", title="The answer was not kept"):
     """The first request with this Idempotency-Key was served; its answer was too large to keep."""
-
-    code = "answer_not_kept"
-    title = "The answer was not kept"
 
 
 class SetupRefusedError(Exception):
-    """A part of a VM to be made was refused; the cause is the refusal.
-
-    Args:
-        part: `memslots`, `faults` or `workloads`.
-        index: Which of them, from 0.
-        cause: Why.
-    """
+    """A part of a VM to be made (`memslots`, `faults`, `workloads`) was refused for a cause."""
 
     def __init__(self, part: str, index: int, cause: KvmError) -> None:
         super().__init__(f"{part}[{index}]: {cause.detail}")

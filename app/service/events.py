@@ -1,13 +1,12 @@
 """The event log: the last few thousand events, numbered, and their readers.
 
-A reader is only a position in the log: it reads the events after it, and waits for the next one. A slow
-reader therefore holds no memory; events that it missed are dropped, and its page is marked `stale`.
-Machines emit from several threads; readers wait on the event loop.
+A reader is only a position in the log. A slow one therefore holds no memory; events that it missed are
+dropped, and its page is marked `stale`. Machines emit from threads; readers wait on the event loop.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
@@ -45,21 +44,17 @@ class EventLog:
 
     def __init__(self, kept: int = KEPT_EVENTS) -> None:
         self._kept: list[Event | None] = [None] * kept
-        self._last = 0
+        self.last_event_id = 0
+        """0 before the first event."""
         self._lock = Lock()
         self._readers: set[EventReader] = set()
         self._is_stopping = False
         self.counts: Counter[str] = Counter(dict.fromkeys(EventType, 0))
 
     @property
-    def last_event_id(self) -> int:
-        """The id of the last event; 0 before the first."""
-        return self._last
-
-    @property
     def oldest_event_id(self) -> int:
         """The id of the oldest kept event; that of the next one if none is kept."""
-        return max(self._last - len(self._kept), 0) + 1
+        return max(self.last_event_id - len(self._kept), 0) + 1
 
     @property
     def reader_count(self) -> int:
@@ -77,9 +72,9 @@ class EventLog:
     ) -> None:
         """Append an event; callable from any thread, never waits for a reader."""
         with self._lock:
-            self._last += 1
-            self._kept[self._last % len(self._kept)] = Event(
-                event_id=self._last,
+            self.last_event_id += 1
+            self._kept[self.last_event_id % len(self._kept)] = Event(
+                event_id=self.last_event_id,
                 type=type,
                 session_id=session_id,
                 vm_id=vm_id,
@@ -94,7 +89,7 @@ class EventLog:
     def after(self, event_id: int, wanted: EventFilter, limit: int) -> EventPage:
         """Return the first wanted events after an id, at most `limit`."""
         with self._lock:
-            last, oldest, size = self._last, self.oldest_event_id, len(self._kept)
+            last, oldest, size = self.last_event_id, self.oldest_event_id, len(self._kept)
             stale = not oldest - 1 <= event_id <= last
             position = oldest - 1 if stale else event_id
             found: list[Event] = []
@@ -113,26 +108,21 @@ class EventLog:
         )
 
     def open_reader(self, after: int, wanted: EventFilter) -> "EventReader":
-        """Open a reader after an event; call on the event loop.
-
-        Raises:
-            EventReaderLimitError: The maximum number of readers is open.
-        """
+        """Open a reader after an event, if not too many are; call on the event loop."""
         if len(self._readers) >= MAX_EVENT_READERS:
-            raise EventReaderLimitError(
-                f"{MAX_EVENT_READERS} readers wait for events, as many as the service takes",
-                bound=MAX_EVENT_READERS,
-            )
-        reader = EventReader(self, after, wanted, self._forget)
+            detail = f"{MAX_EVENT_READERS} readers wait for events, as many as the service takes"
+            raise EventReaderLimitError(detail, bound=MAX_EVENT_READERS)
+        reader = EventReader(self, after, wanted)
         with self._lock:
             self._readers.add(reader)
         if self._is_stopping:
             reader.close()
-        elif after != self._last:
+        elif after != self.last_event_id:
             reader.wake()
         return reader
 
-    def _forget(self, reader: "EventReader") -> None:
+    def forget(self, reader: "EventReader") -> None:
+        """Remove a closed reader."""
         with self._lock:
             self._readers.discard(reader)
 
@@ -148,25 +138,13 @@ class EventLog:
 
 
 class EventReader:
-    """A position in a log, with a wait for events on the event loop.
+    """A position in a log, the id of the event after which it reads, with a wait for events."""
 
-    Attributes:
-        position: The id of the event after which it reads.
-        is_closed: Whether it has been closed.
-    """
-
-    def __init__(
-        self,
-        log: EventLog,
-        position: int,
-        wanted: EventFilter,
-        forget: Callable[["EventReader"], None],
-    ) -> None:
+    def __init__(self, log: EventLog, position: int, wanted: EventFilter) -> None:
         self.position = position
         self.is_closed = False
         self._log = log
         self._wanted = wanted
-        self._forget = forget
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._is_woken = False
@@ -199,5 +177,5 @@ class EventReader:
     def close(self) -> None:
         """Close the reader; call on the event loop."""
         self.is_closed = True
-        self._forget(self)
+        self._log.forget(self)
         self._news.set()

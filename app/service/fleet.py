@@ -21,20 +21,12 @@ from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.machine.estimates import work_of_adding
 from hacdbs_sim.vmm import Report
 
+from . import errors
 from .backends import backend_maker
 from .budget import StateBudget
 from .copies import KeptCopy, VmCopies
 from .destinations import destination_of, fill_memory, move_guest, vm_like
-from .errors import (
-    DefaultSessionError,
-    FleetError,
-    NoSuchSessionError,
-    NoSuchVmError,
-    SessionExistsError,
-    SessionLimitError,
-    SetupRefusedError,
-    VmLimitError,
-)
+from .errors import SetupRefusedError
 from .events import EventLog
 from .idempotency_store import IdempotencyStore
 from .limits import MAX_SESSIONS, Limits
@@ -118,12 +110,7 @@ def _named(part: str, index: int) -> Generator[None]:
 
 
 class Fleet:
-    """All sessions and VMs of one service.
-
-    Args:
-        limits: How much it takes on.
-        host_kvm: Whether VMs of the host's KVM may be made.
-    """
+    """All sessions and VMs of one service; `host_kvm`: also those of the host's KVM."""
 
     def __init__(self, limits: Limits, *, host_kvm: bool = False) -> None:
         self.limits = limits
@@ -164,20 +151,18 @@ class Fleet:
         try:
             return self._sessions[session_id]
         except KeyError:
-            raise NoSuchSessionError(
+            raise errors.NoSuchSessionError(
                 "there is no such session", field="session_id", value=session_id
             ) from None
 
     def create_session(self, session_id: str | None = None) -> Session:
         """Create a session; the default id is the next free one of s1, s2, ..."""
         if len(self._sessions) >= MAX_SESSIONS:
-            raise SessionLimitError(
-                f"there are {MAX_SESSIONS} sessions, as many as the service takes",
-                bound=MAX_SESSIONS,
-            )
+            detail = f"there are {MAX_SESSIONS} sessions, as many as the service takes"
+            raise errors.SessionLimitError(detail, bound=MAX_SESSIONS)
         session_id = session_id or self._next_session_id()
         if session_id in self._sessions:
-            raise SessionExistsError(
+            raise errors.SessionExistsError(
                 "session_id must be new, this one exists", field="session_id", value=session_id
             )
         self.order.take(session_id, None, "create_session")
@@ -193,27 +178,17 @@ class Fleet:
     def delete_session(self, session_id: str) -> None:
         """Delete a session with its VMs."""
         if session_id == DEFAULT_SESSION:
-            raise DefaultSessionError(
-                "the session default always exists; reset it instead",
-                field="session_id",
-                value=session_id,
-            )
-        vm_count = self._empty(session_id, "delete_session")
+            detail = "the session default always exists; reset it instead"
+            raise errors.DefaultSessionError(detail, field="session_id", value=session_id)
+        self._empty(session_id, "delete_session", EventType.SESSION_DELETED)
         self.idempotency.clear(resets_scope(session_id))
         del self._sessions[session_id]
-        self.events.emit(
-            EventType.SESSION_DELETED, session_id=session_id, details={"vm_count": vm_count}
-        )
 
     def reset_session(self, session_id: str) -> None:
         """Delete a session's VMs, number the next ones from 1 again, forget its retries."""
-        vm_count = self._empty(session_id, "reset_session")
-        self.events.emit(
-            EventType.SESSION_RESET, session_id=session_id, details={"vm_count": vm_count}
-        )
+        self._empty(session_id, "reset_session", EventType.SESSION_RESET)
 
-    def _empty(self, session_id: str, change: str) -> int:
-        """Empty a session; return the number of VMs it had."""
+    def _empty(self, session_id: str, change: str, event: EventType) -> None:
         session = self.session(session_id)
         vm_count = len(session.vms)
         self.idempotency.clear(session_id)
@@ -223,16 +198,12 @@ class Fleet:
         self.order.take(session_id, None, change)  # after the last change of the VMs
         session.last_number = 0
         if session.scenario is not None:
-            session.scenario.close()
+            session.scenario.account.close()  # its player may still write
             session.scenario = None
-        return vm_count
+        self.events.emit(event, session_id=session_id, details={"vm_count": vm_count})
 
     def session_id_of(self, vm_id: str) -> str:
-        """Return the session that a VM belongs to, or belonged to, according to its id.
-
-        Raises:
-            NoSuchSessionError: The session does not exist.
-        """
+        """Return the session that a VM belongs to, or belonged to, according to its id."""
         return self.session(vm_id.rpartition("-")[0]).session_id
 
     def vms(self, session_id: str | None) -> list[Vm]:
@@ -245,7 +216,7 @@ class Fleet:
         try:
             return self._vms[vm_id]
         except KeyError:
-            raise NoSuchVmError("there is no such VM", field="vm_id", value=vm_id) from None
+            raise errors.NoSuchVmError("there is no such VM", field="vm_id", value=vm_id) from None
 
     async def create_vm(self, spec: CreateVm) -> Vm:
         """Create a VM with its slots and faults; a refusal leaves nothing behind."""
@@ -253,7 +224,7 @@ class Fleet:
         if _work_of_making(spec) <= INLINE_WORK:
             return self._publish(spec, self._build(spec))
         # Shielded: if the request were cancelled, what the thread still takes would never be returned.
-        return await asyncio.shield(asyncio.ensure_future(self._create_in_thread(spec)))
+        return await asyncio.shield(self._create_in_thread(spec))
 
     async def _create_in_thread(self, spec: CreateVm) -> Vm:
         return self._publish(spec, await asyncio.to_thread(self._build, spec))
@@ -264,23 +235,13 @@ class Fleet:
 
     def _build(self, spec: CreateVm) -> VmRuntime:
         config = model.VmConfig(**{name: getattr(spec, name) for name in _CONFIG})
-        runtime = VmRuntime(
-            backend_maker(spec, config, host_kvm=self._host_kvm),
-            self.limits,
-            self.budget,
-            self.totals,
-            self.order,
-        )
+        make = backend_maker(spec, config, host_kvm=self._host_kvm)
+        runtime = VmRuntime(make, self.limits, self.budget, self.totals, self.order)
         try:
-            for index, memslot in enumerate(spec.memslots):
-                with _named("memslots", index):
-                    runtime.perform(memslot)
-            for index, fault in enumerate(spec.faults):
-                with _named("faults", index):
-                    runtime.perform(fault)
-            for index, workload in enumerate(spec.workloads):
-                with _named("workloads", index):
-                    runtime.perform(workload)
+            for part in ("memslots", "faults", "workloads"):
+                for index, action in enumerate(getattr(spec, part)):
+                    with _named(part, index):
+                        runtime.perform(action)
         except BaseException:
             runtime.close()
             raise
@@ -290,7 +251,7 @@ class Fleet:
         try:
             session = self.session(spec.session_id)
             self._check_vm_limit()
-        except FleetError:
+        except errors.FleetError:
             runtime.close()
             raise
         return self._link(session, spec, runtime)
@@ -308,12 +269,9 @@ class Fleet:
         return vm
 
     async def replace_vms(self, session_id: str, specs: Sequence[CreateVm]) -> tuple[list[Vm], int]:
-        """Replace all VMs of a session with new ones: all of them, or none.
+        """Replace all VMs of a session, or none; return the new ones, and how many there were.
 
         Must not be cancelled: nothing would own the machines that the thread makes.
-
-        Returns:
-            The VMs, and the number of VMs before.
 
         Raises:
             SetupRefusedError: One of them was refused; its part is `vms/{index}`, or below it.
@@ -323,7 +281,7 @@ class Fleet:
         try:
             session = self.session(session_id)
             self._check_vm_limit(len(specs) - 1 - len(session.vms))
-        except FleetError:
+        except errors.FleetError:
             for runtime in runtimes:
                 runtime.close()
             raise
@@ -346,7 +304,7 @@ class Fleet:
 
     def _check_vm_limit(self, more: int = 0) -> None:
         if self.vm_count + more >= self.limits.max_vms:
-            raise VmLimitError(
+            raise errors.VmLimitError(
                 f"there are {self.vm_count} VMs, HACDBS_MAX_VMS allows {self.limits.max_vms}",
                 bound=self.limits.max_vms,
             )
@@ -407,11 +365,9 @@ class Fleet:
         vm = self.vm(vm_id)
         self._unlink(vm)
         self.order.take(vm.session_id, vm_id, "delete_vm")  # after the VM's last change
+        details: dict[str, model.Detail] = {"name": vm.name}
         self.events.emit(
-            EventType.VM_DELETED,
-            session_id=vm.session_id,
-            vm_id=vm_id,
-            details={"name": vm.name},
+            EventType.VM_DELETED, session_id=vm.session_id, vm_id=vm_id, details=details
         )
 
     async def close(self) -> None:

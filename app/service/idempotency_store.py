@@ -1,22 +1,16 @@
 """Responses kept for retries, by idempotency key and scope.
 
-A client that did not receive the response to its request sends it again with the same key and gets the
-first response; nothing is done twice. A response is kept until it expires, until its scope is cleared, or
-until newer ones exceed the limits of its scope: the oldest is dropped first. A request that is still
-being served is never forgotten.
+A response is kept until it expires, until its scope is cleared, or until newer ones exceed the limits of
+its scope: the oldest is dropped first. A request that is still being served is never forgotten.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias
 
-from .errors import (
-    AnswerNotKeptError,
-    IdempotencyKeyInFlightError,
-    IdempotencyKeyLimitError,
-    IdempotencyKeyReusedError,
-)
+from . import errors
 from .limits import MAX_IDEMPOTENCY_KEYS_PER_SCOPE, Limits
 
 SCOPE_SHARE: Final = 8
@@ -48,7 +42,6 @@ class _Record:
 
     fingerprint: bytes
     answer: KeptAnswer | None
-    expires: float
 
     @property
     def answer_bytes(self) -> int:
@@ -66,78 +59,49 @@ class _Scope:
         return len(self.in_flight) + len(self.settled)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Claim:
-    """The right and the duty to respond to a key's first request."""
+Claim: TypeAlias = Callable[[KeptAnswer | None], None]
+"""The right and the duty to respond to a key's first request.
 
-    _store: "IdempotencyStore"
-    _scope: _Scope
-    _key: str
-
-    def settle(self, answer: KeptAnswer | None) -> None:
-        """Keep the response for retries; None reports to them that it is lost, not that it failed.
-
-        If the scope was cleared since, nothing is kept.
-        """
-        self._store._settle(self._scope, self._key, answer)  # noqa: SLF001 - one thing, two names
+Called with the response, it keeps it for retries; None reports to them that it is lost, not that it
+failed. If the scope was cleared since, nothing is kept.
+"""
 
 
 class IdempotencyStore:
-    """The responses that a service keeps for retries.
-
-    Args:
-        limits: How many bytes, and for how long.
-        clock: Seconds of a clock that never goes back.
-    """
+    """The responses that a service keeps for retries; `clock` has seconds and never goes back."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self._limits = limits
         self._clock = clock
         self._scopes: dict[str, _Scope] = {}
         self._by_age: OrderedDict[tuple[str, str], float] = OrderedDict()  # to when each expires
-        self._held_bytes = 0
-
-    @property
-    def held_bytes(self) -> int:
+        self.held_bytes = 0
         """The approximate bytes that all kept responses take."""
-        return self._held_bytes
 
     def __len__(self) -> int:
         """Return the number of keys, of finished requests and of those in flight."""
         return sum(map(len, self._scopes.values()))
 
     def begin(self, scope_name: str, key: str, fingerprint: bytes) -> Claim | KeptAnswer:
-        """Claim a key for its first request, or return the response kept for it.
+        """Claim a key of a scope for its first request, or return the response kept for it.
 
-        Args:
-            scope_name: Where the key is known; the same key elsewhere is another.
-            key: The client's key.
-            fingerprint: Digest of all that makes the request what it is.
-
-        Raises:
-            IdempotencyKeyReusedError: Another request used this key.
-            IdempotencyKeyInFlightError: The first request is still being served.
-            AnswerNotKeptError: The first request was served, but its response was not kept.
-            IdempotencyKeyLimitError: The limit of keys or of bytes is reached.
+        `fingerprint` is the digest of all that makes the request what it is. Refused are a key of
+        another request, or of one that is in flight or whose response was not kept, and a key too many.
         """
         self._forget_expired()
         scope = self._scopes.get(scope_name)
         if scope is not None:
             if (first := scope.in_flight.get(key)) is not None:
                 _check_same(first, fingerprint)
-                raise IdempotencyKeyInFlightError(
-                    "the first request with this key is still being served",
-                    field=IDEMPOTENCY_KEY,
-                    value=key,
-                )
+                detail = "the first request with this key is still being served"
+                raise errors.IdempotencyKeyInFlightError(detail, field=IDEMPOTENCY_KEY, value=key)
             if (record := scope.settled.get(key)) is not None:
                 _check_same(record.fingerprint, fingerprint)
                 if record.answer is None:
-                    raise AnswerNotKeptError(
-                        "the first request with this key was served, but its answer was not kept",
-                        field=IDEMPOTENCY_KEY,
-                        value=key,
+                    detail = (
+                        "the first request with this key was served, but its answer was not kept"
                     )
+                    raise errors.AnswerNotKeptError(detail, field=IDEMPOTENCY_KEY, value=key)
                 return record.answer
         if scope is None:
             scope = _Scope(scope_name)
@@ -145,40 +109,38 @@ class IdempotencyStore:
         self._scopes[scope_name] = scope
         scope.in_flight[key] = fingerprint
         self._hold(scope, RECORD_BYTES)
-        return Claim(self, scope, key)
+        return partial(self._settle, scope, key)
 
     def clear(self, scope_name: str) -> None:
         """Forget a scope's keys; what is in flight there will not be kept."""
-        scope = self._scopes.pop(scope_name, None)
-        if scope is None:
+        if (scope := self._scopes.pop(scope_name, None)) is None:
             return
         for key in scope.settled:
             del self._by_age[scope_name, key]
-        self._held_bytes -= scope.held_bytes
+        self.held_bytes -= scope.held_bytes
 
     def _settle(self, scope: _Scope, key: str, answer: KeptAnswer | None) -> None:
         if self._scopes.get(scope.name) is not scope:
             return
-        expires = self._clock() + self._limits.idempotency_seconds
         if answer is not None and not self._make_room(scope, answer.size_bytes):
             answer = None
-        record = _Record(scope.in_flight.pop(key), answer, expires)
+        record = _Record(scope.in_flight.pop(key), answer)
         scope.settled[key] = record
-        self._by_age[scope.name, key] = expires
+        self._by_age[scope.name, key] = self._clock() + self._limits.idempotency_seconds
         self._hold(scope, record.answer_bytes)
 
     def _make_room_for_key(self, scope: _Scope) -> None:
         while len(scope) >= MAX_IDEMPOTENCY_KEYS_PER_SCOPE and scope.settled:
             self._forget(scope, next(iter(scope.settled)))
         if len(scope) >= MAX_IDEMPOTENCY_KEYS_PER_SCOPE:
-            raise IdempotencyKeyLimitError(
+            raise errors.IdempotencyKeyLimitError(
                 f"{len(scope)} requests with a key are in flight, as many as a session may have",
                 field=IDEMPOTENCY_KEY,
                 bound=MAX_IDEMPOTENCY_KEYS_PER_SCOPE,
             )
         if not self._make_room(scope, RECORD_BYTES):
-            raise IdempotencyKeyLimitError(
-                f"answers kept for retries take {self._held_bytes} bytes,"
+            raise errors.IdempotencyKeyLimitError(
+                f"answers kept for retries take {self.held_bytes} bytes,"
                 f" HACDBS_MAX_IDEMPOTENCY_BYTES allows {self._limits.max_idempotency_bytes}",
                 field=IDEMPOTENCY_KEY,
                 bound=self._limits.max_idempotency_bytes,
@@ -190,7 +152,7 @@ class IdempotencyStore:
         share = limit // SCOPE_SHARE
         if size_bytes > share:
             return False  # before anything is forgotten for nothing
-        while scope.held_bytes + size_bytes > share or self._held_bytes + size_bytes > limit:
+        while scope.held_bytes + size_bytes > share or self.held_bytes + size_bytes > limit:
             if not scope.settled:
                 return False
             self._forget(scope, next(iter(scope.settled)))
@@ -214,11 +176,11 @@ class IdempotencyStore:
 
     def _hold(self, scope: _Scope, size_bytes: int) -> None:
         scope.held_bytes += size_bytes
-        self._held_bytes += size_bytes
+        self.held_bytes += size_bytes
 
 
 def _check_same(first: bytes, fingerprint: bytes) -> None:
     if first != fingerprint:
-        raise IdempotencyKeyReusedError(
+        raise errors.IdempotencyKeyReusedError(
             "a key identifies one request, this one has served another", field=IDEMPOTENCY_KEY
         )

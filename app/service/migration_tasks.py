@@ -29,9 +29,11 @@ DEFECT: Final = Refused(
 
 
 def bytes_of(migration: LiveMigration) -> int:
-    """Return the bytes a migration holds beside its machine: received pages and pages to send."""
-    npages = migration.total_pages
-    return npages // PAGES_PER_WORD * 8 + npages * BYTES_A_PAGE * migration.spec.verify
+    """Return the bytes a migration holds beside its machine: its bitmaps, and what arrived."""
+    npages, spec = migration.total_pages, migration.spec
+    bitmaps = 2 if spec.postcopy is None else 3
+    versions = spec.verify * (1 if spec.postcopy is None else 2)
+    return npages // PAGES_PER_WORD * 8 * bitmaps + npages * BYTES_A_PAGE * versions
 
 
 class MigrationTask:
@@ -237,7 +239,9 @@ class MigrationRun:
                 self._news.spread()
             if task.is_over:
                 break
-            if task.is_waiting:
+            if task.is_waiting and self._owns_machines:
+                task.cancel(Reason.STALLED)  # nobody can send it the command
+            elif task.is_waiting:
                 await self._command.wait()
                 began, began_ns = time.monotonic(), task.report.now_ns
             elif self._pace:

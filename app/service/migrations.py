@@ -22,9 +22,6 @@ from .migration_tasks import MigrationRun, MigrationTask, bytes_of
 from .vm_runtime import VmRuntime
 
 MAX_RUNNING_MIGRATIONS: Final = 16
-PACED_STEP_SECONDS: Final = 0.02
-"""The real time of a step of a migration whose pace is tied to real time."""
-
 MAX_KEPT_MIGRATIONS_PER_SESSION: Final = 100
 MAX_KEPT_MIGRATIONS: Final = 400
 MAX_KEPT_COMPARISONS_PER_SESSION: Final = 25
@@ -266,8 +263,7 @@ class Migrations:
     ) -> MigrationTask:
         """Prepare to migrate a machine; raises as `start` does."""
         _check_backend(runtime)
-        max_step_ns = max(int(PACED_STEP_SECONDS * 1e9 / pace), 1) if pace else None
-        migration = LiveMigration(runtime, spec, runtime.transfer_history, max_step_ns=max_step_ns)
+        migration = LiveMigration(runtime, spec, runtime.transfer_history)
         account = Account(self._budget)
         account.hold(bytes_of(migration))
         return MigrationTask(name, runtime, migration, account, is_paced=pace > 0)

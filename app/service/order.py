@@ -1,7 +1,6 @@
 """The one order of everything that changes a service: each change takes a number when it begins.
 
-Sessions and VMs take theirs on the event loop, actions from any thread. A recorder of a service
-(a journal, a test) watches the order; replaying the changes of a VM by number gives the same VM.
+A recorder of a service watches the order; replaying the changes of a VM by number gives the same VM.
 """
 
 import itertools
@@ -17,8 +16,7 @@ Change: TypeAlias = Action[Any] | VmSpec | str
 Watcher: TypeAlias = Callable[[int, str, str | None, Change], None]
 """Called with number, session and VM (None: the session itself) of each change, from any thread.
 
-It must be quick: the VM's other changes wait for it. Two VMs may call it at a time, so a greater number
-may come first.
+The VM's other changes wait for it. Two VMs may call it at a time: a greater number may come first.
 """
 
 
@@ -44,13 +42,10 @@ class Order:
 class VmOrder:
     """The numbering of one VM's changes, from its publication to its end.
 
-    Theory of operation. Most changes of a VM come one at a time, since they hold the VM's lock. Arming
-    and disarming a fault do not: they may come while a get or clear runs, which reads the board of
-    faults once. So the number of each of these and its reading, or changing, of the board are one
-    step: it holds `_entry` from `enter` to `entered`. The backend calls `entered` as soon as it has
-    read the board, so no thread waits there for a call to end.
-
-    A change after `close` takes no number: the VM's id may be another VM's by then.
+    Most changes of a VM come one at a time, since they hold the VM's lock. Arming and disarming a fault
+    do not: they may come while a get or clear runs, which reads the board of faults once. So the number
+    of each of these and its reading, or changing, of the board are one step: it holds `_entry` from
+    `enter` to `entered`. The backend calls `entered` as soon as it has read the board.
     """
 
     __slots__ = ("_entering_thread", "_entry", "_name", "_order")
@@ -66,7 +61,7 @@ class VmOrder:
         self._name = (session_id, vm_id)
 
     def close(self) -> None:
-        """Stop numbering changes: those that have a number precede all later ones."""
+        """Stop numbering changes: the VM's id may be another VM's from now on."""
         with self._entry:
             self._name = None
 

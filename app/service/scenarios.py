@@ -1,7 +1,4 @@
-"""The whole session's scenario: its document and its outcome.
-
-The player of the scenario updates the outcome. Emptying the session removes the scenario.
-"""
+"""The whole session's scenario: its document and its outcome."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +11,7 @@ from .migrations import Migration
 
 @dataclass(slots=True, eq=False)
 class StandingScenario:
-    """A scenario and its outcome so far.
+    """A scenario and its outcome so far, which its player updates.
 
     Attributes:
         document: The document, as JSON with sorted names: the same document is the same bytes.
@@ -40,7 +37,3 @@ class StandingScenario:
     def has_failed(self) -> bool:
         """Whether a step had an unexpected outcome."""
         return any(step.verdict is StepVerdict.FAILED for step in self.steps)
-
-    def close(self) -> None:
-        """Return its bytes to the budget; a player that is still running may continue to write."""
-        self.account.close()

@@ -6,7 +6,7 @@ Limits, events and the order of changes wrap the backend here, once for all acti
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Final, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from hacdbs_sim import model
 from hacdbs_sim.model.base import WORK_PER_ACTION
@@ -31,18 +31,8 @@ WORK_PER_FAULT: Final = 1 << 7
 """The work of a get or clear for each armed fault: where one hits, all are searched."""
 
 
-class Emit(Protocol):
-    """Receives what happens on a VM."""
-
-    def __call__(
-        self,
-        type: model.EventType,  # noqa: A002 - the field's name
-        *,
-        now_ns: int,
-        details: dict[str, model.Detail],
-    ) -> None:
-        """Receive one event."""
-        ...
+Emit: TypeAlias = Callable[..., None]
+"""Receives the type, `now_ns` and `details` of what happens on a VM."""
 
 
 @runtime_checkable
@@ -51,7 +41,6 @@ class HoldsResources(Protocol):
 
     def close(self) -> None:
         """Free what it holds; no action may come afterwards."""
-        ...
 
 
 class VmRuntime:
@@ -63,13 +52,8 @@ class VmRuntime:
     Every change takes a number of the order when it begins. One that a limit refuses does not begin;
     one that the backend refuses has begun, and may have changed something (docs/kernel.md S.2).
 
-    Args:
-        make: Makes the backend. It is given a function to call once a get or clear has read the
-            board of faults: from then on a fault that is armed is behind it in the order.
-        limits: What a VM may have.
-        budget: The bytes that all VMs share.
-        totals: What all VMs did together.
-        order: The order of changes.
+    `make` makes the backend. It is given a function to call once a get or clear has read the board of
+    faults: from then on a fault that is armed is behind it in the order.
     """
 
     def __init__(
@@ -109,9 +93,6 @@ class VmRuntime:
         `work` estimates it once the lock is held: the calls before may have grown the machine.
         A request that is cancelled while its thread works leaves the lock with the thread, so
         that no other call enters a machine that is still being changed.
-
-        Raises:
-            NoSuchVmError: The VM was deleted while the call waited, and its backend is closed.
         """
         await self._lock.acquire()
         thread = None
@@ -138,11 +119,10 @@ class VmRuntime:
         self._order.open(session_id, vm_id)
 
     def close(self) -> None:
-        """Return the VM's bytes to the budget.
+        """Return the VM's bytes to the budget; emit and number what a call in flight does no more.
 
-        A call in flight may finish. What it does from now on is emitted and numbered no more. A
-        backend that holds resources is closed behind the calls that wait, in a thread: to unmap guest
-        memory takes its time.
+        A backend that holds resources is closed behind the calls that wait, in a thread: to unmap
+        guest memory takes its time.
         """
         self._order.close()
         self._emit_to = None
@@ -189,11 +169,7 @@ class VmRuntime:
         return kind.op in self._backend.capabilities.ops
 
     def query(self, query: model.Query[T]) -> T:
-        """Return the result of a query.
-
-        Raises:
-            KvmError: The queried object does not exist.
-        """
+        """Return the result of a query."""
         return self._backend.query(query)
 
     def estimate(self, action: model.Action[Any]) -> model.Estimate:
@@ -211,11 +187,7 @@ class VmRuntime:
         return work
 
     def perform(self, action: model.Action[T]) -> T:
-        """Perform an action within the limits; the caller holds the lock where needed.
-
-        Raises:
-            KvmError: What the backend or a limit refuses.
-        """
+        """Perform an action within the limits; the caller holds the lock where needed."""
         special = _PERFORM.get(type(action))
         if special is not None:
             return cast("T", special(self, action))
@@ -245,27 +217,21 @@ class VmRuntime:
     def _check_limits(self, action: model.Action[Any], after: model.Estimate) -> None:
         most = self._limits.max_pages_per_vm
         if after.pages > max(self._backend.query(model.GetFootprint()).pages, most):
-            raise PageLimitError(
-                f"the VM would have {after.pages} pages, HACDBS_MAX_PAGES_PER_VM allows {most}",
-                field="memory_size",
-                bound=most,
-                value=after.pages,
-            )
+            detail = f"the VM would have {after.pages} pages, HACDBS_MAX_PAGES_PER_VM allows {most}"
+            raise PageLimitError(detail, field="memory_size", bound=most, value=after.pages)
         if isinstance(action, model.AddWorkload):
             most = model.MAX_WORKLOADS_PER_VM
             if len(self._backend.query(model.ListWorkloads())) >= most:
-                raise WorkloadLimitError(
-                    f"the VM has {most} workloads, as many as one VM takes", bound=most
-                )
+                detail = f"the VM has {most} workloads, as many as one VM takes"
+                raise WorkloadLimitError(detail, bound=most)
 
     def _add_fault(self, action: model.AddFault) -> model.FaultInfo:
         most = model.MAX_FAULTS_PER_VM
         try:
             self._order.enter()
             if self._faults >= most:
-                raise FaultLimitError(
-                    f"the VM has {most} faults, as many as one VM takes", bound=most
-                )
+                detail = f"the VM has {most} faults, as many as one VM takes"
+                raise FaultLimitError(detail, bound=most)
             self._order.number(action)
             fault = self._backend.perform(action)
             self._faults += 1

@@ -53,8 +53,20 @@ function numbered(chart, passes, xOf, width) {
   }
 }
 
+/** What was changed in each pass, as one line of text by pass. */
+function changesByPass(changes) {
+  const texts = new Map();
+  for (const { iteration, command, settings } of changes) {
+    const given = Object.entries(settings).filter(([, value]) => value !== null).map(([name, value]) => `${name} ${typeof value === "object" ? "changed" : count(value)}`);
+    const text = [command, ...given].filter(Boolean).join(", ");
+    texts.set(iteration, texts.has(iteration) ? `${texts.get(iteration)}; ${text}` : text);
+  }
+  return texts;
+}
+
 /** Draw one migration: for each pass what was sent and what was dirty again, against the limit. */
-export function convergence({ iterations, spec, qmp }, isLogarithmic) {
+export function convergence({ iterations, spec, qmp, changes }, isLogarithmic) {
+  if (!qmp.ram) return h("p", { class: "quiet" }, "No figures in this state.");
   const size = qmp.ram["page-size"];
   const rows = iterations.map((row) => ({ ...row, left: row.remaining_pages * size }));
   const limit = (spec.bandwidth_bytes_per_second * spec.downtime_limit_ns) / 1e9;
@@ -74,6 +86,15 @@ export function convergence({ iterations, spec, qmp }, isLogarithmic) {
     }, s("title", {}, `Pass ${row.iteration}: ${bytes(row.sent_bytes)} sent, ${count(row.dirty_pages)} pages dirty, ${bytes(row.left)} left`));
     chart.append(column(row.sent_bytes, -wide - 1, "bar-sent"), column(row.left, 1, "bar-left"));
   });
+  for (const [pass, text] of changesByPass(changes)) {
+    const x = xOf(Math.min(pass, slots - 1)) - pitch / 2;
+    chart.append(s("path", { class: "change", d: `M${x} ${TOP}V${TOP + INNER_HEIGHT}` }, s("title", {}, `Pass ${pass}: ${text}`)));
+  }
+  rows.forEach((row, index) => {
+    if (row.phase !== "active" && (index === 0 || rows[index - 1].phase !== row.phase)) {
+      chart.append(s("text", { class: "phase", x: xOf(index), y: TOP + 10, "text-anchor": "middle" }, row.phase));
+    }
+  });
   const y = yOf(Math.min(limit, top), scale);
   chart.append(s("path", { class: "limit", d: `M${LEFT} ${y}H${width - RIGHT}` }));
   numbered(chart, rows.length, xOf, width);
@@ -84,7 +105,7 @@ export function convergence({ iterations, spec, qmp }, isLogarithmic) {
 export function comparison(reports) {
   const lines = reports.map(({ name, iterations, qmp }) => ({
     name,
-    values: iterations.map((row) => row.remaining_pages * qmp.ram["page-size"]),
+    values: iterations.map((row) => row.remaining_pages * (qmp.ram?.["page-size"] ?? 4096)),
   }));
   const scale = linear(ceiling(lines.flatMap((line) => line.values)));
   const passes = Math.max(2, ...lines.map((line) => line.values.length));
@@ -112,7 +133,8 @@ export function barKey() {
   return h("div", { class: "legend" },
     key(bar("bar-sent"), "sent in the pass"),
     key(bar("bar-left"), "left after it"),
-    key(s("path", { class: "limit", d: "M0 5H26" }), "may be left to switch over"));
+    key(s("path", { class: "limit", d: "M0 5H26" }), "may be left to switch over"),
+    key(s("path", { class: "change", d: "M13 0V10" }), "settings changed"));
 }
 
 /** Draw an amount of each name as a bar with its figure. */

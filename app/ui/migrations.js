@@ -98,6 +98,32 @@ const COLUMNS = [
   { name: "Software", number: true, text: (row) => count(row.software_cleaned) },
 ];
 
+/** The commands that a running migration may be given, and in which state. */
+const COMMANDS = [
+  { name: "switch-over", label: "Switch over", isPossible: ({ status }) => status === "active" },
+  { name: "continue", label: "Continue", isPossible: ({ status }) => status === "pre-switchover" },
+  { name: "start-postcopy", label: "Start post-copy", isPossible: ({ status, spec }) => status === "active" && spec.postcopy !== null },
+  { name: "pause", label: "Pause post-copy", isPossible: ({ status }) => status === "postcopy-active" },
+  { name: "resume", label: "Resume post-copy", isPossible: ({ status }) => status === "postcopy-paused" },
+];
+
+/** What happened beside the passes, a sentence each. */
+function happened({ changes, changed_slots, scheduled, postcopy, verification }) {
+  const said = [];
+  for (const { iteration, command, settings, by } of changes) {
+    const given = Object.entries(settings).filter(([, value]) => value !== null).map(([name]) => words(name));
+    said.push(`Pass ${iteration}: ${[command && words(command), ...given].filter(Boolean).join(", ")}, by ${by === "call" ? "a call" : "the schedule"}.`);
+  }
+  for (const { slot, change, now_ns } of changed_slots) said.push(`Slot ${slot}: ${words(change)}, at ${nanoseconds(now_ns)}.`);
+  for (const { op, at, reached } of scheduled) if (!reached) said.push(`Never reached: ${words(op)} at ${Object.entries(at).filter(([, value]) => value !== null).map(([name, value]) => `${name} ${value}`).join(", ")}.`);
+  if (postcopy) {
+    const { requests, requested_pages, background_pages, blocked_ns, pauses, guest_lost } = postcopy;
+    said.push(`Post-copy: ${many(requests, "request")} fetched ${many(requested_pages, "page")}, the stream sent ${many(background_pages, "page")}, the guest was kept for ${nanoseconds(blocked_ns)}${pauses ? `, the link failed ${pauses === 1 ? "once" : `${pauses} times`}` : ""}.${guest_lost ? " The guest is lost." : ""}`);
+  }
+  if (verification.unneeded_pages) said.push(`${many(verification.unneeded_pages, "page")} the guest had given up.`);
+  return said;
+}
+
 export function showMigration(part, id) {
   const path = `/v1/migrations/${encodeURIComponent(id)}`;
   const machine = h("a", { href: "#/" });
@@ -111,10 +137,16 @@ export function showMigration(part, id) {
     draw();
   });
   const figures = h("dl", { class: "figures" });
+  const story = h("ul", { class: "quiet", id: "story" });
+  const commands = COMMANDS.map(({ name, label, isPossible }) => {
+    const button = h("button", { type: "button", hidden: true, onclick: () => act(button, () => post(`${path}/${name}`)) }, label);
+    return { button, isPossible };
+  });
   const rows = table("Passes", COLUMNS, (row) => `${row.iteration}${row.phase}`, "No pass has ended.");
   part.root.append(
-    h("div", { class: "head" }, h("h1", {}, id), machine, h("span", { class: "grow" }), cancel),
+    h("div", { class: "head" }, h("h1", {}, id), machine, h("span", { class: "grow" }), commands.map(({ button }) => button), cancel),
     verdict,
+    story,
     h("div", { class: "cards" },
       card("Convergence", "two-thirds", [barKey(), scales], chart),
       card("query-migrate", "third", [], figures),
@@ -125,7 +157,9 @@ export function showMigration(part, id) {
     const isOver = OVER.has(report.status);
     machine.href = machineLink(report.vm_id);
     setText(machine, report.vm_id);
-    cancel.hidden = isOver;
+    cancel.hidden = isOver || report.status.startsWith("postcopy");
+    for (const { button, isPossible } of commands) button.hidden = isOver || !isPossible(report);
+    story.replaceChildren(...happened(report).map((text) => h("li", {}, text)));
     judge(verdict, report, isOver);
     now.report = report;
     draw();

@@ -1,18 +1,19 @@
 """Arguments of the command line: numbers, sizes, pages and memslots."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
 from hacdbs_sim.client import Client, ClientError
-from hacdbs_sim.client.connecting import token_of_environment, url_of_environment
 
 _COMPLETION_SECONDS: Final = 1.0
 _NUMBER: Final = r"(?:0[xX][0-9a-fA-F]+|[0-9]+)"
 _PAGES: Final = re.compile(rf"({_NUMBER})(?:([-+])({_NUMBER}))?\Z", re.ASCII)
 _AMOUNT: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([A-Za-z]*)\Z", re.ASCII)
 _SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_FLAGS: Final = {"log": "LOG_DIRTY_PAGES", "readonly": "READONLY"}
 _TIMES: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
 
@@ -40,8 +41,7 @@ def pages(text: str) -> PageRange:
     first = number(found[1])
     if found[2] is None:
         return PageRange(first, 1)
-    given = number(found[3])
-    count = given if found[2] == "+" else given - first + 1
+    count = number(found[3]) - (0 if found[2] == "+" else first - 1)
     if count < 1:
         raise typer.BadParameter(f"must name at least one page, and {text!r} names {count}")
     return PageRange(first, count)
@@ -52,22 +52,21 @@ def size(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() else text
 
 
+def _amount(text: str, units: Mapping[str, int], what: str) -> int:
+    found = _AMOUNT.match(text)
+    if found is None or found[2] not in units:
+        raise typer.BadParameter(f"must be {what}, not {text!r}")
+    return int(float(found[1]) * units[found[2]])
+
+
 def bandwidth(text: str) -> int:
     """Read bytes per second, with or without a unit."""
-    found = _AMOUNT.match(text)
-    if found is None or found[2] not in _SIZES:
-        raise typer.BadParameter(
-            f"must be bytes per second such as 1250000000 or 1GiB, not {text!r}"
-        )
-    return int(float(found[1]) * _SIZES[found[2]])
+    return _amount(text, _SIZES, "bytes per second such as 1250000000 or 1GiB")
 
 
 def duration(text: str) -> int:
     """Read a virtual time with its unit; return nanoseconds."""
-    found = _AMOUNT.match(text)
-    if found is None or found[2] not in _TIMES:
-        raise typer.BadParameter(f"must be a time such as 300ms, 10s or 500us, not {text!r}")
-    return int(float(found[1]) * _TIMES[found[2]])
+    return _amount(text, _TIMES, "a time such as 300ms, 10s or 500us")
 
 
 def memslot(text: str) -> dict[str, Any]:
@@ -85,29 +84,21 @@ def memslot(text: str) -> dict[str, Any]:
     }
     for option in parts[3].split(",") if len(parts) == 4 else ():
         name, _, value = option.partition("=")
-        match name:
-            case "log" if not value:
-                fields["flags"].append("LOG_DIRTY_PAGES")
-            case "readonly" if not value:
-                fields["flags"].append("READONLY")
-            case "backing":
-                fields["backing"] = size(value)
-            case _:
-                raise typer.BadParameter(
-                    f"a memslot's options are log, readonly and backing=SIZE, not {option!r}"
-                )
+        if name == "backing":
+            fields["backing"] = size(value)
+        elif name in _FLAGS and not value:
+            fields["flags"].append(_FLAGS[name])
+        else:
+            raise typer.BadParameter(
+                f"a memslot's options are log, readonly and backing=SIZE, not {option!r}"
+            )
     return fields
 
 
 def _vm_ids(incomplete: str) -> list[str]:
     """Complete a VM id from the service of the environment, if that responds in time."""
     try:
-        with Client(
-            url_of_environment(),
-            token=token_of_environment(),
-            timeout=_COMPLETION_SECONDS,
-            retries=0,
-        ) as client:
+        with Client(timeout=_COMPLETION_SECONDS, retries=0) as client:
             found = [vm.vm_id for vm in client.list_vms("-")]
     except (ClientError, ValueError):
         return []
@@ -125,11 +116,11 @@ Pages = Annotated[
         metavar="PAGES...", parser=pages, help="Pages: N, FIRST-LAST or FIRST+COUNT, 0x allowed."
     ),
 ]
-OnCpu = Annotated[
-    int | None, typer.Option("--cpu", parser=number, help="The host CPU that the call runs on.")
-]
 
 
-def optional_number(*names: str, text: str) -> Any:  # noqa: ANN401 - as typer.Option returns
+def optional_number(text: str) -> Any:  # noqa: ANN401 - as typer.Option returns
     """Return an option that takes a number, decimal or with 0x."""
-    return typer.Option(*names, parser=number, help=text)
+    return typer.Option(parser=number, help=text)
+
+
+OnCpu = Annotated[int | None, optional_number("The host CPU that the call runs on.")]

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from hacdbs_sim.cli import views
-from hacdbs_sim.cli.command_context import CommandContext, print_json
+from hacdbs_sim.cli.command_context import CommandContext, print_json, usage_error
 from hacdbs_sim.cli.documents import Document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client.results import read
@@ -27,30 +27,31 @@ def compare(context: CommandContext, document: Document) -> None:
     Every step is performed, whatever became of those before it; a migration is in virtual time, which
     the host's KVM has not, so it is left out.
     """
-    _check(document)
+    try:
+        reader_of(Scenario)(orjson.dumps(document.value))
+    except InvalidRequestError as refused:
+        errors = [{"pointer": each.pointer, "detail": each.detail} for each in refused.errors]
+        raise usage_error("\n".join(explain(document.name, document.text, errors))) from None
     scenario = document.value
     one, other = (_play(context, scenario, backend) for backend in SIDES)
-    steps = scenario.get("steps", [])
-    made = compare_backends(steps, one, other)
+    made = compare_backends(scenario.get("steps", []), one, other)
     if scenario.get("migration"):
         made.skipped[f"migration: {BackendName.HOST_KVM} has no virtual time"] += 1
     if context.as_json:
-        print_json(orjson.dumps(_plain(scenario["scenario"], made)))
+        skipped = [{"why": why, "values": count} for why, count in sorted(made.skipped.items())]
+        plain = {
+            "scenario": scenario["scenario"],
+            "backends": SIDES,
+            "compared": made.compared.total(),
+            "skipped": skipped,
+            "differences": made.differences,
+        }
+        print_json(orjson.dumps(plain))
     else:
         for part in _tables(scenario, made, one, other):
             context.console.print(part)
     if made.differences:
         raise typer.Exit(ExitCode.NEGATIVE)
-
-
-def _check(document: Document) -> None:
-    """Refuse a document that is not a scenario, with the lines at fault."""
-    try:
-        reader_of(Scenario)(orjson.dumps(document.value))
-    except InvalidRequestError as refused:
-        errors = [{"pointer": each.pointer, "detail": each.detail} for each in refused.errors]
-        typer.echo("\n".join(explain(document.name, document.text, errors)), err=True)
-        raise typer.Exit(ExitCode.USAGE) from None
 
 
 def on_backend(scenario: Mapping[str, Any], backend: BackendName | None) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _play(context: CommandContext, scenario: Mapping[str, Any], backend: Backend
 def _tables(
     scenario: Mapping[str, Any], made: BackendComparison, one: Side, other: Side
 ) -> Iterator[Table | str]:
-    steps = scenario.get("steps", [])
+    played = zip(scenario.get("steps", []), one.steps, other.steps, strict=True)
     rows = [
         (
             number,
@@ -95,9 +96,7 @@ def _tables(
             theirs.status,
             made.compared[number],
         )
-        for number, (step, mine, theirs) in enumerate(
-            zip(steps, one.steps, other.steps, strict=True)
-        )
+        for number, (step, mine, theirs) in enumerate(played)
     ]
     columns = ("#step", "VM", "action", f"#{one.backend}", f"#{other.backend}", "#values compared")
     yield views.rows_table("", columns, rows)
@@ -114,21 +113,3 @@ def _tables(
         f"{scenario['scenario']}: {made.compared.total()} values compared,"
         f" {made.skipped.total()} skipped, {len(made.differences)} differences"
     )
-
-
-def _plain(name: str, made: BackendComparison) -> dict[str, Any]:
-    return {
-        "scenario": name,
-        "backends": list(SIDES),
-        "compared": made.compared.total(),
-        "skipped": [{"why": why, "values": count} for why, count in sorted(made.skipped.items())],
-        "differences": [
-            {
-                "step": each.step,
-                "pointer": each.pointer,
-                "detail": each.detail,
-                "found": list(each.found),
-            }
-            for each in made.differences
-        ],
-    }

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Concatenate, Final, ParamSpec, TypeVar
+from typing import Annotated, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
 import httpx
 import orjson
@@ -15,8 +15,8 @@ from rich.console import Console, RenderableType
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import Client, ClientError, ProblemError, WaitTimeoutError
 
-P = ParamSpec("P")
 T = TypeVar("T")
+P = ParamSpec("P")
 
 PIPE_COLUMNS: Final = 160
 """Width of tables where stdout is not a terminal."""
@@ -43,9 +43,7 @@ class CommandContext:
     """What one command works with: a client, and how results are printed.
 
     Attributes:
-        client: The client that sends the requests.
         as_json: Whether the body of the last response is printed as it is.
-        console: Where tables are printed.
         bodies: The body of the last response; while a list is read, those of all its pages.
     """
 
@@ -55,7 +53,6 @@ class CommandContext:
     bodies: deque[bytes] = field(default_factory=lambda: deque(maxlen=1))
 
     def __post_init__(self) -> None:
-        """Store the bodies of the client's responses."""
         self.client.http.event_hooks = {"response": [self._store]}
 
     def _store(self, response: httpx.Response) -> None:
@@ -111,31 +108,35 @@ def exit_on_client_error(*, as_json: bool) -> Generator[None]:
         raise usage_error(str(error)) from None
 
 
-def service_command(
-    function: Callable[Concatenate[CommandContext, P], None],
-) -> Callable[..., None]:
-    """Make a command of a function that takes a `CommandContext`.
+Command: TypeAlias = Callable[Concatenate[CommandContext, P], None]
+
+
+def service_command(app: typer.Typer, name: str) -> Callable[[Command[P]], Command[P]]:
+    """Register a command: a function that takes a `CommandContext`, and its arguments.
 
     The command has the options --url, --token and --json, and exits as docs/cli.md specifies.
     """
-    perform: Callable[..., None] = function
 
-    def command(*, url: str | None, token: str | None, as_json: bool, **arguments: object) -> None:
-        with exit_on_client_error(as_json=as_json), Client(url, token=token) as client:
-            perform(CommandContext(client, as_json), **arguments)
+    def register(function: Command[P]) -> Command[P]:
+        perform: Callable[..., None] = function
 
-    signature = inspect.signature(function)
-    own = list(signature.parameters.values())[1:]
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    added = [
-        inspect.Parameter("url", keyword, default=None, annotation=Url),
-        inspect.Parameter("token", keyword, default=None, annotation=Token),
-        inspect.Parameter("as_json", keyword, default=False, annotation=AsJson),
-    ]
-    parameters = [*(each.replace(kind=keyword) for each in own), *added]
-    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-    command.__name__ = function.__name__
-    command.__doc__ = function.__doc__
-    command.__module__ = function.__module__
-    return command
+        def command(
+            *, url: str | None, token: str | None, as_json: bool, **arguments: object
+        ) -> None:
+            with exit_on_client_error(as_json=as_json), Client(url, token=token) as client:
+                perform(CommandContext(client, as_json), **arguments)
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        _, *own = inspect.signature(function).parameters.values()
+        parameters = [
+            *(each.replace(kind=keyword) for each in own),
+            inspect.Parameter("url", keyword, default=None, annotation=Url),
+            inspect.Parameter("token", keyword, default=None, annotation=Token),
+            inspect.Parameter("as_json", keyword, default=False, annotation=AsJson),
+        ]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {each.name: each.annotation for each in parameters}
+        app.command(name, help=inspect.getdoc(function))(command)
+        return function
+
+    return register

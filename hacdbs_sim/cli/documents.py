@@ -13,13 +13,7 @@ STDIN: Final = Path("-")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document.
-
-    Attributes:
-        name: Name of the file in messages.
-        text: Its text.
-        value: The object that it contains.
-    """
+    """A document: its name in messages, its text, and the object that it contains."""
 
     name: str
     text: str

@@ -1,5 +1,6 @@
 """`hacdbs-sim healthcheck`, for the HEALTHCHECK of a container."""
 
+from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Annotated, Final
@@ -19,30 +20,22 @@ def healthcheck(
     port: Annotated[int | None, typer.Option(help="Port; default: HACDBS_PORT.")] = None,
 ) -> None:
     """Request /readyz; exit 0 if the service is ready, else 1."""
-    environment = launcher.load("server.environment")
+    service = launcher.load("settings")
     try:
-        settings = environment.read_settings()
-    except environment.BadSettingsError as error:
+        settings = service.read_settings()
+    except service.BadSettingsError as error:
         # Docker reserves every other status
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
     host = host or _LOOPBACK.get(settings.host, settings.host)
     port = settings.port if port is None else port
     try:
-        status = readiness(host, port)
+        with closing(HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)) as connection:
+            connection.request("GET", "/readyz")
+            status = connection.getresponse().status
     except (OSError, HTTPException) as error:
         typer.echo(f"no response from {host}:{port}: {error}", err=True)
         raise typer.Exit(1) from None
     if status != HTTPStatus.OK:
         typer.echo(f"/readyz of {host}:{port} returned {status}", err=True)
         raise typer.Exit(1)
-
-
-def readiness(host: str, port: int) -> int:
-    """Request /readyz and return the status of the response."""
-    connection = HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status
-    finally:
-        connection.close()

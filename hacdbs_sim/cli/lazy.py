@@ -11,9 +11,8 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from typer._click import Command, Context
 
-_COMMANDS: Final = "hacdbs_sim.cli.commands."
-
 MODULES: Final[Mapping[str, str]] = {
+    "demo": "demo",
     "list": "vms",
     "inspect": "vms",
     "create": "vms",
@@ -29,7 +28,7 @@ MODULES: Final[Mapping[str, str]] = {
     "reset": "service",
     "wait": "service",
 }
-"""The module of each command; a module of a group has the name of the group."""
+"""The module of each command, and of each group of commands."""
 
 
 class LazyGroup(TyperGroup):
@@ -45,11 +44,7 @@ class LazyGroup(TyperGroup):
             # An unknown name loads all modules: the error suggests similar commands
             wanted = [MODULES[cmd_name]] if cmd_name in MODULES else dict.fromkeys(MODULES.values())
             for module in wanted:
-                self._load(module)
+                app: Any = importlib.import_module(f"hacdbs_sim.cli.commands.{module}").app
+                group = typer.main.get_group(app)
+                self.commands.update({group.name: group} if group.name else group.commands)
         return super().get_command(ctx, cmd_name)
-
-    def _load(self, module: str) -> None:
-        app: Any = importlib.import_module(_COMMANDS + module).app
-        group = typer.main.get_group(app)
-        group.name = module
-        self.commands.update({module: group} if module in MODULES else group.commands)

@@ -47,9 +47,7 @@ def _live_view(passes: Passes) -> RenderableType:
     """Return a table of the last passes, and a bar of the memory that needs no further pass."""
     iterations = passes.iterations
     title = f"{passes.migration_id}: {passes.status}"
-    parts: list[RenderableType] = [
-        views.fields_table(title, _COLUMNS, iterations[-SHOWN_PASSES:]),
-    ]
+    parts: list[RenderableType] = [views.fields_table(title, _COLUMNS, iterations[-SHOWN_PASSES:])]
     if iterations:
         most = max(each.dirty_pages for each in iterations)
         left = iterations[-1].remaining_pages

@@ -2,7 +2,6 @@
 
 import typer
 
-from hacdbs_sim.cli.commands.demo import demo
 from hacdbs_sim.cli.healthcheck import healthcheck
 from hacdbs_sim.cli.lazy import LazyGroup
 from hacdbs_sim.cli.serve import serve
@@ -14,5 +13,5 @@ cli = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, healthcheck, demo):
+for command in (serve, healthcheck):
     cli.command()(command)

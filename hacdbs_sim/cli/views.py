@@ -9,27 +9,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from hacdbs_sim.model import (
-    AcceleratorReport,
-    AccessOutcome,
-    ComparisonInfo,
-    CpuInfo,
-    DirtyLog,
-    FaultInfo,
-    Features,
-    LostPages,
-    MemslotInfo,
-    MigrationReport,
-    SoftwareReport,
-    VmConfig,
-    VmInfo,
-    flag_names,
-)
+from hacdbs_sim import model
 
 Columns: TypeAlias = Mapping[str, str | Callable[[Any], object]]
 """Headers, each with the dotted name of a field, or a function of the row's value."""
 
-SIZE_UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
 SHOWN_RANGES: Final = 20
 """Ranges of pages that a table lists; the rest is counted."""
 
@@ -37,18 +21,12 @@ SHOWN_LOST: Final = 8
 """Ranges of lost pages that a line lists."""
 
 
-def empty_table(title: str, headers: Iterable[str]) -> Table:
-    """Return a table without rows; a header that begins with # is that of a column of numbers."""
+def rows_table(title: str, headers: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Return a table; a header that begins with # is that of a column of numbers."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for header in headers:
         is_number = header.startswith("#")
         table.add_column(header.removeprefix("#"), justify="right" if is_number else "left")
-    return table
-
-
-def rows_table(title: str, headers: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Return a table of rows."""
-    table = empty_table(title, headers)
     for row in rows:
         table.add_row(*(Text(text(value)) for value in row))
     return table
@@ -70,9 +48,9 @@ def facts(title: str, values: Mapping[str, object]) -> Table:
 
 def cell(value: object, source: str | Callable[[Any], object]) -> str:
     """Return what a column shows of a value."""
-    return (
-        text(attrgetter(source)(value), source) if isinstance(source, str) else text(source(value))
-    )
+    if isinstance(source, str):
+        return text(attrgetter(source)(value), source)
+    return text(source(value))
 
 
 def text(value: object, name: str = "") -> str:
@@ -95,7 +73,7 @@ def text(value: object, name: str = "") -> str:
 def size(size_bytes: int) -> str:
     """Return bytes in the largest unit that they are a multiple of."""
     unit = "B"
-    for larger in SIZE_UNITS:
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
         if not size_bytes or size_bytes % 1024:
             break
         size_bytes //= 1024
@@ -103,12 +81,8 @@ def size(size_bytes: int) -> str:
     return f"{size_bytes} {unit}"
 
 
-def _features(features: Features) -> str:
+def _features(features: model.Features) -> str:
     return ", ".join(name for name, is_on in asdict(features).items() if is_on) or "none"
-
-
-def _flags(flags: int) -> str:
-    return " ".join(flag_names(flags)) or "-"
 
 
 def _given_fields(value: Any) -> str:  # noqa: ANN401 - any dataclass
@@ -121,75 +95,19 @@ _FORMATS: Final[dict[str, Callable[[Any], str]]] = {
     **dict.fromkeys(("when", "last_hit"), _given_fields),
     "base_gfn": hex,
     "features": _features,
-    "flags": _flags,
+    "flags": lambda flags: " ".join(model.flag_names(flags)) or "-",
     "seed": str,
     "sent_bytes": lambda sent_bytes: f"{sent_bytes / 2**20:,.1f} MiB",
 }
 """How fields are shown whose type alone does not determine it."""
 
 
-def vms(infos: Iterable[VmInfo]) -> Table:
-    """List VMs."""
-    columns: Columns = {
-        "VM": "vm_id",
-        "name": "name",
-        "#memory": lambda vm: size(sum(slot.memory_size for slot in vm.memslots)),
-        "#slots": lambda vm: len(vm.memslots),
-        "#vCPUs": "vcpus",
-        "#CPUs": "cpus",
-        "#dirty pages": _dirty_pages,
-        "#faults": lambda vm: len(vm.faults),
-    }
-    return fields_table("", columns, infos)
-
-
-def _dirty_pages(vm: VmInfo) -> int | None:
+def _dirty_pages(vm: model.VmInfo) -> int | None:
     logs = [slot.dirty_count for slot in vm.memslots if slot.dirty_count is not None]
     return sum(logs) if logs else None
 
 
-def vm(info: VmInfo) -> list[Table]:
-    """Show a VM."""
-    names = ("name", "backend", *(each.name for each in fields(VmConfig) if each.name != "costs"))
-    settings = {name: getattr(info, name) for name in names}
-    counters = {name: count for name, count in info.counters.items() if count}
-    return [
-        facts(f"VM {info.vm_id}", settings),
-        memslots(info.memslots),
-        faults(info.faults),
-        facts("counters", counters),
-    ]
-
-
-def memslots(infos: Iterable[MemslotInfo]) -> Table:
-    """List memslots."""
-    columns: Columns = {
-        "#slot": "slot",
-        "#base gfn": "base_gfn",
-        "#pages": "npages",
-        "memory": "memory_size",
-        "backing": "backing",
-        "flags": "flags",
-        "#dirty pages": "dirty_count",
-    }
-    return fields_table("memslots", columns, infos)
-
-
-def faults(infos: Iterable[FaultInfo]) -> Table:
-    """List armed faults."""
-    columns: Columns = {
-        "fault": "fault_id",
-        "type": "type",
-        "when": "when",
-        "counts": _fault_counts,
-        "#opportunities": "opportunities",
-        "#hits": "hits",
-        "last hit": "last_hit",
-    }
-    return fields_table("faults", columns, infos)
-
-
-def _fault_counts(fault: FaultInfo) -> str:
+def _fault_counts(fault: model.FaultInfo) -> str:
     counts = [f"after {fault.after}"] if fault.after else []
     counts += [f"every {fault.every}"] if fault.every > 1 else []
     counts += [] if fault.times is None else [f"times {fault.times}"]
@@ -198,27 +116,108 @@ def _fault_counts(fault: FaultInfo) -> str:
     return ", ".join(counts) or "always"
 
 
-def cpus(infos: Iterable[CpuInfo]) -> Table:
+_VMS: Final[Columns] = {
+    "VM": "vm_id",
+    "name": "name",
+    "#memory": lambda vm: size(sum(slot.memory_size for slot in vm.memslots)),
+    "#slots": lambda vm: len(vm.memslots),
+    "#vCPUs": "vcpus",
+    "#CPUs": "cpus",
+    "#dirty pages": _dirty_pages,
+    "#faults": lambda vm: len(vm.faults),
+}
+_MEMSLOTS: Final[Columns] = {
+    "#slot": "slot",
+    "#base gfn": "base_gfn",
+    "#pages": "npages",
+    "memory": "memory_size",
+    "backing": "backing",
+    "flags": "flags",
+    "#dirty pages": "dirty_count",
+}
+_FAULTS: Final[Columns] = {
+    "fault": "fault_id",
+    "type": "type",
+    "when": "when",
+    "counts": _fault_counts,
+    "#opportunities": "opportunities",
+    "#hits": "hits",
+    "last hit": "last_hit",
+}
+_CPUS: Final[Columns] = {
+    "#CPU": "cpu",
+    "online": "online",
+    "unit": "status",
+    "last stop": "hacdbscons_el2.err_reason",
+    "#index": "hacdbscons_el2.index",
+    "#runs": "runs",
+    "#entries": "entries",
+    "#cleaned": "cleaned",
+}
+_COMPARISON: Final[Columns] = {
+    "variant": "name",
+    "status": "status",
+    "#passes": "iterations",
+    "#total": "total_ns",
+    "#downtime": "downtime_ns",
+    "#get": "get_ns",
+    "#clear": "clear_ns",
+    "#stalled": "guest_stall_ns",
+    "#hardware": "hardware_cleaned",
+    "#software": "software_cleaned",
+    "#requeued": "requeued",
+    "#lost pages": "lost_pages",
+}
+_TOTALS: Final = {
+    "passes": "iterations",
+    "total": "total_ns",
+    "downtime": "downtime_ns",
+    "sent": "sent_bytes",
+    "get": "get_ns",
+    "clear": "clear_ns",
+    "stalled": "guest_stall_ns",
+    "throttled": "throttled_ns",
+    "hardware": "hardware_cleaned",
+    "software": "software_cleaned",
+    "requeued": "requeued",
+    "declined": "declined",
+}
+
+
+def vms(infos: Iterable[model.VmInfo]) -> Table:
+    """List VMs."""
+    return fields_table("", _VMS, infos)
+
+
+def faults(infos: Iterable[model.FaultInfo]) -> Table:
+    """List armed faults."""
+    return fields_table("faults", _FAULTS, infos)
+
+
+def cpus(infos: Iterable[model.CpuInfo]) -> Table:
     """List host CPUs and their units."""
-    columns: Columns = {
-        "#CPU": "cpu",
-        "online": "online",
-        "unit": "status",
-        "last stop": "hacdbscons_el2.err_reason",
-        "#index": "hacdbscons_el2.index",
-        "#runs": "runs",
-        "#entries": "entries",
-        "#cleaned": "cleaned",
-    }
-    return fields_table("", columns, infos)
+    return fields_table("", _CPUS, infos)
 
 
-def access(outcome: AccessOutcome) -> Table:
-    """Show what a batch of accesses did."""
-    return facts("", asdict(outcome))
+def comparison(info: model.ComparisonInfo) -> Table:
+    """Show variants side by side."""
+    return fields_table(f"comparison {info.comparison_id}: {info.status}", _COMPARISON, info.rows)
 
 
-def dirty_log(log: DirtyLog, ranges: Sequence[tuple[int, int]] | None) -> list[Table]:
+def vm(info: model.VmInfo) -> list[Table]:
+    """Show a VM."""
+    config = [each.name for each in fields(model.VmConfig) if each.name != "costs"]
+    settings = {name: getattr(info, name) for name in ("name", "backend", *config)}
+    counters = {name: count for name, count in info.counters.items() if count}
+    return [
+        facts(f"VM {info.vm_id}", settings),
+        fields_table("memslots", _MEMSLOTS, info.memslots),
+        faults(info.faults),
+        facts("counters", counters),
+    ]
+
+
+def dirty_log(log: model.DirtyLog, ranges: Sequence[tuple[int, int]] | None) -> list[Table]:
     """Show the outcome of a get, a clear or a peek, and the ranges of its pages if given."""
     values = {
         "window": f"{log.num_pages:,} pages from {log.first_page:,}",
@@ -228,19 +227,17 @@ def dirty_log(log: DirtyLog, ranges: Sequence[tuple[int, int]] | None) -> list[T
         "accelerator": _accelerator(log.accelerator),
         "software": _software(log.software),
     }
-    parts = [facts(f"slot {log.slot}", values)]
-    if ranges is not None:
-        parts.append(_ranges(ranges))
-    return parts
+    shown = facts(f"slot {log.slot}", values)
+    return [shown] if ranges is None else [shown, _ranges(ranges)]
 
 
-def _software(report: SoftwareReport | None) -> str:
+def _software(report: model.SoftwareReport | None) -> str:
     if report is None:
         return "not known"
     return f"{report.pages:,} pages" if report.ran else "did not run"
 
 
-def _accelerator(report: AcceleratorReport | None) -> str:
+def _accelerator(report: model.AcceleratorReport | None) -> str:
     if report is None:
         return "not called"
     parts = [f"{report.outcome} on CPU {report.cpu}"]
@@ -261,7 +258,7 @@ def _ranges(ranges: Sequence[tuple[int, int]]) -> Table:
     return rows_table("", ("#first page", "#last page", "#pages"), rows)
 
 
-def outcome(name: str, report: MigrationReport) -> Table:
+def outcome(name: str, report: model.MigrationReport) -> Table:
     """Show how a migration ended."""
     values: dict[str, object] = {"status": report.status, "reason": report.reason}
     if report.problem is not None:
@@ -274,45 +271,12 @@ def outcome(name: str, report: MigrationReport) -> Table:
     return facts(f"migration {name}", values)
 
 
-def _lost(slot: LostPages) -> str:
+def _lost(slot: model.LostPages) -> str:
     shown = ", ".join(f"{first}+{count}" for first, count in slot.lost_ranges[:SHOWN_LOST])
     rest = max(len(slot.lost_ranges) - SHOWN_LOST, 0) + slot.ranges_omitted
     return f"{shown} and {rest:,} more ranges" if rest else shown
 
 
-def totals(report: MigrationReport) -> Table:
+def totals(report: model.MigrationReport) -> Table:
     """Show the sums of a migration."""
-    columns = {
-        "passes": "iterations",
-        "total": "total_ns",
-        "downtime": "downtime_ns",
-        "sent": "sent_bytes",
-        "get": "get_ns",
-        "clear": "clear_ns",
-        "stalled": "guest_stall_ns",
-        "throttled": "throttled_ns",
-        "hardware": "hardware_cleaned",
-        "software": "software_cleaned",
-        "requeued": "requeued",
-        "declined": "declined",
-    }
-    return facts("totals", {name: cell(report.totals, field) for name, field in columns.items()})
-
-
-def comparison(info: ComparisonInfo) -> Table:
-    """Show variants side by side."""
-    columns: Columns = {
-        "variant": "name",
-        "status": "status",
-        "#passes": "iterations",
-        "#total": "total_ns",
-        "#downtime": "downtime_ns",
-        "#get": "get_ns",
-        "#clear": "clear_ns",
-        "#stalled": "guest_stall_ns",
-        "#hardware": "hardware_cleaned",
-        "#software": "software_cleaned",
-        "#requeued": "requeued",
-        "#lost pages": "lost_pages",
-    }
-    return fields_table(f"comparison {info.comparison_id}: {info.status}", columns, info.rows)
+    return facts("totals", {name: cell(report.totals, field) for name, field in _TOTALS.items()})

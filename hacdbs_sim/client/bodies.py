@@ -1,11 +1,12 @@
 """Bodies of requests, from the arguments of methods."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from hacdbs_sim import model
 from hacdbs_sim.client.pages import (
     LogWindow,
     PageMask,
@@ -18,17 +19,6 @@ from hacdbs_sim.client.pages import (
     ranges_of,
 )
 from hacdbs_sim.client.results import FetchedLog
-from hacdbs_sim.model import (
-    Action,
-    AddFault,
-    AddWorkload,
-    BatchAction,
-    Burst,
-    Features,
-    Model,
-    SetMemslot,
-    flag_names,
-)
 from hacdbs_sim.wire import action_to_plain, to_plain
 
 __tracebackhide__ = True
@@ -42,11 +32,11 @@ Size: TypeAlias = int | str
 Fields: TypeAlias = Mapping[str, Any]
 """The fields of a request by name, as in the API."""
 
-AnyMemslot: TypeAlias = SetMemslot | Fields
-AnyFault: TypeAlias = AddFault | Fields
-AnyWorkload: TypeAlias = AddWorkload | Fields
-AnyFeatures: TypeAlias = Features | Fields
-AnyBurst: TypeAlias = Burst | Fields
+AnyMemslot: TypeAlias = model.SetMemslot | Fields
+AnyFault: TypeAlias = model.AddFault | Fields
+AnyWorkload: TypeAlias = model.AddWorkload | Fields
+AnyFeatures: TypeAlias = model.Features | Fields
+AnyBurst: TypeAlias = model.Burst | Fields
 
 LogWords: TypeAlias = Words | PageMask | LogWindow | FetchedLog
 """A log, or a window of one; or the ioctl's words, or one boolean per page."""
@@ -61,31 +51,27 @@ def address(value: int | str | None) -> int | str | None:
     return value
 
 
-def plain(fields: Model | Fields) -> dict[str, Any]:
+def plain(fields: model.Model | Fields) -> dict[str, Any]:
     """Return a part of a body, which is a value of the model or its fields."""
-    return to_plain(fields) if isinstance(fields, Model) else dict(fields)
+    return to_plain(fields) if isinstance(fields, model.Model) else dict(fields)
 
 
 def memslot_body(memslot: AnyMemslot) -> dict[str, Any]:
     """Return the body of a memslot."""
-    if isinstance(memslot, SetMemslot):
+    if isinstance(memslot, model.SetMemslot):
         return to_plain(memslot)
     fields = dict(memslot)
     for name in {"guest_phys_addr", "userspace_addr"} & fields.keys():
         fields[name] = address(fields[name])
     if "flags" in fields:
-        fields["flags"] = flags_body(fields["flags"])
+        flags = fields["flags"]
+        fields["flags"] = model.flag_names(flags) if isinstance(flags, int) else list(flags)
     return fields
 
 
-def flags_body(flags: int | Sequence[str]) -> list[str]:
-    """Return the names of a memslot's flags, which are bits or already names."""
-    return flag_names(flags) if isinstance(flags, int) else list(flags)
-
-
-def action_body(action: Action[Any] | BatchAction | Fields) -> dict[str, Any]:
+def action_body(action: model.Action[Any] | model.BatchAction | Fields) -> dict[str, Any]:
     """Return an action of a batch, with its `op`."""
-    return action_to_plain(action) if isinstance(action, Action) else plain(action)
+    return action_to_plain(action) if isinstance(action, model.Action) else plain(action)
 
 
 def access_body(gfns: PageNumbers | None, gfn_ranges: Ranges | None) -> dict[str, Any] | bytes:
@@ -108,21 +94,20 @@ def clear_body(
     """Return the body of a clear, and its window: the first page and the length."""
     if (pages is None) == (bitmap is None):
         raise TypeError("exactly one of pages and bitmap must be given")
-    if isinstance(pages, FetchedLog):
-        pages = pages.window()
-    if isinstance(pages, LogWindow):
-        return octets_of(pages.bitmap), pages.first_page, pages.num_pages
     if bitmap is not None:
         if bitmap.dtype == np.bool_:
             num_pages = bitmap.size if num_pages is None else num_pages
             bitmap = bitmap_of(bitmap.astype(np.bool_, copy=False))
         return octets_of(page_numbers(bitmap, "bitmap")), first_page, num_pages
     assert pages is not None, "or there is a bitmap"
-    numbers = page_numbers(pages, "pages")
-    if num_pages is None:  # only the service knows how long the bitmap would be
-        return {"page_ranges": ranges_of(numbers)}, first_page, None
-    window = LogWindow.holding(numbers, first_page, num_pages)
-    return octets_of(window.bitmap), first_page, num_pages
+    if isinstance(pages, FetchedLog):
+        pages = pages.window()
+    if not isinstance(pages, LogWindow):
+        numbers = page_numbers(pages, "pages")
+        if num_pages is None:  # only the service knows how long the bitmap would be
+            return {"page_ranges": ranges_of(numbers)}, first_page, None
+        pages = LogWindow.holding(numbers, first_page, num_pages)
+    return octets_of(pages.bitmap), pages.first_page, pages.num_pages
 
 
 def window_body(

@@ -1,22 +1,17 @@
-"""The connection: the service's URL and token, and the last requests."""
+"""The connection: the service's URL and token, and the requests that were sent."""
 
 import os
-from collections import deque
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import Any, Final, Self
 
 import httpx
 from typing_extensions import override
 
-from hacdbs_sim.client.request import Request
-
 __tracebackhide__ = True
 
-URL_VARIABLE: Final = "HACDBS_URL"
-TOKEN_VARIABLE: Final = "HACDBS_TOKEN"  # noqa: S105 - a name
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS: Final = 30.0
-KEPT_REQUESTS: Final = 100
+REPLAYED_HEADER: Final = "Idempotent-Replayed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,63 +24,38 @@ class Sent:
     error: str = ""
     is_replayed: bool = False
 
+    @classmethod
+    def of(cls, request: httpx.Request, result: httpx.Response | httpx.RequestError) -> Self:
+        """Return what became of a request."""
+        target = request.url.raw_path.decode("ascii")
+        if isinstance(result, httpx.RequestError):
+            return cls(request.method, target, 0, type(result).__name__)
+        is_replayed = REPLAYED_HEADER in result.headers
+        return cls(request.method, target, result.status_code, is_replayed=is_replayed)
+
     @override
     def __str__(self) -> str:
         end = self.error or ("replayed" if self.is_replayed else "")
         return f"{self.status or '---'} {self.method} {self.target} {end}".rstrip()
 
 
-class History(deque[Sent]):
-    """The last requests, oldest first; one that was sent again is there again."""
-
-    def __init__(self) -> None:
-        super().__init__(maxlen=KEPT_REQUESTS)
-
-    def responded(self, response: httpx.Response) -> None:
-        """Append a request with a response."""
-        request = response.request
-        target = request.url.raw_path.decode("ascii")
-        is_replayed = "Idempotent-Replayed" in response.headers
-        self.append(Sent(request.method, target, response.status_code, is_replayed=is_replayed))
-
-    def lost(self, request: Request, error: httpx.RequestError) -> None:
-        """Append a request without a response."""
-        self.append(Sent(request.method, request.path, 0, type(error).__name__))
-
-
-class Connection(TypedDict):
-    """Arguments of httpx's clients of both kinds."""
-
-    base_url: str
-    headers: dict[str, str]
-    timeout: float
-    trust_env: bool
-    verify: bool
-
-
-def url_of_environment() -> str:
-    """Return the service's URL: HACDBS_URL, or the port of `hacdbs-sim serve` on this machine."""
-    return os.environ.get(URL_VARIABLE) or DEFAULT_URL
-
-
 def token_of_environment() -> str | None:
     """Return the token: HACDBS_TOKEN, if it is set."""
-    return os.environ.get(TOKEN_VARIABLE) or None
+    return os.environ.get("HACDBS_TOKEN") or None
 
 
 def connection(
     url: str | None = None, token: str | None = None, timeout: float = TIMEOUT_SECONDS
-) -> Connection:
-    """Return the arguments of an httpx client of the service at a URL."""
-    url = url or url_of_environment()
+) -> dict[str, Any]:
+    """Return the arguments of an httpx client; the URL is HACDBS_URL or the default if None."""
+    url = url or os.environ.get("HACDBS_URL") or DEFAULT_URL
     return {
         "base_url": url,
-        "headers": {} if not token else {"Authorization": f"Bearer {token}"},
+        "headers": {"Authorization": f"Bearer {token}"} if token else {},
         "timeout": timeout,
         "trust_env": False,  # do not use a proxy of the environment
-        "verify": not url.startswith(
-            "http:"
-        ),  # loading certificates takes longer than most requests
+        # Loading certificates takes longer than most requests
+        "verify": not url.startswith("http:"),
     }
 
 

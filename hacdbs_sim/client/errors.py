@@ -9,19 +9,13 @@ from hacdbs_sim.model import BatchResult  # noqa: TC001 - an attribute's type
 
 __tracebackhide__ = True
 
-REQUEST_ID_HEADER: Final = "X-Request-Id"
-
 
 class ClientError(Exception):
     """Base of the exceptions of this client."""
 
 
 class TransportError(ClientError):
-    """There was no response, in spite of retries.
-
-    Attributes:
-        may_be_done: Whether the request was sent, so that the service may have performed it.
-    """
+    """There was no response; `may_be_done` if the service may have performed the request."""
 
     def __init__(self, call: str, cause: httpx.RequestError, *, may_be_done: bool) -> None:
         self.may_be_done = may_be_done
@@ -37,16 +31,12 @@ class WaitTimeoutError(ClientError, TimeoutError):
 
 
 class ProblemError(ClientError):
-    """The service refused a call; the attributes are those of its problem document (RFC 9457).
+    """The service refused a call.
+
+    `status`, `code`, `title`, `detail`, `errno`, `ioctl` and `errors` are those of the problem
+    document (RFC 9457); docs/errors.md explains each code.
 
     Attributes:
-        status: The HTTP status.
-        code: The refusal's name; `/problems/{code}` and docs/errors.md explain it.
-        title: The refusal's title.
-        detail: What was wrong this time.
-        errno: The kernel's errno, if the call stands for an ioctl.
-        ioctl: That ioctl.
-        errors: The parts of the request at fault, as in the document.
         request_id: The call's id in the service's log.
         problem: The whole document.
         earlier: In a batch, the results of the actions before the one refused: those are done.
@@ -100,14 +90,11 @@ class ServiceDefectError(ProblemError):
 
 _BY_STATUS: Final[dict[int, type[ProblemError]]] = {
     400: BadRequestError,
-    401: NotAllowedError,
-    403: NotAllowedError,
+    **dict.fromkeys((401, 403), NotAllowedError),
     404: NotFoundError,
     409: ConflictError,
     412: PreconditionFailedError,
-    413: InvalidRequestError,
-    415: InvalidRequestError,
-    422: InvalidRequestError,
+    **dict.fromkeys((413, 415, 422), InvalidRequestError),
     500: ServiceDefectError,
 }
 
@@ -127,6 +114,5 @@ def refusal_of(call: str, response: httpx.Response) -> ProblemError:
         problem = None
     if not isinstance(problem, dict):
         problem = {"detail": response.text[:200]}
-    return problem_error(
-        call, response.status_code, problem, response.headers.get(REQUEST_ID_HEADER)
-    )
+    request_id = response.headers.get("X-Request-Id")
+    return problem_error(call, response.status_code, problem, request_id)

@@ -1,13 +1,10 @@
-"""The application in this process, without a socket.
-
-The launcher loads it: the application stands above the client.
-"""
+"""The application in this process, without a socket; it stands above the client."""
 
 import asyncio
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from typing import Any, Final, NamedTuple, Self
 
 import httpx
@@ -27,15 +24,10 @@ class Application(NamedTuple):
     asgi: Any
     token: str | None
 
-    def lifespan(self) -> AbstractAsyncContextManager[object]:
-        """Return the context manager that starts and stops it."""
-        lifespan: AbstractAsyncContextManager[object] = self.asgi.router.lifespan_context(self.asgi)
-        return lifespan
-
 
 def load_application(settings: Mapping[str, Any]) -> Application:
     """Return a new application; settings that are not given come from the environment."""
-    made = launcher.load("settings").Settings(**{"log_level": "warning", **settings})
+    made = launcher.load("settings").read_settings(**{"log_level": "warning", **settings})
     token = None if made.token is None else made.token.get_secret_value()
     return Application(launcher.load("main").create_app(made), token)
 
@@ -45,21 +37,17 @@ class LoopTransport(httpx.ASGITransport):
 
     def __init__(self, application: Application) -> None:
         super().__init__(application.asgi)
-        self._application = application
+        self._asgi = application.asgi
         self._life = AsyncExitStack()
 
     @override
     async def __aenter__(self) -> Self:
-        await self._life.enter_async_context(self._application.lifespan())
+        await self._life.enter_async_context(self._asgi.router.lifespan_context(self._asgi))
         return self
 
     @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; refuse one for a response without end, which would never return.
-
-        Raises:
-            UnsupportedProtocol: It asks for a stream of events.
-        """
+        """Send a request; refuse one for a stream of events, which would never return."""
         if EVENT_STREAM in request.headers.get("accept", ""):
             raise httpx.UnsupportedProtocol(
                 "a stream cannot be read in process; watch_events() can", request=request
@@ -79,19 +67,18 @@ class ThreadTransport(httpx.BaseTransport):
         self._asgi = LoopTransport(application)
         self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         # A daemon, so that an unclosed client does not delay the end of the interpreter
-        self._thread = threading.Thread(target=self._serve, name="hacdbs-sim", daemon=True)
+        self._thread = threading.Thread(
+            target=asyncio.run, args=(self._live(),), name="hacdbs-sim", daemon=True
+        )
         self._thread.start()
         self._loop, self._end = self._started.result()
 
-    def _serve(self) -> None:
-        async def live() -> None:
-            end = asyncio.Event()
+    async def _live(self) -> None:
+        end = asyncio.Event()
+        try:
             async with self._asgi:
                 self._started.set_result((asyncio.get_running_loop(), end))
                 await end.wait()
-
-        try:
-            asyncio.run(live())
         except BaseException as error:
             if self._started.done():
                 raise

@@ -32,23 +32,19 @@ def page_numbers(numbers: PageNumbers, name: str) -> Words:
     array = numbers if isinstance(numbers, np.ndarray) else _array_of(list(numbers), name)
     if array.ndim != 1:
         raise ValueError(f"{name} must have one dimension, not {array.ndim}")
-    if not array.size:
-        return np.empty(0, dtype=np.uint64)
-    if array.dtype.kind not in "iu":
+    if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, not {array.dtype}")
-    if array.min() < 0:
+    if array.size and array.min() < 0:
         raise ValueError(f"{name} must not be negative, as {array.min()} is")
     return array.astype(np.uint64, copy=False)
 
 
 def _array_of(numbers: list[int], name: str) -> NDArray[Any]:
-    if not numbers:
-        return np.empty(0, dtype=np.uint64)
     array = np.array(numbers)
     # numpy returns floats or objects for integers that none of its integer types holds
     if array.dtype.kind not in "fO" or not all(type(number) is int for number in numbers):
         return array
-    if min(numbers) < 0 or max(numbers) >> 64:
+    if numbers and (min(numbers) < 0 or max(numbers) >> 64):
         raise ValueError(f"{name} must be of 64 bits, not {min(numbers)}..{max(numbers)}")
     return np.array(numbers, dtype=np.uint64)
 

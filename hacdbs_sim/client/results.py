@@ -1,24 +1,16 @@
 """Responses of the service, parsed into values of the model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import httpx
 
+from hacdbs_sim import model
+from hacdbs_sim.client.connecting import REPLAYED_HEADER
 from hacdbs_sim.client.errors import UnexpectedResponseError, problem_error
 from hacdbs_sim.client.pages import WORD_PAGES, LogWindow
-from hacdbs_sim.client.request import OCTETS
-from hacdbs_sim.model import (
-    BatchResult,
-    BatchResults,
-    Bitmap,
-    ChangedMemslot,
-    DirtyLog,
-    KvmError,
-    MemslotInfo,
-    VmInfo,
-)
+from hacdbs_sim.client.request import OCTETS, name_of
 from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError
 from hacdbs_sim.wire import read as read_json
 from hacdbs_sim.wire.codec import words_from_octets
@@ -28,38 +20,29 @@ __tracebackhide__ = True
 T = TypeVar("T")
 
 REPORT_HEADER: Final = "Dirty-Log-Report"
-REPLAYED_HEADER: Final = "Idempotent-Replayed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetchedVm(VmInfo):
-    """A VM, and its ETag.
-
-    Attributes:
-        etag: Identifies the VM's settings, for `if_match`.
-    """
+class FetchedVm(model.VmInfo):
+    """A VM, and its ETag, which identifies its settings for `if_match`."""
 
     etag: str | None = None
 
 
 @dataclass(kw_only=True)
-class FetchedMemslot(MemslotInfo):
-    """A memslot, and its ETag.
-
-    Attributes:
-        etag: Identifies the memslot's settings, for `if_match`.
-    """
+class FetchedMemslot(model.MemslotInfo):
+    """A memslot, and its ETag, which identifies its settings for `if_match`."""
 
     etag: str | None = None
 
 
 @dataclass(kw_only=True)
-class FetchedMemslotChange(ChangedMemslot, FetchedMemslot):
+class FetchedMemslotChange(model.ChangedMemslot, FetchedMemslot):
     """A memslot, what the call did to it, and its ETag."""
 
 
 @dataclass(slots=True, kw_only=True, repr=False)
-class FetchedLog(DirtyLog):
+class FetchedLog(model.DirtyLog):
     """A dirty log with its pages.
 
     Attributes:
@@ -88,8 +71,7 @@ def read(result: type[T], response: httpx.Response) -> T:
     Raises:
         UnexpectedResponseError: It is not a response of this service.
     """
-    with _Reading(response):
-        value = read_json(result, response.content)
+    value = _parsed(response, lambda: read_json(result, response.content))
     if isinstance(value, FetchedVm | FetchedMemslot):
         return replace(value, etag=response.headers.get("ETag"))
     return value
@@ -97,48 +79,38 @@ def read(result: type[T], response: httpx.Response) -> T:
 
 def read_dirty_log(response: httpx.Response) -> FetchedLog:
     """Read a dirty log: octets with the report in a header, or JSON with its pages."""
-    with _Reading(response):
-        if response.headers.get("Content-Type", "").startswith(OCTETS):
-            log = read_json(FetchedLog, response.headers[REPORT_HEADER])
-            log.bitmap = Bitmap(words_from_octets(response.content, "bitmap"))
-        else:
-            log = read_json(FetchedLog, response.content)
+
+    def parse() -> FetchedLog:
+        if not response.headers.get("Content-Type", "").startswith(OCTETS):
+            return read_json(FetchedLog, response.content)
+        log = read_json(FetchedLog, response.headers[REPORT_HEADER])
+        log.bitmap = model.Bitmap(words_from_octets(response.content, "bitmap"))
+        return log
+
+    log = _parsed(response, parse)
     log.is_replayed = REPLAYED_HEADER in response.headers
     return log
 
 
-def read_batch(response: httpx.Response, *, check: bool) -> tuple[BatchResult, ...]:
+def read_batch(response: httpx.Response, *, check: bool) -> tuple[model.BatchResult, ...]:
     """Read a batch's results.
 
     Raises:
         ProblemError: The last action was refused, and results are checked.
     """
-    results = read(BatchResults, response).results
+    results = read(model.BatchResults, response).results
     if check and results and results[-1].is_refusal:
         last = results[-1]
-        action = f"{_name(response)}, action {len(results) - 1}"
+        action = f"{name_of(response.request)}, action {len(results) - 1}"
         refusal = problem_error(action, last.status, dict(last.body or {}))
         refusal.earlier = results[:-1]
         raise refusal
     return results
 
 
-class _Reading:
-    """Converts exceptions of the reader. A class: contextlib would add frames to tracebacks."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self._response = response
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if isinstance(
-            error, InvalidRequestError | MalformedBodyError | KvmError | KeyError | ValueError
-        ):
-            message = f"{_name(self._response)}: not a response of hacdbs-sim: {error}"
-            raise UnexpectedResponseError(message) from error
-
-
-def _name(response: httpx.Response) -> str:
-    return f"{response.request.method} {response.request.url.path}"
+def _parsed(response: httpx.Response, parse: Callable[[], T]) -> T:
+    try:
+        return parse()
+    except (InvalidRequestError, MalformedBodyError, model.KvmError, KeyError, ValueError) as error:
+        message = f"{name_of(response.request)}: not a response of hacdbs-sim: {error}"
+        raise UnexpectedResponseError(message) from error

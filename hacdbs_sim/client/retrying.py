@@ -1,17 +1,19 @@
 """When a request is sent again. No I/O."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Final
 
 import httpx
 
-from hacdbs_sim.client.errors import NotFoundError, ProblemError, TransportError, refusal_of
-from hacdbs_sim.client.request import Request
+from hacdbs_sim.client.errors import NotFoundError, TransportError, refusal_of
+from hacdbs_sim.client.request import KEY_HEADER, name_of
 
 __tracebackhide__ = True
 
 RETRIES: Final = 3
 IN_FLIGHT: Final = "idempotency_key_in_flight"
+IN_FLIGHT_SECONDS: Final = 30.0
+"""How long to wait for the service to finish the first request with a key."""
 
 # Nothing of the request was sent
 _UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -19,36 +21,27 @@ _UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _HOPELESS: Final = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 
-@dataclass(frozen=True, slots=True)
-class Retrying:
-    """Limits of retries.
-
-    Attributes:
-        retries: Requests after the first, if there is no response.
-        in_flight_seconds: How long to wait for the service to finish the first request with a key.
-        first_pause_seconds: The pause before the first retry; each later one is twice as long.
-        longest_pause_seconds: The longest pause.
-    """
-
-    retries: int = RETRIES
-    in_flight_seconds: float = 30.0
-    first_pause_seconds: float = 0.05
-    longest_pause_seconds: float = 1.0
-
-    def pause(self, number: int) -> float:
-        """Return the pause before a retry, counted from 0."""
-        return min(self.first_pause_seconds * (1 << min(number, 30)), self.longest_pause_seconds)
+def pauses(first: float = 0.05, longest: float = 1.0) -> Iterator[float]:
+    """Yield pauses in seconds, each twice as long as the last, up to the longest."""
+    while True:
+        yield first
+        first = min(first * 2, longest)
 
 
 class Attempts:
     """The attempts to send one request, up to a response that ends them."""
 
-    def __init__(self, request: Request, retrying: Retrying) -> None:
+    def __init__(
+        self,
+        request: httpx.Request,
+        retries: int = RETRIES,
+        in_flight_seconds: float = IN_FLIGHT_SECONDS,
+    ) -> None:
         self._request = request
-        self._retrying = retrying
-        self._losses = 0
-        self._refusals_in_flight = 0
-        self._waited_seconds = 0.0
+        self._retries_left = retries
+        self._in_flight_seconds = in_flight_seconds
+        self._pauses = pauses()
+        self._pauses_in_flight = pauses()
         self._may_be_done = False
 
     def lost(self, error: httpx.RequestError) -> float:
@@ -62,14 +55,13 @@ class Attempts:
         may_retry = (
             isinstance(error, httpx.TransportError)
             and not isinstance(error, _HOPELESS)
-            and (is_unsent or self._request.is_repeatable)
+            and (is_unsent or _is_repeatable(self._request))
         )
-        if not may_retry or self._losses >= self._retrying.retries:
-            raise TransportError(
-                str(self._request), error, may_be_done=self._may_be_done
-            ) from error
-        self._losses += 1
-        return self._retrying.pause(self._losses - 1)
+        if not may_retry or self._retries_left <= 0:
+            call = name_of(self._request)
+            raise TransportError(call, error, may_be_done=self._may_be_done) from error
+        self._retries_left -= 1
+        return next(self._pauses)
 
     def responded(self, response: httpx.Response) -> float | None:
         """Count a response; return the pause before the next attempt, or None if it is the last.
@@ -79,20 +71,26 @@ class Attempts:
         """
         if response.is_success:
             return None
-        refusal = refusal_of(str(self._request), response)
-        if self._is_deleted_already(refusal):
-            return None
-        if refusal.code != IN_FLIGHT or self._waited_seconds >= self._retrying.in_flight_seconds:
-            raise refusal
-        pause = self._retrying.pause(self._refusals_in_flight)
-        self._refusals_in_flight += 1
-        self._waited_seconds += pause
-        return pause
-
-    def _is_deleted_already(self, refusal: ProblemError) -> bool:
-        """Whether a DELETE returned 404 because an earlier attempt was served."""
-        return (
+        refusal = refusal_of(name_of(self._request), response)
+        if (
             self._request.method == "DELETE"
             and self._may_be_done
             and isinstance(refusal, NotFoundError)
-        )
+        ):
+            return None  # an earlier attempt was served
+        if refusal.code != IN_FLIGHT or self._in_flight_seconds <= 0:
+            raise refusal
+        pause = next(self._pauses_in_flight)
+        self._in_flight_seconds -= pause
+        return pause
+
+
+def _is_repeatable(request: httpx.Request) -> bool:
+    """Whether the request may be sent again although the first one may have been served.
+
+    With a precondition the second could be refused because of what the first one did, as if
+    another client had changed the object.
+    """
+    if request.method == "POST":
+        return KEY_HEADER in request.headers
+    return not ("If-Match" in request.headers or "If-None-Match" in request.headers)

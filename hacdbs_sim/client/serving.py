@@ -26,12 +26,7 @@ class NotStartedError(ClientError):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running service.
-
-    Attributes:
-        url: Where it is.
-        token: The bearer token that it asks for.
-    """
+    """A running service: where it is, and the bearer token that it asks for."""
 
     url: str
     token: str | None = None

@@ -4,8 +4,9 @@ import re
 import time
 from typing import Final
 
-from hacdbs_sim.client.errors import ClientError, ConflictError, TransportError, WaitTimeoutError
-from hacdbs_sim.model import Event, EventPage, MigrationInfo, StaleReader
+from hacdbs_sim.client.errors import WaitTimeoutError
+from hacdbs_sim.client.retrying import pauses
+from hacdbs_sim.model import MigrationInfo
 
 __tracebackhide__ = True
 
@@ -14,10 +15,6 @@ WAIT_SECONDS: Final = 10.0
 MIGRATION_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 20
 """How long one request waits at the service: less than the timeout of a request."""
-
-FIRST_PAUSE_SECONDS: Final = 0.01
-LONGEST_PAUSE_SECONDS: Final = 0.25
-EVENTS_AT_ONCE: Final = 1_000
 
 _ORDER: Final = ("none", "setup", "active", "pre-switchover", "device", "postcopy-active")
 _ITERATION: Final = re.compile(r"iteration-([0-9]+)\Z")
@@ -30,24 +27,14 @@ class Patience:
         self._what = what
         self._timeout = timeout
         self._ends_at = time.monotonic() + timeout
-        self._pause = FIRST_PAUSE_SECONDS
+        self._pauses = pauses(0.01, 0.25)
 
     def pause(self, cause: Exception | None = None) -> float:
-        """Return the next pause.
-
-        Raises:
-            WaitTimeoutError: The time is over.
-        """
-        pause = min(self._pause, self._left(cause))
-        self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
-        return pause
+        """Return the next pause; raise `WaitTimeoutError` if the time is over."""
+        return min(next(self._pauses), self._left(cause))
 
     def poll_seconds(self) -> int:
-        """Return how long the next request may wait at the service.
-
-        Raises:
-            WaitTimeoutError: The time is over.
-        """
+        """Return how long a request may wait at the service; raise as `pause` does."""
         return max(min(POLL_SECONDS, round(self._left(None))), 1)
 
     def _left(self, cause: Exception | None) -> float:
@@ -56,13 +43,6 @@ class Patience:
             end = "" if cause is None else f": {cause}"
             raise WaitTimeoutError(f"no {self._what} within {self._timeout:g} s{end}") from cause
         return left
-
-
-def is_not_ready(error: ClientError) -> bool:
-    """Whether a service with this error may still become ready."""
-    if isinstance(error, ConflictError):
-        return error.code == "not_ready"
-    return isinstance(error, TransportError)
 
 
 def has_reached(info: MigrationInfo, wait_for: str) -> bool:
@@ -76,11 +56,3 @@ def has_reached(info: MigrationInfo, wait_for: str) -> bool:
     if wait_for not in _ORDER or info.status not in _ORDER:
         return False
     return _ORDER.index(info.status) >= _ORDER.index(wait_for)
-
-
-def news(page: EventPage) -> list[Event | StaleReader]:
-    """Return the events of a page, after a `StaleReader` if earlier ones are lost."""
-    if not page.stale:
-        return list(page.events)
-    gone = StaleReader(oldest_event_id=page.oldest_event_id, last_event_id=page.last_event_id)
-    return [gone, *page.events]

@@ -17,16 +17,8 @@ from hacdbs_sim import model
 from hacdbs_sim.host_kvm import device, guest, refusals, slots
 from hacdbs_sim.host_kvm.memory import HUGE_PAGE_SIZE, PAGE_SIZE, GuestMemory
 from hacdbs_sim.host_kvm.slots import HeldSlot
+from hacdbs_sim.model import errors
 from hacdbs_sim.model.base import WORK_PER_ACTION
-from hacdbs_sim.model.errors import (
-    BackendUnavailableError,
-    InvalidArgumentError,
-    MemslotChangedError,
-    NoSuchMemslotError,
-    NoSuchVcpuError,
-    NotSupportedByBackendError,
-    WindowOutsideMemslotError,
-)
 from hacdbs_sim.model.page_checks import check_gfns, user_words
 from hacdbs_sim.model.pages import Gfns, PageSet
 from hacdbs_sim.model.units import MAX_CPUS, PAGES_PER_WORD
@@ -84,7 +76,9 @@ class HostKvmBackend:
     def __init__(self, config: model.VmConfig) -> None:
         check_config(config)
         if (why := device.why_unusable()) is not None:
-            raise BackendUnavailableError(f"host_kvm cannot be used here: {why}", field="backend")
+            raise errors.BackendUnavailableError(
+                f"host_kvm cannot be used here: {why}", field="backend"
+            )
         self._config = replace(
             config,
             ipa_bits=guest.ADDRESS_BITS,
@@ -165,9 +159,7 @@ class HostKvmBackend:
     # Memslots
 
     def _set_memslot(self, action: model.SetMemslot) -> model.ChangedMemslot:
-        region = replace(
-            action, userspace_addr=slots.user_of(action), backing=slots.backing_of(action)
-        )
+        region = slots.region_of(action)
         slots.check_place(region, self._vm.control_slot)
         held = self._slots.get(region.slot)
         if held is not None:
@@ -190,19 +182,19 @@ class HostKvmBackend:
             raise
         return self._accept(region, held, memory)
 
-    def _memory_for(self, region: model.SetMemslot, held: HeldSlot | None) -> GuestMemory | None:
+    def _memory_for(self, region: model.MemslotInfo, held: HeldSlot | None) -> GuestMemory | None:
         """Make memory for a new slot; None where it has some, or the kernel refuses it anyway."""
         if held is not None or not region.memory_size or slots.is_refused_by_any_kernel(region):
             return None
         with refusals.asking_kernel(refusals.SET_MEMSLOT, "memory_size", region.memory_size):
             return GuestMemory(
                 region.memory_size,
-                huge=slots.backing_of(region) > PAGE_SIZE,
-                skew=slots.user_of(region) % HUGE_PAGE_SIZE,
+                huge=region.backing > PAGE_SIZE,
+                skew=region.userspace_addr % HUGE_PAGE_SIZE,
             )
 
     def _accept(
-        self, region: model.SetMemslot, held: HeldSlot | None, memory: GuestMemory | None
+        self, region: model.MemslotInfo, held: HeldSlot | None, memory: GuestMemory | None
     ) -> model.ChangedMemslot:
         change = _change(region, held)
         if change is not model.MemslotChange.NONE:
@@ -216,7 +208,7 @@ class HostKvmBackend:
                 memory = held.memory
             assert memory is not None, "the kernel takes no slot without memory"
             self._slots[region.slot] = HeldSlot(region, memory, self._generation)
-        return model.ChangedMemslot(change=change, **vars(slots.info_of(region)))
+        return model.ChangedMemslot(change=change, **vars(region))
 
     # The dirty log
 
@@ -244,11 +236,8 @@ class HostKvmBackend:
         if num_pages is None:
             num_pages = max(npages - action.first_page, 0)
         if num_pages > MAX_NUM_PAGES or action.first_page >= 1 << 64:
-            raise InvalidArgumentError(
-                f"num_pages must be at most {MAX_NUM_PAGES}, not {num_pages}",
-                field="num_pages",
-                bound=MAX_NUM_PAGES,
-                value=num_pages,
+            raise errors.InvalidArgumentError.must(
+                "num_pages", f"be at most {MAX_NUM_PAGES}", num_pages, bound=MAX_NUM_PAGES
             )
         held = self._slots.get(action.slot)
         is_logging = held is not None and held.region.flags & model.MemslotFlags.LOG_DIRTY_PAGES
@@ -258,9 +247,9 @@ class HostKvmBackend:
         words = np.zeros(1, np.uint64)
         if not is_refused:
             words = _user_words(action, num_pages)
-        cause: refusals.Einval = WindowOutsideMemslotError
+        cause: refusals.Einval = errors.WindowOutsideMemslotError
         if action.first_page % PAGES_PER_WORD or action.slot not in self._slots:
-            cause = InvalidArgumentError
+            cause = errors.InvalidArgumentError
         with refusals.asking_kernel(refusals.CLEAR_LOG, "slot", action.slot, cause):
             self._vm.clear_dirty_log(action.slot, action.first_page, num_pages, words)
         self._counts["dirty_log_clears"] += 1
@@ -268,37 +257,22 @@ class HostKvmBackend:
             slot=action.slot,
             first_page=action.first_page,
             num_pages=num_pages,
-            dirty_count=None,
-            remaining_count=None,
-            software=None,
-            flush_tlb=None,
+            **dict.fromkeys(UNKNOWN_LOG_FIELDS, None),
         )
 
     # Accesses
 
-    def _guest_write(self, action: model.GuestWrite) -> model.AccessOutcome:
-        return self._touch("guest_writes", guest.Touch.WRITE, action.vcpu, action.pages)
-
-    def _guest_write_memory(self, action: model.GuestWriteMemory) -> model.AccessOutcome:
-        pages = action.pages(PAGE_SIZE)
-        return self._touch("guest_writes", guest.Touch.WRITE, action.vcpu, pages, "gpa_ranges")
-
-    def _guest_read(self, action: model.GuestRead) -> model.AccessOutcome:
-        return self._touch("guest_reads", guest.Touch.READ, action.vcpu, action.pages)
-
     def _touch(
-        self, counter: str, kind: guest.Touch, vcpu: int, pages: PageSet, field: str = "gfn_ranges"
+        self, kind: guest.Touch, vcpu: int, pages: PageSet, field: str = "gfn_ranges"
     ) -> model.AccessOutcome:
         if vcpu:
-            raise NoSuchVcpuError(
-                f"vcpu must be 0, the only one of a host_kvm VM, not {vcpu}",
-                field="vcpu",
-                bound=0,
-                value=vcpu,
+            raise errors.NoSuchVcpuError.must(
+                "vcpu", "be 0, the only one of a host_kvm VM", vcpu, bound=0
             )
         gfns = _gfns_of(pages, field)
         with refusals.running_guest():
             exits = self._vm.touch(kind, gfns)
+        counter = "guest_writes" if kind is guest.Touch.WRITE else "guest_reads"
         return self._outcome(counter, len(gfns), exits)
 
     def _host_write(self, action: model.HostWrite) -> model.AccessOutcome:
@@ -317,7 +291,7 @@ class HostKvmBackend:
         gfns = _gfns_of(action.pages)
         for held in self._slots.values():
             for gfn in gfns[_inside(gfns, held)].tolist():
-                held.memory.discard((gfn - held.base_gfn) * PAGE_SIZE)
+                held.memory.discard((gfn - held.region.base_gfn) * PAGE_SIZE)
         return self._outcome("host_unmaps", len(gfns), 0)
 
     def _outcome(self, counter: str, pages: int, mmio_exits: int) -> model.AccessOutcome:
@@ -337,7 +311,9 @@ class HostKvmBackend:
                 "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE is arm64's",
             )
         if action.manual_dirty_log_protect2 is None:
-            raise InvalidArgumentError(f"exactly one of {', '.join(action.one_of)} must be given")
+            raise errors.InvalidArgumentError(
+                f"exactly one of {', '.join(action.one_of)} must be given"
+            )
         self._protect_manually(action.manual_dirty_log_protect2)
         self._capabilities_set += 1
 
@@ -351,31 +327,32 @@ class HostKvmBackend:
     def _memslot(self, slot: int) -> model.MemslotInfo:
         held = self._slots.get(slot)
         if held is None:
-            raise NoSuchMemslotError(f"there is no slot {slot}", field="slot", value=slot)
-        return held.info()
+            raise errors.NoSuchMemslotError(f"there is no slot {slot}", field="slot", value=slot)
+        return replace(held.region)
 
     def _memslots(self) -> tuple[model.MemslotInfo, ...]:
         held = self._slots.copy()
-        return tuple(held[slot].info() for slot in sorted(held))
+        return tuple(replace(held[slot].region) for slot in sorted(held))
 
     def _npages(self, slot: int) -> int:
         held = self._slots.get(slot)
-        return 0 if held is None else held.npages
+        return 0 if held is None else held.region.npages
 
     def _footprint(self) -> model.Footprint:
         return self._footprint_of(held.region for held in self._slots.copy().values())
 
-    def _footprint_with(self, region: model.SetMemslot) -> model.Footprint:
+    def _footprint_with(self, action: model.SetMemslot) -> model.Footprint:
+        region = slots.region_of(action)
         held = self._slots.get(region.slot)
         if slots.is_refused_by_any_kernel(region) or (
             held is not None and region.memory_size not in (0, held.region.memory_size)
         ):
-            raise InvalidArgumentError("the kernel refuses this memslot", field="slot")
+            raise errors.InvalidArgumentError("the kernel refuses this memslot", field="slot")
         slots.check_place(region, self._vm.control_slot)
         others = [each.region for slot, each in self._slots.items() if slot != region.slot]
         return self._footprint_of([*others, region])
 
-    def _footprint_of(self, regions: Iterable[model.SetMemslot]) -> model.Footprint:
+    def _footprint_of(self, regions: Iterable[model.MemslotInfo]) -> model.Footprint:
         size_bytes = sum(region.memory_size for region in regions)
         return model.Footprint(
             pages=size_bytes // PAGE_SIZE, state_bytes=size_bytes + self._vm.control.size_bytes
@@ -391,34 +368,30 @@ class HostKvmBackend:
 
 
 def check_config(config: model.VmConfig) -> None:
-    """Refuse what a VM of real KVM on x86-64 cannot be made of.
-
-    Raises:
-        NotSupportedByBackendError: Names the field.
-    """
+    """Refuse fields of a configuration that a VM of real KVM on x86-64 does not have."""
     usual = model.VmConfig()
     for each in fields(model.VmConfig):
         if each.name == "manual_dirty_log_protect2":
             continue
         value = getattr(config, each.name)
         if value != getattr(usual, each.name):
-            raise NotSupportedByBackendError(
+            raise errors.NotSupportedByBackendError(
                 f"{each.name} must be left out for the backend {model.BackendName.HOST_KVM}: "
                 "it is what the host has",
                 field=each.name,
             )
 
 
-def _cause(region: model.SetMemslot, held: HeldSlot | None) -> refusals.Einval:
+def _cause(region: model.MemslotInfo, held: HeldSlot | None) -> refusals.Einval:
     """Return what EINVAL most likely stands for."""
     if slots.is_refused_by_any_kernel(region) or region.flags & ~model.MemslotFlags(3):
-        return InvalidArgumentError
+        return errors.InvalidArgumentError
     if held is not None:
-        return MemslotChangedError
-    return InvalidArgumentError if region.memory_size else NoSuchMemslotError
+        return errors.MemslotChangedError
+    return errors.InvalidArgumentError if region.memory_size else errors.NoSuchMemslotError
 
 
-def _change(region: model.SetMemslot, held: HeldSlot | None) -> model.MemslotChange:
+def _change(region: model.MemslotInfo, held: HeldSlot | None) -> model.MemslotChange:
     if not region.memory_size:
         return model.MemslotChange.DELETE
     if held is None:
@@ -453,15 +426,10 @@ def _count(pages: PageSet) -> int:
 
 
 def _gfns_of(pages: PageSet, field: str = "gfn_ranges") -> NDArray[np.uint64]:
-    """Return an access's frames one by one, in its order.
-
-    Raises:
-        GfnBeyondIpaSpaceError: One that the guest does not map.
-        NotSupportedByBackendError: More than one call accesses.
-    """
+    """Return an access's frames one by one, in its order; refuse what the guest cannot map."""
     check_gfns(pages, END_GFN, field)
     if (count := _count(pages)) > MAX_ACCESSES:
-        raise NotSupportedByBackendError(
+        raise errors.NotSupportedByBackendError(
             f"one call accesses at most {MAX_ACCESSES} pages on host_kvm, not {count}",
             bound=MAX_ACCESSES,
             value=count,
@@ -474,15 +442,18 @@ def _gfns_of(pages: PageSet, field: str = "gfn_ranges") -> NDArray[np.uint64]:
 
 
 def _inside(gfns: NDArray[np.uint64], held: HeldSlot) -> NDArray[np.bool_]:
-    return (gfns >= held.base_gfn) & (gfns < held.base_gfn + held.npages)
+    base_gfn = held.region.base_gfn
+    return (gfns >= base_gfn) & (gfns < base_gfn + held.region.npages)
 
 
 Handler = Callable[[HostKvmBackend, Any], object]
 
 _PERFORM: Final[dict[type[model.Action[Any]], Handler]] = {
-    model.GuestWrite: lambda b, a: b._guest_write(a),
-    model.GuestWriteMemory: lambda b, a: b._guest_write_memory(a),
-    model.GuestRead: lambda b, a: b._guest_read(a),
+    model.GuestWrite: lambda b, a: b._touch(guest.Touch.WRITE, a.vcpu, a.pages),
+    model.GuestWriteMemory: lambda b, a: b._touch(
+        guest.Touch.WRITE, a.vcpu, a.pages(PAGE_SIZE), "gpa_ranges"
+    ),
+    model.GuestRead: lambda b, a: b._touch(guest.Touch.READ, a.vcpu, a.pages),
     model.HostWrite: lambda b, a: b._host_write(a),
     model.HostUnmap: lambda b, a: b._host_unmap(a),
     model.GetDirtyLog: lambda b, a: b._get_dirty_log(a),

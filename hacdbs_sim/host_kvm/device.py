@@ -119,15 +119,9 @@ class Kvm:
 class KvmVm:
     """A virtual machine with one vCPU in 64-bit mode and a slot of its own for what that runs.
 
-    Args:
-        kvm: The device.
-
     Attributes:
         control_slot: The number of its own slot.
         control: What is behind it: the program, its page tables and its mailbox.
-
-    Raises:
-        OSError: The kernel makes no such VM.
     """
 
     def __init__(self, kvm: Kvm) -> None:
@@ -198,8 +192,7 @@ class KvmVm:
     def touch(self, kind: guest.Touch, gfns: NDArray[np.uint64]) -> int:
         """Let the guest write a byte to each page in turn, or read one; return its exits for MMIO.
 
-        Raises:
-            OSError: The guest could not run, or stopped: some of the pages have not been touched.
+        After an OSError some of the pages have not been touched.
         """
         if self._must_restart:
             self._restart()

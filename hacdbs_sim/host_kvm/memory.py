@@ -17,11 +17,7 @@ class GuestMemory:
     Args:
         size_bytes: Its length.
         huge: Whether the kernel is asked for huge pages, or for none.
-        skew: How far behind a multiple of `HUGE_PAGE_SIZE` it begins.
-
-    Attributes:
-        address: Where it begins in this process.
-        size_bytes: Its length.
+        skew: How far behind a multiple of `HUGE_PAGE_SIZE` its `address` is.
 
     Raises:
         OSError: The host has no such memory.

@@ -20,75 +20,43 @@ _WORD: Final = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldSlot:
-    """A memslot as the kernel last accepted it.
+    """A memslot as the kernel last accepted it."""
 
-    Attributes:
-        region: The call that made it so, with `userspace_addr` and `backing` filled in.
-        memory: What is behind it.
-        generation: That of the memslots in which it became so.
-    """
-
-    region: model.SetMemslot
+    region: model.MemslotInfo
     memory: GuestMemory
     generation: int
-
-    @property
-    def base_gfn(self) -> int:
-        """Its first guest frame."""
-        return self.region.guest_phys_addr // PAGE_SIZE
-
-    @property
-    def npages(self) -> int:
-        """Its length in pages."""
-        return self.region.memory_size // PAGE_SIZE
-
-    def info(self) -> model.MemslotInfo:
-        """Return what is shown of it."""
-        return info_of(self.region)
+    """That of the memslots in which it became so."""
 
 
-def info_of(region: model.SetMemslot) -> model.MemslotInfo:
-    """Return what is shown of a region; how many of its pages are dirty is not known."""
+def region_of(action: model.SetMemslot) -> model.MemslotInfo:
+    """Return what a call asks for; how many of its pages are dirty is not known."""
+    user, backing = action.userspace_addr, action.backing
     return model.MemslotInfo(
-        slot=region.slot,
-        guest_phys_addr=region.guest_phys_addr,
-        memory_size=region.memory_size,
-        userspace_addr=user_of(region),
-        flags=region.flags,
-        backing=backing_of(region),
-        base_gfn=region.guest_phys_addr // PAGE_SIZE,
-        npages=region.memory_size // PAGE_SIZE,
+        slot=action.slot,
+        guest_phys_addr=action.guest_phys_addr,
+        memory_size=action.memory_size,
+        userspace_addr=action.guest_phys_addr if user is None else user,
+        flags=action.flags,
+        backing=PAGE_SIZE if backing is None else backing,
+        base_gfn=action.guest_phys_addr // PAGE_SIZE,
+        npages=action.memory_size // PAGE_SIZE,
         dirty_count=None,
     )
 
 
-def user_of(region: model.SetMemslot) -> int:
-    """Return where the caller sees the memory."""
-    return region.guest_phys_addr if region.userspace_addr is None else region.userspace_addr
-
-
-def backing_of(region: model.SetMemslot) -> int:
-    """Return the size of the pages behind a region."""
-    return PAGE_SIZE if region.backing is None else region.backing
-
-
-def is_refused_by_any_kernel(region: model.SetMemslot) -> bool:
+def is_refused_by_any_kernel(region: model.MemslotInfo) -> bool:
     """Whether KVM refuses these numbers whatever else is there, so that no memory is needed."""
-    user = user_of(region)
+    user = region.userspace_addr
     return (
         bool((region.memory_size | region.guest_phys_addr | user) % PAGE_SIZE)
-        or region.memory_size // PAGE_SIZE > MAX_MEMSLOT_PAGES
+        or region.npages > MAX_MEMSLOT_PAGES
         or region.guest_phys_addr + region.memory_size > _WORD
         or user + region.memory_size >= USER_END
     )
 
 
-def check_place(region: model.SetMemslot, control_slot: int) -> None:
-    """Refuse a slot that KVM takes and this backend's guest could not reach.
-
-    Raises:
-        NotSupportedByBackendError: Names the field and its bound.
-    """
+def check_place(region: model.MemslotInfo, control_slot: int) -> None:
+    """Refuse a slot that KVM takes and this backend's guest could not reach."""
     if region.slot == control_slot:
         raise NotSupportedByBackendError(
             f"slot {control_slot} of a host_kvm VM has the guest's own program",
@@ -106,44 +74,36 @@ def check_place(region: model.SetMemslot, control_slot: int) -> None:
             bound=f"{guest.BASE:#x}",
             value=f"{region.guest_phys_addr:#x}",
         )
-    if backing_of(region) not in BACKINGS:
-        raise NotSupportedByBackendError(
-            f"backing must be one of {', '.join(map(str, BACKINGS))} on host_kvm, "
-            f"not {region.backing}",
-            field="backing",
+    if region.backing not in BACKINGS:
+        raise NotSupportedByBackendError.must(
+            "backing",
+            f"be one of {', '.join(map(str, BACKINGS))} on host_kvm",
+            region.backing,
             bound=HUGE_PAGE_SIZE,
-            value=region.backing,
         )
 
 
-def check_same_backing(held: HeldSlot, region: model.SetMemslot) -> None:
-    """Refuse another backing for memory that is there.
-
-    Raises:
-        MemslotChangedError: It would be another one.
-    """
-    if region.memory_size and backing_of(region) != backing_of(held.region):
-        raise MemslotChangedError(
-            f"backing must stay {backing_of(held.region)}, not {backing_of(region)}",
-            field="backing",
-            bound=backing_of(held.region),
-            value=backing_of(region),
+def check_same_backing(held: HeldSlot, region: model.MemslotInfo) -> None:
+    """Refuse another backing for memory that is there."""
+    if region.memory_size and region.backing != held.region.backing:
+        raise MemslotChangedError.must(
+            "backing", f"stay {held.region.backing}", region.backing, bound=held.region.backing
         )
 
 
-def address_of(region: model.SetMemslot, held: HeldSlot | None, memory: GuestMemory | None) -> int:
+def address_of(region: model.MemslotInfo, held: HeldSlot | None, memory: GuestMemory | None) -> int:
     """Return the address in this process that stands for the caller's.
 
     What the caller names lies in no address space of its own. The distance to where the slot's memory
     was first seen is kept, so that the kernel sees an address change where the caller changes it.
     """
-    user = user_of(region)
+    user = region.userspace_addr
     if user + region.memory_size >= USER_END:
         return user & _WORD  # to be refused by access_ok()
     if held is not None and not region.memory_size:
         return held.memory.address + user % PAGE_SIZE  # of a delete, alignment is all that counts
     if held is not None:
-        return (held.memory.address + user - user_of(held.region)) & _WORD
+        return (held.memory.address + user - held.region.userspace_addr) & _WORD
     if memory is not None:
         return memory.address
     return HUGE_PAGE_SIZE + user % HUGE_PAGE_SIZE

@@ -1,13 +1,13 @@
 """Accesses of guest and host to batches of guest frames."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 import numpy as np
 from annotated_types import Len
 
 from hacdbs_sim.model.base import Action, Model
-from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, KvmError, NoSuchVcpuError
+from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, NoSuchVcpuError
 from hacdbs_sim.model.kinds import Count, Gpa, PositiveSize
 from hacdbs_sim.model.pages import FramePages, PageRanges
 
@@ -20,56 +20,46 @@ class AccessOutcome(Model):
     """What a batch of accesses did (docs/kernel.md S.2). Guest faults are counted by kind.
 
     A backend that cannot observe a count leaves it null (`unknown_fields` of the VM's capabilities).
-
-    Attributes:
-        pages: Accesses, repeats counted.
-        newly_dirty: Pages that entered a dirty log.
-        translation_faults: Faults on an unmapped page.
-        permission_faults: Write faults on a leaf without write permission.
-        mmio_exits: Accesses that no slot takes, repeats counted: outside every slot, or a write to
-            a READONLY one. A host unmap has none.
-        block_splits: Blocks broken by a write fault while logging (lazy splits).
-        blocks_mapped: Block leaves made by a fault.
     """
 
     pages: Count = 0
+    """Accesses, repeats counted."""
     newly_dirty: Count | None = 0
+    """Pages that entered a dirty log."""
     translation_faults: Count | None = 0
+    """Faults on an unmapped page."""
     permission_faults: Count | None = 0
+    """Write faults on a leaf without write permission."""
     mmio_exits: Count = 0
+    """Accesses that no slot takes, repeats counted: outside every slot, or a write to a READONLY
+    one. A host unmap has none."""
     block_splits: Count | None = 0
+    """Blocks broken by a write fault while logging (lazy splits)."""
     blocks_mapped: Count | None = 0
+    """Block leaves made by a fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestWrite(Action[AccessOutcome]):
-    """Write pages as a vCPU.
+    """Write pages as a vCPU."""
 
-    Attributes:
-        vcpu: Which vCPU writes.
-    """
-
-    op: ClassVar[str] = "guest_write"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
+    refusals = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     pages: FramePages
     vcpu: Count = 0
+    """Which vCPU writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestWriteMemory(Action[AccessOutcome]):
-    """Write ranges of memory as a vCPU: each range writes every page that it touches, once.
+    """Write ranges of memory as a vCPU: each range writes every page that it touches, once."""
 
-    Attributes:
-        gpa_ranges: Pairs of a guest physical address and a length in bytes, in any order.
-        vcpu: Which vCPU writes.
-    """
-
-    op: ClassVar[str] = "guest_write_memory"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
+    refusals = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     gpa_ranges: Annotated[tuple[tuple[Gpa, PositiveSize], ...], Len(1, MAX_GPA_RANGES)]
+    """Pairs of a guest physical address and a length in bytes, in any order."""
     vcpu: Count = 0
+    """Which vCPU writes."""
 
     def pages(self, page_size: int) -> PageRanges:
         """Return the pages that the ranges touch, one range each."""
@@ -81,25 +71,20 @@ class GuestWriteMemory(Action[AccessOutcome]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestRead(Action[AccessOutcome]):
-    """Read pages as a vCPU.
+    """Read pages as a vCPU."""
 
-    Attributes:
-        vcpu: Which vCPU reads.
-    """
-
-    op: ClassVar[str] = "guest_read"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
+    refusals = (NoSuchVcpuError, GfnBeyondIpaSpaceError)
 
     pages: FramePages
     vcpu: Count = 0
+    """Which vCPU reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostWrite(Action[AccessOutcome]):
     """Write pages as the host kernel (kvm_write_guest, the vGIC): mark the log, leave stage 2 alone."""
 
-    op: ClassVar[str] = "host_write"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
+    refusals = (GfnBeyondIpaSpaceError,)
 
     pages: FramePages
 
@@ -108,8 +93,7 @@ class HostWrite(Action[AccessOutcome]):
 class HostUnmap(Action[AccessOutcome]):
     """Unmap pages as an MMU notifier does, whole blocks included; leave the log alone."""
 
-    op: ClassVar[str] = "host_unmap"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
+    refusals = (GfnBeyondIpaSpaceError,)
 
     pages: FramePages
 
@@ -121,8 +105,7 @@ class HostDiscard(Action[AccessOutcome]):
     The log is left alone. A migration need not send them until they are written.
     """
 
-    op: ClassVar[str] = "host_discard"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
+    refusals = (GfnBeyondIpaSpaceError,)
 
     pages: FramePages
 
@@ -134,7 +117,6 @@ class HintFree(Action[AccessOutcome]):
     A migration need not send them until they are written.
     """
 
-    op: ClassVar[str] = "hint_free"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
+    refusals = (GfnBeyondIpaSpaceError,)
 
     pages: FramePages

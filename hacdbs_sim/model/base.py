@@ -9,33 +9,32 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
-from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.model.kinds import Count, schema_hook
+from typing_extensions import override
+
+from hacdbs_sim.model.errors import KvmError, snake_case
+from hacdbs_sim.model.kinds import Count, core_schema
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
 class Model:
-    """A class of the model; its form on the wire is derived, never written.
-
-    Attributes:
-        op: The operation's one spelling, of an action or a query.
-        one_of: Sets of fields of which exactly one is given.
-        not_with: Pairs of fields that exclude each other.
-        written_first: Fields that are written first, in this order; the others follow in theirs.
-    """
+    """A class of the model; its form on the wire is derived, never written."""
 
     __slots__ = ()
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "ignore"}
 
     one_of: ClassVar[tuple[str, ...]] = ()
+    """Sets of fields of which exactly one is given."""
+    not_with: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Pairs of fields that exclude each other."""
     written_first: ClassVar[tuple[str, ...]] = ()
+    """Fields that are written first, in this order; the others follow in theirs."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:  # noqa: ANN401
         """Ask the hook, as pydantic asks each class."""
-        return schema_hook().class_core_schema(cls, source, handler)
+        return core_schema(cls, source, handler)
 
 
 class Request(Model):
@@ -46,29 +45,31 @@ class Request(Model):
 
 
 class Operation(Request, Generic[T_co]):
-    """An action or a query.
-
-    Attributes:
-        op: Its one spelling: in a batch, as operationId, as the client's method.
-        ioctl: The ioctl that it stands for, if any.
-        refusals: What it can be refused with by the machine itself; a service adds its limits.
-    """
+    """An action or a query."""
 
     __slots__ = ()
     op: ClassVar[str]
+    """The class' name in snake case: in a batch, as operationId, as the client's method.
+
+    A class of a family has the family's: `add_fault`.
+    """
     ioctl: ClassVar[str | None] = None
+    """The ioctl that it stands for, if any."""
     refusals: ClassVar[tuple[type[KvmError], ...]] = ()
+    """What it can be refused with by the machine itself; a service adds its limits."""
+
+    @override
+    def __init_subclass__(cls) -> None:
+        if Operation not in cls.__bases__ and not hasattr(cls, "op"):
+            cls.op = snake_case(cls.__name__)
 
 
 class Action(Operation[T_co]):
-    """Changes a machine; `Backend.perform` is the only way to.
-
-    Attributes:
-        is_internal: Whether only the library itself performs it: no batch, schedule or scenario does.
-    """
+    """Changes a machine; `Backend.perform` is the only way to."""
 
     __slots__ = ()
     is_internal: ClassVar[bool] = False
+    """Whether only the library itself performs it: no batch, schedule or scenario does."""
 
 
 class Query(Operation[T_co]):
@@ -83,17 +84,14 @@ WORK_PER_ACTION: Final = 1 << 10
 
 @dataclass(slots=True, kw_only=True)
 class Estimate(Model):
-    """What an action will take, roughly.
-
-    Attributes:
-        work: Words of a bitmap gone through, or as much other work.
-        pages: Pages of all slots afterwards.
-        state_bytes: Bytes that the machine holds afterwards.
-    """
+    """What an action will take, roughly."""
 
     work: Count
+    """Words of a bitmap gone through, or as much other work."""
     pages: Count
+    """Pages of all slots afterwards."""
     state_bytes: Count
+    """Bytes that the machine holds afterwards."""
 
 
 class BackendName(StrEnum):
@@ -105,27 +103,21 @@ class BackendName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendCapabilities(Model):
-    """What the backend of a VM can do.
-
-    Attributes:
-        ops: The actions and queries that it performs; others are refused with
-            `not_supported_by_backend`.
-        unknown_fields: Fields of outcomes that it cannot know; they are null.
-    """
+    """What the backend of a VM can do."""
 
     ops: tuple[str, ...]
+    """The actions and queries that it performs; others are refused with `not_supported_by_backend`.
+    """
     unknown_fields: tuple[str, ...] = ()
+    """Fields of outcomes that it cannot know; they are null."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendInfo(BackendCapabilities):
-    """Which backend answers for a VM, and what it can do.
-
-    Attributes:
-        backend: Its name.
-    """
+    """Which backend answers for a VM, and what it can do."""
 
     backend: BackendName
+    """Its name."""
 
     @property
     def can(self) -> BackendCapabilities:

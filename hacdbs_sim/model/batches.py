@@ -28,39 +28,30 @@ class LogFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchAction(Request):
-    """An action of a batch, and in which form its dirty log is written.
-
-    Attributes:
-        action: The action.
-        format: How the pages of a log are written, for `get_dirty_log`.
-    """
+    """An action of a batch, and in which form its dirty log is written."""
 
     action: Action[Any]
+    """The action."""
     format: LogFormat = LogFormat.RANGES
+    """How the pages of a log are written, for `get_dirty_log`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch(Request):
-    """Actions, performed in order up to the first refusal.
-
-    Attributes:
-        actions: The actions.
-    """
+    """Actions, performed in order up to the first refusal."""
 
     actions: Annotated[tuple[BatchAction, ...], Len(0, MAX_ACTIONS)]
+    """The actions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchResult(Model):
-    """What the action's own call would have returned.
-
-    Attributes:
-        status: Its status.
-        body: Its body or problem; null where it has none.
-    """
+    """What the action's own call would have returned."""
 
     status: Count
+    """Its status."""
     body: Mapping[str, Any] | None
+    """Its body or problem; null where it has none."""
 
     @property
     def is_refusal(self) -> bool:
@@ -70,10 +61,7 @@ class BatchResult(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchResults(Model):
-    """Results, up to and including the first refusal.
-
-    Attributes:
-        results: One for each action that was performed or refused.
-    """
+    """Results, up to and including the first refusal."""
 
     results: tuple[BatchResult, ...]
+    """One for each action that was performed or refused."""

@@ -20,23 +20,20 @@ VARIANT_NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,31}$"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant(Request):
-    """A variant: what is given replaces what the VM has.
-
-    Attributes:
-        name: What it is called.
-        features: In place of the VM's.
-        kernel: In place of the VM's.
-        manual_dirty_log_protect2: In place of the VM's.
-        eager_split_chunk_size: In place of the VM's.
-        faults: In place of the VM's.
-    """
+    """A variant: what is given replaces what the VM has."""
 
     name: Annotated[str, Pattern(VARIANT_NAME_PATTERN)]
+    """What it is called."""
     features: Features | None = None
+    """In place of the VM's."""
     kernel: KernelProfile | None = None
+    """In place of the VM's."""
     manual_dirty_log_protect2: ManualProtect | None = None
+    """In place of the VM's."""
     eager_split_chunk_size: Size | None = None
+    """In place of the VM's."""
     faults: Annotated[tuple[AnyFault, ...], Len(0, 100)] | None = None
+    """In place of the VM's."""
 
     @property
     def given(self) -> dict[str, Any]:
@@ -57,19 +54,16 @@ DEFAULT_VARIANTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartComparison(Request):
-    """A VM, a migration, and the variants to run: by default hacdbs, software and faults.
-
-    Attributes:
-        vm: The VM.
-        migration: How it is migrated.
-        variants: What is compared.
-        pace_ms: Real milliseconds to wait after each iteration and phase, to watch it.
-    """
+    """A VM, a migration, and the variants to run: by default hacdbs, software and faults."""
 
     vm: CreateVm
+    """The VM."""
     migration: PresetMigration = field(default_factory=PresetMigration)
+    """How it is migrated."""
     variants: Annotated[tuple[Variant, ...], Len(1, MAX_VARIANTS)] | None = None
+    """What is compared."""
     pace_ms: PaceMs = 0
+    """Real milliseconds to wait after each iteration and phase, to watch it."""
 
 
 class ComparisonStatus(StrEnum):
@@ -82,18 +76,14 @@ class ComparisonStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRow(Model):
-    """The figures of one variant; names as in a report's totals.
-
-    Attributes:
-        name: The variant's.
-        status: Of its migration.
-        reason: Why that switched over or ended.
-        lost_pages: Pages that its proof found lost.
-    """
+    """The figures of one variant; names as in a report's totals."""
 
     name: str
+    """The variant's."""
     status: MigrationStatus
+    """Of its migration."""
     reason: Reason | None
+    """Why that switched over or ended."""
     iterations: Count
     total_ns: Count
     downtime_ns: Count
@@ -105,34 +95,29 @@ class ComparisonRow(Model):
     software_cleaned: Count
     requeued: Count
     lost_pages: Count
+    """Pages that its proof found lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariantReport(MigrationReport):
-    """The report of one variant.
-
-    Attributes:
-        name: The variant's.
-    """
+    """The report of one variant."""
 
     name: str
+    """The variant's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonBrief(Model):
-    """A comparison in a list.
-
-    Attributes:
-        comparison_id: `{session_id}-c{n}`.
-        session_id: Its session.
-        status: Its state.
-        rows: The figures of each variant.
-    """
+    """A comparison in a list."""
 
     comparison_id: str
+    """`{session_id}-c{n}`."""
     session_id: str
+    """Its session."""
     status: ComparisonStatus
+    """Its state."""
     rows: tuple[ComparisonRow, ...]
+    """The figures of each variant."""
 
     @property
     def is_over(self) -> bool:
@@ -142,10 +127,7 @@ class ComparisonBrief(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonInfo(ComparisonBrief):
-    """A comparison, with the reports of its variants.
-
-    Attributes:
-        reports: One for each variant.
-    """
+    """A comparison, with the reports of its variants."""
 
     reports: tuple[VariantReport, ...]
+    """One for each variant."""

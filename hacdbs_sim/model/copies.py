@@ -32,119 +32,92 @@ class SlotBegan(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateCopy(Request):
-    """A copy to begin.
-
-    Attributes:
-        base: What it has from the start. Null: nothing, but zeros for pages that were never written.
-            `source`: the VM as it is, without what the logs name. The id of another copy: what that
-            one has. A memslot that has not logged all the time since the base is lacking whole.
-    """
+    """A copy to begin."""
 
     base: CopyBase | None = None
+    """What it has from the start. Null: nothing, but zeros for pages that were never written.
+    `source`: the VM as it is, without what the logs name. The id of another copy: what that one
+    has. A memslot that has not logged all the time since the base is lacking whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopiedSlot(Model):
-    """A memslot of a copy.
-
-    Attributes:
-        slot: Its number.
-        npages: Its length in pages.
-        began: What the copy had of it at first.
-    """
+    """A memslot of a copy."""
 
     slot: SlotId
+    """Its number."""
     npages: Count
+    """Its length in pages."""
     began: SlotBegan
+    """What the copy had of it at first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyInfo(Model):
-    """A copy of a VM's memory.
-
-    Attributes:
-        copy_id: c1, c2, ... by VM.
-        vm_id: The VM whose memory it is.
-        base: What it began with; null: nothing.
-        created_ns: The VM's clock when it began.
-        received_pages: Pages received so far, repeats counted.
-        state_bytes: Bytes that it takes in the service: 4 a page.
-        slots: The memslots that it has.
-    """
+    """A copy of a VM's memory."""
 
     copy_id: str
+    """c1, c2, ... by VM."""
     vm_id: str
+    """The VM whose memory it is."""
     base: str | None
+    """What it began with; null: nothing."""
     created_ns: Count
+    """The VM's clock when it began."""
     received_pages: Count
+    """Pages received so far, repeats counted."""
     state_bytes: Count
+    """Bytes that it takes in the service: 4 a page."""
     slots: tuple[CopiedSlot, ...]
+    """The memslots that it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageWindow(Request):
-    """Pages in a window of a memslot.
-
-    Attributes:
-        slot: The memslot.
-        pages: Which pages; a bitmap has ALIGN(num_pages, 64) / 8 bytes exactly.
-        first_page: Start of the window, in pages of the slot.
-        num_pages: Its length; to the slot's end if absent.
-    """
+    """Pages in a window of a memslot."""
 
     slot: SlotId
+    """The memslot."""
     pages: LogPages
+    """Which pages; a bitmap has ALIGN(num_pages, 64) / 8 bytes exactly."""
     first_page: Page64 = 0
+    """Start of the window, in pages of the slot."""
     num_pages: Count | None = None
+    """Its length; to the slot's end if absent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivePages(PageWindow):
-    """Pages that a copy receives, as they are in the VM now.
-
-    Attributes:
-        duration_ns: How long the guest runs while they are read: what it writes meanwhile, the copy
-            lacks.
-    """
+    """Pages that a copy receives, as they are in the VM now."""
 
     duration_ns: Annotated[int, whole(0, MAX_NS)] = 0
+    """How long the guest runs while they are read: what it writes meanwhile, the copy lacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedPages(Model):
-    """What a copy received.
-
-    Attributes:
-        slot: The memslot.
-        first_page: Start of the window, in pages of the slot.
-        num_pages: Its length.
-        received_pages: Pages received.
-        now_ns: The VM's clock afterwards.
-    """
+    """What a copy received."""
 
     slot: SlotId
+    """The memslot."""
     first_page: Count
+    """Start of the window, in pages of the slot."""
     num_pages: Count
+    """Its length."""
     received_pages: Count
+    """Pages received."""
     now_ns: Count
+    """The VM's clock afterwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyCopy(Request):
-    """What a copy is compared with, beside the VM and its logs.
-
-    Attributes:
-        pending: Pages that the caller still has to send; those in a log are known anyway.
-    """
+    """What a copy is compared with, beside the VM and its logs."""
 
     pending: Annotated[tuple[PageWindow, ...], Len(0, MAX_SLOT + 1)] = ()
+    """Pages that the caller still has to send; those in a log are known anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartCopy(Destination):
-    """The VM to make of a copy; it has the copy's memslots, and none of them logs.
-
-    Attributes:
-        session_id: Its session; the source's if null.
-        name: Its name; the source's if null.
-    """
+    """The VM to make of a copy; it has the copy's memslots, and none of them logs."""

@@ -2,22 +2,14 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from hacdbs_sim.model import errors
 from hacdbs_sim.model.base import Action, Model, Query
-from hacdbs_sim.model.errors import (
-    CopyToUserError,
-    Errno,
-    InvalidArgumentError,
-    KvmError,
-    NoDirtyLogError,
-    NoSuchCpuError,
-    WindowOutsideMemslotError,
-)
 from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Omitted, Page64, SlotId
 from hacdbs_sim.model.pages import LogBitmap, LogPages, pages_of
 
@@ -41,88 +33,76 @@ class ErrorReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryError(Model):
-    """Where the unit stopped, and why.
-
-    Attributes:
-        reason: ERR_REASON's name, or LOST_INTERRUPT.
-        batch: The run, from 0.
-        index: The entry in its array.
-        gfn: That entry's frame; null after a whole array.
-    """
+    """Where the unit stopped, and why."""
 
     reason: ErrorReason
+    """ERR_REASON's name, or LOST_INTERRUPT."""
     batch: Count
+    """The run, from 0."""
     index: Count
+    """The entry in its array."""
     gfn: Gfn | None
+    """That entry's frame; null after a whole array."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTrace(Model):
-    """One run of the unit.
-
-    Attributes:
-        size: Entries in the array.
-        cleaned: Entries cleaned.
-        first_gfn: The first entry's frame.
-        last_gfn: The last entry's frame.
-        ttwl: The entries' translation table walk level.
-    """
+    """One run of the unit."""
 
     size: Count
+    """Entries in the array."""
     cleaned: Count
+    """Entries cleaned."""
     first_gfn: Gfn
+    """The first entry's frame."""
     last_gfn: Gfn
+    """The last entry's frame."""
     ttwl: Count
+    """The entries' translation table walk level."""
 
 
 @dataclass(slots=True, kw_only=True)
 class AcceleratorReport(Model):
-    """What the architecture's hook did before the software (docs/kernel.md S.1).
-
-    Attributes:
-        cpu: The host CPU that the call ran on.
-        outcome: How the call of the hook ended.
-        errno: What the hook returned where it declined or stopped early; userspace never sees it.
-        batches: Runs of the unit.
-        entries: Entries in their arrays.
-        cleaned: Entries that the unit cleaned.
-        requeued: Pages that went back to the log.
-        blocks_split: Blocks split before cleaning.
-        error: Where the unit stopped.
-        trace: The first runs, in order, where requested.
-        trace_omitted: How many runs more there were.
-    """
+    """What the architecture's hook did before the software (docs/kernel.md S.1)."""
 
     cpu: Count
+    """The host CPU that the call ran on."""
     outcome: AcceleratorOutcome
-    errno: Errno | None = None
+    """How the call of the hook ended."""
+    errno: errors.Errno | None = None
+    """What the hook returned where it declined or stopped early; userspace never sees it."""
     batches: Count = 0
+    """Runs of the unit."""
     entries: Count = 0
+    """Entries in their arrays."""
     cleaned: Count = 0
+    """Entries that the unit cleaned."""
     requeued: Count = 0
+    """Pages that went back to the log."""
     blocks_split: Count = 0
+    """Blocks split before cleaning."""
     error: EntryError | None = None
+    """Where the unit stopped."""
     trace: Omitted[tuple[RunTrace, ...]] = None
+    """The first runs, in order, where requested."""
     trace_omitted: Omitted[Count] = None
+    """How many runs more there were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftwareReport(Model):
-    """What the software loop did (docs/kernel.md S.2).
-
-    Attributes:
-        ran: Whether the loop ran at all (the hook returned an errno).
-        words: Words of the bitmap with something left to clean.
-        pages: Pages that it took from the log.
-        write_protected: Leaf descriptors whose S2AP[1] went from 1 to 0; a block is one.
-        blocks_split: Block leaves that became tables.
-    """
+    """What the software loop did (docs/kernel.md S.2)."""
 
     ran: Boolean = False
+    """Whether the loop ran at all (the hook returned an errno)."""
     words: Count = 0
+    """Words of the bitmap with something left to clean."""
     pages: Count = 0
+    """Pages that it took from the log."""
     write_protected: Count = 0
+    """Leaf descriptors whose S2AP[1] went from 1 to 0; a block is one."""
     blocks_split: Count = 0
+    """Block leaves that became tables."""
 
 
 NOT_RUN: Final = SoftwareReport()
@@ -134,29 +114,26 @@ class DirtyLog(Model):
 
     A backend that cannot observe how the log is cleaned leaves null what it does not know
     (`unknown_fields` of the VM's capabilities).
-
-    Attributes:
-        slot: The memslot.
-        first_page: Start of the window, in pages of the slot.
-        num_pages: Its length.
-        dirty_count: Pages returned; for a clear, pages removed from the log.
-        remaining_count: Pages left in the slot's log.
-        bitmap: The pages; a clear returns none.
-        accelerator: What the hardware did; null where the hook was not called (peek, get with
-            manual protect).
-        software: What software cleaning did.
-        flush_tlb: Whether the slot's TLB entries were flushed.
     """
 
     slot: SlotId
+    """The memslot."""
     first_page: Count
+    """Start of the window, in pages of the slot."""
     num_pages: Count
+    """Its length."""
     dirty_count: Count | None
+    """Pages returned; for a clear, pages removed from the log."""
     remaining_count: Count | None
+    """Pages left in the slot's log."""
     bitmap: LogBitmap = None
+    """The pages; a clear returns none."""
     accelerator: AcceleratorReport | None = None
+    """What the hardware did; null where the hook was not called (peek, get with manual protect)."""
     software: SoftwareReport | None = NOT_RUN
+    """What software cleaning did."""
     flush_tlb: Boolean | None = False
+    """Whether the slot's TLB entries were flushed."""
 
     @override
     def __repr__(self) -> str:
@@ -203,66 +180,50 @@ class DirtyLog(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetDirtyLog(Action[DirtyLog]):
-    """KVM_GET_DIRTY_LOG (docs/kernel.md A.2).
+    """KVM_GET_DIRTY_LOG (docs/kernel.md A.2)."""
 
-    Attributes:
-        slot: The memslot.
-        cpu: The host CPU that the call runs on; the online ones in turn if absent.
-        trace: Whether to list the unit's runs.
-    """
-
-    op: ClassVar[str] = "get_dirty_log"
-    ioctl: ClassVar[str | None] = "KVM_GET_DIRTY_LOG"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (
-        NoDirtyLogError,
-        NoSuchCpuError,
-        CopyToUserError,
-    )
+    ioctl = "KVM_GET_DIRTY_LOG"
+    refusals = (errors.NoDirtyLogError, errors.NoSuchCpuError, errors.CopyToUserError)
 
     slot: SlotId
+    """The memslot."""
     cpu: Count | None = None
+    """The host CPU that the call runs on; the online ones in turn if absent."""
     trace: Boolean = False
+    """Whether to list the unit's runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearDirtyLog(Action[DirtyLog]):
-    """KVM_CLEAR_DIRTY_LOG (docs/kernel.md A.3); a bitmap has ALIGN(num_pages, 64) / 8 bytes exactly.
+    """KVM_CLEAR_DIRTY_LOG (docs/kernel.md A.3); a bitmap has ALIGN(num_pages, 64) / 8 bytes."""
 
-    Attributes:
-        slot: The memslot.
-        first_page: Start of the window, in pages of the slot.
-        num_pages: Its length; to the slot's end if absent.
-        cpu: The host CPU that the call runs on; the online ones in turn if absent.
-        trace: Whether to list the unit's runs.
-    """
-
-    op: ClassVar[str] = "clear_dirty_log"
-    ioctl: ClassVar[str | None] = "KVM_CLEAR_DIRTY_LOG"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (
-        NoDirtyLogError,
-        NoSuchCpuError,
-        WindowOutsideMemslotError,
-        InvalidArgumentError,
+    ioctl = "KVM_CLEAR_DIRTY_LOG"
+    refusals = (
+        errors.NoDirtyLogError,
+        errors.NoSuchCpuError,
+        errors.WindowOutsideMemslotError,
+        errors.InvalidArgumentError,
     )
 
     slot: SlotId
+    """The memslot."""
     pages: LogPages
     first_page: Page64 = 0
+    """Start of the window, in pages of the slot."""
     num_pages: Count | None = None
+    """Its length; to the slot's end if absent."""
     cpu: Count | None = None
+    """The host CPU that the call runs on; the online ones in turn if absent."""
     trace: Boolean = False
+    """Whether to list the unit's runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeekDirtyLog(Query[DirtyLog]):
-    """Copy a slot's dirty log without any side effect.
+    """Copy a slot's dirty log without any side effect."""
 
-    Attributes:
-        slot: The memslot.
-    """
-
-    op: ClassVar[str] = "peek_dirty_log"
-    ioctl: ClassVar[str | None] = "KVM_GET_DIRTY_LOG"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoDirtyLogError,)
+    ioctl = "KVM_GET_DIRTY_LOG"
+    refusals = (errors.NoDirtyLogError,)
 
     slot: SlotId
+    """The memslot."""

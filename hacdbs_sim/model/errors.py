@@ -5,8 +5,9 @@ kernel's errno where the operation stands for an ioctl (docs/errors.md lists the
 the order of the checks). A broken invariant is an `AssertionError` instead: a bug, never caught.
 """
 
+import re
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from typing_extensions import override
 
@@ -25,6 +26,11 @@ class Errno(StrEnum):
     EINVAL = "EINVAL"
 
 
+def snake_case(name: str) -> str:
+    """Return the name of a class as the wire spells it."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
 class KvmError(Exception):
     """A refusal that leaves the machine as it was (but for the two cases in docs/kernel.md S.2).
 
@@ -36,6 +42,8 @@ class KvmError(Exception):
     """
 
     code: ClassVar[str]
+    """The class' name in snake case, less `_error`; a class may override it."""
+
     errno: ClassVar[Errno | None] = None
     status: ClassVar[int] = 409
     """404 where `code` begins with `no_`, else 409; a class may override it."""
@@ -44,9 +52,11 @@ class KvmError(Exception):
     """`code` as words; a class may override it."""
 
     @override
-    def __init_subclass__(cls) -> None:
-        if "code" not in cls.__dict__:
+    def __init_subclass__(cls, *, is_abstract: bool = False) -> None:
+        if is_abstract:
             return
+        if "code" not in cls.__dict__:
+            cls.code = snake_case(cls.__name__.removesuffix("Error"))
         if "status" not in cls.__dict__:
             cls.status = 404 if cls.code.startswith("no_") else 409
         if "title" not in cls.__dict__:
@@ -66,33 +76,29 @@ class KvmError(Exception):
         self.bound = bound
         self.value = value
 
+    @classmethod
+    def must(
+        cls, field: str, rule: str, value: int | str, *, bound: int | str | None = None
+    ) -> Self:
+        """Return the refusal of an argument: "`field` must `rule`, not `value`"."""
+        return cls(f"{field} must {rule}, not {value}", field=field, bound=bound, value=value)
+
 
 def check_within(refusal: type[KvmError], field: str, value: int, low: int, high: int) -> None:
-    """Refuse a figure outside of its bounds, both included.
-
-    Raises:
-        KvmError: `refusal`, which names the field, its bounds and its value.
-    """
+    """Refuse a figure outside of its bounds, both included."""
     if not low <= value <= high:
-        raise refusal(
-            f"{field} must be {low}..{high}, not {value}",
-            field=field,
-            bound=f"{low}..{high}",
-            value=value,
-        )
+        raise refusal.must(field, f"be {low}..{high}", value, bound=f"{low}..{high}")
 
 
 class InvalidArgumentError(KvmError):
     """An argument that the ioctl refuses by itself: alignment, range, unknown flag (EINVAL)."""
 
-    code = "invalid_argument"
     errno = Errno.EINVAL
 
 
 class MemslotChangedError(KvmError):
     """A present slot keeps its size, address in userspace, backing and READONLY flag (EINVAL)."""
 
-    code = "memslot_changed"
     title = "The memslot cannot change so"
     errno = Errno.EINVAL
 
@@ -100,7 +106,6 @@ class MemslotChangedError(KvmError):
 class MemslotOverlapError(KvmError):
     """The slot would cover guest frames of another one (EEXIST)."""
 
-    code = "memslot_overlap"
     title = "The memslots overlap"
     errno = Errno.EEXIST
 
@@ -108,7 +113,6 @@ class MemslotOverlapError(KvmError):
 class BeyondIpaSpaceError(KvmError):
     """The slot would end beyond the VM's intermediate physical address space (EFAULT)."""
 
-    code = "beyond_ipa_space"
     title = "Beyond the IPA space"
     errno = Errno.EFAULT
 
@@ -116,21 +120,18 @@ class BeyondIpaSpaceError(KvmError):
 class NoSuchMemslotError(KvmError):
     """Delete of a slot that is absent (EINVAL, docs/kernel.md A.1 check 9), or a query of one."""
 
-    code = "no_such_memslot"
     errno = Errno.EINVAL
 
 
 class NoDirtyLogError(KvmError):
     """The slot is absent or does not log dirty pages (ENOENT)."""
 
-    code = "no_dirty_log"
     errno = Errno.ENOENT
 
 
 class WindowOutsideMemslotError(KvmError):
     """The window of a clear leaves the slot, or ends unaligned before its end (EINVAL)."""
 
-    code = "window_outside_memslot"
     title = "The window leaves the memslot"
     errno = Errno.EINVAL
 
@@ -146,7 +147,6 @@ class CopyToUserError(KvmError):
 class MemslotsPresentError(KvmError):
     """The eager-split chunk size cannot change once a slot exists (EINVAL, docs/kernel.md A.6)."""
 
-    code = "memslots_present"
     title = "Memslots are present"
     errno = Errno.EINVAL
 
@@ -162,60 +162,48 @@ class LastCpuError(KvmError):
 class NoSuchCpuError(KvmError):
     """The host has no CPU of that number."""
 
-    code = "no_such_cpu"
     title = "No such CPU"
 
 
 class NoSuchVcpuError(KvmError):
     """The VM has no vCPU of that number."""
 
-    code = "no_such_vcpu"
     title = "No such vCPU"
 
 
 class NoSuchFaultError(KvmError):
     """No fault of that id is armed on the VM."""
 
-    code = "no_such_fault"
-
 
 class NoSuchWorkloadError(KvmError):
     """No workload of that id is on the VM."""
-
-    code = "no_such_workload"
 
 
 class InvalidWorkloadError(KvmError):
     """A workload that makes no sense in the slot that it names."""
 
-    code = "invalid_workload"
     title = "The workload makes no sense"
 
 
 class TooManyWritesError(KvmError):
     """A run of the guest would make more writes than one call makes."""
 
-    code = "too_many_writes"
-
 
 class GfnBeyondIpaSpaceError(KvmError):
     """An access named a guest frame beyond the VM's intermediate physical address space."""
 
-    code = "gfn_beyond_ipa_space"
     title = "A gfn beyond the IPA space"
 
 
 class NotSupportedByBackendError(KvmError):
     """The VM's backend cannot do this; `capabilities` of the VM lists what it can."""
 
-    code = "not_supported_by_backend"
     title = "Not supported by the backend"
 
 
 class BackendUnavailableError(KvmError):
     """The service cannot make a VM with this backend: it is switched off, or the machine lacks it."""
 
-    code = "backend_unavailable"
     title = "The backend is not available"
 
 
@@ -229,5 +217,4 @@ class HostKernelError(KvmError):
 class SenselessFaultError(KvmError):
     """A fault that could never fire on this machine, or names a place that its type has not."""
 
-    code = "senseless_fault"
     title = "The fault makes no sense"

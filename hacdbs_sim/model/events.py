@@ -26,53 +26,43 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Model):
-    """Something that happened.
-
-    Attributes:
-        event_id: From 1, without gaps.
-        type: What.
-        session_id: Its session.
-        vm_id: The VM that it happened to; null where it was a whole session.
-        now_ns: The VM's virtual clock at the time.
-        details: More of it, by type.
-    """
+    """Something that happened."""
 
     event_id: Count
+    """From 1, without gaps."""
     type: EventType
+    """What."""
     session_id: str
+    """Its session."""
     vm_id: str | None
+    """The VM that it happened to; null where it was a whole session."""
     now_ns: Count
+    """The VM's virtual clock at the time."""
     details: Mapping[str, Detail]
+    """More of it, by type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventPage(Model):
-    """Events behind a position, oldest first.
-
-    Attributes:
-        events: Those requested.
-        next_after: The position to go on from.
-        oldest_event_id: The first event that is still kept; the next one, where none is.
-        last_event_id: The last event that happened; 0 before the first.
-        stale: Whether events behind the requested position are gone, or it is none of this
-            service's.
-    """
+    """Events behind a position, oldest first."""
 
     events: tuple[Event, ...]
+    """Those requested."""
     next_after: Count
+    """The position to go on from."""
     oldest_event_id: Count
+    """The first event that is still kept; the next one, where none is."""
     last_event_id: Count
+    """The last event that happened; 0 before the first."""
     stale: Boolean
+    """Whether events behind the requested position are gone, or it is none of this service's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaleReader(Model):
-    """In a stream: what the reader missed is gone; it continues from the oldest event kept.
-
-    Attributes:
-        oldest_event_id: The first event that is still kept.
-        last_event_id: The last event that happened.
-    """
+    """In a stream: what the reader missed is gone; it continues from the oldest event kept."""
 
     oldest_event_id: Count
+    """The first event that is still kept."""
     last_event_id: Count
+    """The last event that happened."""

@@ -2,16 +2,10 @@
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Final, Literal, TypeAlias, get_args
 
+from hacdbs_sim.model import errors
 from hacdbs_sim.model.base import Action, Model, Query, Request
-from hacdbs_sim.model.errors import (
-    GfnBeyondIpaSpaceError,
-    KvmError,
-    NoSuchCpuError,
-    NoSuchFaultError,
-    SenselessFaultError,
-)
 from hacdbs_sim.model.kinds import (
     Boolean,
     Count,
@@ -47,17 +41,14 @@ class LogOp(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class CallWhen(Request):
-    """Which calls a fault is for; what is left out matches all.
-
-    Attributes:
-        op: Calls of get, or of clear.
-        slot: Calls on this memslot.
-        cpu: Calls on this host CPU.
-    """
+    """Which calls a fault is for; what is left out matches all."""
 
     op: Omitted[LogOp] = None
+    """Calls of get, or of clear."""
     slot: Omitted[SlotId] = None
+    """Calls on this memslot."""
     cpu: Omitted[Count] = None
+    """Calls on this host CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,122 +60,96 @@ class GetWhen(CallWhen):
 
 @dataclass(frozen=True, kw_only=True)
 class RunWhen(CallWhen):
-    """Which calls, and which run of the unit in them.
-
-    Attributes:
-        batch: The run, from 0.
-    """
+    """Which calls, and which run of the unit in them."""
 
     batch: Omitted[Count] = None
+    """The run, from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockWhen(CallWhen):
-    """Which calls, and which block.
-
-    Attributes:
-        gfn: A guest frame of the block.
-    """
+    """Which calls, and which block."""
 
     gfn: Omitted[Gfn] = None
+    """A guest frame of the block."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EntryWhen(RunWhen):
-    """Which calls, and which entry: by run and index in its array, or by guest frame; not both.
+    """Which calls, and which entry: by run and index in its array, or by guest frame; not both."""
 
-    Attributes:
-        index: The entry in its array.
-        gfn: The entry's guest frame.
-    """
-
-    not_with: ClassVar[tuple[tuple[str, str], ...]] = (("gfn", "batch"), ("gfn", "index"))
+    not_with = (("gfn", "batch"), ("gfn", "index"))
 
     index: Omitted[Count] = None
+    """The entry in its array."""
     gfn: Omitted[Gfn] = None
+    """The entry's guest frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaultFields(Model):
-    """When a fault counts, and when it fires.
-
-    Attributes:
-        enabled: Whether it counts at all.
-        probability: How likely it fires at an opportunity, drawn from the machine's seed.
-        after: Opportunities skipped at first.
-        every: Then each `every`-th counts.
-        times: Spent after so many hits; null: never.
-    """
+    """When a fault counts, and when it fires."""
 
     enabled: Boolean = True
+    """Whether it counts at all."""
     probability: Fraction = 1.0
+    """How likely it fires at an opportunity, drawn from the machine's seed."""
     after: Count = 0
+    """Opportunities skipped at first."""
     every: PositiveCount = 1
+    """Then each `every`-th counts."""
     times: PositiveCount | None = None
+    """Spent after so many hits; null: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastHit(Model):
-    """Where a fault last hit.
-
-    Attributes:
-        opportunity: Its number, from 1.
-        op: The call.
-        slot: The memslot.
-        cpu: The host CPU; null for a copy under manual protect.
-        batch: The run, where the type has one.
-        index: The entry, where the type has one.
-        gfn: Its guest frame, where the type has one.
-    """
+    """Where a fault last hit."""
 
     opportunity: Count
+    """Its number, from 1."""
     op: LogOp
+    """The call."""
     slot: SlotId
+    """The memslot."""
     cpu: Count | None
+    """The host CPU; null for a copy under manual protect."""
     batch: Count | None
+    """The run, where the type has one."""
     index: Count | None
+    """The entry, where the type has one."""
     gfn: Gfn | None
+    """Its guest frame, where the type has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaultInfo(FaultFields):
-    """An armed fault.
-
-    Attributes:
-        fault_id: f1, f2, ... in the order of arming.
-        type: What goes wrong.
-        when: Which calls, and where in them; only what was given.
-        opportunities: Calls that reached its site.
-        hits: How often it hit.
-        last_hit: Where it last did.
-    """
+    """An armed fault."""
 
     fault_id: str
+    """f1, f2, ... in the order of arming."""
     type: FaultType
+    """What goes wrong."""
     when: EntryWhen
+    """Which calls, and where in them; only what was given."""
     opportunities: Count
+    """Calls that reached its site."""
     hits: Count
+    """How often it hit."""
     last_hit: LastHit | None
+    """Where it last did."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AddFault(FaultFields, Action[FaultInfo]):
-    """Arm a fault; it takes effect at the next get or clear.
+    """Arm a fault; it takes effect at the next get or clear."""
 
-    Attributes:
-        type: What goes wrong.
-        when: Which calls, and where in them.
-    """
-
-    op: ClassVar[str] = "add_fault"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (
-        SenselessFaultError,
-        NoSuchCpuError,
-        GfnBeyondIpaSpaceError,
-    )
+    refusals = (errors.SenselessFaultError, errors.NoSuchCpuError, errors.GfnBeyondIpaSpaceError)
 
     type: FaultType
+    """What goes wrong."""
     when: CallWhen = CallWhen()
+    """Which calls, and where in them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,68 +244,51 @@ def when_class(kind: FaultType) -> type[CallWhen]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteFault(Action[FaultInfo]):
-    """Disarm a fault; a call in flight keeps the faults that it began with.
+    """Disarm a fault; a call in flight keeps the faults that it began with."""
 
-    Attributes:
-        fault_id: Which.
-    """
-
-    op: ClassVar[str] = "delete_fault"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchFaultError,)
+    refusals = (errors.NoSuchFaultError,)
 
     fault_id: ObjectId
+    """Which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteFaults(Action[None]):
     """Disarm all faults."""
 
-    op: ClassVar[str] = "delete_faults"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetFault(Query[FaultInfo]):
-    """Show an armed fault.
+    """Show an armed fault."""
 
-    Attributes:
-        fault_id: Which.
-    """
-
-    op: ClassVar[str] = "get_fault"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchFaultError,)
+    refusals = (errors.NoSuchFaultError,)
 
     fault_id: ObjectId
+    """Which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListFaults(Query[tuple[FaultInfo, ...]]):
     """List the armed faults, in the order of arming."""
 
-    op: ClassVar[str] = "list_faults"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountFaultHits(Query[dict[FaultType, Count]]):
     """Count the hits so far by type, those of faults since disarmed included."""
 
-    op: ClassVar[str] = "count_fault_hits"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultTypeInfo(Model):
-    """A type of fault.
-
-    Attributes:
-        type: Its name.
-        description: What it does.
-        ops: The calls that it is considered in.
-        when: The fields that its `when` may have.
-    """
+    """A type of fault."""
 
     type: FaultType
+    """Its name."""
     description: str
+    """What it does."""
     ops: tuple[LogOp, ...]
+    """The calls that it is considered in."""
     when: tuple[str, ...]
+    """The fields that its `when` may have."""
 
 
 def _type_info(kind: FaultType) -> FaultTypeInfo:

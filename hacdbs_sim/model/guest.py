@@ -1,14 +1,14 @@
 """Virtual time: the clock of a VM, runs of its guest, and the versions of its pages."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hacdbs_sim.model.accesses import AccessOutcome
 from hacdbs_sim.model.base import Action, Model, Query
-from hacdbs_sim.model.errors import InvalidArgumentError, KvmError, TooManyWritesError
+from hacdbs_sim.model.errors import InvalidArgumentError, TooManyWritesError
 from hacdbs_sim.model.kinds import Boolean, Count, Nanoseconds, Page64, SlotId, whole
 from hacdbs_sim.model.pages import Bitmap, CountsForm
 
@@ -19,21 +19,18 @@ PageVersions = Annotated[NDArray[np.uint32], CountsForm("uint32")]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock(Model):
-    """A VM's clock, in nanoseconds since it was made.
-
-    Attributes:
-        now_ns: The time.
-        guest_ns: How long the guest really ran.
-        stalled_ns: How long its faults have kept it.
-        throttled_ns: How long throttling has kept it.
-        debt_ns: What its faults still cost it, paid by the next run.
-    """
+    """A VM's clock, in nanoseconds since it was made."""
 
     now_ns: Count = 0
+    """The time."""
     guest_ns: Count = 0
+    """How long the guest really ran."""
     stalled_ns: Count = 0
+    """How long its faults have kept it."""
     throttled_ns: Count = 0
+    """How long throttling has kept it."""
     debt_ns: Count = 0
+    """What its faults still cost it, paid by the next run."""
 
 
 @dataclass(kw_only=True)
@@ -41,64 +38,54 @@ class GuestRun(AccessOutcome):
     """What a run of the guest did: its time, its writes, and what they met.
 
     Only a backend that simulates the guest runs it, so all counts are known.
-
-    Attributes:
-        clock: The clock afterwards.
-        newly_dirty: Pages that entered a dirty log.
-        translation_faults: Faults on an unmapped page.
-        permission_faults: Write faults on a leaf without write permission.
-        block_splits: Blocks broken by a write fault while logging (lazy splits).
-        blocks_mapped: Block leaves made by a fault.
-        guest_ns: How long the guest really ran.
-        stalled_ns: How long its faults kept it.
-        throttled_ns: How long throttling kept it.
-        slices: Pieces that the run was cut into.
-        writes: Writes of the workloads.
-        skipped: Those of them whose page the slot no longer had.
     """
 
     clock: Clock
+    """The clock afterwards."""
     newly_dirty: Count = 0
+    """Pages that entered a dirty log."""
     translation_faults: Count = 0
+    """Faults on an unmapped page."""
     permission_faults: Count = 0
+    """Write faults on a leaf without write permission."""
     block_splits: Count = 0
+    """Blocks broken by a write fault while logging (lazy splits)."""
     blocks_mapped: Count = 0
+    """Block leaves made by a fault."""
     guest_ns: Count
+    """How long the guest really ran."""
     stalled_ns: Count
+    """How long its faults kept it."""
     throttled_ns: Count
+    """How long throttling kept it."""
     slices: Count
+    """Pieces that the run was cut into."""
     writes: Count
+    """Writes of the workloads."""
     skipped: Count
+    """Those of them whose page the slot no longer had."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdvanceClock(Action[Clock]):
-    """Let virtual time pass while the guest is paused.
+    """Let virtual time pass while the guest is paused."""
 
-    Attributes:
-        duration_ns: How long.
-    """
-
-    op: ClassVar[str] = "advance_clock"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (InvalidArgumentError,)
+    refusals = (InvalidArgumentError,)
 
     duration_ns: Nanoseconds
+    """How long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunGuest(Action[GuestRun]):
-    """Let the workloads write for some virtual time.
+    """Let the workloads write for some virtual time."""
 
-    Attributes:
-        duration_ns: How long.
-        throttle_percent: How much of it the vCPUs are kept from running, as auto-converge does.
-    """
-
-    op: ClassVar[str] = "run_guest"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (InvalidArgumentError, TooManyWritesError)
+    refusals = (InvalidArgumentError, TooManyWritesError)
 
     duration_ns: Nanoseconds
+    """How long."""
     throttle_percent: Throttle = 0
+    """How much of it the vCPUs are kept from running, as auto-converge does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,22 +93,17 @@ class TrackVersions(Action[None]):
     """Count one more, or one fewer, who needs the number of the write that last touched each page.
 
     They are kept while somebody needs them: the end of a migration keeps those of a copy.
-
-    Attributes:
-        enabled: Whether it is one more.
     """
 
-    op: ClassVar[str] = "track_versions"
-    is_internal: ClassVar[bool] = True
+    is_internal = True
 
     enabled: Boolean
+    """Whether it is one more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetClock(Query[Clock]):
     """Show the virtual clock."""
-
-    op: ClassVar[str] = "get_clock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,18 +112,14 @@ class GetPageVersions(Query[PageVersions | None]):
 
     A page's version is the number of the batch of writes that last touched it, counted over the
     machine since tracking began, modulo 2**32; 0 is none.
-
-    Attributes:
-        slot: The memslot.
-        first_page: The first page, from the slot's start.
-        num_pages: How many; to the slot's end if absent.
     """
 
-    op: ClassVar[str] = "get_page_versions"
-
     slot: SlotId
+    """The memslot."""
     first_page: Count = 0
+    """The first page, from the slot's start."""
     num_pages: Count | None = None
+    """How many; to the slot's end if absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,45 +129,31 @@ class GetLastVersion(Query[Count | None]):
     A page read now has the content of its version; it is stale once its version is greater.
     """
 
-    op: ClassVar[str] = "get_last_version"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HasFreePages(Query[Boolean]):
     """Return whether the guest has given up any page."""
 
-    op: ClassVar[str] = "has_free_pages"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetFreePages(Query[Bitmap | None]):
-    """Return the pages of a slot that the guest gave up and has not written since; None: none.
-
-    Attributes:
-        slot: The memslot.
-        first_page: The first page, from the slot's start.
-        num_pages: How many; to the slot's end if absent.
-    """
-
-    op: ClassVar[str] = "get_free_pages"
+    """Return the pages of a slot that the guest gave up and has not written since; None: none."""
 
     slot: SlotId
+    """The memslot."""
     first_page: Page64 = 0
+    """The first page, from the slot's start."""
     num_pages: Count | None = None
+    """How many; to the slot's end if absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetWrittenPages(Query[Bitmap | None]):
-    """Return the pages of a slot that have been written; None: versions were not always tracked.
-
-    Attributes:
-        slot: The memslot.
-        first_page: The first page, from the slot's start.
-        num_pages: How many; to the slot's end if absent.
-    """
-
-    op: ClassVar[str] = "get_written_pages"
+    """Return the pages of a slot that have been written; None: versions were not always tracked."""
 
     slot: SlotId
+    """The memslot."""
     first_page: Page64 = 0
+    """The first page, from the slot's start."""
     num_pages: Count | None = None
+    """How many; to the slot's end if absent."""

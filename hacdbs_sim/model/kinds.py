@@ -5,9 +5,10 @@ how the kind is written as JSON, how a text of a query is read, and how a schema
 model imports neither pydantic nor the wire, so a kind asks a hook that the wire fills.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from annotated_types import Ge, Le, Len
 
@@ -54,81 +55,55 @@ class Form(StrEnum):
     """Written as a list of the names of an IntFlag's members."""
 
 
-class SchemaHook(Protocol):
-    """What turns kinds and model classes into schemas of pydantic: `hacdbs_sim.wire`."""
-
-    def kind_core_schema(self, kind: "Kind", source: Any, handler: Any) -> Any:  # noqa: ANN401
-        """Return the validator and serializer of a kind."""
-        ...
-
-    def kind_json_schema(self, kind: "Kind", schema: Any, handler: Any) -> Any:  # noqa: ANN401
-        """Return the JSON schema of a kind."""
-        ...
-
-    def pattern_core_schema(self, pattern: "Pattern", source: Any, handler: Any) -> Any:  # noqa: ANN401
-        """Return the validator of a text that must match a pattern."""
-        ...
-
-    def form_core_schema(self, form: "ArrayForm", source: Any, handler: Any) -> Any:  # noqa: ANN401
-        """Return the validator and serializer of an array."""
-        ...
-
-    def tagged_core_schema(self, tagged: "Tagged", source: Any, handler: Any) -> Any:  # noqa: ANN401
-        """Return the validator and serializer of a union whose members differ by a field."""
-        ...
-
-    def class_core_schema(self, cls: type, source: Any, handler: Any) -> Any:  # noqa: ANN401
-        """Return the validator and serializer of a model class whose form is not its own fields."""
-        ...
-
+SchemaHook = Callable[[Any, Any, Any], Any]
+"""Turns a model class or an annotation into a schema of pydantic, as the wire does."""
 
 _hook: SchemaHook | None = None
 
 
 def fill_hook(hook: SchemaHook) -> None:
-    """Let kinds be described by `hook`; called once, by the wire."""
+    """Let kinds and classes be described by `hook`; called once, by the wire."""
     global _hook  # noqa: PLW0603 - one hook for the process, filled at import
     _hook = hook
 
 
-def schema_hook() -> SchemaHook:
-    """Return the hook.
+def core_schema(described: Any, source: Any, handler: Any) -> Any:  # noqa: ANN401 - pydantic's own
+    """Return the validator and serializer of a model class, or of an annotation.
 
     Raises:
         RuntimeError: `hacdbs_sim.wire` has not been imported.
     """
     if _hook is None:
         raise RuntimeError("import hacdbs_sim.wire before a model class is given to pydantic")
-    return _hook
+    return _hook(described, source, handler)
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A form and its bounds, both included.
+class Annotation:
+    """A part of an annotation that the wire knows how to write."""
 
-    Attributes:
-        form: How it is written.
-        ge: Least value.
-        le: Greatest value.
-        multiple_of: What the value must be a multiple of.
-        one_of: The only values allowed, where there are few.
-        flags: The IntFlag of a FLAGS kind.
-    """
-
-    form: Form
-    ge: int = 0
-    le: int = MAX_JSON_INTEGER
-    multiple_of: int | None = None
-    one_of: tuple[int, ...] = ()
-    flags: Any = None
+    __slots__ = ()
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # noqa: ANN401
         """Ask the hook, as pydantic asks each annotation."""
-        return schema_hook().kind_core_schema(self, source, handler)
+        return core_schema(self, source, handler)
 
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:  # noqa: ANN401
-        """Ask the hook, as pydantic asks each annotation."""
-        return schema_hook().kind_json_schema(self, schema, handler)
+
+@dataclass(frozen=True, slots=True)
+class Kind(Annotation):
+    """A form and its bounds, both included."""
+
+    form: Form
+    """How it is written."""
+    ge: int = 0
+    """Least value."""
+    le: int = MAX_JSON_INTEGER
+    """Greatest value."""
+    multiple_of: int | None = None
+    """What the value must be a multiple of."""
+    one_of: tuple[int, ...] = ()
+    """The only values allowed, where there are few."""
+    flags: Any = None
+    """The IntFlag of a FLAGS kind."""
 
 
 def whole(ge: int = 0, le: int = MAX_JSON_INTEGER, multiple_of: int | None = None) -> Kind:
@@ -182,32 +157,20 @@ Omitted = Annotated[T | None, OmitIfNone()]
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Annotation):
     """A text must match `regex`, an expression of JSON Schema."""
 
     regex: str
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # noqa: ANN401
-        """Ask the hook, as pydantic asks each annotation."""
-        return schema_hook().pattern_core_schema(self, source, handler)
 
-
-class ArrayForm:
+class ArrayForm(Annotation):
     """How an array is written; the wire knows each subclass."""
 
     __slots__ = ()
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # noqa: ANN401
-        """Ask the hook, as pydantic asks each annotation."""
-        return schema_hook().form_core_schema(self, source, handler)
-
 
 @dataclass(frozen=True, slots=True)
-class Tagged:
+class Tagged(Annotation):
     """A union of classes, each with another constant in `field`."""
 
     field: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # noqa: ANN401
-        """Ask the hook, as pydantic asks each annotation."""
-        return schema_hook().tagged_core_schema(self, source, handler)

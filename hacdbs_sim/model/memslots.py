@@ -2,17 +2,10 @@
 
 from dataclasses import dataclass
 from enum import STRICT, IntFlag, StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated
 
+from hacdbs_sim.model import errors
 from hacdbs_sim.model.base import Action, Model, Query
-from hacdbs_sim.model.errors import (
-    BeyondIpaSpaceError,
-    InvalidArgumentError,
-    KvmError,
-    MemslotChangedError,
-    MemslotOverlapError,
-    NoSuchMemslotError,
-)
 from hacdbs_sim.model.kinds import Address, Count, Form, Gfn, Kind, Size, SlotId
 
 
@@ -25,11 +18,7 @@ class MemslotFlags(IntFlag, boundary=STRICT):
 
 
 def flag_names(flags: int) -> list[str]:
-    """Return the names of the flags that are set.
-
-    Raises:
-        ValueError: A bit has no name.
-    """
+    """Return the names of the flags that are set (ValueError if a bit has no name)."""
     return [each.name or "" for each in MemslotFlags(flags)]
 
 
@@ -49,29 +38,26 @@ class MemslotChange(StrEnum):
 
 @dataclass(kw_only=True)
 class MemslotInfo(Model):
-    """A memslot.
-
-    Attributes:
-        slot: Its number.
-        guest_phys_addr: Where it begins in the guest.
-        memory_size: Its length.
-        userspace_addr: Where it is backed.
-        flags: Its KVM_MEM_* flags.
-        backing: Size of the pages that back it.
-        base_gfn: Its first guest frame.
-        npages: Its length in pages.
-        dirty_count: Pages in its dirty log; null where it keeps none.
-    """
+    """A memslot."""
 
     slot: SlotId
+    """Its number."""
     guest_phys_addr: Address
+    """Where it begins in the guest."""
     memory_size: Size
+    """Its length."""
     userspace_addr: Address
+    """Where it is backed."""
     flags: Flags
+    """Its KVM_MEM_* flags."""
     backing: Size
+    """Size of the pages that back it."""
     base_gfn: Gfn
+    """Its first guest frame."""
     npages: Count
+    """Its length in pages."""
     dirty_count: Count | None
+    """Pages in its dirty log; null where it keeps none."""
 
     @property
     def is_logging(self) -> bool:
@@ -81,59 +67,48 @@ class MemslotInfo(Model):
 
 @dataclass(kw_only=True)
 class ChangedMemslot(MemslotInfo):
-    """A memslot, and what the call did to it; after a delete it echoes the request, with 0 pages.
-
-    Attributes:
-        change: enum kvm_mr_change.
-    """
+    """A memslot, and what the call did to it; a delete echoes the request, with 0 pages."""
 
     change: MemslotChange
+    """enum kvm_mr_change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetMemslot(Action[ChangedMemslot]):
-    """KVM_SET_USER_MEMORY_REGION: create, move, change flags, or (memory_size 0) delete.
+    """KVM_SET_USER_MEMORY_REGION: create, move, change flags, or (memory_size 0) delete."""
 
-    Attributes:
-        slot: Its number.
-        guest_phys_addr: Where it begins in the guest.
-        memory_size: Its length; 0 deletes the slot.
-        userspace_addr: Where it is backed; guest_phys_addr if absent.
-        flags: KVM_MEM_* flags.
-        backing: Size of the backing's pages; page_size if absent.
-    """
-
-    op: ClassVar[str] = "set_memslot"
-    ioctl: ClassVar[str | None] = "KVM_SET_USER_MEMORY_REGION"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (
-        InvalidArgumentError,
-        MemslotChangedError,
-        MemslotOverlapError,
-        BeyondIpaSpaceError,
-        NoSuchMemslotError,
+    ioctl = "KVM_SET_USER_MEMORY_REGION"
+    refusals = (
+        errors.InvalidArgumentError,
+        errors.MemslotChangedError,
+        errors.MemslotOverlapError,
+        errors.BeyondIpaSpaceError,
+        errors.NoSuchMemslotError,
     )
 
     slot: SlotId
+    """Its number."""
     guest_phys_addr: Address
+    """Where it begins in the guest."""
     memory_size: Size
+    """Its length; 0 deletes the slot."""
     userspace_addr: Address | None = None
+    """Where it is backed; guest_phys_addr if absent."""
     flags: Flags = 0
+    """KVM_MEM_* flags."""
     backing: Size | None = None
+    """Size of the backing's pages; page_size if absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteMemslot(Action[ChangedMemslot]):
-    """KVM_SET_USER_MEMORY_REGION with a size of 0: delete a slot.
+    """KVM_SET_USER_MEMORY_REGION with a size of 0: delete a slot."""
 
-    Attributes:
-        slot: Its number.
-    """
-
-    op: ClassVar[str] = "delete_memslot"
-    ioctl: ClassVar[str | None] = "KVM_SET_USER_MEMORY_REGION"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchMemslotError,)
+    ioctl = "KVM_SET_USER_MEMORY_REGION"
+    refusals = (errors.NoSuchMemslotError,)
 
     slot: SlotId
+    """Its number."""
 
     def as_ioctl(self) -> SetMemslot:
         """Return the call of the ioctl that deletes the slot."""
@@ -142,46 +117,35 @@ class DeleteMemslot(Action[ChangedMemslot]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetMemslot(Query[MemslotInfo]):
-    """Show a memslot.
+    """Show a memslot."""
 
-    Attributes:
-        slot: Its number.
-    """
-
-    op: ClassVar[str] = "get_memslot"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchMemslotError,)
+    refusals = (errors.NoSuchMemslotError,)
 
     slot: SlotId
+    """Its number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListMemslots(Query[tuple[MemslotInfo, ...]]):
     """List the memslots, ascending by slot number."""
 
-    op: ClassVar[str] = "list_memslots"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemslotLife(Model):
-    """Which slot a number stands for: one that is deleted and made again is another.
-
-    Attributes:
-        slot: Its number.
-        created: The generation of the memslots in which it was made.
-        log: The generation in which its dirty log began; null where it keeps none.
-        npages: Its length in pages.
-        base_gfn: Its first guest frame.
-    """
+    """Which slot a number stands for: one that is deleted and made again is another."""
 
     slot: SlotId
+    """Its number."""
     created: Count
+    """The generation of the memslots in which it was made."""
     log: Count | None
+    """The generation in which its dirty log began; null where it keeps none."""
     npages: Count
+    """Its length in pages."""
     base_gfn: Gfn
+    """Its first guest frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListMemslotLives(Query[tuple[MemslotLife, ...]]):
     """List which slots there are, ascending by slot number."""
-
-    op: ClassVar[str] = "list_memslot_lives"

@@ -39,55 +39,52 @@ class Reason(StrEnum):
 
 @dataclass(kw_only=True)
 class Sums(Model):
-    """What a pass did, and all passes together.
-
-    Attributes:
-        dirty_pages: Pages that gets found, beyond those that were still to be sent.
-        sent_pages: Pages sent, zero pages included.
-        sent_bytes: The bytes of their content: pages by the page size, without zero pages.
-        get_ns: What gets cost.
-        clear_ns: What clears cost.
-        clears: How many there were.
-        guest_ns: How long the guest really ran.
-        guest_stall_ns: How long the guest's faults kept it.
-        throttled_ns: How long throttling kept it.
-        guest_writes: Writes of the workloads.
-        permission_faults: Write faults on pages that had been cleaned.
-        translation_faults: Faults on pages that were not mapped.
-        hardware_cleaned: Pages that the unit cleaned.
-        software_cleaned: Pages that software cleaned.
-        requeued: Pages that the unit gave back.
-        declined: Calls of the hook that it declined.
-        partial: Calls of the hook that stopped early.
-        blocks_split: Blocks that gets and clears split.
-        zero_pages: Pages sent as zero.
-        skipped_pages: Pages not sent because the guest had given them up.
-        requested_pages: Pages that faults of the destination's guest fetched, in post-copy.
-        blocked_ns: How long those faults kept the guest.
-    """
+    """What a pass did, and all passes together."""
 
     dirty_pages: Count = 0
+    """Pages that gets found, beyond those that were still to be sent."""
     sent_pages: Count = 0
+    """Pages sent, zero pages included."""
     sent_bytes: Count = 0
+    """The bytes of their content: pages by the page size, without zero pages."""
     get_ns: Count = 0
+    """What gets cost."""
     clear_ns: Count = 0
+    """What clears cost."""
     clears: Count = 0
+    """How many there were."""
     guest_ns: Count = 0
+    """How long the guest really ran."""
     guest_stall_ns: Count = 0
+    """How long the guest's faults kept it."""
     throttled_ns: Count = 0
+    """How long throttling kept it."""
     guest_writes: Count = 0
+    """Writes of the workloads."""
     permission_faults: Count = 0
+    """Write faults on pages that had been cleaned."""
     translation_faults: Count = 0
+    """Faults on pages that were not mapped."""
     hardware_cleaned: Count = 0
+    """Pages that the unit cleaned."""
     software_cleaned: Count = 0
+    """Pages that software cleaned."""
     requeued: Count = 0
+    """Pages that the unit gave back."""
     declined: Count = 0
+    """Calls of the hook that it declined."""
     partial: Count = 0
+    """Calls of the hook that stopped early."""
     blocks_split: Count = 0
+    """Blocks that gets and clears split."""
     zero_pages: Count = 0
+    """Pages sent as zero."""
     skipped_pages: Count = 0
+    """Pages not sent because the guest had given them up."""
     requested_pages: Count = 0
+    """Pages that faults of the destination's guest fetched, in post-copy."""
     blocked_ns: Count = 0
+    """How long those faults kept the guest."""
 
 
 SUMMED: Final = tuple(each.name for each in fields(Sums))
@@ -96,18 +93,7 @@ SUMMED: Final = tuple(each.name for each in fields(Sums))
 
 @dataclass(kw_only=True)
 class Iteration(Sums):
-    """One pass: a get of each slot, then its pages.
-
-    Attributes:
-        iteration: Its number, from 0.
-        phase: `active` while the guest runs, `device` while it is paused, `postcopy` while it runs
-            at the destination.
-        started_ns: The clock when it began, before its get.
-        duration_ns: Until its last page was sent.
-        dirty_pages_per_second: dirty_pages by the time since the get before.
-        remaining_pages: Pages that have to be sent when it ends: dirty again, or not reached.
-        throttle_percent: How much of their time the vCPUs were kept from running.
-    """
+    """One pass: a get of each slot, then its pages."""
 
     written_first: ClassVar[tuple[str, ...]] = (
         "iteration",
@@ -123,12 +109,20 @@ class Iteration(Sums):
     )
 
     iteration: Count = 0
+    """Its number, from 0."""
     phase: Literal["active", "device", "postcopy"] = "active"
+    """`active` while the guest runs, `device` while it is paused, `postcopy` while it runs at the
+    destination."""
     started_ns: Count = 0
+    """The clock when it began, before its get."""
     duration_ns: Count = 0
+    """Until its last page was sent."""
     dirty_pages_per_second: Count = 0
+    """dirty_pages by the time since the get before."""
     remaining_pages: Count = 0
+    """Pages that have to be sent when it ends: dirty again, or not reached."""
     throttle_percent: Count = 0
+    """How much of their time the vCPUs were kept from running."""
 
 
 ITERATION_FIELDS: Final = (
@@ -140,99 +134,84 @@ ITERATION_FIELDS: Final = (
 
 @dataclass(kw_only=True)
 class Totals(Sums):
-    """Sums over all passes that have ended, and the times of the whole.
-
-    Attributes:
-        iterations: How many passes have ended.
-        total_ns: Since it began.
-        setup_ns: How long the setup took.
-        downtime_ns: How long the guest was paused.
-    """
+    """Sums over all passes that have ended, and the times of the whole."""
 
     iterations: Count
+    """How many passes have ended."""
     total_ns: Count
+    """Since it began."""
     setup_ns: Count
+    """How long the setup took."""
     downtime_ns: Count
+    """How long the guest was paused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(Model):
-    """What the machine refused.
-
-    Attributes:
-        code: The problem's code.
-        errno: The kernel's errno, where it has one.
-        detail: One sentence.
-    """
+    """What the machine refused."""
 
     code: str
+    """The problem's code."""
     errno: str | None
+    """The kernel's errno, where it has one."""
     detail: str
+    """One sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledOutcome(Model):
-    """What became of an item of the schedule.
-
-    Attributes:
-        index: Its place in the schedule.
-        at: When it was to happen.
-        reached: Whether the migration came there; false: it was not performed.
-        op: The action, or `set`.
-        iteration: The pass in which it was performed; null: it was not.
-        now_ns: The clock before it; null: it was not performed.
-        problem: Why it was refused; null: it was not refused.
-    """
+    """What became of an item of the schedule."""
 
     index: Count
+    """Its place in the schedule."""
     at: SchedulePoint
+    """When it was to happen."""
     reached: Boolean
+    """Whether the migration came there; false: it was not performed."""
     op: str
+    """The action, or `set`."""
     iteration: Count | None
+    """The pass in which it was performed; null: it was not."""
     now_ns: Count | None
+    """The clock before it; null: it was not performed."""
     problem: Refused | None
+    """Why it was refused; null: it was not refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedChange(Model):
-    """A change of a running migration.
-
-    Attributes:
-        now_ns: The clock when it took effect.
-        iteration: The pass in which it did.
-        by: A call, or the schedule.
-        command: The command; null: none.
-        settings: What was set; what is null stayed.
-    """
+    """A change of a running migration."""
 
     now_ns: Count
+    """The clock when it took effect."""
     iteration: Count
+    """The pass in which it did."""
     by: Literal["call", "schedule"]
+    """A call, or the schedule."""
     command: MigrationCommand | None
+    """The command; null: none."""
     settings: UpdateMigration
+    """What was set; what is null stayed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostPages(Model):
-    """What a copy of a slot has: each page is current, pending, unneeded or lost.
-
-    Attributes:
-        slot: The memslot.
-        current_pages: Pages that the copy has as they are.
-        pending_pages: Stale pages of which it is known that they have to be sent.
-        unneeded_pages: Stale pages that the guest gave up, and has not written since.
-        lost_pages: Stale pages that nobody knows of.
-        lost_ranges: The first of them, as pairs of a page of the slot and a count.
-        ranges_omitted: How many ranges more.
-    """
+    """What a copy of a slot has: each page is current, pending, unneeded or lost."""
 
     slot: SlotId
+    """The memslot."""
     current_pages: Count
+    """Pages that the copy has as they are."""
     pending_pages: Count
+    """Stale pages of which it is known that they have to be sent."""
     unneeded_pages: Count
+    """Stale pages that the guest gave up, and has not written since."""
     lost_pages: Count
+    """Stale pages that nobody knows of."""
     lost_ranges: tuple[tuple[Count, Count], ...]
+    """The first of them, as pairs of a page of the slot and a count."""
     ranges_omitted: Count
+    """How many ranges more."""
 
     def listed(self) -> str:
         """Return the ranges of lost pages as text: `5, 64..127`."""
@@ -246,27 +225,24 @@ class LostPages(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification(Model):
-    """What the page versions prove, at the end.
-
-    Attributes:
-        enabled: Whether they were tracked.
-        verified: Whether every page of every migrated slot was compared.
-        current_pages: Pages that the destination has as they are.
-        pending_pages: Stale pages of which it is known that they have to be sent.
-        unneeded_pages: Stale pages that the guest gave up, and has not written since.
-        lost_pages: Stale pages that nobody knows of.
-        slots: The same by slot, with the first ranges; of many slots, only of those that lost some.
-        unproved_slots: Slots that could not be compared: they went, came, or stopped logging.
-    """
+    """What the page versions prove, at the end."""
 
     enabled: Boolean
+    """Whether they were tracked."""
     verified: Boolean
+    """Whether every page of every migrated slot was compared."""
     current_pages: Count
+    """Pages that the destination has as they are."""
     pending_pages: Count
+    """Stale pages of which it is known that they have to be sent."""
     unneeded_pages: Count
+    """Stale pages that the guest gave up, and has not written since."""
     lost_pages: Count
+    """Stale pages that nobody knows of."""
     slots: tuple[LostPages, ...]
+    """The same by slot, with the first ranges; of many slots, only of those that lost some."""
     unproved_slots: tuple[SlotId, ...]
+    """Slots that could not be compared: they went, came, or stopped logging."""
 
     def assert_nothing_lost(self) -> None:
         """Raise unless all pages were compared, and each is current, pending or unneeded.
@@ -316,79 +292,70 @@ def _pages(count: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedSlot(Model):
-    """A migrated memslot that changed on the way.
-
-    Attributes:
-        slot: The memslot.
-        change: It appeared, went, was made again (`replaced`), moved, or stopped logging.
-        now_ns: The clock when the migration noticed.
-    """
+    """A migrated memslot that changed on the way."""
 
     slot: SlotId
+    """The memslot."""
     change: Literal["appeared", "went", "replaced", "moved", "logging_ended"]
+    """It appeared, went, was made again (`replaced`), moved, or stopped logging."""
     now_ns: Count
+    """The clock when the migration noticed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostcopyReport(Model):
-    """The post-copy phase.
-
-    Attributes:
-        started_ns: The clock when the guest was stopped for it.
-        discarded_pages: Stale pages that the destination dropped before its guest ran.
-        background_pages: Pages that arrived by the background stream.
-        requests: Faults of the destination's guest on missing pages.
-        requested_pages: Pages that these fetched: a block is fetched whole.
-        blocked_ns: How long they kept the guest.
-        pauses: How often the link failed.
-        guest_lost: Whether the destination died: its guest is lost.
-    """
+    """The post-copy phase."""
 
     started_ns: Count
+    """The clock when the guest was stopped for it."""
     discarded_pages: Count
+    """Stale pages that the destination dropped before its guest ran."""
     background_pages: Count
+    """Pages that arrived by the background stream."""
     requests: Count
+    """Faults of the destination's guest on missing pages."""
     requested_pages: Count
+    """Pages that these fetched: a block is fetched whole."""
     blocked_ns: Count
+    """How long they kept the guest."""
     pauses: Count
+    """How often the link failed."""
     guest_lost: Boolean
+    """Whether the destination died: its guest is lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationReport(Model):
-    """A migration at one moment.
-
-    Attributes:
-        status: As QMP names it.
-        reason: Why it switched over or ended; null before.
-        problem: What the machine refused, where it failed.
-        spec: How it is run: every field, with what was left out filled in, and changes applied.
-        started_ns: The clock when it began.
-        now_ns: The clock when it was last seen.
-        qmp: What QMP's query-migrate returns.
-        iterations: The passes that have ended.
-        scheduled: What became of the items of the schedule; those not reached once it has ended.
-        changes: What was changed while it ran.
-        changed_slots: Migrated memslots that changed on the way.
-        postcopy: The post-copy phase; null: there was none.
-        verification: What the page versions prove; nothing before the end.
-        totals: Sums over all passes that have ended.
-    """
+    """A migration at one moment."""
 
     status: MigrationStatus
+    """As QMP names it."""
     reason: Reason | None
+    """Why it switched over or ended; null before."""
     problem: Refused | None
+    """What the machine refused, where it failed."""
     spec: MigrationSpec
+    """How it is run: every field, with what was left out filled in, and changes applied."""
     started_ns: Count
+    """The clock when it began."""
     now_ns: Count
+    """The clock when it was last seen."""
     qmp: QueryMigrate
+    """What QMP's query-migrate returns."""
     iterations: tuple[Iteration, ...]
+    """The passes that have ended."""
     scheduled: tuple[ScheduledOutcome, ...]
+    """What became of the items of the schedule; those not reached once it has ended."""
     changes: tuple[AppliedChange, ...]
+    """What was changed while it ran."""
     changed_slots: tuple[ChangedSlot, ...]
+    """Migrated memslots that changed on the way."""
     postcopy: PostcopyReport | None
+    """The post-copy phase; null: there was none."""
     verification: Verification
+    """What the page versions prove; nothing before the end."""
     totals: Totals
+    """Sums over all passes that have ended."""
 
     @property
     def is_over(self) -> bool:
@@ -398,54 +365,45 @@ class MigrationReport(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationBrief(Model):
-    """A migration in a list.
-
-    Attributes:
-        migration_id: `{session_id}-m{n}`.
-        session_id: Its session.
-        vm_id: The source.
-        status: As QMP names it.
-        reason: Why it switched over or ended; null before.
-        iteration_count: Passes that have ended.
-        lost_pages: Pages that the proof found lost.
-    """
+    """A migration in a list."""
 
     migration_id: str
+    """`{session_id}-m{n}`."""
     session_id: str
+    """Its session."""
     vm_id: str
+    """The source."""
     status: MigrationStatus
+    """As QMP names it."""
     reason: Reason | None
+    """Why it switched over or ended; null before."""
     iteration_count: Count
+    """Passes that have ended."""
     lost_pages: Count
+    """Pages that the proof found lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationInfo(MigrationReport):
-    """A migration of a VM, and its report.
-
-    Attributes:
-        migration_id: `{session_id}-m{n}`.
-        session_id: Its session.
-        vm_id: The source.
-        destination_vm_id: The VM made of what arrived; null: none.
-    """
+    """A migration of a VM, and its report."""
 
     migration_id: str
+    """`{session_id}-m{n}`."""
     session_id: str
+    """Its session."""
     vm_id: str
+    """The source."""
     destination_vm_id: str | None
+    """The VM made of what arrived; null: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IterationTable(Model):
-    """The passes of a migration that have ended.
-
-    Attributes:
-        migration_id: Which migration.
-        status: As QMP names it.
-        iterations: The passes.
-    """
+    """The passes of a migration that have ended."""
 
     migration_id: str
+    """Which migration."""
     status: MigrationStatus
+    """As QMP names it."""
     iterations: tuple[Iteration, ...]
+    """The passes."""

@@ -87,106 +87,90 @@ class LinkEventType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkEvent(Request):
-    """Something that happens to the link.
-
-    Attributes:
-        type: `down`: carries nothing for a while. `rate`: has another speed. `failure`: the
-            connection breaks. `destination_dies`: the destination's process ends.
-        at_ns: When, in nanoseconds since the migration began.
-        iteration: When, as the beginning of a pass.
-        bytes_per_second: The new speed, of `rate`.
-        duration_ns: How long: required of `down`; of `rate` null is to the end; of `failure` the
-            time until post-copy recovers by itself, null never.
-    """
+    """Something that happens to the link."""
 
     one_of: ClassVar[tuple[str, ...]] = ("at_ns", "iteration")
 
     type: LinkEventType
+    """`down`: carries nothing for a while. `rate`: has another speed. `failure`: the connection
+    breaks. `destination_dies`: the destination's process ends."""
     at_ns: Duration | None = None
+    """When, in nanoseconds since the migration began."""
     iteration: AnIteration | None = None
+    """When, as the beginning of a pass."""
     bytes_per_second: Bandwidth | None = None
+    """The new speed, of `rate`."""
     duration_ns: Nanoseconds | None = None
+    """How long: required of `down`; of `rate` null is to the end; of `failure` the time until
+    post-copy recovers by itself, null never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkSpec(Request):
-    """The network between source and destination.
-
-    Attributes:
-        bytes_per_second: Its speed: all that limits the switch-over; null is 10 Gbit/s, or the
-            migration's bandwidth where that is more.
-        latency_ns: One way.
-        events: What happens to it.
-    """
+    """The network between source and destination."""
 
     bytes_per_second: Bandwidth | None = None
+    """Its speed: all that limits the switch-over; null is 10 Gbit/s, or the migration's bandwidth
+    where that is more."""
     latency_ns: Duration = 0
+    """One way."""
     events: Annotated[tuple[LinkEvent, ...], Len(0, MAX_LINK_EVENTS)] = ()
+    """What happens to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoConverge(Request):
-    """Throttling of the vCPUs, in percent of their time, as QEMU's auto-converge.
-
-    Attributes:
-        initial: The first throttling.
-        increment: The increase of each further one.
-        max: The maximum.
-        trigger_threshold: A look counts as too dirty where more bytes were dirtied than this
-            percentage of the bytes sent since the look before; every second such look throttles.
-        tailslow: Increase by no more than what brings the dirty rate down to the threshold
-            (cpu-throttle-tailslow).
-        periodic_sync: Take the log every 5 seconds of a pass longer than that, so that throttling
-            can start in it.
-        after_iterations: Throttle at the start of every pass after this many, whatever was dirtied
-            (Cloud Hypervisor's rule); null: QEMU's rule.
-    """
+    """Throttling of the vCPUs, in percent of their time, as QEMU's auto-converge."""
 
     initial: Percent = 20
+    """The first throttling."""
     increment: Percent = 10
+    """The increase of each further one."""
     max: Percent = 99
+    """The maximum."""
     trigger_threshold: Threshold = 50
+    """A look counts as too dirty where more bytes were dirtied than this percentage of the bytes
+    sent since the look before; every second such look throttles."""
     tailslow: Boolean = False
+    """Increase by no more than what brings the dirty rate down to the threshold
+    (cpu-throttle-tailslow)."""
     periodic_sync: Boolean = True
+    """Take the log every 5 seconds of a pass longer than that, so that throttling can start in it.
+    """
     after_iterations: Iterations | None = None
+    """Throttle at the start of every pass after this many, whatever was dirtied (Cloud Hypervisor's
+    rule); null: QEMU's rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostcopySpec(Request):
-    """Post-copy: the guest runs at the destination before all pages have arrived.
-
-    Attributes:
-        after_iterations: Start it after this many passes; null: only when requested, or by the
-            timeout strategy `postcopy`.
-        bandwidth_bytes_per_second: The limit of the background stream
-            (max-postcopy-bandwidth); null: the link's speed.
-    """
+    """Post-copy: the guest runs at the destination before all pages have arrived."""
 
     after_iterations: Iterations | None = None
+    """Start it after this many passes; null: only when requested, or by the timeout strategy
+    `postcopy`."""
     bandwidth_bytes_per_second: Bandwidth | None = None
+    """The limit of the background stream (max-postcopy-bandwidth); null: the link's speed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateMigration(Request):
-    """Settings of a running migration to change; what is null stays.
-
-    Attributes:
-        bandwidth_bytes_per_second: max-bandwidth.
-        downtime_limit_ns: downtime-limit.
-        switchover_bandwidth_bytes_per_second: avail-switchover-bandwidth.
-        auto_converge: Starts throttling by these settings, or changes them.
-        throttle_percent: Sets the present throttling; auto_converge may change it later.
-        max_iterations: The maximum number of passes while the guest runs.
-        timeout_ns: The maximum virtual time before the switch-over, since the start.
-    """
+    """Settings of a running migration to change; what is null stays."""
 
     bandwidth_bytes_per_second: Bandwidth | None = None
+    """max-bandwidth."""
     downtime_limit_ns: Duration | None = None
+    """downtime-limit."""
     switchover_bandwidth_bytes_per_second: Bandwidth | None = None
+    """avail-switchover-bandwidth."""
     auto_converge: AutoConverge | None = None
+    """Starts throttling by these settings, or changes them."""
     throttle_percent: ThrottlePercent | None = None
+    """Sets the present throttling; auto_converge may change it later."""
     max_iterations: Iterations | None = None
+    """The maximum number of passes while the guest runs."""
     timeout_ns: Nanoseconds | None = None
+    """The maximum virtual time before the switch-over, since the start."""
 
     @property
     def given(self) -> dict[str, Any]:
@@ -208,13 +192,10 @@ class MigrationCommand(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledChange(UpdateMigration):
-    """What a schedule changes: settings, and a command.
-
-    Attributes:
-        command: As the call of the same name.
-    """
+    """What a schedule changes: settings, and a command."""
 
     command: MigrationCommand | None = None
+    """As the call of the same name."""
 
 
 class Phase(StrEnum):
@@ -238,43 +219,37 @@ class Point(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulePoint(Request):
-    """When something of a schedule happens: exactly one of a pass, a phase, and a time.
-
-    Attributes:
-        iteration: Before the get of a pass, from 0.
-        phase: In a phase.
-        point: Of the phase: its begin, its end, or (of `device`) after the last get. At the begin
-            of `device` QEMU saves the tables of the vGIC; after the last get nothing is sent that
-            is written.
-        ns: Nanoseconds since the migration began.
-    """
+    """When something of a schedule happens: exactly one of a pass, a phase, and a time."""
 
     one_of: ClassVar[tuple[str, ...]] = ("iteration", "phase", "ns")
 
     iteration: AnIteration | None = None
+    """Before the get of a pass, from 0."""
     phase: Phase | None = None
+    """In a phase."""
     point: Point = Point.BEGIN
+    """Of the phase: its begin, its end, or (of `device`) after the last get. At the begin of
+    `device` QEMU saves the tables of the vGIC; after the last get nothing is sent that is
+    written."""
     ns: Duration | None = None
+    """Nanoseconds since the migration began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheduled(Request):
-    """An action, as a batch takes it, or a change of the migration, at a point of it.
-
-    Attributes:
-        at: When; a point that is never reached is reported so.
-        iteration: Short for `at` with that iteration.
-        action: What is performed on the VM.
-        set: What is changed of the migration.
-    """
+    """An action, as a batch takes it, or a change of the migration, at a point of it."""
 
     one_of: ClassVar[tuple[str, ...]] = ("at", "iteration")
     not_with: ClassVar[tuple[tuple[str, str], ...]] = (("action", "set"),)
 
     at: SchedulePoint | None = None
+    """When; a point that is never reached is reported so."""
     iteration: AnIteration | None = None
+    """Short for `at` with that iteration."""
     action: Action[Any] | None = None
+    """What is performed on the VM."""
     set: ScheduledChange | None = None
+    """What is changed of the migration."""
 
     @property
     def point(self) -> SchedulePoint:
@@ -284,117 +259,102 @@ class Scheduled(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination(Request):
-    """The VM to make at the switch-over, which has what the migration delivered.
-
-    Attributes:
-        session_id: Its session; the source's if null.
-        name: Its name; the source's if null.
-    """
+    """The VM to make at the switch-over, which has what the migration delivered."""
 
     session_id: str | None = None
+    """Its session; the source's if null."""
     name: Label | None = None
+    """Its name; the source's if null."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationSpec(Request):
-    """How a migration is run.
-
-    Attributes:
-        bandwidth_bytes_per_second: max-bandwidth: the limit of what is sent while the guest runs.
-        downtime_limit_ns: Switch over once the rest can be sent in this time.
-        switchover_bandwidth_bytes_per_second: Replaces the measured bandwidth in that decision
-            (avail-switchover-bandwidth); null: measure.
-        max_iterations: The maximum number of passes while the guest runs.
-        timeout_ns: The maximum virtual time before the switch-over; null: unlimited.
-        stall_ns: How long the least number of remaining pages may not fall below what it was;
-            null: unlimited.
-        timeout_strategy: What happens once the time or the iterations are used up, or it stalls.
-        auto_converge: Throttling; null: none.
-        pause_before_switchover: Wait for `continue` with the guest paused, before the last get.
-        postcopy: Allows post-copy; null: refused.
-        slots: Which to migrate; null: all, or all that log where logging is not enabled.
-        enable_logging: Slots that do not log begin to at setup, and end afterwards.
-        clear_chunk_pages: Pages of one KVM_CLEAR_DIRTY_LOG.
-        clear_order: after_copy loses what the guest writes between the copy and the clear.
-        verify: Track page versions, and list the pages that the destination lacks.
-        full_first_pass: The first pass sends all pages, not only the dirty ones.
-        zero_pages: Send a page that is known never to have been written as 9 bytes.
-        on_layout_change: What a change of the migrated memslots does: `fail`, `follow` it, or
-            `ignore` it, which proves nothing.
-        link: The network; null: 10 Gbit/s without latency.
-        device_state_bytes: Sent while the guest is paused.
-        device_state_ns: Time to save and load it.
-        stop_latency_ns: Time to stop the vCPUs, part of the downtime.
-        timing: `windows` simulates whole windows of the rate limit, `exact` every flush.
-        schedule: What else happens, and when.
-    """
+    """How a migration is run."""
 
     bandwidth_bytes_per_second: Bandwidth = DEFAULT_BANDWIDTH
+    """max-bandwidth: the limit of what is sent while the guest runs."""
     downtime_limit_ns: Duration = 300_000_000
+    """Switch over once the rest can be sent in this time."""
     switchover_bandwidth_bytes_per_second: Bandwidth | None = None
+    """Replaces the measured bandwidth in that decision (avail-switchover-bandwidth); null: measure.
+    """
     max_iterations: Iterations = 30
+    """The maximum number of passes while the guest runs."""
     timeout_ns: Nanoseconds | None = None
+    """The maximum virtual time before the switch-over; null: unlimited."""
     stall_ns: Nanoseconds | None = None
+    """How long the least number of remaining pages may not fall below what it was; null: unlimited.
+    """
     timeout_strategy: TimeoutStrategy = TimeoutStrategy.CANCEL
+    """What happens once the time or the iterations are used up, or it stalls."""
     auto_converge: AutoConverge | None = None
+    """Throttling; null: none."""
     pause_before_switchover: Boolean = False
+    """Wait for `continue` with the guest paused, before the last get."""
     postcopy: PostcopySpec | None = None
+    """Allows post-copy; null: refused."""
     slots: Annotated[tuple[SlotId, ...], Len(1, MAX_SLOT + 1)] | None = None
+    """Which to migrate; null: all, or all that log where logging is not enabled."""
     enable_logging: Boolean = True
+    """Slots that do not log begin to at setup, and end afterwards."""
     clear_chunk_pages: ClearChunk = 262_144
+    """Pages of one KVM_CLEAR_DIRTY_LOG."""
     clear_order: ClearOrder = ClearOrder.BEFORE_COPY
+    """after_copy loses what the guest writes between the copy and the clear."""
     verify: Boolean = True
+    """Track page versions, and list the pages that the destination lacks."""
     full_first_pass: Boolean = True
+    """The first pass sends all pages, not only the dirty ones."""
     zero_pages: Boolean = False
+    """Send a page that is known never to have been written as 9 bytes."""
     on_layout_change: LayoutChange = LayoutChange.FAIL
+    """What a change of the migrated memslots does: `fail`, `follow` it, or `ignore` it, which
+    proves nothing."""
     link: LinkSpec | None = None
+    """The network; null: 10 Gbit/s without latency."""
     device_state_bytes: DeviceState = 0
+    """Sent while the guest is paused."""
     device_state_ns: Duration = 0
+    """Time to save and load it."""
     stop_latency_ns: Duration = 0
+    """Time to stop the vCPUs, part of the downtime."""
     timing: Timing = Timing.WINDOWS
+    """`windows` simulates whole windows of the rate limit, `exact` every flush."""
     schedule: Annotated[tuple[Scheduled, ...], Len(0, MAX_SCHEDULED)] = ()
+    """What else happens, and when."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PresetMigration(MigrationSpec):
-    """How a migration is run; what a preset sets too is what is given here.
-
-    Attributes:
-        preset: A migration that ends in a known way (`GET /v1/migration-presets`).
-    """
+    """How a migration is run; what a preset sets too is what is given here."""
 
     preset: PresetName | None = None
+    """A migration that ends in a known way (`GET /v1/migration-presets`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartMigration(PresetMigration):
-    """A migration to begin.
-
-    Attributes:
-        vm_id: The source.
-        destination: Makes a VM of what arrives; null: none.
-        pace_ms: Real milliseconds to wait after each iteration and phase, to watch it.
-        pace: Real seconds that a virtual second takes; 0: as fast as possible.
-    """
+    """A migration to begin."""
 
     vm_id: VmId
+    """The source."""
     destination: Destination | None = None
+    """Makes a VM of what arrives; null: none."""
     pace_ms: PaceMs = 0
+    """Real milliseconds to wait after each iteration and phase, to watch it."""
     pace: Pace = 0.0
+    """Real seconds that a virtual second takes; 0: as fast as possible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset(Model):
-    """A migration that ends in a known way on the VM that goes with it.
-
-    Attributes:
-        preset: Its name.
-        description: What happens, with figures.
-        migration: Fields of a migration that differ from the defaults.
-        vm: A VM to make, with its workload.
-    """
+    """A migration that ends in a known way on the VM that goes with it."""
 
     preset: PresetName
+    """Its name."""
     description: str
+    """What happens, with figures."""
     migration: Mapping[str, Any]
+    """Fields of a migration that differ from the defaults."""
     vm: Mapping[str, Any]
+    """A VM to make, with its workload."""

@@ -13,11 +13,7 @@ from hacdbs_sim.model.words import Words, mask_of, words_for
 
 
 def check_gfns(pages: PageSet, end_gfn: int, field: str = "gfn_ranges") -> None:
-    """Refuse a batch that names a frame at or past `end_gfn`, the end of the IPA space.
-
-    Raises:
-        GfnBeyondIpaSpaceError: names the field and the frame.
-    """
+    """Refuse a batch that names a frame at or past `end_gfn`, the end of the IPA space."""
     span = pages.one_range()
     if span is not None and span[1] <= end_gfn:  # as nearly all are
         return
@@ -36,59 +32,38 @@ def check_gfns(pages: PageSet, end_gfn: int, field: str = "gfn_ranges") -> None:
 
 
 def _beyond(field: str, gfn: int, end_gfn: int) -> GfnBeyondIpaSpaceError:
-    return GfnBeyondIpaSpaceError(
-        f"{field} must stay below gfn {end_gfn}, the end of the IPA space, not {gfn}",
-        field=field,
-        bound=end_gfn - 1,
-        value=gfn,
+    return GfnBeyondIpaSpaceError.must(
+        field, f"stay below gfn {end_gfn}, the end of the IPA space", gfn, bound=end_gfn - 1
     )
 
 
 def check_first_page(first_page: int) -> None:
-    """Refuse an unaligned start; the kernel does so before it finds the slot.
-
-    Raises:
-        InvalidArgumentError: EINVAL.
-    """
+    """Refuse an unaligned start (EINVAL); the kernel does so before it finds the slot."""
     if first_page % PAGES_PER_WORD:
-        raise InvalidArgumentError(
-            f"first_page must be a multiple of 64, not {first_page}",
-            field="first_page",
-            bound=PAGES_PER_WORD,
-            value=first_page,
+        raise InvalidArgumentError.must(
+            "first_page", "be a multiple of 64", first_page, bound=PAGES_PER_WORD
         )
 
 
 def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
-    """Check the window of a clear against the slot; return its num_pages.
-
-    Raises:
-        WindowOutsideMemslotError: EINVAL, in the kernel's order (docs/kernel.md A.3 check 5).
-    """
+    """Check a clear's window in the kernel's order (A.3 check 5); return its num_pages."""
     if first_page > npages:
-        raise WindowOutsideMemslotError(
-            f"first_page must be at most {npages}, the slot's npages, not {first_page}",
-            field="first_page",
-            bound=npages,
-            value=first_page,
+        raise WindowOutsideMemslotError.must(
+            "first_page", f"be at most {npages}, the slot's npages", first_page, bound=npages
         )
     left = npages - first_page
     if num_pages is None:
         return left
     if num_pages > left:
-        raise WindowOutsideMemslotError(
-            f"num_pages must be at most {left}, up to the slot's end, not {num_pages}",
-            field="num_pages",
-            bound=left,
-            value=num_pages,
+        raise WindowOutsideMemslotError.must(
+            "num_pages", f"be at most {left}, up to the slot's end", num_pages, bound=left
         )
     if num_pages % PAGES_PER_WORD and num_pages < left:
-        raise WindowOutsideMemslotError(
-            f"num_pages must be a multiple of 64, or {left} to reach the slot's end, "
-            f"not {num_pages}",
-            field="num_pages",
+        raise WindowOutsideMemslotError.must(
+            "num_pages",
+            f"be a multiple of 64, or {left} to reach the slot's end",
+            num_pages,
             bound=PAGES_PER_WORD,
-            value=num_pages,
         )
     return num_pages
 
@@ -96,24 +71,17 @@ def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
 def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Words | None:
     """Return the user's bitmap of a window: uint64[ALIGN(num_pages, 64) / 64], bit 0 is first_page.
 
-    None means every page of it, as one range may, without making a bitmap.
-
-    Args:
-        pages: Such words, or ranges of pages counted from the slot's start.
-        first_page: Start of the window.
-        num_pages: Its length.
-
-    Raises:
-        InvalidArgumentError: words of another length, or a range outside the window.
+    None means every page of it, as one range may, without making a bitmap. `pages` are such words,
+    or ranges counted from the slot's start (InvalidArgumentError if they do not fit the window).
     """
     expected = words_for(num_pages)
     if not isinstance(pages, PageRanges):
         if len(pages) != expected:
-            raise InvalidArgumentError(
-                f"bitmap must be {expected * 8} bytes for {num_pages} pages, not {len(pages) * 8}",
-                field="bitmap",
+            raise InvalidArgumentError.must(
+                "bitmap",
+                f"be {expected * 8} bytes for {num_pages} pages",
+                len(pages) * 8,
                 bound=expected * 8,
-                value=len(pages) * 8,
             )
         return pages
     end = first_page + num_pages
@@ -122,7 +90,7 @@ def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Wo
         if (first, count) == (first_page, num_pages):
             return None
         if first_page <= first and first + count <= end:
-            return _words_of(pages.moved_down(first_page), expected)
+            return words_of(pages.moved_down(first_page), expected)
     # Written so that first + count cannot wrap.
     outside = (
         (pages.first < np.uint64(first_page))
@@ -138,10 +106,11 @@ def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Wo
             bound=f"{first_page}..{end}",
             value=f"[{pages.first[worst]}, {pages.count[worst]}]",
         )
-    return _words_of(pages.moved_down(first_page), expected)
+    return words_of(pages.moved_down(first_page), expected)
 
 
-def _words_of(pages: PageRanges, num_words: int) -> Words:
+def words_of(pages: PageRanges, num_words: int) -> Words:
+    """Return the bitmap of ranges that lie in so many words: uint64[num_words]."""
     words = np.zeros(num_words, np.uint64)
     wanted = mask_of(pages)
     words[wanted.at] = wanted.bits

@@ -103,13 +103,10 @@ def pages_of(words: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class PageForm:
-    """How a set of pages is written: flat, as one of several fields of its owner.
-
-    Attributes:
-        fields: The fields, of which a request has exactly one.
-    """
+    """How a set of pages is written: flat, as one of several fields of its owner."""
 
     fields: tuple[str, ...]
+    """The fields, of which a request has exactly one."""
 
 
 FramePages = Annotated[Gfns | PageRanges, PageForm(("gfns", "gfn_ranges"))]
@@ -124,15 +121,12 @@ LogBitmap = Annotated[Bitmap | None, PageForm(("page_ranges", "bitmap", "words")
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Intervals:
-    """Which pages are written in each interval of a trace; a list of lists of pages on the wire.
-
-    Attributes:
-        starts: int64[n + 1], interval i is pages[starts[i]:starts[i + 1]].
-        pages: uint32[records].
-    """
+    """Which pages are written in each interval of a trace; a list of lists of pages on the wire."""
 
     starts: NDArray[np.int64]
+    """int64[n + 1], interval i is pages[starts[i]:starts[i + 1]]."""
     pages: NDArray[np.uint32]
+    """uint32[records]."""
 
     @override
     def __eq__(self, other: object) -> bool:
@@ -158,15 +152,12 @@ def equal_arrays(one: Any, other: Any) -> bool:  # noqa: ANN401 - arrays, or Non
 
 @dataclass(frozen=True, slots=True)
 class IntervalForm(ArrayForm):
-    """How the pages of intervals are written: a list of lists of page numbers.
-
-    Attributes:
-        max_intervals: The most intervals.
-        max_page: The greatest page number.
-    """
+    """How the pages of intervals are written: a list of lists of page numbers."""
 
     max_intervals: int = 65_536
+    """The most intervals."""
     max_page: int = (1 << 31) - 2
+    """The greatest page number."""
 
 
 IntervalPages = Annotated[Intervals, IntervalForm()]
@@ -174,10 +165,7 @@ IntervalPages = Annotated[Intervals, IntervalForm()]
 
 @dataclass(frozen=True, slots=True)
 class CountsForm(ArrayForm):
-    """How an array of counts is written: a list of integers.
-
-    Attributes:
-        dtype: The array's type.
-    """
+    """How an array of counts is written: a list of integers."""
 
     dtype: str = "int64"
+    """The array's type."""

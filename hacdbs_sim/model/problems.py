@@ -14,64 +14,55 @@ Shown: TypeAlias = int | float | bool | str | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemError(Model):
-    """One part of the request at fault, the bound it broke and its value.
-
-    Attributes:
-        in_: Where the part is; `in` on the wire, which Python does not take as a name.
-        pointer: JSON pointer in the body; elsewhere the parameter's name.
-        detail: What is wrong with it.
-        bound: The bound that it broke.
-        value: The value that was given.
-    """
+    """One part of the request at fault, the bound it broke and its value."""
 
     in_: Place
+    """Where the part is; `in` on the wire, which Python does not take as a name."""
     pointer: str
+    """JSON pointer in the body; elsewhere the parameter's name."""
     detail: str
+    """What is wrong with it."""
     bound: Shown
+    """The bound that it broke."""
     value: Shown
+    """The value that was given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem(Model):
-    """A refusal: `code` names it; `errno` and `ioctl` where an ioctl is what was refused.
-
-    Attributes:
-        type: Where the meaning of the code is served.
-        title: The code in words.
-        status: The HTTP status.
-        detail: What was refused, and why.
-        instance: The path of the request.
-        code: What kind of refusal it is.
-        errno: What the kernel's ioctl returns.
-        ioctl: The ioctl that the operation stands for.
-        errors: The parts of the request at fault.
-    """
+    """A refusal: `code` names it; `errno` and `ioctl` where an ioctl is what was refused."""
 
     type: str
+    """Where the meaning of the code is served."""
     title: str
+    """The code in words."""
     status: StatusCode
+    """The HTTP status."""
     detail: str
+    """What was refused, and why."""
     instance: str
+    """The path of the request."""
     code: str
+    """What kind of refusal it is."""
     errno: Omitted[str] = None
+    """What the kernel's ioctl returns."""
     ioctl: Omitted[str] = None
+    """The ioctl that the operation stands for."""
     errors: Omitted[tuple[ProblemError, ...]] = None
+    """The parts of the request at fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemType(Model):
-    """A kind of refusal.
-
-    Attributes:
-        type: Where the meaning is served.
-        code: Its name.
-        title: The code in words.
-        status: The HTTP status.
-        meaning: What it means.
-    """
+    """A kind of refusal."""
 
     type: str
+    """Where the meaning is served."""
     code: str
+    """Its name."""
     title: str
+    """The code in words."""
     status: StatusCode
+    """The HTTP status."""
     meaning: str
+    """What it means."""

@@ -65,64 +65,58 @@ class QmpModel(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QmpRam(QmpModel):
-    """QMP's MigrationStats: bytes, pages, and rates a second.
-
-    Attributes:
-        transferred: Bytes on the wire, headers and device state included.
-        remaining: Bytes that have to be sent; 0 once completed.
-        total: Bytes of the migrated memory.
-        duplicate: Zero pages.
-        normal: Pages sent with their content.
-        normal_bytes: The same in bytes.
-        dirty_pages_rate: Pages dirtied a second, measured by gets a second apart; 0 once completed.
-        mbps: Of the last window; once completed, of the whole.
-        dirty_sync_count: How often the log was taken: the number of the pass, from 1.
-        pages_per_second: Of the last window.
-        precopy_bytes: Bytes of pages while the guest ran at the source.
-        downtime_bytes: Bytes of pages while it was paused.
-        postcopy_bytes: Bytes of pages while it ran at the destination.
-        postcopy_requests: Faults of the destination's guest.
-    """
+    """QMP's MigrationStats: bytes, pages, and rates a second."""
 
     transferred: Count
+    """Bytes on the wire, headers and device state included."""
     remaining: Count
+    """Bytes that have to be sent; 0 once completed."""
     total: Count
+    """Bytes of the migrated memory."""
     duplicate: Count
+    """Zero pages."""
     normal: Count
+    """Pages sent with their content."""
     normal_bytes: Count
+    """The same in bytes."""
     dirty_pages_rate: Count
+    """Pages dirtied a second, measured by gets a second apart; 0 once completed."""
     mbps: float
+    """Of the last window; once completed, of the whole."""
     dirty_sync_count: Count
+    """How often the log was taken: the number of the pass, from 1."""
     dirty_sync_missed_zero_copy: Count = 0
     page_size: Count
     pages_per_second: Count
+    """Of the last window."""
     multifd_bytes: Count = 0
     precopy_bytes: Count
+    """Bytes of pages while the guest ran at the source."""
     downtime_bytes: Count
+    """Bytes of pages while it was paused."""
     postcopy_bytes: Count
+    """Bytes of pages while it ran at the destination."""
     postcopy_requests: Count
+    """Faults of the destination's guest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryMigrate(QmpModel):
-    """QMP's MigrationInfo, as query-migrate returns it; a key that does not apply is left out.
-
-    Attributes:
-        status: QMP's MigrationStatus.
-        total_time: Milliseconds since it began.
-        setup_time: Milliseconds of the setup.
-        downtime: Milliseconds that the guest was paused, from completion or post-copy on.
-        expected_downtime: Milliseconds that the rest would take, before completion and post-copy.
-        cpu_throttle_percentage: The throttling, while there is one.
-        error_desc: Why it failed.
-        ram: Statistics of the memory.
-    """
+    """QMP's MigrationInfo, as query-migrate returns it; a key that does not apply is left out."""
 
     status: Omitted[MigrationStatus] = None
+    """QMP's MigrationStatus."""
     total_time: Omitted[Count] = None
+    """Milliseconds since it began."""
     setup_time: Omitted[Count] = None
+    """Milliseconds of the setup."""
     downtime: Omitted[Count] = None
+    """Milliseconds that the guest was paused, from completion or post-copy on."""
     expected_downtime: Omitted[Count] = None
+    """Milliseconds that the rest would take, before completion and post-copy."""
     cpu_throttle_percentage: Omitted[Count] = None
+    """The throttling, while there is one."""
     error_desc: Omitted[str] = None
+    """Why it failed."""
     ram: Omitted[QmpRam] = None
+    """Statistics of the memory."""

@@ -11,43 +11,34 @@ from hacdbs_sim.model.kinds import Count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index(Model):
-    """Where to go from here.
-
-    Attributes:
-        name: The service's.
-        links: Paths by name.
-    """
+    """Where to go from here."""
 
     name: str
+    """The service's."""
     links: Mapping[str, str]
+    """Paths by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health(Model):
-    """Health; reported without a query of any VM.
-
-    Attributes:
-        status: ok.
-    """
+    """Health; reported without a query of any VM."""
 
     status: Literal["ok"] = "ok"
+    """ok."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version(Model):
-    """Which build serves.
-
-    Attributes:
-        name: The service's.
-        version: Of the package.
-        api: Of the API.
-        python: Of the interpreter.
-    """
+    """Which build serves."""
 
     name: str
+    """The service's."""
     version: str
+    """Of the package."""
     api: str
+    """Of the API."""
     python: str
+    """Of the interpreter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,25 +62,19 @@ class ServiceLimits(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities(Model):
-    """What KVM_CHECK_EXTENSION reports, by capability; block sizes by granule; the limits.
-
-    Attributes:
-        extensions: KVM_CHECK_EXTENSION, by capability.
-        supported_block_sizes: Leaf sizes, by page size.
-        limits: How much this service takes on.
-    """
+    """What KVM_CHECK_EXTENSION reports, by capability; block sizes by granule; the limits."""
 
     extensions: Mapping[str, Count]
+    """KVM_CHECK_EXTENSION, by capability."""
     supported_block_sizes: Mapping[str, tuple[Count, ...]]
+    """Leaf sizes, by page size."""
     limits: ServiceLimits
+    """How much this service takes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostModelInfo(Model):
-    """All knobs of the cost model.
-
-    Attributes:
-        knobs: Each knob.
-    """
+    """All knobs of the cost model."""
 
     knobs: tuple[Knob, ...]
+    """Each knob."""

@@ -15,23 +15,17 @@ SessionId = Annotated[str, Pattern(SESSION_ID_PATTERN)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateSession(Request):
-    """A session to make.
-
-    Attributes:
-        session_id: Its id; the next free one of s1, s2, ... if absent.
-    """
+    """A session to make."""
 
     session_id: SessionId | None = None
+    """Its id; the next free one of s1, s2, ... if absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionInfo(Model):
-    """A session.
-
-    Attributes:
-        session_id: Its id.
-        vm_count: How many VMs it has.
-    """
+    """A session."""
 
     session_id: str
+    """Its id."""
     vm_count: Count
+    """How many VMs it has."""

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from hacdbs_sim.model.base import Model, Query
-from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, KvmError, NoSuchMemslotError
+from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, NoSuchMemslotError
 from hacdbs_sim.model.kinds import Count, Gfn, PositiveCount, Register, SlotId, whole
 from hacdbs_sim.model.pages import CountsForm, equal_arrays
 
@@ -31,81 +31,68 @@ class LeafState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage2Run(Model):
-    """Neighbouring pages equal in level and state.
-
-    Attributes:
-        gfn: The first page.
-        count: How many pages.
-        level: The leaf's lookup level; null where nothing is mapped.
-        state: What the leaf permits.
-        descriptor: The leaf descriptor that translates the first page; 0x0 where nothing is mapped.
-    """
+    """Neighbouring pages equal in level and state."""
 
     gfn: Gfn
+    """The first page."""
     count: Count
+    """How many pages."""
     level: Count | None
+    """The leaf's lookup level; null where nothing is mapped."""
     state: LeafState
+    """What the leaf permits."""
     descriptor: Register
+    """The leaf descriptor that translates the first page; 0x0 where nothing is mapped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage2Page(Model):
-    """A part of stage 2: runs by gfn, and where to go on.
-
-    Attributes:
-        runs: Runs of equal pages.
-        next_gfn: The frame to go on from; null at the end.
-    """
+    """A part of stage 2: runs by gfn, and where to go on."""
 
     runs: tuple[Stage2Run, ...]
+    """Runs of equal pages."""
     next_gfn: Gfn | None
+    """The frame to go on from; null at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetStage2(Query[Stage2Page]):
-    """Show a range of guest frames as runs of pages equal in level and state.
+    """Show a range of guest frames as runs of pages equal in level and state."""
 
-    Attributes:
-        gfn: The first frame.
-        count: How many frames; the range is cut at the end of the IPA space, its default.
-        limit: At most so many runs.
-    """
-
-    op: ClassVar[str] = "get_stage2"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (GfnBeyondIpaSpaceError,)
+    refusals = (GfnBeyondIpaSpaceError,)
 
     gfn: Gfn = 0
+    """The first frame."""
     count: Count | None = None
+    """How many frames; the range is cut at the end of the IPA space, its default."""
     limit: PositiveCount = 1_000
+    """At most so many runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Heat(Model):
-    """Pages of a slot by bin: how many are dirty, and in which state of stage 2.
-
-    Attributes:
-        slot: The memslot.
-        npages: Its pages.
-        bins: How many bins.
-        pages_per_bin: Pages of a bin; the last one may have fewer.
-        dirty: Pages in the dirty log, by bin; null where the slot keeps none.
-        unmapped: Pages without a leaf, by bin. The five states of a bin add up to its pages.
-        read_only: Pages under a read-only leaf.
-        read_write: Pages under a plain writable leaf (DBM 0).
-        writable_clean: Pages under a writable-clean leaf.
-        writable_dirty: Pages under a writable-dirty leaf.
-    """
+    """Pages of a slot by bin: how many are dirty, and in which state of stage 2."""
 
     slot: SlotId
+    """The memslot."""
     npages: Count
+    """Its pages."""
     bins: Count
+    """How many bins."""
     pages_per_bin: Count
+    """Pages of a bin; the last one may have fewer."""
     dirty: Counts | None
+    """Pages in the dirty log, by bin; null where the slot keeps none."""
     unmapped: Counts
+    """Pages without a leaf, by bin. The five states of a bin add up to its pages."""
     read_only: Counts
+    """Pages under a read-only leaf."""
     read_write: Counts
+    """Pages under a plain writable leaf (DBM 0)."""
     writable_clean: Counts
+    """Pages under a writable-clean leaf."""
     writable_dirty: Counts
+    """Pages under a writable-dirty leaf."""
 
     @override
     def __eq__(self, other: object) -> bool:
@@ -122,15 +109,11 @@ class Heat(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetHeat(Query[Heat]):
-    """Show a slot as a heat map of at most so many bins.
+    """Show a slot as a heat map of at most so many bins."""
 
-    Attributes:
-        slot: The memslot.
-        bins: The most bins; from 64 pages on a bin is made of whole words.
-    """
-
-    op: ClassVar[str] = "get_heat"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchMemslotError,)
+    refusals = (NoSuchMemslotError,)
 
     slot: SlotId
+    """The memslot."""
     bins: Bins = 1_024
+    """The most bins; from 64 pages on a bin is made of whole words."""

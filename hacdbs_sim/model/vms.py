@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Final
 
 from annotated_types import Len
 
 from hacdbs_sim.model.base import Action, BackendCapabilities, BackendName, Model, Query, Request
 from hacdbs_sim.model.costs import CostModel
-from hacdbs_sim.model.errors import InvalidArgumentError, KvmError, MemslotsPresentError
+from hacdbs_sim.model.errors import InvalidArgumentError, MemslotsPresentError
 from hacdbs_sim.model.faults import AnyFault, FaultInfo
 from hacdbs_sim.model.kinds import (
     MAX_SLOT,
@@ -43,44 +43,38 @@ class KernelProfile(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features(Request):
-    """What the simulated hardware and kernel have.
-
-    Attributes:
-        dbm: Writable leaves get DBM (KVM_PGTABLE_S2_DBM).
-        hacdbs: The kernel is built with the hook.
-    """
+    """What the simulated hardware and kernel have."""
 
     dbm: Boolean = True
+    """Writable leaves get DBM (KVM_PGTABLE_S2_DBM)."""
     hacdbs: Boolean = True
+    """The kernel is built with the hook."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VmConfig(Request):
-    """What a VM is made of.
-
-    Attributes:
-        page_size: The granule.
-        ipa_bits: Width of its intermediate physical addresses.
-        vcpus: Its vCPUs.
-        cpus: The host's CPUs, each with a HACDBS unit.
-        features: What the simulated hardware and kernel have.
-        manual_dirty_log_protect2: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
-        eager_split_chunk_size: KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE; 0 is off.
-        kernel: Which kernel is simulated.
-        seed: Of all that is drawn.
-        costs: The cost model, picoseconds by name; what is left out keeps its default.
-    """
+    """What a VM is made of."""
 
     page_size: PageSize = 4 * KIB
+    """The granule."""
     ipa_bits: IpaBits = 40
+    """Width of its intermediate physical addresses."""
     vcpus: VcpuCount = 1
+    """Its vCPUs."""
     cpus: CpuCount = 4
+    """The host's CPUs, each with a HACDBS unit."""
     features: Features = Features()
+    """What the simulated hardware and kernel have."""
     manual_dirty_log_protect2: ManualProtect = 0
+    """KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2."""
     eager_split_chunk_size: Size = 0
+    """KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE; 0 is off."""
     kernel: KernelProfile = KernelProfile.FIXED
+    """Which kernel is simulated."""
     seed: Count = 0
+    """Of all that is drawn."""
     costs: CostModel = field(default_factory=CostModel)
+    """The cost model, picoseconds by name; what is left out keeps its default."""
 
     @property
     def protects_manually(self) -> bool:
@@ -95,139 +89,109 @@ class VmConfig(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class VmSpec(VmConfig):
-    """A VM to make with its slots, faults and workloads: all of it, or nothing.
-
-    Attributes:
-        name: A label.
-        backend: What it runs on: `simulated`, or `host_kvm`, real KVM of the service's machine
-            (docs/host-kvm.md).
-        memslots: Its memslots.
-        faults: Faults to arm.
-        workloads: What writes by itself.
-    """
+    """A VM to make with its slots, faults and workloads: all of it, or nothing."""
 
     name: Label = ""
+    """A label."""
     backend: BackendName = BackendName.SIMULATED
+    """What it runs on: `simulated`, or `host_kvm`, real KVM of the service's machine
+    (docs/host-kvm.md)."""
     memslots: Annotated[tuple[SetMemslot, ...], Len(0, MAX_SLOT + 1)] = ()
+    """Its memslots."""
     faults: Annotated[tuple[AnyFault, ...], Len(0, MAX_FAULTS_PER_VM)] = ()
+    """Faults to arm."""
     workloads: Annotated[tuple[AnyWorkload, ...], Len(0, MAX_WORKLOADS_PER_VM)] = ()
+    """What writes by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreateVm(VmSpec):
-    """A VM to make in a session.
-
-    Attributes:
-        session_id: The session.
-    """
+    """A VM to make in a session."""
 
     session_id: SessionId = DEFAULT_SESSION
+    """The session."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VmInfo(VmConfig):
-    """A VM.
+    """A VM."""
 
-    Attributes:
-        vm_id: `{session_id}-{n}`, never reused before a reset.
-        name: Its label.
-        session_id: Its session.
-        backend: What it runs on.
-        capabilities: What that can do.
-        memslots: Its memslots, by number.
-        faults: Its armed faults, oldest first.
-        workloads: Its workloads, oldest first.
-        counters: What has been counted since it was made, by name.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = Model.__pydantic_config__
+    __pydantic_config__ = Model.__pydantic_config__
 
     vm_id: str
+    """`{session_id}-{n}`, never reused before a reset."""
     name: str
+    """Its label."""
     session_id: str
+    """Its session."""
     backend: BackendName
+    """What it runs on."""
     capabilities: BackendCapabilities
+    """What that can do."""
     memslots: tuple[MemslotInfo, ...]
+    """Its memslots, by number."""
     faults: tuple[FaultInfo, ...]
+    """Its armed faults, oldest first."""
     workloads: tuple[WorkloadInfo, ...]
+    """Its workloads, oldest first."""
     counters: dict[str, Count]
+    """What has been counted since it was made, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateVm(Action[None]):
-    """Set a capability (KVM_ENABLE_CAP; docs/kernel.md A.4, A.6): one at a time.
+    """Set a capability (KVM_ENABLE_CAP; docs/kernel.md A.4, A.6): one at a time."""
 
-    Attributes:
-        manual_dirty_log_protect2: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, 1 or 3.
-        eager_split_chunk_size: KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE: 0 or a leaf size.
-    """
-
-    op: ClassVar[str] = "update_vm"
-    ioctl: ClassVar[str | None] = "KVM_ENABLE_CAP"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (MemslotsPresentError, InvalidArgumentError)
-    one_of: ClassVar[tuple[str, ...]] = ("manual_dirty_log_protect2", "eager_split_chunk_size")
+    ioctl = "KVM_ENABLE_CAP"
+    refusals = (MemslotsPresentError, InvalidArgumentError)
+    one_of = ("manual_dirty_log_protect2", "eager_split_chunk_size")
 
     manual_dirty_log_protect2: ManualProtect | None = None
+    """KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, 1 or 3."""
     eager_split_chunk_size: Size | None = None
+    """KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE: 0 or a leaf size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetConfig(Query[VmConfig]):
     """Return the configuration, with the two capabilities as they are now."""
 
-    op: ClassVar[str] = "get_config"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetCounters(Query[dict[str, Count]]):
     """Return what has been counted since the VM was made, by name."""
 
-    op: ClassVar[str] = "get_counters"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint(Model):
-    """What a machine holds.
-
-    Attributes:
-        pages: Guest pages in all slots.
-        state_bytes: Bytes of planes, bitmaps, workloads and versions for them.
-    """
+    """What a machine holds."""
 
     pages: Count
+    """Guest pages in all slots."""
     state_bytes: Count
+    """Bytes of planes, bitmaps, workloads and versions for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetFootprint(Query[Footprint]):
     """Return what the machine holds."""
 
-    op: ClassVar[str] = "get_footprint"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generations(Model):
-    """How often settings have changed: equal, nothing has.
-
-    Attributes:
-        capabilities: How often capabilities were set.
-        memslots: How often memslots changed.
-        slot: The memslots' generation in which the requested slot became what it is; null if absent.
-    """
+    """How often settings have changed: equal, nothing has."""
 
     capabilities: Count
+    """How often capabilities were set."""
     memslots: Count
+    """How often memslots changed."""
     slot: Count | None = None
+    """The memslots' generation in which the requested slot became what it is; null if absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetGenerations(Query[Generations]):
-    """Return the generations of the settings, for entity tags.
-
-    Attributes:
-        slot: A memslot whose generation to return.
-    """
-
-    op: ClassVar[str] = "get_generations"
+    """Return the generations of the settings, for entity tags."""
 
     slot: Count | None = None
+    """A memslot whose generation to return."""

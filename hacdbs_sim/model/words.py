@@ -73,16 +73,14 @@ class WordMask(NamedTuple):
     `of(plane)`, and `&`, `|`, `^`, `~` of it with `bits`, read the same for all three kinds of `at`.
     A tuple, as are the other values that a small call makes many of: a frozen dataclass takes four
     times as long to make, 0.8 us with seven fields.
-
-    Attributes:
-        at: Which words: a slice with step 1; intp[k] ascending without repeats; or one word's
-            index, which makes `bits` an int. Numbers take a tenth of the time of arrays of one
-            element: a guest write of one page 4 us instead of 37.
-        bits: uint64[k], the bits meant in each.
     """
 
     at: slice | NDArray[np.intp] | int
+    """Which words: a slice with step 1; intp[k] ascending without repeats; or one word's index,
+    which makes `bits` an int. Numbers take a tenth of the time of arrays of one element: a guest
+    write of one page 4 us instead of 37."""
     bits: Words
+    """uint64[k], the bits meant in each."""
 
     def of(self, plane: Words) -> Words:
         """Return the plane's words: a view where `at` is a slice, a number where it is one."""
@@ -197,17 +195,14 @@ def fill_first(words: Words, npages: int) -> None:
 
 
 class CountedMask(NamedTuple):
-    """A mask of some words, with how many bits are set.
-
-    Attributes:
-        mask: The words.
-        counts: uint8[k], in each of them.
-        total: In all of them.
-    """
+    """A mask of some words, with how many bits are set."""
 
     mask: WordMask
+    """The words."""
     counts: NDArray[np.uint8]
+    """uint8[k], in each of them."""
     total: int
+    """In all of them."""
 
 
 def counted(words: Words, start: int) -> CountedMask:

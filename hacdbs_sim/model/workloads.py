@@ -1,19 +1,14 @@
 """Workloads: what writes by itself whenever the guest runs; one class per kind."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from annotated_types import Ge, Le
 
+from hacdbs_sim.model import errors
 from hacdbs_sim.model.base import Action, Model, Query, Request
-from hacdbs_sim.model.errors import (
-    InvalidWorkloadError,
-    KvmError,
-    NoSuchMemslotError,
-    NoSuchVcpuError,
-    NoSuchWorkloadError,
-)
 from hacdbs_sim.model.kinds import (
     MAX_NS,
     Boolean,
@@ -60,15 +55,12 @@ class WorkloadKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst(Request):
-    """Writes for `on_ns`, then rests for `off_ns`, and so on.
-
-    Attributes:
-        on_ns: How long it writes.
-        off_ns: How long it rests.
-    """
+    """Writes for `on_ns`, then rests for `off_ns`, and so on."""
 
     on_ns: Nanoseconds
+    """How long it writes."""
     off_ns: Annotated[int, whole(0, MAX_NS)]
+    """How long it rests."""
 
     def time_on(self, time_ns: int) -> int:
         """Return the nanoseconds of the first `time_ns` in which it writes."""
@@ -78,53 +70,44 @@ class Burst(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadFields(Model):
-    """Where a workload writes, its writer, and when it rests.
-
-    Attributes:
-        slot: The memslot that it writes in.
-        first_page: Start of its window, in pages of the slot.
-        num_pages: Length of its window; to the slot's end if absent.
-        seed: Of its draws; made of the VM's seed and the workload's number if absent.
-        burst: When it rests; null: never.
-        writer: The guest, whose time is slowed by faults and throttling; or the host, whose is not.
-        vcpu: Which vCPU writes.
-    """
+    """Where a workload writes, its writer, and when it rests."""
 
     slot: SlotId
+    """The memslot that it writes in."""
     first_page: Count = 0
+    """Start of its window, in pages of the slot."""
     num_pages: PositiveCount | None = None
+    """Length of its window; to the slot's end if absent."""
     seed: Count | None = None
+    """Of its draws; made of the VM's seed and the workload's number if absent."""
     burst: Burst | None = None
+    """When it rests; null: never."""
     writer: Writer = Writer.GUEST
+    """The guest, whose time is slowed by faults and throttling; or the host, whose is not."""
     vcpu: Count = 0
+    """Which vCPU writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimedFields(WorkloadFields):
-    """What writes at a rate.
-
-    Attributes:
-        writes_per_second: How often, while its writer runs.
-    """
+    """What writes at a rate."""
 
     writes_per_second: Rate
+    """How often, while its writer runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TraceFields(WorkloadFields):
-    """What has its own times: the intervals of a trace.
-
-    Attributes:
-        interval_ns: How long an interval lasts.
-        loop: Whether it begins anew at its end; else it writes nothing more.
-        copies: So many play side by side, each in an equal part of the window.
-        scale: Whether it is stretched over its part.
-    """
+    """What has its own times: the intervals of a trace."""
 
     interval_ns: Nanoseconds
+    """How long an interval lasts."""
     loop: Boolean = True
+    """Whether it begins anew at its end; else it writes nothing more."""
     copies: Copies = 1
+    """So many play side by side, each in an equal part of the window."""
     scale: Boolean = False
+    """Whether it is stretched over its part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,71 +126,56 @@ class Uniform(TimedFields):
 
 @dataclass(frozen=True, kw_only=True)
 class HotSet(TimedFields):
-    """A share of the writes goes to a fraction of the pages, those at the window's start.
-
-    Attributes:
-        hot_fraction: Of the pages.
-        hot_share: Of the writes.
-    """
+    """A share of the writes goes to a fraction of the pages, those at the window's start."""
 
     kind: Literal[WorkloadKind.HOT_SET] = WorkloadKind.HOT_SET
     hot_fraction: Fraction = 0.1
+    """Of the pages."""
     hot_share: Fraction = 0.9
+    """Of the writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Zipf(TimedFields):
-    """Rank k is written in proportion to k**-exponent; the ranks are scattered over the window.
-
-    Attributes:
-        exponent: Of Zipf's law.
-    """
+    """Rank k is written in proportion to k**-exponent; the ranks are scattered over the window."""
 
     kind: Literal[WorkloadKind.ZIPF] = WorkloadKind.ZIPF
     exponent: Exponent = 1.0
+    """Of Zipf's law."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moving(TimedFields):
-    """A working set whose start moves on every so many writes.
-
-    Attributes:
-        set_pages: Its size.
-        move_every_writes: After so many writes it moves.
-        step_pages: How far.
-    """
+    """A working set whose start moves on every so many writes."""
 
     kind: Literal[WorkloadKind.MOVING] = WorkloadKind.MOVING
     set_pages: PositiveCount
+    """Its size."""
     move_every_writes: PositiveCount
+    """After so many writes it moves."""
     step_pages: PositiveCount = 1
+    """How far."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replay(TraceFields):
-    """A recorded program's writes: a trace that comes with the service.
-
-    Attributes:
-        trace: Its name.
-    """
+    """A recorded program's writes: a trace that comes with the service."""
 
     kind: Literal[WorkloadKind.REPLAY] = WorkloadKind.REPLAY
     trace: TraceName
+    """Its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress(Model):
-    """How far a workload has come.
-
-    Attributes:
-        workload_id: w1, w2, ... in the order in which they were added.
-        writes: Writes it has made so far.
-        skipped: Those of them whose page the slot no longer had.
-    """
+    """How far a workload has come."""
 
     workload_id: str
+    """w1, w2, ... in the order in which they were added."""
     writes: Count
+    """Writes it has made so far."""
     skipped: Count
+    """Those of them whose page the slot no longer had."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,17 +205,14 @@ class MovingInfo(Moving, Progress):
 
 @dataclass(frozen=True, kw_only=True)
 class TraceProgress(Progress):
-    """How far a trace has come, and how much it has.
-
-    Attributes:
-        writes_per_second: Null: a trace has its own times.
-        interval_count: Its intervals.
-        record_count: Page records in them.
-    """
+    """How far a trace has come, and how much it has."""
 
     writes_per_second: None = None
+    """Null: a trace has its own times."""
     interval_count: Count
+    """Its intervals."""
     record_count: Count
+    """Page records in them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,17 +232,17 @@ WorkloadInfo: TypeAlias = Annotated[
     Tagged("kind"),
 ]
 
+WORKLOAD_INFOS: Final[dict[WorkloadKind, Callable[..., WorkloadInfo]]] = {
+    info.kind: info for info in get_args(get_args(WorkloadInfo)[0])
+}
+"""The class of each kind, as a VM has it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AddWorkload(WorkloadFields, Action[WorkloadInfo]):
     """Add writes of the guest, or of the host beside it, made whenever the guest runs."""
 
-    op: ClassVar[str] = "add_workload"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (
-        NoSuchMemslotError,
-        NoSuchVcpuError,
-        InvalidWorkloadError,
-    )
+    refusals = (errors.NoSuchMemslotError, errors.NoSuchVcpuError, errors.InvalidWorkloadError)
     kind: WorkloadKind
 
 
@@ -313,14 +278,11 @@ class AddReplay(Replay, AddWorkload):
 
 @dataclass(frozen=True, kw_only=True)
 class AddIntervals(TraceFields, AddWorkload):
-    """Add a trace given in full.
-
-    Attributes:
-        pages: The pages that each interval writes.
-    """
+    """Add a trace given in full."""
 
     kind: Literal[WorkloadKind.INTERVALS] = WorkloadKind.INTERVALS
     pages: IntervalPages
+    """The pages that each interval writes."""
 
 
 AnyWorkload: TypeAlias = Annotated[
@@ -334,48 +296,34 @@ WORKLOADS: Final[tuple[type[AddWorkload], ...]] = get_args(get_args(AnyWorkload)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteWorkload(Action[WorkloadInfo]):
-    """Take a workload off.
+    """Take a workload off."""
 
-    Attributes:
-        workload_id: Which.
-    """
-
-    op: ClassVar[str] = "delete_workload"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchWorkloadError,)
+    refusals = (errors.NoSuchWorkloadError,)
 
     workload_id: ObjectId
+    """Which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteWorkloads(Action[None]):
     """Take all workloads off."""
 
-    op: ClassVar[str] = "delete_workloads"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetWorkload(Query[WorkloadInfo]):
-    """Show a workload, and how far it has come.
+    """Show a workload, and how far it has come."""
 
-    Attributes:
-        workload_id: Which.
-    """
-
-    op: ClassVar[str] = "get_workload"
-    refusals: ClassVar[tuple[type[KvmError], ...]] = (NoSuchWorkloadError,)
+    refusals = (errors.NoSuchWorkloadError,)
 
     workload_id: ObjectId
+    """Which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListWorkloads(Query[tuple[WorkloadInfo, ...]]):
     """List the workloads, in the order in which they were added."""
 
-    op: ClassVar[str] = "list_workloads"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListWorkloadSpecs(Query[tuple[AddWorkload, ...]]):
     """Return what would add each workload again, from its start, in the order of their adding."""
-
-    op: ClassVar[str] = "list_workload_specs"

@@ -20,11 +20,10 @@ SEED_KEY: Final = pytest.StashKey[int]()
 TESTBED_KEY: Final = pytest.StashKey["Testbed"]()
 WORKER_INPUT: Final = "hacdbs_seed"
 URL_VARIABLE: Final = "HACDBS_URL"
-RANDOM: Final = "random"
 
 
 def _seed(text: str) -> int:
-    if text == RANDOM:
+    if text == "random":
         return secrets.randbelow(1 << 32)
     seed = int(text)
     if seed < 0:
@@ -92,19 +91,18 @@ def hacdbs_server(pytestconfig: pytest.Config) -> "Generator[Service]":
     from hacdbs_sim.client.connecting import token_of_environment  # noqa: PLC0415
     from hacdbs_sim.launcher import MissingExtraError  # noqa: PLC0415
 
-    url = _url(pytestconfig)
-    if url is None:
-        with ExitStack() as stack:
-            try:
-                service = stack.enter_context(serve_in_thread())
-            except MissingExtraError as error:
-                reason = f"{error}; or name a service that runs: {URL_VARIABLE}"
-                raise pytest.fail.Exception(reason, pytrace=False) from None
-            yield service
-    else:
+    if (url := _url(pytestconfig)) is not None:
         service = Service(url, token_of_environment())
         with service.client() as client:
             client.wait_ready()
+        yield service
+        return
+    with ExitStack() as stack:
+        try:
+            service = stack.enter_context(serve_in_thread())
+        except MissingExtraError as error:
+            reason = f"{error}; or name a service that runs: {URL_VARIABLE}"
+            raise pytest.fail.Exception(reason, pytrace=False) from None
         yield service
 
 

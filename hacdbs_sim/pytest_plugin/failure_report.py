@@ -5,13 +5,8 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Final
 
-from hacdbs_sim.client import (
-    Client,
-    ClientError,
-    Sent,
-    Service,
-)
-from hacdbs_sim.model import CpuInfo, FaultInfo, MemslotInfo, VmInfo, flag_names
+from hacdbs_sim import model
+from hacdbs_sim.client import Client, ClientError, Sent, Service
 
 SHOWN_VMS: Final = 8
 SHOWN_SLOTS: Final = 16
@@ -29,72 +24,53 @@ def sections_of(
     if session_id is not None:
         sections.append(("hacdbs-sim VMs", "\n".join(_vms(service, session_id))))
     if history:
-        sections.append(("hacdbs-sim calls", "\n".join(_requests(history))))
+        shown = list(map(str, history[-SHOWN_REQUESTS:]))
+        if len(shown) < len(history):
+            shown.insert(0, f"(the last {len(shown)})")
+        sections.append(("hacdbs-sim calls", "\n".join(shown)))
     return sections
-
-
-def _requests(history: Sequence[Sent]) -> Iterator[str]:
-    shown = history[-SHOWN_REQUESTS:]
-    if len(shown) < len(history):
-        yield f"(the last {len(shown)})"
-    yield from map(str, shown)
 
 
 def _vms(service: Service, session_id: str) -> Iterator[str]:
     # A client of its own: these requests must not appear among those of the test
     with service.client(timeout=TIMEOUT_SECONDS, retries=0) as client:
         try:
-            count = 0
-            for vm in client.list_vms(session_id, limit=SHOWN_VMS):
-                count += 1
-                if count > SHOWN_VMS:
-                    yield f"and more VMs than {SHOWN_VMS}"
-                    break
+            vms = client.list_vms(session_id, limit=SHOWN_VMS)
+            shown = list(islice(vms, SHOWN_VMS))
+            for vm in shown:
                 yield from _vm(client, vm)
-            if not count:
+            if next(vms, None) is not None:
+                yield f"and more VMs than {SHOWN_VMS}"
+            if not shown:
                 yield f"session {session_id} has no VMs"
         except ClientError as error:
             yield f"not available: {error}"
 
 
-def _vm(client: Client, vm: VmInfo) -> Iterator[str]:
-    yield (
-        f"{vm.vm_id} {vm.name!r} seed={vm.seed} page_size={vm.page_size} ipa_bits={vm.ipa_bits}"
-        f" vcpus={vm.vcpus} cpus={vm.cpus} dbm={vm.features.dbm} hacdbs={vm.features.hacdbs}"
-        f" manual_dirty_log_protect2={vm.manual_dirty_log_protect2}"
-        f" eager_split_chunk_size={vm.eager_split_chunk_size} kernel={vm.kernel}"
-    )
-    yield from map(_slot, vm.memslots[:SHOWN_SLOTS])
+def _vm(client: Client, vm: model.VmInfo) -> Iterator[str]:
+    machine = _named(vm, "seed", "page_size", "ipa_bits", "vcpus", "cpus")
+    features = _named(vm.features, "dbm", "hacdbs")
+    caps = _named(vm, "manual_dirty_log_protect2", "eager_split_chunk_size", "kernel")
+    yield f"{vm.vm_id} {vm.name!r} {machine} {features} {caps}"
+    for slot in vm.memslots[:SHOWN_SLOTS]:
+        flags = ",".join(model.flag_names(slot.flags)) or "-"
+        dirty = "not logged" if slot.dirty_count is None else f"dirty={slot.dirty_count}"
+        place = f"slot {slot.slot} at {slot.guest_phys_addr:#x} npages={slot.npages}"
+        yield f"  {place} flags={flags} backing={slot.backing} {dirty}"
     if len(vm.memslots) > SHOWN_SLOTS:
         yield f"  and {len(vm.memslots) - SHOWN_SLOTS} more slots"
-    yield from map(_fault, vm.faults)
-    cpus = client.vm(vm.vm_id).list_cpus(limit=SHOWN_CPUS)
-    yield from map(_cpu, islice(cpus, SHOWN_CPUS))
+    for fault in vm.faults:
+        when = asdict(fault.when).items()
+        place = " ".join(f"{name}={value}" for name, value in when if value is not None)
+        counts = _named(fault, "times", "opportunities", "hits")
+        yield f"  fault {fault.fault_id} {fault.type} when {place or 'any'} {counts}"
+    for cpu in islice(client.vm(vm.vm_id).list_cpus(limit=SHOWN_CPUS), SHOWN_CPUS):
+        state = f"{'online' if cpu.online else 'offline'} unit {cpu.status}"
+        stop = _named(cpu.hacdbscons_el2, "err_reason", "index")
+        yield f"  cpu {cpu.cpu} {state} {stop} {_named(cpu, 'runs', 'entries', 'cleaned')}"
     counted = [f"{name}={count}" for name, count in vm.counters.items() if count]
     yield f"  counters {' '.join(counted) or 'all 0'}"
 
 
-def _slot(slot: MemslotInfo) -> str:
-    dirty = "not logged" if slot.dirty_count is None else f"dirty={slot.dirty_count}"
-    flags = ",".join(flag_names(slot.flags))
-    return (
-        f"  slot {slot.slot} at {slot.guest_phys_addr:#x} npages={slot.npages}"
-        f" flags={flags or '-'} backing={slot.backing} {dirty}"
-    )
-
-
-def _fault(fault: FaultInfo) -> str:
-    when = asdict(fault.when).items()
-    place = " ".join(f"{name}={value}" for name, value in when if value is not None)
-    return (
-        f"  fault {fault.fault_id} {fault.type} when {place or 'any'} times={fault.times}"
-        f" opportunities={fault.opportunities} hits={fault.hits}"
-    )
-
-
-def _cpu(cpu: CpuInfo) -> str:
-    return (
-        f"  cpu {cpu.cpu} {'online' if cpu.online else 'offline'} unit {cpu.status}"
-        f" err_reason={cpu.hacdbscons_el2.err_reason} index={cpu.hacdbscons_el2.index}"
-        f" runs={cpu.runs} entries={cpu.entries} cleaned={cpu.cleaned}"
-    )
+def _named(value: object, *names: str) -> str:
+    return " ".join(f"{name}={getattr(value, name)}" for name in names)

@@ -4,7 +4,7 @@ What is left out is listed with its reason, so that a comparison says what it is
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,13 +24,7 @@ _OF_A_VM: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A scenario on one backend.
-
-    Attributes:
-        backend: The backend's name.
-        unknown_fields: Fields that it cannot know.
-        steps: What each step returned.
-    """
+    """A scenario on one backend: fields that it cannot know, and what each step returned."""
 
     backend: str
     unknown_fields: frozenset[str]
@@ -42,9 +36,7 @@ class Difference:
     """Where two backends differ, or one is not as expected.
 
     Attributes:
-        step: The step, from 0.
         pointer: Where in `{"status", "body"}`.
-        detail: One sentence.
         found: What each backend returned there, or what was expected and what was found.
     """
 
@@ -56,13 +48,7 @@ class Difference:
 
 @dataclass(slots=True)
 class BackendComparison:
-    """What came of a comparison.
-
-    Attributes:
-        compared: Values compared, by step.
-        skipped: Values left out, by why.
-        differences: Where the backends differ, or one is not as expected.
-    """
+    """What came of a comparison: values compared by step, values left out by why, differences."""
 
     compared: Counter[int] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -72,13 +58,7 @@ class BackendComparison:
 def compare_backends(
     steps: Sequence[Mapping[str, Any]], one: Side, other: Side
 ) -> BackendComparison:
-    """Compare two backends step by step, with each other and with what is expected.
-
-    Args:
-        steps: The scenario's steps.
-        one: The scenario on a backend.
-        other: The scenario on another one.
-    """
+    """Compare two backends step by step, with each other and with what the steps expect."""
     made = BackendComparison()
     for number, step in enumerate(steps):
         _Step(made, number, one, other).compare(step)
@@ -95,42 +75,38 @@ class _Step:
     other: Side
 
     def compare(self, step: Mapping[str, Any]) -> None:
-        op = step["action"]["op"]
-        sides = {side.backend: side.steps[self.number] for side in (self.one, self.other)}
-        for backend, played in sides.items():
+        mine, theirs = (side.steps[self.number] for side in (self.one, self.other))
+        for side, played in ((self.one, mine), (self.other, theirs)):
             if played.is_refusal and (played.body or {}).get("code") == NOT_SUPPORTED:
-                self.made.skipped[f"{op}: {backend} does not support it"] += 1
+                self._skip(f"{step['action']['op']}: {side.backend} does not support it")
                 return
-        mine, theirs = sides.values()
         if mine.is_refusal and theirs.is_refusal:
-            self._skip_wording(mine, theirs)
+            for name in sorted({*(mine.body or {}), *(theirs.body or {})} - {*_OF_REFUSALS}):
+                self._skip(f"{name} of a refusal: the kernel's errno has no more than its name")
         self._values("/status", mine.status, theirs.status)
         self._values("/body", _comparable(mine), _comparable(theirs))
-        expect = {
-            name: value for name, value in (step.get("expect") or {}).items() if value is not None
-        }
-        if "status" not in expect:
-            expect["status"] = {"$at_most": FIRST_REFUSAL - 1}
+        given = (step.get("expect") or {}).items()
+        expect = {name: value for name, value in given if value is not None}
+        expect.setdefault("status", {"$at_most": FIRST_REFUSAL - 1})
         for side in (self.one, self.other):
             self._expected(side, expect)
 
-    def _skip_wording(self, mine: BatchResult, theirs: BatchResult) -> None:
-        names = {*(mine.body or {}), *(theirs.body or {})} - {*_OF_REFUSALS}
-        for name in sorted(names):
-            self.made.skipped[
-                f"{name} of a refusal: the kernel's errno has no more than its name"
-            ] += 1
+    def _skip(self, why: str) -> None:
+        self.made.skipped[why] += 1
+
+    def _differ(self, pointer: str, detail: str, found: tuple[object, object]) -> None:
+        self.made.differences.append(Difference(self.number, pointer, detail, found))
 
     def _values(self, pointer: str, mine: object, theirs: object) -> None:
         name = pointer.rpartition("/")[2]
         for side, value in ((self.one, mine), (self.other, theirs)):
             if value is None and name in side.unknown_fields:
-                self.made.skipped[f"{name}: {side.backend} does not know it"] += 1
+                self._skip(f"{name}: {side.backend} does not know it")
                 return
         if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
-            for key in [*mine, *(key for key in theirs if key not in mine)]:
+            for key in dict.fromkeys([*mine, *theirs]):
                 if key in _OF_A_VM:
-                    self.made.skipped[f"{key}: says which VM or machine it is"] += 1
+                    self._skip(f"{key}: says which VM or machine it is")
                 else:
                     self._values(f"{pointer}/{key}", mine.get(key), theirs.get(key))
         elif isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
@@ -139,31 +115,20 @@ class _Step:
         else:
             self.made.compared[self.number] += 1
             if mine != theirs:
-                names = f"{self.one.backend} and {self.other.backend} differ"
-                self.made.differences.append(
-                    Difference(self.number, pointer, names, (mine, theirs))
-                )
+                detail = f"{self.one.backend} and {self.other.backend} differ"
+                self._differ(pointer, detail, (mine, theirs))
 
     def _expected(self, side: Side, expect: Mapping[str, Any]) -> None:
         played = side.steps[self.number]
-        found = mismatches(expect, {"status": played.status, "body": played.body})
-        skipped = 0
-        for each in found:
-            names = each.pointer.split("/")
-            if each.found is None and side.unknown_fields & {*names}:
-                skipped += 1
-                name = next(name for name in names if name in side.unknown_fields)
-                self.made.skipped[f"expectation of {name}: {side.backend} does not know it"] += 1
+        self.made.compared[self.number] += _count_leaves(expect)
+        for each in mismatches(expect, {"status": played.status, "body": played.body}):
+            unknown = [name for name in each.pointer.split("/") if name in side.unknown_fields]
+            if each.found is None and unknown:
+                self.made.compared[self.number] -= 1
+                self._skip(f"expectation of {unknown[0]}: {side.backend} does not know it")
             else:
-                self.made.differences.append(
-                    Difference(
-                        self.number,
-                        each.pointer,
-                        f"{side.backend} is not as expected: {each.detail}",
-                        (each.expected, each.found),
-                    )
-                )
-        self.made.compared[self.number] += sum(1 for _ in _leaves(expect)) - skipped
+                detail = f"{side.backend} is not as expected: {each.detail}"
+                self._differ(each.pointer, detail, (each.expected, each.found))
 
 
 def _comparable(played: BatchResult) -> Mapping[str, Any] | None:
@@ -172,9 +137,7 @@ def _comparable(played: BatchResult) -> Mapping[str, Any] | None:
     return {name: value for name, value in played.body.items() if name in _OF_REFUSALS}
 
 
-def _leaves(node: object) -> Iterator[object]:
+def _count_leaves(node: object) -> int:
     if isinstance(node, Mapping) and node:
-        for value in node.values():
-            yield from _leaves(value)
-    else:
-        yield node
+        return sum(map(_count_leaves, node.values()))
+    return 1

@@ -1,7 +1,8 @@
 """Comparison of a response with its expected part, by JSON value."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeGuard
 
 from hacdbs_sim.model import Mismatch
 
@@ -13,19 +14,14 @@ MAX_MISMATCHES: Final = 20
 
 def mismatches(expected: object, found: object) -> list[Mismatch]:
     """List where a response differs from the expected part."""
-    reported = []
-    for mismatch in _compare(expected, found, ""):
-        reported.append(mismatch)
-        if len(reported) == MAX_MISMATCHES:
-            break
-    return reported
+    return list(islice(_compare(expected, found, ""), MAX_MISMATCHES))
 
 
 def _compare(expected: object, found: object, pointer: str) -> Iterator[Mismatch]:
-    if isinstance(expected, dict):
-        if expected.keys() in ({AT_LEAST}, {AT_MOST}):
-            yield from _compare_bound(expected, found, pointer)
-        elif isinstance(found, Mapping):
+    if isinstance(expected, dict) and expected.keys() in ({AT_LEAST}, {AT_MOST}):
+        yield from _compare_bound(expected, found, pointer)
+    elif isinstance(expected, dict):
+        if isinstance(found, Mapping):
             yield from _compare_fields(expected, found, pointer)
         else:
             yield _mismatch(pointer, "must be an object", expected, found)
@@ -34,11 +30,11 @@ def _compare(expected: object, found: object, pointer: str) -> Iterator[Mismatch
             for index, (want, have) in enumerate(zip(expected, found, strict=True)):
                 yield from _compare(want, have, f"{pointer}/{index}")
         else:
-            detail = f"must be an array of {len(expected)}"
-            if isinstance(found, list | tuple):
-                detail += f", not of {len(found)}"
+            other = f", not of {len(found)}" if isinstance(found, list | tuple) else ""
+            detail = f"must be an array of {len(expected)}{other}"
             yield _mismatch(pointer, detail, expected, found)
-    elif not _is_same(expected, found):
+    # To Python True is 1, to JSON it is not; 1 and 1.0 are the same to both
+    elif isinstance(expected, bool) is not isinstance(found, bool) or expected != found:
         yield _mismatch(pointer, "must be what was expected", expected, found)
 
 
@@ -57,21 +53,14 @@ def _compare_bound(expected: Mapping[str, Any], found: object, pointer: str) -> 
     ((name, bound),) = expected.items()
     if not (_is_number(bound) and _is_number(found)):
         yield _mismatch(pointer, f"{name} compares numbers", expected, found)
-        return
-    assert isinstance(found, int | float)
-    if name == AT_LEAST and found < bound:
+    elif name == AT_LEAST and found < bound:
         yield _mismatch(pointer, f"must be at least {bound}", expected, found)
-    if name == AT_MOST and found > bound:
+    elif name == AT_MOST and found > bound:
         yield _mismatch(pointer, f"must be at most {bound}", expected, found)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_same(expected: object, found: object) -> bool:
-    # To Python True is 1, to JSON it is not; 1 and 1.0 are the same to both
-    return isinstance(expected, bool) is isinstance(found, bool) and expected == found
 
 
 def _mismatch(pointer: str, detail: str, expected: object, found: object) -> Mismatch:

@@ -19,11 +19,7 @@ _TAGS: Final = frozenset(
 
 
 class BadDocumentError(ValueError):
-    """A document that cannot be read.
-
-    Attributes:
-        line: Where, from 1.
-    """
+    """A document that cannot be read; `line` is where, from 1."""
 
     def __init__(self, line: int, what: str) -> None:
         super().__init__(what)
@@ -136,13 +132,7 @@ def _child(node: Node, name: str) -> tuple[Node, int] | None:
 
 
 def explain(name: str, text: str, errors: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the errors of a problem document as lines, each with its file and line.
-
-    Args:
-        name: The file's name.
-        text: Its content.
-        errors: The problem's `errors`.
-    """
+    """Return the `errors` of a problem document as lines, each with its file and line."""
     lines = []
     for error in errors:
         line = line_of(text, error["pointer"])

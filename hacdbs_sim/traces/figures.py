@@ -14,17 +14,10 @@ class Figures:
     """The figures of a recording.
 
     Attributes:
-        intervals: Its intervals.
-        page_size: Bytes a page.
-        instructions_per_interval: How long an interval is by instructions, None by time.
-        interval_ns: How long it is by time, None by instructions.
         distinct_pages: Pages written at all.
         records: Pages of all intervals together.
         span_pages: Pages from the lowest to the highest virtual address, both included.
-        least: Pages of the interval that writes the fewest.
-        median: Pages of the middle one.
-        mean: Pages of an interval on average.
-        most: Pages of the interval that writes the most.
+        least: Pages of the interval that writes the fewest; `median`, `mean` and `most` likewise.
         written_once: Pages that only one interval writes.
         hottest: The ten pages of the most intervals: dense number, virtual page number, intervals.
     """
@@ -66,6 +59,15 @@ def figures_of(recording: Recording) -> Figures:
     )
 
 
+def interval_length(recording: Recording) -> str | None:
+    """Return how long an interval is, as text; None if that is not known."""
+    if recording.interval_ns is not None:
+        return f"{recording.interval_ns / 1e6:g} ms"
+    if recording.instructions_per_interval is not None:
+        return f"{recording.instructions_per_interval:,} instructions"
+    return None
+
+
 def intervals_of_pages(recording: Recording) -> NDArray[np.int64]:
     """Count for each dense page the intervals that write it."""
     return np.bincount(recording.pages, minlength=len(recording.vpage))
@@ -83,10 +85,8 @@ def pages_over_time(recording: Recording, parts: int) -> list[tuple[int, int, fl
 def rewritten(recording: Recording) -> list[tuple[int, int, int]]:
     """Count pages by how many intervals write them: from 2**k to 2**(k + 1) - 1, and how many."""
     written = intervals_of_pages(recording)
-    rows = []
-    low = 1
-    while low <= int(written.max(initial=0)):
-        count = int(np.count_nonzero((written >= low) & (written < 2 * low)))
-        rows.append((low, 2 * low - 1, count))
-        low *= 2
-    return rows
+    powers = (1 << k for k in range(int(written.max(initial=0)).bit_length()))
+    return [
+        (low, 2 * low - 1, int(np.count_nonzero((written >= low) & (written < 2 * low))))
+        for low in powers
+    ]

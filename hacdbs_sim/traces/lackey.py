@@ -5,6 +5,7 @@ address in hexadecimal and the size in bytes. All other lines (valgrind's own, t
 and counted. An interval is a number of instructions; what is left at the end is the last one.
 """
 
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Final
@@ -19,20 +20,13 @@ DEFAULT_INTERVAL_INSTRUCTIONS: Final = 1_000_000
 CHUNK_BYTES: Final = 1 << 24
 
 _PAGE_SHIFT: Final = np.uint64(12)
-_HEX_DIGITS: Final = 16
-_SIZE_DIGITS: Final = 4
 _NO_DIGIT: Final = 255
 _I, _S, _M, _SPACE, _COMMA, _NEWLINE = b"ISM ,\n"
 
 
-def _digits() -> NDArray[np.uint8]:
-    values = np.full(256, _NO_DIGIT, np.uint8)
-    for digits in ("0123456789abcdef", "0123456789ABCDEF"):
-        values[np.frombuffer(digits.encode(), np.uint8)] = np.arange(16)
-    return values
-
-
-_VALUE_OF: Final = _digits()
+_VALUE_OF: Final = np.full(256, _NO_DIGIT, np.uint8)
+for _digit in string.hexdigits:
+    _VALUE_OF[ord(_digit)] = int(_digit, 16)
 
 
 @dataclass(slots=True)
@@ -100,15 +94,15 @@ def _accesses(
     text: NDArray[np.uint8], at: NDArray[np.intp]
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.bool_]]:
     """Read `address,size` at places of the text; return where the text has that form."""
-    address, end = _number(text, at, 16, _HEX_DIGITS)
+    address, end = _number(text, at, base=16, max_digits=16)
     has_comma = (end > at) & (text[np.minimum(end, len(text) - 1)] == _COMMA)
-    size, line_end = _number(text, end + 1, 10, _SIZE_DIGITS)
+    size, line_end = _number(text, end + 1, base=10, max_digits=4)
     ends_there = text[np.minimum(line_end, len(text) - 1)] == _NEWLINE
     return address, size, has_comma & ends_there & (size > 0)
 
 
 def _number(
-    text: NDArray[np.uint8], at: NDArray[np.intp], base: int, max_digits: int
+    text: NDArray[np.uint8], at: NDArray[np.intp], *, base: int, max_digits: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
     """Read a number at each place; return it and where it ends."""
     value = np.zeros(len(at), np.uint64)

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.traces.figures import pages_over_time
+from hacdbs_sim.traces.figures import interval_length, pages_over_time
 from hacdbs_sim.traces.recording import Recording
 
 MAX_COLUMNS: Final = 760
@@ -27,7 +27,7 @@ _INK: Final = (31, 78, 121)
 
 def svg_of(recording: Recording, title: str) -> str:
     """Draw a recording."""
-    length = _length_of(recording)
+    length = interval_length(recording) or "unknown length"
     most = int(recording.lengths.max())
     pages = len(recording.vpage)
     size = f'width="{_WIDTH}" height="{_HEIGHT}"'
@@ -77,13 +77,8 @@ def png_of(heat: NDArray[np.float64]) -> bytes:
     lines = np.zeros((rows, 1 + 3 * columns), np.uint8)  # each line begins with filter type 0
     lines[:, 1:] = pixels.reshape(rows, 3 * columns)
     header = struct.pack(">IIBBBBB", columns, rows, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        [
-            _chunk(b"IHDR", header),
-            _chunk(b"IDAT", zlib.compress(lines.tobytes(), 9)),
-            _chunk(b"IEND", b""),
-        ]
-    )
+    data = _chunk(b"IDAT", zlib.compress(lines.tobytes(), 9))
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + data + _chunk(b"IEND", b"")
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -102,11 +97,3 @@ def _curve(recording: Recording, most: int) -> str:
 
 def _label(x: int, y: int, text: str, anchor: str) -> str:
     return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="#444444">{text}</text>'
-
-
-def _length_of(recording: Recording) -> str:
-    if recording.interval_ns is not None:
-        return f"{recording.interval_ns / 1e6:g} ms"
-    if recording.instructions_per_interval is not None:
-        return f"{recording.instructions_per_interval:,} instructions"
-    return "unknown length"

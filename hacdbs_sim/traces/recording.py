@@ -24,6 +24,9 @@ from hacdbs_sim.model.pages import Intervals
 SHIPPED: Final = ("xz", "sqlite", "cc1")
 """Names of the recordings that come with the package."""
 
+_DTYPES: Final = {"interval_start": np.int64, "pages": np.uint32, "vpage": np.uint64}
+_SCALARS: Final = ("page_size", "instructions_per_interval", "interval_ns")
+
 
 class RecordingError(Exception):
     """A file is not a valid recording; the message says why."""
@@ -31,16 +34,7 @@ class RecordingError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """Which pages a program wrote in each interval of its run.
-
-    Attributes:
-        interval_start: Where each interval's records begin, int64[n + 1].
-        pages: Dense page numbers, uint32.
-        vpage: The virtual page number of each dense page, uint64.
-        page_size: Bytes a page.
-        instructions_per_interval: How long an interval is by instructions executed; None by time.
-        interval_ns: How long it is by time; None by instructions.
-    """
+    """Which pages a program wrote in each interval of its run; the fields are the file's arrays."""
 
     interval_start: NDArray[np.int64]
     pages: NDArray[np.uint32]
@@ -84,18 +78,11 @@ class Recording:
 
     def save(self, file: IO[bytes]) -> None:
         """Write it as an .npz file."""
-        scalars: dict[str, Any] = {
-            name: np.int64(value)
-            for name in ("page_size", "instructions_per_interval", "interval_ns")
-            if (value := getattr(self, name)) is not None
+        found = {name: getattr(self, name) for name in (*_DTYPES, *_SCALARS)}
+        arrays: dict[str, Any] = {
+            name: np.asarray(value) for name, value in found.items() if value is not None
         }
-        np.savez_compressed(
-            file,
-            interval_start=self.interval_start,
-            pages=self.pages,
-            vpage=self.vpage,
-            **scalars,
-        )
+        np.savez_compressed(file, **arrays)
 
 
 def recording_of(
@@ -129,26 +116,19 @@ def builtin(name: str) -> Recording:
 
 
 def _checked(found: dict[str, Any]) -> dict[str, Any]:
-    missing = {"interval_start", "pages", "vpage", "page_size"} - found.keys()
+    missing = {*_DTYPES, "page_size"} - found.keys()
     if missing:
         raise RecordingError(f"it lacks {', '.join(sorted(missing))}")
     start, pages, vpage = found["interval_start"], found["pages"], found["vpage"]
-    for name, array in (("interval_start", start), ("pages", pages), ("vpage", vpage)):
-        if array.ndim != 1 or array.dtype.kind not in "iu":
+    for name in _DTYPES:
+        if found[name].ndim != 1 or found[name].dtype.kind not in "iu":
             raise RecordingError(f"{name} must be one row of integers")
     if len(start) < 2 or start[0] != 0 or start[-1] != len(pages) or (np.diff(start) < 0).any():
         raise RecordingError("interval_start must rise from 0 to the number of pages")
     if len(pages) and not 0 <= int(pages.min()) <= int(pages.max()) < len(vpage):
         raise RecordingError(f"pages must be 0..{len(vpage) - 1}, as vpage has them")
-    checked = {
-        "interval_start": start.astype(np.int64),
-        "pages": pages.astype(np.uint32),
-        "vpage": vpage.astype(np.uint64),
-    }
-    for name in ("page_size", "instructions_per_interval", "interval_ns"):
-        if name in found:
-            checked[name] = int(found[name])
-    return checked
+    arrays = {name: found[name].astype(dtype) for name, dtype in _DTYPES.items()}
+    return arrays | {name: int(found[name]) for name in _SCALARS if name in found}
 
 
 def builtin_intervals(name: str) -> Intervals:

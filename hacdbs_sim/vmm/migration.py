@@ -50,6 +50,7 @@ from hacdbs_sim.vmm.postcopy import Postcopy
 from hacdbs_sim.vmm.report import Report
 from hacdbs_sim.vmm.schedule import Schedule
 from hacdbs_sim.vmm.source import Source
+from hacdbs_sim.vmm.spec import check_converge
 from hacdbs_sim.vmm.stream import Stream
 from hacdbs_sim.vmm.throttle import Throttle
 
@@ -84,7 +85,6 @@ class LiveMigration:
         backend: The source.
         spec: How it is migrated.
         history: What earlier attempts took and did not deliver.
-        max_step_ns: The most virtual time of one step; None: as the stream has it.
 
     Attributes:
         spec: The same, with the slots named and changes applied.
@@ -99,15 +99,11 @@ class LiveMigration:
         backend: model.Backend,
         spec: MigrationSpec,
         history: TransferHistory | None = None,
-        *,
-        max_step_ns: int | None = None,
     ) -> None:
         self.status = MigrationStatus.SETUP
         self._backend = backend
         self._source = source = Source(backend, spec, history or TransferHistory())
-        self._wants_all_slots = spec.slots is None
         self.spec = replace(spec, slots=tuple(slot.view.slot for slot in source.slots))
-        self._max_step_ns = max_step_ns
         self._started_ns = self._rates_ns = self._ticked_ns = source.now_ns
         self._link = Link(spec.link, spec.bandwidth_bytes_per_second, self._started_ns)
         self._stream = Stream(source, self._link, spec)
@@ -193,6 +189,7 @@ class LiveMigration:
 
         Raises:
             InvalidMigrationStateError: It makes no sense in this phase.
+            InvalidMigrationError: A setting makes no sense.
         """
         self.check_request(change)
         self._requests.append(change)
@@ -202,8 +199,10 @@ class LiveMigration:
 
         Raises:
             InvalidMigrationStateError: It does not.
+            InvalidMigrationError: A setting makes no sense.
         """
         check_running(self.status)
+        check_converge(change.auto_converge)
         if (problem := self._problem_of(change)) is not None:
             what = "settings" if change.command is None else change.command.value
             raise InvalidMigrationStateError(
@@ -631,8 +630,6 @@ class LiveMigration:
             if converge is not None and converge.periodic_sync:
                 ends.append(self._ticked_ns + PERIODIC_SYNC_NS)
         now_ns = self._source.now_ns
-        if self._max_step_ns is not None:
-            ends.append(now_ns + self._max_step_ns)
         return min((end for end in ends if end > now_ns), default=None)
 
     # The report

@@ -153,13 +153,12 @@ class Source:
             self._backend.perform(model.TrackVersions(enabled=True))
             self._is_tracking = True
         for slot in self.slots:
-            self._begin_slot(slot)
+            self._begin_slot(slot, is_full=self._spec.full_first_pass)
         self._history.begin(slot.life for slot in self.slots)
         self._see_layout()
 
-    def _begin_slot(self, slot: SourceSlot, *, is_full: bool = True) -> None:
+    def _begin_slot(self, slot: SourceSlot, *, is_full: bool) -> None:
         """Begin with a slot: with all of its pages, or with those that its base lacks."""
-        is_full = is_full and self._spec.full_first_pass
         owed = None if is_full else self._history.undelivered(slot.life)
         if self._spec.verify:
             slot.copy = SlotCopy(slot.life, None if is_full else self._last_version())
@@ -271,8 +270,6 @@ class Source:
         """Migrate a slot that is there now, whole."""
         slot = SourceSlot(self._backend.query(model.GetMemslot(slot=life.slot)), life)
         self._begin_slot(slot, is_full=True)
-        if self._spec.full_first_pass is False:
-            fill_first(slot.pending, slot.view.npages)
         self.slots.append(slot)
         self.slots.sort(key=lambda each: each.view.slot)
         self.pending_pages = sum(popcount(each.pending) for each in self.slots)
@@ -382,6 +379,7 @@ class Source:
             if self._spec.clear_order is model.ClearOrder.BEFORE_COPY:
                 self._clear(slot, chunk)
             else:
+                slot.reported[first:end] |= taken
                 self._touched[slot.view.slot, chunk] = slot
         words &= ~taken
         self.pending_pages -= pages

@@ -13,10 +13,7 @@ def check_spec(spec: model.MigrationSpec, backend: model.Backend) -> tuple[model
     Raises:
         InvalidMigrationError: Names the field, its bound and its value.
     """
-    if (converge := spec.auto_converge) is not None:
-        check_within(
-            InvalidMigrationError, "auto_converge.initial", converge.initial, 1, converge.max
-        )
+    check_converge(spec.auto_converge)
     is_manual = backend.query(model.GetConfig()).protects_manually
     if spec.clear_order is model.ClearOrder.AFTER_COPY and not is_manual:
         raise InvalidMigrationError(
@@ -45,6 +42,18 @@ def check_spec(spec: model.MigrationSpec, backend: model.Backend) -> tuple[model
     if not spec.full_first_pass:
         _check_base(chosen)
     return tuple(chosen)
+
+
+def check_converge(converge: model.AutoConverge | None) -> None:
+    """Refuse throttling that would begin above its maximum.
+
+    Raises:
+        InvalidMigrationError: Names the field, its bound and its value.
+    """
+    if converge is not None:
+        check_within(
+            InvalidMigrationError, "auto_converge.initial", converge.initial, 1, converge.max
+        )
 
 
 def _check_base(chosen: Sequence[model.MemslotInfo]) -> None:

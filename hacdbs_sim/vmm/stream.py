@@ -43,6 +43,9 @@ ZERO_SCAN_NS: Final = 250
 MAX_WINDOWS: Final = 64
 """The most windows in one step."""
 
+STEPS_PER_PASS: Final = 128
+"""A step of several windows sends no more than this part of what has to be sent."""
+
 _MIN_MEASURED_BYTES: Final = 10_000
 
 
@@ -180,7 +183,11 @@ class Stream:
         each_ns = pages * self._page_bytes * NS_PER_SECOND // rate
         if pages * self._page_bytes > self.bandwidth // 10:
             each_ns = max(each_ns, WINDOW_NS + WAKE_UP_NS)
-        windows = min((source.pending_pages - floor_pages) // pages, MAX_WINDOWS)
+        windows = min(
+            (source.pending_pages - floor_pages) // pages,
+            source.pending_pages // (pages * STEPS_PER_PASS),
+            MAX_WINDOWS,
+        )
         for end_ns in (deadline_ns, self._link.next_change_ns()):
             if end_ns is not None:
                 windows = min(windows, (end_ns - source.now_ns) // each_ns)

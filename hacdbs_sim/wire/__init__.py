@@ -1,19 +1,19 @@
 """How the model is written: JSON and octets, derived from its dataclasses (docs/architecture.md)."""
 
-from hacdbs_sim.wire import hook
-from hacdbs_sim.wire.class_fields import outcome_of
+from hacdbs_sim.model.kinds import fill_hook
 from hacdbs_sim.wire.errors import (
     InvalidRequestError,
     MalformedBodyError,
     error_at,
     parameter_errors,
 )
-from hacdbs_sim.wire.openapi import REF_TEMPLATE, json_schema, json_schemas
+from hacdbs_sim.wire.hook import core_schema_of
+from hacdbs_sim.wire.openapi import REF_TEMPLATE, json_schemas
 from hacdbs_sim.wire.problems import Site, document
-from hacdbs_sim.wire.reader import Reader, body_class, read, read_action, reader_of
-from hacdbs_sim.wire.writer import action_to_plain, to_plain, write, write_action
+from hacdbs_sim.wire.reader import Reader, body_class, read, reader_of
+from hacdbs_sim.wire.writer import action_to_plain, to_plain, write
 
-hook.fill()
+fill_hook(core_schema_of)
 
 __all__ = [
     "REF_TEMPLATE",
@@ -25,14 +25,10 @@ __all__ = [
     "body_class",
     "document",
     "error_at",
-    "json_schema",
     "json_schemas",
-    "outcome_of",
     "parameter_errors",
     "read",
-    "read_action",
     "reader_of",
     "to_plain",
     "write",
-    "write_action",
 ]

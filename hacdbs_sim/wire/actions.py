@@ -15,13 +15,7 @@ from hacdbs_sim.model.batches import BatchAction, LogFormat
 from hacdbs_sim.model.dirty_log import GetDirtyLog
 from hacdbs_sim.model.errors import InvalidArgumentError
 from hacdbs_sim.wire.class_fields import members_of, tag_field_of
-from hacdbs_sim.wire.class_schema import (
-    Generate,
-    Shape,
-    builder_of,
-    fields_schema,
-    reference_of,
-)
+from hacdbs_sim.wire.class_schema import FlatForm, Generate, builder_of, flat_schema
 
 _OP: Final = "op"
 _FORMAT: Final = "format"
@@ -30,9 +24,11 @@ _FORMAT: Final = "format"
 def family_core_schema(cls: type, generate: Generate) -> CoreSchema:
     """Return the union that an abstract action stands for: of all that are not internal, or of an op's."""
     if cls is not Action:
-        return tagged_union({tag_of(each): generate(each) for each in members_of(cls)}, cls)
+        members = members_of(cls)
+        choices = {tag_of(each): generate(each) for each in members}
+        return union_by(tag_field_of(members[0]).wire, choices)
     return core_schema.json_or_python_schema(
-        _by_op({op: _choice(op, generate) for op in _classes_by_op()}),
+        union_by(_OP, {op: _choice(op, generate) for op in _classes_by_op()}),
         core_schema.is_instance_schema(Action),
         serialization=core_schema.plain_serializer_function_ser_schema(
             _write_action, info_arg=True, return_schema=core_schema.dict_schema()
@@ -45,7 +41,7 @@ def batch_action_core_schema(generate: Generate) -> CoreSchema:
     choices = {op: _choice(op, generate) for op in _classes_by_op() if op != GetDirtyLog.op}
     choices[GetDirtyLog.op] = _get_with_format(generate)
     return core_schema.json_or_python_schema(
-        core_schema.no_info_after_validator_function(_wrap, _by_op(choices)),
+        core_schema.no_info_after_validator_function(_wrap, union_by(_OP, choices)),
         core_schema.is_instance_schema(BatchAction),
         serialization=core_schema.plain_serializer_function_ser_schema(
             _write_batch_action, info_arg=True
@@ -64,12 +60,6 @@ TAGS: Final[set[str]] = set()
 """Tags of all unions described so far: pydantic's paths have them, documents do not."""
 
 
-def tagged_union(choices: dict[str, CoreSchema], cls: type) -> CoreSchema:
-    """Return a union by the field that each of its classes has as a constant."""
-    member = next(iter(members_of(cls)))
-    return union_by(tag_field_of(member).wire, choices)
-
-
 def union_by(field: str, choices: dict[str, CoreSchema]) -> CoreSchema:
     """Return a union by a field."""
     TAGS.update(choices)
@@ -84,10 +74,6 @@ def _classes_by_op() -> dict[str, list[type[Action[Any]]]]:
     return by_op
 
 
-def _by_op(choices: dict[str, CoreSchema]) -> CoreSchema:
-    return union_by(_OP, choices)
-
-
 def _choice(op: str, generate: Generate) -> CoreSchema:
     classes = _classes_by_op()[op]
     if len(classes) == 1:
@@ -97,7 +83,6 @@ def _choice(op: str, generate: Generate) -> CoreSchema:
 
 
 def _with_op(cls: type[Action[Any]], generate: Generate) -> CoreSchema:
-    shape = Shape(f"{cls.__name__}Action", constants=((_OP, cls.op),))
     build = builder_of(cls)
 
     def build_without_op(given: dict[str, Any]) -> Action[Any]:
@@ -110,32 +95,22 @@ def _with_op(cls: type[Action[Any]], generate: Generate) -> CoreSchema:
             raise PydanticCustomError("invalid_argument", refused.detail, context) from None
         return action
 
-    return core_schema.no_info_after_validator_function(
-        build_without_op,
-        fields_schema(cls, generate, shape),
-        ref=reference_of(cls, shape.name),
+    return flat_schema(
+        FlatForm(cls, f"{cls.__name__}Action", op=cls.op), generate, build_without_op
     )
 
 
 def _get_with_format(generate: Generate) -> CoreSchema:
     choice = core_schema.with_default_schema(generate(LogFormat), default=LogFormat.RANGES)
-    shape = Shape(
-        "GetDirtyLogBatchAction",
-        constants=((_OP, GetDirtyLog.op),),
-        extra=((_FORMAT, choice),),
-    )
-    build = builder_of(GetDirtyLog)
 
-    def build_with_format(given: dict[str, Any]) -> BatchAction:
+    def build(given: dict[str, Any]) -> BatchAction:
         del given[_OP]
         log_format = given.pop(_FORMAT)
-        return BatchAction(action=build(given), format=log_format)
+        return BatchAction(action=GetDirtyLog(**given), format=log_format)
 
-    return core_schema.no_info_after_validator_function(
-        build_with_format,
-        fields_schema(GetDirtyLog, generate, shape),
-        ref=reference_of(GetDirtyLog, shape.name),
-    )
+    extra = {_FORMAT: choice}
+    form = FlatForm(GetDirtyLog, "GetDirtyLogBatchAction", op=GetDirtyLog.op, extra=extra)
+    return flat_schema(form, generate, build)
 
 
 def _wrap(action: Action[Any] | BatchAction) -> BatchAction:

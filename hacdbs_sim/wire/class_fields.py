@@ -13,36 +13,30 @@ from typing import (
     get_type_hints,
 )
 
-from hacdbs_sim.model.base import Action, Operation, Query
+from hacdbs_sim.model.base import Action
 from hacdbs_sim.model.kinds import Form, Kind, OmitIfNone
 from hacdbs_sim.model.operations import ACTIONS
 from hacdbs_sim.model.pages import PageForm
-from hacdbs_sim.wire.docstrings import description_of
 
 
 class WireField(NamedTuple):
-    """A field of a class.
-
-    Attributes:
-        name: The attribute.
-        wire: Its name on the wire: without the underscore that keeps it apart from a keyword, and
-            spelled as the class has it.
-        hint: Its annotation.
-        field: The dataclass' own field.
-        pages: The fields that it is written as, if it is a set of pages.
-        tag: Its constant, if it distinguishes the class from the others of a union.
-        omitted: Whether it is left out where it is None.
-        description: From the docstring.
-    """
+    """A field of a class."""
 
     name: str
+    """The attribute."""
     wire: str
+    """Its name on the wire: without the underscore that keeps it apart from a keyword, and spelled
+    as the class has it."""
     hint: Any
+    """Its annotation."""
     field: "Field[Any]"
+    """The dataclass' own field."""
     pages: tuple[str, ...]
+    """The fields that it is written as, if it is a set of pages."""
     tag: str | None
+    """Its constant, if it distinguishes the class from the others of a union."""
     omitted: bool
-    description: str | None
+    """Whether it is left out where it is None."""
 
     @property
     def is_required(self) -> bool:
@@ -70,7 +64,6 @@ def _wire_field(cls: type, field: "Field[Any]", hint: Any) -> WireField:  # noqa
         pages=next((each.fields for each in metadata if isinstance(each, PageForm)), ()),
         tag=_tag_of(field, hint),
         omitted=any(isinstance(each, OmitIfNone) for each in metadata),
-        description=description_of(cls, field),
     )
 
 
@@ -124,12 +117,3 @@ def members_of(cls: type) -> tuple[type[Action[Any]], ...]:
     if not issubclass(cls, Action) or cls in ACTIONS:
         return ()
     return tuple(action for action in ACTIONS if issubclass(action, cls) and not action.is_internal)
-
-
-def outcome_of(operation: type[Operation[Any]]) -> Any:  # noqa: ANN401 - a type
-    """Return what an action or a query returns: its type parameter."""
-    for cls in operation.__mro__:
-        for base in cls.__dict__.get("__orig_bases__", ()):
-            if get_origin(base) in {Action, Query}:
-                return get_args(base)[0]
-    raise AssertionError(f"{operation.__name__} declares its outcome")

@@ -5,8 +5,9 @@ other fields on the wire than in Python: a set of pages is one of several fields
 batch has its `op`. It is read as an object of those fields, then built; and written by way of a dict.
 """
 
-from collections.abc import Callable
-from dataclasses import MISSING
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -22,6 +23,7 @@ from hacdbs_sim.wire.class_fields import (
     page_field_of,
 )
 from hacdbs_sim.wire.class_json_schema import describe_class
+from hacdbs_sim.wire.docstrings import description_of
 from hacdbs_sim.wire.kind_forms import names_of
 from hacdbs_sim.wire.page_forms import (
     PAGE_DESCRIPTIONS,
@@ -36,51 +38,53 @@ from hacdbs_sim.wire.page_forms import (
 Generate = Callable[[Any], CoreSchema]
 """Returns the schema of an annotation."""
 
-Constants = tuple[tuple[str, str], ...]
-"""Fields that the wire adds, and their values: `op`."""
 
+class FlatForm(NamedTuple):
+    """A form of a class with other fields than the class has."""
 
-class Shape(NamedTuple):
-    """What a flat form has beside, or without, the class' own fields.
-
-    Attributes:
-        name: The form's name in a document.
-        constants: Fields added, each with the only value that it takes.
-        extra: Optional fields added, with what reads each.
-        without: Fields left to the path and the query.
-    """
-
+    cls: type
+    """The class."""
     name: str
-    constants: Constants = ()
-    extra: tuple[tuple[str, CoreSchema], ...] = ()
+    """The form's name in a document."""
+    op: str | None = None
+    """What it has as `op`, if it has one."""
+    extra: Mapping[str, CoreSchema] = MappingProxyType({})
+    """Optional fields added, with what reads each."""
     without: frozenset[str] = frozenset()
+    """Fields left to the path and the query."""
 
 
 def class_core_schema(cls: type, generate: Generate) -> CoreSchema:
     """Return the validator and serializer of a class that stands for itself."""
     if page_field_of(cls) is None:
-        return plain_schema(cls, generate)
-    shape = Shape(cls.__name__)
+        return _plain_schema(cls, generate)
+    form = FlatForm(cls, cls.__name__)
     return core_schema.json_or_python_schema(
         core_schema.no_info_after_validator_function(
-            builder_of(cls), fields_schema(cls, generate, shape)
+            builder_of(cls), _fields_schema(form, generate)
         ),
         core_schema.is_instance_schema(cls),
-        ref=reference_of(cls, shape.name),
+        ref=_reference_of(cls, form.name),
         serialization=core_schema.plain_serializer_function_ser_schema(
-            exploder_of(cls),
-            info_arg=True,
-            return_schema=fields_schema(cls, generate, shape),
+            _exploder_of(cls), info_arg=True, return_schema=_fields_schema(form, generate)
         ),
     )
 
 
-def reference_of(cls: type, name: str) -> str:
-    """Return how other schemas refer to a form of a class."""
+def flat_schema(
+    form: FlatForm, generate: Generate, build: Callable[[dict[str, Any]], Any]
+) -> CoreSchema:
+    """Return the validator of a form; `build` takes the fields that were read."""
+    return core_schema.no_info_after_validator_function(
+        build, _fields_schema(form, generate), ref=_reference_of(form.cls, form.name)
+    )
+
+
+def _reference_of(cls: type, name: str) -> str:
     return f"{cls.__module__}.{name}:{id(cls)}"
 
 
-def config_of(cls: type) -> core_schema.CoreConfig:
+def _config_of(cls: type) -> core_schema.CoreConfig:
     """Return how strict a class is: wholly in its values, and in its fields if it is a request."""
     return core_schema.CoreConfig(
         title=cls.__name__,
@@ -90,8 +94,7 @@ def config_of(cls: type) -> core_schema.CoreConfig:
     )
 
 
-def plain_schema(cls: type, generate: Generate) -> CoreSchema:
-    """Return the validator and serializer of a class whose fields are those on the wire."""
+def _plain_schema(cls: type, generate: Generate) -> CoreSchema:
     read = [
         core_schema.dataclass_field(
             name=field.name,
@@ -100,62 +103,60 @@ def plain_schema(cls: type, generate: Generate) -> CoreSchema:
             validation_alias=None if field.wire == field.name else field.wire,
             serialization_alias=None if field.wire == field.name else field.wire,
             serialization_exclude_if=_is_none if field.omitted else None,
-            metadata=_described(field.description),
+            metadata=_described(cls, field.field),
         )
         for field in fields_of(cls)
     ]
-    rules = _rules_of(cls)
-    ref = reference_of(cls, cls.__name__)
+    rule = _rule_of(cls)
+    ref = _reference_of(cls, cls.__name__)
     dataclass = core_schema.dataclass_schema(
         cls,
         core_schema.dataclass_args_schema(cls.__name__, read),
         [field.name for field in fields_of(cls)],
-        config=config_of(cls),
+        config=_config_of(cls),
         slots=True,  # attributes are set one by one, with and without slots
         metadata=describe_class(cls, cls.__name__),
-        ref=ref if not rules else None,
+        ref=ref if rule is None else None,
     )
-    if not rules:
+    if rule is None:
         return dataclass
 
     def check(value: Any) -> Any:  # noqa: ANN401 - of the class
-        given = {name for name in checked if getattr(value, name) is not None}
-        for rule in rules:
-            rule(given)
+        rule({name for name in checked if getattr(value, name) is not None})
         return value
 
     checked = tuple(field.name for field in fields_of(cls))
     return core_schema.no_info_after_validator_function(check, dataclass, ref=ref)
 
 
-def fields_schema(cls: type, generate: Generate, shape: Shape) -> CoreSchema:
+def _fields_schema(form: FlatForm, generate: Generate) -> CoreSchema:
     """Return what reads, and writes, the fields of a flat form as a dict."""
-    members: dict[str, core_schema.TypedDictField] = {
-        name: core_schema.typed_dict_field(core_schema.literal_schema([value]), required=True)
-        for name, value in shape.constants
-    }
-    for field in fields_of(cls):
-        if field.name in shape.without:
+    members: dict[str, core_schema.TypedDictField] = {}
+    if form.op is not None:
+        op = core_schema.literal_schema([form.op])
+        members["op"] = core_schema.typed_dict_field(op, required=True)
+    for field in fields_of(form.cls):
+        if field.name in form.without:
             continue
         for name in field.pages:
             members[name] = core_schema.typed_dict_field(
                 core_schema.nullable_schema(page_field_schema(name)),
                 required=False,
-                metadata=_described(PAGE_DESCRIPTIONS[name]),
+                metadata={"pydantic_js_updates": {"description": PAGE_DESCRIPTIONS[name]}},
             )
         if not field.pages:
             members[field.wire] = core_schema.typed_dict_field(
                 _with_default(field, generate(field.hint)),
                 required=field.is_required,
                 serialization_exclude_if=_is_none if field.omitted else None,
-                metadata=_described(field.description),
+                metadata=_described(form.cls, field.field),
             )
-    for name, schema in shape.extra:
+    for name, schema in form.extra.items():
         members[name] = core_schema.typed_dict_field(schema, required=False)
     return core_schema.typed_dict_schema(
         members,
-        config=config_of(cls),
-        metadata=describe_class(cls, shape.name, shape.without),
+        config=_config_of(form.cls),
+        metadata=describe_class(form.cls, form.name, form.without),
     )
 
 
@@ -174,8 +175,15 @@ def _with_default(field: WireField, schema: CoreSchema) -> CoreSchema:
     return core_schema.with_default_schema(schema, default=default, metadata=metadata)
 
 
-def _described(description: str | None) -> dict[str, Any]:
-    return {} if description is None else {"pydantic_js_updates": {"description": description}}
+def _described(cls: type, field: "Field[Any]") -> dict[str, Any]:
+    """Return the metadata by which pydantic describes a field; only a document reads the source."""
+
+    def describe(core: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's own
+        schema: dict[str, Any] = handler(core)
+        description = description_of(cls, field)
+        return schema if description is None else {**schema, "description": description}
+
+    return {"pydantic_js_annotation_functions": [describe]}
 
 
 def _is_none(value: object) -> bool:
@@ -188,15 +196,12 @@ def builder_of(cls: type, without: frozenset[str] = frozenset()) -> Callable[[di
     With fields left out it returns the others, by attribute, for a caller that has those.
     """
     pages = page_field_of(cls)
-    group = one_of_names(cls)
-    rules = _rules_of(cls)
+    rule = _rule_of(cls)
     renamed = [(f.wire, f.name) for f in fields_of(cls) if f.wire != f.name]
 
     def build(given: dict[str, Any]) -> Any:  # noqa: ANN401 - of the class, or its fields
-        if rules:
-            present = {name for name, value in given.items() if value is not None}
-            for rule in rules:
-                rule(present)
+        if rule is not None:
+            rule({name for name, value in given.items() if value is not None})
         for wire, name in renamed:
             if wire in given:
                 given[name] = given.pop(wire)
@@ -211,11 +216,10 @@ def builder_of(cls: type, without: frozenset[str] = frozenset()) -> Callable[[di
                     )
         return given if without else cls(**given)
 
-    assert not group or rules, "exactly one of them is a rule"
     return build
 
 
-def exploder_of(cls: type) -> Callable[[Any, SerializationInfo], dict[str, Any]]:
+def _exploder_of(cls: type) -> Callable[[Any, SerializationInfo], dict[str, Any]]:
     """Return what takes an instance apart into the fields that are written."""
     parts = tuple((f.name, f.wire, f.pages, is_log(f.hint)) for f in fields_of(cls))
 
@@ -233,26 +237,18 @@ def exploder_of(cls: type) -> Callable[[Any, SerializationInfo], dict[str, Any]]
     return take_apart
 
 
-def _rules_of(cls: type) -> list[Callable[[set[str]], None]]:
-    """Return the rules of a request about which of its fields are given together."""
-    rules: list[Callable[[set[str]], None]] = []
-    if group := one_of_names(cls):
-        names = ", ".join(group)
+def _rule_of(cls: type) -> Callable[[set[str]], None] | None:
+    """Return the check of which fields are given together; None for a class without such rules."""
+    group = one_of_names(cls)
+    pairs: tuple[tuple[str, str], ...] = getattr(cls, "not_with", ())
 
-        def exactly_one(given: set[str]) -> None:
-            if len(given.intersection(group)) != 1:
-                raise PydanticCustomError(
-                    "exactly_one", "exactly one of {bound} must be given", {"bound": names}
-                )
+    def check(given: set[str]) -> None:
+        if group and len(given.intersection(group)) != 1:
+            bound = {"bound": ", ".join(group)}
+            raise PydanticCustomError("exactly_one", "exactly one of {bound} must be given", bound)
+        for pair in pairs:
+            if given.issuperset(pair):
+                bound = {"bound": ", ".join(pair)}
+                raise PydanticCustomError("not_both", "only one of {bound} may be given", bound)
 
-        rules.append(exactly_one)
-    for one, other in getattr(cls, "not_with", ()):
-
-        def not_both(given: set[str], one: str = one, other: str = other) -> None:
-            if one in given and other in given:
-                raise PydanticCustomError(
-                    "not_both", "only one of {bound} may be given", {"bound": f"{one}, {other}"}
-                )
-
-        rules.append(not_both)
-    return rules
+    return check if group or pairs else None

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hacdbs_sim.model.errors import InvalidArgumentError, KvmError
+from hacdbs_sim.model.page_checks import words_of
 from hacdbs_sim.model.pages import PageRanges, pages_of
-from hacdbs_sim.model.words import mask_of, set_bits, words_for
+from hacdbs_sim.model.words import words_for
 
 Words = NDArray[np.uint64]
 
@@ -36,24 +37,18 @@ _TOP: Final = np.uint64(63)
 class TooManyRangesError(KvmError):
     """The log has more ranges of dirty pages than an answer of format `ranges` carries."""
 
-    code = "too_many_ranges"
-
 
 class BatchAnswerLimitError(KvmError):
     """The answers of a batch grew too large; the actions before this one stay done."""
 
-    code = "batch_answer_limit"
     title = "The batch's answer is too large"
 
 
 def words_from_octets(octets: bytes | memoryview, field: str) -> Words:
     """Read little-endian 64-bit words, which must be whole."""
     if len(octets) % BYTES_PER_WORD:
-        raise InvalidArgumentError(
-            f"{field} must be a multiple of {BYTES_PER_WORD} bytes, not {len(octets)}",
-            field=field,
-            bound=BYTES_PER_WORD,
-            value=len(octets),
+        raise InvalidArgumentError.must(
+            field, f"be a multiple of {BYTES_PER_WORD} bytes", len(octets), bound=BYTES_PER_WORD
         )
     return np.frombuffer(octets, dtype="<u8").astype(np.uint64, copy=False)
 
@@ -64,11 +59,7 @@ def octets_from_words(words: Words) -> memoryview:
 
 
 def octets_from_base64(text: str | bytes) -> bytes:
-    """Read a base64 text and nothing else.
-
-    Raises:
-        binascii.Error: it is none.
-    """
+    """Read a base64 text and nothing else (binascii.Error if it is none)."""
     octets = binascii.a2b_base64(text, strict_mode=True)
     # Even so it takes a padding that fills nothing.
     if len(text) % 4 or len(octets) < len(text) // 4 * 3 - 2:
@@ -159,14 +150,7 @@ def _ranges_of_bits(bits: int) -> list[tuple[int, int]]:
 
 
 def bitmap_from_ranges(ranges: PageRanges, num_pages: int) -> Words:
-    """Return the bitmap of a log of so many pages, of which ranges are dirty.
-
-    Raises:
-        ValueError: A range leaves the log.
-    """
-    words = np.zeros(words_for(num_pages), np.uint64)
-    if len(ranges):
-        if ranges.span()[1] > num_pages:
-            raise ValueError(f"a range ends beyond the log's {num_pages} pages")
-        set_bits(words, mask_of(ranges))
-    return words
+    """Return the bitmap of a log whose dirty pages these are (ValueError if a range leaves it)."""
+    if len(ranges) and ranges.span()[1] > num_pages:
+        raise ValueError(f"a range ends beyond the log's {num_pages} pages")
+    return words_of(ranges, words_for(num_pages))

@@ -42,11 +42,7 @@ class MalformedBodyError(ValueError):
 
 
 class InvalidRequestError(ValueError):
-    """The schema refuses parts of a request.
-
-    Args:
-        errors: The parts, at least one.
-    """
+    """The schema refuses parts of a request: `errors`, at least one."""
 
     def __init__(self, errors: tuple[ProblemError, ...]) -> None:
         first = errors[0]
@@ -110,16 +106,11 @@ def _pointer(error: ErrorDetails) -> str:
 
 def _detail_of(error: Mapping[str, Any]) -> str:
     """Return what is wrong, in one wording for all classes, and in words of JSON."""
-    detail: str = error["msg"]
-    match error["type"]:
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            return UNKNOWN_FIELD_DETAIL
-        case "too_short" | "too_long":
-            return detail.replace("Tuple", "List", 1)
-        case "literal_error":
-            return _in_json(detail)
-        case _:
-            return detail
+    if error["type"] in _UNKNOWN_FIELD:
+        return UNKNOWN_FIELD_DETAIL
+    detail = _in_json(error["msg"])
+    is_length = error["type"] in {"too_short", "too_long"}
+    return detail.replace("Tuple", "List", 1) if is_length else detail
 
 
 def _in_json(text: str) -> str:
@@ -145,16 +136,9 @@ def _error_at(place: Place, pointer: str, error: Mapping[str, Any]) -> ProblemEr
 
 
 def body_errors(
-    refused: ValidationError, *, within: tuple[str, int] | None = None, field: str | None = None
+    refused: ValidationError, *, field: str | None = None, before: int = 0
 ) -> tuple[ProblemError, ...]:
-    """Describe what pydantic refused in a body.
-
-    Args:
-        refused: What it refused.
-        within: The field whose list was refused, if only a piece of it was validated, and how many
-            elements came before that piece.
-        field: The field that was refused, if only it was validated.
-    """
+    """Describe what pydantic refused in a body, or in a field of it: behind so many elements."""
     count = refused.error_count()
     if count > MAX_DETAILED:
         detail = f"the body breaks the schema in {count} places"
@@ -162,12 +146,8 @@ def body_errors(
     errors = _without_echoes(refused.errors(include_url=False))
     if field is not None:
         for error in errors:
-            error["loc"] = (field, *error["loc"])
-    if within is not None:
-        name, before = within
-        for error in errors:
-            first, *rest = error["loc"]
-            error["loc"] = (name, before + int(first), *rest)
+            index, inner = error["loc"][:1], error["loc"][1:]
+            error["loc"] = (field, *(before + int(each) for each in index), *inner)
     return tuple(_error_at("body", _pointer(error), error) for error in errors[:MAX_ERRORS])
 
 

@@ -1,4 +1,4 @@
-"""How each kind of number is read from JSON, from a text of a URL, and written.
+"""How each kind of number is read from JSON, from a text of a URL, written, and described.
 
 JSON integers stay below 2^53, where every client is exact; addresses beyond are written as
 "0x..." strings, sizes as "2GiB". JSON does not distinguish 1.0 from 1, so both are the integer; true, "1"
@@ -9,12 +9,15 @@ sign, space or underscore.
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from hacdbs_sim.model.kinds import MAX_JSON_INTEGER, Form, Kind
+from hacdbs_sim.model.kinds import MAX_JSON_INTEGER, Form, Kind, whole
 from hacdbs_sim.model.units import GIB, KIB, MIB
+
+HEX_PATTERN: Final = r"^0x[0-9a-f]{1,16}$"
+"""As this service writes addresses and registers."""
 
 GFN_PATTERN: Final = r"^0[xX][01]?[0-9a-fA-F]{1,13}$"
 """Up to 2^53 - 1."""
@@ -66,7 +69,9 @@ def kind_core_schema(kind: Kind) -> CoreSchema:
         case _:
             json = whole_schema(kind)
             python = _text_schema(kind)
-    return core_schema.json_or_python_schema(json, python, serialization=_serialization(kind))
+    return core_schema.json_or_python_schema(
+        json, python, serialization=_serialization(kind), metadata=_described(kind)
+    )
 
 
 def whole_schema(kind: Kind) -> CoreSchema:
@@ -87,6 +92,7 @@ def whole_schema(kind: Kind) -> CoreSchema:
         "integer",
         custom_error_message=text,
         custom_error_context={"bound": bounds_of(kind)},
+        metadata=_described(kind),
     )
 
 
@@ -149,38 +155,30 @@ def _bounded(kind: Kind, value: int) -> int:
 
 
 def _address_parser(kind: Kind) -> Parse:
-    pattern = address_pattern(kind)
+    bits = kind.le.bit_length()
+    what = f'an address must be an integer or a string like "0x40000000", up to {bits} bits'
+    return _parser(kind, address_pattern(kind), lambda text: int(text, 16), "address", what)
+
+
+def _size_parser(kind: Kind) -> Parse:
+    def size_of(text: str) -> int:
+        return int(text[:-3]) * _UNITS[text[-3:]]
+
+    what = 'a size must be an integer of bytes or a string like "2GiB" (KiB, MiB, GiB, TiB)'
+    return _parser(kind, size_pattern(kind), size_of, "size", what)
+
+
+def _parser(
+    kind: Kind, pattern: str, read: Callable[[str], int], code: LiteralString, what: str
+) -> Parse:
     text = re.compile(pattern.replace("$", r"\Z"))
 
     def parse(value: object) -> int:
         if (integer := _integer(value)) is not None:
             return _bounded(kind, integer)
         if isinstance(value, str) and text.match(value):
-            return int(value, 16)
-        raise PydanticCustomError(
-            "address",
-            'an address must be an integer or a string like "0x40000000", up to {bits} bits',
-            {"bound": pattern, "bits": kind.le.bit_length()},
-        )
-
-    return parse
-
-
-def _size_parser(kind: Kind) -> Parse:
-    pattern = size_pattern(kind)
-    text = re.compile(pattern.replace("$", r"\Z"))
-
-    def parse(value: object) -> int:
-        if (integer := _integer(value)) is not None:
-            return _bounded(kind, integer)
-        if isinstance(value, str) and (match := text.match(value)):
-            number, unit = value[:-3], match.group(match.lastindex or 0)
-            return int(number) * _UNITS[unit]
-        raise PydanticCustomError(
-            "size",
-            'a size must be an integer of bytes or a string like "2GiB" (KiB, MiB, GiB, TiB)',
-            {"bound": pattern},
-        )
+            return read(value)
+        raise PydanticCustomError(code, "{what}", {"bound": pattern, "what": what})
 
     return parse
 
@@ -229,11 +227,7 @@ def _flags_schema(kind: Kind) -> CoreSchema:
 
 
 def names_of(kind: Kind, flags: int) -> list[str]:
-    """Write flags as the names of those that are set.
-
-    Raises:
-        ValueError: A bit has no name.
-    """
+    """Write flags as the names of those that are set (ValueError if a bit has no name)."""
     kind.flags(flags)
     return [member.name for member in kind.flags if flags & member]
 
@@ -250,3 +244,60 @@ def _serialization(kind: Kind) -> core_schema.SerSchema:
             return core_schema.plain_serializer_function_ser_schema(partial(names_of, kind))
         case _:
             return core_schema.simple_ser_schema("int")
+
+
+def _described(kind: Kind) -> dict[str, Any]:
+    """Return the metadata by which pydantic describes a kind."""
+
+    def describe(core: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's own
+        # With what an annotation adds: `Path(examples=[0])`
+        added: dict[str, Any] = core["metadata"].get("pydantic_js_updates", {})
+        return kind_json_schema(kind, handler.mode) | added
+
+    return {"pydantic_js_functions": [describe]}
+
+
+def kind_json_schema(kind: Kind, mode: str) -> dict[str, Any]:
+    """Return the JSON schema of a kind, as it is read (`validation`) or written."""
+    match kind.form:
+        case Form.BOOLEAN:
+            return {"type": "boolean"}
+        case Form.FLAGS:
+            names = [member.name for member in kind.flags]
+            items = {"type": "string", "enum": names}
+            return {"type": "array", "items": items, "maxItems": len(names)}
+        case Form.ADDRESS | Form.REGISTER if mode == "serialization":
+            return {"type": "string", "pattern": HEX_PATTERN}
+        case _ if mode == "serialization":
+            return _integer_schema(kind)
+        case _:
+            return _read_json_schema(kind)
+
+
+def _read_json_schema(kind: Kind) -> dict[str, Any]:
+    """Describe what may be given: an integer, or a text."""
+    integer = _integer_schema(kind)
+    match kind.form:
+        case Form.ADDRESS | Form.REGISTER:
+            text: dict[str, Any] = {"pattern": address_pattern(kind)}
+            integer = _integer_schema(whole(kind.ge, min(kind.le, MAX_JSON_INTEGER)))
+        case Form.SIZE if kind.one_of:
+            # Not one enum: many generators of clients want its values to be of one type.
+            text = {"enum": [size_name(size) for size in kind.one_of]}
+        case Form.SIZE:
+            text = {"pattern": size_pattern(kind)}
+        case Form.GFN:
+            text = {"pattern": GFN_PATTERN}
+        case _:
+            return integer
+    return {"anyOf": [integer, {"type": "string", **text}]}
+
+
+def _integer_schema(kind: Kind) -> dict[str, Any]:
+    described: dict[str, Any] = {"type": "integer", "format": "int64"}
+    if kind.one_of:
+        return {**described, "enum": [*kind.one_of]}
+    described |= {"minimum": kind.ge, "maximum": kind.le}
+    if kind.multiple_of is not None:
+        described["multipleOf"] = kind.multiple_of
+    return described

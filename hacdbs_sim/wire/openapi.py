@@ -17,21 +17,15 @@ _WRITTEN: Final = "-Output"
 Mode = Literal["validation", "serialization"]
 
 
-def json_schema(kind: Any, mode: Mode = "validation") -> tuple[dict[str, Any], dict[str, Any]]:  # noqa: ANN401
-    """Return a type's JSON schema, and the definitions that it refers to.
-
-    Args:
-        kind: A class of the model, an annotation of such, or a reader.
-        mode: As it is read, or as it is written.
-    """
-    schemas, definitions = json_schemas([(kind, mode)])
-    return schemas[0], definitions
-
-
 def json_schemas(
     kinds: Iterable[tuple[Any, Mode]],
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the JSON schemas of several types, and all definitions that they refer to."""
+    """Return the JSON schemas of several types, and all definitions that they refer to.
+
+    Args:
+        kinds: Classes of the model, annotations of such, or readers; each as it is read, or as it
+            is written.
+    """
     inputs = [(number, mode, _adapter(kind)) for number, (kind, mode) in enumerate(kinds)]
     schemas, shared = TypeAdapter.json_schemas(inputs, ref_template=REF_TEMPLATE)
     definitions: dict[str, Any] = shared.get("$defs", {})

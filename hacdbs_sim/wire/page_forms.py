@@ -1,10 +1,11 @@
 """How sets of pages and arrays are read and written."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import chain, pairwise
 from typing import Any, Final, get_args
 
 import numpy as np
+from pydantic import GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 from pydantic_core.core_schema import SerializationInfo
 
@@ -25,9 +26,7 @@ from hacdbs_sim.wire.codec import (
     range_table,
     words_from_base64,
 )
-from hacdbs_sim.wire.formats import DEFAULT_CONTEXT
 from hacdbs_sim.wire.kind_forms import whole_schema
-from hacdbs_sim.wire.kind_json_schema import kind_json_schema
 
 BASE64_PATTERN: Final = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 MAX_WORD: Final = (1 << 64) - 1
@@ -41,15 +40,6 @@ PAGE_DESCRIPTIONS: Final[Mapping[str, str]] = {
 }
 
 
-def kind_schema(kind: Kind) -> CoreSchema:
-    """Return the validator of one integer of a list, with its JSON schema."""
-    return {**whole_schema(kind), "metadata": _js(lambda mode: kind_json_schema(kind, mode))}
-
-
-def _js(schema_of: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    return {"pydantic_js_functions": [lambda _, handler: schema_of(handler.mode)]}
-
-
 def _as_list(value: Any, info: SerializationInfo) -> Any:  # noqa: ANN401 - an array, or a list
     """Write an array: as it is for orjson, else as a list."""
     return value if info.mode == "python" or isinstance(value, list) else value.tolist()
@@ -59,25 +49,28 @@ _ARRAY: Final = core_schema.plain_serializer_function_ser_schema(_as_list, info_
 
 
 def _ranges_schema(first: Kind) -> CoreSchema:
-    pair = core_schema.tuple_schema([kind_schema(first), kind_schema(whole(1))])
+    pair = core_schema.tuple_schema([whole_schema(first), whole_schema(whole(1))])
     return core_schema.list_schema(pair, fail_fast=True, serialization=_ARRAY)
 
 
 def _words_schema() -> CoreSchema:
-    def describe(mode: str) -> dict[str, Any]:
+    def describe(_: object, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         described = {"type": "integer", "format": "uint64", "minimum": 0}
-        return described if mode == "serialization" else {**described, "maximum": MAX_WORD}
+        written = handler.mode == "serialization"
+        return described if written else {**described, "maximum": MAX_WORD}
 
-    kind = whole(0, MAX_WORD)
-    item: Any = {**whole_schema(kind), "metadata": _js(describe)}
-    return core_schema.list_schema(item, fail_fast=True, serialization=_ARRAY)
+    word: Any = {
+        **whole_schema(whole(0, MAX_WORD)),
+        "metadata": {"pydantic_js_functions": [describe]},
+    }
+    return core_schema.list_schema(word, fail_fast=True, serialization=_ARRAY)
 
 
 def page_field_schema(name: str) -> CoreSchema:
     """Return the validator and serializer of one of the fields that a set of pages is written as."""
     match name:
         case "gfns":
-            gfn = kind_schema(Kind(Form.GFN))
+            gfn = whole_schema(Kind(Form.GFN))
             return core_schema.list_schema(gfn, fail_fast=True, serialization=_ARRAY)
         case "gfn_ranges":
             return _ranges_schema(Kind(Form.GFN))
@@ -92,18 +85,14 @@ def page_field_schema(name: str) -> CoreSchema:
 
 
 def pages_from(name: str, given: Any) -> Gfns | PageRanges | Bitmap:  # noqa: ANN401 - by name
-    """Build a set of pages from the field that was given.
-
-    Raises:
-        InvalidArgumentError: The words of a bitmap are not whole.
-    """
+    """Build pages from the field that was given (InvalidArgumentError if words are not whole)."""
     match name:
         case "gfns":
-            return Gfns(np.array(given, dtype=np.uint64))
+            return Gfns(np.asarray(given, dtype=np.uint64))
         case "bitmap":
             return Bitmap(words_from_base64(given, name))
         case "words":
-            return Bitmap(np.array(given, dtype=np.uint64))
+            return Bitmap(np.asarray(given, dtype=np.uint64))
         case _:
             return PageRanges(*range_columns(given))
 
@@ -139,7 +128,7 @@ def explode_log(bitmap: Bitmap | None, info: SerializationInfo) -> dict[str, Any
     """Write an outcome's pages in the requested format."""
     if bitmap is None:
         return {}
-    match (info.context or DEFAULT_CONTEXT).format:
+    match info.context or LogFormat.RANGES:
         case LogFormat.RANGES:
             return {"page_ranges": range_table(bitmap.words)}
         case LogFormat.BASE64:
@@ -160,14 +149,14 @@ def array_core_schema(form: ArrayForm) -> CoreSchema:
     def build(counts: list[int]) -> Any:  # noqa: ANN401 - an array of the form's type
         return np.array(counts, dtype)
 
-    counts = core_schema.list_schema(kind_schema(whole()), fail_fast=True)
+    counts = core_schema.list_schema(whole_schema(whole()), fail_fast=True)
     return _json_or_instance(
         core_schema.no_info_after_validator_function(build, counts), np.ndarray, _ARRAY
     )
 
 
 def _intervals_schema(form: IntervalForm) -> CoreSchema:
-    interval = core_schema.list_schema(kind_schema(whole(0, form.max_page)), fail_fast=True)
+    interval = core_schema.list_schema(whole_schema(whole(0, form.max_page)), fail_fast=True)
     intervals = core_schema.list_schema(
         interval, min_length=1, max_length=form.max_intervals, fail_fast=True
     )

@@ -15,9 +15,9 @@ import numpy as np
 from pydantic_core import SchemaValidator, ValidationError, from_json
 
 from hacdbs_sim.model.pages import Bitmap, Gfns, PageRanges
-from hacdbs_sim.wire.codec import octets_from_base64, range_columns, words_from_octets
+from hacdbs_sim.wire.codec import octets_from_base64, words_from_octets
 from hacdbs_sim.wire.errors import InvalidRequestError, body_errors
-from hacdbs_sim.wire.page_forms import page_field_schema
+from hacdbs_sim.wire.page_forms import page_field_schema, pages_from
 
 PIECE_BYTES: Final = 1 << 16
 
@@ -51,12 +51,17 @@ def _pieces(body: bytes, start: int, end: int, cut: re.Pattern[bytes]) -> Iterat
         start = stop + 1
 
 
-def _read(body: bytes, name: str, cut: re.Pattern[bytes]) -> list[Any]:
-    """Read the pieces of a body that is one list of this name; none if it is anything else."""
+def list_of(body: bytes, name: str) -> Gfns | PageRanges | Bitmap | None:
+    """Read a body that is one list of this name; None if it is anything else.
+
+    Raises:
+        InvalidRequestError: the schema refuses an element.
+    """
     head = re.match(_HEAD % name.encode(), body)
     tail = _TAIL.search(body, max(len(body) - _TAIL_BYTES, 0))
     if head is None or tail is None:
-        return []
+        return None
+    cut = _AFTER_PAIR if name.endswith("_ranges") else _AFTER_NUMBER
     arrays: list[Any] = []
     pieces = _pieces(body, head.end(), tail.start(), cut)
     for piece in pieces:
@@ -66,11 +71,10 @@ def _read(body: bytes, name: str, cut: re.Pattern[bytes]) -> list[Any]:
         except ValidationError as refused:
             # A comma in a string or an inner list makes pieces that are not JSON by themselves.
             if _is_json(piece) and all(map(_is_json, pieces)):
-                before = sum(map(len, arrays))
-                errors = body_errors(refused, within=(name, before))
+                errors = body_errors(refused, field=name, before=sum(map(len, arrays)))
                 raise InvalidRequestError(errors) from None
-            return []
-    return arrays
+            return None
+    return pages_from(name, np.concatenate(arrays))
 
 
 def _is_json(piece: bytes) -> bool:
@@ -79,36 +83,6 @@ def _is_json(piece: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def gfns_of(body: bytes) -> Gfns | None:
-    """Read a body that is one list of gfns; None if it is anything else.
-
-    Raises:
-        InvalidRequestError: the schema refuses a gfn.
-    """
-    pieces = _read(body, "gfns", _AFTER_NUMBER)
-    return Gfns(np.concatenate(pieces)) if pieces else None
-
-
-def words_of(body: bytes) -> Bitmap | None:
-    """Read a body that is one list of words of a bitmap; None if it is anything else.
-
-    Raises:
-        InvalidRequestError: the schema refuses a word.
-    """
-    pieces = _read(body, "words", _AFTER_NUMBER)
-    return Bitmap(np.concatenate(pieces)) if pieces else None
-
-
-def ranges_of(body: bytes, name: str) -> PageRanges | None:
-    """Read a body that is one list of ranges; None if it is anything else.
-
-    Raises:
-        InvalidRequestError: the schema refuses a range.
-    """
-    pieces = _read(body, name, _AFTER_PAIR)
-    return PageRanges(*range_columns(np.concatenate(pieces))) if pieces else None
 
 
 def bitmap_of(body: bytes) -> Bitmap | None:
@@ -158,15 +132,7 @@ def pages_of(body: bytes, names: tuple[str, ...]) -> Gfns | PageRanges | Bitmap 
         InvalidArgumentError: the words of a bitmap are not whole.
     """
     for name in names:
-        match name:
-            case "gfns":
-                found: Gfns | PageRanges | Bitmap | None = gfns_of(body)
-            case "bitmap":
-                found = bitmap_of(body)
-            case "words":
-                found = words_of(body)
-            case _:
-                found = ranges_of(body, name)
+        found = bitmap_of(body) if name == "bitmap" else list_of(body, name)
         if found is not None:
             return found
     return None

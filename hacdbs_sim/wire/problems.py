@@ -40,26 +40,22 @@ Refused = KvmError | InvalidRequestError | MalformedBodyError
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a refusal happened: the path, the operation, and the names its URL carried.
-
-    Attributes:
-        path: The request's path.
-        ioctl: The ioctl that the operation stands for, if any.
-        path_names: Arguments in the path.
-        query_names: Arguments in the query.
-        header_names: Arguments in headers.
-        takes_body: Whether other arguments are in the body, not in the query.
-        body_pointer: Pointer of the body's part that stands for the operation: `/actions/3` in a
-            batch.
-    """
+    """Where a refusal happened: the path, the operation, and the names its URL carried."""
 
     path: str
+    """The request's path."""
     ioctl: str | None = None
+    """The ioctl that the operation stands for, if any."""
     path_names: frozenset[str] = frozenset()
+    """Arguments in the path."""
     query_names: frozenset[str] = frozenset()
+    """Arguments in the query."""
     header_names: frozenset[str] = frozenset()
+    """Arguments in headers."""
     takes_body: bool = True
+    """Whether other arguments are in the body, not in the query."""
     body_pointer: str = ""
+    """Pointer of the body's part that stands for the operation: `/actions/3` in a batch."""
 
     def place(self, name: str) -> tuple[Place, str]:
         """Find where an argument of this name was given."""

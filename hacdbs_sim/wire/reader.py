@@ -10,13 +10,11 @@ from types import UnionType
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Len
-from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
-from pydantic_core import CoreSchema, core_schema, from_json
-from typing_extensions import override
+from pydantic import GetCoreSchemaHandler, GetPydanticSchema, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, from_json
 
-from hacdbs_sim.model.base import Action
 from hacdbs_sim.wire.class_fields import WireField, fields_of, is_request, members_of
-from hacdbs_sim.wire.class_schema import Shape, builder_of, fields_schema, reference_of
+from hacdbs_sim.wire.class_schema import FlatForm, builder_of, flat_schema
 from hacdbs_sim.wire.errors import InvalidRequestError, MalformedBodyError, body_errors, error_at
 from hacdbs_sim.wire.pages_json import pages_of
 
@@ -39,8 +37,10 @@ class Reader(Generic[T]):
 
     Args:
         kind: A class of the model, or an annotation of such.
-        max_colons: More than any body has that the schema takes: each unknown field costs an error.
+        max_colons: As many as a body has that the schema takes: each unknown field costs an error.
         ignores_unknown: Whether fields that no class has are passed over, at any depth.
+        pages: The set of pages that a body is, if it is nothing else: a long one is read piece by
+            piece.
     """
 
     def __init__(
@@ -49,10 +49,12 @@ class Reader(Generic[T]):
         max_colons: int,
         *,
         ignores_unknown: bool = False,
+        pages: WireField | None = None,
     ) -> None:
         self.adapter: TypeAdapter[T] = TypeAdapter(kind)
-        self.max_colons = max_colons
+        self.max_colons = max(MIN_COLONS, max_colons)
         self._extra: Literal["ignore"] | None = "ignore" if ignores_unknown else None
+        self._pages = pages
 
     def __call__(self, body: Body) -> T:
         """Read a JSON text.
@@ -62,6 +64,11 @@ class Reader(Generic[T]):
             InvalidRequestError: The schema refuses it.
             InvalidArgumentError: A bitmap's words are not whole.
         """
+        if self._pages is not None and isinstance(body, bytes) and len(body) > PIECEWISE_BYTES:
+            found = pages_of(body, self._pages.pages)
+            if found is not None:
+                fields: Any = {self._pages.name: found}
+                return fields  # type: ignore[no-any-return]
         octets = bytes(body) if isinstance(body, memoryview) else body
         # A short body cannot hold many unknown fields, so only a long one is counted.
         if len(octets) > UNCOUNTED_BYTES and self._extra is None:
@@ -85,36 +92,13 @@ class Reader(Generic[T]):
             raise InvalidRequestError((error,))
 
 
-class PagesReader(Reader[dict[str, Any]]):
-    """Reads a body that is nothing but a set of pages; a long one piece by piece.
-
-    Args:
-        kind: The form of the body.
-        max_colons: As for any reader.
-        pages: The set of pages.
-    """
-
-    def __init__(self, kind: Any, max_colons: int, pages: WireField) -> None:  # noqa: ANN401
-        super().__init__(kind, max_colons)
-        self._pages = pages
-
-    @override
-    def __call__(self, body: Body) -> dict[str, Any]:
-        """Read a JSON text; raises as any reader does."""
-        if isinstance(body, bytes) and len(body) > PIECEWISE_BYTES:
-            found = pages_of(body, self._pages.pages)
-            if found is not None:
-                return {self._pages.name: found}
-        return super().__call__(body)
-
-
 def reader_of(kind: type[T]) -> Reader[T]:
     """Return the reader of a class of the model, or of an annotation of such."""
     known: Reader[T] | None = _READERS.get(kind)
     if known is None:
         hint: Any = kind
-        most = max(MIN_COLONS, count_colons(hint))
-        known = _READERS[kind] = Reader(hint, most, ignores_unknown=not _has_requests(hint))
+        requests = _has_requests(hint)
+        known = _READERS[kind] = Reader(hint, count_colons(hint), ignores_unknown=not requests)
     return known
 
 
@@ -134,42 +118,6 @@ def read(kind: type[T], body: Body) -> T:
     return reader_of(kind)(body)
 
 
-def read_action(body: Body) -> Action[Any]:
-    """Read an action with its `op`, as batches, schedules and the journal have it."""
-    action: Action[Any] = reader_of(Action)(body)
-    return action
-
-
-def _is_dataclass(kind: Any) -> bool:  # noqa: ANN401 - a type
-    """Whether it is a dataclass, not an annotation or a union."""
-    return hasattr(kind, "__dataclass_fields__")
-
-
-class BodyForm:
-    """The form of a route's body, as an annotation of pydantic.
-
-    Args:
-        cls: The request.
-        without: Its fields that the path and the query carry.
-    """
-
-    def __init__(self, cls: type, without: frozenset[str]) -> None:
-        self.cls = cls
-        self.without = without
-        self.name = f"{cls.__name__}Body"
-
-    def __get_pydantic_core_schema__(
-        self, source: object, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        """Return the schema of the body as a dict of the fields that are left."""
-        shape = Shape(self.name, without=self.without)
-        return core_schema.no_info_after_validator_function(
-            builder_of(self.cls, self.without),
-            fields_schema(self.cls, handler.generate_schema, shape),
-            ref=reference_of(self.cls, self.name),
-        )
-
-
 @lru_cache(256)
 def body_class(cls: type, *, without: frozenset[str]) -> Reader[dict[str, Any]]:
     """Return the reader of a route's body: a request without what path and query carry.
@@ -177,12 +125,14 @@ def body_class(cls: type, *, without: frozenset[str]) -> Reader[dict[str, Any]]:
     It returns the fields that are left, sets of pages built; `json_schema` takes it too.
     """
     assert without <= {field.name for field in fields_of(cls)}, f"{cls.__name__} has {without}"
-    annotated: Any = Annotated[dict, BodyForm(cls, without)]
-    most = max(MIN_COLONS, count_colons(cls))
+    form = FlatForm(cls, f"{cls.__name__}Body", without=without)
+
+    def schema(_: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return flat_schema(form, handler.generate_schema, builder_of(cls, without))
+
     left = [field for field in fields_of(cls) if field.name not in without]
-    if len(left) == 1 and left[0].pages:
-        return PagesReader(annotated, most, left[0])
-    return Reader(annotated, most)
+    pages = left[0] if len(left) == 1 and left[0].pages else None
+    return Reader(Annotated[dict, GetPydanticSchema(schema)], count_colons(cls), pages=pages)
 
 
 @lru_cache(512)
@@ -194,9 +144,8 @@ def count_colons(hint: Any) -> int:  # noqa: ANN401 - a type
         inner = count_colons(args[0])
         if most is None:
             return inner
-        return (
-            most if args[0] is str else most * inner
-        )  # numbers have none, a text may be all colons
+        # Numbers have none, a text may be all colons
+        return most if args[0] is str else most * inner
     if origin in {Union, UnionType}:
         return max(map(count_colons, args))
     if origin is tuple:
@@ -207,13 +156,9 @@ def count_colons(hint: Any) -> int:  # noqa: ANN401 - a type
 
 
 def _count_of_class(hint: Any) -> int:  # noqa: ANN401 - a type
-    if (members := _alternatives(hint)) is not None:
-        return 1 + max(map(count_colons, members))
-    if not _is_dataclass(hint):
-        return 0
-    return sum(max(1, len(field.pages)) + count_colons(field.hint) for field in fields_of(hint))
-
-
-def _alternatives(hint: Any) -> tuple[type, ...] | None:  # noqa: ANN401 - a type
     cls = get_origin(hint) or hint
-    return members_of(cls) or None if isinstance(cls, type) else None
+    members: tuple[Any, ...] = members_of(cls) if isinstance(cls, type) else ()
+    if members:
+        return 1 + max(map(count_colons, members))
+    own = fields_of(hint) if hasattr(hint, "__dataclass_fields__") else ()
+    return sum(max(1, len(field.pages)) + count_colons(field.hint) for field in own)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pytest
 
 from hacdbs_sim.model import FaultType, GuestRead, HostUnmap, HostWrite
-from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     GIB,
     arm,
@@ -19,6 +18,7 @@ from tests.support.building import (
     states,
     write,
 )
+from tests.support.machine import Machine
 
 KIB = 1 << 10
 NPAGES = 64 * GIB // 4096

@@ -10,7 +10,7 @@ import pytest
 from hacdbs_sim import model as m
 from hacdbs_sim.host_kvm import HostKvmBackend
 from hacdbs_sim.model.errors import Errno, GfnBeyondIpaSpaceError, KvmError, NoSuchVcpuError
-from hacdbs_sim.sim.machine import Machine
+from tests.support.machine import Machine
 from tests.support.real_kvm import require_kvm
 
 PAGE = 4096

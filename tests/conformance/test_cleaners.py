@@ -37,8 +37,8 @@ from hacdbs_sim.model import (
     SetMemslot,
     VmConfig,
 )
-from hacdbs_sim.sim.machine import Machine
 from tests.support.faults import fault
+from tests.support.machine import Machine
 
 PAGE_SIZE: Final = 4096
 N: Final = PAGE_SIZE // 8

@@ -16,11 +16,11 @@ from typing import Any
 import httpx
 import pytest
 
-from hacdbs_sim.cli.service import running_service
 from hacdbs_sim.client import open_http
 from tests.contract.calls import NAMES, WORLD, good
 from tests.contract.documented import Contract, Operation
 from tests.contract.test_openapi import COMMITTED
+from tests.support.service_process import running_service
 from tests.support.wire import HANG_SECONDS
 
 GENERATOR = "openapi_python_client"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from app.http.problems import all_problems
-from app.http.reference import reference
 from app.http.refusals import CODES
 from app.main import create_app
 from app.settings import Settings
+from scripts.reference import reference
 
 COMMITTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
 REFERENCE = Path(__file__).parents[2] / "docs" / "api.md"

@@ -18,7 +18,6 @@ from pydantic import SecretStr
 
 from app.main import create_app
 from app.settings import LogLevel, Settings
-from hacdbs_sim.cli.service import running_service
 from hacdbs_sim.client import open_http
 from tests.contract.schemes import (
     EXAMPLES,
@@ -33,6 +32,7 @@ from tests.contract.schemes import (
     map_path_parameters,
     patient,
 )
+from tests.support.service_process import running_service
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import pytest
 from app.http.application import Application
 from app.main import create_app
 from app.service.events import ALL_EVENTS, MAX_EVENT_READERS
-from app.service.idempotency_store import RECORD_BYTES, SCOPE_SHARE, Claim
+from app.service.idempotency_store import RECORD_BYTES, SCOPE_SHARE, KeptAnswer
 from app.service.limits import MAX_SESSIONS
 from app.settings import Settings
 from tests.contract.calls import KEY, OTHERWISE, REFUSED, WORLD, Call, good, refused
@@ -64,9 +64,9 @@ async def claim_keys(client: httpx.AsyncClient, app: Application, call: Call, co
             idempotency.begin(name, f"other-{number}", fingerprint)
         return
     claim = idempotency.begin(name, KEY, fingerprint)
-    assert isinstance(claim, Claim)
+    assert not isinstance(claim, KeptAnswer)
     if code == "answer_not_kept":
-        claim.settle(None)
+        claim(None)
 
 
 async def prepare(client: httpx.AsyncClient, app: Application, call: Call, code: str) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Generator
 import httpx
 import pytest
 
-from hacdbs_sim.cli.service import running_service
 from hacdbs_sim.client import Client, Session
+from tests.support.service_process import running_service
 from tests.support.wire import HANG_SECONDS
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from hacdbs_sim.cli.demo.traces import Trace
+from hacdbs_sim.cli.demo.traces import lay_out
 from hacdbs_sim.client import Client, NotFoundError, Session
-from hacdbs_sim.traces.recording import SHIPPED
+from hacdbs_sim.traces.recording import SHIPPED, builtin
 
 SLOT = {"guest_phys_addr": "0x40000000", "memory_size": "64MiB", "flags": ["LOG_DIRTY_PAGES"]}
 BASE_GFN = 0x4000_0000 // 4096
@@ -60,13 +60,14 @@ def pages_of(ranges: list[list[int]]) -> set[int]:
 
 def written_by(name: str, rounds: int) -> list[set[int]]:
     """What a real program wrote, a set of pages for each round."""
-    trace = Trace.load(name)
-    step = trace.intervals // rounds
+    recording = builtin(name)
+    layout = lay_out(recording.vpage)
+    step = recording.intervals // rounds
     return [
         {
             int(page) % NPAGES
             for interval in range(step * number, step * number + 3)
-            for page in trace.written_in(interval)
+            for page in layout[recording.written_in(interval)]
         }
         for number in range(rounds)
     ]

@@ -18,10 +18,10 @@ from hacdbs_sim.model import (
     VmConfig,
 )
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.sim.machine import Machine
 from tests.oracle.answers import Answer
 from tests.oracle.ground import HostFacts
 from tests.oracle.setups import Setup
+from tests.support.machine import Machine
 
 
 class BackendSide:

@@ -64,7 +64,7 @@ AT_IMPORT = [
     ("hacdbs_sim/sim/machine/vm.py", "class Machine"),
     ("app/service/fleet.py", "class Fleet"),
     ("app/main.py", "def create_app"),
-    ("hacdbs_sim/client/request.py", "class Request"),
+    ("hacdbs_sim/client/request.py", "def given"),
     ("hacdbs_sim/pytest_plugin/testbed.py", "class Testbed"),
 ]
 

@@ -24,7 +24,6 @@ from hacdbs_sim.model import (
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.guest.trace import TracePlan
-from hacdbs_sim.sim.machine import Machine
 from tests.property.invariant import Invariant
 from tests.property.states import (
     Sight,
@@ -33,6 +32,7 @@ from tests.property.states import (
     whole_state,
 )
 from tests.support.lockstep import same_words
+from tests.support.machine import Machine
 from tests.support.scalar_model import Refused
 from tests.support.scalar_stage2 import PAGES_PER_LEAF
 
@@ -57,7 +57,7 @@ class HardwareEndsAsSoftwareDoes(Invariant):
         twin = copy_of(step.before.state)
         # No action does it: how a kernel was built does not change.
         calls = twin._dirty_log
-        calls._clear_config = replace(calls._clear_config, hacdbs=False)
+        calls.clear_config = replace(calls.clear_config, hacdbs=False)
         assert isinstance(step.action, GetDirtyLog | ClearDirtyLog)
         answer = twin.perform(step.action)
         seen, slot = Sight.of(twin, state=b""), step.action.slot

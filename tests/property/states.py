@@ -34,7 +34,7 @@ from hacdbs_sim.model import (
 )
 from hacdbs_sim.sim.guest.patterns import PagesOf, pages_of
 from hacdbs_sim.sim.guest.trace import plan_trace
-from hacdbs_sim.sim.machine import Machine
+from tests.support.machine import Machine
 from tests.support.scalar_model import Refused
 
 if TYPE_CHECKING:

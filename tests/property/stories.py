@@ -22,7 +22,6 @@ from hacdbs_sim.model import (
     VmConfig,
     known,
 )
-from hacdbs_sim.sim.machine import Machine
 from tests.oracle.shrinking import shorten
 from tests.property.dice import Dice
 from tests.property.invariants import STEPWISE
@@ -30,6 +29,7 @@ from tests.property.setups import draw_config
 from tests.property.states import Sight, Step, stage2_state, whole_state
 from tests.property.walking import Walk
 from tests.support.lockstep import Lockstep
+from tests.support.machine import Machine
 from tests.support.recordings import recordings
 from tests.support.scalar_model import Refused
 

@@ -38,7 +38,6 @@ from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.arm64.stage2 import Stage2
 from hacdbs_sim.sim.arm64.sysregs import Hacdbsbr
-from hacdbs_sim.sim.machine import Machine
 from tests.property import invariants_of_calls as calls
 from tests.property import invariants_of_guest as guest
 from tests.property import invariants_of_memory as memory
@@ -46,6 +45,7 @@ from tests.property.invariant import Invariant
 from tests.property.invariants import STEPWISE
 from tests.property.states import Sight, Step, whole_state
 from tests.support.faults import fault
+from tests.support.machine import Machine
 from tests.support.scalar_model import Refused
 from tests.support.strategies import page_ranges
 

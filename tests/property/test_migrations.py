@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from hacdbs_sim import model as a
 from hacdbs_sim.model.migrations import NS_PER_SECOND
-from hacdbs_sim.sim.machine import Machine
 from hacdbs_sim.vmm import Precopy, Report
 from tests.support.faults import fault
+from tests.support.machine import Machine
 
 LOGS = int(a.MemslotFlags.LOG_DIRTY_PAGES)
 

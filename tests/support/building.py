@@ -18,8 +18,8 @@ from hacdbs_sim.model import (
     SetMemslot,
     VmConfig,
 )
-from hacdbs_sim.sim.machine import Machine
 from tests.support.faults import fault
+from tests.support.machine import Machine
 
 MIB = 1 << 20
 GIB = 1 << 30

@@ -7,7 +7,7 @@ import numpy as np
 
 from hacdbs_sim.model import Action, Bitmap, DirtyLog, LeafState, Stage2Run, VmConfig
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.sim.machine import Machine
+from tests.support.machine import Machine
 from tests.support.recordings import recordings
 from tests.support.scalar_model import Refused, ScalarMachine
 

@@ -12,8 +12,8 @@ from app.service.order import Change
 from app.service.vm_runtime import VmRuntime
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.sim.machine import Machine
 from hacdbs_sim.traces.recording import builtin_intervals
+from tests.support.machine import Machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hacdbs_sim.cli.service import stop
+from tests.support.service_process import stop
 from tests.support.wire import HANG_SECONDS
 
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")

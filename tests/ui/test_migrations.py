@@ -95,3 +95,23 @@ def test_variants_are_compared_side_by_side(watched: Watched, client: Client) ->
         expect(rows.nth(number)).to_contain_text(row["name"])
         expect(rows.nth(number)).to_contain_text(f"{row['hardware_cleaned']:,}")
     expect(page.locator("#chart path.line")).to_have_count(3)
+
+
+def test_a_waiting_migration_is_continued_and_the_page_shows_what_was_changed(
+    watched: Watched, client: Client
+) -> None:
+    vm = client.create_vm(memslots=[{"slot": 0, "guest_phys_addr": 0, "memory_size": "4MiB"}])
+    migration = vm.start_migration(
+        pause_before_switchover=True,
+        schedule=[{"iteration": 999, "set": {"command": "switch_over"}}],
+    )
+    page = watched.go(f"#/migrations/{migration.migration_id}")
+    expect(page.locator("#verdict")).to_contain_text("pre-switchover", timeout=LONG)
+    expect(page.get_by_role("button", name="Switch over")).to_be_hidden()
+
+    page.get_by_role("button", name="Continue").click()
+
+    expect(page.locator("#verdict")).to_contain_text("completed", timeout=LONG)
+    expect(page.locator("#story")).to_contain_text("continue, by a call")
+    expect(page.locator("#story")).to_contain_text("Never reached: set at iteration 999")
+    expect(page.locator("#chart path.change")).to_have_count(1)

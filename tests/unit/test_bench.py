@@ -28,6 +28,7 @@ from bench.rows import (
 )
 from bench.service import Service
 from bench.table import HEAD, MARKDOWN_HEAD, as_markdown, as_text, shortfalls, small_margins
+from hacdbs_sim.model import PeekDirtyLog
 
 ROUNDS = Effort(0, 4)
 
@@ -219,7 +220,7 @@ def test_the_loop_clears_what_the_core_clears() -> None:
         loop.refill()
         core.clear()
         loop.clear()
-    log = core.machine.peek_dirty_log(0).bitmap
+    log = core.machine.query(PeekDirtyLog(slot=0)).bitmap
     assert log is not None
     assert not np.any(log.words)
     assert loop.is_clean

@@ -2,10 +2,10 @@
 
 from typing import Final
 
+from .. import ui
 from . import (
     accesses,
     batch,
-    capabilities,
     comparisons,
     copies,
     cpus,
@@ -19,7 +19,6 @@ from . import (
     service,
     sessions,
     stage2,
-    ui,
     vms,
     workloads,
 )
@@ -29,7 +28,6 @@ ROUTERS: Final = (
     dirty_log.router,
     accesses.router,
     service.router,
-    capabilities.router,
     sessions.router,
     scenarios.router,
     vms.router,

@@ -1,34 +1,24 @@
 """The batch: many actions under one lock."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
-from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hacdbs_sim.model import Batch, BatchResults
-from hacdbs_sim.wire import reader_of
 
 from ..batches import perform_all
 from ..bodies import json_body
 from ..deps import VmDep
-from ..openapi import json_request
 from ..operations import work_of_batch
 from ..routing import resource_router
 
 router = resource_router("batch")
 
-_BATCH: Final = reader_of(Batch)
 
-
-@router.post(
-    "/v1/vms/{vm_id}/batch",
-    operation_id="run_batch",
-    response_model=BatchResults,
-    openapi_extra=json_request(_BATCH),
-)
+@router.post("/v1/vms/{vm_id}/batch", response_model=BatchResults)
 async def run_batch(
-    request: Request, vm: VmDep, batch: Annotated[Batch, Depends(json_body(_BATCH, None))]
+    request: Request, vm: VmDep, batch: Annotated[Batch, json_body(Batch, None)]
 ) -> Response:
     """Perform actions in order up to the first refusal; earlier ones stay done."""
     path, actions = request.scope["path"], batch.actions

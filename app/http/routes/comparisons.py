@@ -1,42 +1,32 @@
 """Comparisons: one VM and one migration in several variants, on machines of their own."""
 
 from dataclasses import replace
-from typing import Annotated, Final
+from typing import Annotated
 
 import orjson
-from fastapi import Depends, Path, Query
-from starlette.requests import Request
+from fastapi import Path, Query
 from starlette.responses import Response
 
-from hacdbs_sim.model import (
-    DEFAULT_SESSION,
-    DEFAULT_VARIANTS,
-    ComparisonInfo,
-    ComparisonList,
-    StartComparison,
-    Variant,
-)
+from hacdbs_sim import model
+from hacdbs_sim.model import ComparisonInfo, ComparisonList, StartComparison, Variant
 from hacdbs_sim.model.errors import KvmError, NotSupportedByBackendError
 from hacdbs_sim.vmm.errors import InvalidMigrationError
-from hacdbs_sim.wire import reader_of
+from hacdbs_sim.wire import read
 
 from ...service.errors import SetupRefusedError
 from ...service.fleet import Fleet
 from ...service.migration_tasks import MigrationTask
 from ...service.migrations import Comparison
-from ..bodies import decode, media_type_of, read_body
+from ..bodies import json_body
 from ..deps import FleetDep, PageDep
 from ..long_poll import WaitSeconds
-from ..openapi import json_request
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
-from ..responses import JSON_MEDIA_TYPE, Answer, JsonResponse
+from ..responses import Answer, JsonResponse
 from ..routing import resource_router
 from .vms import VM_BYTES
 
 router = resource_router("comparisons")
-
-_COMPARISON: Final = reader_of(StartComparison)
 
 ComparisonPath = Annotated[str, Path(description="As in `default-c1`.")]
 WaitForEnd = Annotated[
@@ -45,24 +35,21 @@ WaitForEnd = Annotated[
 
 
 def _comparison_of(body: bytes) -> StartComparison:
-    comparison = _COMPARISON(body)
+    comparison = read(StartComparison, body)
     given = orjson.loads(body).get("migration") or {}
     return replace(comparison, migration=with_preset(comparison.migration, given))
-
-
-async def read_comparison(request: Request) -> StartComparison:
-    """Read a comparison, with the fields of its migration's preset."""
-    media_type_of(request, JSON_MEDIA_TYPE)
-    return await decode(_comparison_of, await read_body(request, VM_BYTES))
 
 
 async def _begin(fleet: Fleet, body: StartComparison) -> Comparison:
     """Create the machines of all variants and start; on a refusal, keep none."""
     session_id = body.vm.session_id
-    variants = body.variants or DEFAULT_VARIANTS
+    variants = body.variants or model.DEFAULT_VARIANTS
     fleet.session(session_id)
     fleet.migrations.check_limit()
-    _check_names([variant.name for variant in variants])
+    names = len({variant.name for variant in variants})
+    if names < len(variants):
+        detail = "variants must have names of their own"
+        raise InvalidMigrationError(detail, field="variants", bound=names, value=len(variants))
     tasks: list[MigrationTask] = []
     try:
         for index, variant in enumerate(variants):
@@ -96,25 +83,10 @@ async def _task(fleet: Fleet, body: StartComparison, index: int, variant: Varian
         raise
 
 
-def _check_names(names: list[str]) -> None:
-    if len(set(names)) < len(names):
-        raise InvalidMigrationError(
-            "variants must have names of their own",
-            field="variants",
-            bound=len(set(names)),
-            value=len(names),
-        )
-
-
-@router.post(
-    "/v1/comparisons",
-    operation_id="start_comparison",
-    status_code=202,
-    response_model=ComparisonInfo,
-    openapi_extra=json_request(_COMPARISON),
-)
+@router.post("/v1/comparisons", status_code=202, response_model=ComparisonInfo)
 async def start_comparison(
-    fleet: FleetDep, body: Annotated[StartComparison, Depends(read_comparison)]
+    fleet: FleetDep,
+    body: Annotated[StartComparison, json_body(StartComparison, VM_BYTES, parse=_comparison_of)],
 ) -> Response:
     """Start to run a migration in variants, one after the other, with the same seed."""
     comparison = await _begin(fleet, body)
@@ -122,21 +94,16 @@ async def start_comparison(
     return Answer(comparison.info(), 202, location).response()
 
 
-@router.get("/v1/comparisons", operation_id="list_comparisons", response_model=ComparisonList)
+@router.get("/v1/comparisons", response_model=ComparisonList)
 async def list_comparisons(
-    fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
+    fleet: FleetDep, page: PageDep, session_id: SessionQuery = model.DEFAULT_SESSION
 ) -> Response:
     """List the comparisons of a session, by number."""
-    listed, token = page.of(
-        fleet.migrations.comparisons(session_or_all(fleet, session_id)), key=session_key
-    )
-    shown = tuple(comparison.brief() for comparison in listed)
-    return JsonResponse(ComparisonList(comparisons=shown, next_page_token=token))
+    listed = fleet.migrations.comparisons(session_or_all(fleet, session_id))
+    return page.response(ComparisonList, listed, session_key, Comparison.brief)
 
 
-@router.get(
-    "/v1/comparisons/{comparison_id}", operation_id="get_comparison", response_model=ComparisonInfo
-)
+@router.get("/v1/comparisons/{comparison_id}", response_model=ComparisonInfo)
 async def get_comparison(
     fleet: FleetDep,
     comparison_id: ComparisonPath,
@@ -151,11 +118,7 @@ async def get_comparison(
     return JsonResponse(comparison.info())
 
 
-@router.post(
-    "/v1/comparisons/{comparison_id}/cancel",
-    operation_id="cancel_comparison",
-    response_model=ComparisonInfo,
-)
+@router.post("/v1/comparisons/{comparison_id}/cancel", response_model=ComparisonInfo)
 async def cancel_comparison(fleet: FleetDep, comparison_id: ComparisonPath) -> Response:
     """Cancel all variants that have not ended."""
     comparison = fleet.migrations.comparison(comparison_id)

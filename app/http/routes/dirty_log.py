@@ -8,14 +8,13 @@ from typing import Annotated, Any, Final
 from fastapi import Query
 from starlette.responses import Response
 
-from hacdbs_sim.model import ClearDirtyLog, DirtyLog, GetDirtyLog, LogFormat
+from hacdbs_sim.model import Bitmap, ClearDirtyLog, DirtyLog, GetDirtyLog, LogFormat, PageRanges
 
 from ..accept import AcceptsOctets
-from ..bodies import LOG_PAGES_BODY, LogPagesBody
+from ..bodies import pages_body
 from ..deps import FirstPageQuery, OptionalCountQuery, SlotPath, TruthQuery, VmDep
-from ..openapi import pages_request
-from ..operations import REPORT_HEADER, run, run_get_as_octets, run_peek
-from ..responses import OCTETS_MEDIA_TYPE
+from ..operations import run, run_peek
+from ..responses import OCTETS_CONTENT, OCTETS_MEDIA_TYPE, REPORT_HEADER
 from ..routing import resource_router
 
 router = resource_router("dirty log")
@@ -23,10 +22,7 @@ router = resource_router("dirty log")
 _PATH: Final = "/v1/vms/{vm_id}/memslots/{slot}/dirty-log"
 _WITH_OCTETS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "content": {
-            "application/json": {},
-            OCTETS_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}},
-        },
+        "content": {"application/json": {}, OCTETS_MEDIA_TYPE: OCTETS_CONTENT},
         "headers": {
             REPORT_HEADER: {
                 "description": "With octets: the JSON answer without pages and trace.",
@@ -37,18 +33,20 @@ _WITH_OCTETS: Final[dict[int | str, dict[str, Any]]] = {
     }
 }
 
+_CLEARED: Final = pages_body(
+    ClearDirtyLog,
+    Bitmap,
+    "Pages to clear; as octets: the ioctl's bitmap, bit 0 being first_page.",
+    without=("slot", "first_page", "num_pages", "cpu", "trace"),
+)
+
 FormatQuery = Annotated[
     LogFormat,
     Query(alias="format", description="How pages are written; ignored where octets are accepted."),
 ]
 
 
-@router.post(
-    _PATH + "/get",
-    operation_id="get_dirty_log",
-    response_model=DirtyLog,
-    responses=_WITH_OCTETS,
-)
+@router.post(_PATH + "/get", response_model=DirtyLog, responses=_WITH_OCTETS)
 async def get_dirty_log(
     vm: VmDep,
     slot: SlotPath,
@@ -60,12 +58,10 @@ async def get_dirty_log(
 ) -> Response:
     """Get the dirty log (KVM_GET_DIRTY_LOG); without manual protect this clears it."""
     action = GetDirtyLog(slot=slot, cpu=cpu, trace=trace)
-    if as_octets:
-        return await run_get_as_octets(vm, action)
-    return await run(vm, action, log_format)
+    return await run(vm, action, None if as_octets else log_format)
 
 
-@router.get(_PATH, operation_id="peek_dirty_log", response_model=DirtyLog, responses=_WITH_OCTETS)
+@router.get(_PATH, response_model=DirtyLog, responses=_WITH_OCTETS)
 async def peek_dirty_log(
     vm: VmDep,
     slot: SlotPath,
@@ -77,20 +73,12 @@ async def peek_dirty_log(
     return await run_peek(vm, slot, None if as_octets else log_format)
 
 
-@router.post(
-    _PATH + "/clear",
-    operation_id="clear_dirty_log",
-    response_model=DirtyLog,
-    openapi_extra=pages_request(
-        LOG_PAGES_BODY,
-        "Pages to clear; as octets: the ioctl's bitmap, bit 0 being first_page.",
-    ),
-)
+@router.post(_PATH + "/clear", response_model=DirtyLog)
 async def clear_dirty_log(
     vm: VmDep,
     slot: SlotPath,
     *,
-    pages: LogPagesBody,
+    pages: Annotated[Bitmap | PageRanges, _CLEARED],
     first_page: FirstPageQuery = 0,
     num_pages: OptionalCountQuery = None,
     cpu: OptionalCountQuery = None,

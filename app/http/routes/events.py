@@ -13,8 +13,7 @@ from hacdbs_sim.model import EventPage, EventType
 from ...service.events import EventFilter
 from ..accept import AcceptsEvents
 from ..deps import FleetDep, OptionalCountQuery
-from ..event_stream import EventStream, first_page
-from ..last_event_id import LastEventId
+from ..event_stream import EventStream, LastEventId, first_page
 from ..long_poll import Seconds
 from ..paging import DEFAULT_LIMIT, MAX_LIMIT, Limit
 from ..responses import EVENTS_MEDIA_TYPE, JsonResponse
@@ -45,14 +44,7 @@ WaitSeconds = Annotated[
 ]
 
 
-def _filter_of(types: str, session_id: str, vm_id: str) -> EventFilter:
-    kinds = frozenset(map(EventType, types.split(","))) if types else None
-    return EventFilter(kinds, session_id or None, vm_id or None)
-
-
-@router.get(
-    "/v1/events", operation_id="list_events", response_model=EventPage, responses=_WITH_STREAM
-)
+@router.get("/v1/events", response_model=EventPage, responses=_WITH_STREAM)
 async def list_events(
     fleet: FleetDep,
     *,
@@ -66,7 +58,8 @@ async def list_events(
     wait_seconds: WaitSeconds = 0,
 ) -> Response:
     """List the events after an id; the default is all kept ones, or for a stream all new ones."""
-    log, wanted = fleet.events, _filter_of(types, session_id, vm_id)
+    kinds = frozenset(map(EventType, types.split(","))) if types else None
+    log, wanted = fleet.events, EventFilter(kinds, session_id or None, vm_id or None)
     position = after if last_event_id is None else last_event_id
     if as_stream:
         start = log.last_event_id if position is None else position

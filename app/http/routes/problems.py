@@ -14,7 +14,7 @@ from ..routing import resource_router
 router = resource_router("service")
 
 
-@router.get("/problems/{code}", operation_id="get_problem", response_model=ProblemType)
+@router.get("/problems/{code}", response_model=ProblemType)
 async def get_problem(
     code: Annotated[str, Path(description="The `code` of a problem document.")],
 ) -> Response:

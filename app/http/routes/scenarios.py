@@ -3,28 +3,18 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import Depends
 from starlette.responses import Response
 
+from hacdbs_sim import model
 from hacdbs_sim.model import BuiltinScenario, ScenarioList, ScenarioOutcome
 
-from ...service.fleet import Fleet
 from ...service.scenarios import StandingScenario
-from ..bodies import THREAD_BYTES
-from ..builtin_scenarios import builtin, find_builtin
+from .. import scenarios
+from ..bodies import THREAD_BYTES, json_body
 from ..deps import FleetDep, PageDep, ScenarioPath, SessionPath
 from ..long_poll import WaitSeconds
-from ..openapi import json_request
 from ..responses import Answer, JsonResponse
 from ..routing import resource_router
-from ..scenarios import (
-    SCENARIO_BODY,
-    Scenario,
-    apply,
-    read_scenario,
-    scenario_outcome,
-    standing_in,
-)
 
 router = resource_router("scenarios")
 
@@ -35,7 +25,7 @@ async def _show(
     """Return the response, written in a worker thread if it is long."""
 
     def show() -> Response:
-        return Answer(scenario_outcome(session_id, standing), status, location).response()
+        return Answer(scenarios.scenario_outcome(session_id, standing), status, location).response()
 
     if standing.account.held_bytes > THREAD_BYTES:
         return await asyncio.to_thread(show)
@@ -44,7 +34,6 @@ async def _show(
 
 @router.put(
     "/v1/sessions/{session_id}/scenario",
-    operation_id="put_scenario",
     response_model=ScenarioOutcome,
     responses={
         201: {
@@ -52,65 +41,53 @@ async def _show(
             "content": {"application/json": {}},
         }
     },
-    openapi_extra=json_request(SCENARIO_BODY),
 )
 async def put_scenario(
     fleet: FleetDep,
     session_id: SessionPath,
-    body: Annotated[Scenario, Depends(read_scenario)],
+    body: Annotated[
+        scenarios.Scenario,
+        json_body(model.Scenario, scenarios.SCENARIO_BYTES, parse=scenarios.scenario_of),
+    ],
 ) -> Response:
     """Apply a scenario to the whole session; do nothing if the session already has the same one.
 
     The session is reset first: its VMs and its previous scenario are deleted.
     """
-    standing, is_new = await apply(fleet, session_id, body)
+    standing, is_new = await scenarios.apply(fleet, session_id, body)
     if is_new:
         return await _show(session_id, standing, 201, f"/v1/sessions/{session_id}/scenario")
     return await _show(session_id, standing)
 
 
-@router.get(
-    "/v1/sessions/{session_id}/scenario",
-    operation_id="get_scenario",
-    response_model=ScenarioOutcome,
-)
+@router.get("/v1/sessions/{session_id}/scenario", response_model=ScenarioOutcome)
 async def get_scenario(
     fleet: FleetDep, session_id: SessionPath, wait_seconds: WaitSeconds = 0
 ) -> Response:
     """Return the whole session's scenario and its outcome, at once or when it has ended."""
-    standing = standing_in(fleet, session_id)
+    standing = scenarios.standing_in(fleet, session_id)
     if wait_seconds and (migration := standing.migration) is not None:
         run = migration.run
         await run.wait(lambda: run.is_over, wait_seconds)
     return await _show(session_id, standing)
 
 
-@router.delete(
-    "/v1/sessions/{session_id}/scenario", operation_id="delete_scenario", status_code=204
-)
+@router.delete("/v1/sessions/{session_id}/scenario", status_code=204)
 async def delete_scenario(fleet: FleetDep, session_id: SessionPath) -> Response:
     """Delete the whole session's scenario: the session is reset."""
-    _delete(fleet, session_id)
+    scenarios.standing_in(fleet, session_id)
+    fleet.reset_session(session_id)
     return Response(status_code=204)
 
 
-def _delete(fleet: Fleet, session_id: str) -> None:
-    standing_in(fleet, session_id)
-    fleet.reset_session(session_id)
-
-
-@router.get("/v1/scenarios", operation_id="list_scenarios", response_model=ScenarioList)
+@router.get("/v1/scenarios", response_model=ScenarioList)
 async def list_scenarios(page: PageDep) -> Response:
     """List the builtin scenarios, by name."""
-    found, token = page.of(
-        await asyncio.to_thread(builtin), key=lambda each: each.scenario.encode()
-    )
-    return JsonResponse(ScenarioList(scenarios=tuple(found), next_page_token=token))
+    found = await asyncio.to_thread(scenarios.builtin)
+    return page.response(ScenarioList, found, lambda each: each.scenario.encode())
 
 
-@router.get(
-    "/v1/scenarios/{name}", operation_id="get_builtin_scenario", response_model=BuiltinScenario
-)
+@router.get("/v1/scenarios/{name}", response_model=BuiltinScenario)
 async def get_builtin_scenario(name: ScenarioPath) -> Response:
     """Return a builtin scenario."""
-    return JsonResponse(await asyncio.to_thread(find_builtin, name))
+    return JsonResponse(await asyncio.to_thread(scenarios.find_builtin, name))

@@ -1,16 +1,24 @@
-"""Index, health, build, metrics, documents."""
+"""Index, health, build, metrics, documents, capabilities."""
 
 import platform
+from dataclasses import asdict
+from functools import cache
+from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from fastapi import Request
+from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import Response
 
-from hacdbs_sim.model import Health, Index, Version
+from hacdbs_sim import model
+from hacdbs_sim.model import Capabilities, Health, Index, ServiceLimits, Version
+from hacdbs_sim.model.kinds import MAX_SLOT
+from hacdbs_sim.wire.codec import MAX_RANGES
 
-from .. import metrics, swagger
+from ...service.limits import MAX_IDEMPOTENCY_KEYS_PER_SCOPE, MAX_SESSIONS
 from ..deps import ContextDep
+from ..metrics import CONTENT_TYPE
 from ..problems import NOT_READY, Refusal
 from ..responses import JsonResponse
 from ..routing import resource_router
@@ -36,6 +44,32 @@ _LINKS: Final = {
 }
 
 
+SWAGGER_FILES: Final = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon-32x32.png": "image/png",
+}
+"""The files that Swagger UI loads, which fastapi-swagger bundles, and their media types."""
+
+# KVM_CHECK_EXTENSION on arm64 (docs/kernel.md A.0, A.4 to A.7); dirty rings are not simulated.
+_EXTENSIONS: Final = {
+    "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE": 0,
+    "KVM_CAP_ARM_VM_IPA_SIZE": model.MAX_IPA_BITS,
+    "KVM_CAP_DIRTY_LOG_RING": 0,
+    "KVM_CAP_DIRTY_LOG_RING_ACQ_REL": 0,
+    "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2": 3,
+    "KVM_CAP_MAX_VCPUS": model.MAX_VCPUS,
+    "KVM_CAP_NR_MEMSLOTS": MAX_SLOT + 1,
+    "KVM_CAP_READONLY_MEM": 1,
+    "KVM_CAP_USER_MEMORY": 1,
+}
+
+
+@cache
+def _asset(name: str) -> bytes:
+    return resources.files("fastapi_swagger").joinpath("resources", name).read_bytes()
+
+
 def _installed_version() -> str:
     try:
         return version(NAME)
@@ -43,19 +77,19 @@ def _installed_version() -> str:
         return "unreleased"
 
 
-@router.get("/", operation_id="get_index", response_model=Index)
+@router.get("/", response_model=Index)
 async def get_index() -> Response:
     """List the entry points."""
     return JsonResponse(Index(name=NAME, links=_LINKS))
 
 
-@router.get("/livez", operation_id="get_livez", response_model=Health)
+@router.get("/livez", response_model=Health)
 async def get_livez() -> Response:
     """Report that the process is alive."""
     return JsonResponse(Health())
 
 
-@router.get("/readyz", operation_id="get_readyz", response_model=Health)
+@router.get("/readyz", response_model=Health)
 async def get_readyz(context: ContextDep) -> Response:
     """Report whether the service accepts work."""
     if context.is_stopping:
@@ -63,28 +97,21 @@ async def get_readyz(context: ContextDep) -> Response:
     return JsonResponse(Health())
 
 
-@router.get("/version", operation_id="get_version", response_model=Version)
+@router.get("/version", response_model=Version)
 async def get_version() -> Response:
     """Return the version of the service."""
-    return JsonResponse(
-        Version(
-            name=NAME,
-            version=_installed_version(),
-            api=API,
-            python=platform.python_version(),
-        )
-    )
+    python = platform.python_version()
+    return JsonResponse(Version(name=NAME, version=_installed_version(), api=API, python=python))
 
 
 @router.get(
     "/metrics",
-    operation_id="get_metrics",
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def get_metrics(context: ContextDep) -> Response:
     """Return the metrics in Prometheus' text format."""
-    return Response(context.metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+    return Response(context.metrics.exposition(), media_type=CONTENT_TYPE)
 
 
 @router.get("/openapi.json", include_in_schema=False)
@@ -95,16 +122,47 @@ async def get_openapi(request: Request) -> Response:
 
 @router.get("/docs", include_in_schema=False)
 async def get_docs() -> Response:
-    """Show the API in Swagger UI."""
-    return swagger.page(NAME)
+    """Show the API in Swagger UI, which loads nothing from other hosts."""
+    return get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title=NAME,
+        swagger_js_url="/docs/swagger-ui-bundle.js",
+        swagger_css_url="/docs/swagger-ui.css",
+        swagger_favicon_url="/docs/favicon-32x32.png",
+    )
 
 
 def _serve_asset(name: str, media_type: str) -> None:
     async def get_asset() -> Response:
-        return Response(swagger.asset(name), media_type=media_type)
+        return Response(_asset(name), media_type=media_type)
 
     router.add_api_route(f"/docs/{name}", get_asset, include_in_schema=False)
 
 
-for _name, _media_type in swagger.ASSETS.items():
+for _name, _media_type in SWAGGER_FILES.items():
     _serve_asset(_name, _media_type)
+
+
+@router.get("/v1/capabilities", response_model=Capabilities)
+async def get_capabilities(context: ContextDep) -> Response:
+    """Return the values of KVM_CHECK_EXTENSION and the limits."""
+    return JsonResponse(
+        Capabilities(
+            extensions=_EXTENSIONS,
+            supported_block_sizes={
+                str(page_size): model.leaf_sizes_bytes(page_size)
+                for page_size in model.PAGE_SIZES_BYTES
+            },
+            limits=ServiceLimits(
+                **asdict(context.fleet.limits),
+                max_body_bytes=context.max_body_bytes,
+                max_faults_per_vm=model.MAX_FAULTS_PER_VM,
+                max_workloads_per_vm=model.MAX_WORKLOADS_PER_VM,
+                max_copies_per_vm=model.MAX_COPIES_PER_VM,
+                max_sessions=MAX_SESSIONS,
+                max_batch_actions=model.MAX_ACTIONS,
+                max_ranges=MAX_RANGES,
+                max_idempotency_keys_per_session=MAX_IDEMPOTENCY_KEYS_PER_SCOPE,
+            ),
+        )
+    )

@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from hacdbs_sim.model import GetStage2, Stage2List
 
-from ...service.fleet import Vm
 from ..deps import GfnQuery, OptionalCountQuery, VmDep
 from ..operations import run_query
 from ..paging import DEFAULT_LIMIT, MAX_LIMIT, Limit
@@ -25,13 +24,7 @@ GfnToken = Annotated[
 ]
 
 
-def _query(vm: Vm, query: GetStage2) -> Answer:
-    page = vm.runtime.query(query)
-    token = "" if page.next_gfn is None else f"{page.next_gfn:016x}"
-    return Answer(Stage2List(runs=page.runs, next_page_token=token))
-
-
-@router.get("/v1/vms/{vm_id}/stage2", operation_id="get_stage2", response_model=Stage2List)
+@router.get("/v1/vms/{vm_id}/stage2", response_model=Stage2List)
 async def get_stage2(
     vm: VmDep,
     gfn: GfnQuery = 0,
@@ -43,4 +36,10 @@ async def get_stage2(
     start = max(gfn, int(page_token or "0", 16))
     left = None if count is None else max(gfn + count - start, 0)
     query = GetStage2(gfn=start, count=left, limit=min(limit, MAX_LIMIT))
-    return await run_query(vm, lambda: _query(vm, query))
+
+    def show() -> Answer:
+        page = vm.runtime.query(query)
+        token = "" if page.next_gfn is None else f"{page.next_gfn:016x}"
+        return Answer(Stage2List(runs=page.runs, next_page_token=token))
+
+    return await run_query(vm, show)

@@ -1,15 +1,30 @@
-"""`hacdbs-sim demo`; `hacdbs_sim.cli.demo.run` runs it."""
+"""`demo`: a migration under every fault, on a service of its own."""
 
+import json
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Annotated
 
+import httpx
 import typer
+from rich.console import Console
+
+from hacdbs_sim.cli.command_context import Token
+from hacdbs_sim.cli.demo import report
+from hacdbs_sim.cli.demo.migration import Phase
+from hacdbs_sim.cli.demo.phases import FULL, QUICK, run_demo
+from hacdbs_sim.client import Client, ClientError, serve_in_thread
+from hacdbs_sim.launcher import NotInstalledError
+
+app = typer.Typer()
 
 
+@app.command("demo")
 def demo(
     url: Annotated[str | None, typer.Option(help="The service; by default a new one.")] = None,
-    token: Annotated[
-        str | None, typer.Option(envvar="HACDBS_TOKEN", help="The service's bearer token.")
-    ] = None,
+    token: Token = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds.")] = False,
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of the programs' places and of the pages that fail.")
@@ -17,13 +32,37 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON only.")] = False,
 ) -> None:
     """Migrate a 2 GiB VM under every fault; exit 0 if no page is lost or over-reported, else 1."""
-    # Imported here: numpy and httpx would double the cost of `healthcheck`
-    from hacdbs_sim.cli.demo.run import DemoAbortedError, show_demo  # noqa: PLC0415
-
     try:
-        is_good = show_demo(url, token, quick=quick, seed=seed, as_json=as_json)
-    except DemoAbortedError as error:
+        with ExitStack() as stack:
+            if url is None:
+                client = stack.enter_context(stack.enter_context(serve_in_thread()).client())
+            else:
+                client = stack.enter_context(Client(url, token=token or ""))
+            is_good = _show_on(client, quick=quick, seed=seed, as_json=as_json)
+    except (httpx.InvalidURL, ClientError, NotInstalledError, ValueError) as error:
         typer.echo(f"the demo could not go on: {error}", err=True)
         raise typer.Exit(1) from None
     if not is_good:
         raise typer.Exit(1)
+
+
+def _show_on(client: Client, *, quick: bool, seed: int, as_json: bool) -> bool:
+    length = QUICK if quick else FULL
+    console = Console(highlight=False)
+    began_at = time.monotonic()
+    display: AbstractContextManager[Callable[[Phase], None]]
+    if as_json:
+        display = nullcontext(lambda _: None)
+    elif console.is_terminal:
+        display = report.live_table(console, length.rounds)
+    else:
+        display = report.plain_lines(console)
+    with client.create_session(f"demo-{secrets.token_hex(4)}") as session, display as report_phase:
+        result = run_demo(session, length, seed, report_phase)
+    if as_json:
+        seconds = time.monotonic() - began_at
+        url = str(client.http.base_url)
+        typer.echo(json.dumps(report.as_json(result, url=url, seed=seed, seconds=seconds)))
+    else:
+        report.print_report(console, result)
+    return not result.complaints

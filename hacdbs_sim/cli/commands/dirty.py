@@ -19,7 +19,9 @@ from hacdbs_sim.client.request import OCTETS
 from hacdbs_sim.client.results import REPORT_HEADER, read, read_dirty_log
 from hacdbs_sim.model import DirtyLog
 
-app = typer.Typer(no_args_is_help=True, help="Get, peek and clear the dirty log of a memslot.")
+app = typer.Typer(
+    name="dirty", no_args_is_help=True, help="Get, peek and clear the dirty log of a memslot."
+)
 
 
 class Form(StrEnum):
@@ -39,8 +41,7 @@ Output = Annotated[
 ]
 
 
-@app.command("get")
-@service_command
+@service_command(app, "get")
 def get(
     context: CommandContext,
     *,
@@ -55,8 +56,7 @@ def get(
     _show_log(context, send, {"cpu": cpu}, form, output)
 
 
-@app.command("peek")
-@service_command
+@service_command(app, "peek")
 def peek(
     context: CommandContext,
     *,
@@ -70,8 +70,7 @@ def peek(
     _show_log(context, send, {}, form, output)
 
 
-@app.command("clear")
-@service_command
+@service_command(app, "clear")
 def clear(
     context: CommandContext,
     *,
@@ -87,11 +86,9 @@ def clear(
         Path | None, typer.Option(help="The ioctl's bitmap, as `get --output` writes it.")
     ] = None,
     first_page: Annotated[
-        int | None, a.optional_number("--first-page", text="Where the window begins; 0 if absent.")
+        int | None, a.optional_number("Where the window begins; 0 if absent.")
     ] = None,
-    num_pages: Annotated[
-        int | None, a.optional_number("--num-pages", text="Its length; to the slot's end.")
-    ] = None,
+    num_pages: Annotated[int | None, a.optional_number("Its length; to the slot's end.")] = None,
     cpu: a.OnCpu = None,
 ) -> None:
     """Clear pages of the dirty log (KVM_CLEAR_DIRTY_LOG)."""
@@ -99,17 +96,13 @@ def clear(
         raise usage_error("give pages, or a bitmap with --bitmap, and not both")
     window = {"first_page": first_page, "num_pages": num_pages, "cpu": cpu}
     ranges = {"page_ranges": [list(each) for each in pages or ()]}
-    body = ranges if bitmap is None else _octets(bitmap)
+    try:
+        body = ranges if bitmap is None else bitmap.read_bytes()
+    except OSError as error:
+        raise usage_error(f"cannot read {bitmap}: {error}") from None
     handle = context.client.vm(vm_id).slot(slot)
     response = handle.send("POST", "dirty-log", "clear", params=window, body=body)
     context.show(*views.dirty_log(read(DirtyLog, response), None))
-
-
-def _octets(bitmap: Path) -> bytes:
-    try:
-        return bitmap.read_bytes()
-    except OSError as error:
-        raise usage_error(f"cannot read {bitmap}: {error}") from None
 
 
 def _show_log(

@@ -9,39 +9,24 @@ from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
 from hacdbs_sim.client.request import given
 
-app = typer.Typer(no_args_is_help=True, help="Arm, list and disarm faults.")
+app = typer.Typer(name="fault", no_args_is_help=True, help="Arm, list and disarm faults.")
 
 
-@app.command("add")
-@service_command
+@service_command(app, "add")
 def add(
     context: CommandContext,
     *,
     vm_id: a.VmId,
     fault_type: Annotated[str, typer.Argument(metavar="TYPE", help="One of `fault types`.")],
     op: Annotated[str | None, typer.Option(help="Only in calls of `get` or `clear`.")] = None,
-    slot: Annotated[
-        int | None, a.optional_number("--slot", text="Only in calls for this slot.")
-    ] = None,
-    cpu: Annotated[
-        int | None, a.optional_number("--cpu", text="Only in calls on this CPU.")
-    ] = None,
-    batch: Annotated[
-        int | None, a.optional_number("--batch", text="In this run of the unit.")
-    ] = None,
-    index: Annotated[
-        int | None, a.optional_number("--index", text="At this entry of the run.")
-    ] = None,
-    gfn: Annotated[
-        int | None, a.optional_number("--gfn", text="At the entry of this frame.")
-    ] = None,
-    after: Annotated[int | None, a.optional_number("--after", text="Skip this many calls.")] = None,
-    every: Annotated[
-        int | None, a.optional_number("--every", text="Then count each N-th call.")
-    ] = None,
-    times: Annotated[
-        int | None, a.optional_number("--times", text="Disarm after this many hits.")
-    ] = None,
+    slot: Annotated[int | None, a.optional_number("Only in calls for this slot.")] = None,
+    cpu: Annotated[int | None, a.optional_number("Only in calls on this CPU.")] = None,
+    batch: Annotated[int | None, a.optional_number("In this run of the unit.")] = None,
+    index: Annotated[int | None, a.optional_number("At this entry of the run.")] = None,
+    gfn: Annotated[int | None, a.optional_number("At the entry of this frame.")] = None,
+    after: Annotated[int | None, a.optional_number("Skip this many calls.")] = None,
+    every: Annotated[int | None, a.optional_number("Then count each N-th call.")] = None,
+    times: Annotated[int | None, a.optional_number("Disarm after this many hits.")] = None,
     probability: Annotated[float | None, typer.Option(help="Probability of a hit, 0 to 1.")] = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Arm it without effect.")] = False,
 ) -> None:
@@ -59,15 +44,13 @@ def add(
     context.show(views.faults([fault]))
 
 
-@app.command("list")
-@service_command
+@service_command(app, "list")
 def list_faults(context: CommandContext, vm_id: a.VmId) -> None:
     """List the armed faults of a VM."""
     context.show(views.faults(context.list_all(context.client.vm(vm_id).list_faults(), "faults")))
 
 
-@app.command("rm")
-@service_command
+@service_command(app, "rm")
 def remove(
     context: CommandContext,
     *,
@@ -86,8 +69,7 @@ def remove(
         context.show(f"fault {fault_id} is disarmed")
 
 
-@app.command("types")
-@service_command
+@service_command(app, "types")
 def types(context: CommandContext) -> None:
     """Describe the types of fault."""
     columns: views.Columns = {

@@ -23,8 +23,7 @@ WAIT_SECONDS: Final = 20
 Preset = Annotated[str | None, typer.Option(help="converges or never_converges.")]
 
 
-@app.command("migrate")
-@service_command
+@service_command(app, "migrate")
 def migrate(
     context: CommandContext,
     vm_id: a.VmId,
@@ -100,8 +99,7 @@ def _watch(context: CommandContext, report: MigrationInfo) -> MigrationInfo:
     return report
 
 
-@app.command("compare")
-@service_command
+@service_command(app, "compare")
 def compare(
     context: CommandContext,
     *,

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,22 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from hacdbs_sim.cli import backends, views
-from hacdbs_sim.cli.command_context import (
-    CommandContext,
-    print_json,
-    service_command,
-    usage_error,
-)
+from hacdbs_sim.cli.command_context import CommandContext, print_json, service_command, usage_error
 from hacdbs_sim.cli.documents import Document, read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import ProblemError
+from hacdbs_sim.client.waiting import POLL_SECONDS
 from hacdbs_sim.model import BackendName, ScenarioOutcome, Verdict
 from hacdbs_sim.scenarios.reading import explain
 
-app = typer.Typer(no_args_is_help=True, help="Run scenarios: builtin ones, or those of files.")
-
-WAIT_SECONDS: Final = 20
-"""How long one request waits at the service; the client times out later."""
+app = typer.Typer(
+    name="scenario", no_args_is_help=True, help="Run scenarios: builtin ones, or those of files."
+)
 
 _FILES: Final = (".yaml", ".yml", ".json")
 """Suffixes of files; any other name is that of a scenario unless a file has it."""
@@ -39,8 +34,7 @@ Which = Annotated[
 ]
 
 
-@app.command("list")
-@service_command
+@service_command(app, "list")
 def list_scenarios(context: CommandContext) -> None:
     """List the builtin scenarios."""
     found = context.list_all(context.client.list_scenarios(), "scenarios")
@@ -51,8 +45,7 @@ def list_scenarios(context: CommandContext) -> None:
     context.show(views.fields_table("", columns, found))
 
 
-@app.command("show")
-@service_command
+@service_command(app, "show")
 def show(
     context: CommandContext,
     name: Annotated[str, typer.Argument(help="Name of a builtin scenario.")],
@@ -62,8 +55,7 @@ def show(
     context.show(Text(yaml.safe_dump(found.document, sort_keys=False, width=100)))
 
 
-@app.command("outcome")
-@service_command
+@service_command(app, "outcome")
 def outcome(
     context: CommandContext,
     session: Annotated[str, typer.Argument(metavar="[SESSION]")] = "default",
@@ -72,8 +64,7 @@ def outcome(
     _finish(context, context.client.session(session).get_scenario())
 
 
-@app.command("run")
-@service_command
+@service_command(app, "run")
 def run(
     context: CommandContext,
     which: Which,
@@ -103,11 +94,19 @@ def run(
             raise usage_error("--compare-backends excludes --session, --keep and --backend")
         backends.compare(context, document)
         return
-    with _session(context, session, keep=keep) as session_id, _document_errors(context, document):
-        handle = context.client.session(session_id)
+    with ExitStack() as stack:
+        if session is None:
+            created = context.client.create_session(f"scenario-{secrets.token_hex(4)}")
+            session = created.session_id
+            if keep:
+                stack.callback(typer.echo, f"session {session}", err=True)
+            else:
+                stack.callback(created.delete)
+        stack.enter_context(_document_errors(context, document))
+        handle = context.client.session(session)
         result = handle.put_scenario(backends.on_backend(document.value, backend))
         while result.verdict is Verdict.RUNNING:
-            result = handle.get_scenario(wait_seconds=WAIT_SECONDS)
+            result = handle.get_scenario(wait_seconds=POLL_SECONDS)
         body = context.bodies[-1]
     context.bodies.append(body)  # not that of the session's deletion
     _finish(context, result)
@@ -118,22 +117,6 @@ def _document(context: CommandContext, which: str) -> Document:
         return read_document(Path(which))
     found = context.client.get_builtin_scenario(which)
     return Document(which, yaml.safe_dump(found.document, sort_keys=False), dict(found.document))
-
-
-@contextmanager
-def _session(context: CommandContext, session: str | None, *, keep: bool) -> Iterator[str]:
-    """Yield the given session, or a new one; print the id of a new one that is kept."""
-    if session is not None:
-        yield session
-        return
-    created = context.client.create_session(f"scenario-{secrets.token_hex(4)}")
-    try:
-        yield created.session_id
-    finally:
-        if keep:
-            typer.echo(f"session {created.session_id}", err=True)
-        else:
-            created.delete()
 
 
 @contextmanager
@@ -158,14 +141,9 @@ def _finish(context: CommandContext, result: ScenarioOutcome) -> None:
 
 def _steps(result: ScenarioOutcome) -> Iterator[Table]:
     if result.steps:
-        columns = {
-            "#step": "step",
-            "VM": "vm",
-            "action": "op",
-            "#status": "status",
-            "verdict": "verdict",
-        }
-        yield views.fields_table("", columns, result.steps)
+        columns = ("#step", "VM", "action", "#status", "verdict")
+        rows = ((each.step, each.vm, each.op, each.status, each.verdict) for each in result.steps)
+        yield views.rows_table("", columns, rows)
     if (report := result.migration) is not None:
         yield views.outcome(report.migration_id, report)
 

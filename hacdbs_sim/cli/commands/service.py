@@ -2,23 +2,19 @@
 
 import math
 import time
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command
 from hacdbs_sim.client import WaitTimeoutError
-from hacdbs_sim.client.waiting import READY_SECONDS
+from hacdbs_sim.client.waiting import POLL_SECONDS, READY_SECONDS
 
 app = typer.Typer(no_args_is_help=True)
 
-LONGEST_SECONDS: Final = 20
-"""How long one request waits at the service; the client times out later."""
 
-
-@app.command("reset")
-@service_command
+@service_command(app, "reset")
 def reset(
     context: CommandContext,
     *,
@@ -29,8 +25,7 @@ def reset(
     context.show(f"session {session} is empty")
 
 
-@app.command("wait")
-@service_command
+@service_command(app, "wait")
 def wait(
     context: CommandContext,
     *,
@@ -40,23 +35,19 @@ def wait(
     ] = None,
 ) -> None:
     """Wait until the service is ready, or until a migration has ended."""
-    if migration is not None:
-        _wait_for(context, migration, timeout)
+    if migration is None:
+        context.client.wait_ready(timeout)
+        context.show("ready")
         return
-    context.client.wait_ready(timeout)
-    context.show("ready")
-
-
-def _wait_for(context: CommandContext, migration_id: str, timeout: float) -> None:
-    migration = context.client.migration(migration_id)
+    handle = context.client.migration(migration)
     ends_at = time.monotonic() + timeout
     seconds = timeout
     while True:
-        wait_seconds = min(math.ceil(max(seconds, 0)), LONGEST_SECONDS)
-        report = migration.get(wait_for="end", wait_seconds=wait_seconds)
+        wait_seconds = min(math.ceil(max(seconds, 0)), POLL_SECONDS)
+        report = handle.get(wait_for="end", wait_seconds=wait_seconds)
         seconds = ends_at - time.monotonic()
         if report.is_over:
             context.show(views.outcome(report.migration_id, report))
             return
         if seconds <= 0:
-            raise WaitTimeoutError(f"{migration_id} is {report.status} after {timeout:g} s")
+            raise WaitTimeoutError(f"{migration} is {report.status} after {timeout:g} s")

@@ -1,11 +1,11 @@
 """`trace import | record | info`: recordings of page writes of real programs."""
 
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated
 
 import orjson
 import typer
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from hacdbs_sim.cli.command_context import open_console, print_json
 from hacdbs_sim.cli.exit_codes import ExitCode
-from hacdbs_sim.traces.figures import figures_of, pages_over_time, rewritten
+from hacdbs_sim.traces.figures import figures_of, interval_length, pages_over_time, rewritten
 from hacdbs_sim.traces.lackey import DEFAULT_INTERVAL_INSTRUCTIONS, import_lackey
 from hacdbs_sim.traces.plot import svg_of
 from hacdbs_sim.traces.recording import SHIPPED, Recording, RecordingError, builtin
@@ -23,7 +23,9 @@ from hacdbs_sim.traces.soft_dirty import has_soft_dirty, record
 BAR_COLUMNS = 40
 TIME_ROWS = 20
 
-app = typer.Typer(no_args_is_help=True, help="Make and show recordings of page writes.")
+app = typer.Typer(
+    name="trace", no_args_is_help=True, help="Make and show recordings of page writes."
+)
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="The .npz file to write.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
@@ -49,7 +51,9 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Import the output of valgrind --tool=lackey --trace-mem=yes."""
-    with _exit_on_error(source), _opened(source) as file:
+    with _exit_on_error(source), ExitStack() as stack:
+        is_stdin = source == "-"
+        file = sys.stdin.buffer if is_stdin else stack.enter_context(Path(source).open("rb"))
         recording, skipped = import_lackey(file, interval_instructions)
     _save(recording, output)
     typer.echo(f"{output}: {skipped} other lines passed over", err=True)
@@ -100,15 +104,6 @@ def info(
     _show(recording, name, as_json=as_json)
 
 
-@contextmanager
-def _opened(source: str) -> Generator[IO[bytes]]:
-    if source == "-":
-        yield sys.stdin.buffer
-        return
-    with Path(source).open("rb") as file:
-        yield file
-
-
 def _save(recording: Recording, output: Path) -> None:
     with _exit_on_error(str(output)), output.open("wb") as file:
         recording.save(file)
@@ -126,10 +121,8 @@ def _show(recording: Recording, name: str, *, as_json: bool) -> None:
 def _figures(recording: Recording, name: str) -> RenderableType:
     figures = figures_of(recording)
     table = Table(title=name, show_header=False, title_justify="left")
-    if figures.interval_ns is not None:
-        table.add_row("an interval", f"{figures.interval_ns / 1e6:g} ms")
-    elif figures.instructions_per_interval is not None:
-        table.add_row("an interval", f"{figures.instructions_per_interval:,} instructions")
+    if (length := interval_length(recording)) is not None:
+        table.add_row("an interval", length)
     table.add_row("intervals", f"{figures.intervals:,}")
     table.add_row("distinct pages", f"{figures.distinct_pages:,} of {figures.page_size} bytes")
     table.add_row("page records", f"{figures.records:,}")
@@ -144,20 +137,19 @@ def _figures(recording: Recording, name: str) -> RenderableType:
 def _over_time(recording: Recording) -> RenderableType:
     table = Table("intervals", "pages", title="pages an interval, over time", title_justify="left")
     parts = pages_over_time(recording, TIME_ROWS)
-    most = max(mean for _, _, mean in parts)
-    for first, last, mean in parts:
-        table.add_row(f"{first}-{last}", f"{mean:,.0f}", _bar(mean, most))
-    return table
+    return _add_bars(table, [(f"{first}-{last}", mean) for first, last, mean in parts])
 
 
 def _rewritten(recording: Recording) -> RenderableType:
     table = Table("intervals", "pages", title="pages by intervals that write them")
     rows = rewritten(recording)
-    most = max((count for _, _, count in rows), default=0)
-    for low, high, count in rows:
-        table.add_row(f"{low}-{high}" if high > low else str(low), f"{count:,}", _bar(count, most))
+    return _add_bars(
+        table, [(f"{low}-{high}" if high > low else str(low), count) for low, high, count in rows]
+    )
+
+
+def _add_bars(table: Table, rows: Sequence[tuple[str, float]]) -> Table:
+    most = max((value for _, value in rows), default=0) or 1
+    for name, value in rows:
+        table.add_row(name, f"{value:,.0f}", "█" * round(BAR_COLUMNS * value / most))
     return table
-
-
-def _bar(value: float, most: float) -> str:
-    return "█" * round(BAR_COLUMNS * value / (most or 1))

@@ -1,5 +1,6 @@
 """`list`, `inspect`, `create`, `delete`, `write`: VMs, and writes to their memory."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,14 +10,14 @@ from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command
 from hacdbs_sim.cli.documents import read_document
+from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
 from hacdbs_sim.model import VmInfo
 
 app = typer.Typer(no_args_is_help=True)
 
 
-@app.command("list")
-@service_command
+@service_command(app, "list")
 def list_vms(
     context: CommandContext,
     *,
@@ -26,15 +27,13 @@ def list_vms(
     context.show(views.vms(context.list_all(context.client.list_vms(session), "vms")))
 
 
-@app.command("inspect")
-@service_command
+@service_command(app, "inspect")
 def inspect_vm(context: CommandContext, vm_id: a.VmId) -> None:
     """Show a VM: settings, memslots, faults, counters."""
     context.show(*views.vm(context.client.vm(vm_id).get()))
 
 
-@app.command("create")
-@service_command
+@service_command(app, "create")
 def create_vm(
     context: CommandContext,
     *,
@@ -72,49 +71,41 @@ def create_vm(
     dbm: Annotated[bool, typer.Option(help="Whether writable leaves get DBM.")] = True,
 ) -> None:
     """Create a VM; options take precedence over the file."""
-    features = {}
-    if not hacdbs:
-        features["hacdbs"] = False
-    if not dbm:
-        features["dbm"] = False
-    given = {
-        "session_id": session,
-        "name": name,
-        "memslots": slot or None,
-        "vcpus": vcpus,
-        "cpus": cpus,
-        "page_size": None if page_size is None else a.size(page_size),
-        "ipa_bits": ipa_bits,
-        "manual_dirty_log_protect2": manual_protect,
-        "eager_split_chunk_size": None if eager_split is None else a.size(eager_split),
-        "kernel": kernel,
-        "seed": seed,
-        "features": features or None,
-        "backend": backend,
-    }
-    body = {"session_id": "default"} | ({} if file is None else read_document(file).value)
-    body |= {field: value for field, value in given.items() if value is not None}
+    absent = {"hacdbs": not hacdbs, "dbm": not dbm}
+    fields = given(
+        session_id=session,
+        name=name,
+        memslots=slot or None,
+        vcpus=vcpus,
+        cpus=cpus,
+        page_size=None if page_size is None else a.size(page_size),
+        ipa_bits=ipa_bits,
+        manual_dirty_log_protect2=manual_protect,
+        eager_split_chunk_size=None if eager_split is None else a.size(eager_split),
+        kernel=kernel,
+        seed=seed,
+        features={name: False for name, is_absent in absent.items() if is_absent} or None,
+        backend=backend,
+    )
+    of_file = {} if file is None else read_document(file).value
+    body = {"session_id": "default", **of_file, **fields}
     context.show(*views.vm(read(VmInfo, context.client.send("POST", "v1", "vms", body=body))))
 
 
-@app.command("delete")
-@service_command
+@service_command(app, "delete")
 def delete_vm(context: CommandContext, vm_id: a.VmId) -> None:
     """Delete a VM."""
     context.client.vm(vm_id).delete()
     context.show(f"VM {vm_id} is gone")
 
 
-@app.command("write")
-@service_command
+@service_command(app, "write")
 def write(
     context: CommandContext,
     *,
     vm_id: a.VmId,
     pages: a.Pages,
-    vcpu: Annotated[
-        int | None, a.optional_number("--vcpu", text="The vCPU that writes; 0 by default.")
-    ] = None,
+    vcpu: Annotated[int | None, a.optional_number("The vCPU that writes; 0 by default.")] = None,
     host: Annotated[bool, typer.Option("--host", help="Write as the host kernel.")] = False,
 ) -> None:
     """Write guest frames, as a vCPU or as the host kernel."""
@@ -123,4 +114,4 @@ def write(
     access = (
         vm.host_write(gfn_ranges=ranges) if host else vm.guest_write(gfn_ranges=ranges, vcpu=vcpu)
     )
-    context.show(views.access(access))
+    context.show(views.facts("", asdict(access)))

@@ -31,10 +31,11 @@ SHOWN_PAGES = 8
 
 @dataclass(slots=True, eq=False)
 class Write:
-    """A write in flight: its pages, and which of them no collection has taken meanwhile."""
+    """A write: its pages, which of them no collection has taken meanwhile, whether it has ended."""
 
     pages: Pages
     untaken: PageMask
+    is_done: bool = False
 
 
 @dataclass(slots=True)
@@ -51,28 +52,27 @@ class PageCounts:
 
 
 class Ledger:
-    """The pages of one memslot, as far as its client knows their state."""
+    """The pages of one memslot, as far as its client knows their state.
+
+    Attributes:
+        seen: The pages reported since they were last taken.
+    """
 
     def __init__(self, npages: int) -> None:
         self.npages = npages
         self.counts = PageCounts()
+        self.seen = np.zeros(npages, dtype=np.bool_)
         self._owed = np.zeros(npages, dtype=np.bool_)
         self._possible = np.zeros(npages, dtype=np.bool_)
-        self._seen = np.zeros(npages, dtype=np.bool_)
-        self._in_flight: list[Write] = []
-        # Of the open collection: what was owed when it began, and the writes that overlap it
+        # What was owed when the open collection began
         self._required: PageMask | None = None
-        self._overlapping: list[Write] = []
+        # The writes in flight, and those that overlap the open collection
+        self._writes: list[Write] = []
 
     @property
     def owed(self) -> Pages:
         """The pages that the next collection must report, ascending."""
         return np.flatnonzero(self._owed)
-
-    @property
-    def seen(self) -> PageMask:
-        """The pages reported since they were last taken."""
-        return self._seen.copy()
 
     def expect_all(self) -> None:
         """Mark every page as owed: the log was enabled initially-all-set."""
@@ -81,94 +81,80 @@ class Ledger:
     def write_sent(self, pages: Pages) -> Write:
         """Record a write before its request is sent."""
         write = Write(pages, np.ones(len(pages), dtype=np.bool_))
-        self._in_flight.append(write)
-        if self._required is not None:
-            self._overlapping.append(write)
+        self._writes.append(write)
         self.counts.written += len(pages)
         return write
 
     def write_done(self, write: Write) -> None:
         """Record the response to a write; one that overlaps a collection is judged at its end."""
-        self._in_flight.remove(write)
+        write.is_done = True
         if self._required is None:
-            self._settle(write)
+            self._settle()
 
     def collection_began(self) -> None:
         """Record a get or a clear before its request is sent."""
         assert self._required is None, "one collection at a time"
         self._required = self._owed.copy()
-        self._overlapping = list(self._in_flight)
 
-    def collection_refused(self) -> None:
-        """Record that the get or clear was refused and changed nothing."""
-        self._close()
+    def collection_ended(self) -> None:
+        """Record the end of a collection; nothing else is recorded of one that was refused."""
+        self._required = None
+        self._settle()
 
     def reported(self, bitmap: PageMask, *, taken: bool) -> None:
         """Record the log that a get returned; without manual protect the get took its pages too."""
-        required = self._required
-        assert required is not None, "no collection is open"
-        allowed = required | self._possible
-        for write in self._overlapping:
+        assert self._required is not None, "no collection is open"
+        allowed = self._required | self._possible
+        for write in self._writes:
             allowed[write.pages] = True
-
-        over_reported = bitmap & ~allowed
-        self.counts.over_reported += int(np.count_nonzero(over_reported))
-        _extend_first(self.counts.first_over_reported, over_reported)
-
-        self.counts.reported += int(np.count_nonzero(bitmap & ~self._seen))
+        self.counts.over_reported += _count(bitmap & ~allowed, self.counts.first_over_reported)
+        self.counts.reported += int(np.count_nonzero(bitmap & ~self.seen))
         # The state of each bit is known now
         self._possible[:] = False
-        self._count_lost(required & ~bitmap)
+        self._count_lost(self._required & ~bitmap)
         if taken:
             self._take(bitmap)
         else:
-            self._seen |= bitmap
+            self.seen |= bitmap
             self._owed |= bitmap
-        self._close()
+        self.collection_ended()
 
     def cleared(self, bitmap: PageMask) -> None:
-        """Record a clear of the pages of `bitmap`.
-
-        A page cleared before any get has reported it is lost: it is never sent.
-        """
-        required = self._required
-        assert required is not None, "no collection is open"
-        self._count_lost(required & bitmap & ~self._seen)
+        """Record a clear of pages; one that no get has reported is lost: it is never sent."""
+        assert self._required is not None, "no collection is open"
+        self._count_lost(self._required & bitmap & ~self.seen)
         self._take(bitmap)
-        self._close()
+        self.collection_ended()
 
     def finish(self) -> None:
         """Record the end: pages that are still owed are lost."""
-        assert not self._in_flight, "a write is still in flight"
+        assert not self._writes, "a write is still in flight"
         self._count_lost(self._owed.copy())
 
     def _take(self, bitmap: PageMask) -> None:
         self.counts.taken += int(np.count_nonzero(bitmap))
         self._owed &= ~bitmap
         self._possible &= ~bitmap
-        self._seen &= ~bitmap
-        for write in self._overlapping:
+        self.seen &= ~bitmap
+        for write in self._writes:
             write.untaken &= ~bitmap[write.pages]
 
-    def _close(self) -> None:
-        self._required = None
-        for write in self._overlapping:
-            if write not in self._in_flight:
-                self._settle(write)
-        self._overlapping = []
-
-    def _settle(self, write: Write) -> None:
-        self._owed[write.pages[write.untaken]] = True
-        self._possible[write.pages[~write.untaken]] = True
+    def _settle(self) -> None:
+        for write in self._writes:
+            if write.is_done:
+                self._owed[write.pages[write.untaken]] = True
+                self._possible[write.pages[~write.untaken]] = True
+        self._writes = [write for write in self._writes if not write.is_done]
 
     def _count_lost(self, lost: PageMask) -> None:
-        self.counts.lost += int(np.count_nonzero(lost))
-        _extend_first(self.counts.first_lost, lost)
+        self.counts.lost += _count(lost, self.counts.first_lost)
         # Counted once: a later report of the page is not over-reported
         self._owed &= ~lost
         self._possible |= lost
 
 
-def _extend_first(first: list[int], pages: PageMask) -> None:
-    room = SHOWN_PAGES - len(first)
-    first.extend(np.flatnonzero(pages)[:room].tolist())
+def _count(wrong: PageMask, first: list[int]) -> int:
+    """Count pages, and append the first ones to a list that has room for a few."""
+    pages = np.flatnonzero(wrong)
+    first.extend(pages[: SHOWN_PAGES - len(first)].tolist())
+    return len(pages)

@@ -4,18 +4,18 @@ Each vCPU writes from a thread of its own, over HTTP, while the log is collected
 the results.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Lock
-from typing import Any, Final, Self
+from typing import Final
 
 import numpy as np
 
-from hacdbs_sim.cli.demo.ledger import Ledger, PageMask, Pages
-from hacdbs_sim.cli.demo.traces import Guest
-from hacdbs_sim.client import ConflictError, Slot, Vm
+from hacdbs_sim.cli.demo.ledger import Ledger, PageMask
+from hacdbs_sim.cli.demo.traces import Program, written_in
+from hacdbs_sim.client import ConflictError, Vm
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS
 from hacdbs_sim.model import DirtyLog
 
@@ -57,51 +57,38 @@ class FaultOutcome:
 
 @dataclass(slots=True, eq=False)
 class DemoMigration:
-    """A VM whose guest runs while its dirty log is collected.
+    """A VM whose guest runs while the dirty log of its only memslot is collected.
 
     Attributes:
+        guest: The programs of each vCPU.
+        vcpus: The vCPUs' threads.
         report: Called with the current phase whenever it has changed.
     """
 
     vm: Vm
-    guest: Guest
+    guest: Sequence[Sequence[Program]]
+    vcpus: ThreadPoolExecutor
     ledger: Ledger
     base_gfn: int
     intervals_per_round: int
-    rng: np.random.Generator
     report: Callable[[Phase], None]
-    is_manual: bool = False
+    phases: list[Phase] = field(default_factory=list)
     faults: list[FaultOutcome] = field(default_factory=list)
+    is_manual: bool = False
     _next_interval: int = 0
-    _phase: Phase = field(default_factory=lambda: Phase("", 0))
     # Guards the ledger: the threads of the vCPUs use it, and the collector
     _lock: Lock = field(default_factory=Lock)
     # Set by the first response to a write of a round
     _under_way: Event = field(default_factory=Event)
-    _threads: ExitStack = field(default_factory=ExitStack)
-    _vcpus: ThreadPoolExecutor = field(init=False)
-
-    @property
-    def slot(self) -> Slot:
-        """The VM's only memslot."""
-        return self.vm.slot(0)
-
-    def __enter__(self) -> Self:
-        """Start the vCPUs' threads."""
-        self._vcpus = self._threads.enter_context(ThreadPoolExecutor(len(self.guest.vcpus)))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop the vCPUs' threads."""
-        self._threads.close()
 
     @contextmanager
-    def phase(self, name: str, rounds: int) -> Generator[Phase]:
+    def phase(self, name: str, rounds: int = 0) -> Generator[Phase]:
         """Begin a phase; its rounds and collections are counted for it."""
-        self._phase = Phase(name, rounds)
-        self.report(self._phase)
-        yield self._phase
-        self.report(self._phase)
+        phase = Phase(name, rounds)
+        self.phases.append(phase)
+        self.report(phase)
+        yield phase
+        self.report(phase)
 
     def set_manual_protect(self, flags: int) -> None:
         """Set KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2."""
@@ -116,100 +103,95 @@ class DemoMigration:
         intervals = range(self._next_interval, self._next_interval + self.intervals_per_round)
         self._next_interval = intervals.stop
         running = [
-            self._vcpus.submit(self._run_vcpu, vcpu, intervals)
-            for vcpu in range(len(self.guest.vcpus))
+            self.vcpus.submit(self._run_vcpu, vcpu, programs, intervals)
+            for vcpu, programs in enumerate(self.guest)
         ]
         try:
             yield
         finally:
             for vcpu in running:
                 vcpu.result()
-        self._finish_round(before)
+        phase = self.phases[-1]
+        phase.rounds_done += 1
+        phase.written += self.ledger.counts.written - before
+        self.report(phase)
 
     def guest_round(self) -> None:
         """Run a round without a collection: which pages are owed after it is known exactly."""
         with self.round():
             pass
 
-    def live_round(self) -> None:
-        """Run a round and collect the log, while the guest runs and at the end."""
-        with self.round():
-            self._under_way.wait(TIMEOUT_SECONDS)
+    def live_rounds(self, rounds: int) -> None:
+        """Run rounds, and collect the log while the guest runs and at the end of each."""
+        for _ in range(rounds):
+            with self.round():
+                self._under_way.wait(TIMEOUT_SECONDS)
+                self.collect()
             self.collect()
-        self.collect()
 
-    def faulty_round(self, fault: Callable[[Pages], dict[str, Any]]) -> None:
-        """Run a round, and collect the log under a fault, made from the pages that are owed."""
-        self.guest_round()
-        self.collect_under(fault(self.ledger.owed))
-
-    def collect_under(self, fault: dict[str, Any]) -> None:
-        """Collect the log with a fault armed, and record its hits."""
-        with self.vm.fault(fault["type"], times=fault["times"], when=fault["when"]) as armed:
+    def collect_under(self, kind: str, op: str, *, times: int | None = None, **place: int) -> None:
+        """Collect the log with a fault armed for a place in calls of an op; record its hits."""
+        with self.vm.fault(kind, times=times, when={"op": op, **place}) as armed:
             self.collect()
-        self.faults.append(FaultOutcome(fault["type"], fault["when"]["op"], armed.hits))
-        self._phase.note(f"{fault['type']} x{armed.hits}")
-        self.report(self._phase)
+        self.faults.append(FaultOutcome(kind, op, armed.hits))
+        self.phases[-1].note(f"{kind} x{armed.hits}")
+        self.report(self.phases[-1])
 
-    def collect(self, *, cpu: int | None = None) -> list[DirtyLog]:
-        """Collect the whole log; with manual protect, also clear its pages in chunks."""
-        before = self.ledger.counts.reported
-        logs = self._get_and_clear(cpu) if self.is_manual else [self._get(cpu)]
+    def collect(self, *, cpu: int | None = None) -> DirtyLog:
+        """Collect the whole log; with manual protect, also clear its pages in chunks.
+
+        Returns:
+            The last response.
+        """
+        phase, before = self.phases[-1], self.ledger.counts.reported
+        logs = [self._get(cpu)]
+        if self.is_manual:
+            chunks = range(0, self.ledger.npages, CHUNK_PAGES)
+            # All chunks are of what this get reported
+            seen = self.ledger.seen.copy()
+            logs = [self._clear(seen, first, cpu) for first in chunks]
         for log in logs:
-            self._phase.hardware += log.cleaned_by_hardware
-            self._phase.software += log.cleaned_by_software
-            self._phase.requeued += log.requeued
-        self._phase.reported += self.ledger.counts.reported - before
-        return logs
+            phase.hardware += log.cleaned_by_hardware
+            phase.software += log.cleaned_by_software
+            phase.requeued += log.requeued
+        phase.reported += self.ledger.counts.reported - before
+        return logs[-1]
 
-    def _get(self, cpu: int | None = None) -> DirtyLog:
+    def _get(self, cpu: int | None) -> DirtyLog:
         with self._lock:
             self.ledger.collection_began()
         try:
-            log = self.slot.get_dirty_log(cpu=cpu)
+            log = self.vm.slot(0).get_dirty_log(cpu=cpu)
         except ConflictError as refusal:
             # A get with manual protect is a copy: where the copy failed, nothing happened
             if not (self.is_manual and refusal.errno == "EFAULT"):
                 raise
             with self._lock:
-                self.ledger.collection_refused()
-            self._phase.note("get returned EFAULT, repeated")
+                self.ledger.collection_ended()
+            self.phases[-1].note("get returned EFAULT, repeated")
             return self._get(cpu)
         with self._lock:
             self.ledger.reported(log.mask(), taken=not self.is_manual)
         return log
 
-    def _get_and_clear(self, cpu: int | None) -> list[DirtyLog]:
-        self._get(cpu)
-        with self._lock:
-            reported = self.ledger.seen
-        return [
-            self._clear(reported[first : first + CHUNK_PAGES], first, cpu)
-            for first in range(0, self.ledger.npages, CHUNK_PAGES)
-        ]
-
-    def _clear(self, chunk: PageMask, first_page: int, cpu: int | None) -> DirtyLog:
-        bitmap = np.zeros(self.ledger.npages, dtype=np.bool_)
-        bitmap[first_page : first_page + len(chunk)] = chunk
+    def _clear(self, seen: PageMask, first_page: int, cpu: int | None) -> DirtyLog:
+        chunk = slice(first_page, first_page + CHUNK_PAGES)
+        bitmap = np.zeros_like(seen)
+        bitmap[chunk] = seen[chunk]
         with self._lock:
             self.ledger.collection_began()
-        log = self.slot.clear_dirty_log(bitmap=chunk, first_page=first_page, cpu=cpu)
+        log = self.vm.slot(0).clear_dirty_log(bitmap=seen[chunk], first_page=first_page, cpu=cpu)
         with self._lock:
             self.ledger.cleared(bitmap)
         return log
 
-    def _run_vcpu(self, vcpu: int, intervals: range) -> None:
+    def _run_vcpu(self, vcpu: int, programs: Sequence[Program], intervals: range) -> None:
         calls = min(CALLS_PER_ROUND, len(intervals))
-        for part in np.array_split(np.arange(intervals.start, intervals.stop), calls):
-            pages = self.guest.written_in(vcpu, range(int(part[0]), int(part[-1]) + 1))
+        for part in np.array_split(intervals, calls):
+            pages = written_in(programs, part.tolist())
             with self._lock:
                 write = self.ledger.write_sent(pages)
             self.vm.guest_write(pages + self.base_gfn, vcpu=vcpu)
             with self._lock:
                 self.ledger.write_done(write)
             self._under_way.set()
-
-    def _finish_round(self, before: int) -> None:
-        self._phase.rounds_done += 1
-        self._phase.written += self.ledger.counts.written - before
-        self.report(self._phase)

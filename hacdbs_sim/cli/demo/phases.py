@@ -10,26 +10,25 @@
    left.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from hacdbs_sim.cli.demo.ledger import Ledger, PageCounts, Pages
+from hacdbs_sim.cli.demo.ledger import Ledger, PageCounts
 from hacdbs_sim.cli.demo.migration import DemoMigration, FaultOutcome, Phase
-from hacdbs_sim.cli.demo.traces import longest, populate
+from hacdbs_sim.cli.demo.traces import populate
 from hacdbs_sim.client import Session
 
 VCPUS: Final = 4
 CPUS: Final = 4
 PAGE_SIZE: Final = 4096
 ENTRIES: Final = PAGE_SIZE // 8
-MEMORY_SIZE: Final = 2 << 30
-NPAGES: Final = MEMORY_SIZE // PAGE_SIZE
-GUEST_PHYS_ADDR: Final = 0x4000_0000
-BASE_GFN: Final = GUEST_PHYS_ADDR // PAGE_SIZE
 BLOCK_SIZE: Final = 2 << 20
+NPAGES: Final = (2 << 30) // PAGE_SIZE
+BASE_GFN: Final = 0x4000_0000 // PAGE_SIZE
 
 UNPLUGGED_CPU: Final = 1
 FAULTY_ROUNDS: Final = 7  # besides split_enomem, which needs blocks and so comes first
@@ -37,12 +36,7 @@ FAULTY_ROUNDS: Final = 7  # besides split_enomem, which needs blocks and so come
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Length of the demo.
-
-    Attributes:
-        live_rounds: Rounds of each kind of pre-copy, besides those under a fault.
-        intervals_per_round: Intervals of the traces in a round; None plays them all.
-    """
+    """Length: rounds of each pre-copy besides faulty ones, and intervals a round, None for all."""
 
     live_rounds: int
     intervals_per_round: int | None = None
@@ -63,32 +57,28 @@ QUICK: Final = Length(live_rounds=3, intervals_per_round=8)
 
 @dataclass(slots=True)
 class DemoResult:
-    """Result of the demo: `counts` are the client's, `hardware` to `requeued` the service's."""
+    """Result of the demo: `counts` are the client's, those of the phases the service's."""
 
     counts: PageCounts
     phases: list[Phase]
     faults: list[FaultOutcome]
     unmet: list[str] = field(default_factory=list)
 
-    @property
-    def hardware(self) -> int:
-        """Pages cleaned by the units."""
-        return sum(phase.hardware for phase in self.phases)
+    def total(self, name: str) -> int:
+        """Return the sum of a count over the phases."""
+        return sum(getattr(phase, name) for phase in self.phases)
 
     @property
-    def software(self) -> int:
-        """Pages cleaned by software."""
-        return sum(phase.software for phase in self.phases)
-
-    @property
-    def requeued(self) -> int:
-        """Pages that went back to the log when a unit stopped early."""
-        return sum(phase.requeued for phase in self.phases)
-
-    @property
-    def is_good(self) -> bool:
-        """Whether no page was lost or over-reported, and every expectation was met."""
-        return not (self.counts.lost or self.counts.over_reported or self.unmet)
+    def complaints(self) -> list[str]:
+        """What is wrong, a line each; empty if the result is good."""
+        found = list(self.unmet)
+        for count, wrong, first in (
+            (self.counts.lost, "lost", self.counts.first_lost),
+            (self.counts.over_reported, "over-reported", self.counts.first_over_reported),
+        ):
+            if count:
+                found.append(f"{count:,} pages {wrong}, the first: {first}")
+        return found
 
 
 def run_demo(
@@ -100,102 +90,95 @@ def run_demo(
     vm = session.create_vm(
         name="demo", vcpus=VCPUS, cpus=CPUS, seed=seed, eager_split_chunk_size=BLOCK_SIZE
     )
-    phases: list[Phase] = []
-
-    def report_phase(phase: Phase) -> None:
-        if phase not in phases:
-            phases.append(phase)
-        report(phase)
-
-    unmet: list[str] = []
-    with DemoMigration(
-        vm=vm,
-        guest=guest,
-        ledger=Ledger(NPAGES),
-        base_gfn=BASE_GFN,
-        intervals_per_round=length.intervals(longest(guest)),
-        rng=rng,
-        report=report_phase,
-    ) as migration:
+    with ThreadPoolExecutor(VCPUS) as vcpus:
+        longest = max(each.recording.intervals for programs in guest for each in programs)
+        intervals = length.intervals(longest)
+        ledger = Ledger(NPAGES)
+        migration = DemoMigration(vm, guest, vcpus, ledger, BASE_GFN, intervals, report)
         _boot(migration)
-        _begin_logging(migration)
-        _pre_copy_with_manual_protect(migration, length.live_rounds)
-        _pre_copy(migration, length.live_rounds)
-        unmet += _unplug(migration)
+        _begin_logging(migration, rng)
+        _pre_copy_with_manual_protect(migration, length.live_rounds, rng)
+        _pre_copy(migration, length.live_rounds, rng)
+        unmet = [*_unplug(migration)]
         _stop_and_copy(migration)
     unmet += [f"{fault.type} never hit" for fault in migration.faults if not fault.hits]
-    return DemoResult(migration.ledger.counts, phases, migration.faults, unmet)
+    return DemoResult(ledger.counts, migration.phases, migration.faults, unmet)
+
+
+def _set_memslot(migration: DemoMigration, *flags: str) -> None:
+    migration.vm.set_memslot(
+        0,
+        guest_phys_addr=BASE_GFN * PAGE_SIZE,
+        memory_size=NPAGES * PAGE_SIZE,
+        backing=BLOCK_SIZE,
+        flags=flags,
+    )
 
 
 def _boot(migration: DemoMigration) -> None:
-    with migration.phase("boot", 0) as phase:
-        migration.vm.set_memslot(
-            0,
-            guest_phys_addr=GUEST_PHYS_ADDR,
-            memory_size=MEMORY_SIZE,
-            backing=BLOCK_SIZE,
-        )
+    with migration.phase("boot") as phase:
+        _set_memslot(migration)
         for vcpu, pages in enumerate(np.array_split(np.arange(NPAGES), VCPUS)):
             migration.vm.guest_write(pages + BASE_GFN, vcpu=vcpu)
         phase.note(f"{NPAGES:,} pages written, not logged")
 
 
-def _begin_logging(migration: DemoMigration) -> None:
-    with migration.phase("initially all set", 0):
+def _begin_logging(migration: DemoMigration, rng: np.random.Generator) -> None:
+    with migration.phase("initially all set"):
         migration.set_manual_protect(3)
-        migration.vm.set_memslot(
-            0,
-            guest_phys_addr=GUEST_PHYS_ADDR,
-            memory_size=MEMORY_SIZE,
-            backing=BLOCK_SIZE,
-            flags=["LOG_DIRTY_PAGES"],
-        )
+        _set_memslot(migration, "LOG_DIRTY_PAGES")
         migration.ledger.expect_all()
-        page = int(migration.rng.integers(NPAGES))
-        migration.collect_under(_fault("split_enomem", "clear", gfn=BASE_GFN + page))
+        migration.collect_under("split_enomem", "clear", gfn=BASE_GFN + int(rng.integers(NPAGES)))
 
 
-def _pre_copy_with_manual_protect(migration: DemoMigration, live_rounds: int) -> None:
+def _some_owed_gfn(migration: DemoMigration, rng: np.random.Generator) -> int:
+    return BASE_GFN + int(rng.choice(migration.ledger.owed))
+
+
+def _pre_copy_with_manual_protect(
+    migration: DemoMigration, live_rounds: int, rng: np.random.Generator
+) -> None:
     with migration.phase("pre-copy, get and clear", live_rounds + 3):
-        _live_rounds(migration, live_rounds)
-        migration.faulty_round(
-            lambda owed: _fault("ipaf", "clear", gfn=BASE_GFN + int(migration.rng.choice(owed)))
-        )
-        migration.faulty_round(lambda _: _fault("entries_enomem", "clear"))
-        migration.faulty_round(lambda _: _fault("copy_to_user", "get", times=1))
+        migration.live_rounds(live_rounds)
+        migration.guest_round()
+        migration.collect_under("ipaf", "clear", gfn=_some_owed_gfn(migration, rng))
+        migration.guest_round()
+        migration.collect_under("entries_enomem", "clear")
+        migration.guest_round()
+        migration.collect_under("copy_to_user", "get", times=1)
 
 
-def _pre_copy(migration: DemoMigration, live_rounds: int) -> None:
+def _pre_copy(migration: DemoMigration, live_rounds: int, rng: np.random.Generator) -> None:
     with migration.phase("pre-copy, get alone", live_rounds + 4):
         migration.set_manual_protect(0)
-        _live_rounds(migration, live_rounds)
-        migration.faulty_round(lambda owed: _at_some_entry("structf", owed, migration.rng))
-        migration.faulty_round(
-            lambda owed: _fault("ipahacf", "get", gfn=BASE_GFN + int(migration.rng.choice(owed)))
-        )
-        migration.faulty_round(
-            lambda owed: _fault("lost_interrupt", "get", batch=(len(owed) - 1) // ENTRIES // 2)
-        )
-        migration.faulty_round(lambda _: _fault("unit_busy", "get"))
+        migration.live_rounds(live_rounds)
+        migration.guest_round()
+        batch, index = divmod(int(rng.integers(len(migration.ledger.owed))), ENTRIES)
+        migration.collect_under("structf", "get", batch=batch, index=index)
+        migration.guest_round()
+        migration.collect_under("ipahacf", "get", gfn=_some_owed_gfn(migration, rng))
+        migration.guest_round()
+        middle = (len(migration.ledger.owed) - 1) // ENTRIES // 2
+        migration.collect_under("lost_interrupt", "get", batch=middle)
+        migration.guest_round()
+        migration.collect_under("unit_busy", "get")
 
 
-def _unplug(migration: DemoMigration) -> list[str]:
-    unmet = []
+def _unplug(migration: DemoMigration) -> Generator[str]:
     with migration.phase(f"CPU {UNPLUGGED_CPU} unplugged", 1) as phase:
         migration.vm.set_cpu(UNPLUGGED_CPU, online=False)
         migration.guest_round()
-        (log,) = migration.collect(cpu=UNPLUGGED_CPU)
+        log = migration.collect(cpu=UNPLUGGED_CPU)
         errno = None if log.accelerator is None else log.accelerator.errno
         phase.note(f"its unit declined with {errno}")
         if errno != "EPERM" or log.cleaned_by_hardware:
-            unmet.append(f"the unit of the unplugged CPU {UNPLUGGED_CPU} did not decline")
+            yield f"the unit of the unplugged CPU {UNPLUGGED_CPU} did not decline"
     with migration.phase(f"CPU {UNPLUGGED_CPU} plugged in", 1):
         migration.vm.set_cpu(UNPLUGGED_CPU, online=True)
         migration.guest_round()
-        (log,) = migration.collect(cpu=UNPLUGGED_CPU)
+        log = migration.collect(cpu=UNPLUGGED_CPU)
         if not log.cleaned_by_hardware:
-            unmet.append(f"the unit of CPU {UNPLUGGED_CPU} cleaned nothing once plugged in")
-    return unmet
+            yield f"the unit of CPU {UNPLUGGED_CPU} cleaned nothing once plugged in"
 
 
 def _stop_and_copy(migration: DemoMigration) -> None:
@@ -206,17 +189,3 @@ def _stop_and_copy(migration: DemoMigration) -> None:
         migration.collect()
         phase.note(f"{phase.reported - before} pages left")
         migration.ledger.finish()
-
-
-def _live_rounds(migration: DemoMigration, rounds: int) -> None:
-    for _ in range(rounds):
-        migration.live_round()
-
-
-def _fault(kind: str, op: str, *, times: int | None = None, **place: int) -> dict[str, Any]:
-    return {"type": kind, "times": times, "when": {"op": op, **place}}
-
-
-def _at_some_entry(kind: str, owed: Pages, rng: np.random.Generator) -> dict[str, Any]:
-    batch, index = divmod(int(rng.integers(len(owed))), ENTRIES)
-    return _fault(kind, "get", batch=batch, index=index)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from rich import box
 from rich.console import Console, Group
@@ -15,20 +15,15 @@ from rich.text import Text
 from hacdbs_sim.cli.demo.migration import Phase
 from hacdbs_sim.cli.demo.phases import DemoResult
 
-COLUMNS = ("written", "reported", "hardware", "software", "requeued")
+COLUMNS: Final = ("written", "reported", "hardware", "software", "requeued")
 
 
 @contextmanager
 def live_table(console: Console, rounds: int) -> Generator[Callable[[Phase], None]]:
     """Show a row for each phase, and a bar of the rounds."""
     phases: list[Phase] = []
-    progress = Progress(
-        TextColumn("rounds"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        expand=True,
-    )
+    bar = (TextColumn("rounds"), BarColumn(bar_width=None), MofNCompleteColumn())
+    progress = Progress(*bar, TimeElapsedColumn(), expand=True)
     task = progress.add_task("rounds", total=rounds)
     with Live(console=console, refresh_per_second=12) as live:
 
@@ -36,7 +31,7 @@ def live_table(console: Console, rounds: int) -> Generator[Callable[[Phase], Non
             if phase not in phases:
                 phases.append(phase)
             progress.update(task, completed=sum(each.rounds_done for each in phases))
-            live.update(Group(phase_table(phases), progress))
+            live.update(Group(_phase_table(phases), progress))
 
         yield report
 
@@ -44,31 +39,24 @@ def live_table(console: Console, rounds: int) -> Generator[Callable[[Phase], Non
 @contextmanager
 def plain_lines(console: Console) -> Generator[Callable[[Phase], None]]:
     """Print the counts of each phase when it has ended."""
-    shown: list[Phase] = []
+    current: Phase | None = None
 
-    def end_line() -> None:
-        if shown:
-            phase = shown[-1]
-            counts = ", ".join(f"{name} {getattr(phase, name):,}" for name in COLUMNS)
-            console.print(
-                f"{phase.name}: {counts}; {'; '.join(phase.notes) or '-'}", soft_wrap=True
-            )
-
-    def report(phase: Phase) -> None:
-        if not shown or phase is not shown[-1]:
-            end_line()
-            shown.append(phase)
+    def report(phase: Phase | None) -> None:
+        nonlocal current
+        if current is not None and phase is not current:
+            counts = ", ".join(f"{name} {getattr(current, name):,}" for name in COLUMNS)
+            line = f"{current.name}: {counts}; {'; '.join(current.notes) or '-'}"
+            console.print(line, soft_wrap=True)
+        current = phase
 
     yield report
-    end_line()
+    report(None)
 
 
-def phase_table(phases: list[Phase]) -> Table:
-    """Return a table with a row for each phase."""
+def _phase_table(phases: list[Phase]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, expand=True)
     table.add_column("phase", no_wrap=True)
-    table.add_column("rounds", justify="right", no_wrap=True)
-    for name in COLUMNS:
+    for name in ("rounds", *COLUMNS):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("notes", overflow="fold")
     for phase in phases:
@@ -81,6 +69,8 @@ def phase_table(phases: list[Phase]) -> Table:
 def print_report(console: Console, result: DemoResult) -> None:
     """Print the report that ends the demo."""
     counts = result.counts
+    service = "reports of the service"
+    compared = "gfns compared with bitmaps, by this client"
     table = Table(box=box.SIMPLE_HEAD, title="report", title_justify="left")
     table.add_column("pages")
     table.add_column("", justify="right")
@@ -88,40 +78,27 @@ def print_report(console: Console, result: DemoResult) -> None:
     for name, count, source in (
         ("written by the guest", counts.written, "gfns that this client sent"),
         ("reported", counts.reported, "bitmaps that it received"),
-        ("cleaned by hardware", result.hardware, "reports of the service"),
-        ("cleaned by software", result.software, "reports of the service"),
-        ("requeued", result.requeued, "reports of the service"),
-        ("lost", counts.lost, "gfns compared with bitmaps, by this client"),
-        ("over-reported", counts.over_reported, "gfns compared with bitmaps, by this client"),
+        ("cleaned by hardware", result.total("hardware"), service),
+        ("cleaned by software", result.total("software"), service),
+        ("requeued", result.total("requeued"), service),
+        ("lost", counts.lost, compared),
+        ("over-reported", counts.over_reported, compared),
     ):
         table.add_row(name, f"{count:,}", source)
     console.print(table)
     hits = ", ".join(f"{fault.type} x{fault.hits}" for fault in result.faults)
     console.print(f"faults that hit: {hits}", soft_wrap=True)
-    for complaint in complaints(result):
+    for complaint in result.complaints:
         console.print(Text(complaint, style="bold red"), soft_wrap=True)
-    if result.is_good:
+    if not result.complaints:
         console.print(Text("0 pages lost, 0 over-reported", style="bold green"))
-
-
-def complaints(result: DemoResult) -> list[str]:
-    """Return what is wrong, a line each."""
-    counts = result.counts
-    found = list(result.unmet)
-    if counts.lost:
-        found.append(f"{counts.lost:,} pages lost, the first: {counts.first_lost}")
-    if counts.over_reported:
-        found.append(
-            f"{counts.over_reported:,} pages over-reported, the first: {counts.first_over_reported}"
-        )
-    return found
 
 
 def as_json(result: DemoResult, *, url: str, seed: int, seconds: float) -> dict[str, Any]:
     """Return the report as a JSON object."""
     counts = result.counts
     return {
-        "good": result.is_good,
+        "good": not result.complaints,
         "url": url,
         "seed": seed,
         "seconds": round(seconds, 3),
@@ -129,9 +106,9 @@ def as_json(result: DemoResult, *, url: str, seed: int, seconds: float) -> dict[
             "written": counts.written,
             "reported": counts.reported,
             "taken": counts.taken,
-            "cleaned_by_hardware": result.hardware,
-            "cleaned_by_software": result.software,
-            "requeued": result.requeued,
+            "cleaned_by_hardware": result.total("hardware"),
+            "cleaned_by_software": result.total("software"),
+            "requeued": result.total("requeued"),
             "lost": counts.lost,
             "over_reported": counts.over_reported,
         },

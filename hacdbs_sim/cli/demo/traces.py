@@ -5,8 +5,9 @@ slot: the order of its pages and the gaps between its segments are kept, the gap
 vCPU runs its programs interval by interval.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,36 +22,25 @@ MAX_GAP_PAGES: Final = 8192
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trace:
-    """The pages that a program wrote in each interval.
-
-    Attributes:
-        layout: Where each dense page lies, in pages from the program's first.
-    """
+class Program:
+    """A program, started at an interval of its recording; `places` has its pages in the slot."""
 
     name: str
     recording: Recording
-    layout: Pages
-
-    @classmethod
-    def load(cls, name: str) -> Self:
-        """Read a builtin trace."""
-        recording = builtin(name)
-        return cls(name, recording, lay_out(recording.vpage))
-
-    @property
-    def intervals(self) -> int:
-        """Number of intervals."""
-        return self.recording.intervals
-
-    @property
-    def span(self) -> int:
-        """Pages from the first to the last one, both included."""
-        return int(self.layout[-1]) + 1
+    places: Pages
+    first_interval: int = 0
 
     def written_in(self, interval: int) -> Pages:
         """Return the pages written in an interval; after the last interval comes the first."""
-        return self.layout[self.recording.written_in(interval % self.intervals)]
+        number = (self.first_interval + interval) % self.recording.intervals
+        return self.places[self.recording.written_in(number)]
+
+
+def written_in(programs: Sequence[Program], intervals: Iterable[int]) -> Pages:
+    """Return the pages that a vCPU's programs write in intervals, in order and with repeats."""
+    return np.concatenate(
+        [each.written_in(interval) for interval in intervals for each in programs]
+    )
 
 
 def lay_out(vpage: NDArray[np.uint64]) -> Pages:
@@ -59,53 +49,19 @@ def lay_out(vpage: NDArray[np.uint64]) -> Pages:
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(gaps)])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Program:
-    """A trace at a page of the slot, started at an interval."""
-
-    trace: Trace
-    first_page: int
-    first_interval: int
-
-    def written_in(self, interval: int) -> Pages:
-        """Return the pages of the slot that are written in an interval."""
-        return self.first_page + self.trace.written_in(self.first_interval + interval)
-
-
-@dataclass(frozen=True, slots=True)
-class Guest:
-    """The programs of each vCPU."""
-
-    vcpus: tuple[tuple[Program, ...], ...]
-
-    def written_in(self, vcpu: int, intervals: range) -> Pages:
-        """Return the pages that a vCPU writes in intervals, in order and with repeats."""
-        return np.concatenate(
-            [program.written_in(interval) for interval in intervals for program in self.vcpus[vcpu]]
-        )
-
-
-def populate(npages: int, vcpus: int, rng: np.random.Generator) -> Guest:
-    """Place the programs in a slot: `xz` several times, and each of the others once.
+def populate(npages: int, vcpus: int, rng: np.random.Generator) -> list[list[Program]]:
+    """Place programs in a slot, `xz` several times, each other once; return those of each vCPU.
 
     The parts are equal and assigned at random; each program begins at a random page of its part,
     and the copies of `xz` at different intervals.
     """
-    traces = {name: Trace.load(name) for name in SHIPPED}
     names = ["xz"] * XZ_COPIES + [name for name in SHIPPED if name != "xz"]
     part = npages // len(names)
-    parts = rng.permutation(len(names))
-    programs = [
-        Program(
-            traces[name],
-            first_page=int(place * part + rng.integers(part - traces[name].span + 1)),
-            first_interval=int(rng.integers(traces[name].intervals)),
-        )
-        for name, place in zip(names, parts, strict=True)
-    ]
-    return Guest(tuple(tuple(programs[vcpu::vcpus]) for vcpu in range(vcpus)))
-
-
-def longest(guest: Guest) -> int:
-    """Return the intervals after which every program of the guest has ended."""
-    return max(program.trace.intervals for programs in guest.vcpus for program in programs)
+    programs = []
+    for name, place in zip(names, rng.permutation(len(names)), strict=True):
+        recording = builtin(name)
+        layout = lay_out(recording.vpage)
+        first_page = place * part + rng.integers(part - layout[-1])
+        first_interval = int(rng.integers(recording.intervals))
+        programs.append(Program(name, recording, first_page + layout, first_interval))
+    return [programs[vcpu::vcpus] for vcpu in range(vcpus)]

@@ -6,56 +6,21 @@ from typing import Any, Self, TypeVar
 import httpx
 from typing_extensions import override
 
+from hacdbs_sim import model
 from hacdbs_sim.client._async.migrations import AsyncComparison, AsyncMigration
 from hacdbs_sim.client._async.resource import AsyncSender
 from hacdbs_sim.client._async.session import AsyncSession, AsyncVmMaker
 from hacdbs_sim.client._async.vm import AsyncVm
 from hacdbs_sim.client.bodies import plain
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS, connection, token_of_environment
-from hacdbs_sim.client.errors import ClientError
+from hacdbs_sim.client.errors import ConflictError, TransportError
 from hacdbs_sim.client.in_process import ANY_HOST, IN_PROCESS_URL, LoopTransport, load_application
 from hacdbs_sim.client.pairs import async_sleep, async_start
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import read
 from hacdbs_sim.client.retrying import RETRIES
-from hacdbs_sim.client.waiting import (
-    EVENTS_AT_ONCE,
-    POLL_SECONDS,
-    READY_SECONDS,
-    WAIT_SECONDS,
-    Patience,
-    is_not_ready,
-    news,
-)
-from hacdbs_sim.model import (
-    DEFAULT_SESSION,
-    BuiltinScenario,
-    Capabilities,
-    ComparisonBrief,
-    ComparisonInfo,
-    ComparisonList,
-    CostModelInfo,
-    CreateVm,
-    Event,
-    EventPage,
-    FaultTypeInfo,
-    FaultTypeList,
-    Health,
-    Index,
-    MigrationBrief,
-    MigrationList,
-    Preset,
-    PresetList,
-    ProblemType,
-    ScenarioList,
-    SessionInfo,
-    SessionList,
-    StaleReader,
-    Variant,
-    Version,
-    VmInfo,
-    VmList,
-)
+from hacdbs_sim.client.waiting import POLL_SECONDS, READY_SECONDS, WAIT_SECONDS, Patience
+from hacdbs_sim.model import DEFAULT_SESSION
 
 __tracebackhide__ = True
 
@@ -99,21 +64,18 @@ class AsyncClient(AsyncVmMaker):
             settings: The service's settings, as `max_vms=5`; else those of the environment.
         """
         application = load_application({**ANY_HOST, **settings})
-        return cls(
-            IN_PROCESS_URL, token=application.token or "", transport=LoopTransport(application)
-        )
+        transport = LoopTransport(application)
+        return cls(IN_PROCESS_URL, token=application.token or "", transport=transport)
 
     @override
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.http.base_url}>"
 
     async def __aenter__(self) -> Self:
-        """Use the client."""
         await async_start(self.http)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the client."""
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -136,43 +98,41 @@ class AsyncClient(AsyncVmMaker):
         """Return the handle of a comparison, which need not exist."""
         return AsyncComparison(self._sender, comparison_id)
 
-    async def get_index(self) -> Index:
+    async def get_index(self) -> model.Index:
         """Return links to the main resources."""
-        return read(Index, await self.send("GET"))
+        return read(model.Index, await self.send("GET"))
 
-    async def get_livez(self) -> Health:
+    async def get_livez(self) -> model.Health:
         """Return whether the process is alive."""
-        return read(Health, await self.send("GET", "livez"))
+        return read(model.Health, await self.send("GET", "livez"))
 
-    async def get_readyz(self) -> Health:
+    async def get_readyz(self) -> model.Health:
         """Return whether the service is ready; while it is stopping, this is refused."""
-        return read(Health, await self.send("GET", "readyz"))
+        return read(model.Health, await self.send("GET", "readyz"))
 
-    async def get_version(self) -> Version:
+    async def get_version(self) -> model.Version:
         """Return the version of the service."""
-        return read(Version, await self.send("GET", "version"))
+        return read(model.Version, await self.send("GET", "version"))
 
     async def get_metrics(self) -> str:
         """Return the metrics in Prometheus' text format."""
-        response = await self.send("GET", "metrics")
-        return response.text
+        return (await self.send("GET", "metrics")).text
 
-    async def get_problem(self, code: str) -> ProblemType:
+    async def get_problem(self, code: str) -> model.ProblemType:
         """Return what a problem's code means."""
-        return read(ProblemType, await self.send("GET", "problems", code))
+        return read(model.ProblemType, await self.send("GET", "problems", code))
 
-    async def get_capabilities(self) -> Capabilities:
+    async def get_capabilities(self) -> model.Capabilities:
         """Return what KVM_CHECK_EXTENSION would, and the limits."""
-        return read(Capabilities, await self.send("GET", "v1", "capabilities"))
+        return read(model.Capabilities, await self.send("GET", "v1", "capabilities"))
 
-    async def list_fault_types(self) -> tuple[FaultTypeInfo, ...]:
+    async def list_fault_types(self) -> tuple[model.FaultTypeInfo, ...]:
         """Describe the types of fault."""
-        response = await self.send("GET", "v1", "fault-types")
-        return read(FaultTypeList, response).fault_types
+        return read(model.FaultTypeList, await self.send("GET", "v1", "fault-types")).fault_types
 
-    async def get_cost_model(self) -> CostModelInfo:
+    async def get_cost_model(self) -> model.CostModelInfo:
         """Describe the knobs that turn counted events into virtual time."""
-        return read(CostModelInfo, await self.send("GET", "v1", "cost-model"))
+        return read(model.CostModelInfo, await self.send("GET", "v1", "cost-model"))
 
     async def create_session(
         self, session_id: str | None = None, *, key: str | None = None
@@ -180,56 +140,44 @@ class AsyncClient(AsyncVmMaker):
         """Create a session; without an id it gets the next free one of s1, s2, ..."""
         body = given(session_id=session_id)
         response = await self.send("POST", "v1", "sessions", body=body, key=key)
-        return AsyncSession(self._sender, read(SessionInfo, response).session_id)
+        return AsyncSession(self._sender, read(model.SessionInfo, response).session_id)
 
-    def list_sessions(self, *, limit: int | None = None) -> AsyncIterator[SessionInfo]:
+    def list_sessions(self, *, limit: int | None = None) -> AsyncIterator[model.SessionInfo]:
         """List the sessions, by id; `limit` is the page size of one request."""
-        return self.list_items(
-            SessionList, lambda page: page.sessions, "v1", "sessions", params={"limit": limit}
-        )
+        return self.list_items(model.SessionList, "v1", "sessions", params={"limit": limit})
 
-    def list_scenarios(self, *, limit: int | None = None) -> AsyncIterator[BuiltinScenario]:
+    def list_scenarios(self, *, limit: int | None = None) -> AsyncIterator[model.BuiltinScenario]:
         """List the builtin scenarios, by name; `limit` is the page size of one request."""
-        return self.list_items(
-            ScenarioList, lambda page: page.scenarios, "v1", "scenarios", params={"limit": limit}
-        )
+        return self.list_items(model.ScenarioList, "v1", "scenarios", params={"limit": limit})
 
-    async def get_builtin_scenario(self, name: str) -> BuiltinScenario:
+    async def get_builtin_scenario(self, name: str) -> model.BuiltinScenario:
         """Return a builtin scenario."""
-        return read(BuiltinScenario, await self.send("GET", "v1", "scenarios", name))
+        return read(model.BuiltinScenario, await self.send("GET", "v1", "scenarios", name))
 
     def list_vms(
         self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
-    ) -> AsyncIterator[VmInfo]:
+    ) -> AsyncIterator[model.VmInfo]:
         """List the VMs of a session, `-` for all; `limit` is the page size of one request."""
         params = {"session_id": session_id, "limit": limit}
-        return self.list_items(VmList, lambda page: page.vms, "v1", "vms", params=params)
+        return self.list_items(model.VmList, "v1", "vms", params=params)
 
     def list_migrations(
         self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
-    ) -> AsyncIterator[MigrationBrief]:
+    ) -> AsyncIterator[model.MigrationBrief]:
         """List the migrations of a session, `-` for all; `limit` is that of one request."""
         params = {"session_id": session_id, "limit": limit}
-        return self.list_items(
-            MigrationList, lambda page: page.migrations, "v1", "migrations", params=params
-        )
+        return self.list_items(model.MigrationList, "v1", "migrations", params=params)
 
-    def list_migration_presets(self, *, limit: int | None = None) -> AsyncIterator[Preset]:
+    def list_migration_presets(self, *, limit: int | None = None) -> AsyncIterator[model.Preset]:
         """List the presets: migrations with a known result, each with its VM."""
-        return self.list_items(
-            PresetList,
-            lambda page: page.presets,
-            "v1",
-            "migration-presets",
-            params={"limit": limit},
-        )
+        return self.list_items(model.PresetList, "v1", "migration-presets", params={"limit": limit})
 
     async def start_comparison(
         self,
-        vm: CreateVm | Mapping[str, Any],
+        vm: model.CreateVm | Mapping[str, Any],
         migration: Mapping[str, Any] | None = None,
         *,
-        variants: Sequence[Variant | Mapping[str, Any]] | None = None,
+        variants: Sequence[model.Variant | Mapping[str, Any]] | None = None,
         pace_ms: int | None = None,
         key: str | None = None,
     ) -> AsyncComparison:
@@ -249,17 +197,15 @@ class AsyncClient(AsyncVmMaker):
             pace_ms=pace_ms,
         )
         response = await self.send("POST", "v1", "comparisons", body=body, key=key)
-        info = read(ComparisonInfo, response)
+        info = read(model.ComparisonInfo, response)
         return AsyncComparison(self._sender, info.comparison_id, info)
 
     def list_comparisons(
         self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
-    ) -> AsyncIterator[ComparisonBrief]:
+    ) -> AsyncIterator[model.ComparisonBrief]:
         """List the comparisons of a session, `-` for all; `limit` is that of one request."""
         params = {"session_id": session_id, "limit": limit}
-        return self.list_items(
-            ComparisonList, lambda page: page.comparisons, "v1", "comparisons", params=params
-        )
+        return self.list_items(model.ComparisonList, "v1", "comparisons", params=params)
 
     async def list_events(
         self,
@@ -270,7 +216,7 @@ class AsyncClient(AsyncVmMaker):
         vm_id: str | None = None,
         limit: int | None = None,
         wait_seconds: int | None = None,
-    ) -> EventPage:
+    ) -> model.EventPage:
         """Return the events behind one, oldest first; without `after` all that are stored.
 
         Args:
@@ -281,15 +227,8 @@ class AsyncClient(AsyncVmMaker):
             limit: The most events to return.
             wait_seconds: How long to wait if there is none, up to 60.
         """
-        params = {
-            "after": after,
-            "type": type,
-            "session_id": session_id,
-            "vm_id": vm_id,
-            "limit": limit,
-            "wait_seconds": wait_seconds,
-        }
-        return read(EventPage, await self.send("GET", "v1", "events", params=params))
+        params = arguments(locals())
+        return read(model.EventPage, await self.send("GET", "v1", "events", params=params))
 
     async def watch_events(
         self,
@@ -298,7 +237,7 @@ class AsyncClient(AsyncVmMaker):
         type: str | None = None,  # noqa: A002 - the field's name
         session_id: str | None = None,
         vm_id: str | None = None,
-    ) -> AsyncIterator[Event | StaleReader]:
+    ) -> AsyncIterator[model.Event | model.StaleReader]:
         """Yield events as they happen, without end: first the stored ones, or those behind `after`.
 
         A `StaleReader` precedes events if earlier ones were missed: the service stores the last
@@ -310,11 +249,14 @@ class AsyncClient(AsyncVmMaker):
                 type=type,
                 session_id=session_id,
                 vm_id=vm_id,
-                limit=EVENTS_AT_ONCE,
+                limit=1_000,
                 wait_seconds=POLL_SECONDS,
             )
             after = page.next_after
-            for event in news(page):
+            if page.stale:
+                oldest, last = page.oldest_event_id, page.last_event_id
+                yield model.StaleReader(oldest_event_id=oldest, last_event_id=last)
+            for event in page.events:
                 yield event
 
     async def wait_ready(self, timeout: float = READY_SECONDS) -> None:
@@ -327,8 +269,8 @@ class AsyncClient(AsyncVmMaker):
         while True:
             try:
                 await self.get_readyz()
-            except ClientError as error:
-                if not is_not_ready(error):
+            except (TransportError, ConflictError) as error:
+                if isinstance(error, ConflictError) and error.code != "not_ready":
                     raise
                 await async_sleep(patience.pause(error))
             else:

@@ -2,13 +2,12 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from hacdbs_sim.client._async.resource import AsyncResource
 from hacdbs_sim.client.bodies import Fields
 from hacdbs_sim.client.errors import ClientError, NotFoundError
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments
 from hacdbs_sim.client.results import read
 from hacdbs_sim.model import FaultInfo, FaultList
 
@@ -30,27 +29,13 @@ class AsyncFaults(AsyncResource):
         times: int | None = None,
         key: str | None = None,
     ) -> FaultInfo:
-        """Arm a fault; `client.list_fault_types()` describes the types.
+        """Arm a fault; `client.list_fault_types()` describes the types, `model.AddFault` the fields.
 
-        Args:
-            type: The type of fault.
-            when: The calls in which it can hit, and where in them.
-            enabled: Whether it can hit; False arms it without effect.
-            probability: Probability of a hit, 0 to 1.
-            after: How many opportunities are skipped first.
-            every: Then every n-th opportunity counts.
-            times: The number of hits after which it is disabled; unlimited if None.
-            key: The call's Idempotency-Key.
+        `key` is the call's Idempotency-Key.
         """
-        body = given(
-            type=type,
-            when=when,
-            enabled=enabled,
-            probability=probability,
-            after=after,
-            every=every,
-            times=times,
-        )
+        return await self._arm(arguments(locals()), key)
+
+    async def _arm(self, body: Fields, key: str | None) -> FaultInfo:
         return read(FaultInfo, await self.send("POST", "faults", body=body, key=key))
 
     def fault(
@@ -66,24 +51,11 @@ class AsyncFaults(AsyncResource):
         key: str | None = None,
     ) -> "AsyncArmedFault":
         """Return a context manager that arms a fault while its block runs; as `add_fault`."""
-        arm = partial(
-            self.add_fault,
-            type,
-            when=when,
-            enabled=enabled,
-            probability=probability,
-            after=after,
-            every=every,
-            times=times,
-            key=key,
-        )
-        return AsyncArmedFault(self, arm)
+        return AsyncArmedFault(self, partial(self._arm, arguments(locals()), key))
 
     def list_faults(self, *, limit: int | None = None) -> AsyncIterator[FaultInfo]:
         """List the armed faults, in order of arming; `limit` is the page size of one request."""
-        return self.list_items(
-            FaultList, lambda page: page.faults, "faults", params={"limit": limit}
-        )
+        return self.list_items(FaultList, "faults", params={"limit": limit})
 
     async def get_fault(self, fault_id: str) -> FaultInfo:
         """Return an armed fault."""
@@ -122,16 +94,10 @@ class AsyncArmedFault:
         return self.info
 
     async def __aenter__(self) -> Self:
-        """Arm the fault."""
         self.info = await self._arm()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Read the fault a last time and disarm it, unless it is gone with its VM."""
         try:
             try:

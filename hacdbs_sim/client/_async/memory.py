@@ -11,11 +11,7 @@ __tracebackhide__ = True
 
 
 class AsyncSlot(AsyncResource):
-    """A memslot of a VM.
-
-    Attributes:
-        number: The slot's number.
-    """
+    """A memslot of a VM, by its number."""
 
     def __init__(self, sender: AsyncSender, vm_id: str, number: int) -> None:
         super().__init__(sender, "v1", "vms", vm_id, "memslots", number)

@@ -1,22 +1,24 @@
 """Sending requests, and the base of the classes that do."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
 from typing import TypeVar
 
 import httpx
 from typing_extensions import override
 
-from hacdbs_sim.client.connecting import History
+from hacdbs_sim.client.connecting import Sent
 from hacdbs_sim.client.pairs import async_sleep
-from hacdbs_sim.client.request import Body, Params, Request, build
+from hacdbs_sim.client.request import JSON, KEY_HEADER, OCTETS, Body, Params, given, path_of
 from hacdbs_sim.client.results import read
-from hacdbs_sim.client.retrying import Attempts, Retrying
+from hacdbs_sim.client.retrying import Attempts
 from hacdbs_sim.model import Page
+from hacdbs_sim.wire import write
 
 __tracebackhide__ = True
 
 T = TypeVar("T")
-P = TypeVar("P", bound=Page)
 
 
 class AsyncSender:
@@ -24,30 +26,30 @@ class AsyncSender:
 
     Attributes:
         http: httpx's own client.
-        history: The last requests that were sent.
+        history: The last requests, oldest first; one that was sent again is there again.
     """
 
     def __init__(self, http: httpx.AsyncClient, retries: int) -> None:
         self.http = http
-        self.history = History()
-        self._retrying = Retrying(retries)
+        self.history: deque[Sent] = deque(maxlen=100)
+        self._retries = retries
 
-    async def send(self, request: Request) -> httpx.Response:
+    async def send(self, request: httpx.Request) -> httpx.Response:
         """Send a request, again if there is no response.
 
         Raises:
             ProblemError: The service refused it.
             TransportError: There was no response.
         """
-        attempts = Attempts(request, self._retrying)
+        attempts = Attempts(request, self._retries)
         while True:
             try:
-                response = await self.http.request(**request.arguments())
+                response = await self.http.send(request)
             except httpx.RequestError as error:
-                self.history.lost(request, error)
+                self.history.append(Sent.of(request, error))
                 await async_sleep(attempts.lost(error))
                 continue
-            self.history.responded(response)
+            self.history.append(Sent.of(response.request, response))
             pause = attempts.responded(response)
             if pause is None:
                 return response
@@ -84,22 +86,27 @@ class AsyncResource:
             key: The Idempotency-Key of a POST; a new one if None.
             headers: Further headers; None is left out.
         """
-        path = (*self._path, *parts)
-        request = build(method, *path, params=params, body=body, key=key, headers=headers)
+        path = path_of(*self._path, *parts)
+        sent: dict[str, str] = given(**headers or {})
+        if method == "POST":  # each has a key, so that it can be retried
+            sent[KEY_HEADER] = key or uuid.uuid4().hex
+        if body is not None:
+            sent["Content-Type"] = OCTETS if isinstance(body, bytes) else JSON
+            body = body if isinstance(body, bytes) else write(body)
+        query = given(**params or {})
+        request = self._sender.http.build_request(
+            method, path, params=query, headers=sent, content=body
+        )
         return await self._sender.send(request)
 
     async def list_items(
-        self,
-        kind: type[P],
-        items: Callable[[P], tuple[T, ...]],
-        *parts: str | int,
-        params: Params | None = None,
+        self, kind: type[Page[T]], *parts: str | int, params: Params | None = None
     ) -> AsyncIterator[T]:
-        """Yield the items of all pages of a list; `items` returns those of one page."""
+        """Yield the items of all pages of a list below this object's path."""
         query = dict(params or {})
         while True:
             page = read(kind, await self.send("GET", *parts, params=query))
-            for each in items(page):
+            for each in page.items:
                 yield each
             if not page.next_page_token:
                 return

@@ -1,7 +1,6 @@
 """Sessions, and creating VMs in them."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
@@ -16,7 +15,7 @@ from hacdbs_sim.client.bodies import (
     plain,
 )
 from hacdbs_sim.client.errors import ClientError
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments
 from hacdbs_sim.client.results import FetchedVm, read
 from hacdbs_sim.model import DEFAULT_SESSION, ScenarioOutcome, SessionInfo, VmInfo, VmList
 
@@ -50,68 +49,31 @@ class AsyncVmMaker(AsyncResource):
     ) -> AsyncVm:
         """Create a VM with its memslots, faults and workloads: all of them, or nothing.
 
-        Args:
-            name: A label.
-            page_size: The granule: 4, 16 or 64 KiB.
-            ipa_bits: Width of the IPA space.
-            vcpus: Number of vCPUs.
-            cpus: Number of host CPUs, each with a unit.
-            features: What hardware and kernel have.
-            manual_dirty_log_protect2: The capability: 0, 1 or 3.
-            eager_split_chunk_size: The capability, in bytes; 0 for none.
-            kernel: The kernel's profile, `fixed` or `v1`.
-            seed: Of faults and workloads.
-            memslots: Its memslots.
-            faults: Faults to arm.
-            workloads: What the guest writes while it runs.
-            costs: Knobs of the cost model, by name.
-            backend: `simulated`, or `host_kvm`: real KVM of the service's machine.
-            key: The call's Idempotency-Key.
+        `model.CreateVm` describes the fields; what is left out has its default. Sizes are bytes or
+        text such as "2GiB". `key` is the call's Idempotency-Key.
         """
-        body = given(
-            session_id=self.session_id,
-            name=name,
-            page_size=page_size,
-            ipa_bits=ipa_bits,
-            vcpus=vcpus,
-            cpus=cpus,
-            features=features,
-            manual_dirty_log_protect2=manual_dirty_log_protect2,
-            eager_split_chunk_size=eager_split_chunk_size,
-            kernel=kernel,
-            seed=seed,
-            memslots=[memslot_body(memslot) for memslot in memslots],
-            faults=[plain(fault) for fault in faults],
-            workloads=[plain(workload) for workload in workloads],
-            costs=costs,
-            backend=backend,
-        )
+        body = arguments(locals()) | {
+            "session_id": self.session_id,
+            "memslots": [memslot_body(memslot) for memslot in memslots],
+            "faults": [plain(fault) for fault in faults],
+            "workloads": [plain(workload) for workload in workloads],
+        }
         root = AsyncResource(self._sender)
         info = read(FetchedVm, await root.send("POST", "v1", "vms", body=body, key=key))
         return AsyncVm(self._sender, info.vm_id, info)
 
 
 class AsyncSession(AsyncVmMaker):
-    """A session; as a context manager, deleted with all its VMs at the end.
-
-    Attributes:
-        session_id: The session's id.
-    """
+    """A session; as a context manager, deleted with all its VMs at the end."""
 
     def __init__(self, sender: AsyncSender, session_id: str) -> None:
         super().__init__(sender, "v1", "sessions", session_id)
         self.session_id = session_id
 
     async def __aenter__(self) -> Self:
-        """Use the session."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Delete the session; after an exception in the block, a refusal of this is not raised."""
         try:
             await self.delete()
@@ -134,26 +96,15 @@ class AsyncSession(AsyncVmMaker):
     def list_vms(self, *, limit: int | None = None) -> AsyncIterator[VmInfo]:
         """List the session's VMs; `limit` is the page size of one request."""
         root = AsyncResource(self._sender)
-        return root.list_items(
-            VmList,
-            lambda page: page.vms,
-            "v1",
-            "vms",
-            params={"session_id": self.session_id, "limit": limit},
-        )
+        params = {"session_id": self.session_id, "limit": limit}
+        return root.list_items(VmList, "v1", "vms", params=params)
 
     async def put_scenario(self, document: Mapping[str, Any]) -> ScenarioOutcome:
-        """Replace the session's content by that of a scenario, and run its steps.
-
-        If the session has the same scenario already, nothing is done.
-        """
+        """Replace the session's content by a scenario's, unless it has that, and run its steps."""
         return read(ScenarioOutcome, await self.send("PUT", "scenario", body=document))
 
     async def get_scenario(self, *, wait_seconds: int | None = None) -> ScenarioOutcome:
-        """Return the session's scenario and its outcome.
-
-        With `wait_seconds`, up to 60, it waits for the end of the scenario's migration.
-        """
+        """Return the scenario's outcome, after waiting up to 60 s for the end of its migration."""
         params = {"wait_seconds": wait_seconds}
         return read(ScenarioOutcome, await self.send("GET", "scenario", params=params))
 

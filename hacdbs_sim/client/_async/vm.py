@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from hacdbs_sim import model
 from hacdbs_sim.client._async.faults import AsyncFaults
 from hacdbs_sim.client._async.guest import AsyncGuest
 from hacdbs_sim.client._async.memory import AsyncSlot
@@ -14,40 +15,18 @@ from hacdbs_sim.client.bodies import (
     LogWords,
     Size,
     action_body,
-    address,
-    flags_body,
+    memslot_body,
     plain,
     window_body,
 )
 from hacdbs_sim.client.pages import PageNumbers
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
     FetchedMemslotChange,
     FetchedVm,
     read,
     read_batch,
-)
-from hacdbs_sim.model import (
-    Action,
-    AutoConverge,
-    BatchAction,
-    BatchResult,
-    CopyInfo,
-    CopyList,
-    CpuInfo,
-    CpuList,
-    Destination,
-    LinkSpec,
-    MemslotInfo,
-    MemslotList,
-    MigrationInfo,
-    PostcopySpec,
-    ReceivedPages,
-    Scheduled,
-    Stage2List,
-    Stage2Run,
-    Verification,
 )
 
 __tracebackhide__ = True
@@ -63,16 +42,16 @@ class AsyncCopy(AsyncResource):
     """
 
     def __init__(
-        self, sender: AsyncSender, vm_id: str, copy_id: str, info: CopyInfo | None = None
+        self, sender: AsyncSender, vm_id: str, copy_id: str, info: model.CopyInfo | None = None
     ) -> None:
         super().__init__(sender, "v1", "vms", vm_id, "copies", copy_id)
         self.vm_id = vm_id
         self.copy_id = copy_id
         self.info = info
 
-    async def get(self) -> CopyInfo:
+    async def get(self) -> model.CopyInfo:
         """Return the copy."""
-        return read(CopyInfo, await self.send("GET"))
+        return read(model.CopyInfo, await self.send("GET"))
 
     async def delete(self) -> None:
         """Delete the copy; the copies that began with it stay."""
@@ -88,7 +67,7 @@ class AsyncCopy(AsyncResource):
         num_pages: int | None = None,
         duration_ns: int = 0,
         key: str | None = None,
-    ) -> ReceivedPages:
+    ) -> model.ReceivedPages:
         """Read pages of the VM into the copy, as they are now.
 
         Args:
@@ -103,11 +82,11 @@ class AsyncCopy(AsyncResource):
         """
         body = window_body(slot, words, pages, first_page, num_pages)
         body["duration_ns"] = duration_ns
-        return read(ReceivedPages, await self.send("POST", "receive", body=body, key=key))
+        return read(model.ReceivedPages, await self.send("POST", "receive", body=body, key=key))
 
     async def verify(
         self, *, pending: Mapping[int, LogWords] | None = None, key: str | None = None
-    ) -> Verification:
+    ) -> model.Verification:
         """Compare the copy with the VM: each page is current, pending, unneeded or lost.
 
         Args:
@@ -115,7 +94,7 @@ class AsyncCopy(AsyncResource):
             key: The call's Idempotency-Key.
         """
         body = {"pending": [window_body(slot, words) for slot, words in (pending or {}).items()]}
-        return read(Verification, await self.send("POST", "verify", body=body, key=key))
+        return read(model.Verification, await self.send("POST", "verify", body=body, key=key))
 
     async def start(
         self, *, session_id: str | None = None, name: str | None = None, key: str | None = None
@@ -161,10 +140,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         if_match: str | None = None,
     ) -> FetchedVm:
         """Set a capability (KVM_ENABLE_CAP), one at a time."""
-        body = given(
-            manual_dirty_log_protect2=manual_dirty_log_protect2,
-            eager_split_chunk_size=eager_split_chunk_size,
-        )
+        body = arguments(locals())
         return read(FetchedVm, await self.send("PATCH", body=body, headers={"If-Match": if_match}))
 
     async def delete(self, *, if_match: str | None = None) -> None:
@@ -185,26 +161,18 @@ class AsyncVm(AsyncGuest, AsyncFaults):
     ) -> FetchedMemslotChange:
         """Create, move or re-flag a memslot (KVM_SET_USER_MEMORY_REGION).
 
-        `flags` are bits of `MemslotFlags`, or their names.
-
-        To delete it, `delete_memslot` is safer: it may be retried after a lost response.
+        `flags` are bits of `MemslotFlags`, or their names. To delete it, `delete_memslot` is safer:
+        it may be retried after a lost response.
         """
-        body = given(
-            guest_phys_addr=address(guest_phys_addr),
-            memory_size=memory_size,
-            userspace_addr=address(userspace_addr),
-            flags=flags_body(flags),
-            backing=backing,
-        )
+        body = memslot_body(arguments(locals()))
+        del body["slot"]  # which the path has
         headers = {"If-Match": if_match, "If-None-Match": if_none_match}
         response = await self.send("PUT", "memslots", slot, body=body, headers=headers)
         return read(FetchedMemslotChange, response)
 
-    def list_memslots(self, *, limit: int | None = None) -> AsyncIterator[MemslotInfo]:
+    def list_memslots(self, *, limit: int | None = None) -> AsyncIterator[model.MemslotInfo]:
         """List the memslots, by number; `limit` is the page size of one request."""
-        return self.list_items(
-            MemslotList, lambda page: page.memslots, "memslots", params={"limit": limit}
-        )
+        return self.list_items(model.MemslotList, "memslots", params={"limit": limit})
 
     async def get_memslot(self, slot: int) -> FetchedMemslot:
         """Return a memslot."""
@@ -216,34 +184,30 @@ class AsyncVm(AsyncGuest, AsyncFaults):
 
     def get_stage2(
         self, gfn: int = 0, count: int | None = None, *, limit: int | None = 1000
-    ) -> AsyncIterator[Stage2Run]:
+    ) -> AsyncIterator[model.Stage2Run]:
         """List guest frames as runs of equal pages; by default to the end of the IPA space."""
-        return self.list_items(
-            Stage2List,
-            lambda page: page.runs,
-            "stage2",
-            params={"gfn": gfn, "count": count, "limit": limit},
-        )
+        params = {"gfn": gfn, "count": count, "limit": limit}
+        return self.list_items(model.Stage2List, "stage2", params=params)
 
-    def list_cpus(self, *, limit: int | None = None) -> AsyncIterator[CpuInfo]:
+    def list_cpus(self, *, limit: int | None = None) -> AsyncIterator[model.CpuInfo]:
         """List the host CPUs, by number; `limit` is the page size of one request."""
-        return self.list_items(CpuList, lambda page: page.cpus, "cpus", params={"limit": limit})
+        return self.list_items(model.CpuList, "cpus", params={"limit": limit})
 
-    async def get_cpu(self, cpu: int) -> CpuInfo:
+    async def get_cpu(self, cpu: int) -> model.CpuInfo:
         """Return a host CPU and its unit."""
-        return read(CpuInfo, await self.send("GET", "cpus", cpu))
+        return read(model.CpuInfo, await self.send("GET", "cpus", cpu))
 
-    async def set_cpu(self, cpu: int, *, online: bool) -> CpuInfo:
+    async def set_cpu(self, cpu: int, *, online: bool) -> model.CpuInfo:
         """Plug a host CPU in or out; the unit of one that is out declines every call."""
-        return read(CpuInfo, await self.send("PATCH", "cpus", cpu, body={"online": online}))
+        return read(model.CpuInfo, await self.send("PATCH", "cpus", cpu, body={"online": online}))
 
     async def run_batch(
         self,
-        actions: Sequence[Action[Any] | BatchAction | Fields],
+        actions: Sequence[model.Action[Any] | model.BatchAction | Fields],
         *,
         check: bool = True,
         key: str | None = None,
-    ) -> tuple[BatchResult, ...]:
+    ) -> tuple[model.BatchResult, ...]:
         """Perform actions in order, under one lock, up to the first refusal; earlier ones are kept.
 
         Args:
@@ -267,7 +231,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
             key: The call's Idempotency-Key.
         """
         body = given(base=base.copy_id if isinstance(base, AsyncCopy) else base)
-        info = read(CopyInfo, await self.send("POST", "copies", body=body, key=key))
+        info = read(model.CopyInfo, await self.send("POST", "copies", body=body, key=key))
         return AsyncCopy(self._sender, self.vm_id, info.copy_id, info)
 
     async def copy(self, base: AsyncCopy | str | None = None) -> AsyncCopy:
@@ -278,11 +242,9 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         """Return the handle of a copy of the VM's memory."""
         return AsyncCopy(self._sender, self.vm_id, copy_id)
 
-    def list_copies(self, *, limit: int | None = None) -> AsyncIterator[CopyInfo]:
+    def list_copies(self, *, limit: int | None = None) -> AsyncIterator[model.CopyInfo]:
         """List the copies, by number; `limit` is the page size of one request."""
-        return self.list_items(
-            CopyList, lambda page: page.copies, "copies", params={"limit": limit}
-        )
+        return self.list_items(model.CopyList, "copies", params={"limit": limit})
 
     async def start_migration(
         self,
@@ -293,62 +255,38 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         max_iterations: int | None = None,
         timeout_ns: int | None = None,
         timeout_strategy: str | None = None,
-        auto_converge: AutoConverge | Fields | None = None,
+        auto_converge: model.AutoConverge | Fields | None = None,
         slots: Sequence[int] | None = None,
         enable_logging: bool | None = None,
         clear_chunk_pages: int | None = None,
         clear_order: str | None = None,
         verify: bool | None = None,
         full_first_pass: bool | None = None,
-        schedule: Sequence[Scheduled | Fields] | None = None,
-        link: LinkSpec | Fields | None = None,
+        schedule: Sequence[model.Scheduled | Fields] | None = None,
+        link: model.LinkSpec | Fields | None = None,
         switchover_bandwidth_bytes_per_second: int | None = None,
         stall_ns: int | None = None,
         pause_before_switchover: bool | None = None,
-        postcopy: PostcopySpec | Fields | None = None,
+        postcopy: model.PostcopySpec | Fields | None = None,
         zero_pages: bool | None = None,
         on_layout_change: str | None = None,
         device_state_bytes: int | None = None,
         device_state_ns: int | None = None,
         stop_latency_ns: int | None = None,
         timing: str | None = None,
-        destination: Destination | Fields | None = None,
+        destination: model.Destination | Fields | None = None,
         pace_ms: int | None = None,
         pace: float | None = None,
         key: str | None = None,
     ) -> AsyncMigration:
         """Start to migrate the VM, in virtual time; docs/migrations.md explains the fields."""
-        body = given(
+        body = arguments(locals()) | given(
             vm_id=self.vm_id,
-            preset=preset,
-            bandwidth_bytes_per_second=bandwidth_bytes_per_second,
-            downtime_limit_ns=downtime_limit_ns,
-            max_iterations=max_iterations,
-            timeout_ns=timeout_ns,
-            timeout_strategy=timeout_strategy,
-            auto_converge=None if auto_converge is None else plain(auto_converge),
             slots=None if slots is None else list(slots),
-            enable_logging=enable_logging,
-            clear_chunk_pages=clear_chunk_pages,
-            clear_order=clear_order,
-            verify=verify,
-            full_first_pass=full_first_pass,
             schedule=None if schedule is None else [plain(each) for each in schedule],
-            link=None if link is None else plain(link),
-            switchover_bandwidth_bytes_per_second=switchover_bandwidth_bytes_per_second,
-            stall_ns=stall_ns,
-            pause_before_switchover=pause_before_switchover,
-            postcopy=None if postcopy is None else plain(postcopy),
-            zero_pages=zero_pages,
-            on_layout_change=on_layout_change,
-            device_state_bytes=device_state_bytes,
-            device_state_ns=device_state_ns,
-            stop_latency_ns=stop_latency_ns,
-            timing=timing,
-            destination=None if destination is None else plain(destination),
-            pace_ms=pace_ms,
-            pace=pace,
         )
         root = AsyncResource(self._sender)
-        info = read(MigrationInfo, await root.send("POST", "v1", "migrations", body=body, key=key))
+        info = read(
+            model.MigrationInfo, await root.send("POST", "v1", "migrations", body=body, key=key)
+        )
         return AsyncMigration(self._sender, info.migration_id, info)

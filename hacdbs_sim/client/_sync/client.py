@@ -7,56 +7,21 @@ from typing import Any, Self, TypeVar
 import httpx
 from typing_extensions import override
 
+from hacdbs_sim import model
 from hacdbs_sim.client._sync.migrations import Comparison, Migration
 from hacdbs_sim.client._sync.resource import Sender
 from hacdbs_sim.client._sync.session import Session, VmMaker
 from hacdbs_sim.client._sync.vm import Vm
 from hacdbs_sim.client.bodies import plain
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS, connection, token_of_environment
-from hacdbs_sim.client.errors import ClientError
+from hacdbs_sim.client.errors import ConflictError, TransportError
 from hacdbs_sim.client.in_process import ANY_HOST, IN_PROCESS_URL, ThreadTransport, load_application
 from hacdbs_sim.client.pairs import sync_sleep, sync_start
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import read
 from hacdbs_sim.client.retrying import RETRIES
-from hacdbs_sim.client.waiting import (
-    EVENTS_AT_ONCE,
-    POLL_SECONDS,
-    READY_SECONDS,
-    WAIT_SECONDS,
-    Patience,
-    is_not_ready,
-    news,
-)
-from hacdbs_sim.model import (
-    DEFAULT_SESSION,
-    BuiltinScenario,
-    Capabilities,
-    ComparisonBrief,
-    ComparisonInfo,
-    ComparisonList,
-    CostModelInfo,
-    CreateVm,
-    Event,
-    EventPage,
-    FaultTypeInfo,
-    FaultTypeList,
-    Health,
-    Index,
-    MigrationBrief,
-    MigrationList,
-    Preset,
-    PresetList,
-    ProblemType,
-    ScenarioList,
-    SessionInfo,
-    SessionList,
-    StaleReader,
-    Variant,
-    Version,
-    VmInfo,
-    VmList,
-)
+from hacdbs_sim.client.waiting import POLL_SECONDS, READY_SECONDS, WAIT_SECONDS, Patience
+from hacdbs_sim.model import DEFAULT_SESSION
 
 __tracebackhide__ = True
 
@@ -100,21 +65,18 @@ class Client(VmMaker):
             settings: The service's settings, as `max_vms=5`; else those of the environment.
         """
         application = load_application({**ANY_HOST, **settings})
-        return cls(
-            IN_PROCESS_URL, token=application.token or "", transport=ThreadTransport(application)
-        )
+        transport = ThreadTransport(application)
+        return cls(IN_PROCESS_URL, token=application.token or "", transport=transport)
 
     @override
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.http.base_url}>"
 
     def __enter__(self) -> Self:
-        """Use the client."""
         sync_start(self.http)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the client."""
         self.close()
 
     def close(self) -> None:
@@ -137,98 +99,84 @@ class Client(VmMaker):
         """Return the handle of a comparison, which need not exist."""
         return Comparison(self._sender, comparison_id)
 
-    def get_index(self) -> Index:
+    def get_index(self) -> model.Index:
         """Return links to the main resources."""
-        return read(Index, self.send("GET"))
+        return read(model.Index, self.send("GET"))
 
-    def get_livez(self) -> Health:
+    def get_livez(self) -> model.Health:
         """Return whether the process is alive."""
-        return read(Health, self.send("GET", "livez"))
+        return read(model.Health, self.send("GET", "livez"))
 
-    def get_readyz(self) -> Health:
+    def get_readyz(self) -> model.Health:
         """Return whether the service is ready; while it is stopping, this is refused."""
-        return read(Health, self.send("GET", "readyz"))
+        return read(model.Health, self.send("GET", "readyz"))
 
-    def get_version(self) -> Version:
+    def get_version(self) -> model.Version:
         """Return the version of the service."""
-        return read(Version, self.send("GET", "version"))
+        return read(model.Version, self.send("GET", "version"))
 
     def get_metrics(self) -> str:
         """Return the metrics in Prometheus' text format."""
-        response = self.send("GET", "metrics")
-        return response.text
+        return (self.send("GET", "metrics")).text
 
-    def get_problem(self, code: str) -> ProblemType:
+    def get_problem(self, code: str) -> model.ProblemType:
         """Return what a problem's code means."""
-        return read(ProblemType, self.send("GET", "problems", code))
+        return read(model.ProblemType, self.send("GET", "problems", code))
 
-    def get_capabilities(self) -> Capabilities:
+    def get_capabilities(self) -> model.Capabilities:
         """Return what KVM_CHECK_EXTENSION would, and the limits."""
-        return read(Capabilities, self.send("GET", "v1", "capabilities"))
+        return read(model.Capabilities, self.send("GET", "v1", "capabilities"))
 
-    def list_fault_types(self) -> tuple[FaultTypeInfo, ...]:
+    def list_fault_types(self) -> tuple[model.FaultTypeInfo, ...]:
         """Describe the types of fault."""
-        response = self.send("GET", "v1", "fault-types")
-        return read(FaultTypeList, response).fault_types
+        return read(model.FaultTypeList, self.send("GET", "v1", "fault-types")).fault_types
 
-    def get_cost_model(self) -> CostModelInfo:
+    def get_cost_model(self) -> model.CostModelInfo:
         """Describe the knobs that turn counted events into virtual time."""
-        return read(CostModelInfo, self.send("GET", "v1", "cost-model"))
+        return read(model.CostModelInfo, self.send("GET", "v1", "cost-model"))
 
     def create_session(self, session_id: str | None = None, *, key: str | None = None) -> Session:
         """Create a session; without an id it gets the next free one of s1, s2, ..."""
         body = given(session_id=session_id)
         response = self.send("POST", "v1", "sessions", body=body, key=key)
-        return Session(self._sender, read(SessionInfo, response).session_id)
+        return Session(self._sender, read(model.SessionInfo, response).session_id)
 
-    def list_sessions(self, *, limit: int | None = None) -> Iterator[SessionInfo]:
+    def list_sessions(self, *, limit: int | None = None) -> Iterator[model.SessionInfo]:
         """List the sessions, by id; `limit` is the page size of one request."""
-        return self.list_items(
-            SessionList, lambda page: page.sessions, "v1", "sessions", params={"limit": limit}
-        )
+        return self.list_items(model.SessionList, "v1", "sessions", params={"limit": limit})
 
-    def list_scenarios(self, *, limit: int | None = None) -> Iterator[BuiltinScenario]:
+    def list_scenarios(self, *, limit: int | None = None) -> Iterator[model.BuiltinScenario]:
         """List the builtin scenarios, by name; `limit` is the page size of one request."""
-        return self.list_items(
-            ScenarioList, lambda page: page.scenarios, "v1", "scenarios", params={"limit": limit}
-        )
+        return self.list_items(model.ScenarioList, "v1", "scenarios", params={"limit": limit})
 
-    def get_builtin_scenario(self, name: str) -> BuiltinScenario:
+    def get_builtin_scenario(self, name: str) -> model.BuiltinScenario:
         """Return a builtin scenario."""
-        return read(BuiltinScenario, self.send("GET", "v1", "scenarios", name))
+        return read(model.BuiltinScenario, self.send("GET", "v1", "scenarios", name))
 
     def list_vms(
         self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
-    ) -> Iterator[VmInfo]:
+    ) -> Iterator[model.VmInfo]:
         """List the VMs of a session, `-` for all; `limit` is the page size of one request."""
         params = {"session_id": session_id, "limit": limit}
-        return self.list_items(VmList, lambda page: page.vms, "v1", "vms", params=params)
+        return self.list_items(model.VmList, "v1", "vms", params=params)
 
     def list_migrations(
         self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
-    ) -> Iterator[MigrationBrief]:
+    ) -> Iterator[model.MigrationBrief]:
         """List the migrations of a session, `-` for all; `limit` is that of one request."""
         params = {"session_id": session_id, "limit": limit}
-        return self.list_items(
-            MigrationList, lambda page: page.migrations, "v1", "migrations", params=params
-        )
+        return self.list_items(model.MigrationList, "v1", "migrations", params=params)
 
-    def list_migration_presets(self, *, limit: int | None = None) -> Iterator[Preset]:
+    def list_migration_presets(self, *, limit: int | None = None) -> Iterator[model.Preset]:
         """List the presets: migrations with a known result, each with its VM."""
-        return self.list_items(
-            PresetList,
-            lambda page: page.presets,
-            "v1",
-            "migration-presets",
-            params={"limit": limit},
-        )
+        return self.list_items(model.PresetList, "v1", "migration-presets", params={"limit": limit})
 
     def start_comparison(
         self,
-        vm: CreateVm | Mapping[str, Any],
+        vm: model.CreateVm | Mapping[str, Any],
         migration: Mapping[str, Any] | None = None,
         *,
-        variants: Sequence[Variant | Mapping[str, Any]] | None = None,
+        variants: Sequence[model.Variant | Mapping[str, Any]] | None = None,
         pace_ms: int | None = None,
         key: str | None = None,
     ) -> Comparison:
@@ -248,17 +196,15 @@ class Client(VmMaker):
             pace_ms=pace_ms,
         )
         response = self.send("POST", "v1", "comparisons", body=body, key=key)
-        info = read(ComparisonInfo, response)
+        info = read(model.ComparisonInfo, response)
         return Comparison(self._sender, info.comparison_id, info)
 
     def list_comparisons(
         self, session_id: str = DEFAULT_SESSION, *, limit: int | None = None
-    ) -> Iterator[ComparisonBrief]:
+    ) -> Iterator[model.ComparisonBrief]:
         """List the comparisons of a session, `-` for all; `limit` is that of one request."""
         params = {"session_id": session_id, "limit": limit}
-        return self.list_items(
-            ComparisonList, lambda page: page.comparisons, "v1", "comparisons", params=params
-        )
+        return self.list_items(model.ComparisonList, "v1", "comparisons", params=params)
 
     def list_events(
         self,
@@ -269,7 +215,7 @@ class Client(VmMaker):
         vm_id: str | None = None,
         limit: int | None = None,
         wait_seconds: int | None = None,
-    ) -> EventPage:
+    ) -> model.EventPage:
         """Return the events behind one, oldest first; without `after` all that are stored.
 
         Args:
@@ -280,15 +226,8 @@ class Client(VmMaker):
             limit: The most events to return.
             wait_seconds: How long to wait if there is none, up to 60.
         """
-        params = {
-            "after": after,
-            "type": type,
-            "session_id": session_id,
-            "vm_id": vm_id,
-            "limit": limit,
-            "wait_seconds": wait_seconds,
-        }
-        return read(EventPage, self.send("GET", "v1", "events", params=params))
+        params = arguments(locals())
+        return read(model.EventPage, self.send("GET", "v1", "events", params=params))
 
     def watch_events(
         self,
@@ -297,7 +236,7 @@ class Client(VmMaker):
         type: str | None = None,  # noqa: A002 - the field's name
         session_id: str | None = None,
         vm_id: str | None = None,
-    ) -> Iterator[Event | StaleReader]:
+    ) -> Iterator[model.Event | model.StaleReader]:
         """Yield events as they happen, without end: first the stored ones, or those behind `after`.
 
         A `StaleReader` precedes events if earlier ones were missed: the service stores the last
@@ -309,11 +248,14 @@ class Client(VmMaker):
                 type=type,
                 session_id=session_id,
                 vm_id=vm_id,
-                limit=EVENTS_AT_ONCE,
+                limit=1_000,
                 wait_seconds=POLL_SECONDS,
             )
             after = page.next_after
-            yield from news(page)
+            if page.stale:
+                oldest, last = page.oldest_event_id, page.last_event_id
+                yield model.StaleReader(oldest_event_id=oldest, last_event_id=last)
+            yield from page.events
 
     def wait_ready(self, timeout: float = READY_SECONDS) -> None:
         """Wait until the service is ready.
@@ -325,8 +267,8 @@ class Client(VmMaker):
         while True:
             try:
                 self.get_readyz()
-            except ClientError as error:
-                if not is_not_ready(error):
+            except (TransportError, ConflictError) as error:
+                if isinstance(error, ConflictError) and error.code != "not_ready":
                     raise
                 sync_sleep(patience.pause(error))
             else:

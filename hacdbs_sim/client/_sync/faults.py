@@ -3,13 +3,12 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from hacdbs_sim.client._sync.resource import Resource
 from hacdbs_sim.client.bodies import Fields
 from hacdbs_sim.client.errors import ClientError, NotFoundError
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments
 from hacdbs_sim.client.results import read
 from hacdbs_sim.model import FaultInfo, FaultList
 
@@ -31,27 +30,13 @@ class Faults(Resource):
         times: int | None = None,
         key: str | None = None,
     ) -> FaultInfo:
-        """Arm a fault; `client.list_fault_types()` describes the types.
+        """Arm a fault; `client.list_fault_types()` describes the types, `model.AddFault` the fields.
 
-        Args:
-            type: The type of fault.
-            when: The calls in which it can hit, and where in them.
-            enabled: Whether it can hit; False arms it without effect.
-            probability: Probability of a hit, 0 to 1.
-            after: How many opportunities are skipped first.
-            every: Then every n-th opportunity counts.
-            times: The number of hits after which it is disabled; unlimited if None.
-            key: The call's Idempotency-Key.
+        `key` is the call's Idempotency-Key.
         """
-        body = given(
-            type=type,
-            when=when,
-            enabled=enabled,
-            probability=probability,
-            after=after,
-            every=every,
-            times=times,
-        )
+        return self._arm(arguments(locals()), key)
+
+    def _arm(self, body: Fields, key: str | None) -> FaultInfo:
         return read(FaultInfo, self.send("POST", "faults", body=body, key=key))
 
     def fault(
@@ -67,24 +52,11 @@ class Faults(Resource):
         key: str | None = None,
     ) -> "ArmedFault":
         """Return a context manager that arms a fault while its block runs; as `add_fault`."""
-        arm = partial(
-            self.add_fault,
-            type,
-            when=when,
-            enabled=enabled,
-            probability=probability,
-            after=after,
-            every=every,
-            times=times,
-            key=key,
-        )
-        return ArmedFault(self, arm)
+        return ArmedFault(self, partial(self._arm, arguments(locals()), key))
 
     def list_faults(self, *, limit: int | None = None) -> Iterator[FaultInfo]:
         """List the armed faults, in order of arming; `limit` is the page size of one request."""
-        return self.list_items(
-            FaultList, lambda page: page.faults, "faults", params={"limit": limit}
-        )
+        return self.list_items(FaultList, "faults", params={"limit": limit})
 
     def get_fault(self, fault_id: str) -> FaultInfo:
         """Return an armed fault."""
@@ -123,16 +95,10 @@ class ArmedFault:
         return self.info
 
     def __enter__(self) -> Self:
-        """Arm the fault."""
         self.info = self._arm()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Read the fault a last time and disarm it, unless it is gone with its VM."""
         try:
             try:

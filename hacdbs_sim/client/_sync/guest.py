@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from hacdbs_sim.client._sync.resource import Resource
 from hacdbs_sim.client.bodies import Address, AnyBurst, Size, access_body, address
 from hacdbs_sim.client.pages import PageNumbers, Ranges
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import read
 from hacdbs_sim.model import AccessOutcome, Clock, GuestRun, WorkloadInfo, WorkloadList
 
@@ -105,61 +105,17 @@ class Guest(Resource):
     ) -> WorkloadInfo:
         """Add a workload, which writes whenever the guest runs.
 
-        Args:
-            kind: `sequential`, `uniform`, `hot_set`, `zipf`, `moving`, `replay` or `intervals`.
-            slot: The memslot that it writes in.
-            writes_per_second: How often; for all kinds but `replay` and `intervals`.
-            first_page: Start of its window, in pages of the slot.
-            num_pages: Length of its window; to the slot's end if None.
-            seed: Of its draws; derived from the VM's seed if None.
-            burst: When it rests; never if None.
-            writer: `guest`, or `host` for writes of the host kernel.
-            vcpu: Which vCPU writes.
-            hot_fraction: `hot_set`: the part of the window that is hot.
-            hot_share: `hot_set`: the part of the writes that goes there.
-            exponent: `zipf`: rank k is written in proportion to k**-exponent.
-            set_pages: `moving`: pages of the working set.
-            move_every_writes: `moving`: writes after which it moves.
-            step_pages: `moving`: how far.
-            trace: `replay`: the trace's name, as `xz`.
-            pages: `intervals`: the pages that each interval writes.
-            interval_ns: `replay`, `intervals`: the length of an interval.
-            loop: Whether it begins again at its end.
-            copies: How many play side by side.
-            scale: Whether each is stretched over its part of the window.
-            key: The call's Idempotency-Key.
+        `kind` is one of `model.WorkloadKind`. The classes `model.AddSequential`, `AddUniform`,
+        `AddHotSet`, `AddZipf`, `AddMoving`, `AddReplay` and `AddIntervals` describe the fields of
+        each. `key` is the call's Idempotency-Key.
         """
-        body = given(
-            kind=kind,
-            slot=slot,
-            writes_per_second=writes_per_second,
-            first_page=first_page,
-            num_pages=num_pages,
-            seed=seed,
-            burst=burst,
-            writer=writer,
-            vcpu=vcpu,
-            hot_fraction=hot_fraction,
-            hot_share=hot_share,
-            exponent=exponent,
-            set_pages=set_pages,
-            move_every_writes=move_every_writes,
-            step_pages=step_pages,
-            trace=trace,
-            pages=pages,
-            interval_ns=interval_ns,
-            loop=loop,
-            copies=copies,
-            scale=scale,
-        )
+        body = arguments(locals())
         response = self.send("POST", "workloads", body=body, key=key)
         return read(WorkloadInfo, response)  # type: ignore[arg-type]  # a union
 
     def list_workloads(self, *, limit: int | None = None) -> Iterator[WorkloadInfo]:
         """List the workloads, oldest first; `limit` is the page size of one request."""
-        return self.list_items(
-            WorkloadList, lambda page: page.workloads, "workloads", params={"limit": limit}
-        )
+        return self.list_items(WorkloadList, "workloads", params={"limit": limit})
 
     def get_workload(self, workload_id: str) -> WorkloadInfo:
         """Return a workload, and how far it has come."""
@@ -187,5 +143,5 @@ class Guest(Resource):
         self, duration_ns: int, *, throttle_percent: int | None = None, key: str | None = None
     ) -> GuestRun:
         """Let the workloads write for some virtual time, throttled if a percentage is given."""
-        body = given(duration_ns=duration_ns, throttle_percent=throttle_percent)
+        body = arguments(locals())
         return read(GuestRun, self.send("POST", "guest", "run", body=body, key=key))

@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hacdbs_sim import model
 from hacdbs_sim.client._sync.faults import Faults
 from hacdbs_sim.client._sync.guest import Guest
 from hacdbs_sim.client._sync.memory import Slot
@@ -15,40 +16,18 @@ from hacdbs_sim.client.bodies import (
     LogWords,
     Size,
     action_body,
-    address,
-    flags_body,
+    memslot_body,
     plain,
     window_body,
 )
 from hacdbs_sim.client.pages import PageNumbers
-from hacdbs_sim.client.request import given
+from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
     FetchedMemslotChange,
     FetchedVm,
     read,
     read_batch,
-)
-from hacdbs_sim.model import (
-    Action,
-    AutoConverge,
-    BatchAction,
-    BatchResult,
-    CopyInfo,
-    CopyList,
-    CpuInfo,
-    CpuList,
-    Destination,
-    LinkSpec,
-    MemslotInfo,
-    MemslotList,
-    MigrationInfo,
-    PostcopySpec,
-    ReceivedPages,
-    Scheduled,
-    Stage2List,
-    Stage2Run,
-    Verification,
 )
 
 __tracebackhide__ = True
@@ -64,16 +43,16 @@ class Copy(Resource):
     """
 
     def __init__(
-        self, sender: Sender, vm_id: str, copy_id: str, info: CopyInfo | None = None
+        self, sender: Sender, vm_id: str, copy_id: str, info: model.CopyInfo | None = None
     ) -> None:
         super().__init__(sender, "v1", "vms", vm_id, "copies", copy_id)
         self.vm_id = vm_id
         self.copy_id = copy_id
         self.info = info
 
-    def get(self) -> CopyInfo:
+    def get(self) -> model.CopyInfo:
         """Return the copy."""
-        return read(CopyInfo, self.send("GET"))
+        return read(model.CopyInfo, self.send("GET"))
 
     def delete(self) -> None:
         """Delete the copy; the copies that began with it stay."""
@@ -89,7 +68,7 @@ class Copy(Resource):
         num_pages: int | None = None,
         duration_ns: int = 0,
         key: str | None = None,
-    ) -> ReceivedPages:
+    ) -> model.ReceivedPages:
         """Read pages of the VM into the copy, as they are now.
 
         Args:
@@ -104,11 +83,11 @@ class Copy(Resource):
         """
         body = window_body(slot, words, pages, first_page, num_pages)
         body["duration_ns"] = duration_ns
-        return read(ReceivedPages, self.send("POST", "receive", body=body, key=key))
+        return read(model.ReceivedPages, self.send("POST", "receive", body=body, key=key))
 
     def verify(
         self, *, pending: Mapping[int, LogWords] | None = None, key: str | None = None
-    ) -> Verification:
+    ) -> model.Verification:
         """Compare the copy with the VM: each page is current, pending, unneeded or lost.
 
         Args:
@@ -116,7 +95,7 @@ class Copy(Resource):
             key: The call's Idempotency-Key.
         """
         body = {"pending": [window_body(slot, words) for slot, words in (pending or {}).items()]}
-        return read(Verification, self.send("POST", "verify", body=body, key=key))
+        return read(model.Verification, self.send("POST", "verify", body=body, key=key))
 
     def start(
         self, *, session_id: str | None = None, name: str | None = None, key: str | None = None
@@ -162,10 +141,7 @@ class Vm(Guest, Faults):
         if_match: str | None = None,
     ) -> FetchedVm:
         """Set a capability (KVM_ENABLE_CAP), one at a time."""
-        body = given(
-            manual_dirty_log_protect2=manual_dirty_log_protect2,
-            eager_split_chunk_size=eager_split_chunk_size,
-        )
+        body = arguments(locals())
         return read(FetchedVm, self.send("PATCH", body=body, headers={"If-Match": if_match}))
 
     def delete(self, *, if_match: str | None = None) -> None:
@@ -186,26 +162,18 @@ class Vm(Guest, Faults):
     ) -> FetchedMemslotChange:
         """Create, move or re-flag a memslot (KVM_SET_USER_MEMORY_REGION).
 
-        `flags` are bits of `MemslotFlags`, or their names.
-
-        To delete it, `delete_memslot` is safer: it may be retried after a lost response.
+        `flags` are bits of `MemslotFlags`, or their names. To delete it, `delete_memslot` is safer:
+        it may be retried after a lost response.
         """
-        body = given(
-            guest_phys_addr=address(guest_phys_addr),
-            memory_size=memory_size,
-            userspace_addr=address(userspace_addr),
-            flags=flags_body(flags),
-            backing=backing,
-        )
+        body = memslot_body(arguments(locals()))
+        del body["slot"]  # which the path has
         headers = {"If-Match": if_match, "If-None-Match": if_none_match}
         response = self.send("PUT", "memslots", slot, body=body, headers=headers)
         return read(FetchedMemslotChange, response)
 
-    def list_memslots(self, *, limit: int | None = None) -> Iterator[MemslotInfo]:
+    def list_memslots(self, *, limit: int | None = None) -> Iterator[model.MemslotInfo]:
         """List the memslots, by number; `limit` is the page size of one request."""
-        return self.list_items(
-            MemslotList, lambda page: page.memslots, "memslots", params={"limit": limit}
-        )
+        return self.list_items(model.MemslotList, "memslots", params={"limit": limit})
 
     def get_memslot(self, slot: int) -> FetchedMemslot:
         """Return a memslot."""
@@ -217,34 +185,30 @@ class Vm(Guest, Faults):
 
     def get_stage2(
         self, gfn: int = 0, count: int | None = None, *, limit: int | None = 1000
-    ) -> Iterator[Stage2Run]:
+    ) -> Iterator[model.Stage2Run]:
         """List guest frames as runs of equal pages; by default to the end of the IPA space."""
-        return self.list_items(
-            Stage2List,
-            lambda page: page.runs,
-            "stage2",
-            params={"gfn": gfn, "count": count, "limit": limit},
-        )
+        params = {"gfn": gfn, "count": count, "limit": limit}
+        return self.list_items(model.Stage2List, "stage2", params=params)
 
-    def list_cpus(self, *, limit: int | None = None) -> Iterator[CpuInfo]:
+    def list_cpus(self, *, limit: int | None = None) -> Iterator[model.CpuInfo]:
         """List the host CPUs, by number; `limit` is the page size of one request."""
-        return self.list_items(CpuList, lambda page: page.cpus, "cpus", params={"limit": limit})
+        return self.list_items(model.CpuList, "cpus", params={"limit": limit})
 
-    def get_cpu(self, cpu: int) -> CpuInfo:
+    def get_cpu(self, cpu: int) -> model.CpuInfo:
         """Return a host CPU and its unit."""
-        return read(CpuInfo, self.send("GET", "cpus", cpu))
+        return read(model.CpuInfo, self.send("GET", "cpus", cpu))
 
-    def set_cpu(self, cpu: int, *, online: bool) -> CpuInfo:
+    def set_cpu(self, cpu: int, *, online: bool) -> model.CpuInfo:
         """Plug a host CPU in or out; the unit of one that is out declines every call."""
-        return read(CpuInfo, self.send("PATCH", "cpus", cpu, body={"online": online}))
+        return read(model.CpuInfo, self.send("PATCH", "cpus", cpu, body={"online": online}))
 
     def run_batch(
         self,
-        actions: Sequence[Action[Any] | BatchAction | Fields],
+        actions: Sequence[model.Action[Any] | model.BatchAction | Fields],
         *,
         check: bool = True,
         key: str | None = None,
-    ) -> tuple[BatchResult, ...]:
+    ) -> tuple[model.BatchResult, ...]:
         """Perform actions in order, under one lock, up to the first refusal; earlier ones are kept.
 
         Args:
@@ -266,7 +230,7 @@ class Vm(Guest, Faults):
             key: The call's Idempotency-Key.
         """
         body = given(base=base.copy_id if isinstance(base, Copy) else base)
-        info = read(CopyInfo, self.send("POST", "copies", body=body, key=key))
+        info = read(model.CopyInfo, self.send("POST", "copies", body=body, key=key))
         return Copy(self._sender, self.vm_id, info.copy_id, info)
 
     def copy(self, base: Copy | str | None = None) -> Copy:
@@ -277,11 +241,9 @@ class Vm(Guest, Faults):
         """Return the handle of a copy of the VM's memory."""
         return Copy(self._sender, self.vm_id, copy_id)
 
-    def list_copies(self, *, limit: int | None = None) -> Iterator[CopyInfo]:
+    def list_copies(self, *, limit: int | None = None) -> Iterator[model.CopyInfo]:
         """List the copies, by number; `limit` is the page size of one request."""
-        return self.list_items(
-            CopyList, lambda page: page.copies, "copies", params={"limit": limit}
-        )
+        return self.list_items(model.CopyList, "copies", params={"limit": limit})
 
     def start_migration(
         self,
@@ -292,62 +254,36 @@ class Vm(Guest, Faults):
         max_iterations: int | None = None,
         timeout_ns: int | None = None,
         timeout_strategy: str | None = None,
-        auto_converge: AutoConverge | Fields | None = None,
+        auto_converge: model.AutoConverge | Fields | None = None,
         slots: Sequence[int] | None = None,
         enable_logging: bool | None = None,
         clear_chunk_pages: int | None = None,
         clear_order: str | None = None,
         verify: bool | None = None,
         full_first_pass: bool | None = None,
-        schedule: Sequence[Scheduled | Fields] | None = None,
-        link: LinkSpec | Fields | None = None,
+        schedule: Sequence[model.Scheduled | Fields] | None = None,
+        link: model.LinkSpec | Fields | None = None,
         switchover_bandwidth_bytes_per_second: int | None = None,
         stall_ns: int | None = None,
         pause_before_switchover: bool | None = None,
-        postcopy: PostcopySpec | Fields | None = None,
+        postcopy: model.PostcopySpec | Fields | None = None,
         zero_pages: bool | None = None,
         on_layout_change: str | None = None,
         device_state_bytes: int | None = None,
         device_state_ns: int | None = None,
         stop_latency_ns: int | None = None,
         timing: str | None = None,
-        destination: Destination | Fields | None = None,
+        destination: model.Destination | Fields | None = None,
         pace_ms: int | None = None,
         pace: float | None = None,
         key: str | None = None,
     ) -> Migration:
         """Start to migrate the VM, in virtual time; docs/migrations.md explains the fields."""
-        body = given(
+        body = arguments(locals()) | given(
             vm_id=self.vm_id,
-            preset=preset,
-            bandwidth_bytes_per_second=bandwidth_bytes_per_second,
-            downtime_limit_ns=downtime_limit_ns,
-            max_iterations=max_iterations,
-            timeout_ns=timeout_ns,
-            timeout_strategy=timeout_strategy,
-            auto_converge=None if auto_converge is None else plain(auto_converge),
             slots=None if slots is None else list(slots),
-            enable_logging=enable_logging,
-            clear_chunk_pages=clear_chunk_pages,
-            clear_order=clear_order,
-            verify=verify,
-            full_first_pass=full_first_pass,
             schedule=None if schedule is None else [plain(each) for each in schedule],
-            link=None if link is None else plain(link),
-            switchover_bandwidth_bytes_per_second=switchover_bandwidth_bytes_per_second,
-            stall_ns=stall_ns,
-            pause_before_switchover=pause_before_switchover,
-            postcopy=None if postcopy is None else plain(postcopy),
-            zero_pages=zero_pages,
-            on_layout_change=on_layout_change,
-            device_state_bytes=device_state_bytes,
-            device_state_ns=device_state_ns,
-            stop_latency_ns=stop_latency_ns,
-            timing=timing,
-            destination=None if destination is None else plain(destination),
-            pace_ms=pace_ms,
-            pace=pace,
         )
         root = Resource(self._sender)
-        info = read(MigrationInfo, root.send("POST", "v1", "migrations", body=body, key=key))
+        info = read(model.MigrationInfo, root.send("POST", "v1", "migrations", body=body, key=key))
         return Migration(self._sender, info.migration_id, info)

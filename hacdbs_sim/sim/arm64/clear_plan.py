@@ -29,23 +29,19 @@ class Stop:
 
 
 class ClearPlan(NamedTuple):
-    """All that follows from T, n and the first entry that cannot be cleaned.
-
-    Attributes:
-        total: T.
-        capacity: n.
-        runs, entries, cleaned: docs/kernel.md S.1.
-        stop: The entry that failed, if one did.
-        lost: The lost interrupt that ended the call, if one did.
-    """
+    """All that follows from T, n and the first entry that cannot be cleaned."""
 
     total: int
+    """T."""
     capacity: int
+    """n. runs, entries, cleaned: docs/kernel.md S.1."""
     runs: int
     entries: int
     cleaned: int
     stop: Stop | None
+    """The entry that failed, if one did."""
     lost: ArmedFault | None
+    """The lost interrupt that ended the call, if one did."""
 
     @property
     def gave_up(self) -> bool:
@@ -81,14 +77,7 @@ class ClearPlan(NamedTuple):
 def plan_clear(
     total: int, capacity: int, stop: Stop | None, lost: tuple[int, ArmedFault] | None
 ) -> ClearPlan:
-    """Work a call out from T, n, the entry that fails and the run whose interrupt is lost.
-
-    Args:
-        total: T, masked pages.
-        capacity: n, entries of an array.
-        stop: The failing entry of lowest rank; below T.
-        lost: A run, counted from 0, and the fault that loses its interrupt.
-    """
+    """Work a call out from T, n, the entry that fails and the run whose interrupt a fault loses."""
     runs = -(-total // capacity) if stop is None else stop.rank // capacity + 1
     if lost is not None and lost[0] >= runs:
         lost = None  # that run never comes

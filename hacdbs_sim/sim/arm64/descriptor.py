@@ -61,12 +61,9 @@ STATES: Final[dict[int, LeafState]] = {
 
 
 def leaf_descriptor(leaf: int, level: int, ipa: int) -> int:
-    """Return the descriptor of a mapped leaf: Normal write-back memory, AF 1, output address = IPA.
+    """Return the descriptor of a leaf with these `Leaf` bits, MAPPED among them.
 
-    Args:
-        leaf: Its bits (`Leaf`), MAPPED among them.
-        level: Its lookup level; 3 is a page.
-        ipa: First address that it translates.
+    Normal write-back memory, AF 1, output address = IPA.
     """
     return (
         VALID.prep(1)

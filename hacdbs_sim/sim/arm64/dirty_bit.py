@@ -75,35 +75,23 @@ class ClearConfig:
 
 
 class Cleaned(NamedTuple):
-    """What a call did to the words that it reached.
-
-    Attributes:
-        taken: Entries in all words up to F.
-        stop: The entry that cannot be cleaned, if there is one among them.
-        tile: The tile of that entry; without one the last tile.
-        blocks_split: Blocks split on the way.
-    """
+    """What a call did to the words that it reached."""
 
     taken: int
+    """Entries in all words up to F."""
     stop: Stop | None
+    """The entry that cannot be cleaned, if there is one among them."""
     tile: Entries
+    """The tile of that entry; without one the last tile."""
     blocks_split: int
+    """Blocks split on the way."""
 
 
 class AcceleratedClear:
     """The arm64 side of one get or clear of one slot: the hook, and what the software loop needs.
 
-    Implements `hacdbs_sim.sim.kvm.hook.DirtyCleaner`.
-
-    Args:
-        config: The VM's configuration.
-        stage2: The slot's leaves.
-        base_gfn: The slot's first guest frame.
-        unit: The CPU that the call runs on.
-        faults: The faults that match this call.
-        chunk_size_bytes: The VM's eager-split chunk size.
-        splits_lazily: Whether gets and clears split blocks (manual protect and initially set).
-        trace: Whether to report the runs one by one.
+    Implements `hacdbs_sim.sim.kvm.hook.DirtyCleaner`. It splits lazily under manual protect and
+    initially set.
     """
 
     def __init__(
@@ -245,10 +233,7 @@ class AcceleratedClear:
     def _clean(
         self, window: LogWindow, armed: list[ArmedFault], lost: tuple[int, ArmedFault] | None
     ) -> Cleaned:
-        """Split up to F, take up to F, put back from r on, clean below r: tile by tile.
-
-        A trace shows entries of every tile, so it makes the whole window one.
-        """
+        """Split up to F, take up to F, put back from r on, clean below r: by tiles, or at once."""
         n = self._config.array_entries
         end = NEVER if lost is None else n * (lost[0] + 1)  # ranks from here on have no run
         r = NEVER

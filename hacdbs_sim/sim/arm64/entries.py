@@ -75,11 +75,7 @@ class Entries:
         return None if found is None else self._rank(*found)
 
     def first_of(self, bad: Words) -> tuple[int, int] | None:
-        """Find the first entry among some: its rank and its page; None where there is none.
-
-        Args:
-            bad: uint64[k], a subset of the mask's bits.
-        """
+        """Find the first entry among some, uint64[k]: its rank and page; None without any."""
         if not bad.any():
             return None
         word = int(np.argmax(bad != 0))

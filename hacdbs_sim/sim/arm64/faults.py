@@ -13,15 +13,10 @@ It fires iff draw < p. `ordinal` is the n of the fault id "f{n}" (from 1), oppor
 """
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Final, NamedTuple
 
-from hacdbs_sim.model.errors import (
-    GfnBeyondIpaSpaceError,
-    NoSuchCpuError,
-    NoSuchFaultError,
-    SenselessFaultError,
-)
+from hacdbs_sim.model import errors
 from hacdbs_sim.model.faults import (
     AddFault,
     EntryWhen,
@@ -56,41 +51,28 @@ def place_of(spec: AddFault) -> EntryWhen:
 
 
 def check_fault(spec: AddFault, bounds: FaultBounds) -> None:
-    """Refuse a fault that cannot hit on a machine.
-
-    Raises:
-        SenselessFaultError: `when.index` is in no array of this machine.
-        NoSuchCpuError: `when.cpu` does not exist.
-        GfnBeyondIpaSpaceError: `when.gfn` does not exist.
-    """
+    """Refuse a fault whose `when` names an index, a CPU or a gfn that the machine has not."""
     when = place_of(spec)
     if when.gfn is not None and (when.batch is not None or when.index is not None):
-        raise SenselessFaultError(
+        raise errors.SenselessFaultError(
             "when.gfn must come without when.batch and when.index: they name one entry",
             field="when.gfn",
             value=when.gfn,
         )
     if when.index is not None and not 0 <= when.index < bounds.entries_per_array:
-        raise SenselessFaultError(
-            f"when.index must be 0..{bounds.entries_per_array - 1}, an entry of one array, "
-            f"not {when.index}",
-            field="when.index",
+        raise errors.SenselessFaultError.must(
+            "when.index",
+            f"be 0..{bounds.entries_per_array - 1}, an entry of one array",
+            when.index,
             bound=bounds.entries_per_array - 1,
-            value=when.index,
         )
     if when.cpu is not None and not 0 <= when.cpu < bounds.cpus:
-        raise NoSuchCpuError(
-            f"when.cpu must be 0..{bounds.cpus - 1}, not {when.cpu}",
-            field="when.cpu",
-            bound=bounds.cpus - 1,
-            value=when.cpu,
+        raise errors.NoSuchCpuError.must(
+            "when.cpu", f"be 0..{bounds.cpus - 1}", when.cpu, bound=bounds.cpus - 1
         )
     if when.gfn is not None and not 0 <= when.gfn < bounds.end_gfn:
-        raise GfnBeyondIpaSpaceError(
-            f"when.gfn must be 0..{bounds.end_gfn - 1}, not {when.gfn}",
-            field="when.gfn",
-            bound=bounds.end_gfn - 1,
-            value=when.gfn,
+        raise errors.GfnBeyondIpaSpaceError.must(
+            "when.gfn", f"be 0..{bounds.end_gfn - 1}", when.gfn, bound=bounds.end_gfn - 1
         )
 
 
@@ -112,43 +94,30 @@ def draw(seed: int, ordinal: int, opportunity: int) -> float:
     return (_step(_step(_mix(seed & _U64), ordinal), opportunity) >> 11) / (1 << 53)
 
 
+@dataclass(slots=True, eq=False)
 class ArmedFault:
-    """A fault on a machine, with its count of opportunities and hits.
+    """A fault on a machine, with its count of opportunities and hits."""
 
-    Args:
-        ordinal: The n of its id.
-        spec: What was armed.
-        seed: The machine's.
-        all_hits: Where the machine counts the hits of all its faults.
-    """
+    ordinal: int
+    """The n of its id."""
+    spec: AddFault
+    seed: int
+    """The machine's."""
+    all_hits: Counter[FaultType]
+    """Where the machine counts the hits of all its faults."""
+    place: EntryWhen = field(init=False)
+    opportunities: int = 0
+    hits: int = 0
+    last_hit: LastHit | None = None
 
-    __slots__ = (
-        "_all_hits",
-        "_last_hit",
-        "_ordinal",
-        "_seed",
-        "hits",
-        "opportunities",
-        "place",
-        "spec",
-    )
-
-    def __init__(
-        self, ordinal: int, spec: AddFault, seed: int, all_hits: Counter[FaultType]
-    ) -> None:
-        self._ordinal = ordinal
-        self._seed = seed
-        self._all_hits = all_hits
-        self.spec = spec
-        self.place = place_of(spec)
-        self.opportunities = 0
-        self.hits = 0
-        self._last_hit: LastHit | None = None
+    def __post_init__(self) -> None:
+        """Find its place."""
+        self.place = place_of(self.spec)
 
     @property
     def fault_id(self) -> str:
         """The id, f1, f2, ... in the order of arming."""
-        return f"f{self._ordinal}"
+        return f"f{self.ordinal}"
 
     def fires(self) -> bool:
         """Count an opportunity; return whether the fault fires at it."""
@@ -157,13 +126,13 @@ class ArmedFault:
         turn = self.opportunities - spec.after - 1
         if turn < 0 or turn % spec.every or self.hits == spec.times or not spec.probability:
             return False
-        return draw(self._seed, self._ordinal, self.opportunities) < spec.probability
+        return draw(self.seed, self.ordinal, self.opportunities) < spec.probability
 
     def hit(self, call: "FaultCall", batch: int | None, index: int | None, gfn: int | None) -> None:
         """Count a hit and remember where."""
         self.hits += 1
-        self._all_hits[self.spec.type] += 1
-        self._last_hit = LastHit(
+        self.all_hits[self.spec.type] += 1
+        self.last_hit = LastHit(
             opportunity=self.opportunities,
             op=call.op,
             slot=call.slot,
@@ -181,7 +150,7 @@ class ArmedFault:
             when=self.place,
             opportunities=self.opportunities,
             hits=self.hits,
-            last_hit=self._last_hit,
+            last_hit=self.last_hit,
             **{name: getattr(self.spec, name) for name in _SHARED},
         )
 
@@ -211,10 +180,7 @@ class FaultCall(NamedTuple):
 
 
 class FaultBoard:
-    """All faults of a machine, in the order of arming.
-
-    A call reads the board once, when it begins, so arming and disarming need not wait for it.
-    """
+    """All faults of a machine, in the order of arming; a call reads it once, when it begins."""
 
     def __init__(self, seed: int, bounds: FaultBounds) -> None:
         self._seed = seed
@@ -236,11 +202,7 @@ class FaultBoard:
         return fault.view()
 
     def disarm(self, fault_id: str) -> FaultInfo:
-        """Disarm a fault; return its last state.
-
-        Raises:
-            NoSuchFaultError: none has that id.
-        """
+        """Disarm a fault; return its last state (NoSuchFaultError if none has that id)."""
         view = self.view(fault_id)
         del self._armed[fault_id]
         return view
@@ -250,14 +212,10 @@ class FaultBoard:
         self._armed.clear()
 
     def view(self, fault_id: str) -> FaultInfo:
-        """Return the state of one fault.
-
-        Raises:
-            NoSuchFaultError: none has that id.
-        """
+        """Return the state of one fault (NoSuchFaultError if none has that id)."""
         fault = self._armed.get(fault_id)
         if fault is None:
-            raise NoSuchFaultError(
+            raise errors.NoSuchFaultError(
                 f"fault {fault_id} does not exist", field="fault_id", value=fault_id
             )
         return fault.view()

@@ -8,6 +8,7 @@ one (both RUNNING to IDLE), anything else a failure (RUNNING to ERROR). Writing 
 the interrupt and leaves IDLE (docs/kernel.md C.4, D). RUNNING and ERROR never outlive an action.
 """
 
+from dataclasses import dataclass, field
 from enum import IntEnum, auto
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
@@ -49,31 +50,25 @@ def _enabled(array_sz: int) -> Hacdbsbr:
 
 
 class Walk(NamedTuple):
-    """The runs of one call, as the unit accounts for them.
-
-    Attributes:
-        runs: Arrays that the unit was given, at least 1.
-        entries: Entries in them.
-        cleaned: Entries that it cleaned.
-        end: HACDBSCONS_EL2 as the last run left it.
-        last_size: Entries in the last array.
-        interrupt_lost: Whether the last run's interrupt never came.
-    """
+    """The runs of one call, as the unit accounts for them."""
 
     runs: int
+    """Arrays that the unit was given, at least 1."""
     entries: int
+    """Entries in them."""
     cleaned: int
+    """Entries that it cleaned."""
     end: Hacdbscons
+    """HACDBSCONS_EL2 as the last run left it."""
     last_size: int
+    """Entries in the last array."""
     interrupt_lost: bool
+    """Whether the last run's interrupt never came."""
 
 
 @lru_cache(1 << 10)
 def end_of_array(size: int, capacity: int) -> Hacdbscons:
-    """Return HACDBSCONS_EL2 after an array whose `size` entries were all cleaned.
-
-    A full array is finished; a short one ends at the stop entry that follows its last entry.
-    """
+    """Return HACDBSCONS_EL2 after an array of cleaned entries: a short one ends at a stop entry."""
     if size == capacity:
         return Hacdbscons(ErrReason.NOF, size)
     return Hacdbscons(ErrReason.IPAHACF, size)
@@ -91,46 +86,35 @@ def interrupt_asserted(base: Hacdbsbr, cons: Hacdbscons) -> bool:
     return base.en and (cons.index >= base.entries or cons.err_reason is not ErrReason.NOF)
 
 
+@dataclass(slots=True, eq=False)
 class Unit:
     """One host CPU with its HACDBS unit."""
 
-    __slots__ = (
-        "_built",
-        "base",
-        "cleaned",
-        "cons",
-        "cpu",
-        "entries",
-        "interrupts",
-        "online",
-        "runs",
-        "status",
-    )
+    cpu: int
+    built: bool
+    """Whether the kernel has support for it."""
+    online: bool = False
+    status: UnitStatus = UnitStatus.OFF
+    base: Hacdbsbr = DISABLED
+    cons: Hacdbscons = field(default_factory=Hacdbscons)
+    interrupts: int = 0
+    runs: int = 0
+    entries: int = 0
+    cleaned: int = 0
 
-    def __init__(self, cpu: int, *, built: bool) -> None:
-        self.cpu = cpu
-        self._built = built
-        self.online = False
-        self.status = UnitStatus.OFF
-        self.base = DISABLED
-        self.cons = Hacdbscons()
-        self.interrupts = self.runs = self.entries = self.cleaned = 0
+    def __post_init__(self) -> None:
+        """Bring the CPU up."""
         self.set_online(online=True)
 
     def set_online(self, *, online: bool) -> None:
         """Bring the CPU up or down; without kernel support its unit stays OFF."""
         if online is not self.online:
             self.online = online
-            if self._built:
+            if self.built:
                 self._on(UnitEvent.CPU_UP if online else UnitEvent.CPU_DOWN)
 
     def account(self, walk: Walk, array_sz: int) -> None:
-        """Account for the runs of one call; all but the last one ended like full arrays.
-
-        Args:
-            walk: The runs.
-            array_sz: HACDBSBR_EL2.SZ of the arrays.
-        """
+        """Account for the runs of one call, in arrays of HACDBSBR_EL2.SZ `array_sz`."""
         self._on(UnitEvent.START)
         self.base = _enabled(array_sz)
         self.cons = walk.end

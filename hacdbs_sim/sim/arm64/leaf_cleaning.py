@@ -25,21 +25,18 @@ from hacdbs_sim.sim.arm64.leaves import Leaves
 
 @dataclass(slots=True, eq=False)
 class Splitting:
-    """How splits end during one call, and which failed.
-
-    Attributes:
-        chunk_size_bytes: The VM's eager-split chunk size, not 0.
-        all_fail: No page table can be allocated at all.
-        failing_pages: Pages whose leaf does not split (from the slot's start).
-        any_failed: Whether a requested split failed.
-        failed_pages: Those of `failing_pages` whose leaf was to split.
-    """
+    """How splits end during one call, and which failed."""
 
     chunk_size_bytes: int
+    """The VM's eager-split chunk size, not 0."""
     all_fail: bool = False
+    """No page table can be allocated at all."""
     failing_pages: tuple[int, ...] = ()
+    """Pages whose leaf does not split (from the slot's start)."""
     any_failed: bool = False
+    """Whether a requested split failed."""
     failed_pages: set[int] = field(default_factory=set)
+    """Those of `failing_pages` whose leaf was to split."""
 
     def fails(self, level: BlockLevel, blocks: Blocks) -> NDArray[np.bool_]:
         """Return which blocks will not split in this call: bool[k]."""
@@ -113,13 +110,10 @@ class CleanableLeaves(Leaves):
         return split
 
     def clean_all_but(self, words: WordMask) -> None:
-        """Turn WD pages of some words into WC, but for those that stay in the log.
+        """Turn WD pages of some words into WC, but for their bits, which stay in the log.
 
         While a slot logs, every page under a writable leaf has its bit set; so where the unit has
         cleaned all that left the log, that is what to clean: one pass, where `clean` takes two.
-
-        Args:
-            words: Some words, and in each the bits of the log that are still set.
         """
         if self._has_writable:
             keep_bits(self.writable, words)
@@ -138,8 +132,7 @@ class CleanableLeaves(Leaves):
     def uncleanable(self, pages: WordMask, ttwl: int, splitting: Splitting | None) -> Words | None:
         """Return which pages an entry of a TTWL cannot clean once the call's splits are done.
 
-        Returns:
-            uint64[k], a subset of `pages.bits`; None where it is known that there are none.
+        uint64[k], a subset of `pages.bits`; None where it is known that there are none.
         """
         if ttwl == PAGE_LEVEL and (self._all_have_dbm(pages) or self._all_are_writable(pages)):
             return None
@@ -177,13 +170,10 @@ class CleanableLeaves(Leaves):
         return self._has_writable and np.array_equal(pages.of(self.writable) & bits, bits)
 
     def _cleanable(self, pages: WordMask, ttwl: int, splitting: Splitting | None) -> Words:
-        """Return which pages an entry of a TTWL can clean once the call's splits are done.
+        """Return which pages an entry of a TTWL can clean once its splits are done: uint64[k].
 
         That is: their leaf is at that level and is WC or WD. A leaf depends only on the split that
         its own word requests, so this is known before any split is done.
-
-        Returns:
-            uint64[k], a subset of `pages.bits`.
         """
         good = pages.bits & pages.of(self.dbm) if ttwl == PAGE_LEVEL else np.zeros_like(pages.bits)
         for level in self._used_levels():

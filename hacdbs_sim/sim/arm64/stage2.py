@@ -26,11 +26,7 @@ class Stage2(FaultingLeaves, CleanableLeaves):
         return (PAGE_LEVEL if leaf else None), leaf
 
     def run_starts(self, first_page: int, end_page: int, most: int) -> NDArray[np.int64]:
-        """Find where runs of pages equal in level and state begin, from `first_page` on.
-
-        Returns:
-            int64[k], ascending, `first_page` itself first; at most `most` of them.
-        """
+        """Find where runs of equal pages begin, `first_page` first: int64[k], k <= most."""
         start = first_page // WORD_BITS
         words = slice(start, words_for(end_page))
         changes = np.zeros(words.stop - start, np.uint64)

@@ -42,11 +42,7 @@ class Hacdbsbr:
         return (1 << self.sz + 12) // 8
 
     def encode(self) -> int:
-        """Pack the register.
-
-        Raises:
-            ValueError: SZ is reserved, or BADDR is not aligned to the array's size.
-        """
+        """Pack the register (ValueError for a reserved SZ, or a BADDR not aligned to it)."""
         if not 0 <= self.sz <= MAX_SZ:
             raise ValueError(f"sz must be 0..{MAX_SZ}, not {self.sz}")
         if self.baddr & ~BADDR.mask or self.baddr % (1 << self.sz + 12):
@@ -67,11 +63,7 @@ class Hacdbscons:
     index: int = 0
 
     def encode(self) -> int:
-        """Pack the register.
-
-        Raises:
-            ValueError: INDEX does not fit.
-        """
+        """Pack the register (ValueError if INDEX does not fit)."""
         return ERR_REASON.prep(self.err_reason) | INDEX.prep(self.index)
 
     @classmethod

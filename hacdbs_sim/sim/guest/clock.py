@@ -12,9 +12,8 @@ costs the guest 0.5 us. What a slice of a run costs is owed, and paid from the n
 from dataclasses import dataclass
 from typing import Final
 
-from hacdbs_sim.model import Clock
+from hacdbs_sim.model import PS_PER_NS, Clock
 
-PS_PER_NS: Final = 1000
 MAX_NOW_NS: Final = (1 << 53) - 1
 """Where a clock ends: some 104 days, the last number that JSON carries exactly."""
 
@@ -35,15 +34,10 @@ class GuestClock:
         self._ps_per_ns = PS_PER_NS * vcpus
         self._debt_ps = 0
         self._awake_percent = 0  # hundredths of a nanosecond left over from throttled slices
-        self._now_ns = 0
+        self.now_ns = 0
         self.guest_ns = 0
         self._stalled_ns = 0
         self._throttled_ns = 0
-
-    @property
-    def now_ns(self) -> int:
-        """The time."""
-        return self._now_ns
 
     @property
     def run_ns(self) -> int:
@@ -53,7 +47,7 @@ class GuestClock:
     def view(self) -> Clock:
         """Return the state of the clock."""
         return Clock(
-            now_ns=self._now_ns,
+            now_ns=self.now_ns,
             guest_ns=self.guest_ns,
             stalled_ns=self._stalled_ns,
             throttled_ns=self._throttled_ns,
@@ -62,7 +56,7 @@ class GuestClock:
 
     def advance(self, duration_ns: int) -> None:
         """Let time pass while the guest is paused."""
-        self._now_ns += duration_ns
+        self.now_ns += duration_ns
 
     def awake_ns(self, duration_ns: int, throttle_percent: int) -> int:
         """Return for how long of a run the guest may run."""
@@ -75,7 +69,7 @@ class GuestClock:
         stalled_ns = min(awake_ns, self._debt_ps // self._ps_per_ns)
         done = Slice(awake_ns - stalled_ns, stalled_ns, duration_ns - awake_ns)
         self._debt_ps -= stalled_ns * self._ps_per_ns
-        self._now_ns += duration_ns
+        self.now_ns += duration_ns
         self.guest_ns += done.guest_ns
         self._stalled_ns += done.stalled_ns
         self._throttled_ns += done.throttled_ns

@@ -20,12 +20,7 @@ from hacdbs_sim.model import (
     GuestRun,
     WorkloadInfo,
     Writer,
-)
-from hacdbs_sim.model.errors import (
-    InvalidArgumentError,
-    NoSuchWorkloadError,
-    TooManyWritesError,
-    check_within,
+    errors,
 )
 from hacdbs_sim.model.kinds import MAX_NS
 from hacdbs_sim.model.pages import Gfns
@@ -74,11 +69,7 @@ class Guest:
         return sum(workload.state_bytes for workload in self._workloads.copy().values())
 
     def view(self, workload_id: str) -> WorkloadInfo:
-        """Return the state of a workload.
-
-        Raises:
-            NoSuchWorkloadError: none has that id.
-        """
+        """Return the state of a workload (NoSuchWorkloadError if none has that id)."""
         return self._find(workload_id).view()
 
     def views(self) -> tuple[WorkloadInfo, ...]:
@@ -90,11 +81,7 @@ class Guest:
         return tuple(workload.spec for workload in self._workloads.copy().values())
 
     def add(self, spec: AddWorkload, npages: int) -> WorkloadInfo:
-        """Add a workload; `npages` is the length of its slot.
-
-        Raises:
-            InvalidWorkloadError: names the field, its bound and its value.
-        """
+        """Add a workload to a slot of `npages` (InvalidWorkloadError if it does not fit there)."""
         ordinal = self._added + 1
         whole = resolved(spec, npages=npages, seed=derived_seed(self._seed, ordinal))
         recording = recording_of(spec, self._recordings)
@@ -104,11 +91,7 @@ class Guest:
         return workload.view()
 
     def remove(self, workload_id: str) -> WorkloadInfo:
-        """Remove a workload; return its last state.
-
-        Raises:
-            NoSuchWorkloadError: none has that id.
-        """
+        """Remove a workload; return its last state (NoSuchWorkloadError if none has that id)."""
         view = self._find(workload_id).view()
         del self._workloads[workload_id]
         return view
@@ -118,11 +101,7 @@ class Guest:
         self._workloads.clear()
 
     def advance(self, duration_ns: int) -> Clock:
-        """Let time pass while the guest is paused.
-
-        Raises:
-            InvalidArgumentError: no such duration, or the clock would pass its end.
-        """
+        """Let time pass while the guest is paused (InvalidArgumentError past the clock's end)."""
         self._check_duration(duration_ns)
         self.clock.advance(duration_ns)
         return self.clock.view()
@@ -130,15 +109,14 @@ class Guest:
     def run(
         self, duration_ns: int, throttle_percent: int, slots: Memslots, write: WriteBatch
     ) -> GuestRun:
-        """Let the guest run; nothing changes if it would write too much.
-
-        Raises:
-            InvalidArgumentError: no such duration or percentage.
-            TooManyWritesError: more than `MAX_WRITES_PER_RUN` writes would be made.
-        """
+        """Let the guest run; nothing changes if it would write more than `MAX_WRITES_PER_RUN`."""
         self._check_duration(duration_ns)
-        check_within(
-            InvalidArgumentError, "throttle_percent", throttle_percent, 0, MAX_THROTTLE_PERCENT
+        errors.check_within(
+            errors.InvalidArgumentError,
+            "throttle_percent",
+            throttle_percent,
+            0,
+            MAX_THROTTLE_PERCENT,
         )
         slices = self._slices(duration_ns, throttle_percent)
         run = _Run(slots, write)
@@ -179,8 +157,8 @@ class Guest:
         )
 
     def _check_duration(self, duration_ns: int) -> None:
-        check_within(
-            InvalidArgumentError,
+        errors.check_within(
+            errors.InvalidArgumentError,
             "duration_ns",
             duration_ns,
             1,
@@ -190,7 +168,7 @@ class Guest:
     def _slices(self, duration_ns: int, throttle_percent: int) -> int:
         writes = self.writes_of_run(duration_ns, throttle_percent)
         if writes > MAX_WRITES_PER_RUN:
-            raise TooManyWritesError(
+            raise errors.TooManyWritesError(
                 f"duration_ns must ask for at most {MAX_WRITES_PER_RUN} writes, {duration_ns} asks "
                 f"for up to {writes}: run for less at a time",
                 field="duration_ns",
@@ -202,7 +180,7 @@ class Guest:
     def _find(self, workload_id: str) -> Workload:
         workload = self._workloads.get(workload_id)
         if workload is None:
-            raise NoSuchWorkloadError(
+            raise errors.NoSuchWorkloadError(
                 "there is no such workload on the VM", field="workload_id", value=workload_id
             )
         return workload

@@ -28,11 +28,7 @@ PagesOf: TypeAlias = Callable[[int, int], NDArray[np.uint64]]
 
 
 def pages_of(spec: TimedFields, seed: int, num_pages: int) -> PagesOf:
-    """Return the pattern of a workload that writes at a rate, on a window.
-
-    Raises:
-        InvalidWorkloadError: A working set or its step is larger than the window.
-    """
+    """Return the pattern of a workload on a window (InvalidWorkloadError if it is too small)."""
     match spec:
         case Sequential():
             return partial(_sequential, num_pages)

@@ -28,11 +28,7 @@ def state_bytes_of(copies: int, recording: Intervals) -> int:
 
 
 def plan_trace(spec: TraceFields, recording: Intervals, num_pages: int) -> "TracePlan":
-    """Lay a trace out on a window.
-
-    Raises:
-        InvalidWorkloadError: It does not fit, or has too much in it.
-    """
+    """Lay a trace out on a window (InvalidWorkloadError if it does not fit, or is too long)."""
     span = int(recording.pages.max()) + 1 if len(recording.pages) else 1
     intervals = len(recording.starts) - 1
     _check(spec, recording, num_pages, span)
@@ -64,11 +60,8 @@ def _check(spec: TraceFields, recording: Intervals, num_pages: int, span: int) -
     )
     for field, value, low, high in bounds:
         if not low <= value <= high:
-            raise InvalidWorkloadError(
-                f"{field} must keep the trace within {low}..{high}, not {value}",
-                field=field,
-                bound=f"{low}..{high}",
-                value=value,
+            raise InvalidWorkloadError.must(
+                field, f"keep the trace within {low}..{high}", value, bound=f"{low}..{high}"
             )
     part = num_pages // spec.copies
     if not spec.scale and span > part:

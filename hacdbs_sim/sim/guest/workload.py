@@ -18,21 +18,14 @@ from typing import Any, Final, TypeVar
 from hacdbs_sim.model.errors import InvalidWorkloadError, check_within
 from hacdbs_sim.model.pages import Intervals
 from hacdbs_sim.model.workloads import (
+    WORKLOAD_INFOS,
     AddIntervals,
     AddReplay,
     AddWorkload,
-    HotSetInfo,
-    IntervalsInfo,
-    MovingInfo,
-    ReplayInfo,
-    SequentialInfo,
     TimedFields,
     TraceFields,
     TraceName,
-    UniformInfo,
     WorkloadInfo,
-    WorkloadKind,
-    ZipfInfo,
 )
 from hacdbs_sim.sim.guest.patterns import PagesOf, pages_of
 from hacdbs_sim.sim.guest.trace import plan_trace, state_bytes_of
@@ -42,30 +35,13 @@ NS_PER_SECOND: Final = 10**9
 Recordings = Callable[[TraceName], Intervals]
 """Finds a trace that comes with the service by its name."""
 
-_INFOS: Final[dict[WorkloadKind, Callable[..., WorkloadInfo]]] = {
-    WorkloadKind.SEQUENTIAL: SequentialInfo,
-    WorkloadKind.UNIFORM: UniformInfo,
-    WorkloadKind.HOT_SET: HotSetInfo,
-    WorkloadKind.ZIPF: ZipfInfo,
-    WorkloadKind.MOVING: MovingInfo,
-    WorkloadKind.REPLAY: ReplayInfo,
-    WorkloadKind.INTERVALS: IntervalsInfo,
-}
-
 W = TypeVar("W", bound=AddWorkload)
 
 
 def no_recordings(name: TraceName) -> Intervals:
-    """Refuse every name: a machine is given the recordings that it may replay.
-
-    Raises:
-        InvalidWorkloadError: Always.
-    """
-    raise InvalidWorkloadError(
-        f"trace must be a recording that the machine was given, not {name}",
-        field="trace",
-        bound="none",
-        value=name,
+    """Refuse every name: a machine is given the recordings that it may replay."""
+    raise InvalidWorkloadError.must(
+        "trace", "be a recording that the machine was given", name, bound="none"
     )
 
 
@@ -81,11 +57,7 @@ def recording_of(spec: AddWorkload, recordings: Recordings) -> Intervals | None:
 
 
 def resolved(spec: W, *, npages: int, seed: int) -> W:
-    """Fill in what was left open, for a slot of `npages`, and refuse what does not fit in it.
-
-    Raises:
-        InvalidWorkloadError: Names the field, its bound and its value.
-    """
+    """Fill in what was left open, for a slot of `npages` (InvalidWorkloadError if too large)."""
     check_within(InvalidWorkloadError, "first_page", spec.first_page, 0, npages - 1)
     num_pages = npages - spec.first_page if spec.num_pages is None else spec.num_pages
     check_within(InvalidWorkloadError, "num_pages", num_pages, 1, npages - spec.first_page)
@@ -93,14 +65,7 @@ def resolved(spec: W, *, npages: int, seed: int) -> W:
 
 
 class Workload:
-    """A workload on a machine.
-
-    Args:
-        ordinal: The n of its id.
-        spec: What was added, resolved.
-        recording: What a trace replays.
-        began_ns: Its writer's time when it was added.
-    """
+    """A workload on a machine; `began_ns` is its writer's time when it was added."""
 
     def __init__(
         self, ordinal: int, spec: AddWorkload, recording: Intervals | None, began_ns: int
@@ -148,7 +113,7 @@ class Workload:
         if self._recording is not None:
             given["interval_count"] = len(self._recording.starts) - 1
             given["record_count"] = len(self._recording.pages)
-        return _INFOS[spec.kind](
+        return WORKLOAD_INFOS[spec.kind](
             workload_id=self.workload_id, writes=self.writes, skipped=self.skipped, **given
         )
 

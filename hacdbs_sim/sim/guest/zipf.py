@@ -25,25 +25,22 @@ _ONE: Final = 1 << HALF
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ZipfTable:
-    """The bins of a window, ready to be drawn from.
-
-    Attributes:
-        keep: uint64[bins], the bin itself is taken where the draw's lower half is below this.
-        alias: uint64[bins], the bin that is taken else.
-        first: uint64[bins], the first rank of each bin, from 0.
-        width: uint64[bins], its ranks.
-        factor: The bijection's a.
-        offset: The bijection's c.
-    """
+    """The bins of a window, ready to be drawn from."""
 
     num_pages: int
     seed: int
     keep: NDArray[np.uint64]
+    """uint64[bins], the bin itself is taken where the draw's lower half is below this."""
     alias: NDArray[np.intp]
+    """uint64[bins], the bin that is taken else."""
     first: NDArray[np.uint64]
+    """uint64[bins], the first rank of each bin, from 0."""
     width: NDArray[np.uint64]
+    """uint64[bins], its ranks."""
     factor: int
+    """The bijection's a."""
     offset: int
+    """The bijection's c."""
 
     def pages(self, first: int, count: int) -> NDArray[np.uint64]:
         """Return the pages of `count` writes, from the one numbered `first`."""

@@ -126,10 +126,7 @@ class LogWindow:
     def masked(self, *, at_once: bool = False) -> Iterator[CountedMask]:
         """Yield the bits that are dirty and requested, tile by tile; tiles without any are left out.
 
-        The caller may take what it was given from the log, and put it back.
-
-        Args:
-            at_once: Make the whole window one tile.
+        The caller may take what it was given from the log, and put it back. `at_once` is one tile.
         """
         tile_words = self.num_words if at_once else words.TILE_WORDS
         for start in range(self._begin, self.num_words, tile_words or 1):

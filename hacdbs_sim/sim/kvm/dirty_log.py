@@ -28,11 +28,7 @@ class CleanedLog(NamedTuple):
 
 
 def get_dirty_log(log: DirtyBitmap, cleaner: DirtyCleaner) -> tuple[Words, CleanedLog]:
-    """Take the whole log without manual protect (kvm_get_dirty_log_protect).
-
-    Returns:
-        The snapshot, uint64[ALIGN(npages, 64) / 64], and what was done.
-    """
+    """Take the whole log without manual protect (kvm_get_dirty_log_protect)."""
     window = LogWindow(log, 0, len(log.words), user=None, is_get=True)
     cleaned = _clean(log, window, cleaner)
     return window.snapshot, cleaned
@@ -47,12 +43,7 @@ def clear_dirty_log(
 ) -> CleanedLog:
     """Clean the pages whose bits are set both in the log and in the user's bitmap.
 
-    Args:
-        log: The slot's bitmap.
-        first_page: Start of the window in the slot, a multiple of 64.
-        num_pages: Its length.
-        user: uint64[k], bit 0 is `first_page`; None means every page.
-        cleaner: The architecture, for this call.
+    `user` is uint64[k], bit 0 is `first_page`, a multiple of 64; None means every page.
     """
     first_word, num_words = first_page // PAGES_PER_WORD, words_for(num_pages)
     window = LogWindow(log, first_word, num_words, user=user, is_get=False)

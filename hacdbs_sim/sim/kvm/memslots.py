@@ -9,13 +9,7 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from hacdbs_sim.model import MemslotChange, MemslotFlags, MemslotInfo, MemslotLife
-from hacdbs_sim.model.errors import (
-    MemslotChangedError,
-    MemslotOverlapError,
-    NoDirtyLogError,
-    NoSuchMemslotError,
-)
+from hacdbs_sim.model import MemslotChange, MemslotFlags, MemslotInfo, MemslotLife, errors
 from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap
 from hacdbs_sim.sim.kvm.mmu import Mappings
 from hacdbs_sim.sim.kvm.region import Region, check_slot_id, view_of
@@ -23,23 +17,19 @@ from hacdbs_sim.sim.kvm.region import Region, check_slot_id, view_of
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Memslot:
-    """One memslot: its region, its dirty bitmap if it has one, its stage-2 leaves.
-
-    Attributes:
-        generation: That of the memslots when the slot became what it is (kvm_memslots.generation).
-        created: That in which it was made; deleted and made again it is another slot.
-        logs_since: That in which its dirty bitmap was made, if it has one.
-        is_logging: Whether stage 2 must track writes: a bitmap and not READONLY
-            (memslot_is_logging).
-    """
+    """One memslot: its region, its dirty bitmap if it has one, its stage-2 leaves."""
 
     region: Region
     log: DirtyBitmap | None
     mappings: Mappings
     generation: int
+    """That of the memslots when the slot became what it is (kvm_memslots.generation)."""
     created: int
+    """That in which it was made; deleted and made again it is another slot."""
     logs_since: int
+    """That in which its dirty bitmap was made, if it has one."""
     is_logging: bool = field(init=False)
+    """Whether stage 2 must track writes: a bitmap and not READONLY (memslot_is_logging)."""
 
     def __post_init__(self) -> None:
         """Derive `is_logging` once: each access needs it."""
@@ -110,12 +100,8 @@ class Memslots:
     def __init__(self) -> None:
         self._by_id: dict[int, Memslot] = {}
         self._by_gfn: list[tuple[int, int]] = []  # (base_gfn, slot id), ascending
-        self._generation = 0
-
-    @property
-    def generation(self) -> int:
+        self.generation = 0
         """How often the memslots have changed."""
-        return self._generation
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -125,29 +111,20 @@ class Memslots:
         return slot in self._by_id
 
     def get(self, slot: int) -> Memslot:
-        """Return a slot.
-
-        Raises:
-            NoSuchMemslotError: it is absent.
-        """
+        """Return a slot (NoSuchMemslotError if it is absent)."""
         found = self._by_id.get(slot)
         if found is None:
-            raise NoSuchMemslotError(f"slot {slot} does not exist", field="slot", value=slot)
+            raise errors.NoSuchMemslotError(f"slot {slot} does not exist", field="slot", value=slot)
         return found
 
     def logging(self, slot: int) -> tuple[Memslot, DirtyBitmap]:
-        """Return a slot and its dirty bitmap, as the dirty-log ioctls do.
-
-        Raises:
-            InvalidArgumentError: no slot can have that id (EINVAL).
-            NoDirtyLogError: the slot is absent or has no bitmap (ENOENT).
-        """
+        """Return a slot and its dirty bitmap, as the dirty-log ioctls do (EINVAL, ENOENT)."""
         check_slot_id(slot)
         found = self._by_id.get(slot)
         if found is None:
-            raise NoDirtyLogError(f"slot {slot} does not exist", field="slot", value=slot)
+            raise errors.NoDirtyLogError(f"slot {slot} does not exist", field="slot", value=slot)
         if found.log is None:
-            raise NoDirtyLogError(
+            raise errors.NoDirtyLogError(
                 f"slot {slot} has no dirty log: LOG_DIRTY_PAGES is not set on it",
                 field="slot",
                 value=slot,
@@ -182,20 +159,12 @@ class Memslots:
         return None
 
     def plan(self, new: Region) -> RegionPlan:
-        """Check a call in the kernel's order, from check 9 on, and decide what it is.
-
-        Nothing changes.
-
-        Raises:
-            NoSuchMemslotError: delete of an absent slot (EINVAL).
-            MemslotChangedError: a present slot would change what must stay (EINVAL).
-            MemslotOverlapError: the range meets another slot (EEXIST).
-        """
+        """Check a call in the kernel's order, from check 9 on, and decide what it is."""
         slot = new.slot
         old = self._by_id.get(slot)
         if not new.memory_size:
             if old is None:
-                raise NoSuchMemslotError(
+                raise errors.NoSuchMemslotError(
                     f"slot {slot} does not exist, so it cannot be deleted", field="slot", value=slot
                 )
             return RegionPlan(MemslotChange.DELETE, old, new)
@@ -207,8 +176,7 @@ class Memslots:
     def set_region(self, plan: RegionPlan, hooks: RegionHooks) -> Memslot | None:
         """Apply a plan (kvm_set_memslot); return the slot as it is then, None once deleted.
 
-        Raises:
-            BeyondIpaSpaceError: the architecture refused (EFAULT); a moved slot is unmapped by then.
+        Where the architecture refuses (EFAULT), a slot that was to move is unmapped by then.
         """
         old, new = plan.old, plan.new
         if plan.change is MemslotChange.NONE:
@@ -218,7 +186,7 @@ class Memslots:
         if old and plan.change is MemslotChange.DELETE:
             del self._by_id[new.slot]
             self._unlist(old)
-            self._generation += 1
+            self.generation += 1
             return None
         hooks.prepare(new)
         log = old.log if old else None
@@ -226,7 +194,7 @@ class Memslots:
             log = None
         elif plan.allocates_log:
             log = DirtyBitmap(new.npages, initially_set=hooks.initially_set)
-        generation = self._generation + 1
+        generation = self.generation + 1
         logs_since = generation if plan.allocates_log or old is None else old.logs_since
         if old and plan.change is MemslotChange.FLAGS_ONLY:
             slot = replace(old, region=new, log=log, generation=generation, logs_since=logs_since)
@@ -236,7 +204,7 @@ class Memslots:
             slot = Memslot(new, log, mappings, generation, created, logs_since)
         # Replaced in one step: a query without the VM's lock finds the old slot or the new one.
         self._by_id[new.slot] = slot
-        self._generation = generation
+        self.generation = generation
         if plan.change is not MemslotChange.FLAGS_ONLY:
             if old:
                 self._unlist(old)
@@ -252,7 +220,7 @@ class Memslots:
         for other in self.around(new.base_gfn, new.end_gfn):
             if other.region.slot != new.slot:
                 taken = other.region
-                raise MemslotOverlapError(
+                raise errors.MemslotOverlapError(
                     f"guest_phys_addr must keep clear of slot {taken.slot}, which has "
                     f"{taken.guest_phys_addr:#x} to "
                     f"{taken.guest_phys_addr + taken.memory_size:#x}, "
@@ -268,7 +236,7 @@ def _change_of(old: Region, new: Region) -> MemslotChange:
     for name in ("userspace_addr", "memory_size", "backing"):
         was, wanted = getattr(old, name), getattr(new, name)
         if was != wanted:
-            raise MemslotChangedError(
+            raise errors.MemslotChangedError(
                 f"{name} of slot {new.slot} must stay {was:#x}, not {wanted:#x}: "
                 "delete the slot first",
                 field=name,
@@ -276,7 +244,7 @@ def _change_of(old: Region, new: Region) -> MemslotChange:
                 value=f"{wanted:#x}",
             )
     if (old.flags ^ new.flags) & MemslotFlags.READONLY:
-        raise MemslotChangedError(
+        raise errors.MemslotChangedError(
             f"flags of slot {new.slot} must keep READONLY as it is: delete the slot first",
             field="flags",
             bound=int(old.flags),

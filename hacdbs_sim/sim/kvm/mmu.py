@@ -6,21 +6,18 @@ from hacdbs_sim.model.words import WordMask
 
 
 class Faults(NamedTuple):
-    """The faults that a batch of guest accesses took in one slot.
-
-    Attributes:
-        translation: Faults on an unmapped page.
-        permission: Write faults on a leaf without write permission.
-        block_splits: Blocks broken by a write fault while logging.
-        blocks_mapped: Block leaves made.
-        written: Pages that a write fault made writable while logging: the ones to mark dirty.
-    """
+    """The faults that a batch of guest accesses took in one slot."""
 
     translation: int
+    """Faults on an unmapped page."""
     permission: int
+    """Write faults on a leaf without write permission."""
     block_splits: int
+    """Blocks broken by a write fault while logging."""
     blocks_mapped: int
+    """Block leaves made."""
     written: WordMask | None = None
+    """Pages that a write fault made writable while logging: the ones to mark dirty."""
 
 
 NO_FAULTS: Final = Faults(0, 0, 0, 0)

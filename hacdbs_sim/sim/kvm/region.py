@@ -6,7 +6,7 @@ Checks 1 to 8 of docs/kernel.md A.1, in the kernel's order, and that of the back
 from dataclasses import dataclass, field
 from typing import Final
 
-from hacdbs_sim.model import MemslotFlags, MemslotInfo
+from hacdbs_sim.model import MemslotFlags, MemslotInfo, SetMemslot
 from hacdbs_sim.model.errors import InvalidArgumentError
 from hacdbs_sim.model.units import leaf_sizes_bytes
 
@@ -25,12 +25,6 @@ class Region:
     """struct kvm_userspace_memory_region2 after the checks, with the backing; in bytes.
 
     The derived fields are computed once: a guest write of one page needs most of them (1.5 us).
-
-    Attributes:
-        base_gfn: First guest frame number.
-        npages: Length in pages.
-        end_gfn: First guest frame number past the slot.
-        is_readonly: Whether guest and host may not write.
     """
 
     slot: int
@@ -41,9 +35,13 @@ class Region:
     backing: int
     page_size: int
     base_gfn: int = field(init=False)
+    """First guest frame number."""
     npages: int = field(init=False)
+    """Length in pages."""
     end_gfn: int = field(init=False)
+    """First guest frame number past the slot."""
     is_readonly: bool = field(init=False)
+    """Whether guest and host may not write."""
 
     def __post_init__(self) -> None:
         """Compute the derived fields."""
@@ -79,43 +77,24 @@ def view_of(region: Region, dirty_count: int | None) -> MemslotInfo:
 
 
 def check_slot_id(slot: int) -> None:
-    """Refuse an id that no slot can have.
-
-    Raises:
-        InvalidArgumentError: EINVAL.
-    """
+    """Refuse an id that no slot can have (EINVAL)."""
     if not 0 <= slot < NR_MEMSLOTS:
-        raise InvalidArgumentError(
-            f"slot must be 0..{NR_MEMSLOTS - 1}, not {slot}",
-            field="slot",
-            bound=NR_MEMSLOTS - 1,
-            value=slot,
+        raise InvalidArgumentError.must(
+            "slot", f"be 0..{NR_MEMSLOTS - 1}", slot, bound=NR_MEMSLOTS - 1
         )
 
 
-def checked_region(
-    slot: int,
-    *,
-    flags: int,
-    guest_phys_addr: int,
-    memory_size: int,
-    userspace_addr: int,
-    backing: int,
-    page_size: int,
-) -> Region:
-    """Make a region of raw arguments, in bytes.
-
-    Raises:
-        InvalidArgumentError: a value that no slot may have (EINVAL).
-    """
-    check_slot_id(slot)
+def checked_region(action: SetMemslot, page_size: int) -> Region:
+    """Make a region of what a call asks for; EINVAL for a value that no slot may have."""
+    check_slot_id(action.slot)
+    user, backing = action.userspace_addr, action.backing
     region = Region(
-        slot,
-        _check_flags(flags),
-        guest_phys_addr,
-        memory_size,
-        userspace_addr,
-        backing,
+        action.slot,
+        _check_flags(action.flags),
+        action.guest_phys_addr,
+        action.memory_size,
+        action.guest_phys_addr if user is None else user,
+        page_size if backing is None else backing,
         page_size,
     )
     _check_addresses(region)
@@ -168,21 +147,20 @@ def _check_addresses(new: Region) -> None:
 
 def _check_aligned(name: str, value: int, page_size: int) -> None:
     if not 0 <= value < 1 << 64 or value % page_size:
-        raise InvalidArgumentError(
-            f"{name} must be a multiple of the page size, {page_size}, below 2**64, not {value:#x}",
-            field=name,
+        raise InvalidArgumentError.must(
+            name,
+            f"be a multiple of the page size, {page_size}, below 2**64",
+            f"{value:#x}",
             bound=page_size,
-            value=f"{value:#x}",
         )
 
 
 def _check_backing(new: Region) -> None:
     sizes = leaf_sizes_bytes(new.page_size)
     if new.backing not in sizes:
-        raise InvalidArgumentError(
-            f"backing must be one of {', '.join(map(str, sizes))} "
-            f"for pages of {new.page_size} bytes, not {new.backing}",
-            field="backing",
+        raise InvalidArgumentError.must(
+            "backing",
+            f"be one of {', '.join(map(str, sizes))} for pages of {new.page_size} bytes",
+            new.backing,
             bound=sizes[-1],
-            value=new.backing,
         )

@@ -13,11 +13,7 @@ from hacdbs_sim.model.units import (
 
 
 def check_config(config: VmConfig) -> None:
-    """Refuse figures that no VM can have.
-
-    Raises:
-        InvalidArgumentError: EINVAL.
-    """
+    """Refuse figures that no VM can have (EINVAL)."""
     _check_one_of("page_size", config.page_size, PAGE_SIZES_BYTES)
     check_within(InvalidArgumentError, "ipa_bits", config.ipa_bits, MIN_IPA_BITS, MAX_IPA_BITS)
     check_within(InvalidArgumentError, "vcpus", config.vcpus, 1, MAX_VCPUS)
@@ -44,6 +40,4 @@ def check_chunk_size(chunk_size_bytes: int, page_size: int) -> None:
 def _check_one_of(field: str, value: int, allowed: tuple[int, ...]) -> None:
     if value not in allowed:
         listed = ", ".join(map(str, allowed))
-        raise InvalidArgumentError(
-            f"{field} must be one of {listed}, not {value}", field=field, bound=listed, value=value
-        )
+        raise InvalidArgumentError.must(field, f"be one of {listed}", value, bound=listed)

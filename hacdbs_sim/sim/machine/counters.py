@@ -7,22 +7,19 @@ from hacdbs_sim.model import AcceleratorOutcome, AccessOutcome
 from hacdbs_sim.sim.arm64.regions import Stage2Regions
 from hacdbs_sim.sim.kvm.dirty_log import CleanedLog
 
+_CALLS_OF_HOOK: Final = {outcome: f"accelerator_{outcome.value}" for outcome in AcceleratorOutcome}
+
+_FAULTS: Final = tuple(each.name for each in fields(AccessOutcome) if each.name != "pages")
+
 COUNTERS: Final = (
     "guest_writes",
     "guest_reads",
     "host_writes",
     "host_unmaps",
-    "newly_dirty",
-    "translation_faults",
-    "permission_faults",
-    "mmio_exits",
-    "block_splits",
-    "blocks_mapped",
+    *_FAULTS,
     "dirty_log_gets",
     "dirty_log_clears",
-    "accelerator_cleaned",
-    "accelerator_declined",
-    "accelerator_partial",
+    *_CALLS_OF_HOOK.values(),
     "accelerator_runs",
     "accelerator_entries",
     "accelerator_cleaned_pages",
@@ -37,10 +34,6 @@ COUNTERS: Final = (
 """Names of a machine's counters. Accesses count pages, repeats included; `accelerator_cleaned`,
 `_declined` and `_partial` count calls of the hook by outcome; `eager_blocks_split` the blocks that
 went when a slot began to log."""
-
-_CALLS_OF_HOOK: Final = {outcome: f"accelerator_{outcome.value}" for outcome in AcceleratorOutcome}
-
-_FAULTS: Final = tuple(each.name for each in fields(AccessOutcome) if each.name != "pages")
 
 
 class Counters:

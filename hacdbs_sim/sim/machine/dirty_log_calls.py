@@ -1,6 +1,7 @@
 """Gets and clears of a machine's dirty log: the generic code, the hook and the copy to the user."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import CopyToUserError
@@ -16,45 +17,33 @@ from hacdbs_sim.sim.machine.counters import Counters
 from hacdbs_sim.sim.machine.host_cpus import HostCpus
 
 
+@dataclass(slots=True, eq=False)
 class DirtyLogCalls:
     """KVM_GET_DIRTY_LOG and KVM_CLEAR_DIRTY_LOG on what a machine is made of."""
 
-    def __init__(
-        self,
-        clear_config: ClearConfig,
-        slots: Memslots,
-        cpus: HostCpus,
-        faults: FaultBoard,
-        counters: Counters,
-        *,
-        entered: Callable[[], None],
-    ) -> None:
-        self._clear_config = clear_config
-        self._slots = slots
-        self._cpus = cpus
-        self._faults = faults
-        self._counters = counters
-        self._entered = entered
+    clear_config: ClearConfig
+    slots: Memslots
+    cpus: HostCpus
+    faults: FaultBoard
+    counters: Counters
+    entered: Callable[[], None]
+    """Called once a call has read the board of faults."""
 
     def get(self, action: model.GetDirtyLog, config: model.VmConfig) -> model.DirtyLog:
-        """Take the log of a slot (docs/kernel.md A.2).
-
-        Raises:
-            KvmError: what the ioctl answers.
-        """
+        """Take the log of a slot (docs/kernel.md A.2)."""
         armed = self._enter()
-        self._cpus.check(action.cpu)
-        slot, log = self._slots.logging(action.slot)
+        self.cpus.check(action.cpu)
+        slot, log = self.slots.logging(action.slot)
         if config.protects_manually:
             # A pure copy: no hook, no turn, no fault but that of the copy itself.
-            faults = self._faults.call(armed, model.LogOp.GET, action.slot, action.cpu)
+            faults = self.faults.call(armed, model.LogOp.GET, action.slot, action.cpu)
             self._copy_to_user(faults)
-            self._counters.add_copy()
+            self.counters.add_copy()
             return copied(action.slot, log)
         cleaner, faults = self._cleaner(armed, model.LogOp.GET, slot, action, config)
         snapshot, cleaned = dirty_log.get_dirty_log(log, cleaner)
         cleaner.finish()
-        self._counters.add_cleaning("dirty_log_gets", cleaned)
+        self.counters.add_cleaning("dirty_log_gets", cleaned)
         self._copy_to_user(faults)
         return model.DirtyLog(
             slot=action.slot,
@@ -69,23 +58,19 @@ class DirtyLogCalls:
         )
 
     def clear(self, action: model.ClearDirtyLog, config: model.VmConfig) -> model.DirtyLog:
-        """Clear a window of the log of a slot (docs/kernel.md A.3).
-
-        Raises:
-            KvmError: what the ioctl answers.
-        """
+        """Clear a window of the log of a slot (docs/kernel.md A.3)."""
         armed = self._enter()
-        self._cpus.check(action.cpu)
+        self.cpus.check(action.cpu)
         check_slot_id(action.slot)
         check_first_page(action.first_page)
-        slot, log = self._slots.logging(action.slot)
+        slot, log = self.slots.logging(action.slot)
         num_pages = check_window(action.first_page, action.num_pages, log.npages)
         pages = action.pages.words if isinstance(action.pages, model.Bitmap) else action.pages
         user = user_words(pages, action.first_page, num_pages)
         cleaner, _ = self._cleaner(armed, model.LogOp.CLEAR, slot, action, config)
         cleaned = dirty_log.clear_dirty_log(log, action.first_page, num_pages, user, cleaner)
         cleaner.finish()
-        self._counters.add_cleaning("dirty_log_clears", cleaned)
+        self.counters.add_cleaning("dirty_log_clears", cleaned)
         return model.DirtyLog(
             slot=action.slot,
             first_page=action.first_page,
@@ -100,8 +85,8 @@ class DirtyLogCalls:
 
     def _enter(self) -> tuple[ArmedFault, ...]:
         """Read the board of faults: what is armed from now on is for the next call."""
-        armed = self._faults.armed()
-        self._entered()
+        armed = self.faults.armed()
+        self.entered()
         return armed
 
     def _cleaner(
@@ -113,10 +98,10 @@ class DirtyLogCalls:
         config: model.VmConfig,
     ) -> tuple[AcceleratedClear, FaultCall]:
         """Begin a call of the hook: a CPU, the faults for it, the architecture's side."""
-        unit = self._cpus.for_hook(action.cpu)
-        faults = self._faults.call(armed, op, action.slot, unit.cpu)
+        unit = self.cpus.for_hook(action.cpu)
+        faults = self.faults.call(armed, op, action.slot, unit.cpu)
         cleaner = AcceleratedClear(
-            self._clear_config,
+            self.clear_config,
             stage2_of(slot),
             slot.region.base_gfn,
             unit,

@@ -20,14 +20,7 @@ from hacdbs_sim.sim.machine.counters import Counters
 
 
 class GuestSide:
-    """What reads and writes a machine's memory, and when.
-
-    Args:
-        config: The machine's configuration.
-        slots: Its memslots.
-        counters: Its counters.
-        recordings: The traces that it may replay.
-    """
+    """What reads and writes a machine's memory, and when."""
 
     def __init__(
         self,
@@ -50,53 +43,30 @@ class GuestSide:
         )
 
     def guest_write(self, action: model.GuestWrite) -> model.AccessOutcome:
-        """Write as a vCPU.
-
-        Raises:
-            NoSuchVcpuError: The VM has no such vCPU.
-            GfnBeyondIpaSpaceError: A frame beyond the IPA space.
-        """
+        """Write as a vCPU."""
         self._check_vcpu(action.vcpu)
         check_gfns(action.pages, self._end_gfn)
         return self._write(model.Writer.GUEST, action.pages)
 
     def guest_write_memory(self, action: model.GuestWriteMemory) -> model.AccessOutcome:
-        """Write ranges of bytes as a vCPU.
-
-        Raises:
-            NoSuchVcpuError: The VM has no such vCPU.
-            GfnBeyondIpaSpaceError: A range ends beyond the IPA space.
-        """
+        """Write ranges of bytes as a vCPU."""
         self._check_vcpu(action.vcpu)
         pages = action.pages(self._page_size)
         check_gfns(pages, self._end_gfn, field="gpa_ranges")
         return self._write(model.Writer.GUEST, pages)
 
     def host_write(self, action: model.HostWrite) -> model.AccessOutcome:
-        """Write as the host kernel.
-
-        Raises:
-            GfnBeyondIpaSpaceError: A frame beyond the IPA space.
-        """
+        """Write as the host kernel."""
         check_gfns(action.pages, self._end_gfn)
         return self._write(model.Writer.HOST, action.pages)
 
     def guest_read(self, action: model.GuestRead) -> model.AccessOutcome:
-        """Read as a vCPU.
-
-        Raises:
-            NoSuchVcpuError: The VM has no such vCPU.
-            GfnBeyondIpaSpaceError: A frame beyond the IPA space.
-        """
+        """Read as a vCPU."""
         self._check_vcpu(action.vcpu)
         return self._access("guest_reads", accesses.guest_read, action.pages)
 
     def host_unmap(self, action: model.HostUnmap) -> model.AccessOutcome:
-        """Unmap as an MMU notifier.
-
-        Raises:
-            GfnBeyondIpaSpaceError: A frame beyond the IPA space.
-        """
+        """Unmap as an MMU notifier."""
         return self._access("host_unmaps", accesses.host_unmap, action.pages)
 
     def host_discard(self, action: model.HostDiscard) -> model.AccessOutcome:
@@ -161,22 +131,11 @@ class GuestSide:
         return outcome
 
     def run(self, action: model.RunGuest) -> model.GuestRun:
-        """Let the workloads write.
-
-        Raises:
-            InvalidArgumentError: no such duration or percentage.
-            TooManyWritesError: more writes than one run makes.
-        """
+        """Let the workloads write."""
         return self.guest.run(action.duration_ns, action.throttle_percent, self._slots, self._write)
 
     def add_workload(self, spec: model.AddWorkload) -> model.WorkloadInfo:
-        """Add a workload.
-
-        Raises:
-            NoSuchMemslotError: its slot is absent.
-            NoSuchVcpuError: the VM has no such vCPU.
-            InvalidWorkloadError: names the field, its bound and its value.
-        """
+        """Add a workload."""
         self._check_vcpu(spec.vcpu)
         return self.guest.add(spec, self._slots.get(spec.slot).region.npages)
 
@@ -192,11 +151,7 @@ class GuestSide:
         return max(self._version_users + (1 if enabled else -1), 0)
 
     def versions(self, slot: int, first_page: int, num_pages: int | None) -> Versions | None:
-        """Copy the versions of a slot's pages; None where none are kept.
-
-        Raises:
-            NoSuchMemslotError: the slot is absent.
-        """
+        """Copy the versions of a slot's pages; None where none are kept."""
         region = self._slots.get(slot).region
         if self._versions is None:
             return None
@@ -243,9 +198,6 @@ class GuestSide:
 
     def _check_vcpu(self, vcpu: int) -> None:
         if not 0 <= vcpu < self._vcpus:
-            raise NoSuchVcpuError(
-                f"vcpu must be 0..{self._vcpus - 1}, not {vcpu}",
-                field="vcpu",
-                bound=self._vcpus - 1,
-                value=vcpu,
+            raise NoSuchVcpuError.must(
+                "vcpu", f"be 0..{self._vcpus - 1}", vcpu, bound=self._vcpus - 1
             )

@@ -28,12 +28,7 @@ _MAPPED_LEAVES: Final = (READ_ONLY, READ_WRITE, WRITABLE_CLEAN, WRITABLE_DIRTY)
 
 
 def read_heat(slot: Memslot, bins: int) -> Heat:
-    """Count a slot's pages by bin.
-
-    Args:
-        slot: The slot.
-        bins: The most bins, 1..MAX_BINS. From 64 pages on a bin is made of whole words.
-    """
+    """Count a slot's pages by bin, of which there are 1..`bins`; large ones are whole words."""
     assert 1 <= bins <= MAX_BINS, f"bins must be 1..{MAX_BINS}, not {bins}"
     npages = slot.region.npages
     cut = _Cut.of(npages, bins)

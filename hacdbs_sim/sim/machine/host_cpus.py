@@ -13,26 +13,15 @@ class HostCpus:
         self._turn = 0
 
     def unit(self, cpu: int) -> Unit:
-        """Return a CPU's unit.
-
-        Raises:
-            NoSuchCpuError: the host has no such CPU.
-        """
+        """Return a CPU's unit (NoSuchCpuError if there is none)."""
         self.check(cpu)
         return self._units[cpu]
 
     def check(self, cpu: int | None) -> None:
-        """Refuse a CPU that does not exist; None names none.
-
-        Raises:
-            NoSuchCpuError: names the bound.
-        """
+        """Refuse a CPU that does not exist; None names none."""
         if cpu is not None and not 0 <= cpu < len(self._units):
-            raise NoSuchCpuError(
-                f"cpu must be 0..{len(self._units) - 1}, not {cpu}",
-                field="cpu",
-                bound=len(self._units) - 1,
-                value=cpu,
+            raise NoSuchCpuError.must(
+                "cpu", f"be 0..{len(self._units) - 1}", cpu, bound=len(self._units) - 1
             )
 
     def for_hook(self, cpu: int | None) -> Unit:
@@ -44,12 +33,7 @@ class HostCpus:
         return tuple(unit.view() for unit in self._units)
 
     def set_online(self, cpu: int, *, online: bool) -> CpuInfo:
-        """Plug a CPU in or out.
-
-        Raises:
-            NoSuchCpuError: the host has no such CPU.
-            LastCpuError: no other CPU is online (EBUSY).
-        """
+        """Plug a CPU in or out, but for the last one that is online (EBUSY)."""
         unit = self.unit(cpu)
         others = any(other.online for other in self._units if other is not unit)
         if not online and not others:

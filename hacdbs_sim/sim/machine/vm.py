@@ -12,25 +12,28 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
 
 from hacdbs_sim import model
-from hacdbs_sim.model.errors import (
-    GfnBeyondIpaSpaceError,
-    InvalidArgumentError,
-    MemslotsPresentError,
-)
-from hacdbs_sim.model.units import entries_per_array
+from hacdbs_sim.model import errors
+from hacdbs_sim.model.base import WORK_PER_ACTION
+from hacdbs_sim.model.pages import PageRanges
+from hacdbs_sim.model.units import PAGES_PER_WORD, entries_per_array
 from hacdbs_sim.model.words import words_for
 from hacdbs_sim.sim.arm64.dirty_bit import ClearConfig
 from hacdbs_sim.sim.arm64.faults import FaultBoard, FaultBounds
 from hacdbs_sim.sim.arm64.regions import Stage2Regions
 from hacdbs_sim.sim.arm64.stage2 import Stage2
-from hacdbs_sim.sim.guest.versions import Versions
 from hacdbs_sim.sim.guest.workload import Recordings, no_recordings, recording_of
 from hacdbs_sim.sim.kvm.memslots import Memslots, RegionPlan
 from hacdbs_sim.sim.kvm.region import Region, checked_region, view_of
 from hacdbs_sim.sim.machine.checks import check_chunk_size, check_config, check_manual_protect
 from hacdbs_sim.sim.machine.counters import Counters
 from hacdbs_sim.sim.machine.dirty_log_calls import DirtyLogCalls, copied
-from hacdbs_sim.sim.machine.estimates import estimate_work
+from hacdbs_sim.sim.machine.estimates import (
+    WORDS_COPIED,
+    WORK_PER_GFN,
+    work_of_accesses,
+    work_of_adding,
+    work_of_run,
+)
 from hacdbs_sim.sim.machine.guest_side import GuestSide
 from hacdbs_sim.sim.machine.heat import read_heat
 from hacdbs_sim.sim.machine.host_cpus import HostCpus
@@ -81,7 +84,7 @@ class Machine:
             self._cpus,
             self._faults,
             self._counters,
-            entered=entered,
+            entered,
         )
         self._guest_side = GuestSide(config, self._slots, self._counters, recordings)
 
@@ -112,7 +115,7 @@ class Machine:
         """Estimate an action on the machine as it is now; may raise as `perform` would."""
         after = self._footprint_with(action)
         return model.Estimate(
-            work=estimate_work(self, action), pages=after.pages, state_bytes=after.state_bytes
+            work=self._work(action), pages=after.pages, state_bytes=after.state_bytes
         )
 
     # Queries
@@ -121,11 +124,6 @@ class Machine:
     def config(self) -> model.VmConfig:
         """The configuration, with the two capabilities as they are now."""
         return self._config
-
-    @property
-    def pages(self) -> int:
-        """The pages of all slots together."""
-        return self._footprint.pages
 
     @property
     def footprint(self) -> model.Footprint:
@@ -146,127 +144,17 @@ class Machine:
             else self._slots.get(slot).generation,
         )
 
-    def memslot(self, slot: int) -> model.MemslotInfo:
-        """Return the state of a slot.
-
-        Raises:
-            NoSuchMemslotError: It is absent.
-        """
-        return self._slots.get(slot).view()
-
-    def memslots(self) -> tuple[model.MemslotInfo, ...]:
-        """Return the state of all slots, ascending by id."""
-        return tuple(slot.view() for slot in self._slots.by_id())
-
-    def npages(self, slot: int) -> int:
-        """Count a slot's pages; 0 where it is absent."""
-        return self._slots.get(slot).region.npages if slot in self._slots else 0
-
-    def cpu(self, cpu: int) -> model.CpuInfo:
-        """Return the state of a host CPU and its unit.
-
-        Raises:
-            NoSuchCpuError: The host has no such CPU.
-        """
-        return self._cpus.unit(cpu).view()
-
-    def cpus(self) -> tuple[model.CpuInfo, ...]:
-        """Return the state of all host CPUs."""
-        return self._cpus.views()
-
-    def fault(self, fault_id: str) -> model.FaultInfo:
-        """Return the state of an armed fault.
-
-        Raises:
-            NoSuchFaultError: None has that id.
-        """
-        return self._faults.view(fault_id)
-
-    def faults(self) -> tuple[model.FaultInfo, ...]:
-        """Return the state of all armed faults, oldest first."""
-        return self._faults.views()
-
-    def fault_hits(self) -> dict[model.FaultType, int]:
-        """Return the hits of faults so far by type, those of faults since disarmed included."""
-        return self._faults.hits()
-
-    def counters(self) -> dict[str, int]:
-        """Return what has been counted since the VM was made (`COUNTERS`)."""
-        return self._counters.read()
-
-    def clock(self) -> model.Clock:
-        """Return the state of the clock."""
-        return self._guest_side.guest.clock.view()
-
-    def writes_of_run(self, action: model.RunGuest) -> int:
-        """Count the writes that a run makes at most: those it makes if nothing stalls it."""
-        return self._guest_side.guest.writes_of_run(action.duration_ns, action.throttle_percent)
-
-    def workload(self, workload_id: str) -> model.WorkloadInfo:
-        """Return the state of a workload.
-
-        Raises:
-            NoSuchWorkloadError: None has that id.
-        """
-        return self._guest_side.guest.view(workload_id)
-
-    def workloads(self) -> tuple[model.WorkloadInfo, ...]:
-        """Return the state of all workloads, oldest first."""
-        return self._guest_side.guest.views()
-
-    def versions(
-        self, slot: int, first_page: int = 0, num_pages: int | None = None
-    ) -> Versions | None:
-        """Copy the versions of a slot's pages, uint32[n]; None unless they are kept.
-
-        Raises:
-            NoSuchMemslotError: The slot is absent.
-        """
-        return self._guest_side.versions(slot, first_page, num_pages)
-
-    @property
-    def last_version(self) -> int | None:
-        """The greatest version that a page can have; None unless versions are kept."""
-        return self._guest_side.last_version
-
-    def peek_dirty_log(self, slot: int) -> model.DirtyLog:
-        """Copy a slot's dirty bitmap without any side effect.
-
-        Raises:
-            InvalidArgumentError: No slot can have that id (EINVAL).
-            NoDirtyLogError: The slot is absent or does not log (ENOENT).
-        """
-        _, log = self._slots.logging(slot)
-        return copied(slot, log)
-
     def stage2(self, gfn: int, count: int | None, limit: int) -> model.Stage2Page:
-        """Return the leaves of a range of guest frames, as runs equal in level and state.
-
-        Args:
-            gfn: First frame.
-            count: Frames; the range is cut at the end of the IPA space, which None means.
-            limit: At most so many runs.
-
-        Raises:
-            GfnBeyondIpaSpaceError: `gfn` is not in the IPA space.
-        """
+        """Return runs of equal leaves; to the end of the IPA space if `count` is None."""
         if not 0 <= gfn < self._end_gfn:
-            raise GfnBeyondIpaSpaceError(
-                f"gfn must be 0..{self._end_gfn - 1}, inside the IPA space, not {gfn}",
-                field="gfn",
+            raise errors.GfnBeyondIpaSpaceError.must(
+                "gfn",
+                f"be 0..{self._end_gfn - 1}, inside the IPA space",
+                gfn,
                 bound=self._end_gfn - 1,
-                value=gfn,
             )
         end_gfn = self._end_gfn if count is None else min(gfn + count, self._end_gfn)
         return read_stage2(self._slots, gfn, end_gfn, limit)
-
-    def heat(self, slot: int, bins: int) -> model.Heat:
-        """Return a slot as at most so many bins of pages, 1..`MAX_BINS`.
-
-        Raises:
-            NoSuchMemslotError: It is absent.
-        """
-        return read_heat(self._slots.get(slot), bins)
 
     # Actions
 
@@ -290,24 +178,12 @@ class Machine:
         )
 
     def _plan(self, action: model.SetMemslot) -> RegionPlan:
-        page_size = self._config.page_size
-        region = checked_region(
-            action.slot,
-            flags=action.flags,
-            guest_phys_addr=action.guest_phys_addr,
-            memory_size=action.memory_size,
-            userspace_addr=(
-                action.guest_phys_addr if action.userspace_addr is None else action.userspace_addr
-            ),
-            backing=page_size if action.backing is None else action.backing,
-            page_size=page_size,
-        )
-        return self._slots.plan(region)
+        return self._slots.plan(checked_region(action, self._config.page_size))
 
     def _update(self, action: model.UpdateVm) -> None:
         given = {name for name in action.one_of if getattr(action, name) is not None}
         if len(given) != 1:
-            raise InvalidArgumentError(
+            raise errors.InvalidArgumentError(
                 f"exactly one of {', '.join(action.one_of)} must be given, not {len(given)}"
             )
         if (flags := action.manual_dirty_log_protect2) is not None:
@@ -318,7 +194,7 @@ class Machine:
 
     def _set_chunk_size(self, chunk_size_bytes: int) -> None:
         if len(self._slots):
-            raise MemslotsPresentError(
+            raise errors.MemslotsPresentError(
                 "eager_split_chunk_size must be set before the first memslot is made: "
                 f"there are {len(self._slots)}",
                 field="eager_split_chunk_size",
@@ -333,6 +209,35 @@ class Machine:
         self._capabilities_set += 1
 
     # Pieces of the above
+
+    def _work(self, action: model.Action[Any]) -> int:  # noqa: PLR0911 - one case an action
+        present = self._footprint.pages
+        sweep = WORK_PER_ACTION + present // PAGES_PER_WORD
+        match action:
+            case model.GuestWrite() | model.GuestRead() | model.HostWrite() | model.HostUnmap():
+                return work_of_accesses(action.pages, present)
+            case model.GuestWriteMemory():
+                return work_of_accesses(action.pages(self._config.page_size), present)
+            case model.GetDirtyLog() if self._config.protects_manually:
+                slot = self._slots.get(action.slot) if action.slot in self._slots else None
+                npages = 0 if slot is None else slot.region.npages
+                return WORK_PER_ACTION + npages // PAGES_PER_WORD // WORDS_COPIED
+            case model.ClearDirtyLog():
+                ranges = action.pages.first.size if isinstance(action.pages, PageRanges) else 0
+                return sweep + WORK_PER_GFN * ranges
+            case model.SetMemslot():
+                new_pages = action.memory_size // self._config.page_size
+                return WORK_PER_ACTION + max(present, new_pages) // PAGES_PER_WORD
+            case model.GetDirtyLog() | model.DeleteMemslot():
+                return sweep
+            case model.RunGuest():
+                guest = self._guest_side.guest
+                writes = guest.writes_of_run(action.duration_ns, action.throttle_percent)
+                return work_of_run(writes, len(guest.views()))
+            case model.AddWorkload():
+                return work_of_adding(action)
+            case _:
+                return WORK_PER_ACTION
 
     @property
     def _end_gfn(self) -> int:
@@ -406,28 +311,28 @@ _PERFORM: Final[dict[type[model.Action[Any]], Handler]] = {
 }
 
 _QUERY: Final[dict[type[model.Query[Any]], Handler]] = {
-    model.GetMemslot: lambda m, q: m.memslot(q.slot),
-    model.ListMemslots: lambda m, _: m.memslots(),
+    model.GetMemslot: lambda m, q: m._slots.get(q.slot).view(),
+    model.ListMemslots: lambda m, _: tuple(slot.view() for slot in m._slots.by_id()),
     model.ListMemslotLives: lambda m, _: tuple(slot.life() for slot in m._slots.by_id()),
-    model.PeekDirtyLog: lambda m, q: m.peek_dirty_log(q.slot),
-    model.GetCpu: lambda m, q: m.cpu(q.cpu),
-    model.ListCpus: lambda m, _: m.cpus(),
-    model.GetFault: lambda m, q: m.fault(q.fault_id),
-    model.ListFaults: lambda m, _: m.faults(),
-    model.CountFaultHits: lambda m, _: m.fault_hits(),
-    model.GetWorkload: lambda m, q: m.workload(q.workload_id),
-    model.ListWorkloads: lambda m, _: m.workloads(),
+    model.PeekDirtyLog: lambda m, q: copied(q.slot, m._slots.logging(q.slot)[1]),
+    model.GetCpu: lambda m, q: m._cpus.unit(q.cpu).view(),
+    model.ListCpus: lambda m, _: m._cpus.views(),
+    model.GetFault: lambda m, q: m._faults.view(q.fault_id),
+    model.ListFaults: lambda m, _: m._faults.views(),
+    model.CountFaultHits: lambda m, _: m._faults.hits(),
+    model.GetWorkload: lambda m, q: m._guest_side.guest.view(q.workload_id),
+    model.ListWorkloads: lambda m, _: m._guest_side.guest.views(),
     model.ListWorkloadSpecs: lambda m, _: m._guest_side.guest.specs(),
-    model.GetClock: lambda m, _: m.clock(),
-    model.GetPageVersions: lambda m, q: m.versions(q.slot, q.first_page, q.num_pages),
-    model.GetLastVersion: lambda m, _: m.last_version,
+    model.GetClock: lambda m, _: m._guest_side.guest.clock.view(),
+    model.GetPageVersions: lambda m, q: m._guest_side.versions(q.slot, q.first_page, q.num_pages),
+    model.GetLastVersion: lambda m, _: m._guest_side.last_version,
     model.HasFreePages: lambda m, _: m._guest_side.has_free_pages,
     model.GetFreePages: lambda m, q: m._guest_side.free_pages(q),
     model.GetWrittenPages: lambda m, q: m._guest_side.written_pages(q),
     model.GetStage2: lambda m, q: m.stage2(q.gfn, q.count, q.limit),
-    model.GetHeat: lambda m, q: m.heat(q.slot, q.bins),
+    model.GetHeat: lambda m, q: read_heat(m._slots.get(q.slot), q.bins),
     model.GetConfig: lambda m, _: m.config,
-    model.GetCounters: lambda m, _: m.counters(),
+    model.GetCounters: lambda m, _: m._counters.read(),
     model.GetFootprint: lambda m, _: m.footprint,
     model.GetGenerations: lambda m, q: m.generations(q.slot),
 }

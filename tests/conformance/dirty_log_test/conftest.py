@@ -5,7 +5,7 @@ import pytest
 
 from app.main import create_app
 from app.settings import LogLevel, Settings
-from hacdbs_sim.cli.service import running_service
+from tests.support.service_process import running_service
 from tests.support.wire import HANG_SECONDS
 
 

@@ -9,12 +9,12 @@ import pytest
 from app.main import create_app
 from app.settings import LogLevel, Settings
 from hacdbs_sim.model import DirtyLog
-from hacdbs_sim.sim.machine import Machine
 from tests.conformance.vectors.calls import answers_to
 from tests.conformance.vectors.format import FILES, Vector, expected_of, vectors_in, window_of
 from tests.conformance.vectors.ops import action_of, body_of, config_of, op_of
 from tests.conformance.vectors.regenerate import regenerated
 from tests.support.lockstep import ALL_RUNS
+from tests.support.machine import Machine
 
 VECTORS = [vector for file in FILES for vector in vectors_in(file)]
 

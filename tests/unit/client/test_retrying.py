@@ -18,8 +18,7 @@ from hacdbs_sim.client import (
     Vm,
     serve_in_thread,
 )
-from hacdbs_sim.client.request import build
-from hacdbs_sim.client.retrying import Attempts, Retrying
+from hacdbs_sim.client.retrying import Attempts
 from hacdbs_sim.model import known
 from tests.unit.client.conftest import BASE_GFN, MEMSLOT
 from tests.unit.client.lossy_proxy import LossyProxy, lossy_proxy
@@ -176,16 +175,15 @@ def test_a_request_in_flight_is_waited_for(vm: Vm) -> None:
 
 
 IN_FLIGHT = httpx.Response(409, json={"code": "idempotency_key_in_flight", "detail": "busy"})
-REQUEST = build("POST", "v1", "vms", "v", "guest", "write")
+REQUEST = httpx.Request("POST", "http://service/v1/vms/v/guest/write")
 
 
 def test_pauses_grow_to_a_bound_and_their_sum_too() -> None:
-    retrying = Retrying(in_flight_seconds=2, first_pause_seconds=0.1, longest_pause_seconds=0.5)
-    attempts = Attempts(REQUEST, retrying)
+    attempts = Attempts(REQUEST, in_flight_seconds=3)
 
-    pauses = [attempts.responded(IN_FLIGHT) for _ in range(6)]
+    pauses = [attempts.responded(IN_FLIGHT) for _ in range(7)]
 
-    assert pauses == [0.1, 0.2, 0.4, 0.5, 0.5, 0.5]
+    assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
     with pytest.raises(ConflictError, match="idempotency_key_in_flight"):
         attempts.responded(IN_FLIGHT)
 

@@ -2,10 +2,11 @@
 
 import pytest
 
-from app.http.accept import accepts_csv, accepts_events, accepts_octets
+from app.http.accept import accepts
 from tests.unit.http.requests import request_of
 
 OCTETS = "application/octet-stream"
+FORMS = (OCTETS, "text/event-stream", "text/csv")
 
 
 @pytest.mark.parametrize(
@@ -30,12 +31,13 @@ def test_octets_must_be_requested_by_name_and_above_json(
 ) -> None:
     request = request_of(*(("Accept", value) for value in accept))
 
-    assert accepts_octets(request) is expected
+    assert accepts(OCTETS, request) is expected
 
 
 def test_each_form_has_its_own_type() -> None:
     events = request_of(("Accept", "text/event-stream"))
     table = request_of(("Accept", "text/csv"))
 
-    assert (accepts_events(events), accepts_csv(events)) == (True, False)
-    assert (accepts_events(table), accepts_csv(table)) == (False, True)
+    for request, own in ((events, "text/event-stream"), (table, "text/csv")):
+        assert accepts(own, request)
+        assert not any(accepts(other, request) for other in {*FORMS} - {own})

@@ -6,22 +6,24 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from app.http.bodies import (
-    THREAD_BYTES,
-    media_type_of,
-    read_body,
-    read_clear_pages,
-    read_frames,
-    read_octets,
-)
+from app.http.bodies import THREAD_BYTES, PagesBody, media_type_of, read_body, read_octets
 from app.http.problems import Refusal
-from hacdbs_sim.model import Bitmap, Gfns, PageRanges
-from hacdbs_sim.wire import InvalidRequestError
+from hacdbs_sim.model import Bitmap, ClearDirtyLog, Gfns, GuestRead, PageRanges
+from hacdbs_sim.wire import InvalidRequestError, body_class
 
 pytestmark = pytest.mark.anyio
 
 OCTETS = bytes(range(256)) * (THREAD_BYTES // 128)
 LIMIT = len(OCTETS) + 1000
+
+_FRAMES = PagesBody(body_class(GuestRead, without=frozenset({"vcpu"})), kind=Gfns, text="")
+_CLEARED = PagesBody(
+    body_class(
+        ClearDirtyLog, without=frozenset({"slot", "first_page", "num_pages", "cpu", "trace"})
+    ),
+    kind=Bitmap,
+    text="",
+)
 
 
 def _request(messages: list[Message], length: int | None, media_type: str = "") -> Request:
@@ -112,11 +114,11 @@ def _json_request(body: bytes) -> Request:
 
 @pytest.mark.parametrize("space", ["", " " * (THREAD_BYTES + 1)], ids=["short", "long"])
 async def test_pages_of_a_body_are_the_same_whether_it_is_short_or_long(space: str) -> None:
-    async def frames(body: str) -> Gfns | PageRanges:
-        return await read_frames(_json_request(body.replace("~", space).encode()))
+    async def frames(body: str) -> object:
+        return await _FRAMES.read(_json_request(body.replace("~", space).encode()))
 
-    async def pages(body: str) -> Bitmap | PageRanges:
-        return await read_clear_pages(_json_request(body.replace("~", space).encode()))
+    async def pages(body: str) -> object:
+        return await _CLEARED.read(_json_request(body.replace("~", space).encode()))
 
     gfns = await frames('{"gfns": [1,~ 2]}')
     ranges = await frames('{"gfn_ranges": [[1, 2],~ [5, 6]]}')
@@ -139,6 +141,6 @@ async def test_pages_of_a_body_are_the_same_whether_it_is_short_or_long(space: s
 @pytest.mark.parametrize("space", [b"", b" " * (THREAD_BYTES + 1)], ids=["short", "long"])
 async def test_a_wrong_page_of_a_body_is_named_whether_it_is_short_or_long(space: bytes) -> None:
     with pytest.raises(InvalidRequestError) as refused:
-        await read_frames(_json_request(b'{"gfns": [1,' + space + b"-2]}"))
+        await _FRAMES.read(_json_request(b'{"gfns": [1,' + space + b"-2]}"))
 
     assert [error.pointer for error in refused.value.errors] == ["/gfns/1"]

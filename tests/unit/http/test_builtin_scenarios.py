@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.http.builtin_scenarios import builtin, find_builtin
+from app.http.scenarios import builtin, find_builtin
 from app.service.errors import NoSuchScenarioError
 from hacdbs_sim.scenarios.builtin import names
 

@@ -2,7 +2,7 @@
 
 from starlette.requests import Request
 
-from app.http.context import context_of
+from app.http.deps import context_of
 from app.main import create_app
 from app.settings import Settings
 

@@ -67,7 +67,6 @@ async def test_the_reader_of_a_client_that_disconnects_is_closed() -> None:
 
     caller.leaves.set()
 
-    assert await caller.body() == b""
     await asyncio.wait_for(served, HANG_SECONDS)
     assert log.reader_count == 0
 

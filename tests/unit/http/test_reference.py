@@ -1,7 +1,7 @@
 """The reference of the API, of a small document."""
 
-from app.http.reference import reference
 from app.http.refusals import CODES
+from scripts.reference import reference
 
 DOCUMENT = {
     "paths": {

@@ -3,15 +3,9 @@
 import numpy as np
 from starlette.responses import JSONResponse, Response
 
-from app.http.responses import (
-    OCTETS_MEDIA_TYPE,
-    Answer,
-    JsonResponse,
-    OctetsAnswer,
-    ProblemResponse,
-)
-from hacdbs_sim.wire import MalformedBodyError, Site, document
-from hacdbs_sim.wire.codec import octets_from_words
+from app.http.responses import OCTETS_MEDIA_TYPE, Answer, JsonResponse, ProblemResponse
+from hacdbs_sim.model import Bitmap, DirtyLog, LogFormat
+from hacdbs_sim.wire import MalformedBodyError, Site, document, write
 
 
 def test_a_json_answer_has_the_headers_of_the_frameworks() -> None:
@@ -39,9 +33,18 @@ def test_an_answer_without_a_body_has_no_length() -> None:
 
 def test_octets_are_sent_from_where_they_are() -> None:
     words = np.arange(4, dtype=np.uint64)
+    log = DirtyLog(
+        slot=0,
+        first_page=0,
+        num_pages=256,
+        dirty_count=6,
+        remaining_count=0,
+        bitmap=Bitmap(words),
+    )
 
-    response = OctetsAnswer(octets_from_words(words), {"Dirty-Log-Report": "{}"}).response()
+    response = Answer(log, format=None).response()
+    report = write(log, format=LogFormat.SUMMARY, with_trace=False).decode()
     words[0] = 7
 
-    expected = Response(words.tobytes(), 200, {"Dirty-Log-Report": "{}"}, OCTETS_MEDIA_TYPE)
+    expected = Response(words.tobytes(), 200, {"Dirty-Log-Report": report}, OCTETS_MEDIA_TYPE)
     assert (response.raw_headers, bytes(response.body)) == (expected.raw_headers, expected.body)

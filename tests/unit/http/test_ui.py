@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.http.problems import Refusal
 from app.http.ui import INDEX, PATH, PATHS, file
 
 
@@ -17,7 +18,6 @@ from app.http.ui import INDEX, PATH, PATHS, file
 def test_a_file_has_its_media_type_and_the_policy(name: str, media_type: str) -> None:
     response = file(name)
 
-    assert response is not None
     assert response.headers["content-type"] == media_type
     assert response.headers["x-content-type-options"] == "nosniff"
     assert "default-src 'none'" in response.headers["content-security-policy"]
@@ -26,11 +26,12 @@ def test_a_file_has_its_media_type_and_the_policy(name: str, media_type: str) ->
 
 @pytest.mark.parametrize("name", ["", "../ui/main.js", "/main.js", "main", "__init__.py"])
 def test_another_name_is_not_a_file(name: str) -> None:
-    assert file(name) is None
+    with pytest.raises(Refusal):
+        file(name)
 
 
 def test_each_path_is_the_page_or_a_file() -> None:
     names = {path.removeprefix(PATH).removeprefix("/") for path in PATHS}
 
     assert "" in names
-    assert all(file(name) is not None for name in names - {""})
+    assert all(file(name).body for name in names - {""})

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app.server.environment import BadSettingsError, override_settings, read_settings
 from app.server.runner import listen, write_port
-from app.settings import PREFIX
+from app.settings import PREFIX, BadSettingsError, override_settings, read_settings
 from hacdbs_sim.cli.root import cli
 
 

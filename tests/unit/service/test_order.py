@@ -20,9 +20,9 @@ from app.service.totals import Totals
 from app.service.vm_runtime import INLINE_WORK, VmRuntime
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import KvmError, NoSuchCpuError, NoSuchFaultError
-from hacdbs_sim.sim.machine import Machine
 from tests.support.building import ranges
 from tests.support.faults import fault
+from tests.support.machine import Machine
 from tests.support.recorded_order import Recorded
 
 pytestmark = pytest.mark.anyio

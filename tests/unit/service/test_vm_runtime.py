@@ -27,9 +27,9 @@ from hacdbs_sim.model import (
     VmConfig,
 )
 from hacdbs_sim.model.errors import BeyondIpaSpaceError, CopyToUserError, MemslotChangedError
-from hacdbs_sim.sim.machine import Machine
 from tests.support.building import ranges
 from tests.support.faults import fault
+from tests.support.machine import Machine
 from tests.support.settling import settle
 from tests.support.wire import HANG_SECONDS
 

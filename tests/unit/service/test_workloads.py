@@ -24,7 +24,7 @@ from hacdbs_sim.model import (
 )
 from hacdbs_sim.model.errors import InvalidWorkloadError
 from hacdbs_sim.model.pages import Intervals
-from hacdbs_sim.sim.machine import Machine
+from tests.support.machine import Machine
 
 MS = 10**6
 PAGES = 1024

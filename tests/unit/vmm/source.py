@@ -14,8 +14,8 @@ from hacdbs_sim.model import (
     SetMemslot,
     VmConfig,
 )
-from hacdbs_sim.sim.machine import Machine
 from hacdbs_sim.vmm import Precopy, Report
+from tests.support.machine import Machine
 
 FREE = CostModel(**{knob.name: 0 for knob in KNOBS})
 PAGE_US = 4_096_000_000

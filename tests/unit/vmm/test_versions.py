@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from hacdbs_sim.vmm.versions import MAX_LOST_RANGES, Arrived
 
 NPAGES = 1_000

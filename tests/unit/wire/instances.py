@@ -10,15 +10,30 @@ import numpy as np
 from annotated_types import Ge, Le, Len
 from hypothesis import strategies as st
 
-from hacdbs_sim.model.base import Action
+from hacdbs_sim.model.base import Action, Operation, Query
 from hacdbs_sim.model.batches import BatchAction
 from hacdbs_sim.model.kinds import MAX_JSON_INTEGER, Form, Kind, Pattern
 from hacdbs_sim.model.pages import Bitmap, CountsForm, Gfns, IntervalForm, Intervals, PageRanges
+from hacdbs_sim.wire import json_schemas
 from hacdbs_sim.wire.class_fields import fields_of, members_of, page_field_of
 
 COUNTS = st.integers(0, MAX_JSON_INTEGER)
 SCALARS: dict[type, list[Any]] = {str: ["", "x"], bool: [True], int: [7], float: [0.5]}
 WORD = st.integers(0, (1 << 64) - 1)
+
+
+def outcome_of(operation: type[Operation[Any]]) -> Any:
+    """Return what an action or a query returns: its type parameter."""
+    for cls in operation.__mro__:
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            if get_origin(base) in {Action, Query}:
+                return get_args(base)[0]
+    raise AssertionError(f"{operation.__name__} declares its outcome")
+
+
+def json_schema(kind: Any, mode: Any = "validation") -> tuple[dict[str, Any], dict[str, Any]]:
+    (schema,), definitions = json_schemas([(kind, mode)])
+    return schema, definitions
 
 
 def words(values: list[int]) -> Any:

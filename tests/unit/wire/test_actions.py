@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
+from hacdbs_sim.model.base import Action
 from hacdbs_sim.model.batches import Batch, BatchAction, LogFormat
 from hacdbs_sim.model.dirty_log import GetDirtyLog
 from hacdbs_sim.model.faults import AddStructf, FaultInfo
@@ -13,11 +14,11 @@ from hacdbs_sim.model.operations import ACTIONS, QUERIES
 from hacdbs_sim.wire import (
     InvalidRequestError,
     action_to_plain,
-    outcome_of,
     read,
-    read_action,
+    reader_of,
     write,
 )
+from tests.unit.wire.instances import outcome_of
 
 BATCH: dict[str, Any] = {
     "actions": [
@@ -76,7 +77,7 @@ def test_a_refused_action_has_its_place(action: dict[str, Any], pointer: str) ->
 
 def test_only_a_batch_has_formats() -> None:
     with pytest.raises(InvalidRequestError):
-        read_action(b'{"op": "get_dirty_log", "slot": 0, "format": "ranges"}')
+        reader_of(Action)(b'{"op": "get_dirty_log", "slot": 0, "format": "ranges"}')
 
 
 def test_the_length_of_a_batch_is_bounded() -> None:
@@ -88,7 +89,7 @@ def test_the_length_of_a_batch_is_bounded() -> None:
 
 
 def test_an_op_is_added_and_removed() -> None:
-    action = read_action(b'{"op": "add_fault", "type": "structf"}')
+    action = reader_of(Action)(b'{"op": "add_fault", "type": "structf"}')
 
     assert action == AddStructf()
     assert action_to_plain(action)["op"] == "add_fault"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hacdbs_sim.model.accesses import GuestWrite
 from hacdbs_sim.model.dirty_log import ClearDirtyLog
 from hacdbs_sim.model.errors import InvalidArgumentError
-from hacdbs_sim.model.pages import Bitmap, PageRanges
+from hacdbs_sim.model.pages import Bitmap, Gfns, PageRanges
 from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, body_class, pages_json
-from hacdbs_sim.wire.pages_json import bitmap_of, gfns_of, ranges_of
+from hacdbs_sim.wire.pages_json import bitmap_of, list_of
 
 PAGES = body_class(GuestWrite, without=frozenset({"vcpu"}))
 CLEAR = body_class(
@@ -45,9 +45,9 @@ def test_pieces_together_are_the_list(gfns: list[int], piece_bytes: int) -> None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pages_json, "PIECE_BYTES", piece_bytes)
-        read = gfns_of(body)
+        read = list_of(body, "gfns")
 
-    assert read is not None
+    assert isinstance(read, Gfns)
     assert read.gfns.tolist() == gfns
 
 
@@ -81,7 +81,7 @@ def test_anything_else_is_refused_as_the_ordinary_way_does_or_left_to_it(
 ) -> None:
     monkeypatch.setattr(pages_json, "PIECE_BYTES", piece_bytes)
 
-    assert_refused_alike_or_left(gfns_of, body)
+    assert_refused_alike_or_left(lambda given: list_of(given, "gfns"), body)
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_a_refused_element_has_its_place_in_the_whole_list(
     monkeypatch.setattr(pages_json, "PIECE_BYTES", piece_bytes)
 
     with pytest.raises(InvalidRequestError) as refused:
-        _ = gfns_of(body) or ranges_of(body, "gfn_ranges")
+        _ = list_of(body, "gfns") or list_of(body, "gfn_ranges")
 
     assert refused.value.errors[0].pointer == pointer
     assert refusal_of(lambda: PAGES(body)) == refusal_of(
-        lambda: gfns_of(body) or ranges_of(body, "gfn_ranges")
+        lambda: list_of(body, "gfns") or list_of(body, "gfn_ranges")
     )
 
 
@@ -115,13 +115,13 @@ def test_a_list_that_goes_on_as_no_json_is_left_to_the_ordinary_way(
 ) -> None:
     monkeypatch.setattr(pages_json, "PIECE_BYTES", 1)
 
-    assert gfns_of(b'{"gfns": [-1, 2' + tail.replace(b"[1]", b"[1,")) is None
+    assert list_of(b'{"gfns": [-1, 2' + tail.replace(b"[1]", b"[1,"), "gfns") is None
 
 
 @pytest.mark.parametrize("space", [b" " * 400_000, b"\n" * 400_000])
 @pytest.mark.parametrize("body", [b'{"gfns":[~1,~]}', b'{"gfns":[~,~]}', b'{"gfns":[1,~,~2]}'])
 def test_a_comma_among_much_white_space_announces_an_element(body: bytes, space: bytes) -> None:
-    assert gfns_of(body.replace(b"~", space)) is None
+    assert list_of(body.replace(b"~", space), "gfns") is None
 
 
 PAIR = st.tuples(st.integers(0, (1 << 53) - 1), st.integers(1, (1 << 53) - 1))
@@ -135,11 +135,11 @@ def test_pieces_of_ranges_together_are_the_list(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pages_json, "PIECE_BYTES", piece_bytes)
-        read = ranges_of(body, "page_ranges")
+        read = list_of(body, "page_ranges")
 
-    assert read is not None
+    assert isinstance(read, PageRanges)
     assert list(zip(read.first.tolist(), read.count.tolist(), strict=True)) == ranges
-    assert ranges_of(body, "gfn_ranges") is None
+    assert list_of(body, "gfn_ranges") is None
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_another_body_than_a_list_of_ranges_is_refused_as_usual_or_left(
 ) -> None:
     monkeypatch.setattr(pages_json, "PIECE_BYTES", piece_bytes)
 
-    assert_refused_alike_or_left(lambda given: ranges_of(given, "gfn_ranges"), body)
+    assert_refused_alike_or_left(lambda given: list_of(given, "gfn_ranges"), body)
 
 
 @given(

@@ -10,25 +10,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hacdbs_sim import model
-from hacdbs_sim.model.base import Model
+from hacdbs_sim.model.base import Action, Model
 from hacdbs_sim.model.batches import Batch, LogFormat
 from hacdbs_sim.model.operations import ACTIONS, QUERIES
 from hacdbs_sim.model.sessions import CreateSession
 from hacdbs_sim.model.vms import CreateVm
 from hacdbs_sim.wire import (
     action_to_plain,
-    json_schema,
-    outcome_of,
     read,
-    read_action,
     reader_of,
     to_plain,
     write,
-    write_action,
 )
 from hacdbs_sim.wire.class_fields import is_request, members_of
 from hacdbs_sim.wire.examples import example_of
-from tests.unit.wire.instances import of_type
+from tests.unit.wire.instances import json_schema, of_type, outcome_of
 
 EXPORTED: list[Any] = [value for name, value in vars(model).items() if not name.startswith("_")]
 CLASSES = [
@@ -79,7 +75,7 @@ def test_an_outcome_is_read_as_it_was_written(op: str, data: st.DataObject) -> N
 def test_an_action_is_read_by_its_op(cls: type[Any], data: st.DataObject) -> None:
     action = data.draw(of_type(cls))
 
-    again = read_action(write_action(action))
+    again = reader_of(Action)(write(action_to_plain(action)))
 
     assert type(again) is cls
     assert action_to_plain(again) == action_to_plain(action)
@@ -87,9 +83,7 @@ def test_an_action_is_read_by_its_op(cls: type[Any], data: st.DataObject) -> Non
 
 @lru_cache
 def validator(kind: Any, mode: str) -> Any:
-    schema, definitions = json_schema(
-        kind, "validation" if mode == "validation" else "serialization"
-    )
+    schema, definitions = json_schema(kind, mode)
     document = {**schema, "components": {"schemas": definitions}}
     return jsonschema_rs.validator_for(document)
 

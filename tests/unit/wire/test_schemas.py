@@ -12,7 +12,8 @@ from hacdbs_sim.model.dirty_log import DirtyLog
 from hacdbs_sim.model.faults import AddFault, EntryWhen
 from hacdbs_sim.model.operations import ACTIONS, QUERIES
 from hacdbs_sim.model.vms import CreateVm, VmInfo
-from hacdbs_sim.wire import body_class, json_schema, json_schemas, outcome_of
+from hacdbs_sim.wire import body_class, json_schemas
+from tests.unit.wire.instances import json_schema, outcome_of
 
 COUNT = {"type": "integer", "format": "int64", "minimum": 0, "maximum": 9007199254740991}
 POSITIVE = {**COUNT, "minimum": 1}

@@ -239,7 +239,7 @@ def test_waiting_for_a_migration_in_vain_ends_in_5(writing: Vm, run: Run) -> Non
 
 
 def test_a_long_wait_asks_again(writing: Vm, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_commands, "LONGEST_SECONDS", 0)
+    monkeypatch.setattr(service_commands, "POLL_SECONDS", 0)
     migration = writing.start_migration(pace_ms=100)
 
     result = run("wait", "--migration", migration.migration_id)

@@ -152,7 +152,7 @@ class TestManualProtect:
     def test_a_refused_get_changes_nothing(self, ledger: Ledger) -> None:
         write(ledger, 3)
         ledger.collection_began()
-        ledger.collection_refused()
+        ledger.collection_ended()
 
         get(ledger, 3)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from hacdbs_sim.cli.demo.ledger import PageCounts
 from hacdbs_sim.cli.demo.migration import FaultOutcome, Phase
 from hacdbs_sim.cli.demo.phases import DemoResult, Length
-from hacdbs_sim.cli.demo.report import as_json, complaints, live_table, plain_lines, print_report
+from hacdbs_sim.cli.demo.report import as_json, live_table, plain_lines, print_report
 
 
 def console(*, is_terminal: bool = False) -> tuple[Console, io.StringIO]:
@@ -27,24 +27,24 @@ def result(**counts: object) -> DemoResult:
 
 
 def test_nothing_lost_and_nothing_over_reported_is_good() -> None:
-    assert result().is_good
-    assert complaints(result()) == []
+    assert result().complaints == []
+    assert as_json(result(), url="http://vm", seed=7, seconds=1)["good"] is True
 
 
 @pytest.mark.parametrize("wrong", ["lost", "over_reported"])
 def test_one_page_wrong_is_not_good_and_is_named(wrong: str) -> None:
     bad = result(**{wrong: 1, f"first_{wrong}": [77]})
 
-    assert not bad.is_good
-    assert complaints(bad) == [f"1 pages {wrong.replace('_', '-')}, the first: [77]"]
+    assert as_json(bad, url="http://vm", seed=7, seconds=1)["good"] is False
+    assert bad.complaints == [f"1 pages {wrong.replace('_', '-')}, the first: [77]"]
 
 
 def test_a_fault_that_never_hit_is_not_good_either() -> None:
     bad = result()
     bad.unmet.append("ipaf never hit")
 
-    assert not bad.is_good
-    assert complaints(bad) == ["ipaf never hit"]
+    assert as_json(bad, url="http://vm", seed=7, seconds=1)["good"] is False
+    assert bad.complaints == ["ipaf never hit"]
 
 
 def test_the_service_counts_are_sums_over_the_phases() -> None:

@@ -5,10 +5,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hacdbs_sim.cli.demo.traces import MAX_GAP_PAGES, Trace, lay_out, longest, populate
-from hacdbs_sim.traces.recording import SHIPPED
+from hacdbs_sim.cli.demo.traces import MAX_GAP_PAGES, Program, lay_out, populate, written_in
+from hacdbs_sim.traces.recording import SHIPPED, builtin
 
 NPAGES = 524_288
+
+
+def program(name: str) -> Program:
+    recording = builtin(name)
+    return Program(name, recording, lay_out(recording.vpage))
 
 
 @pytest.mark.parametrize(
@@ -18,11 +23,11 @@ NPAGES = 524_288
 def test_a_trace_has_what_its_provenance_says(
     name: str, intervals: int, distinct: int, records: int
 ) -> None:
-    trace = Trace.load(name)
+    trace = program(name)
 
-    written = [trace.written_in(interval) for interval in range(trace.intervals)]
+    written = [trace.written_in(interval) for interval in range(trace.recording.intervals)]
 
-    assert trace.intervals == intervals
+    assert len(written) == intervals
     assert sum(map(len, written)) == records
     assert len(np.unique(np.concatenate(written))) == distinct
 
@@ -32,9 +37,11 @@ def test_each_trace_has_a_test() -> None:
 
 
 def test_a_trace_starts_anew_after_its_end() -> None:
-    trace = Trace.load("cc1")
+    trace = program("cc1")
 
-    assert np.array_equal(trace.written_in(trace.intervals + 3), trace.written_in(3))
+    after_the_end = trace.written_in(trace.recording.intervals + 3)
+
+    assert np.array_equal(after_the_end, trace.written_in(3))
 
 
 def test_neighbours_stay_neighbours_and_holes_are_cut() -> None:
@@ -48,21 +55,21 @@ def test_neighbours_stay_neighbours_and_holes_are_cut() -> None:
 def test_programs_share_the_vcpus_and_no_page() -> None:
     guest = populate(NPAGES, 4, np.random.default_rng(1))
 
-    programs = [program for programs in guest.vcpus for program in programs]
-    spans = sorted((each.first_page, each.first_page + each.trace.span) for each in programs)
+    programs = [program for programs in guest for program in programs]
+    spans = sorted((each.places[0], each.places[-1] + 1) for each in programs)
 
-    assert [len(each) for each in guest.vcpus] == [3, 3, 2, 2]
-    assert sorted(each.trace.name for each in programs) == ["cc1", "sqlite", *["xz"] * 8]
+    assert [len(each) for each in guest] == [3, 3, 2, 2]
+    assert sorted(each.name for each in programs) == ["cc1", "sqlite", *["xz"] * 8]
     assert spans[0][0] >= 0
     assert spans[-1][1] <= NPAGES
     assert all(one[1] <= other[0] for one, other in pairwise(spans))
-    assert longest(guest) == 521
+    assert max(each.recording.intervals for each in programs) == 521
 
 
 def test_the_seed_decides_where_programs_lie() -> None:
     def written(seed: int) -> list[int]:
         guest = populate(NPAGES, 4, np.random.default_rng(seed))
-        return [int(page) for page in guest.written_in(2, range(3))]
+        return [int(page) for page in written_in(guest[2], range(3))]
 
     assert written(5) == written(5)
     assert written(5) != written(6)

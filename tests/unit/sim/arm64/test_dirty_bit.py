@@ -25,7 +25,6 @@ from hacdbs_sim.model import (
 )
 from hacdbs_sim.sim.arm64.clear_plan import plan_clear
 from hacdbs_sim.sim.arm64.sysregs import ErrReason, Hacdbscons
-from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     GIB,
     MIB,
@@ -40,6 +39,7 @@ from tests.support.building import (
     states,
     write,
 )
+from tests.support.machine import Machine
 from tests.unit.sim.read_back import dirty_pages
 
 

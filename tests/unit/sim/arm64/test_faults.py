@@ -25,7 +25,7 @@ from hacdbs_sim.sim.arm64.faults import ArmedFault, draw
 from tests.support.building import LOG, arm, clear, get, machine, write
 
 if TYPE_CHECKING:
-    from hacdbs_sim.sim.machine import Machine
+    from tests.support.machine import Machine
 
 
 def fired(spec: AddUnitBusy, opportunities: int, seed: int = 0, ordinal: int = 1) -> list[int]:

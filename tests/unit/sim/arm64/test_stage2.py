@@ -21,7 +21,6 @@ from hacdbs_sim.model import (
 )
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.arm64.stage2 import Stage2
-from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     GIB,
     LOG,
@@ -37,6 +36,7 @@ from tests.support.building import (
     states,
     write,
 )
+from tests.support.machine import Machine
 
 BIG = GIB >> 12
 SMALL = 512

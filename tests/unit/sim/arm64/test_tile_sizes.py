@@ -21,8 +21,8 @@ from hacdbs_sim.model import (
     known,
     words,
 )
-from hacdbs_sim.sim.machine import Machine
 from tests.support.building import MIB, arm, machine, set_log, states
+from tests.support.machine import Machine
 from tests.unit.sim.read_back import dirty_pages
 
 PAGES = 4096 - 29

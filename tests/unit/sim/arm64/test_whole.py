@@ -11,7 +11,6 @@ import pytest
 
 from hacdbs_sim.model import DirtyLog, FaultType, HostUnmap, HostWrite, KernelProfile, known
 from hacdbs_sim.sim.arm64.regions import stage2_of
-from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     arm,
     clear,
@@ -23,6 +22,7 @@ from tests.support.building import (
     states,
     write,
 )
+from tests.support.machine import Machine
 from tests.unit.sim.read_back import dirty_pages
 
 NPAGES = 64 * 41

@@ -53,7 +53,7 @@ from hacdbs_sim.model.errors import (
 from hacdbs_sim.model.units import KIB
 from hacdbs_sim.sim.guest.guest import MAX_WRITES_PER_RUN, WRITES_PER_SLICE
 from hacdbs_sim.sim.guest.patterns import pages_of
-from hacdbs_sim.sim.machine import Machine
+from tests.support.machine import Machine
 
 PAGE = 4 * KIB
 BASE = 1 << 18

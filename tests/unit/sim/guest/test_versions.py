@@ -26,7 +26,7 @@ from hacdbs_sim.model.errors import NoSuchMemslotError
 from hacdbs_sim.model.pages import pages_of
 from hacdbs_sim.model.units import KIB
 from hacdbs_sim.sim.guest.versions import FEW_RANGES
-from hacdbs_sim.sim.machine import Machine
+from tests.support.machine import Machine
 
 PAGE = 4 * KIB
 BASE = 1 << 18

@@ -20,7 +20,6 @@ from hacdbs_sim.model import (
     known,
 )
 from hacdbs_sim.model.errors import CopyToUserError, KvmError, NoSuchCpuError
-from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     LOG,
     MIB,
@@ -35,6 +34,7 @@ from tests.support.building import (
     states,
     write,
 )
+from tests.support.machine import Machine
 from tests.unit.sim.read_back import dirty_pages
 
 

@@ -16,7 +16,6 @@ from hacdbs_sim.model import (
     VmConfig,
 )
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.sim.machine import Machine
 from tests.support.building import (
     GIB,
     LOG,
@@ -28,6 +27,7 @@ from tests.support.building import (
     states,
     write,
 )
+from tests.support.machine import Machine
 from tests.unit.sim.read_back import dirty_pages
 
 A = 0x4000_0000

@@ -14,8 +14,8 @@ from hacdbs_sim.model import (
     VmConfig,
 )
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.sim.machine import Machine
 from tests.support.building import LOG, MIB, READONLY, bitmap, gfns, machine, ranges
+from tests.support.machine import Machine
 
 A = 0x4000_0000
 NOTHING: Any = ranges()

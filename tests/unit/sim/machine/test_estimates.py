@@ -27,7 +27,7 @@ from hacdbs_sim.model import (
 from hacdbs_sim.model.errors import NoSuchMemslotError
 from hacdbs_sim.model.pages import Intervals
 from hacdbs_sim.model.vms import MAX_WORKLOADS_PER_VM
-from hacdbs_sim.sim.machine import Machine
+from tests.support.machine import Machine
 
 SHORT = 1 << 16
 """The work of about a millisecond."""

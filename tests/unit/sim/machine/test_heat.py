@@ -20,8 +20,8 @@ from hacdbs_sim.model import (
     SetMemslot,
 )
 from hacdbs_sim.model.errors import NoSuchMemslotError
-from hacdbs_sim.sim.machine import Machine
 from tests.support.building import LOG, MIB, gfns, machine, ranges
+from tests.support.machine import Machine
 from tests.unit.sim.read_back import dirty_pages
 
 BASE = 512

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hacdbs_sim.model import GetDirtyLog, GuestWriteMemory, MemslotFlags, SetMemslot, VmConfig
 from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, NoSuchVcpuError
-from hacdbs_sim.sim.machine import Machine
+from tests.support.machine import Machine
 
 BASE = 1 << 30
 PAGES = 64

@@ -1,6 +1,6 @@
 """The reference of the API as one page of Markdown, made from the OpenAPI document.
 
-`scripts/openapi` writes it beside the document; nothing here runs in the service.
+`scripts/openapi` writes it beside the document.
 """
 
 import json
@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from .refusals import CODES
+from app.http.refusals import CODES
 
 Node = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hacdbs_sim.cli.service import ServiceNotStartedError, running_service, stop
+from tests.support.service_process import ServiceNotStartedError, running_service, stop
 from tests.support.wire import HANG_SECONDS
 
 DEAF = """
