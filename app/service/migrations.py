@@ -267,7 +267,13 @@ class Migrations:
         """Prepare to migrate a machine; raises as `start` does."""
         _check_backend(runtime)
         max_step_ns = max(int(PACED_STEP_SECONDS * 1e9 / pace), 1) if pace else None
-        migration = LiveMigration(runtime, spec, runtime.transfer_history, max_step_ns=max_step_ns)
+        migration = LiveMigration(
+            runtime,
+            spec,
+            runtime.transfer_history,
+            tracking=runtime.tracking,
+            max_step_ns=max_step_ns,
+        )
         account = Account(self._budget)
         account.hold(bytes_of(migration))
         return MigrationTask(name, runtime, migration, account, is_paced=pace > 0)

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeVar, cast, runtime_checkable
 from hacdbs_sim import model
 from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.vmm import TransferHistory
+from hacdbs_sim.vmm import DirtyRate, DirtyTracking, TransferHistory
 
 from .budget import Account, StateBudget
 from .errors import FaultLimitError, NoSuchVmError, PageLimitError, WorkloadLimitError
@@ -70,6 +70,12 @@ class VmRuntime:
         budget: The bytes that all VMs share.
         totals: What all VMs did together.
         order: The order of changes.
+
+    Attributes:
+        transfer_history: What migrations took from its log and did not deliver.
+        tracking: What its migrations and its dirty rate share.
+        dirty_rate: Its last measurement of the dirty rate.
+        is_deleted: Whether it was closed: nobody runs its guest any more.
     """
 
     def __init__(
@@ -88,6 +94,9 @@ class VmRuntime:
         self._account = Account(budget)
         self._totals = totals
         self.transfer_history = TransferHistory()
+        self.tracking = DirtyTracking(self.transfer_history)
+        self.dirty_rate = DirtyRate(self.tracking)
+        self.is_deleted = False
         self._lock = asyncio.Lock()
         self._faults = 0
         self._has_had_faults = False
@@ -144,6 +153,7 @@ class VmRuntime:
         backend that holds resources is closed behind the calls that wait, in a thread: to unmap guest
         memory takes its time.
         """
+        self.is_deleted = True
         self._order.close()
         self._emit_to = None
         if not isinstance(self._backend, HoldsResources):
