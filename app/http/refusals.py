@@ -10,6 +10,7 @@ from typing import Any, Final
 from hacdbs_sim.model import ACTIONS, QUERIES, AddFault, AddWorkload, SetMemslot
 from hacdbs_sim.model.errors import (
     BackendUnavailableError,
+    CopyToUserError,
     HostKernelError,
     InvalidArgumentError,
     KvmError,
@@ -75,6 +76,12 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[KvmError], ...]]] = {
     "delete_scenario": (fleet.NoSuchScenarioError,),
     "list_vms": (fleet.NoSuchSessionError,),
     "set_memslot": _REGION,
+    "calc_dirty_rate": (
+        vmm.InvalidDirtyRateError,
+        vmm.DirtyRateMeasuringError,
+        fleet.StateBytesLimitError,
+        CopyToUserError,
+    ),
     "start_migration": (
         fleet.NoSuchVmError,
         fleet.MigrationRunningError,
@@ -106,6 +113,7 @@ _BY_ANY_BACKEND: Final = frozenset(
         "list_faults",
         "list_workloads",
         "get_clock",
+        "query_dirty_rate",
         "run_batch",
     }
 )

@@ -1,0 +1,42 @@
+"""The dirty rate: calc-dirty-rate and query-dirty-rate of QMP, in virtual time."""
+
+from typing import Annotated, Final
+
+from fastapi import Depends
+from starlette.responses import Response
+
+from hacdbs_sim.model import CalcDirtyRate, DirtyRateInfo, DirtyRateStatus
+from hacdbs_sim.wire import reader_of
+
+from ..bodies import json_body
+from ..deps import FleetDep, VmDep
+from ..openapi import json_request
+from ..responses import Answer, JsonResponse
+from ..routing import resource_router
+
+router = resource_router("dirty rate")
+
+_MEASUREMENT: Final = reader_of(CalcDirtyRate)
+
+
+@router.post(
+    "/v1/vms/{vm_id}/dirty-rate",
+    operation_id="calc_dirty_rate",
+    response_model=DirtyRateInfo,
+    responses={202: {"description": "Measuring.", "content": {"application/json": {}}}},
+    openapi_extra=json_request(_MEASUREMENT),
+)
+async def calc_dirty_rate(
+    fleet: FleetDep, vm: VmDep, body: Annotated[CalcDirtyRate, Depends(json_body(_MEASUREMENT))]
+) -> Response:
+    """Run the guest and measure how fast it dirties memory; beside a migration, begin to measure."""
+    info = await fleet.dirty_rates.measure(vm.session_id, vm.vm_id, vm.runtime, body)
+    return Answer(info, 202 if info.status is DirtyRateStatus.MEASURING else 200).response()
+
+
+@router.get(
+    "/v1/vms/{vm_id}/dirty-rate", operation_id="query_dirty_rate", response_model=DirtyRateInfo
+)
+async def query_dirty_rate(vm: VmDep) -> Response:
+    """Return the last measurement, or the one that goes on."""
+    return JsonResponse(vm.runtime.dirty_rate.info)
