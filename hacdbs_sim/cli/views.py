@@ -15,6 +15,8 @@ from hacdbs_sim.model import (
     ComparisonInfo,
     CpuInfo,
     DirtyLog,
+    DirtyRateInfo,
+    DirtyRateStatus,
     FaultInfo,
     Features,
     LostPages,
@@ -259,6 +261,27 @@ def _ranges(ranges: Sequence[tuple[int, int]]) -> Table:
     if rest := ranges[SHOWN_RANGES:]:
         rows.append((f"{len(rest):,} more", " ", sum(count for _, count in rest)))
     return rows_table("", ("#first page", "#last page", "#pages"), rows)
+
+
+def dirty_rate(info: DirtyRateInfo) -> list[Table]:
+    """Show a measurement of the dirty rate, and what it found in the slots."""
+    values: dict[str, object] = {"status": info.status, "mode": info.mode}
+    if info.status is DirtyRateStatus.MEASURED:
+        values["MiB a second"] = info.dirty_rate
+        values["duration"] = cell(info, "elapsed_ns")
+    if info.problem is not None:
+        values["problem"] = f"{info.problem.code}: {info.problem.detail}"
+    parts = [facts("dirty rate", values)]
+    if info.slots:
+        columns: Columns = {
+            "#slot": "slot",
+            "#pages": "npages",
+            "#samples": "sample_pages",
+            "#dirty": "dirty_pages",
+            "skipped": "skipped",
+        }
+        parts.append(fields_table("", columns, info.slots))
+    return parts
 
 
 def outcome(name: str, report: MigrationReport) -> Table:

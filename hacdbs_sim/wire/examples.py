@@ -58,6 +58,7 @@ _EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
     "UpdateVm": {"manual_dirty_log_protect2": 3},
     "CreateVm": _VM,
     "CreateSession": {"session_id": "nightly"},
+    "CalcDirtyRate": {"duration_ns": 1_000_000_000, "sample_pages_per_gib": 1_024},
     "StartMigration": {"vm_id": "default-1", "preset": "converges"},
     "StartComparison": {
         "vm": {

@@ -31,7 +31,9 @@ async def calc_dirty_rate(
 ) -> Response:
     """Run the guest and measure how fast it dirties memory; beside a migration, begin to measure."""
     info = await fleet.dirty_rates.measure(vm.session_id, vm.vm_id, vm.runtime, body)
-    return Answer(info, 202 if info.status is DirtyRateStatus.MEASURING else 200).response()
+    if info.status is DirtyRateStatus.MEASURING:
+        return Answer(info, 202, f"/v1/vms/{vm.vm_id}/dirty-rate").response()
+    return JsonResponse(info)
 
 
 @router.get(
