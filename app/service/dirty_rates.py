@@ -6,6 +6,7 @@ VM are served in between. A measurement that outlives a migration goes on by its
 """
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 
@@ -44,17 +45,15 @@ class DirtyRates:
                 " measured in virtual time: its guest does not run by itself",
                 field="vm_id",
             )
-        start = partial(runtime.dirty_rate.start, runtime, request)
-        await runtime.run(start, work=lambda: INLINE_WORK + 1)
         # Shielded: it goes on where the caller does not wait for it
-        await asyncio.shield(self.go_on(session_id, vm_id, runtime))
+        await asyncio.shield(self._keep(self._measure(session_id, vm_id, runtime, request)))
         if runtime.is_deleted:
             raise NoSuchVmError("the VM was deleted while it was measured", field="vm_id")
         return runtime.dirty_rate.info
 
     def go_on(
         self, session_id: str, vm_id: str, runtime: VmRuntime, *, is_paused: bool = False
-    ) -> asyncio.Task[None]:
+    ) -> None:
         """Let the time pass that a measurement has left, as long as no migration does.
 
         Args:
@@ -63,22 +62,39 @@ class DirtyRates:
             runtime: The VM.
             is_paused: Whether its guest is paused.
         """
+        self._keep(self._let_time_pass(session_id, vm_id, runtime, is_paused=is_paused))
 
+    async def _measure(
+        self, session_id: str, vm_id: str, runtime: VmRuntime, request: CalcDirtyRate
+    ) -> None:
+        start = partial(runtime.dirty_rate.start, runtime, request)
+        await runtime.run(start, work=lambda: INLINE_WORK + 1)
+        await self._let_time_pass(session_id, vm_id, runtime, is_paused=False)
+
+    async def _let_time_pass(
+        self, session_id: str, vm_id: str, runtime: VmRuntime, *, is_paused: bool
+    ) -> None:
         def piece() -> None:
             if runtime.tracking.sender is None:  # a migration may have begun while this one waited
                 runtime.dirty_rate.run(runtime, is_paused=is_paused)
 
-        async def run() -> None:
-            with suppress(NoSuchVmError):
-                while runtime.dirty_rate.is_measuring and not runtime.is_deleted:
-                    if self._migrations.running_of(session_id, vm_id) is not None:
-                        return
-                    await runtime.run(piece, work=lambda: INLINE_WORK + 1)
+        with suppress(NoSuchVmError):
+            while runtime.dirty_rate.is_measuring and not runtime.is_deleted:
+                if self._migrations.running_of(session_id, vm_id) is not None:
+                    return
+                await runtime.run(piece, work=lambda: INLINE_WORK + 1)
 
-        task = asyncio.get_running_loop().create_task(run())
+    def _keep(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run something in the background, whoever waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
         return task
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # a refusal is for the caller, who may be gone
 
     async def stop(self) -> None:
         """End all, because the service stops."""
