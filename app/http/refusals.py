@@ -54,6 +54,12 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
     "delete_scenario": (fleet.NoSuchScenarioError,),
     "list_vms": (fleet.NoSuchSessionError,),
     "set_memslot": _REGION,
+    "calc_dirty_rate": (
+        vmm.InvalidDirtyRateError,
+        vmm.DirtyRateMeasuringError,
+        fleet.StateBytesLimitError,
+        errors.CopyToUserError,
+    ),
     "start_migration": (
         fleet.NoSuchVmError,
         fleet.MigrationRunningError,
@@ -80,6 +86,7 @@ _BY_ANY_BACKEND: Final = (
     "list_faults",
     "list_workloads",
     "get_clock",
+    "query_dirty_rate",
     "run_batch",
     "list_copies",
     "get_copy",

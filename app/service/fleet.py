@@ -26,6 +26,7 @@ from .backends import backend_maker
 from .budget import StateBudget
 from .copies import KeptCopy, VmCopies
 from .destinations import destination_of, fill_memory, move_guest, vm_like
+from .dirty_rates import DirtyRates
 from .errors import SetupRefusedError
 from .events import EventLog
 from .idempotency_store import IdempotencyStore
@@ -121,6 +122,7 @@ class Fleet:
         self.events = EventLog()
         self.order = Order()
         self.migrations = Migrations(self.budget, self.events)
+        self.dirty_rates = DirtyRates(self.migrations)
         self._sessions = {DEFAULT_SESSION: Session(DEFAULT_SESSION)}
         self._vms: dict[str, Vm] = {}
         self._closing: set[VmRuntime] = set()
@@ -331,12 +333,24 @@ class Fleet:
                 pace_ms=request.pace_ms,
                 pace=request.pace,
                 destination_vm_id=None if destination is None else destination.vm_id,
-                on_end=None if destination is None else partial(self._arrive, source, destination),
+                on_end=partial(self._migration_ended, source, destination),
             )
         except BaseException:
             if destination is not None:
                 self.delete_vm(destination.vm_id)
             raise
+
+    async def _migration_ended(self, source: Vm, destination: Vm | None, report: Report) -> None:
+        """Do what comes after a migration; a measurement beside it goes on by itself."""
+        if destination is not None:
+            await self._arrive(source, destination, report)
+        if source.runtime.dirty_rate.is_measuring:
+            self.dirty_rates.go_on(
+                source.session_id,
+                source.vm_id,
+                source.runtime,
+                is_paused=report.status is model.MigrationStatus.COMPLETED,
+            )
 
     async def _arrive(self, source: Vm, destination: Vm, report: Report) -> None:
         """Move the workloads to the destination; delete it if the migration has failed."""

@@ -77,6 +77,11 @@ from hacdbs_sim.model.dirty_log import GetDirtyLog as GetDirtyLog
 from hacdbs_sim.model.dirty_log import PeekDirtyLog as PeekDirtyLog
 from hacdbs_sim.model.dirty_log import RunTrace as RunTrace
 from hacdbs_sim.model.dirty_log import SoftwareReport as SoftwareReport
+from hacdbs_sim.model.dirty_rate import CalcDirtyRate as CalcDirtyRate
+from hacdbs_sim.model.dirty_rate import DirtyRateInfo as DirtyRateInfo
+from hacdbs_sim.model.dirty_rate import DirtyRateMode as DirtyRateMode
+from hacdbs_sim.model.dirty_rate import DirtyRateStatus as DirtyRateStatus
+from hacdbs_sim.model.dirty_rate import SlotDirtyRate as SlotDirtyRate
 from hacdbs_sim.model.errors import BackendUnavailableError as BackendUnavailableError
 from hacdbs_sim.model.errors import BeyondIpaSpaceError as BeyondIpaSpaceError
 from hacdbs_sim.model.errors import CopyToUserError as CopyToUserError

@@ -29,6 +29,11 @@ class TransferHistory:
         created, words = self._undelivered.get(life.slot, (-1, None))
         return words if created == life.created else None
 
+    def add(self, life: MemslotLife, taken: Words) -> None:
+        """Remember pages that a reader beside the migrations took."""
+        before = self.undelivered(life)
+        self._undelivered[life.slot] = (life.created, taken if before is None else before | taken)
+
     def end(self, life: MemslotLife, pending: Words | None) -> None:
         """Remember what an attempt leaves pending of a slot; None: it delivered all."""
         self._undelivered.pop(life.slot, None)

@@ -43,6 +43,7 @@ from hacdbs_sim.vmm.errors import (
     InvalidMigrationStateError,
     LayoutChangedError,
     LinkFailedError,
+    refused_of,
 )
 from hacdbs_sim.vmm.history import TransferHistory
 from hacdbs_sim.vmm.link import Link
@@ -53,6 +54,7 @@ from hacdbs_sim.vmm.source import Source
 from hacdbs_sim.vmm.spec import check_converge
 from hacdbs_sim.vmm.stream import Stream
 from hacdbs_sim.vmm.throttle import Throttle
+from hacdbs_sim.vmm.tracking import DirtyTracking
 
 Steps: TypeAlias = Generator[None, None, None]
 By: TypeAlias = Literal["call", "schedule"]
@@ -85,6 +87,7 @@ class LiveMigration:
         backend: The source.
         spec: How it is migrated.
         history: What earlier attempts took and did not deliver.
+        tracking: What other readers of the machine's logs share with it; None: there are none.
 
     Attributes:
         spec: The same, with the slots named and changes applied.
@@ -99,10 +102,13 @@ class LiveMigration:
         backend: model.Backend,
         spec: MigrationSpec,
         history: TransferHistory | None = None,
+        *,
+        tracking: DirtyTracking | None = None,
     ) -> None:
         self.status = MigrationStatus.SETUP
         self._backend = backend
-        self._source = source = Source(backend, spec, history or TransferHistory())
+        self._tracking = tracking or DirtyTracking(history or TransferHistory())
+        self._source = source = Source(backend, spec, self._tracking)
         self.spec = replace(spec, slots=tuple(slot.view.slot for slot in source.slots))
         self._started_ns = self._rates_ns = self._ticked_ns = source.now_ns
         self._link = Link(spec.link, spec.bandwidth_bytes_per_second, self._started_ns)
@@ -220,10 +226,13 @@ class LiveMigration:
             return f"the migration is {status.value}, not {needed.value}"
         return None
 
-    def add_pending(self, slot: int, words: Words) -> None:
-        """Send pages that another reader of the log took; between two steps only."""
-        if not self.status.is_final:
-            self._source.add_pending(slot, words)
+    def add_pending(self, slot: int, words: Words) -> bool:
+        """Send pages that another reader of the log took; between two steps only.
+
+        Returns:
+            Whether it does: not in post-copy, where the guest that writes is the destination's.
+        """
+        return self._postcopy is None and self._source.add_pending(slot, words)
 
     def _apply_requests(self) -> None:
         while self._requests:
@@ -284,7 +293,7 @@ class LiveMigration:
                     self.check_request(item.set)
                     self._apply(item.set, "schedule")
             except KvmError as refusal:
-                problem = _refused_of(refusal)
+                problem = refused_of(refusal)
             self._schedule.record(index, self._source.row.iteration, now_ns, problem)
 
     def _point(self, phase: Phase, point: Point) -> None:
@@ -320,13 +329,14 @@ class LiveMigration:
             self._end(_COMPLETED, Reason.CONVERGED if self._reason is None else self._reason)
 
     def _fail(self, reason: Reason, refused: KvmError) -> None:
-        self._refused = _refused_of(refused)
+        self._refused = refused_of(refused)
         self._end(MigrationStatus.FAILED, reason)
 
     def _set_up(self) -> Steps:
         self._point(Phase.SETUP, Point.BEGIN)
         self._has_begun = True
         self._source.begin()
+        self._tracking.sender = self.add_pending
         yield from self._source.pay()
         self._setup_ns = self._source.now_ns - self._started_ns
         self._point(Phase.SETUP, Point.END)
@@ -544,6 +554,7 @@ class LiveMigration:
             else:
                 self._verification = source.verify(is_complete=is_complete)
         if self._has_begun:
+            self._tracking.sender = None
             source.end(is_complete=is_complete)
         self._reason = reason
         self.status = status
@@ -662,11 +673,6 @@ class LiveMigration:
             postcopy=None if self._postcopy is None else self._postcopy.report(),
             verification=self._verification,
         )
-
-
-def _refused_of(refusal: KvmError) -> Refused:
-    errno = None if refusal.errno is None else refusal.errno.value
-    return Refused(code=refusal.code, errno=errno, detail=refusal.detail)
 
 
 def check_running(status: MigrationStatus) -> None:

@@ -63,6 +63,7 @@ _EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
     "PageWindow": {"slot": 0, "page_ranges": [[856, 1]]},
     "VerifyCopy": {"pending": [{"slot": 0, "page_ranges": [[856, 1]]}]},
     "StartCopy": {"name": "restored"},
+    "CalcDirtyRate": {"duration_ns": 1_000_000_000, "sample_pages_per_gib": 1_024},
     "StartMigration": {"vm_id": "default-1", "preset": "converges"},
     "StartComparison": {
         "vm": {

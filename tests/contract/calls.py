@@ -109,6 +109,7 @@ _BODIES: Final[Mapping[str, Any]] = {
     "receive_copy": {"slot": 0, "page_ranges": [[0, 128]]},
     "verify_copy": {"pending": [{"slot": 0, "page_ranges": [[128, 2]]}]},
     "start_copy": {"name": "restored"},
+    "calc_dirty_rate": {"duration_ns": 50_000_000},
     "start_migration": {"vm_id": "default-1", "max_iterations": 1},
     "start_comparison": {"vm": {"memslots": [_SMALL]}, "variants": [{"name": "one"}]},
     "run_batch": {"actions": [{"op": "guest_write", **_GFNS}, {"op": "get_dirty_log", "slot": 0}]},
@@ -142,9 +143,15 @@ def good(operation_id: str) -> Call:
     return replace(call, before=_BEFORE.get(operation_id, ()))
 
 
+_SLOW: Final = _json(
+    "start_migration", {"vm_id": "default-1", "max_iterations": 1, "pace_ms": 10_000}
+)
+
+
 OTHERWISE: Final = (
     Call("set_memslot", {"slot": "1"}, {"json": _SLOT_1}),
     good("put_scenario"),
+    replace(good("calc_dirty_rate"), before=(_SLOW,)),
 )
 """Calls that, after the successful call of the operation, get another success."""
 
@@ -205,12 +212,11 @@ _NO_WINDOWS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """What is no window of the world's memslots, by the refusal."""
 
-_SLOW: Final = _json(
-    "start_migration", {"vm_id": "default-1", "max_iterations": 1, "pace_ms": 10_000}
-)
 _SIXTEEN: Final = (
     _json("start_comparison", {"vm": {"memslots": [_SMALL]}, "pace_ms": 10_000}),
 ) * 16
+_BY_RING: Final = {"duration_ns": 50_000_000, "mode": "dirty_ring"}
+_BY_BITMAP: Final = {"duration_ns": 50_000_000, "mode": "dirty_bitmap"}
 _NO_SLOT: Final = {"slots": [7]}
 
 
@@ -265,7 +271,7 @@ _REFUSED_ON_KVM: Final[tuple[tuple[str, Call, Mapping[str, Any]], ...]] = (
             *("list_cpus", "get_cpu", "set_cpu"),
             *("add_fault", "get_fault", "delete_fault", "delete_faults"),
             *("add_workload", "get_workload", "delete_workload", "delete_workloads"),
-            *("advance_clock", "run_guest"),
+            *("advance_clock", "run_guest", "calc_dirty_rate"),
             "create_copy",
         )
     ),
@@ -388,6 +394,16 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
         _json("run_guest", {"duration_ns": 10**15}),
     ),
     ("run_guest", "too_many_writes"): _json("run_guest", {"duration_ns": 10**15}),
+    ("calc_dirty_rate", "invalid_dirty_rate"): _json("calc_dirty_rate", _BY_RING),
+    ("calc_dirty_rate", "dirty_rate_measuring"): _after(
+        (_SLOW, good("calc_dirty_rate")), good("calc_dirty_rate")
+    ),
+    ("calc_dirty_rate", "state_bytes_limit"): _after(
+        (_slot(1, memory_size="2GiB"),), good("calc_dirty_rate"), max_state_bytes=1 << 20
+    ),
+    ("calc_dirty_rate", "copy_to_user_failed"): _after(
+        (_json("add_fault", {"type": "copy_to_user"}),), _json("calc_dirty_rate", _BY_BITMAP)
+    ),
     ("add_fault", "fault_limit"): _after((_ALL_FAULTS,), good("add_fault")),
     ("get_fault", "no_such_fault"): Call("get_fault", {"fault_id": "f9"}),
     ("delete_fault", "no_such_fault"): Call("delete_fault", {"fault_id": "f9"}),

@@ -41,6 +41,7 @@ MODELS = {
     "add_workload": "AddUniform",
     "advance_clock": "AdvanceClock",
     "run_guest": "RunGuest",
+    "calc_dirty_rate": "CalcDirtyRate",
     "clear_dirty_log": "ClearDirtyLogBodyPageRanges",
     "create_copy": "CreateCopy",
     "receive_copy": "ReceivePagesPageRanges",

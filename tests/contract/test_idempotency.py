@@ -38,6 +38,7 @@ BODIES: dict[str, Any] = {
     "add_workload": {"slot": 0, "kind": "uniform", "writes_per_second": 10**6},
     "advance_clock": {"duration_ns": 1000},
     "run_guest": {"duration_ns": 1000},
+    "calc_dirty_rate": {"duration_ns": 50_000_000},
     "run_batch": {"actions": [{"op": "guest_write", "gfns": [GFN]}]},
     "create_copy": {},
     "receive_copy": {"slot": 0, "page_ranges": [[0, 64]], "duration_ns": 1000},

@@ -52,6 +52,8 @@ class KitStories(Pen):
                 self._plain("get_clock", "GET", f"{path}/clock"),
                 self._with("advance_clock", "POST", f"{path}/clock/advance", body),
                 self._with("run_guest", "POST", f"{path}/guest/run", body),
+                self._with("calc_dirty_rate", "POST", f"{path}/dirty-rate", body),
+                self._plain("query_dirty_rate", "GET", f"{path}/dirty-rate"),
             )
         )
 

@@ -71,6 +71,8 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "get_clock": lambda _, vm: vm.get_clock(),
     "advance_clock": lambda _, vm: vm.advance_clock(1000),
     "run_guest": lambda _, vm: vm.run_guest(1000, throttle_percent=20),
+    "calc_dirty_rate": lambda _, vm: vm.calc_dirty_rate(50_000_000, sample_pages_per_gib=128),
+    "query_dirty_rate": lambda _, vm: vm.query_dirty_rate(),
     "guest_write": lambda _, vm: vm.guest_write([BASE_GFN], vcpu=1),
     "guest_write_memory": lambda _, vm: vm.guest_write_memory([(BASE_GFN * 4096 + 4090, 10)]),
     "guest_read": lambda _, vm: vm.guest_read([BASE_GFN]),
