@@ -54,7 +54,7 @@ class KeptCopy:
         """
         runtime = self._runtime
         self._account.hold(BYTES_A_PAGE * runtime.query(model.GetFootprint()).pages)
-        self._copy = Copy(runtime, self.base if base is None else base, runtime.transfer_history)
+        self._copy = Copy(runtime, self.base if base is None else base, runtime.tracking)
 
     async def receive(self, request: model.ReceivePages) -> model.ReceivedPages:
         """Receive pages.

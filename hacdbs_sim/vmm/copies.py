@@ -25,6 +25,7 @@ from hacdbs_sim.model.words import (
 from hacdbs_sim.vmm.copy import Judgement, SlotCopy, Versions
 from hacdbs_sim.vmm.errors import VersionsEndedError
 from hacdbs_sim.vmm.history import TransferHistory
+from hacdbs_sim.vmm.tracking import DirtyTracking
 
 BYTES_A_PAGE: Final = 4
 """What a copy takes: the version of each page."""
@@ -58,15 +59,15 @@ class Copy:
         base: What the copy has from the start. None: nothing, but zeros for pages that were never
             written; `source`: the machine as it is, without what the logs name; a copy of the same
             machine: what that one has.
-        history: What attempts to migrate took from the log and did not deliver; a copy of base
-            `source` lacks it.
+        tracking: What the VMM's own readers of the log share; None: there are none. A copy of base
+            `source` lacks what they took and did not deliver, and slots that log for them only.
     """
 
     def __init__(
         self,
         backend: model.Backend,
         base: "Copy | str | None" = None,
-        history: TransferHistory | None = None,
+        tracking: DirtyTracking | None = None,
     ) -> None:
         self.received_pages = 0
         self._backend = backend
@@ -74,7 +75,7 @@ class Copy:
         backend.perform(model.TrackVersions(enabled=True))
         try:
             views = {view.slot: view for view in backend.query(model.ListMemslots())}
-            begin = _Beginning(backend, base, history or TransferHistory()).slot
+            begin = _Beginning(backend, base, tracking or DirtyTracking(TransferHistory())).slot
             self._held = {life.slot: begin(life, views[life.slot]) for life in self._lives()}
         except BaseException:
             self.close()
@@ -218,11 +219,11 @@ class _Beginning:
     """What a copy has of each memslot when it begins."""
 
     def __init__(
-        self, backend: model.Backend, base: "Copy | str | None", history: TransferHistory
+        self, backend: model.Backend, base: "Copy | str | None", tracking: DirtyTracking
     ) -> None:
         self._backend = backend
         self._base = base
-        self._history = history
+        self._tracking = tracking
 
     def slot(self, life: MemslotLife, view: MemslotInfo) -> _Held:
         """Begin with a memslot."""
@@ -241,11 +242,12 @@ class _Beginning:
 
     def _of_source(self, life: MemslotLife, view: MemslotInfo) -> SlotCopy | None:
         """Return the machine's pages, without those that are known to have changed since the base."""
-        if life.log is None and not _is_readonly(view):
+        logs = life.log is not None and not self._tracking.holds_log(life)
+        if not logs and not _is_readonly(view):
             return None
         pages = SlotCopy(life, _last_version_of(self._backend))
         pages.forget(0, _log_of(self._backend, life))
-        if (owed := self._history.undelivered(life)) is not None:
+        if (owed := self._tracking.history.undelivered(life)) is not None:
             pages.forget(0, owed)
         return pages
 

@@ -36,7 +36,7 @@ from hacdbs_sim.model.errors import (
     WindowOutsideMemslotError,
 )
 from hacdbs_sim.sim.machine import Machine
-from hacdbs_sim.vmm import Copy, LiveMigration, TransferHistory
+from hacdbs_sim.vmm import Copy, DirtyRate, DirtyTracking, LiveMigration, TransferHistory
 
 PAGE = 4096
 BASE_GFN = 0x40000
@@ -156,7 +156,7 @@ def test_a_copy_of_the_source_lacks_what_a_cancelled_migration_took() -> None:
     migration.run()
     assert migration.status is MigrationStatus.CANCELLED
 
-    found = Copy(made, "source", history).verify()
+    found = Copy(made, "source", DirtyTracking(history)).verify()
 
     assert lost(found) == ((7, 2),)
 
@@ -168,6 +168,43 @@ def test_a_copy_of_the_source_lacks_a_slot_that_does_not_log_whole() -> None:
 
     assert copy.slots[0].began is SlotBegan.NOTHING
     assert counts(copy.verify()) == (0, 0, 0, NPAGES)
+
+
+def test_a_copy_of_the_source_lacks_a_slot_that_logs_for_a_measurement_only() -> None:
+    made = machine(region(0, 0), region(1))
+    tracking = DirtyTracking(TransferHistory())
+    rate = model.CalcDirtyRate(duration_ns=10**9, mode=model.DirtyRateMode.DIRTY_BITMAP)
+    DirtyRate(tracking).start(made, rate)
+
+    copy = Copy(made, "source", tracking)
+
+    assert [slot.began for slot in copy.slots] == [SlotBegan.NOTHING, SlotBegan.BASE]
+
+
+def test_a_copy_of_the_source_lacks_what_a_measurement_took_from_the_log() -> None:
+    made = machine()
+    tracking = DirtyTracking(TransferHistory())
+    write(made, 3, 4)
+    rate = model.CalcDirtyRate(duration_ns=10**9, mode=model.DirtyRateMode.DIRTY_BITMAP)
+    DirtyRate(tracking).start(made, rate)
+
+    found = Copy(made, "source", tracking).verify()
+
+    assert counts(found) == (NPAGES - 2, 0, 0, 2)
+
+
+def test_the_end_of_a_measurement_keeps_the_versions_of_a_copy() -> None:
+    made = machine()
+    measured = DirtyRate(DirtyTracking(TransferHistory()))
+    measured.start(made, model.CalcDirtyRate(duration_ns=10**9))
+    copy = Copy(made)
+    receive(copy, every())
+
+    while measured.is_measuring:
+        measured.run(made)
+    write(made, 3)
+
+    assert counts(copy.verify()) == (NPAGES - 1, 1, 0, 0)
 
 
 def test_a_readonly_slot_needs_no_log_for_nobody_writes_it() -> None:
