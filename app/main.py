@@ -42,6 +42,7 @@ async def _lifespan(
     yield
     app.begin_stop()
     await app.context.fleet.migrations.stop()
+    await app.context.fleet.dirty_rates.stop()
     await app.context.fleet.close()
 
 

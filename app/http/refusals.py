@@ -13,6 +13,7 @@ from hacdbs_sim.model import (
     AddFault,
     AddWorkload,
     MigrationCommand,
+    RunGuest,
     SetMemslot,
     errors,
 )
@@ -36,6 +37,11 @@ _OF_OPERATIONS: Final = {each.op: each.refusals for each in (*ACTIONS, *QUERIES)
 
 _ACCESSES: Final = ("guest_write", "guest_read", "host_write", "host_unmap")
 _REGION: Final = (*SetMemslot.refusals, fleet.PageLimitError, fleet.StateBytesLimitError)
+_WINDOW: Final = (
+    errors.NoSuchMemslotError,
+    errors.WindowOutsideMemslotError,
+    errors.InvalidArgumentError,
+)
 _PARTS: Final = (*_REGION, *AddFault.refusals, *AddWorkload.refusals)
 _RUN: Final = (fleet.MigrationLimitError, vmm.InvalidMigrationError)
 
@@ -64,6 +70,12 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
     "delete_scenario": (fleet.NoSuchScenarioError,),
     "list_vms": (fleet.NoSuchSessionError,),
     "set_memslot": _REGION,
+    "calc_dirty_rate": (
+        vmm.InvalidDirtyRateError,
+        vmm.DirtyRateMeasuringError,
+        fleet.StateBytesLimitError,
+        errors.CopyToUserError,
+    ),
     "start_migration": (
         fleet.NoSuchVmError,
         fleet.MigrationRunningError,
@@ -77,6 +89,10 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
     "list_migrations": (fleet.NoSuchSessionError,),
     "start_comparison": (fleet.NoSuchSessionError, *_RUN, *_PARTS),
     "list_comparisons": (fleet.NoSuchSessionError,),
+    "create_copy": (fleet.NoSuchCopyError, fleet.CopyLimitError, fleet.StateBytesLimitError),
+    "receive_copy": (*_WINDOW, *RunGuest.refusals, fleet.StateBytesLimitError),
+    "verify_copy": _WINDOW,
+    "start_copy": (fleet.NoSuchSessionError, fleet.VmLimitError, fleet.StateBytesLimitError),
     "add_fault": (fleet.FaultLimitError,),
     "add_workload": (fleet.WorkloadLimitError, fleet.StateBytesLimitError),
 }
@@ -90,7 +106,14 @@ _BY_ANY_BACKEND: Final = (
     "list_faults",
     "list_workloads",
     "get_clock",
+    "query_dirty_rate",
     "run_batch",
+    "list_copies",
+    "get_copy",
+    "delete_copy",
+    "receive_copy",
+    "verify_copy",
+    "start_copy",
 )
 """Operations on a VM that each backend has."""
 
@@ -111,6 +134,7 @@ _NAMED_IN_PATH: Final[Mapping[str, ProblemType]] = {
     "{session_id}": type_of(fleet.NoSuchSessionError),
     "{migration_id}": type_of(fleet.NoSuchMigrationError),
     "{comparison_id}": type_of(fleet.NoSuchComparisonError),
+    "{copy_id}": type_of(fleet.NoSuchCopyError),
     "{code}": http.NO_SUCH_PATH,
     "{name}": type_of(fleet.NoSuchScenarioError),
 }

@@ -1,5 +1,6 @@
-"""The VM that a migration arrives at: the source's hardware and memslots, without its log."""
+"""VMs made of what another one had: the source's hardware and memslots, without its log."""
 
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any, Final
 
@@ -8,10 +9,11 @@ import numpy as np
 from hacdbs_sim import model
 from hacdbs_sim.model import MemslotFlags, MigrationStatus, Reason
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.model.pages import PageRanges
 from hacdbs_sim.vmm import Report, refused_of
 from hacdbs_sim.wire.codec import range_table
 
-from .vm_runtime import VmRuntime
+from .vm_runtime import INLINE_WORK, VmRuntime
 
 _CONFIG: Final = tuple(each.name for each in fields(model.VmConfig))
 
@@ -28,9 +30,21 @@ def destination_of(
         request: The migration, which has a destination.
     """
     wanted = request.destination or model.Destination()
+    views = source.query(model.ListMemslots())
+    chosen = [view for view in views if request.slots is None or view.slot in request.slots]
+    return vm_like(session_id, name, source, wanted, chosen)
+
+
+def vm_like(
+    session_id: str,
+    name: str,
+    source: VmRuntime,
+    wanted: model.Destination,
+    memslots: Iterable[model.MemslotInfo],
+) -> model.CreateVm:
+    """Return a VM to create with the source's hardware and some memslots, none of which logs."""
     config = source.query(model.GetConfig())
-    chosen = request.slots
-    memslots = tuple(
+    regions = tuple(
         model.SetMemslot(
             slot=view.slot,
             guest_phys_addr=view.guest_phys_addr,
@@ -39,16 +53,27 @@ def destination_of(
             flags=int(view.flags & ~MemslotFlags.LOG_DIRTY_PAGES),
             backing=view.backing,
         )
-        for view in source.query(model.ListMemslots())
-        if chosen is None or view.slot in chosen
+        for view in memslots
     )
     return model.CreateVm(
         session_id=wanted.session_id or session_id,
         name=name if wanted.name is None else wanted.name,
         track_versions=source.query(model.GetLastVersion()) is not None,
-        memslots=memslots,
+        memslots=regions,
         **{each: getattr(config, each) for each in _CONFIG},
     )
+
+
+async def fill_memory(destination: VmRuntime) -> None:
+    """Write the pages that arrived: none of them is known to be zero any more."""
+
+    def fill() -> None:
+        ranges = [(view.base_gfn, view.npages) for view in destination.query(model.ListMemslots())]
+        if ranges:
+            first, count = np.array(ranges, np.uint64).T.copy()
+            destination.perform(model.HostWrite(pages=PageRanges(first, count)))
+
+    await destination.run(fill, work=lambda: INLINE_WORK + 1)
 
 
 async def move_guest(source: VmRuntime, destination: VmRuntime, report: Report) -> None:

@@ -70,6 +70,14 @@ class NoSuchComparisonError(FleetError, code="no_such_comparison"):
     """No comparison of that id is kept; it may have gone with its session, or for newer ones."""
 
 
+class NoSuchCopyError(FleetError, code="no_such_copy"):
+    """The VM has no copy of that id."""
+
+
+class CopyLimitError(FleetError, code="copy_limit", title="Too many copies"):
+    """The VM has as many copies as one VM takes."""
+
+
 class MigrationRunningError(FleetError, code="migration_running", title="The VM is being migrated"):
     """The VM is being migrated: one migration at a time."""
 

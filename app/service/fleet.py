@@ -24,7 +24,9 @@ from hacdbs_sim.vmm import Report
 from . import errors
 from .backends import backend_maker
 from .budget import StateBudget
-from .destinations import destination_of, failed, move_guest
+from .copies import KeptCopy, VmCopies
+from .destinations import destination_of, failed, fill_memory, move_guest, vm_like
+from .dirty_rates import DirtyRates
 from .errors import SetupRefusedError
 from .events import EventLog
 from .idempotency_store import IdempotencyStore
@@ -54,6 +56,7 @@ class Vm:
     number: int
     name: str
     runtime: VmRuntime
+    copies: VmCopies
 
     @property
     def vm_id(self) -> str:
@@ -126,6 +129,7 @@ class Fleet:
         self.events = EventLog()
         self.order = Order()
         self.migrations = Migrations(self.budget, self.events)
+        self.dirty_rates = DirtyRates(self.migrations)
         self._sessions = {DEFAULT_SESSION: Session(DEFAULT_SESSION)}
         self._vms: dict[str, Vm] = {}
         self._closing: set[VmRuntime] = set()
@@ -265,7 +269,9 @@ class Fleet:
 
     def _link(self, session: Session, spec: CreateVm, runtime: VmRuntime) -> Vm:
         session.last_number += 1
-        vm = Vm(spec.session_id, session.last_number, spec.name, runtime)
+        number = session.last_number
+        copies = VmCopies(f"{spec.session_id}-{number}", runtime, self.budget)
+        vm = Vm(spec.session_id, number, spec.name, runtime, copies)
         session.vms[vm.number] = self._vms[vm.vm_id] = vm
         self.order.take(vm.session_id, vm.vm_id, spec)
         emit = partial(self.events.emit, session_id=vm.session_id, vm_id=vm.vm_id)
@@ -340,7 +346,7 @@ class Fleet:
                 pace_ms=request.pace_ms,
                 pace=request.pace,
                 destination_vm_id=None if destination is None else destination.vm_id,
-                on_end=None if destination is None else partial(self._arrive, source, destination),
+                on_end=partial(self._migration_ended, source, destination),
             )
         except BaseException:
             if destination is not None:
@@ -358,6 +364,31 @@ class Fleet:
         if is_there and report.status is not model.MigrationStatus.COMPLETED:
             self.delete_vm(destination.vm_id)
         return report
+
+    async def _migration_ended(self, source: Vm, destination: Vm | None, report: Report) -> Report:
+        """Do what comes after a migration; a measurement beside it goes on by itself."""
+        if destination is not None:
+            report = await self._arrive(source, destination, report)
+        if source.runtime.dirty_rate.is_measuring:
+            self.dirty_rates.go_on(
+                source.session_id,
+                source.vm_id,
+                source.runtime,
+                is_paused=report.status is model.MigrationStatus.COMPLETED,
+            )
+        return report
+
+    async def start_copy(self, source: Vm, kept: KeptCopy, wanted: model.StartCopy) -> Vm:
+        """Create a VM that has what a copy of a VM's memory has.
+
+        Raises:
+            KvmError: As `create_vm`.
+        """
+        memslots = await kept.memslots()
+        spec = vm_like(source.session_id, source.name, source.runtime, wanted, memslots)
+        vm = await self.create_vm(spec)
+        await fill_memory(vm.runtime)
+        return vm
 
     def delete_vm(self, vm_id: str) -> None:
         """Delete a VM."""
@@ -380,6 +411,7 @@ class Fleet:
         del self._sessions[vm.session_id].vms[vm.number]
         del self._vms[vm.vm_id]
         self.migrations.vm_gone(vm.vm_id)
+        vm.copies.close()
         self._close(vm.runtime)
 
     def _close(self, runtime: VmRuntime) -> None:

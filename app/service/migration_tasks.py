@@ -13,7 +13,6 @@ from typing import Final, TypeAlias
 
 from hacdbs_sim.model import MigrationStatus, Reason, Refused, ScheduledChange
 from hacdbs_sim.model.units import PAGES_PER_WORD
-from hacdbs_sim.model.words import Words
 from hacdbs_sim.sim.guest.versions import BYTES_A_PAGE
 from hacdbs_sim.vmm import LiveMigration, Report, check_running
 
@@ -95,11 +94,6 @@ class MigrationTask:
         else:
             self._migration.request(change)
 
-    def add_pending(self, slot: int, words: Words) -> None:
-        """Send pages that another reader of the log took; the caller has the machine's lock."""
-        if self._migration is not None:
-            self._migration.add_pending(slot, words)
-
     def cancel(self, reason: Reason) -> None:
         """Request the end; do nothing if it has ended or its end was requested before."""
         if self._migration is not None and self._cancelled_for is None:
@@ -122,7 +116,7 @@ class MigrationTask:
         assert migration is not None, "a migration that has ended does not continue"
         before, ends_at = migration.progress, time.monotonic() + PIECE_SECONDS
         while (
-            migration.step()
+            self._step(migration)
             and migration.progress == before
             and not migration.is_waiting
             and time.monotonic() < ends_at
@@ -130,6 +124,13 @@ class MigrationTask:
         ):
             pass
         return migration.report()
+
+    def _step(self, migration: LiveMigration) -> bool:
+        """Do a step; end a measurement of the dirty rate that is due after it."""
+        goes_on = migration.step()
+        if self._runtime is not None:
+            self._runtime.dirty_rate.end_if_due(self._runtime)
+        return goes_on
 
     def close(self, *, owns_machine: bool) -> None:
         """Release the machine, and close it if the run owns it."""

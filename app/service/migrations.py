@@ -262,7 +262,7 @@ class Migrations:
     ) -> MigrationTask:
         """Prepare to migrate a machine; raises as `start` does."""
         _check_backend(runtime)
-        migration = LiveMigration(runtime, spec, runtime.transfer_history)
+        migration = LiveMigration(runtime, spec, tracking=runtime.tracking)
         account = Account(self._budget)
         account.hold(bytes_of(migration))
         return MigrationTask(name, runtime, migration, account, is_paced=pace > 0)

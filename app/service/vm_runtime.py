@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast, runtime_check
 from hacdbs_sim import model
 from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.vmm import TransferHistory
+from hacdbs_sim.vmm import DirtyRate, DirtyTracking, TransferHistory
 
 from .budget import Account, StateBudget
 from .errors import FaultLimitError, NoSuchVmError, PageLimitError, WorkloadLimitError
@@ -54,6 +54,9 @@ class VmRuntime:
 
     `make` makes the backend. It is given a function to call once a get or clear has read the board of
     faults: from then on a fault that is armed is behind it in the order.
+
+    `transfer_history` is what migrations took from its log and did not deliver, `tracking` what its
+    migrations and its dirty rate share. Once it `is_deleted`, nobody runs its guest any more.
     """
 
     def __init__(
@@ -72,6 +75,9 @@ class VmRuntime:
         self._account = Account(budget)
         self._totals = totals
         self.transfer_history = TransferHistory()
+        self.tracking = DirtyTracking(self.transfer_history)
+        self.dirty_rate = DirtyRate(self.tracking)
+        self.is_deleted = False
         self._lock = asyncio.Lock()
         self._faults = 0
         self._has_had_faults = False
@@ -124,6 +130,7 @@ class VmRuntime:
         A backend that holds resources is closed behind the calls that wait, in a thread: to unmap
         guest memory takes its time.
         """
+        self.is_deleted = True
         self._order.close()
         self._emit_to = None
         if not isinstance(self._backend, HoldsResources):

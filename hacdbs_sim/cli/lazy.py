@@ -19,6 +19,7 @@ MODULES: Final[Mapping[str, str]] = {
     "delete": "vms",
     "write": "vms",
     "dirty": "dirty",
+    "dirty-rate": "dirty_rate",
     "fault": "fault",
     "cpu": "cpu",
     "migrate": "migration",

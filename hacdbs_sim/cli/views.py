@@ -279,6 +279,27 @@ _WHY: Final[Mapping[model.Reason, str]] = {
 }
 
 
+def dirty_rate(info: model.DirtyRateInfo) -> list[Table]:
+    """Show a measurement of the dirty rate, and what it found in the slots."""
+    values: dict[str, object] = {"status": info.status, "mode": info.mode}
+    if info.status is model.DirtyRateStatus.MEASURED:
+        values["MiB a second"] = info.dirty_rate
+        values["duration"] = cell(info, "elapsed_ns")
+    if info.problem is not None:
+        values["problem"] = f"{info.problem.code}: {info.problem.detail}"
+    parts = [facts("dirty rate", values)]
+    if info.slots:
+        columns: Columns = {
+            "#slot": "slot",
+            "#pages": "npages",
+            "#samples": "sample_pages",
+            "#dirty": "dirty_pages",
+            "skipped": "skipped",
+        }
+        parts.append(fields_table("", columns, info.slots))
+    return parts
+
+
 def outcome(name: str, report: model.MigrationReport) -> Table:
     """Show how a migration ended, and why."""
     values: dict[str, object] = {"status": report.status, "reason": report.reason}

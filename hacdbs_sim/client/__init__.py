@@ -11,6 +11,7 @@ from hacdbs_sim.client._async.memory import AsyncSlot as AsyncSlot
 from hacdbs_sim.client._async.migrations import AsyncComparison as AsyncComparison
 from hacdbs_sim.client._async.migrations import AsyncMigration as AsyncMigration
 from hacdbs_sim.client._async.session import AsyncSession as AsyncSession
+from hacdbs_sim.client._async.vm import AsyncCopy as AsyncCopy
 from hacdbs_sim.client._async.vm import AsyncVm as AsyncVm
 from hacdbs_sim.client._sync.client import Client as Client
 from hacdbs_sim.client._sync.faults import ArmedFault as ArmedFault
@@ -18,6 +19,7 @@ from hacdbs_sim.client._sync.memory import Slot as Slot
 from hacdbs_sim.client._sync.migrations import Comparison as Comparison
 from hacdbs_sim.client._sync.migrations import Migration as Migration
 from hacdbs_sim.client._sync.session import Session as Session
+from hacdbs_sim.client._sync.vm import Copy as Copy
 from hacdbs_sim.client._sync.vm import Vm as Vm
 from hacdbs_sim.client.connecting import Sent as Sent
 from hacdbs_sim.client.connecting import open_http as open_http

@@ -1,5 +1,6 @@
 """Bodies of requests, from the arguments of methods."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
@@ -36,6 +37,9 @@ AnyFault: TypeAlias = model.AddFault | Fields
 AnyWorkload: TypeAlias = model.AddWorkload | Fields
 AnyFeatures: TypeAlias = model.Features | Fields
 AnyBurst: TypeAlias = model.Burst | Fields
+
+LogWords: TypeAlias = Words | PageMask | LogWindow | FetchedLog
+"""A log, or a window of one; or the ioctl's words, or one boolean per page."""
 
 MAX_JSON_INTEGER: Final = (1 << 53) - 1
 
@@ -104,3 +108,22 @@ def clear_body(
             return {"page_ranges": ranges_of(numbers)}, first_page, None
         pages = LogWindow.holding(numbers, first_page, num_pages)
     return octets_of(pages.bitmap), pages.first_page, pages.num_pages
+
+
+def window_body(
+    slot: int,
+    words: LogWords | None,
+    pages: PageNumbers | None = None,
+    first_page: int = 0,
+    num_pages: int | None = None,
+) -> dict[str, Any]:
+    """Return pages in a window of a memslot."""
+    if (words is None) == (pages is None):
+        raise TypeError("exactly one of words and pages must be given")
+    if isinstance(words, LogWindow | FetchedLog):
+        body, first_page, num_pages = clear_body(words, None, first_page, num_pages)
+    else:
+        body, first_page, num_pages = clear_body(pages, words, first_page, num_pages)
+    if isinstance(body, bytes):
+        body = {"bitmap": base64.b64encode(body).decode("ascii")}
+    return {"slot": slot, "first_page": first_page, "num_pages": num_pages, **body}

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from hacdbs_sim.model.base import Model
 from hacdbs_sim.model.comparisons import ComparisonBrief
+from hacdbs_sim.model.copies import CopyInfo
 from hacdbs_sim.model.cpus import CpuInfo
 from hacdbs_sim.model.faults import FaultInfo, FaultTypeInfo
 from hacdbs_sim.model.memslots import MemslotInfo
@@ -59,6 +60,13 @@ class CpuList(Page[CpuInfo]):
     """Host CPUs, by number."""
 
     cpus: tuple[CpuInfo, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyList(Page[CopyInfo]):
+    """Copies of a VM's memory, by number."""
+
+    copies: tuple[CopyInfo, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

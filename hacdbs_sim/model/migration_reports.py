@@ -213,6 +213,15 @@ class LostPages(Model):
     ranges_omitted: Count
     """How many ranges more."""
 
+    def listed(self) -> str:
+        """Return the ranges of lost pages as text: `5, 64..127`."""
+        ranges = [
+            str(first) if count == 1 else f"{first}..{first + count - 1}"
+            for first, count in self.lost_ranges
+        ]
+        omitted = [f"and {self.ranges_omitted} ranges more"] if self.ranges_omitted else []
+        return ", ".join(ranges + omitted)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification(Model):
@@ -234,6 +243,51 @@ class Verification(Model):
     """The same by slot, with the first ranges; of many slots, only of those that lost some."""
     unproved_slots: tuple[SlotId, ...]
     """Slots that could not be compared: they went, came, or stopped logging."""
+
+    def assert_nothing_lost(self) -> None:
+        """Raise unless all pages were compared, and each is current, pending or unneeded.
+
+        Raises:
+            AssertionError: Names the slots, and their lost pages.
+        """
+        __tracebackhide__ = True
+        if not self.enabled:
+            raise AssertionError("nothing is proved: the versions of pages were not tracked")
+        if problems := self._problems():
+            raise AssertionError("; ".join(problems))
+
+    def assert_complete(self) -> None:
+        """Raise unless nothing is lost, and nothing has to be sent any more.
+
+        Raises:
+            AssertionError: Names the slots, and their pages.
+        """
+        __tracebackhide__ = True
+        self.assert_nothing_lost()
+        if self.pending_pages:
+            found = [each for each in self.slots if each.pending_pages]
+            listed = ", ".join(f"{each.pending_pages} of slot {each.slot}" for each in found)
+            raise AssertionError(
+                f"{_pages(self.pending_pages)} still to be sent" + (f": {listed}" if listed else "")
+            )
+
+    def _problems(self) -> list[str]:
+        found = [
+            f"slot {each.slot} lost {_pages(each.lost_pages)}: {each.listed()}"
+            for each in self.slots
+            if each.lost_pages
+        ]
+        listed = sum(each.lost_pages for each in self.slots)
+        if self.lost_pages > listed:
+            found.append(f"slots that are not listed lost {_pages(self.lost_pages - listed)}")
+        if not self.verified:
+            slots = ", ".join(map(str, self.unproved_slots))
+            found.append(f"nothing is proved of slots {slots}" if slots else "not all is proved")
+        return found
+
+
+def _pages(count: int) -> str:
+    return "1 page" if count == 1 else f"{count} pages"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,13 @@
 
 import numpy as np
 
-from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, InvalidArgumentError
+from hacdbs_sim.model.errors import (
+    GfnBeyondIpaSpaceError,
+    InvalidArgumentError,
+    WindowOutsideMemslotError,
+)
 from hacdbs_sim.model.pages import Gfns, PageRanges, PageSet
+from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.model.words import Words, mask_of, words_for
 
 
@@ -30,6 +35,37 @@ def _beyond(field: str, gfn: int, end_gfn: int) -> GfnBeyondIpaSpaceError:
     return GfnBeyondIpaSpaceError.must(
         field, f"stay below gfn {end_gfn}, the end of the IPA space", gfn, bound=end_gfn - 1
     )
+
+
+def check_first_page(first_page: int) -> None:
+    """Refuse an unaligned start (EINVAL); the kernel does so before it finds the slot."""
+    if first_page % PAGES_PER_WORD:
+        raise InvalidArgumentError.must(
+            "first_page", "be a multiple of 64", first_page, bound=PAGES_PER_WORD
+        )
+
+
+def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
+    """Check a clear's window in the kernel's order (A.3 check 5); return its num_pages."""
+    if first_page > npages:
+        raise WindowOutsideMemslotError.must(
+            "first_page", f"be at most {npages}, the slot's npages", first_page, bound=npages
+        )
+    left = npages - first_page
+    if num_pages is None:
+        return left
+    if num_pages > left:
+        raise WindowOutsideMemslotError.must(
+            "num_pages", f"be at most {left}, up to the slot's end", num_pages, bound=left
+        )
+    if num_pages % PAGES_PER_WORD and num_pages < left:
+        raise WindowOutsideMemslotError.must(
+            "num_pages",
+            f"be a multiple of 64, or {left} to reach the slot's end",
+            num_pages,
+            bound=PAGES_PER_WORD,
+        )
+    return num_pages
 
 
 def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Words | None:

@@ -51,6 +51,7 @@ class ServiceLimits(Model):
     max_body_bytes: Count
     max_faults_per_vm: Count
     max_workloads_per_vm: Count
+    max_copies_per_vm: Count
     max_sessions: Count
     max_batch_actions: Count
     max_ranges: Count

@@ -1,5 +1,6 @@
-"""Refusals of a migration, beside those of the simulated KVM."""
+"""Refusals of the VMM, beside those of the simulated KVM."""
 
+from hacdbs_sim.model import Refused
 from hacdbs_sim.model.errors import KvmError
 
 
@@ -50,3 +51,21 @@ class GuestLostError(KvmError):
 
     code = "guest_lost"
     title = "The guest is lost"
+
+
+class InvalidDirtyRateError(KvmError):
+    """A measurement that this VM cannot make, or that does not take what is given."""
+
+    title = "The dirty rate cannot be measured so"
+
+
+class DirtyRateMeasuringError(KvmError):
+    """The dirty rate is being measured: one measurement at a time."""
+
+    title = "The dirty rate is being measured"
+
+
+def refused_of(refusal: KvmError) -> Refused:
+    """Return the report of a refusal."""
+    errno = None if refusal.errno is None else refusal.errno.value
+    return Refused(code=refusal.code, errno=errno, detail=refusal.detail)

@@ -57,3 +57,19 @@ class TransferHistory:
     def forget(self, life: MemslotLife) -> None:
         """Forget a slot: all of it was delivered."""
         self._left.pop(life.slot, None)
+
+    def add(self, life: MemslotLife, taken: Words, takes: int) -> None:
+        """Remember pages that a reader beside the migrations took.
+
+        Args:
+            life: The slot.
+            taken: uint64 words, the pages.
+            takes: How many calls of others have taken something from the log.
+        """
+        left = self.left(life)
+        if left is None:
+            left = Left(life.log, takes, taken, taken)
+        else:
+            lacking = None if left.lacking is None else left.lacking | taken
+            left = left._replace(pending=left.pending | taken, lacking=lacking)
+        self.leave(life, left)

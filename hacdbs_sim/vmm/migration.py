@@ -44,6 +44,7 @@ from hacdbs_sim.vmm.errors import (
     InvalidMigrationStateError,
     LayoutChangedError,
     LinkFailedError,
+    refused_of,
 )
 from hacdbs_sim.vmm.history import TransferHistory
 from hacdbs_sim.vmm.link import Link
@@ -54,6 +55,7 @@ from hacdbs_sim.vmm.source import Source
 from hacdbs_sim.vmm.spec import check_converge
 from hacdbs_sim.vmm.stream import Stream
 from hacdbs_sim.vmm.throttle import Throttle
+from hacdbs_sim.vmm.tracking import DirtyTracking
 
 Steps: TypeAlias = Generator[None, None, None]
 By: TypeAlias = Literal["call", "schedule"]
@@ -86,6 +88,7 @@ class LiveMigration:
         backend: The source.
         spec: How it is migrated.
         history: What earlier attempts took and did not deliver.
+        tracking: What other readers of the machine's logs share with it; None: there are none.
 
     Attributes:
         spec: The same, with the slots named and changes applied.
@@ -100,10 +103,13 @@ class LiveMigration:
         backend: model.Backend,
         spec: MigrationSpec,
         history: TransferHistory | None = None,
+        *,
+        tracking: DirtyTracking | None = None,
     ) -> None:
         self.status = MigrationStatus.SETUP
         self._backend = backend
-        self._source = source = Source(backend, spec, history or TransferHistory())
+        self._tracking = tracking or DirtyTracking(history or TransferHistory())
+        self._source = source = Source(backend, spec, self._tracking)
         self.spec = replace(spec, slots=tuple(slot.view.slot for slot in source.slots))
         self._started_ns = self._rates_ns = self._ticked_ns = source.now_ns
         self._link = Link(spec.link, spec.bandwidth_bytes_per_second, self._started_ns)
@@ -226,10 +232,14 @@ class LiveMigration:
             return f"the migration is {status.value}, not {needed.value}"
         return None
 
-    def add_pending(self, slot: int, words: Words) -> None:
-        """Send pages that another reader of the log took; between two steps only."""
-        if not (self.status.is_final or self.status.is_postcopy):
-            self._source.add_pending(slot, words)
+    def add_pending(self, slot: int, words: Words) -> bool:
+        """Send pages that another reader of the log took; between two steps only.
+
+        Returns:
+            Whether it does: not in post-copy, where the guest that writes is the destination's.
+        """
+        is_sending = not (self.status.is_final or self.status.is_postcopy)
+        return is_sending and self._source.add_pending(slot, words)
 
     def _apply_requests(self) -> None:
         while self._requests:
@@ -334,6 +344,7 @@ class LiveMigration:
         self._has_begun = True
         self._point(Phase.SETUP, Point.BEGIN)
         self._source.begin()
+        self._tracking.sender = self.add_pending
         yield from self._source.pay()
         self._setup_ns = self._source.now_ns - self._started_ns
         self._point(Phase.SETUP, Point.END)
@@ -554,6 +565,7 @@ class LiveMigration:
             else:
                 self._verification = source.verify(is_complete=is_complete)
         if self._has_begun:
+            self._tracking.sender = None
             source.end(is_complete=is_complete, is_received=reason is not Reason.DESTINATION_DIED)
         self._reason = reason
         self.status = status
@@ -672,12 +684,6 @@ class LiveMigration:
             postcopy=None if self._postcopy is None else self._postcopy.report(),
             verification=self._verification,
         )
-
-
-def refused_of(refusal: KvmError) -> Refused:
-    """Return a refusal as a report has it."""
-    errno = None if refusal.errno is None else refusal.errno.value
-    return Refused(code=refusal.code, errno=errno, detail=refusal.detail)
 
 
 def check_running(status: MigrationStatus) -> None:

@@ -16,9 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 
 from hacdbs_sim import model
-from hacdbs_sim.model.errors import KvmError, TooManyWritesError
-from hacdbs_sim.model.kinds import MAX_NS
-from hacdbs_sim.model.migrations import NS_PER_SECOND
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.words import (
     WORD_BITS,
     Words,
@@ -30,11 +28,10 @@ from hacdbs_sim.model.words import (
 )
 from hacdbs_sim.vmm.copy import Judgement, SlotCopy, Versions
 from hacdbs_sim.vmm.errors import LayoutChangedError, VersionsEndedError
-from hacdbs_sim.vmm.history import Left, TransferHistory
+from hacdbs_sim.vmm.history import Left
+from hacdbs_sim.vmm.running import run_guest, step_ns
 from hacdbs_sim.vmm.spec import check_spec
-
-WRITES_PER_STEP: Final = 1 << 21
-"""The guest runs for about so many writes at a time: some tens of milliseconds of real time."""
+from hacdbs_sim.vmm.tracking import DirtyTracking
 
 _Change: TypeAlias = Literal["appeared", "went", "replaced", "moved", "logging_ended"]
 
@@ -48,6 +45,7 @@ class SourceSlot:
     Attributes:
         view: The slot as it was when its migration began.
         life: Which slot that is.
+        holds_log: Whether it logs for this migration, and was not logging before.
         pending: uint64 words, the pages known to have to be sent.
         reported: uint64 words, the pages that gets named and no clear has cleaned.
         copy: What the destination has of it; None without `verify`.
@@ -57,6 +55,7 @@ class SourceSlot:
     def __init__(self, view: model.MemslotInfo, life: model.MemslotLife) -> None:
         self.view = view
         self.life = life
+        self.holds_log = False
         self.pending = np.zeros(words_for(view.npages), np.uint64)
         self.reported = np.zeros_like(self.pending)
         self.copy: SlotCopy | None = None
@@ -99,10 +98,10 @@ class Source:
     """
 
     def __init__(
-        self, backend: model.Backend, spec: model.MigrationSpec, history: TransferHistory
+        self, backend: model.Backend, spec: model.MigrationSpec, tracking: DirtyTracking
     ) -> None:
         self._generation = backend.query(model.GetGenerations()).memslots
-        self.slots = _slots_of(backend, spec)
+        self.slots = _slots_of(backend, spec, tracking)
         self.row = model.Iteration()
         self.throttle_percent = 0
         self.is_paused = False
@@ -114,7 +113,8 @@ class Source:
         self.page_size = config.page_size
         self._costs = config.costs
         self._spec = spec
-        self._history = history
+        self._tracking = tracking
+        self._history = tracking.history
         self._unproved: set[int] = set()
         self._unknown_bases: set[int] = set()
         self._dropped: list[SourceSlot] = []
@@ -180,8 +180,7 @@ class Source:
         """
         self.check_layout()
         for slot in self.slots:
-            if slot.life.log is None:
-                self._begin_to_log(slot)
+            self._begin_to_log(slot)
         self._see_layout()
 
     def _begin_whole(self, slot: SourceSlot) -> None:
@@ -213,22 +212,20 @@ class Source:
             slot.copy.forget(0, left.lacking)
 
     def _taken(self) -> int:
-        """Count the calls that took something from a log, whosever they were."""
-        counters = self._backend.query(model.GetCounters())
-        gets = 0 if self.is_manual else counters["dirty_log_gets"]
-        return gets + counters["dirty_log_clears"]
+        """Count the calls that took something from a log and handed it to nobody."""
+        return self._tracking.foreign_takes(self._backend)
 
     def _begin_to_log(self, slot: SourceSlot) -> None:
-        split_before = self._eager_splits()
-        view = slot.view
-        self._backend.perform(_region(view, view.flags | model.MemslotFlags.LOG_DIRTY_PAGES))
+        split_before, logged = self._eager_splits(), slot.life.log is not None
+        slot.life = self._tracking.hold_log(self._backend, slot.life)
+        slot.holds_log = self._tracking.holds_log(slot.life)
+        if logged:
+            return
         self.owed_ns += self._costs.enable_logging_ns(
-            view.npages,
+            slot.view.npages,
             initially_set=self._backend.query(model.GetConfig()).initially_set,
             blocks_split=self._eager_splits() - split_before,
         )
-        lives = self._backend.query(model.ListMemslotLives())
-        slot.life = next(life for life in lives if life.slot == view.slot)
 
     def _eager_splits(self) -> int:
         return self._backend.query(model.GetCounters())["eager_blocks_split"]
@@ -245,12 +242,8 @@ class Source:
                 self._history.forget(slot.life)
             else:
                 self._leave(slot, is_received=is_received)
-            if not slot.view.is_logging:
-                with suppress(KvmError):
-                    now = self._backend.query(model.GetMemslot(slot=slot.view.slot))
-                    self._backend.perform(
-                        _region(now, now.flags & ~model.MemslotFlags.LOG_DIRTY_PAGES)
-                    )
+            if slot.holds_log:
+                self._tracking.release_log(self._backend, slot.life)
         for slot in self._dropped:
             self._leave(slot, is_received=False)
         if self._is_tracking:
@@ -331,7 +324,8 @@ class Source:
     def _selects(self, life: model.MemslotLife) -> bool:
         if self._spec.slots is not None:
             return life.slot in self._spec.slots
-        return self._spec.enable_logging or life.log is not None
+        logs = life.log is not None and not self._tracking.holds_log(life)
+        return self._spec.enable_logging or logs
 
     def _follow(self, slot: SourceSlot, life: model.MemslotLife | None, change: _Change) -> None:
         follows = self._spec.on_layout_change is model.LayoutChange.FOLLOW
@@ -342,6 +336,8 @@ class Source:
                 self._unproved.discard(life.slot)
             return
         self.slots.remove(slot)
+        if slot.holds_log:
+            self._tracking.release_log(self._backend, slot.life)
         self.pending_pages -= popcount(slot.pending)
         self._touched = {at: each for at, each in self._touched.items() if each is not slot}
         self._cursor = (0, 0)
@@ -356,8 +352,7 @@ class Source:
         """Migrate a slot that is there now, whole."""
         slot = SourceSlot(self._backend.query(model.GetMemslot(slot=life.slot)), life)
         self._begin_whole(slot)
-        if life.log is None:
-            self._begin_to_log(slot)
+        self._begin_to_log(slot)
         self.slots.append(slot)
         self.slots.sort(key=lambda each: each.view.slot)
         self._cursor = (0, 0)
@@ -378,17 +373,20 @@ class Source:
         for slot in self.slots:
             outcome = self._backend.perform(model.GetDirtyLog(slot=slot.view.slot))
             assert outcome.bitmap is not None, "a get has a bitmap"
+            self._tracking.count(outcome)
             found = self._add_pending(slot, outcome.bitmap.words)
             if outcome.accelerator is None and self.is_manual:
                 slot.reported = outcome.bitmap.words.copy()
             self.row.dirty_pages += found
             self.row.get_ns += self._account(outcome)
 
-    def add_pending(self, slot: int, words: Words) -> None:
-        """Have pages sent that another reader of the log took."""
+    def add_pending(self, slot: int, words: Words) -> bool:
+        """Have pages sent that another reader of the log took; return whether the slot is migrated."""
         for each in self.slots:
             if each.view.slot == slot and len(each.pending) == len(words):
                 self._add_pending(each, words)
+                return True
+        return False
 
     def _add_pending(self, slot: SourceSlot, words: Words) -> int:
         """Add pages to send; return how many were not to be sent before."""
@@ -569,11 +567,21 @@ class Source:
         """Let the guest run for a while; paused, only the clock advances."""
         left_ns = duration_ns
         while left_ns > 0:
+            next_ns = self._uncut_ns(left_ns)
             if self.is_paused:
-                self._backend.perform(model.AdvanceClock(duration_ns=left_ns))
-                return
-            left_ns -= self.run_guest(min(left_ns, self._step_ns()))
+                self._backend.perform(model.AdvanceClock(duration_ns=next_ns))
+                left_ns -= next_ns
+                if not left_ns:
+                    return
+            else:
+                left_ns -= self.run_guest(min(next_ns, step_ns(self._backend)))
             yield
+
+    def _uncut_ns(self, duration_ns: int) -> int:
+        """Return how much of a while passes before a measurement ends."""
+        until_ns = self._tracking.until_ns
+        left_ns = 0 if until_ns is None else until_ns - self.now_ns
+        return min(duration_ns, left_ns) if left_ns > 0 else duration_ns
 
     def pay(self) -> Iterator[None]:
         """Let the time pass that is owed."""
@@ -582,32 +590,15 @@ class Source:
 
     def run_guest(self, duration_ns: int) -> int:
         """Let the guest run, for less than requested where it would write too much at once."""
-        while True:
-            try:
-                run = self._backend.perform(
-                    model.RunGuest(duration_ns=duration_ns, throttle_percent=self.throttle_percent)
-                )
-            except TooManyWritesError:
-                if duration_ns == 1:
-                    raise
-                duration_ns //= 2
-                continue
-            row = self.row
-            row.guest_ns += run.guest_ns
-            row.guest_stall_ns += run.stalled_ns
-            row.throttled_ns += run.throttled_ns
-            row.guest_writes += run.writes
-            row.permission_faults += run.permission_faults
-            row.translation_faults += run.translation_faults
-            return duration_ns
-
-    def _step_ns(self) -> int:
-        rate = sum(
-            each.writes_per_second
-            for each in self._backend.query(model.ListWorkloads())
-            if isinstance(each, model.TimedFields)
-        )
-        return MAX_NS if not rate else WRITES_PER_STEP * NS_PER_SECOND // rate + 1
+        run, ran_ns = run_guest(self._backend, duration_ns, self.throttle_percent)
+        row = self.row
+        row.guest_ns += run.guest_ns
+        row.guest_stall_ns += run.stalled_ns
+        row.throttled_ns += run.throttled_ns
+        row.guest_writes += run.writes
+        row.permission_faults += run.permission_faults
+        row.translation_faults += run.translation_faults
+        return ran_ns
 
     # The proof
 
@@ -719,22 +710,13 @@ def _change_of(was: model.MemslotLife, now: model.MemslotLife | None) -> _Change
     return "moved" if now.base_gfn != was.base_gfn else None
 
 
-def _region(view: model.MemslotInfo, flags: model.MemslotFlags) -> model.SetMemslot:
-    """Return the ioctl that sets a slot's flags and nothing else."""
-    return model.SetMemslot(
-        slot=view.slot,
-        guest_phys_addr=view.guest_phys_addr,
-        memory_size=view.memory_size,
-        userspace_addr=view.userspace_addr,
-        flags=int(flags),
-        backing=view.backing,
-    )
-
-
-def _slots_of(backend: model.Backend, spec: model.MigrationSpec) -> list[SourceSlot]:
+def _slots_of(
+    backend: model.Backend, spec: model.MigrationSpec, tracking: DirtyTracking
+) -> list[SourceSlot]:
     while True:  # another thread may change the slots between two queries
         lives = backend.query(model.ListMemslotLives())
-        views = check_spec(spec, backend)
+        borrowed = {life.slot for life in lives if tracking.holds_log(life)}
+        views = check_spec(spec, backend, borrowed)
         if lives == backend.query(model.ListMemslotLives()):
             by_slot = {life.slot: life for life in lives}
             return [SourceSlot(view, by_slot[view.slot]) for view in views]

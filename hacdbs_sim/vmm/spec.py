@@ -1,14 +1,21 @@
 """What a migration needs of the machine that it is to run on."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import check_within
 from hacdbs_sim.vmm.errors import InvalidMigrationError
 
 
-def check_spec(spec: model.MigrationSpec, backend: model.Backend) -> tuple[model.MemslotInfo, ...]:
+def check_spec(
+    spec: model.MigrationSpec, backend: model.Backend, borrowed: Collection[int] = ()
+) -> tuple[model.MemslotInfo, ...]:
     """Refuse a spec that this machine cannot run; return the slots to migrate, by number.
+
+    Args:
+        spec: What is to be run.
+        backend: The machine.
+        borrowed: Slots whose log another reader of the VMM has begun: it names no change before.
 
     Raises:
         InvalidMigrationError: Names the field, its bound and its value.
@@ -40,7 +47,7 @@ def check_spec(spec: model.MigrationSpec, backend: model.Backend) -> tuple[model
             value=0,
         )
     if not spec.full_first_pass:
-        _check_base(chosen)
+        _check_base(chosen, borrowed)
     return tuple(chosen)
 
 
@@ -56,10 +63,10 @@ def check_converge(converge: model.AutoConverge | None) -> None:
         )
 
 
-def _check_base(chosen: Sequence[model.MemslotInfo]) -> None:
+def _check_base(chosen: Sequence[model.MemslotInfo], borrowed: Collection[int]) -> None:
     """Refuse an incremental migration of a slot whose log does not say what has changed."""
     for view in chosen:
-        if not view.is_logging:
+        if not view.is_logging or view.slot in borrowed:
             raise InvalidMigrationError(
                 f"full_first_pass can be false only where all slots log, {view.slot} does not:"
                 " nothing says what it wrote since the base",

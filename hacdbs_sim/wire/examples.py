@@ -61,6 +61,12 @@ _EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
     "UpdateVm": {"manual_dirty_log_protect2": 3},
     "CreateVm": _VM,
     "CreateSession": {"session_id": "nightly"},
+    "CreateCopy": {"base": "source"},
+    "ReceivePages": {"slot": 0, "page_ranges": [[0, 512], [856, 1]], "duration_ns": 1_000_000},
+    "PageWindow": {"slot": 0, "page_ranges": [[856, 1]]},
+    "VerifyCopy": {"pending": [{"slot": 0, "page_ranges": [[856, 1]]}]},
+    "StartCopy": {"name": "restored"},
+    "CalcDirtyRate": {"duration_ns": 1_000_000_000, "sample_pages_per_gib": 1_024},
     "StartMigration": {"vm_id": "default-1", "preset": "converges"},
     "UpdateMigration": {"downtime_limit_ns": 500_000_000, "throttle_percent": 60},
     "StartComparison": {

@@ -31,6 +31,7 @@ NAMES: Final[Mapping[str, str]] = {
     "cpu": "0",
     "fault_id": "f1",
     "workload_id": "w1",
+    "copy_id": "c1",
     "migration_id": "default-m1",
     "comparison_id": "default-c1",
     "session_id": "other",
@@ -107,6 +108,11 @@ _BODIES: Final[Mapping[str, Any]] = {
     "add_workload": _WRITING,
     "advance_clock": {"duration_ns": 1_000_000},
     "run_guest": {"duration_ns": 1_000_000},
+    "create_copy": {"base": "source"},
+    "receive_copy": {"slot": 0, "page_ranges": [[0, 128]]},
+    "verify_copy": {"pending": [{"slot": 0, "page_ranges": [[128, 2]]}]},
+    "start_copy": {"name": "restored"},
+    "calc_dirty_rate": {"duration_ns": 50_000_000},
     "start_migration": {"vm_id": "default-1", "max_iterations": 1},
     "update_migration": {"downtime_limit_ns": 1_000_000_000},
     "start_comparison": {"vm": {"memslots": [_SMALL]}, "variants": [{"name": "one"}]},
@@ -149,6 +155,10 @@ _BEFORE: Final[Mapping[str, tuple[Call, ...]]] = {
         ("get_scenario", "delete_scenario"), (_json("put_scenario", _scenario(WORLD)),)
     ),
     **dict.fromkeys(
+        ("get_copy", "delete_copy", "receive_copy", "verify_copy", "start_copy"),
+        (_json("create_copy", _BODIES["create_copy"]),),
+    ),
+    **dict.fromkeys(
         ("get_migration", "cancel_migration", "query_migrate", "get_iterations"),
         (_json("start_migration", _BODIES["start_migration"]),),
     ),
@@ -175,9 +185,15 @@ def good(operation_id: str) -> Call:
     return replace(call, before=_BEFORE.get(operation_id, ()))
 
 
+_SLOW: Final = _json(
+    "start_migration", {"vm_id": "default-1", "max_iterations": 1, "pace_ms": 10_000}
+)
+
+
 OTHERWISE: Final = (
     Call("set_memslot", {"slot": "1"}, {"json": _SLOT_1}),
     good("put_scenario"),
+    replace(good("calc_dirty_rate"), before=(_SLOW,)),
 )
 """Calls that, after the successful call of the operation, get another success."""
 
@@ -231,13 +247,18 @@ _NO_CPU: Final = {"type": "ipaf", "when": {"cpu": 9}}
 _NO_GFN: Final = {"type": "ipaf", "when": {"gfn": 1 << 40}}
 _SENSELESS: Final = {"type": "ipaf", "when": {"index": 512}}
 _ODD: Final = b"1234567"
+_NO_WINDOWS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "no_such_memslot": {"slot": 7, "page_ranges": [[0, 1]]},
+    "window_outside_memslot": {"slot": 0, "page_ranges": [[0, 1]], "num_pages": 3},
+    "invalid_argument": {"slot": 0, "page_ranges": [[1024, 1]]},
+}
+"""What is no window of the world's memslots, by the refusal."""
 
-_SLOW: Final = _json(
-    "start_migration", {"vm_id": "default-1", "max_iterations": 1, "pace_ms": 10_000}
-)
 _SIXTEEN: Final = (
     _json("start_comparison", {"vm": {"memslots": [_SMALL]}, "pace_ms": 10_000}),
 ) * 16
+_BY_RING: Final = {"duration_ns": 50_000_000, "mode": "dirty_ring"}
+_BY_BITMAP: Final = {"duration_ns": 50_000_000, "mode": "dirty_bitmap"}
 _NO_SLOT: Final = {"slots": [7]}
 _IN_SLOT_1: Final = {"gfns": [1 << 19]}
 
@@ -291,7 +312,7 @@ _REFUSED_ON_KVM: Final[tuple[tuple[str, Call, Mapping[str, Any]], ...]] = (
             *("list_cpus", "get_cpu", "set_cpu"),
             *("add_fault", "get_fault", "delete_fault", "delete_faults"),
             *("add_workload", "get_workload", "delete_workload", "delete_workloads"),
-            *("advance_clock", "run_guest"),
+            *("advance_clock", "run_guest", "calc_dirty_rate", "create_copy"),
             *("host_discard", "hint_free", "track_versions", "get_page_versions"),
         )
     ),
@@ -414,9 +435,50 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
         _json("run_guest", {"duration_ns": 10**15}),
     ),
     ("run_guest", "too_many_writes"): _json("run_guest", {"duration_ns": 10**15}),
+    ("calc_dirty_rate", "invalid_dirty_rate"): _json("calc_dirty_rate", _BY_RING),
+    ("calc_dirty_rate", "dirty_rate_measuring"): _after(
+        (_SLOW, good("calc_dirty_rate")), good("calc_dirty_rate")
+    ),
+    ("calc_dirty_rate", "state_bytes_limit"): _after(
+        (_slot(1, memory_size="2GiB"),), good("calc_dirty_rate"), max_state_bytes=1 << 20
+    ),
+    ("calc_dirty_rate", "copy_to_user_failed"): _after(
+        (_json("add_fault", {"type": "copy_to_user"}),), _json("calc_dirty_rate", _BY_BITMAP)
+    ),
     ("add_fault", "fault_limit"): _after((_ALL_FAULTS,), good("add_fault")),
     ("get_fault", "no_such_fault"): Call("get_fault", {"fault_id": "f9"}),
     ("delete_fault", "no_such_fault"): Call("delete_fault", {"fault_id": "f9"}),
+    ("create_copy", "no_such_copy"): _json("create_copy", {"base": "c7"}),
+    ("create_copy", "copy_limit"): _after((good("create_copy"),) * 100, good("create_copy")),
+    ("create_copy", "state_bytes_limit"): _after(
+        (_slot(1, memory_size="1GiB"),), good("create_copy"), max_state_bytes=1 << 20
+    ),
+    **{
+        (operation_id, code): _after(good(operation_id).before, _json(operation_id, body))
+        for code, window in _NO_WINDOWS.items()
+        for operation_id, body in (
+            ("receive_copy", window),
+            ("verify_copy", {"pending": [window]}),
+        )
+    },
+    ("receive_copy", "too_many_writes"): _after(
+        good("receive_copy").before,
+        _json("receive_copy", {"slot": 0, "page_ranges": [[0, 1]], "duration_ns": 10**15}),
+    ),
+    ("receive_copy", "state_bytes_limit"): _after(
+        (good("create_copy"), _slot(1, memory_size="128MiB")),
+        _json("receive_copy", {"slot": 1, "page_ranges": [[0, 1]]}),
+        max_state_bytes=200_000,
+    ),
+    ("start_copy", "no_such_session"): _after(
+        good("start_copy").before, _json("start_copy", {"session_id": "none"})
+    ),
+    ("start_copy", "vm_limit"): _after(good("start_copy").before, good("start_copy"), max_vms=1),
+    ("start_copy", "state_bytes_limit"): _after(
+        (_slot(1, memory_size="128MiB"), good("create_copy")),
+        good("start_copy"),
+        max_state_bytes=288_000,
+    ),
     ("start_migration", "no_such_vm"): _json("start_migration", {"vm_id": "default-99"}),
     ("start_migration", "migration_running"): _after((_SLOW,), good("start_migration")),
     ("start_migration", "migration_limit"): _after(_SIXTEEN, good("start_migration")),
@@ -512,6 +574,7 @@ _EVERYWHERE: Final[Mapping[str, Mapping[str, Any]]] = {
     "no_such_vm": {"names": {"vm_id": "default-99"}},
     "no_such_migration": {"names": {"migration_id": "default-m99"}},
     "no_such_comparison": {"names": {"comparison_id": "default-c99"}},
+    "no_such_copy": {"names": {"copy_id": "c99"}},
     "no_such_session": {"names": {"session_id": "none"}},
     "precondition_failed": {"headers": {"if-match": '"none"'}},
     "idempotency_key_reused": {"headers": _KEYED, "params": {"another": 1}},

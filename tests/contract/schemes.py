@@ -22,7 +22,7 @@ from app.http.preconditions import TAGS_PATTERN
 from app.service.budget import Account
 from app.service.fleet import Fleet
 from app.service.scenarios import StandingScenario
-from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, MigrationSpec
+from hacdbs_sim.model import DEFAULT_SESSION, CreateCopy, CreateVm, MigrationSpec
 from hacdbs_sim.wire import read
 from tests.contract.calls import NAMES, WORLD
 from tests.support.wire import HANG_SECONDS
@@ -87,8 +87,9 @@ def make_world(fleet: Fleet) -> None:
 
 
 async def _make_vm(fleet: Fleet) -> None:
-    """Create the VM, and run a migration and a comparison to their end."""
+    """Create the VM and a copy, and run a migration and a comparison to their end."""
     vm = await fleet.create_vm(_SPEC)
+    await vm.copies.create(CreateCopy())
     migration = fleet.migrations.start(vm.session_id, vm.vm_id, vm.runtime, _SMALL_MIGRATION)
     task = fleet.migrations.task("one", await fleet.build_apart(_SPEC), _SMALL_MIGRATION)
     comparison = fleet.migrations.compare(vm.session_id, [task])

@@ -41,7 +41,12 @@ BODIES: dict[str, Any] = {
     "add_workload": {"slot": 0, "kind": "uniform", "writes_per_second": 10**6},
     "advance_clock": {"duration_ns": 1000},
     "run_guest": {"duration_ns": 1000},
+    "calc_dirty_rate": {"duration_ns": 50_000_000},
     "run_batch": {"actions": [{"op": "guest_write", "gfns": [GFN]}]},
+    "create_copy": {},
+    "receive_copy": {"slot": 0, "page_ranges": [[0, 64]], "duration_ns": 1000},
+    "verify_copy": {},
+    "start_copy": {"name": "restored"},
     "start_migration": {"vm_id": "default-1", "pace_ms": 10_000},
     "cancel_migration": None,
     "switch_over_migration": None,
@@ -75,6 +80,7 @@ BEGUN_WITH: dict[str, tuple[dict[str, Any], str]] = {
     "resume_migration": (IN_POSTCOPY, "postcopy-active"),
 }
 """The migration that a command is given to, and the phase in which it is."""
+COPY_COMMANDS = ("receive_copy", "verify_copy", "start_copy")
 
 
 def key(value: str) -> dict[str, str]:
@@ -110,7 +116,7 @@ async def state_of(client: httpx.AsyncClient) -> list[Any]:
     paths = [
         f"/v1/vms/{vm['vm_id']}/{name}"
         for vm in vms
-        for name in ("stage2", "cpus", "faults", "clock")
+        for name in ("stage2", "cpus", "faults", "clock", "copies")
     ]
     for of_all, name in (("migrations", "migration_id"), ("comparisons", "comparison_id")):
         listed = (await client.get(f"/v1/{of_all}")).json()[of_all]
@@ -142,6 +148,7 @@ async def test_a_retry_gets_the_first_answer_and_does_nothing(
         session_id="default",
         migration_id="default-m1",
         comparison_id="default-c1",
+        copy_id="c1",
     )
     await client.post(f"{vm}/guest/write", json={"gfn_ranges": [[GFN, 100]]})
     if (begun := BEGUN_WITH.get(operation)) is not None:
@@ -151,6 +158,8 @@ async def test_a_retry_gets_the_first_answer_and_does_nothing(
         await wait_for(client, "postcopy-paused")
     if operation == "cancel_comparison":
         await client.post(posts()["start_comparison"], json=BODIES["start_comparison"])
+    if operation in COPY_COMMANDS:
+        await client.post(posts()["create_copy"].format(vm_id="default-1"), json={})
 
     first = await client.post(path, json=BODIES[operation], headers=key("k"))
     before = await state_of(client)

@@ -91,7 +91,7 @@ def test_refusals_are_documented_by_status_and_code(document: dict[str, Any]) ->
 def test_what_is_made_has_a_place(document: dict[str, Any]) -> None:
     made = [o["responses"]["201"] for o in operations(document) if "201" in o["responses"]]
 
-    assert len(made) == 6
+    assert len(made) == 8
     assert all(answer["headers"]["Location"]["required"] for answer in made)
 
 

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from hacdbs_sim.model import KNOBS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/workloads.md").read_text(encoding="utf-8")
@@ -19,7 +21,6 @@ def test_the_table_of_costs_is_that_of_the_code() -> None:
     assert documented == [(knob.name, knob.default, knob.assumption, knob.source) for knob in KNOBS]
 
 
-def test_the_example_runs() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
-
+@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL))
+def test_the_examples_run(example: str) -> None:
     exec(compile(example, "docs/workloads.md", "exec"), {})  # noqa: S102 - our own document

@@ -76,6 +76,8 @@ class KitStories(Pen):
                 self._plain("get_clock", "GET", f"{path}/clock"),
                 self._with("advance_clock", "POST", f"{path}/clock/advance", body),
                 self._with("run_guest", "POST", f"{path}/guest/run", body),
+                self._with("calc_dirty_rate", "POST", f"{path}/dirty-rate", body),
+                self._plain("query_dirty_rate", "GET", f"{path}/dirty-rate"),
             )
         )
 
@@ -136,6 +138,38 @@ class KitStories(Pen):
             "clear_chunk_pages": rng.choice((64, 4_096)),
         }
         return self._with("start_migration", "POST", "/v1/migrations", body)
+
+    def _copy(self) -> Call:
+        rng = self._rng
+        path, vm = self._path()
+        if not vm.copies or rng.random() < 0.2:
+            base = {"base": rng.choice((None, "source", *vm.copies))}
+            return self._with("create_copy", "POST", f"{path}/copies", base)
+        made = f"{path}/copies/{rng.choice(vm.copies)}"
+        if rng.random() < 0.6:
+            return self._transfer(made, vm)
+        return rng.choice(
+            (
+                self._plain("list_copies", "GET", f"{path}/copies"),
+                self._plain("get_copy", "GET", made),
+                self._plain("delete_copy", "DELETE", made),
+                self._with("start_copy", "POST", f"{made}/start", {"name": "restored"}),
+            )
+        )
+
+    def _transfer(self, made: str, vm: KnownVm) -> Call:
+        """Read pages into a copy, or compare it."""
+        rng = self._rng
+        slot = self._slot(vm)
+        npages = vm.slots.get(slot, (0, 100))[1]
+        first = rng.randrange(npages)
+        ranges = [[first, rng.randint(1, npages - first)]]
+        window: dict[str, Any] = {"slot": slot, "page_ranges": ranges}
+        if rng.random() < 0.5:
+            pending = [window] if rng.random() < 0.5 else []
+            return self._with("verify_copy", "POST", f"{made}/verify", {"pending": pending})
+        body = {**window, "duration_ns": rng.choice((0, 1_000_000))}
+        return self._with("receive_copy", "POST", f"{made}/receive", body)
 
     def _comparison(self) -> Call:
         made = f"/v1/comparisons/{self._rng.choice([*self._comparisons, 'default-c1'])}"

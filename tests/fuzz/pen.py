@@ -20,6 +20,7 @@ class KnownVm:
     page_size: int
     slots: dict[int, tuple[int, int]] = field(default_factory=dict)
     """By number: the first gfn, and how many pages."""
+    copies: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

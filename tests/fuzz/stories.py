@@ -53,6 +53,7 @@ class Author(KitStories):
             (self._service, 4),
             (self._guest, 8),
             (self._migration, 5),
+            (self._copy, 5),
             (self._comparison, 2),
             (self._scenario, 1),
         )
@@ -99,7 +100,7 @@ class Author(KitStories):
 
     def _learn_of_vms(self, operation_id: str, parts: list[str], body: bytes) -> None:
         match operation_id:
-            case "create_vm":
+            case "create_vm" | "start_copy":
                 made = json.loads(body)
                 slots = {s["slot"]: (s["base_gfn"], s["npages"]) for s in made["memslots"]}
                 self._vms[made["vm_id"]] = KnownVm(made["page_size"], slots)
@@ -108,6 +109,10 @@ class Author(KitStories):
                 vm.slots.pop(now["slot"], None)
                 if now["change"] != "delete":
                     vm.slots[now["slot"]] = (now["base_gfn"], now["npages"])
+            case "create_copy" if (vm := self._vms.get(parts[3])) is not None:
+                vm.copies.append(json.loads(body)["copy_id"])
+            case "delete_copy" if (vm := self._vms.get(parts[3])) is not None:
+                vm.copies = [each for each in vm.copies if each != parts[5]]
             case "delete_memslot" if (vm := self._vms.get(parts[3])) is not None:
                 vm.slots.pop(int(parts[5]), None)
             case "delete_vm":
@@ -328,7 +333,7 @@ class Author(KitStories):
             case 1:
                 return self._plain("delete_fault", "DELETE", f"{path}/f{rng.randint(1, 9)}")
             case 2:
-                return self._plain("get_fault", "GET", f"{path}/f{rng.randint(1, 9)}")
+                return self._plain("get_fault", "GET", f"{path}/f{rng.randint(1, 3)}")
             case 3:
                 return self._plain("list_faults", "GET", path)
             case _:

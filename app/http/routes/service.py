@@ -158,6 +158,7 @@ async def get_capabilities(context: ContextDep) -> Response:
                 max_body_bytes=context.max_body_bytes,
                 max_faults_per_vm=model.MAX_FAULTS_PER_VM,
                 max_workloads_per_vm=model.MAX_WORKLOADS_PER_VM,
+                max_copies_per_vm=model.MAX_COPIES_PER_VM,
                 max_sessions=MAX_SESSIONS,
                 max_batch_actions=model.MAX_ACTIONS,
                 max_ranges=MAX_RANGES,

@@ -7,7 +7,14 @@ from hacdbs_sim.client.bodies import Address, AnyBurst, Size, access_body, addre
 from hacdbs_sim.client.pages import PageNumbers, Ranges
 from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import read
-from hacdbs_sim.model import AccessOutcome, Clock, GuestRun, WorkloadInfo, WorkloadList
+from hacdbs_sim.model import (
+    AccessOutcome,
+    Clock,
+    DirtyRateInfo,
+    GuestRun,
+    WorkloadInfo,
+    WorkloadList,
+)
 
 __tracebackhide__ = True
 
@@ -167,3 +174,29 @@ class AsyncGuest(AsyncResource):
         """Let the workloads write for some virtual time, throttled if a percentage is given."""
         body = arguments(locals())
         return read(GuestRun, await self.send("POST", "guest", "run", body=body, key=key))
+
+    async def calc_dirty_rate(
+        self,
+        duration_ns: int,
+        *,
+        mode: str | None = None,
+        sample_pages_per_gib: int | None = None,
+        key: str | None = None,
+    ) -> DirtyRateInfo:
+        """Run the guest and measure how fast it dirties memory.
+
+        Beside a migration, whose steps run the guest, the result is `measuring`: the measurement ends
+        when the VM's clock has advanced by `duration_ns` (`query_dirty_rate`).
+
+        Args:
+            duration_ns: How long, in virtual time.
+            mode: `page_sampling` (if None) or `dirty_bitmap`.
+            sample_pages_per_gib: `page_sampling`: pages to sample of each GiB; 512 if None.
+            key: The call's Idempotency-Key.
+        """
+        body = arguments(locals())
+        return read(DirtyRateInfo, await self.send("POST", "dirty-rate", body=body, key=key))
+
+    async def query_dirty_rate(self) -> DirtyRateInfo:
+        """Return the last measurement of the dirty rate, or the one that goes on."""
+        return read(DirtyRateInfo, await self.send("GET", "dirty-rate"))

@@ -1,6 +1,6 @@
-"""Virtual machines."""
+"""Virtual machines, and copies of their memory."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from hacdbs_sim import model
@@ -9,7 +9,17 @@ from hacdbs_sim.client._async.guest import AsyncGuest
 from hacdbs_sim.client._async.memory import AsyncSlot
 from hacdbs_sim.client._async.migrations import AsyncMigration
 from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
-from hacdbs_sim.client.bodies import Address, Fields, Size, action_body, memslot_body, plain
+from hacdbs_sim.client.bodies import (
+    Address,
+    Fields,
+    LogWords,
+    Size,
+    action_body,
+    memslot_body,
+    plain,
+    window_body,
+)
+from hacdbs_sim.client.pages import PageNumbers
 from hacdbs_sim.client.request import arguments, given
 from hacdbs_sim.client.results import (
     FetchedMemslot,
@@ -20,6 +30,85 @@ from hacdbs_sim.client.results import (
 )
 
 __tracebackhide__ = True
+
+
+class AsyncCopy(AsyncResource):
+    """A copy of a VM's memory: what a destination, a snapshot file or a backup has.
+
+    Attributes:
+        vm_id: The VM whose memory it is.
+        copy_id: The copy's id.
+        info: The response that made it; None if this is a handle of an id.
+    """
+
+    def __init__(
+        self, sender: AsyncSender, vm_id: str, copy_id: str, info: model.CopyInfo | None = None
+    ) -> None:
+        super().__init__(sender, "v1", "vms", vm_id, "copies", copy_id)
+        self.vm_id = vm_id
+        self.copy_id = copy_id
+        self.info = info
+
+    async def get(self) -> model.CopyInfo:
+        """Return the copy."""
+        return read(model.CopyInfo, await self.send("GET"))
+
+    async def delete(self) -> None:
+        """Delete the copy; the copies that began with it stay."""
+        await self.send("DELETE")
+
+    async def receive(
+        self,
+        slot: int,
+        words: LogWords | None = None,
+        *,
+        pages: PageNumbers | None = None,
+        first_page: int = 0,
+        num_pages: int | None = None,
+        duration_ns: int = 0,
+        key: str | None = None,
+    ) -> model.ReceivedPages:
+        """Read pages of the VM into the copy, as they are now.
+
+        Args:
+            slot: The memslot.
+            words: A log, or a window of one; or the ioctl's words, or one boolean per page, where
+                bit 0 is `first_page`.
+            pages: Instead of words, pages counted from the slot's start.
+            first_page: Where the window begins; a multiple of 64.
+            num_pages: The window's length; to the slot's end if None.
+            duration_ns: How long the guest runs while the pages are read.
+            key: The call's Idempotency-Key.
+        """
+        body = window_body(slot, words, pages, first_page, num_pages)
+        body["duration_ns"] = duration_ns
+        return read(model.ReceivedPages, await self.send("POST", "receive", body=body, key=key))
+
+    async def verify(
+        self, *, pending: Mapping[int, LogWords] | None = None, key: str | None = None
+    ) -> model.Verification:
+        """Compare the copy with the VM: each page is current, pending, unneeded or lost.
+
+        Args:
+            pending: Pages that you still have to send, by memslot; those in a log are known anyway.
+            key: The call's Idempotency-Key.
+        """
+        body = {"pending": [window_body(slot, words) for slot, words in (pending or {}).items()]}
+        return read(model.Verification, await self.send("POST", "verify", body=body, key=key))
+
+    async def start(
+        self, *, session_id: str | None = None, name: str | None = None, key: str | None = None
+    ) -> "AsyncVm":
+        """Create a VM that has what the copy has; none of its memslots logs.
+
+        Args:
+            session_id: Its session; the source's if None.
+            name: Its name; the source's if None.
+            key: The call's Idempotency-Key.
+        """
+        body = given(session_id=session_id, name=name)
+        info = read(FetchedVm, await self.send("POST", "start", body=body, key=key))
+        return AsyncVm(self._sender, info.vm_id, info)
 
 
 class AsyncVm(AsyncGuest, AsyncFaults):
@@ -135,6 +224,32 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         """
         body = {"actions": [action_body(action) for action in actions]}
         return read_batch(await self.send("POST", "batch", body=body, key=key), check=check)
+
+    async def create_copy(
+        self, base: AsyncCopy | str | None = None, *, key: str | None = None
+    ) -> AsyncCopy:
+        """Begin a copy of the VM's memory, which you receive pages for and verify.
+
+        Args:
+            base: What it has from the start. None: nothing, but zeros for pages that were never
+                written; `source`: the VM as it is, without what the logs name; or another copy.
+            key: The call's Idempotency-Key.
+        """
+        body = given(base=base.copy_id if isinstance(base, AsyncCopy) else base)
+        info = read(model.CopyInfo, await self.send("POST", "copies", body=body, key=key))
+        return AsyncCopy(self._sender, self.vm_id, info.copy_id, info)
+
+    async def copy(self, base: AsyncCopy | str | None = None) -> AsyncCopy:
+        """Begin a copy of the VM's memory; short for `create_copy`."""
+        return await self.create_copy(base)
+
+    def kept_copy(self, copy_id: str) -> AsyncCopy:
+        """Return the handle of a copy of the VM's memory."""
+        return AsyncCopy(self._sender, self.vm_id, copy_id)
+
+    def list_copies(self, *, limit: int | None = None) -> AsyncIterator[model.CopyInfo]:
+        """List the copies, by number; `limit` is the page size of one request."""
+        return self.list_items(model.CopyList, "copies", params={"limit": limit})
 
     async def start_migration(
         self,

@@ -22,10 +22,10 @@ from hacdbs_sim.model import (
     Writer,
     errors,
 )
+from hacdbs_sim.model.draws import derived_seed
 from hacdbs_sim.model.kinds import MAX_NS
 from hacdbs_sim.model.pages import Gfns
 from hacdbs_sim.sim.guest.clock import MAX_NOW_NS, GuestClock
-from hacdbs_sim.sim.guest.draws import derived_seed
 from hacdbs_sim.sim.guest.workload import (
     Recordings,
     Workload,

@@ -18,9 +18,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hacdbs_sim.model.draws import HALF, LOWER, below, draws
 from hacdbs_sim.model.errors import InvalidWorkloadError, check_within
 from hacdbs_sim.model.workloads import HotSet, Moving, Sequential, TimedFields, Uniform, Zipf
-from hacdbs_sim.sim.guest.draws import HALF, LOWER, below, draws
 from hacdbs_sim.sim.guest.zipf import zipf_table
 
 PagesOf: TypeAlias = Callable[[int, int], NDArray[np.uint64]]

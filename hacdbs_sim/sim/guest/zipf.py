@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.sim.guest.draws import HALF, LOWER, below, draws, mix
+from hacdbs_sim.model.draws import HALF, LOWER, below, draws, mix
 
 EXACT_RANKS: Final = 1024
 BIN_GROWTH: Final = 1.02

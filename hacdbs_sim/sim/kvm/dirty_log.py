@@ -7,7 +7,6 @@ the software loop takes. The TLB of the slot is flushed iff anything was cleaned
 from typing import NamedTuple
 
 from hacdbs_sim.model import NOT_RUN, AcceleratorOutcome, AcceleratorReport, SoftwareReport
-from hacdbs_sim.model.errors import InvalidArgumentError, WindowOutsideMemslotError
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.model.words import Words, words_for
 from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap, LogWindow
@@ -61,34 +60,3 @@ def _clean(log: DirtyBitmap, window: LogWindow, cleaner: DirtyCleaner) -> Cleane
         else clean_by_software(window, cleaner)
     )
     return CleanedLog(before - log.count, accelerator, software)
-
-
-def check_first_page(first_page: int) -> None:
-    """Refuse an unaligned start (EINVAL); the kernel does so before it finds the slot."""
-    if first_page % PAGES_PER_WORD:
-        raise InvalidArgumentError.must(
-            "first_page", "be a multiple of 64", first_page, bound=PAGES_PER_WORD
-        )
-
-
-def check_window(first_page: int, num_pages: int | None, npages: int) -> int:
-    """Check a clear's window in the kernel's order (A.3 check 5); return its num_pages."""
-    if first_page > npages:
-        raise WindowOutsideMemslotError.must(
-            "first_page", f"be at most {npages}, the slot's npages", first_page, bound=npages
-        )
-    left = npages - first_page
-    if num_pages is None:
-        return left
-    if num_pages > left:
-        raise WindowOutsideMemslotError.must(
-            "num_pages", f"be at most {left}, up to the slot's end", num_pages, bound=left
-        )
-    if num_pages % PAGES_PER_WORD and num_pages < left:
-        raise WindowOutsideMemslotError.must(
-            "num_pages",
-            f"be a multiple of 64, or {left} to reach the slot's end",
-            num_pages,
-            bound=PAGES_PER_WORD,
-        )
-    return num_pages

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import CopyToUserError
-from hacdbs_sim.model.page_checks import user_words
+from hacdbs_sim.model.page_checks import check_first_page, check_window, user_words
 from hacdbs_sim.sim.arm64.dirty_bit import AcceleratedClear, ClearConfig
 from hacdbs_sim.sim.arm64.faults import ArmedFault, FaultBoard, FaultCall
 from hacdbs_sim.sim.arm64.regions import stage2_of
@@ -62,9 +62,9 @@ class DirtyLogCalls:
         armed = self._enter()
         self.cpus.check(action.cpu)
         check_slot_id(action.slot)
-        dirty_log.check_first_page(action.first_page)
+        check_first_page(action.first_page)
         slot, log = self.slots.logging(action.slot)
-        num_pages = dirty_log.check_window(action.first_page, action.num_pages, log.npages)
+        num_pages = check_window(action.first_page, action.num_pages, log.npages)
         pages = action.pages.words if isinstance(action.pages, model.Bitmap) else action.pages
         user = user_words(pages, action.first_page, num_pages)
         cleaner, _ = self._cleaner(armed, model.LogOp.CLEAR, slot, action, config)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hacdbs_sim import model
-from hacdbs_sim.client import AsyncClient, Client, Comparison, Migration, Session, Slot, Vm
+from hacdbs_sim.client import AsyncClient, Client, Comparison, Copy, Migration, Session, Slot, Vm
 from tests.unit.client.conftest import BASE_GFN, MEMSLOT
 
 DOCUMENT = json.loads((Path(__file__).parents[3] / "openapi/openapi.json").read_bytes())
@@ -72,6 +72,8 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "get_clock": lambda _, vm: vm.get_clock(),
     "advance_clock": lambda _, vm: vm.advance_clock(1000),
     "run_guest": lambda _, vm: vm.run_guest(1000, throttle_percent=20),
+    "calc_dirty_rate": lambda _, vm: vm.calc_dirty_rate(50_000_000, sample_pages_per_gib=128),
+    "query_dirty_rate": lambda _, vm: vm.query_dirty_rate(),
     "guest_write": lambda _, vm: vm.guest_write([BASE_GFN], vcpu=1),
     "guest_write_memory": lambda _, vm: vm.guest_write_memory([(BASE_GFN * 4096 + 4090, 10)]),
     "guest_read": lambda _, vm: vm.guest_read([BASE_GFN]),
@@ -95,6 +97,13 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "delete_fault": lambda _, vm: vm.delete_fault("f1"),
     "delete_faults": lambda _, vm: vm.delete_faults(),
     "run_batch": lambda _, vm: vm.run_batch([{"op": "get_dirty_log", "slot": 0}], check=False),
+    "create_copy": lambda _, vm: vm.create_copy("source"),
+    "list_copies": lambda _, vm: vm.list_copies(),
+    "get_copy": lambda _, vm: vm.kept_copy("c1").get(),
+    "receive_copy": lambda _, vm: vm.kept_copy("c1").receive(0, pages=[1, 2]),
+    "verify_copy": lambda _, vm: vm.kept_copy("c1").verify(),
+    "start_copy": lambda _, vm: vm.kept_copy("c1").start(name="restored"),
+    "delete_copy": lambda _, vm: vm.kept_copy("c1").delete(),
     "start_migration": lambda _, vm: vm.start_migration(
         max_iterations=1, timeout_strategy="switch_over"
     ),
@@ -216,7 +225,7 @@ def test_a_result_is_of_the_class_that_the_document_names(
     operation_id: str, results: dict[str, Any]
 ) -> None:
     result = results[operation_id]
-    if isinstance(result, Vm | Migration | Comparison):
+    if isinstance(result, Vm | Migration | Comparison | Copy):
         result = result.info
 
     assert isinstance(result, getattr(model, schema_of(operation_id)))
@@ -253,6 +262,7 @@ HANDLES: dict[type, str] = {
     Slot: "",
     Migration: "migration",
     Comparison: "comparison",
+    Copy: "copy",
 }
 """The handles, and the noun that their own operations leave out: `vm.get` is get_vm."""
 

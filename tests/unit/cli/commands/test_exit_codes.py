@@ -190,7 +190,7 @@ def complete(words: str) -> list[str]:
 
 
 def test_the_shell_completes_commands() -> None:
-    assert complete("hacdbs-sim dir") == ["dirty"]
+    assert complete("hacdbs-sim dir") == ["dirty", "dirty-rate"]
     assert complete("hacdbs-sim dirty p") == ["peek"]
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hacdbs_sim.model import HotSet, Moving, Sequential, TimedFields, Uniform, Zipf
+from hacdbs_sim.model.draws import derived_seed, draws
 from hacdbs_sim.model.errors import InvalidWorkloadError
 from hacdbs_sim.sim.guest import patterns
-from hacdbs_sim.sim.guest.draws import derived_seed, draws
 from hacdbs_sim.sim.guest.zipf import ZipfTable, zipf_table
 from tests.support import scalar_workloads as scalar
 

@@ -1,0 +1,90 @@
+"""Copies of a VM's memory: what a caller's own loop has sent, and what it lacks."""
+
+from typing import Annotated
+
+from starlette.responses import Response
+
+from hacdbs_sim.model import (
+    CopyInfo,
+    CopyList,
+    CreateCopy,
+    ReceivedPages,
+    ReceivePages,
+    StartCopy,
+    Verification,
+    VerifyCopy,
+    VmInfo,
+)
+
+from ..bodies import json_body
+from ..deps import CopyPath, FleetDep, PageDep, VmDep
+from ..operations import show_vm
+from ..paging import number_key
+from ..responses import Answer, JsonResponse
+from ..routing import resource_router
+
+router = resource_router("copies")
+
+
+@router.post("/v1/vms/{vm_id}/copies", status_code=201, response_model=CopyInfo)
+async def create_copy(
+    vm: VmDep, body: Annotated[CreateCopy, json_body(CreateCopy, required=False)]
+) -> Response:
+    """Begin a copy of the VM's memory: empty, of the VM as it is, or of another copy."""
+    kept = await vm.copies.create(body)
+    location = f"/v1/vms/{vm.vm_id}/copies/{kept.copy_id}"
+    return Answer(kept.info(vm.vm_id), 201, location).response()
+
+
+@router.get("/v1/vms/{vm_id}/copies", response_model=CopyList)
+async def list_copies(vm: VmDep, page: PageDep) -> Response:
+    """List the copies of the VM's memory, by number."""
+    return page.response(
+        CopyList,
+        vm.copies.list(),
+        lambda kept: number_key(kept.number),
+        lambda kept: kept.info(vm.vm_id),
+    )
+
+
+@router.get("/v1/vms/{vm_id}/copies/{copy_id}", response_model=CopyInfo)
+async def get_copy(vm: VmDep, copy_id: CopyPath) -> Response:
+    """Return a copy of the VM's memory."""
+    return JsonResponse(vm.copies.find(copy_id).info(vm.vm_id))
+
+
+@router.delete("/v1/vms/{vm_id}/copies/{copy_id}", status_code=204)
+async def delete_copy(vm: VmDep, copy_id: CopyPath) -> Response:
+    """Delete a copy; the copies that began with it stay."""
+    await vm.copies.delete(copy_id)
+    return Response(status_code=204)
+
+
+@router.post("/v1/vms/{vm_id}/copies/{copy_id}/receive", response_model=ReceivedPages)
+async def receive_copy(
+    vm: VmDep, copy_id: CopyPath, body: Annotated[ReceivePages, json_body(ReceivePages, None)]
+) -> Response:
+    """Read pages of the VM into the copy, as they are now."""
+    return JsonResponse(await vm.copies.find(copy_id).receive(body))
+
+
+@router.post("/v1/vms/{vm_id}/copies/{copy_id}/verify", response_model=Verification)
+async def verify_copy(
+    vm: VmDep,
+    copy_id: CopyPath,
+    body: Annotated[VerifyCopy, json_body(VerifyCopy, None, required=False)],
+) -> Response:
+    """Compare the copy with the VM: each page is current, pending, unneeded or lost."""
+    return JsonResponse(await vm.copies.find(copy_id).verify(body))
+
+
+@router.post("/v1/vms/{vm_id}/copies/{copy_id}/start", status_code=201, response_model=VmInfo)
+async def start_copy(
+    fleet: FleetDep,
+    vm: VmDep,
+    copy_id: CopyPath,
+    body: Annotated[StartCopy, json_body(StartCopy, required=False)],
+) -> Response:
+    """Create a VM that has what the copy has; none of its memslots logs."""
+    made = await fleet.start_copy(vm, vm.copies.find(copy_id), body)
+    return show_vm(made, 201, f"/v1/vms/{made.vm_id}").response()

@@ -1,0 +1,110 @@
+"""Who needs the dirty log of one machine: QEMU's global_dirty_tracking.
+
+A migration and a measurement of the dirty rate may run beside each other. What was off before the first
+of them is off again after the last, and the pages that one takes from a log are not lost to the other.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeAlias
+
+from hacdbs_sim import model
+from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.model.words import Words
+from hacdbs_sim.vmm.history import TransferHistory
+
+Sender: TypeAlias = Callable[[int, Words], bool]
+"""Has pages of a slot sent; returns whether it does."""
+
+
+class DirtyTracking:
+    """The readers of one machine's logs, as far as they are the VMM's own.
+
+    Args:
+        history: What was taken from the logs and not delivered.
+
+    Attributes:
+        history: The same.
+        sender: The migration that is to send what another reader takes; None: none runs.
+        named_pages: How many pages gets have named, by slot (QEMU's total_dirty_pages).
+        until_ns: When a measurement ends: no step of a migration passes it; None: none runs.
+    """
+
+    def __init__(self, history: TransferHistory) -> None:
+        self.history = history
+        self.sender: Sender | None = None
+        self.named_pages: Counter[int] = Counter()
+        self.until_ns: int | None = None
+        self._logs: dict[tuple[int, int | None], int] = {}
+        self._handed_over = 0
+
+    # Logs
+
+    def hold_log(self, backend: model.Backend, life: model.MemslotLife) -> model.MemslotLife:
+        """Have a slot log; where `holds_log` is true afterwards, `release_log` has to follow."""
+        if life.log is None:
+            self._set_logging(backend, life.slot, enabled=True)
+            life = _life(backend, life.slot) or life
+            self._logs[life.slot, life.log] = 0
+        if self.holds_log(life):
+            self._logs[life.slot, life.log] += 1
+        return life
+
+    def release_log(self, backend: model.Backend, life: model.MemslotLife) -> None:
+        """Need a log no more; the last reader switches it off, if it is still the same."""
+        key = life.slot, life.log
+        self._logs[key] -= 1
+        if self._logs[key] > 0:
+            return
+        del self._logs[key]
+        now = _life(backend, life.slot)
+        if now is not None and now.log == life.log:
+            with suppress(KvmError):
+                self._set_logging(backend, life.slot, enabled=False)
+
+    def holds_log(self, life: model.MemslotLife) -> bool:
+        """Whether a slot's log was begun here: nobody but the VMM's own readers has it kept."""
+        return (life.slot, life.log) in self._logs
+
+    def _set_logging(self, backend: model.Backend, slot: int, *, enabled: bool) -> None:
+        """Set a slot's flag, and nothing else of it."""
+        view = backend.query(model.GetMemslot(slot=slot))
+        logs = model.MemslotFlags.LOG_DIRTY_PAGES
+        backend.perform(
+            model.SetMemslot(
+                slot=view.slot,
+                guest_phys_addr=view.guest_phys_addr,
+                memory_size=view.memory_size,
+                userspace_addr=view.userspace_addr,
+                flags=int(view.flags | logs if enabled else view.flags & ~logs),
+                backing=view.backing,
+            )
+        )
+
+    # Pages
+
+    def count(self, outcome: model.DirtyLog) -> None:
+        """Count the pages that a get named."""
+        self.named_pages[outcome.slot] += model.known(outcome.dirty_count)
+
+    def foreign_takes(self, backend: model.Backend) -> int:
+        """Count the calls that took something from a log, but for those whose pages were handed over."""
+        counters = backend.query(model.GetCounters())
+        is_manual = backend.query(model.GetConfig()).protects_manually
+        gets = 0 if is_manual else counters["dirty_log_gets"]
+        return gets + counters["dirty_log_clears"] - self._handed_over
+
+    def hand_over(self, backend: model.Backend, life: model.MemslotLife, taken: Words) -> None:
+        """Have pages sent that a call took from a slot's log: by this migration, or by the next one."""
+        self._handed_over += 1
+        if not taken.any() or (self.sender is not None and self.sender(life.slot, taken)):
+            return
+        if life.log is not None and not self.holds_log(life):
+            self.history.add(life, taken, self.foreign_takes(backend))
+
+
+def _life(backend: model.Backend, slot: int) -> model.MemslotLife | None:
+    """Return which slot a number stands for now."""
+    lives = backend.query(model.ListMemslotLives())
+    return next((life for life in lives if life.slot == slot), None)
