@@ -32,7 +32,8 @@ def destination_of(
     wanted = request.destination or model.Destination()
     views = source.query(model.ListMemslots())
     chosen = [view for view in views if request.slots is None or view.slot in request.slots]
-    return vm_like(session_id, name, source, wanted, chosen)
+    tracks = source.query(model.GetLastVersion()) is not None
+    return vm_like(session_id, name, source, wanted, chosen, track_versions=tracks)
 
 
 def vm_like(
@@ -41,6 +42,8 @@ def vm_like(
     source: VmRuntime,
     wanted: model.Destination,
     memslots: Iterable[model.MemslotInfo],
+    *,
+    track_versions: bool = False,
 ) -> model.CreateVm:
     """Return a VM to create with the source's hardware and some memslots, none of which logs."""
     config = source.query(model.GetConfig())
@@ -58,7 +61,7 @@ def vm_like(
     return model.CreateVm(
         session_id=wanted.session_id or session_id,
         name=name if wanted.name is None else wanted.name,
-        track_versions=source.query(model.GetLastVersion()) is not None,
+        track_versions=track_versions,
         memslots=regions,
         **{each: getattr(config, each) for each in _CONFIG},
     )

@@ -353,18 +353,6 @@ class Fleet:
                 self.delete_vm(destination.vm_id)
             raise
 
-    async def _arrive(self, source: Vm, destination: Vm, report: Report) -> Report:
-        """Move the guest to the destination; delete that if the migration has failed."""
-        if report.status is model.MigrationStatus.COMPLETED:
-            try:
-                await move_guest(source.runtime, destination.runtime, report)
-            except KvmError as refused:
-                report = failed(report, refused)
-        is_there = self._vms.get(destination.vm_id) is destination
-        if is_there and report.status is not model.MigrationStatus.COMPLETED:
-            self.delete_vm(destination.vm_id)
-        return report
-
     async def _migration_ended(self, source: Vm, destination: Vm | None, report: Report) -> Report:
         """Do what comes after a migration; a measurement beside it goes on by itself."""
         if destination is not None:
@@ -376,6 +364,18 @@ class Fleet:
                 source.runtime,
                 is_paused=report.status is model.MigrationStatus.COMPLETED,
             )
+        return report
+
+    async def _arrive(self, source: Vm, destination: Vm, report: Report) -> Report:
+        """Move the guest to the destination; delete that if the migration has failed."""
+        if report.status is model.MigrationStatus.COMPLETED:
+            try:
+                await move_guest(source.runtime, destination.runtime, report)
+            except KvmError as refused:
+                report = failed(report, refused)
+        is_there = self._vms.get(destination.vm_id) is destination
+        if is_there and report.status is not model.MigrationStatus.COMPLETED:
+            self.delete_vm(destination.vm_id)
         return report
 
     async def start_copy(self, source: Vm, kept: KeptCopy, wanted: model.StartCopy) -> Vm:

@@ -228,7 +228,7 @@ class _Beginning:
     def slot(self, life: MemslotLife, view: MemslotInfo) -> _Held:
         """Begin with a memslot."""
         if self._base is None:
-            written = self._backend.query(model.GetWrittenPages(slot=life.slot, num_pages=0)).bitmap
+            written = self._backend.query(model.GetWrittenPages(slot=life.slot)).bitmap
             if written is None:
                 return _Held(SlotCopy(life), view, SlotBegan.NOTHING)
             return _Held(SlotCopy(life, _NEVER_WRITTEN), view, SlotBegan.ZEROS)

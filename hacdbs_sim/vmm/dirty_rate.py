@@ -27,7 +27,7 @@ from hacdbs_sim.vmm.errors import (
     refused_of,
 )
 from hacdbs_sim.vmm.running import run_guest, step_ns
-from hacdbs_sim.vmm.tracking import DirtyTracking
+from hacdbs_sim.vmm.tracking import DirtyTracking, calls_that_took
 
 _MIB: Final = 20
 _GIB: Final = 30
@@ -289,17 +289,17 @@ class _DirtyBitmap:
 
     def _take(self, life: model.MemslotLife, *, clears: bool) -> None:
         """Get a slot's log; where a get takes nothing, clear what it named."""
+        before = calls_that_took(self._backend)
         outcome = self._backend.perform(model.GetDirtyLog(slot=life.slot))
         self._tracking.count(outcome)
-        clears = clears and bool(outcome.words.any())
-        if clears:
+        if clears and outcome.words.any():
             self._backend.perform(
                 model.ClearDirtyLog(
                     slot=life.slot, pages=model.Bitmap(outcome.words), num_pages=life.npages
                 )
             )
         if clears or not self._is_manual:
-            self._tracking.hand_over(self._backend, life, outcome.words)
+            self._tracking.hand_over(self._backend, life, outcome.words, before)
 
     def end(self) -> tuple[model.SlotDirtyRate, ...]:
         now = {life.slot: life for life in self._backend.query(model.ListMemslotLives())}

@@ -58,18 +58,17 @@ class TransferHistory:
         """Forget a slot: all of it was delivered."""
         self._left.pop(life.slot, None)
 
-    def add(self, life: MemslotLife, taken: Words, takes: int) -> None:
-        """Remember pages that a reader beside the migrations took.
-
-        Args:
-            life: The slot.
-            taken: uint64 words, the pages.
-            takes: How many calls of others have taken something from the log.
-        """
+    def took(self, life: MemslotLife, words: Words, calls: int) -> None:
+        """Remember pages that a reader beside the migrations took, and how many calls all did."""
         left = self.left(life)
         if left is None:
-            left = Left(life.log, takes, taken, taken)
-        else:
-            lacking = None if left.lacking is None else left.lacking | taken
-            left = left._replace(pending=left.pending | taken, lacking=lacking)
-        self.leave(life, left)
+            self.leave(life, Left(life.log, calls, words.copy(), words.copy()))
+            return
+        lacking = None if left.lacking is None else left.lacking | words
+        self.leave(life, Left(left.log, left.taken, left.pending | words, lacking))
+
+    def counted(self, before: int, after: int) -> None:
+        """Follow the count of the calls that take something, by those that were counted here."""
+        for slot, (created, left) in self._left.items():
+            if left.taken == before:
+                self._left[slot] = created, left._replace(taken=after)

@@ -236,10 +236,12 @@ class LiveMigration:
         """Send pages that another reader of the log took; between two steps only.
 
         Returns:
-            Whether it does: not in post-copy, where the guest that writes is the destination's.
+            Whether it does: not once it has ended, nor in post-copy, where the guest that writes is the
+            destination's.
         """
-        is_sending = not (self.status.is_final or self.status.is_postcopy)
-        return is_sending and self._source.add_pending(slot, words)
+        if self.status.is_final or self._postcopy is not None:
+            return False
+        return self._source.add_pending(slot, words)
 
     def _apply_requests(self) -> None:
         while self._requests:

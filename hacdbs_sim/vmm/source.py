@@ -31,7 +31,7 @@ from hacdbs_sim.vmm.errors import LayoutChangedError, VersionsEndedError
 from hacdbs_sim.vmm.history import Left
 from hacdbs_sim.vmm.running import run_guest, step_ns
 from hacdbs_sim.vmm.spec import check_spec
-from hacdbs_sim.vmm.tracking import DirtyTracking
+from hacdbs_sim.vmm.tracking import DirtyTracking, calls_that_took
 
 _Change: TypeAlias = Literal["appeared", "went", "replaced", "moved", "logging_ended"]
 
@@ -101,7 +101,7 @@ class Source:
         self, backend: model.Backend, spec: model.MigrationSpec, tracking: DirtyTracking
     ) -> None:
         self._generation = backend.query(model.GetGenerations()).memslots
-        self.slots = _slots_of(backend, spec, tracking)
+        self.slots, self._borrowed = _slots_of(backend, spec, tracking)
         self.row = model.Iteration()
         self.throttle_percent = 0
         self.is_paused = False
@@ -178,6 +178,13 @@ class Source:
         Raises:
             LayoutChangedError: A migrated slot is not what it was.
         """
+        lives = {life.slot: life for life in self._backend.query(model.ListMemslotLives())}
+        for slot in self.slots:
+            now = lives.get(slot.view.slot)
+            is_same = now is not None and now.created == slot.life.created
+            if now is not None and is_same and now.base_gfn == slot.life.base_gfn:
+                own = slot.life.log is None or slot.view.slot in self._borrowed
+                slot.life = now if own else slot.life  # another reader began or ended its log
         self.check_layout()
         for slot in self.slots:
             self._begin_to_log(slot)
@@ -212,8 +219,8 @@ class Source:
             slot.copy.forget(0, left.lacking)
 
     def _taken(self) -> int:
-        """Count the calls that took something from a log and handed it to nobody."""
-        return self._tracking.foreign_takes(self._backend)
+        """Count the calls that took something from a log, whosever they were."""
+        return calls_that_took(self._backend)
 
     def _begin_to_log(self, slot: SourceSlot) -> None:
         split_before, logged = self._eager_splits(), slot.life.log is not None
@@ -352,7 +359,8 @@ class Source:
         """Migrate a slot that is there now, whole."""
         slot = SourceSlot(self._backend.query(model.GetMemslot(slot=life.slot)), life)
         self._begin_whole(slot)
-        self._begin_to_log(slot)
+        if life.log is None:
+            self._begin_to_log(slot)
         self.slots.append(slot)
         self.slots.sort(key=lambda each: each.view.slot)
         self._cursor = (0, 0)
@@ -712,11 +720,12 @@ def _change_of(was: model.MemslotLife, now: model.MemslotLife | None) -> _Change
 
 def _slots_of(
     backend: model.Backend, spec: model.MigrationSpec, tracking: DirtyTracking
-) -> list[SourceSlot]:
+) -> tuple[list[SourceSlot], set[int]]:
+    """Return the slots to migrate, and those whose log another reader of the VMM has begun."""
     while True:  # another thread may change the slots between two queries
         lives = backend.query(model.ListMemslotLives())
         borrowed = {life.slot for life in lives if tracking.holds_log(life)}
         views = check_spec(spec, backend, borrowed)
         if lives == backend.query(model.ListMemslotLives()):
             by_slot = {life.slot: life for life in lives}
-            return [SourceSlot(view, by_slot[view.slot]) for view in views]
+            return [SourceSlot(view, by_slot[view.slot]) for view in views], borrowed

@@ -312,8 +312,9 @@ _REFUSED_ON_KVM: Final[tuple[tuple[str, Call, Mapping[str, Any]], ...]] = (
             *("list_cpus", "get_cpu", "set_cpu"),
             *("add_fault", "get_fault", "delete_fault", "delete_faults"),
             *("add_workload", "get_workload", "delete_workload", "delete_workloads"),
-            *("advance_clock", "run_guest", "calc_dirty_rate", "create_copy"),
+            *("advance_clock", "run_guest", "calc_dirty_rate"),
             *("host_discard", "hint_free", "track_versions", "get_page_versions"),
+            "create_copy",
         )
     ),
 )

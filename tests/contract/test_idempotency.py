@@ -80,7 +80,6 @@ BEGUN_WITH: dict[str, tuple[dict[str, Any], str]] = {
     "resume_migration": (IN_POSTCOPY, "postcopy-active"),
 }
 """The migration that a command is given to, and the phase in which it is."""
-COPY_COMMANDS = ("receive_copy", "verify_copy", "start_copy")
 
 
 def key(value: str) -> dict[str, str]:
@@ -158,7 +157,7 @@ async def test_a_retry_gets_the_first_answer_and_does_nothing(
         await wait_for(client, "postcopy-paused")
     if operation == "cancel_comparison":
         await client.post(posts()["start_comparison"], json=BODIES["start_comparison"])
-    if operation in COPY_COMMANDS:
+    if operation in {"receive_copy", "verify_copy", "start_copy"}:
         await client.post(posts()["create_copy"].format(vm_id="default-1"), json={})
 
     first = await client.post(path, json=BODIES[operation], headers=key("k"))

@@ -174,7 +174,6 @@ def test_after_a_stop_every_page_may_have_been_written() -> None:
     made.perform(GuestWrite(pages=gfns(BASE)))
 
     made.perform(TrackVersions(enabled=True))
-    made.perform(TrackVersions(enabled=False))
     kept = versions(made)
     made.perform(TrackVersions(enabled=False))
     made.perform(TrackVersions(enabled=False))
