@@ -43,6 +43,7 @@ _ANSWERS: Final[Mapping[str, Callable[[Vm, Any], Answer]]] = {
         new, 201, f"/v1/vms/{vm.vm_id}/workloads/{new.workload_id}"
     ),
     model.UpdateVm.op: lambda vm, _: show_vm(vm),
+    model.TrackVersions.op: lambda vm, _: show_vm(vm),
     **{
         gone.op: lambda _vm, _outcome: Answer(None, 204)
         for gone in (

@@ -7,7 +7,16 @@ or the body of an operation are derived; a table has the rest.
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from hacdbs_sim.model import ACTIONS, QUERIES, AddFault, AddWorkload, RunGuest, SetMemslot, errors
+from hacdbs_sim.model import (
+    ACTIONS,
+    QUERIES,
+    AddFault,
+    AddWorkload,
+    MigrationCommand,
+    RunGuest,
+    SetMemslot,
+    errors,
+)
 from hacdbs_sim.model.problems import ProblemType
 from hacdbs_sim.vmm import errors as vmm
 from hacdbs_sim.wire.codec import TooManyRangesError
@@ -36,10 +45,17 @@ _WINDOW: Final = (
 _PARTS: Final = (*_REGION, *AddFault.refusals, *AddWorkload.refusals)
 _RUN: Final = (fleet.MigrationLimitError, vmm.InvalidMigrationError)
 
+_OF_STATE: Final = (vmm.InvalidMigrationStateError,)
+"""A migration that cannot do this in its phase, or has ended."""
+
+_GIVES_UP: Final = (errors.InvalidArgumentError, fleet.StateBytesLimitError)
+
 _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
     "get_dirty_log": (TooManyRangesError,),
     "peek_dirty_log": (TooManyRangesError,),
     **dict.fromkeys(_ACCESSES, (errors.InvalidArgumentError,)),  # octets that are not whole words
+    **dict.fromkeys(("host_discard", "hint_free"), _GIVES_UP),
+    "track_versions": (fleet.StateBytesLimitError,),
     "create_session": (fleet.SessionExistsError, fleet.SessionLimitError),
     "delete_session": (fleet.DefaultSessionError,),
     "create_vm": (fleet.NoSuchSessionError, fleet.VmLimitError, *_PARTS),
@@ -65,7 +81,11 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
         fleet.MigrationRunningError,
         fleet.StateBytesLimitError,
         *_RUN,
+        fleet.NoSuchSessionError,
+        fleet.VmLimitError,
     ),
+    "update_migration": (*_OF_STATE, vmm.InvalidMigrationError),
+    **{f"{command.value}_migration": _OF_STATE for command in MigrationCommand},
     "list_migrations": (fleet.NoSuchSessionError,),
     "start_comparison": (fleet.NoSuchSessionError, *_RUN, *_PARTS),
     "list_comparisons": (fleet.NoSuchSessionError,),

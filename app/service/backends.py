@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import BackendUnavailableError, NotSupportedByBackendError
@@ -10,6 +11,13 @@ from hacdbs_sim.traces.recording import builtin_intervals
 
 MakeBackend = Callable[[Callable[[], None]], model.Backend]
 """Makes a backend; the argument is what `VmRuntime` says."""
+
+_ONLY_SIMULATED: Final = {
+    "faults": "faults",
+    "workloads": "workloads",
+    "track_versions": "page versions",
+}
+"""Fields of a VM that only the simulated backend has, and what they stand for."""
 
 
 def backend_maker(spec: model.VmSpec, config: model.VmConfig, *, host_kvm: bool) -> MakeBackend:
@@ -21,10 +29,10 @@ def backend_maker(spec: model.VmSpec, config: model.VmConfig, *, host_kvm: bool)
             f"the backend {spec.backend} is switched off: start the service with HACDBS_HOST_KVM=1"
         )
         raise BackendUnavailableError(detail, field="backend", value=spec.backend)
-    for field in ("faults", "workloads"):
+    for field, what in _ONLY_SIMULATED.items():
         if getattr(spec, field):
             raise NotSupportedByBackendError(
-                f"the backend {spec.backend} has no {field}", field=field
+                f"the backend {spec.backend} has no {what}", field=field
             )
     # Here, for only Linux has what it imports
     from hacdbs_sim.host_kvm import HostKvmBackend  # noqa: PLC0415

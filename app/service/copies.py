@@ -176,7 +176,7 @@ class VmCopies:
             CopyLimitError: The VM has the maximum number of copies.
             StateBytesLimitError: The copy, or the versions of pages, would exceed the budget.
         """
-        if not self._runtime.supports(model.TrackVersions):
+        if not self._runtime.supports(model.NeedVersions):
             raise NotSupportedByBackendError(
                 f"a VM of the backend {self._runtime.capabilities.backend} has no copies: it does not"
                 " tell which write last touched a page",

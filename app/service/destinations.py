@@ -1,14 +1,17 @@
 """VMs made of what another one had: the source's hardware and memslots, without its log."""
 
 from collections.abc import Iterable
-from dataclasses import fields
-from typing import Final
+from dataclasses import fields, replace
+from typing import Any, Final
 
 import numpy as np
 
 from hacdbs_sim import model
-from hacdbs_sim.model import MemslotFlags
+from hacdbs_sim.model import MemslotFlags, MigrationStatus, Reason
+from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.pages import PageRanges
+from hacdbs_sim.vmm import Report, refused_of
+from hacdbs_sim.wire.codec import range_table
 
 from .vm_runtime import INLINE_WORK, VmRuntime
 
@@ -29,7 +32,8 @@ def destination_of(
     wanted = request.destination or model.Destination()
     views = source.query(model.ListMemslots())
     chosen = [view for view in views if request.slots is None or view.slot in request.slots]
-    return vm_like(session_id, name, source, wanted, chosen)
+    tracks = source.query(model.GetLastVersion()) is not None
+    return vm_like(session_id, name, source, wanted, chosen, track_versions=tracks)
 
 
 def vm_like(
@@ -38,6 +42,8 @@ def vm_like(
     source: VmRuntime,
     wanted: model.Destination,
     memslots: Iterable[model.MemslotInfo],
+    *,
+    track_versions: bool = False,
 ) -> model.CreateVm:
     """Return a VM to create with the source's hardware and some memslots, none of which logs."""
     config = source.query(model.GetConfig())
@@ -55,6 +61,7 @@ def vm_like(
     return model.CreateVm(
         session_id=wanted.session_id or session_id,
         name=name if wanted.name is None else wanted.name,
+        track_versions=track_versions,
         memslots=regions,
         **{each: getattr(config, each) for each in _CONFIG},
     )
@@ -72,18 +79,48 @@ async def fill_memory(destination: VmRuntime) -> None:
     await destination.run(fill, work=lambda: INLINE_WORK + 1)
 
 
-async def move_guest(source: VmRuntime, destination: VmRuntime) -> None:
-    """Let the guest run at the destination: its workloads go there, with their slots."""
-    workloads = source.query(model.ListWorkloadSpecs())
+async def move_guest(source: VmRuntime, destination: VmRuntime, report: Report) -> None:
+    """Let the guest run at the destination: its memory is written there, and its workloads go there.
 
-    def add() -> None:
-        slots = {view.slot for view in destination.query(model.ListMemslots())}
-        for workload in workloads:
-            if workload.slot in slots:
-                destination.perform(workload)
+    Raises:
+        KvmError: The destination has no room for the workloads; they stay at the source.
+    """
+    there = {view.slot: view for view in destination.query(model.ListMemslots())}
+    workloads = [each for each in source.query(model.ListWorkloadSpecs()) if each.slot in there]
+    content = [
+        model.HostWrite(pages=pages)
+        for slot in report.spec.slots or ()
+        if slot in there and (pages := _content(source, slot, there[slot])) is not None
+    ]
+    moved: list[model.Action[Any]] = [*content, *workloads]
 
-    def remove() -> None:
-        source.perform(model.DeleteWorkloads())
+    def arrive() -> None:
+        for action in moved:
+            destination.perform(action)
 
-    await destination.run(add, work=lambda: sum(map(destination.work, workloads)))
-    await source.run(remove, work=lambda: 0)
+    await destination.run(arrive, work=lambda: sum(map(destination.work, moved)))
+    await source.run(lambda: source.perform(model.DeleteWorkloads()), work=lambda: 0)
+
+
+def _content(source: VmRuntime, slot: int, there: model.MemslotInfo) -> model.PageRanges | None:
+    """Return the frames of a slot that are not known to be zero; None: there is none."""
+    try:
+        written = source.query(model.GetWrittenPages(slot=slot)).bitmap
+    except KvmError:  # it is gone, and another one has come with it
+        written = None
+    if written is None:
+        first, count = np.array([there.base_gfn], np.uint64), np.array([there.npages], np.uint64)
+        return model.PageRanges(first, count)
+    table = np.array(range_table(written.words), np.uint64).reshape(-1, 2)
+    pages = model.PageRanges(table[:, 0] + np.uint64(there.base_gfn), table[:, 1].copy())
+    return pages if len(pages) else None
+
+
+def failed(report: Report, refused: KvmError) -> Report:
+    """Return the report of a migration whose guest could not run at the destination."""
+    return replace(
+        report,
+        status=MigrationStatus.FAILED,
+        reason=Reason.REFUSED,
+        refused=refused_of(refused),
+    )

@@ -25,7 +25,7 @@ from . import errors
 from .backends import backend_maker
 from .budget import StateBudget
 from .copies import KeptCopy, VmCopies
-from .destinations import destination_of, fill_memory, move_guest, vm_like
+from .destinations import destination_of, failed, fill_memory, move_guest, vm_like
 from .dirty_rates import DirtyRates
 from .errors import SetupRefusedError
 from .events import EventLog
@@ -73,12 +73,19 @@ class Vm:
             session_id=self.session_id,
             backend=self.runtime.capabilities.backend,
             capabilities=self.runtime.capabilities.can,
+            track_versions=self._tracks_versions(),
             memslots=query(model.ListMemslots()),
             faults=query(model.ListFaults()),
             workloads=query(model.ListWorkloads()),
             counters=query(model.GetCounters()),
             **{name: getattr(config, name) for name in _CONFIG},
         )
+
+    def _tracks_versions(self) -> bool:
+        runtime = self.runtime
+        if not runtime.supports(model.GetLastVersion):
+            return False
+        return runtime.query(model.GetLastVersion()) is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -240,6 +247,8 @@ class Fleet:
         make = backend_maker(spec, config, host_kvm=self._host_kvm)
         runtime = VmRuntime(make, self.limits, self.budget, self.totals, self.order)
         try:
+            if spec.track_versions:
+                runtime.perform(model.TrackVersions(enabled=True))
             for part in ("memslots", "faults", "workloads"):
                 for index, action in enumerate(getattr(spec, part)):
                     with _named(part, index):
@@ -322,7 +331,11 @@ class Fleet:
         if request.destination is not None:
             self.migrations.check_startable(source.session_id, source.vm_id, source.runtime)
             spec = destination_of(source.session_id, source.name, source.runtime, request)
-            destination = await self.create_vm(spec)
+            try:
+                destination = await self.create_vm(spec)
+            except SetupRefusedError as refused:
+                part = f"destination/{refused.part}"
+                raise SetupRefusedError(part, refused.index, refused.cause) from refused
         try:
             self.vm(request.vm_id)  # it may have been deleted while the destination was made
             return self.migrations.start(
@@ -340,10 +353,10 @@ class Fleet:
                 self.delete_vm(destination.vm_id)
             raise
 
-    async def _migration_ended(self, source: Vm, destination: Vm | None, report: Report) -> None:
+    async def _migration_ended(self, source: Vm, destination: Vm | None, report: Report) -> Report:
         """Do what comes after a migration; a measurement beside it goes on by itself."""
         if destination is not None:
-            await self._arrive(source, destination, report)
+            report = await self._arrive(source, destination, report)
         if source.runtime.dirty_rate.is_measuring:
             self.dirty_rates.go_on(
                 source.session_id,
@@ -351,16 +364,19 @@ class Fleet:
                 source.runtime,
                 is_paused=report.status is model.MigrationStatus.COMPLETED,
             )
+        return report
 
-    async def _arrive(self, source: Vm, destination: Vm, report: Report) -> None:
-        """Move the workloads to the destination; delete it if the migration has failed."""
-        if self._vms.get(destination.vm_id) is not destination:
-            return
-        if report.status is not model.MigrationStatus.COMPLETED:
+    async def _arrive(self, source: Vm, destination: Vm, report: Report) -> Report:
+        """Move the guest to the destination; delete that if the migration has failed."""
+        if report.status is model.MigrationStatus.COMPLETED:
+            try:
+                await move_guest(source.runtime, destination.runtime, report)
+            except KvmError as refused:
+                report = failed(report, refused)
+        is_there = self._vms.get(destination.vm_id) is destination
+        if is_there and report.status is not model.MigrationStatus.COMPLETED:
             self.delete_vm(destination.vm_id)
-            return
-        await fill_memory(destination.runtime)
-        await move_guest(source.runtime, destination.runtime)
+        return report
 
     async def start_copy(self, source: Vm, kept: KeptCopy, wanted: model.StartCopy) -> Vm:
         """Create a VM that has what a copy of a VM's memory has.
@@ -394,7 +410,7 @@ class Fleet:
     def _unlink(self, vm: Vm) -> None:
         del self._sessions[vm.session_id].vms[vm.number]
         del self._vms[vm.vm_id]
-        self.migrations.vm_gone(vm.session_id, vm.vm_id)
+        self.migrations.vm_gone(vm.vm_id)
         vm.copies.close()
         self._close(vm.runtime)
 

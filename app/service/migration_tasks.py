@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from hacdbs_sim.model import MigrationStatus, Reason, Refused, ScheduledChange
 from hacdbs_sim.model.units import PAGES_PER_WORD
@@ -21,6 +21,9 @@ from .vm_runtime import INLINE_WORK, VmRuntime
 
 PIECE_SECONDS: Final = 0.05
 """About how long a run holds its machine's lock at a time."""
+
+OnEnd: TypeAlias = Callable[[Report], Awaitable[Report]]
+"""Called with the final report before anybody sees it; returns the one to be seen."""
 
 DEFECT: Final = Refused(
     code="internal_error", errno=None, detail="a defect of the service ended the migration"
@@ -66,8 +69,12 @@ class MigrationTask:
         return self.report.status.is_final
 
     def seen(self) -> Report:
-        """Return the current report; a cancelled migration is `cancelling` until it has ended."""
-        if self._cancelled_for is None or self.is_over:
+        """Return the current report; a cancelled migration is `cancelling` until it has ended.
+
+        A call that cancels it may come too late: post-copy has begun meanwhile, and continues.
+        """
+        is_too_late = self._cancelled_for is Reason.CANCEL and self.report.status.is_postcopy
+        if self._cancelled_for is None or is_too_late or self.is_over:
             return self.report
         return replace(self.report, status=MigrationStatus.CANCELLING, reason=self._cancelled_for)
 
@@ -93,12 +100,15 @@ class MigrationTask:
             self._cancelled_for = reason
             self._migration.cancel(reason)
 
-    async def advance(self) -> bool:
+    async def advance(self, on_end: OnEnd | None = None) -> bool:
         """Run one piece; return whether it has made progress: another phase, or one more pass."""
         assert self._runtime is not None, "a migration that has ended does not continue"
         assert self._migration is not None, "a migration that has ended does not continue"
         before = self._migration.progress
-        self.report = await self._runtime.run(self._run_piece, work=lambda: INLINE_WORK + 1)
+        report = await self._runtime.run(self._run_piece, work=lambda: INLINE_WORK + 1)
+        if report.status.is_final and on_end is not None:
+            report = await on_end(report)
+        self.report = report
         return self._migration.progress != before
 
     def _run_piece(self) -> Report:
@@ -155,7 +165,7 @@ class MigrationRun:
         pace: Real seconds that a virtual second takes; 0: as fast as possible.
         owns_machines: Whether the run closes the machines when it ends.
         on_progress: Called each time a migration has made progress.
-        on_end: Called once the last one has ended.
+        on_end: Called when one has ended, before anybody sees it.
     """
 
     def __init__(
@@ -165,7 +175,7 @@ class MigrationRun:
         pace_seconds: float,
         owns_machines: bool,
         pace: float = 0.0,
-        on_end: Callable[[Report], Awaitable[None]] | None = None,
+        on_end: OnEnd | None = None,
         on_progress: Callable[[Report], None] | None = None,
     ) -> None:
         self.tasks = tuple(tasks)
@@ -217,13 +227,13 @@ class MigrationRun:
         try:
             for task in self.tasks:
                 await self._run_task(task)
-            if self._on_end is not None:
-                await self._on_end(self.tasks[-1].report)
         except asyncio.CancelledError:
             self._end_as(MigrationStatus.CANCELLED, Reason.SERVICE_STOPPED, None)
             raise
         except BaseException:
             self._end_as(MigrationStatus.FAILED, Reason.REFUSED, DEFECT)
+            if self._on_end is not None:
+                await self._on_end(self.tasks[-1].report)
             raise
         finally:
             for task in self.tasks:
@@ -232,8 +242,10 @@ class MigrationRun:
 
     async def _run_task(self, task: MigrationTask) -> None:
         began, began_ns = time.monotonic(), task.report.now_ns
+        if self._on_progress is not None:
+            self._on_progress(task.report)
         while not task.is_over:
-            has_progress = await task.advance()
+            has_progress = await task.advance(self._on_end)
             if has_progress:
                 if self._on_progress is not None:
                     self._on_progress(task.report)

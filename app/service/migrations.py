@@ -1,6 +1,5 @@
 """The migrations and comparisons of a service: the running ones, and the kept reports."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
@@ -18,7 +17,7 @@ from .errors import (
     NoSuchMigrationError,
 )
 from .events import EventLog
-from .migration_tasks import MigrationRun, MigrationTask, bytes_of
+from .migration_tasks import MigrationRun, MigrationTask, OnEnd, bytes_of
 from .vm_runtime import VmRuntime
 
 MAX_RUNNING_MIGRATIONS: Final = 16
@@ -196,7 +195,7 @@ class Migrations:
         pace_ms: int = 0,
         pace: float = 0.0,
         destination_vm_id: str | None = None,
-        on_end: Callable[[Report], Awaitable[None]] | None = None,
+        on_end: OnEnd | None = None,
     ) -> Migration:
         """Start to migrate a VM.
 
@@ -302,11 +301,13 @@ class Migrations:
         """List the comparisons of a session, or of all (None)."""
         return self._comparisons.of(session_id)
 
-    def vm_gone(self, session_id: str, vm_id: str) -> None:
-        """End the migration of a deleted VM; its report is kept."""
-        for migration in self._migrations.of(session_id):
+    def vm_gone(self, vm_id: str) -> None:
+        """End the migration of a deleted VM, and those that arrive at it; their reports are kept."""
+        for migration in self._migrations.of(None):
             if migration.vm_id == vm_id:
                 migration.run.cancel(Reason.VM_DELETED)
+            elif migration.destination_vm_id == vm_id:
+                migration.run.cancel(Reason.DESTINATION_DIED)
 
     def session_gone(self, session_id: str) -> None:
         """End and forget the migrations and comparisons of a session that is reset or deleted."""

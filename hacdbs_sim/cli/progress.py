@@ -10,10 +10,13 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from hacdbs_sim.cli import views
-from hacdbs_sim.model import IterationTable, MigrationInfo
+from hacdbs_sim.model import AppliedChange, IterationTable, MigrationInfo
 
 SHOWN_PASSES: Final = 20
 """Passes that the live table lists: the last ones."""
+
+SHOWN_CHANGES: Final = 3
+"""Changes that are listed below it."""
 
 _COLUMNS: Final[views.Columns] = {
     "#pass": "iteration",
@@ -51,15 +54,24 @@ def _live_view(passes: Passes) -> RenderableType:
     if iterations:
         most = max(each.dirty_pages for each in iterations)
         left = iterations[-1].remaining_pages
+        parts += [Text(_change_line(change)) for change in _changes(passes)[-SHOWN_CHANGES:]]
         parts.append(ProgressBar(total=max(most, 1), completed=max(most - left, 0), width=60))
     return Group(*parts)
 
 
+def _changes(passes: Passes) -> tuple[AppliedChange, ...]:
+    return passes.changes if isinstance(passes, MigrationInfo) else ()
+
+
+def _change_line(change: AppliedChange) -> str:
+    return f"change in pass {change.iteration} by {change.by}: {views.change(change)}"
+
+
 def _line_printer(console: Console) -> Callable[[Passes], None]:
-    printed = 0
+    printed = printed_changes = 0
 
     def show(passes: Passes) -> None:
-        nonlocal printed
+        nonlocal printed, printed_changes
         for each in passes.iterations[printed:]:
             cells = [
                 f"{header.removeprefix('#')} {views.cell(each, source)}"
@@ -67,5 +79,9 @@ def _line_printer(console: Console) -> Callable[[Passes], None]:
             ]
             console.print(Text(f"{cells[0]}: {', '.join(cells[1:])}"), soft_wrap=True)
         printed = len(passes.iterations)
+        changes = _changes(passes)
+        for change in changes[printed_changes:]:
+            console.print(Text(_change_line(change)), soft_wrap=True)
+        printed_changes = len(changes)
 
     return show

@@ -177,6 +177,9 @@ _TOTALS: Final = {
     "clear": "clear_ns",
     "stalled": "guest_stall_ns",
     "throttled": "throttled_ns",
+    "blocked": "blocked_ns",
+    "zero pages": "zero_pages",
+    "skipped": "skipped_pages",
     "hardware": "hardware_cleaned",
     "software": "software_cleaned",
     "requeued": "requeued",
@@ -258,6 +261,24 @@ def _ranges(ranges: Sequence[tuple[int, int]]) -> Table:
     return rows_table("", ("#first page", "#last page", "#pages"), rows)
 
 
+_WHY: Final[Mapping[model.Reason, str]] = {
+    model.Reason.CONVERGED: "the rest could be sent within the downtime limit",
+    model.Reason.REQUESTED: "a call or the schedule had it switch over",
+    model.Reason.MAX_ITERATIONS: "the passes were used up",
+    model.Reason.TIMEOUT: "the time was used up",
+    model.Reason.STALLED: "the remaining pages did not get fewer",
+    model.Reason.POSTCOPY: "post-copy sent the rest",
+    model.Reason.REFUSED: "the machine refused a call",
+    model.Reason.MEMORY_LAYOUT_CHANGED: "a migrated memslot changed",
+    model.Reason.LINK_FAILED: "the connection to the destination broke",
+    model.Reason.DESTINATION_DIED: "the destination died",
+    model.Reason.CANCEL: "it was cancelled",
+    model.Reason.VM_DELETED: "the VM was deleted",
+    model.Reason.SESSION_RESET: "the session was reset",
+    model.Reason.SERVICE_STOPPED: "the service stopped",
+}
+
+
 def dirty_rate(info: model.DirtyRateInfo) -> list[Table]:
     """Show a measurement of the dirty rate, and what it found in the slots."""
     values: dict[str, object] = {"status": info.status, "mode": info.mode}
@@ -280,8 +301,10 @@ def dirty_rate(info: model.DirtyRateInfo) -> list[Table]:
 
 
 def outcome(name: str, report: model.MigrationReport) -> Table:
-    """Show how a migration ended."""
+    """Show how a migration ended, and why."""
     values: dict[str, object] = {"status": report.status, "reason": report.reason}
+    if report.reason is not None:
+        values["because"] = _WHY[report.reason]
     if report.problem is not None:
         values["problem"] = f"{report.problem.code}: {report.problem.detail}"
     if report.verification.enabled:
@@ -289,7 +312,38 @@ def outcome(name: str, report: model.MigrationReport) -> Table:
         for slot in report.verification.slots:
             if slot.lost_pages:
                 values[f"slot {slot.slot}"] = _lost(slot)
+        if unproved := report.verification.unproved_slots:
+            values["not compared"] = ", ".join(f"slot {slot}" for slot in unproved)
     return facts(f"migration {name}", values)
+
+
+def happenings(report: model.MigrationReport) -> list[Table]:
+    """Show what a migration did beside its passes: changes, changed slots, post-copy."""
+    parts = []
+    if report.changes:
+        rows = [
+            (each.now_ns / 1e6, each.iteration, each.by, change(each)) for each in report.changes
+        ]
+        headers = ("#ms", "#pass", "by", "change")
+        parts.append(rows_table("changes", headers, [(f"{ms:,.2f}", *rest) for ms, *rest in rows]))
+    if report.changed_slots:
+        columns: Columns = {"#slot": "slot", "change": "change", "#noticed": "now_ns"}
+        parts.append(fields_table("changed slots", columns, report.changed_slots))
+    if report.postcopy is not None:
+        parts.append(facts("post-copy", asdict(report.postcopy)))
+    return parts
+
+
+def change(applied: model.AppliedChange) -> str:
+    """Describe a change of a running migration in a line."""
+    settings = ", ".join(
+        f"{name} {_setting(value)}" for name, value in applied.settings.given.items()
+    )
+    return ", ".join(filter(None, (applied.command, settings)))
+
+
+def _setting(value: object) -> str:
+    return _given_fields(value) if isinstance(value, model.AutoConverge) else str(value)
 
 
 def _lost(slot: model.LostPages) -> str:

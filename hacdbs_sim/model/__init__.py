@@ -143,6 +143,7 @@ from hacdbs_sim.model.faults import when_class as when_class
 from hacdbs_sim.model.guest import MAX_THROTTLE_PERCENT as MAX_THROTTLE_PERCENT
 from hacdbs_sim.model.guest import AdvanceClock as AdvanceClock
 from hacdbs_sim.model.guest import Clock as Clock
+from hacdbs_sim.model.guest import CopyVersions as CopyVersions
 from hacdbs_sim.model.guest import GetClock as GetClock
 from hacdbs_sim.model.guest import GetFreePages as GetFreePages
 from hacdbs_sim.model.guest import GetLastVersion as GetLastVersion
@@ -150,10 +151,14 @@ from hacdbs_sim.model.guest import GetPageVersions as GetPageVersions
 from hacdbs_sim.model.guest import GetWrittenPages as GetWrittenPages
 from hacdbs_sim.model.guest import GuestRun as GuestRun
 from hacdbs_sim.model.guest import HasFreePages as HasFreePages
+from hacdbs_sim.model.guest import NeedVersions as NeedVersions
 from hacdbs_sim.model.guest import PageVersions as PageVersions
 from hacdbs_sim.model.guest import RunGuest as RunGuest
+from hacdbs_sim.model.guest import SlotPages as SlotPages
+from hacdbs_sim.model.guest import SlotVersions as SlotVersions
 from hacdbs_sim.model.guest import Throttle as Throttle
 from hacdbs_sim.model.guest import TrackVersions as TrackVersions
+from hacdbs_sim.model.guest import VersionsWindow as VersionsWindow
 from hacdbs_sim.model.lists import ComparisonList as ComparisonList
 from hacdbs_sim.model.lists import CopyList as CopyList
 from hacdbs_sim.model.lists import CpuList as CpuList

@@ -5,16 +5,28 @@ from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from hacdbs_sim.model.accesses import AccessOutcome
 from hacdbs_sim.model.base import Action, Model, Query
-from hacdbs_sim.model.errors import InvalidArgumentError, TooManyWritesError
+from hacdbs_sim.model.errors import (
+    InvalidArgumentError,
+    NoSuchMemslotError,
+    TooManyWritesError,
+    WindowOutsideMemslotError,
+)
 from hacdbs_sim.model.kinds import Boolean, Count, Nanoseconds, Page64, SlotId, whole
-from hacdbs_sim.model.pages import Bitmap, CountsForm
+from hacdbs_sim.model.pages import CountsForm, LogBitmap, equal_arrays
 
 MAX_THROTTLE_PERCENT: Final = 99
 Throttle = Annotated[int, whole(0, MAX_THROTTLE_PERCENT)]
 PageVersions = Annotated[NDArray[np.uint32], CountsForm("uint32")]
+
+DEFAULT_VERSIONS: Final = 65_536
+MAX_VERSIONS: Final = 1 << 20
+"""The most page versions of one answer."""
+
+VersionsWindow = Annotated[int, whole(1, MAX_VERSIONS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +102,26 @@ class RunGuest(Action[GuestRun]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackVersions(Action[None]):
-    """Count one more, or one fewer, who needs the number of the write that last touched each page.
+    """Track page versions: the number of the batch of writes that last touched each page.
 
-    They are kept while somebody needs them: the end of a migration keeps those of a copy.
+    Migrations with `verify`, and copies, track them while they need them. Tracking that ends forgets
+    them.
+    """
+
+    enabled: Boolean
+    """Whether to track them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedVersions(Action[None]):
+    """Count one more, or one fewer, part of the VMM that needs page versions.
+
+    They are tracked while one does: the end of a migration keeps those of a copy.
     """
 
     is_internal = True
 
-    enabled: Boolean
+    needed: Boolean
     """Whether it is one more."""
 
 
@@ -107,8 +131,8 @@ class GetClock(Query[Clock]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GetPageVersions(Query[PageVersions | None]):
-    """Copy the versions of a slot's pages, uint32[n]; None unless they are kept.
+class CopyVersions(Query[PageVersions | None]):
+    """Copy the versions of a slot's pages, uint32[n]; None unless they are tracked.
 
     A page's version is the number of the batch of writes that last touched it, counted over the
     machine since tracking began, modulo 2**32; 0 is none.
@@ -122,12 +146,72 @@ class GetPageVersions(Query[PageVersions | None]):
     """How many; to the slot's end if absent."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SlotVersions(Model):
+    """The versions of the pages of a window of a memslot."""
+
+    slot: SlotId
+    """The memslot."""
+    first_page: Count
+    """The window's first page, from the slot's start."""
+    num_pages: Count
+    """The window's length."""
+    last_version: Count | None
+    """The greatest version that a page can have; null where none are tracked."""
+    is_complete: Boolean
+    """Whether all writes since the slot was made have been counted: a page of version 0 has never
+    been written."""
+    versions: PageVersions | None
+    """One number a page: the batch of writes that last touched it, counted over the VM modulo
+    2**32; 0: none. Null where none are tracked."""
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SlotVersions):
+            return NotImplemented
+        return all(
+            equal_arrays(getattr(self, name), getattr(other, name)) for name in self.__slots__
+        )
+
+    @override
+    def __hash__(self) -> int:
+        return hash((self.slot, self.first_page, self.num_pages, self.last_version))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetPageVersions(Query[SlotVersions]):
+    """Return the versions of a window of a memslot; it is cut at the slot's end."""
+
+    refusals = (NoSuchMemslotError, WindowOutsideMemslotError)
+
+    slot: SlotId
+    """The memslot."""
+    first_page: Count = 0
+    """The first page, from the slot's start."""
+    num_pages: VersionsWindow = DEFAULT_VERSIONS
+    """The most pages to return."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetLastVersion(Query[Count | None]):
-    """Return the greatest version that a page can have; None unless versions are kept.
+    """Return the greatest version that a page can have; None unless versions are tracked.
 
     A page read now has the content of its version; it is stale once its version is greater.
     """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotPages(Model):
+    """Pages of a window of a memslot."""
+
+    slot: SlotId
+    """The memslot."""
+    first_page: Count
+    """Where the window begins, in pages of the slot."""
+    num_pages: Count
+    """Its length."""
+    bitmap: LogBitmap = None
+    """The pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +220,8 @@ class HasFreePages(Query[Boolean]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GetFreePages(Query[Bitmap | None]):
-    """Return the pages of a slot that the guest gave up and has not written since; None: none."""
+class GetFreePages(Query[SlotPages]):
+    """Return the pages of a slot that the guest gave up and has not written since; null: none."""
 
     slot: SlotId
     """The memslot."""
@@ -148,8 +232,8 @@ class GetFreePages(Query[Bitmap | None]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GetWrittenPages(Query[Bitmap | None]):
-    """Return the pages of a slot that have been written; None: versions were not always tracked."""
+class GetWrittenPages(Query[SlotPages]):
+    """Return the pages of a slot that have been written; null: versions were not always tracked."""
 
     slot: SlotId
     """The memslot."""

@@ -37,6 +37,7 @@ ACTIONS: Final[tuple[type[Action[Any]], ...]] = (
     guest.AdvanceClock,
     guest.RunGuest,
     guest.TrackVersions,
+    guest.NeedVersions,
     vms.UpdateVm,
 )
 
@@ -54,6 +55,7 @@ QUERIES: Final[tuple[type[Query[Any]], ...]] = (
     workloads.ListWorkloads,
     workloads.ListWorkloadSpecs,
     guest.GetClock,
+    guest.CopyVersions,
     guest.GetPageVersions,
     guest.GetLastVersion,
     guest.HasFreePages,

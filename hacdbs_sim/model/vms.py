@@ -96,6 +96,8 @@ class VmSpec(VmConfig):
     backend: BackendName = BackendName.SIMULATED
     """What it runs on: `simulated`, or `host_kvm`, real KVM of the service's machine
     (docs/host-kvm.md)."""
+    track_versions: Boolean = False
+    """Whether page versions are tracked from the start, and so complete."""
     memslots: Annotated[tuple[SetMemslot, ...], Len(0, MAX_SLOT + 1)] = ()
     """Its memslots."""
     faults: Annotated[tuple[AnyFault, ...], Len(0, MAX_FAULTS_PER_VM)] = ()
@@ -128,6 +130,8 @@ class VmInfo(VmConfig):
     """What it runs on."""
     capabilities: BackendCapabilities
     """What that can do."""
+    track_versions: Boolean
+    """Whether page versions are tracked."""
     memslots: tuple[MemslotInfo, ...]
     """Its memslots, by number."""
     faults: tuple[FaultInfo, ...]

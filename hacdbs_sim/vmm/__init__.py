@@ -8,6 +8,7 @@ same report (docs/migrations.md).
 from hacdbs_sim.vmm.comparison import row_of
 from hacdbs_sim.vmm.copies import Copy
 from hacdbs_sim.vmm.dirty_rate import DirtyRate
+from hacdbs_sim.vmm.errors import refused_of
 from hacdbs_sim.vmm.history import TransferHistory
 from hacdbs_sim.vmm.migration import LiveMigration, check_running
 from hacdbs_sim.vmm.public import public_report
@@ -23,5 +24,6 @@ __all__ = [
     "TransferHistory",
     "check_running",
     "public_report",
+    "refused_of",
     "row_of",
 ]

@@ -72,7 +72,7 @@ class Copy:
         self.received_pages = 0
         self._backend = backend
         self._is_open = True
-        backend.perform(model.TrackVersions(enabled=True))
+        backend.perform(model.NeedVersions(needed=True))
         try:
             views = {view.slot: view for view in backend.query(model.ListMemslots())}
             begin = _Beginning(backend, base, tracking or DirtyTracking(TransferHistory())).slot
@@ -85,7 +85,7 @@ class Copy:
         """Stop needing the machine's page versions."""
         if self._is_open:
             self._is_open = False
-            self._backend.perform(model.TrackVersions(enabled=False))
+            self._backend.perform(model.NeedVersions(needed=False))
 
     @property
     def state_bytes(self) -> int:
@@ -205,11 +205,11 @@ class Copy:
         return self._backend.query(model.ListMemslotLives())
 
     def _free(self, slot: int) -> Words | None:
-        free = self._backend.query(model.GetFreePages(slot=slot))
+        free = self._backend.query(model.GetFreePages(slot=slot)).bitmap
         return None if free is None else free.words
 
     def _versions(self, slot: int) -> Versions:
-        versions = self._backend.query(model.GetPageVersions(slot=slot))
+        versions = self._backend.query(model.GetPageVersions(slot=slot)).versions
         if versions is None:
             raise _ended()
         return versions
@@ -228,7 +228,7 @@ class _Beginning:
     def slot(self, life: MemslotLife, view: MemslotInfo) -> _Held:
         """Begin with a memslot."""
         if self._base is None:
-            written = self._backend.query(model.GetWrittenPages(slot=life.slot, num_pages=0))
+            written = self._backend.query(model.GetWrittenPages(slot=life.slot)).bitmap
             if written is None:
                 return _Held(SlotCopy(life), view, SlotBegan.NOTHING)
             return _Held(SlotCopy(life, _NEVER_WRITTEN), view, SlotBegan.ZEROS)
@@ -247,8 +247,8 @@ class _Beginning:
             return None
         pages = SlotCopy(life, _last_version_of(self._backend))
         pages.forget(0, _log_of(self._backend, life))
-        if (owed := self._tracking.history.undelivered(life)) is not None:
-            pages.forget(0, owed)
+        if (left := self._tracking.history.left(life)) is not None:
+            pages.forget(0, left.pending if left.lacking is None else left.lacking)
         return pages
 
     def _of_copy(self, base: Copy, life: MemslotLife, view: MemslotInfo) -> SlotCopy | None:

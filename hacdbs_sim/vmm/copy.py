@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hacdbs_sim.model import LostPages, MemslotLife, Verification
-from hacdbs_sim.model.words import WORD_BITS, Words
+from hacdbs_sim.model.words import WORD_BITS, Words, words_for
 
 Versions: TypeAlias = NDArray[np.uint32]
 
@@ -73,6 +73,13 @@ class SlotCopy:
             return
         word, bit = np.nonzero(flags_of(pages[at], len(at) * WORD_BITS).reshape(-1, WORD_BITS))
         here[at[word] * WORD_BITS + bit] = lacks
+
+    def stale(self, source: Versions) -> Words:
+        """Return the pages that the copy does not have as they are, uint64 words."""
+        octets = np.packbits(source >= self._lacks, bitorder="little")
+        words = np.zeros(words_for(len(source)), "<u8")
+        words.view(np.uint8)[: len(octets)] = octets
+        return words.astype(np.uint64, copy=False)
 
     def compare(
         self,

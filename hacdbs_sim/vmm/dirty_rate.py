@@ -27,7 +27,7 @@ from hacdbs_sim.vmm.errors import (
     refused_of,
 )
 from hacdbs_sim.vmm.running import run_guest, step_ns
-from hacdbs_sim.vmm.tracking import DirtyTracking
+from hacdbs_sim.vmm.tracking import DirtyTracking, calls_that_took
 
 _MIB: Final = 20
 _GIB: Final = 30
@@ -198,7 +198,7 @@ class _PageSampling:
         self._last_version = 0
 
     def begin(self) -> None:
-        self._backend.perform(model.TrackVersions(enabled=True))
+        self._backend.perform(model.NeedVersions(needed=True))
         self._last_version = self._now_last()
 
     def _now_last(self) -> int:
@@ -245,10 +245,10 @@ class _PageSampling:
                     num_pages=min(_WINDOW_PAGES, life.npages - first),
                 )
             )
-            yield model.known(versions)[pages[start:end] - first]
+            yield model.known(versions.versions)[pages[start:end] - first]
 
     def release(self) -> None:
-        self._backend.perform(model.TrackVersions(enabled=False))
+        self._backend.perform(model.NeedVersions(needed=False))
 
     def rate(self, slots: tuple[model.SlotDirtyRate, ...], elapsed_ns: int) -> int | None:
         samples = sum(slot.sample_pages for slot in slots)
@@ -289,6 +289,7 @@ class _DirtyBitmap:
 
     def _take(self, life: model.MemslotLife, *, clears: bool) -> None:
         """Get a slot's log; where a get takes nothing, clear what it named."""
+        before = calls_that_took(self._backend)
         outcome = self._backend.perform(model.GetDirtyLog(slot=life.slot))
         self._tracking.count(outcome)
         if clears and outcome.words.any():
@@ -298,7 +299,7 @@ class _DirtyBitmap:
                 )
             )
         if clears or not self._is_manual:
-            self._tracking.hand_over(life, outcome.words)
+            self._tracking.hand_over(self._backend, life, outcome.words, before)
 
     def end(self) -> tuple[model.SlotDirtyRate, ...]:
         now = {life.slot: life for life in self._backend.query(model.ListMemslotLives())}

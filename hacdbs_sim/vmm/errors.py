@@ -46,6 +46,13 @@ class DestinationDiedError(KvmError):
     title = "The destination died"
 
 
+class GuestLostError(KvmError):
+    """The migration was ended in post-copy, where neither side has all of the guest."""
+
+    code = "guest_lost"
+    title = "The guest is lost"
+
+
 class InvalidDirtyRateError(KvmError):
     """A measurement that this VM cannot make, or that does not take what is given."""
 

@@ -56,7 +56,8 @@ class Link:
         if event.type is LinkEventType.FAILURE:
             self.recovers_ns = end_ns
             raise LinkFailedError("the connection to the destination broke")
-        self._overrides.append((event.bytes_per_second or 0, end_ns))
+        is_down = event.type is LinkEventType.DOWN
+        self._overrides.append((0 if is_down else event.bytes_per_second or 0, end_ns))
 
     def next_change_ns(self) -> int | None:
         """Return when the speed changes next, or the link breaks; None: never."""
@@ -70,6 +71,8 @@ def transmission(octets: int, rate: int, carried: int) -> tuple[int, int]:
     Args:
         octets: How many.
         rate: Bytes a second.
-        carried: What the last transmission left over, in units of a nanosecond by the rate.
+        carried: What the last transmission left over, in units of a byte by a nanosecond; negative
+            where something of these octets has been carried before.
     """
-    return divmod(octets * NS_PER_SECOND + carried, rate)
+    left = octets * NS_PER_SECOND + carried
+    return divmod(left, rate) if left > 0 else (0, left)

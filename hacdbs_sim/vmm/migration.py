@@ -40,6 +40,7 @@ from hacdbs_sim.model.words import Words
 from hacdbs_sim.vmm.copy import NOTHING_PROVED
 from hacdbs_sim.vmm.errors import (
     DestinationDiedError,
+    GuestLostError,
     InvalidMigrationStateError,
     LayoutChangedError,
     LinkFailedError,
@@ -173,6 +174,8 @@ class LiveMigration:
         """Do a bounded piece of work; return whether there is more to do."""
         if self.status.is_final:
             return False
+        if self._asked_to_end is Reason.CANCEL and self.status.is_postcopy:
+            self._asked_to_end = None  # the call came while it was not in post-copy yet
         if self._asked_to_end is not None:
             self._steps.close()
             self._end_as_requested(self._asked_to_end)
@@ -186,7 +189,10 @@ class LiveMigration:
     # Control
 
     def cancel(self, reason: Reason = Reason.CANCEL) -> None:
-        """Request the end; the next step is the last. From any thread, and in any phase."""
+        """Request the end; the next step is the last. From any thread.
+
+        A call's cancellation has no effect in post-copy: neither side has all of the guest.
+        """
         if self._asked_to_end is None:
             self._asked_to_end = reason
 
@@ -289,7 +295,8 @@ class LiveMigration:
             try:
                 if item.action is not None:
                     self._source.perform(item.action)
-                elif item.set is not None:
+                else:
+                    assert item.set is not None, "an item has an action or a set"
                     self.check_request(item.set)
                     self._apply(item.set, "schedule")
             except KvmError as refusal:
@@ -314,7 +321,6 @@ class LiveMigration:
                 yield from self._run_postcopy()
             else:
                 yield from self._switch_over()
-            self._source.check_layout()
         except LayoutChangedError as refused:
             self._fail(Reason.MEMORY_LAYOUT_CHANGED, refused)
         except LinkFailedError as refused:
@@ -333,14 +339,16 @@ class LiveMigration:
         self._end(MigrationStatus.FAILED, reason)
 
     def _set_up(self) -> Steps:
-        self._point(Phase.SETUP, Point.BEGIN)
+        self._source.fix_base()
         self._has_begun = True
+        self._point(Phase.SETUP, Point.BEGIN)
         self._source.begin()
         self._tracking.sender = self.add_pending
         yield from self._source.pay()
         self._setup_ns = self._source.now_ns - self._started_ns
         self._point(Phase.SETUP, Point.END)
         self.status = MigrationStatus.ACTIVE
+        self._begin_row(0)
         self._point(Phase.ACTIVE, Point.BEGIN)
         self._sync(0)
         yield
@@ -371,6 +379,7 @@ class LiveMigration:
                 return
             if self._is_periodic_sync_due():
                 yield from self._next_pass()
+                self._ticked_syncs = self._stream.stats.syncs
             floor_pages = -(-self._stream.threshold_bytes // self._source.page_size)
             yield from self._stream.chunk(self._deadline_ns(), floor_pages)
             yield
@@ -410,6 +419,7 @@ class LiveMigration:
         yield from self._send_device_state()
         self._point(Phase.DEVICE, Point.END)
         yield from source.spend(self._link.latency_ns)
+        source.check_layout()
         self._end_pass()
 
     def _stop(self) -> Steps:
@@ -445,11 +455,13 @@ class LiveMigration:
         paused_ns = source.now_ns
         yield from self._stop()
         yield from self._enter_device()
-        postcopy = self._postcopy = Postcopy(self._backend, source, stream, self._link, paused_ns)
-        postcopy.discard()
         yield from self._send_device_state()
         self._point(Phase.DEVICE, Point.END)
         yield from source.spend(self._link.latency_ns)
+        source.check_layout()
+        postcopy = Postcopy(self._backend, source, stream, self._link, paused_ns)
+        postcopy.discard()
+        self._postcopy = postcopy
         self._end_pass()
         self._downtime_ns = source.now_ns - paused_ns
         self._paused_ns = None
@@ -488,8 +500,8 @@ class LiveMigration:
             yield from postcopy.wait(recovers_ns, self._deadline_ns())
             self._apply_requests()
             self._perform_due()
-            if recovers_ns is None and self._schedule.next_ns() is None and not self._is_resumed:
-                self.is_waiting = True
+            may_go_on = recovers_ns is not None or self._schedule.next_ns() is not None
+            self.is_waiting = not (may_go_on or self._is_resumed)
             yield
         self.is_waiting = False
         self.status = MigrationStatus.POSTCOPY_RECOVER
@@ -516,25 +528,21 @@ class LiveMigration:
     def _give_up(self, reason: Reason) -> Steps:
         """Apply the strategy; return only where it is to switch over."""
         self._reason = reason
-        match self.spec.timeout_strategy:
-            case TimeoutStrategy.CANCEL:
-                self.cancel(reason)
-                yield
-            case TimeoutStrategy.POSTCOPY:
-                self._wants_postcopy = True
-            case TimeoutStrategy.SWITCH_OVER:
-                pass
+        if self.spec.timeout_strategy is TimeoutStrategy.CANCEL:
+            self.cancel(reason)
+            yield
+        self._wants_postcopy = self.spec.timeout_strategy is TimeoutStrategy.POSTCOPY
 
     def _end_as_requested(self, reason: Reason) -> None:
         if self.status.is_postcopy:
-            self._refused = Refused(
-                code="guest_lost",
-                errno=None,
-                detail="the migration ended in post-copy, where neither side has all of the guest",
+            self._refused = refused_of(
+                GuestLostError(
+                    "the migration ended in post-copy, where neither side has all of the guest"
+                )
             )
-            if self._postcopy is not None:
-                self._postcopy.guest_lost = True
             self._end(MigrationStatus.FAILED, reason)
+        elif reason is Reason.DESTINATION_DIED:
+            self._fail(reason, DestinationDiedError("the VM of the destination was deleted"))
         else:
             self._end(MigrationStatus.CANCELLED, reason)
 
@@ -544,10 +552,12 @@ class LiveMigration:
             self._end_pass()
         if self._paused_ns is not None:
             self._downtime_ns = source.now_ns - self._paused_ns
-        if reason is Reason.DESTINATION_DIED and self._postcopy is not None:
+        if status is MigrationStatus.FAILED and self._postcopy is not None:
             self._postcopy.guest_lost = True
         self._ended_ns = source.now_ns
         is_complete = status is _COMPLETED
+        if self._postcopy is None:
+            source.note_layout()
         if self._has_begun and self.spec.verify:
             if self._postcopy is not None:
                 self._verification = self._postcopy.verify(is_complete=is_complete)
@@ -555,7 +565,7 @@ class LiveMigration:
                 self._verification = source.verify(is_complete=is_complete)
         if self._has_begun:
             self._tracking.sender = None
-            source.end(is_complete=is_complete)
+            source.end(is_complete=is_complete, is_received=reason is not Reason.DESTINATION_DIED)
         self._reason = reason
         self.status = status
 

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hacdbs_sim import model
-from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.migrations import NS_PER_SECOND
 from hacdbs_sim.model.words import WORD_BITS, Words, popcount
 from hacdbs_sim.vmm.copy import Judgement, Versions
@@ -74,6 +73,7 @@ class Postcopy:
         self._at_stop: dict[int, Versions] = {}
         self._discarded = self._background = self._requests = self._requested = 0
         self._blocked_ns = self._pauses = 0
+        self._carried = 0  # bytes by a nanosecond that the link had time for
 
     def report(self) -> model.PostcopyReport:
         """Return what has happened so far."""
@@ -92,14 +92,12 @@ class Postcopy:
         """Drop at the destination what is stale, and fix what the proof is against."""
         source = self._source
         source.freeze_versions()
+        self._stream.arrive()
         for slot in source.slots:
             self._missing[slot.view.slot] = slot.pending.copy()
             if slot.copy is not None:
                 slot.copy.forget(0, slot.pending)
-                try:
-                    self._at_stop[slot.view.slot] = source.versions(slot)
-                except KvmError:
-                    continue
+                self._at_stop[slot.view.slot] = source.versions(slot)
         self._discarded = source.pending_pages
 
     def chunk(self, spec: model.PostcopySpec | None, deadline_ns: int | None) -> Iterator[None]:
@@ -126,13 +124,16 @@ class Postcopy:
         before = self._versions()
         yield from source.spend(slice_ns)
         requested = self._fetch(before)
-        blocked_ns = self._blocked(requested)
+        blocked_ns = self._blocked(requested, rate)
         if blocked_ns:
             self._stand_still(blocked_ns)
-        pages = self._stream.pages_in(slice_ns + blocked_ns, bandwidth)
-        pieces = source.take(max(pages - requested.pages, 1))
+        page = self._stream.page_bytes * NS_PER_SECOND
+        self._carried += (slice_ns + blocked_ns) * bandwidth - requested.pages * page
+        pieces = source.take(self._carried // page)
         self._arrive(pieces)
-        self._background += sum(piece.pages for piece in pieces)
+        pages = sum(piece.pages for piece in pieces)
+        self._carried -= pages * page
+        self._background += pages
 
     def _fetch(self, before: dict[int, Versions]) -> _Requested:
         """Fetch the missing pages that the guest wrote in a slice."""
@@ -177,12 +178,12 @@ class Postcopy:
         words.view(np.uint8)[: len(octets)] = octets
         return words & slot.pending
 
-    def _blocked(self, requested: _Requested) -> int:
+    def _blocked(self, requested: _Requested, rate: int) -> int:
         """Return how long requests keep the guest: each vCPU has one of its own on the way."""
         if not requested.requests:
             return 0
         rounds = -(-requested.requests // self._vcpus)
-        return 2 * self._link.latency_ns * rounds + self._stream.page_ns(requested.pages)
+        return 2 * self._link.latency_ns * rounds + self._stream.page_ns(requested.pages, rate)
 
     def _stand_still(self, duration_ns: int) -> None:
         self._backend.perform(model.AdvanceClock(duration_ns=duration_ns))
@@ -227,9 +228,9 @@ class Postcopy:
         judgement = Judgement()
         for slot in self._source.slots:
             number = slot.view.slot
-            if slot.copy is None or number not in self._at_stop:
-                judgement.cannot_compare(number)
-                continue
-            known = np.zeros_like(slot.pending) if is_complete else self._missing[number]
-            judgement.compare(slot.copy, self._at_stop[number], known, None)
-        return judgement.verdict()
+            assert slot.copy is not None, "a proof has copies"
+            known = slot.pending | self._missing[number]
+            if is_complete or not self._source.has(slot):
+                known = np.zeros_like(known)
+            judgement.compare(slot.copy, self._at_stop[number], known, slot.free)
+        return self._source.verdict(judgement)

@@ -9,8 +9,9 @@ QEMU's clear_bmap has it.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -27,9 +28,12 @@ from hacdbs_sim.model.words import (
 )
 from hacdbs_sim.vmm.copy import Judgement, SlotCopy, Versions
 from hacdbs_sim.vmm.errors import LayoutChangedError, VersionsEndedError
+from hacdbs_sim.vmm.history import Left
 from hacdbs_sim.vmm.running import run_guest, step_ns
 from hacdbs_sim.vmm.spec import check_spec
-from hacdbs_sim.vmm.tracking import DirtyTracking
+from hacdbs_sim.vmm.tracking import DirtyTracking, calls_that_took
+
+_Change: TypeAlias = Literal["appeared", "went", "replaced", "moved", "logging_ended"]
 
 _SCAN_WORDS: Final = 1 << 12
 """Words looked at in one go for pages to send."""
@@ -45,6 +49,7 @@ class SourceSlot:
         pending: uint64 words, the pages known to have to be sent.
         reported: uint64 words, the pages that gets named and no clear has cleaned.
         copy: What the destination has of it; None without `verify`.
+        free: uint64 words, what the guest had given up at the stop; None: nothing, or it still runs.
     """
 
     def __init__(self, view: model.MemslotInfo, life: model.MemslotLife) -> None:
@@ -54,6 +59,7 @@ class SourceSlot:
         self.pending = np.zeros(words_for(view.npages), np.uint64)
         self.reported = np.zeros_like(self.pending)
         self.copy: SlotCopy | None = None
+        self.free: Words | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +100,8 @@ class Source:
     def __init__(
         self, backend: model.Backend, spec: model.MigrationSpec, tracking: DirtyTracking
     ) -> None:
-        lives = {life.slot: life for life in backend.query(model.ListMemslotLives())}
-        borrowed = {slot for slot, life in lives.items() if tracking.holds_log(life)}
-        views = check_spec(spec, backend, borrowed)
-        self.slots = [SourceSlot(view, lives[view.slot]) for view in views]
+        self._generation = backend.query(model.GetGenerations()).memslots
+        self.slots, self._borrowed = _slots_of(backend, spec, tracking)
         self.row = model.Iteration()
         self.throttle_percent = 0
         self.is_paused = False
@@ -112,7 +116,9 @@ class Source:
         self._tracking = tracking
         self._history = tracking.history
         self._unproved: set[int] = set()
-        self._generation = -1
+        self._unknown_bases: set[int] = set()
+        self._dropped: list[SourceSlot] = []
+        self._taken_at_creation = self._taken()
         self._chunk_words = spec.clear_chunk_pages // WORD_BITS
         self._cursor = (0, 0)
         self._frozen: int | None = None
@@ -140,41 +146,81 @@ class Source:
         """Whether some pages may take less than others on the link, or nothing."""
         return self._spec.zero_pages or self._backend.query(model.HasFreePages())
 
+    @property
+    def windows_differ(self) -> bool:
+        """Whether one window of a pass is unlike another in what it sends or clears."""
+        return self.pages_vary or self._spec.clear_order is model.ClearOrder.AFTER_COPY
+
     def perform(self, action: model.Action[Any]) -> None:
         """Perform an action of the schedule."""
         self._backend.perform(action)
 
     # Before and after
 
-    def begin(self) -> None:
-        """Track versions, set what has to be sent, and enable logging of all slots."""
+    def fix_base(self) -> None:
+        """Track versions, and set what the destination has and what has to be sent.
+
+        Whoever takes the log from here on is seen by the proof.
+        """
         if self._tracks:
-            self._backend.perform(model.TrackVersions(enabled=True))
+            self._backend.perform(model.NeedVersions(needed=True))
             self._is_tracking = True
+        for slot in self.slots:
+            if self._spec.full_first_pass:
+                self._begin_whole(slot)
+            else:
+                self._begin_from_base(slot)
+        self._history.begin(self._generation)
+
+    def begin(self) -> None:
+        """Enable logging of all slots.
+
+        Raises:
+            LayoutChangedError: A migrated slot is not what it was.
+        """
         lives = {life.slot: life for life in self._backend.query(model.ListMemslotLives())}
         for slot in self.slots:
             now = lives.get(slot.view.slot)
-            if now is not None and now.created == slot.life.created:
-                slot.life = now  # its log may have begun or ended since
-            self._begin_slot(slot, is_full=self._spec.full_first_pass)
-        self._history.begin(slot.life for slot in self.slots)
+            is_same = now is not None and now.created == slot.life.created
+            if now is not None and is_same and now.base_gfn == slot.life.base_gfn:
+                own = slot.life.log is None or slot.view.slot in self._borrowed
+                slot.life = now if own else slot.life  # another reader began or ended its log
+        self.check_layout()
+        for slot in self.slots:
+            self._begin_to_log(slot)
         self._see_layout()
 
-    def _begin_slot(self, slot: SourceSlot, *, is_full: bool) -> None:
-        """Begin with a slot: with all of its pages, or with those that its base lacks."""
-        owed = None if is_full else self._history.undelivered(slot.life)
+    def _begin_whole(self, slot: SourceSlot) -> None:
+        """Begin with a slot of which the destination has nothing."""
         if self._spec.verify:
-            slot.copy = SlotCopy(slot.life, None if is_full else self._last_version())
-            if not is_full:
-                slot.copy.forget(0, self._log(slot))
-                if owed is not None:
-                    slot.copy.forget(0, owed)
-        if is_full:
-            fill_first(slot.pending, slot.view.npages)
-        elif owed is not None:
-            slot.pending |= owed
-        self.pending_pages += popcount(slot.pending)
-        self._begin_to_log(slot)
+            slot.copy = SlotCopy(slot.life)
+        pages = np.zeros_like(slot.pending)
+        fill_first(pages, slot.view.npages)
+        self._add_pending(slot, pages)
+
+    def _begin_from_base(self, slot: SourceSlot) -> None:
+        """Begin with a slot of which the destination has what neither log nor history names."""
+        left = self._history.left(slot.life)
+        if left is None and self._history.is_new(slot.life):
+            self._begin_whole(slot)
+            return
+        if self._spec.verify:
+            logged = left is None or left.log == slot.life.log
+            slot.copy = SlotCopy(slot.life, self._last_version() if logged else None)
+            slot.copy.forget(0, self._log(slot))
+        if self._taken() != self._taken_at_creation:
+            self._unknown_bases.add(slot.view.slot)
+        if left is None:
+            return
+        self._add_pending(slot, left.pending)
+        if left.lacking is None or left.taken != self._taken():
+            self._unknown_bases.add(slot.view.slot)
+        elif slot.copy is not None:
+            slot.copy.forget(0, left.lacking)
+
+    def _taken(self) -> int:
+        """Count the calls that took something from a log, whosever they were."""
+        return calls_that_took(self._backend)
 
     def _begin_to_log(self, slot: SourceSlot) -> None:
         split_before, logged = self._eager_splits(), slot.life.log is not None
@@ -191,26 +237,54 @@ class Source:
     def _eager_splits(self) -> int:
         return self._backend.query(model.GetCounters())["eager_blocks_split"]
 
-    def end(self, *, is_complete: bool) -> None:
-        """Restore the slots' flags, where the slots are still there; remember what was not sent."""
+    def end(self, *, is_complete: bool, is_received: bool) -> None:
+        """Restore the slots' flags, where the slots are still there; remember what was not sent.
+
+        Args:
+            is_complete: Everything was delivered.
+            is_received: The destination still has what it received.
+        """
         for slot in self.slots:
-            self._history.end(slot.life, None if is_complete else slot.pending)
+            if is_complete:
+                self._history.forget(slot.life)
+            else:
+                self._leave(slot, is_received=is_received)
             if slot.holds_log:
                 self._tracking.release_log(self._backend, slot.life)
+        for slot in self._dropped:
+            self._leave(slot, is_received=False)
         if self._is_tracking:
-            self._backend.perform(model.TrackVersions(enabled=False))
+            self._backend.perform(model.NeedVersions(needed=False))
             self._is_tracking = False
+
+    def _leave(self, slot: SourceSlot, *, is_received: bool) -> None:
+        """Leave to the next attempt what this one did not deliver."""
+        pending = slot.pending
+        if not is_received:
+            pending = np.zeros_like(pending)
+            fill_first(pending, slot.view.npages)
+        lacking = None
+        if slot.copy is not None and slot.view.slot not in self._unknown_bases:
+            with suppress(KvmError):
+                lacking = pending | slot.copy.stale(self.versions(slot))
+        self._history.leave(slot.life, Left(slot.life.log, self._taken(), pending, lacking))
 
     # The layout
 
-    def check_layout(self) -> None:
-        """Notice migrated slots that appeared, went, moved, were made again or stopped logging.
+    def note_layout(self) -> None:
+        """Notice what changed of the layout at the end, which nothing follows any more."""
+        changes, new = self._changes()
+        for slot, _, change in changes:
+            self._note(slot.view.slot, change)
+        for life in new:
+            self._note(life.slot, "appeared")
 
-        Raises:
-            LayoutChangedError: One did, and `on_layout_change` is `fail`.
-        """
+    def _changes(
+        self,
+    ) -> tuple[list[tuple[SourceSlot, model.MemslotLife | None, _Change]], list[model.MemslotLife]]:
+        """Return the migrated slots that are not what they were, and the slots that are new."""
         if self._backend.query(model.GetGenerations()).memslots == self._generation:
-            return
+            return [], []
         lives = {life.slot: life for life in self._backend.query(model.ListMemslotLives())}
         changes = [
             (slot, lives.get(slot.view.slot), change)
@@ -219,17 +293,24 @@ class Source:
         ]
         own = {slot.view.slot for slot in self.slots}
         new = [life for life in lives.values() if life.slot not in own and self._selects(life)]
-        now_ns = self.now_ns
+        return changes, new
+
+    def check_layout(self) -> None:
+        """Notice migrated slots that appeared, went, moved, were made again or stopped logging.
+
+        Raises:
+            LayoutChangedError: One did, and `on_layout_change` is `fail`.
+        """
+        changes, new = self._changes()
         for slot, _, change in changes:
-            self._note(slot.view.slot, change, now_ns)
+            self._note(slot.view.slot, change)
         for life in new:
-            self._note(life.slot, "appeared", now_ns)
+            self._note(life.slot, "appeared")
         if self._spec.on_layout_change is model.LayoutChange.FAIL and (changes or new):
-            first = self.changed_slots[-len(changes) - len(new)]
+            what = [(slot.view.slot, change) for slot, _, change in changes]
+            number, change = [*what, *((life.slot, "appeared") for life in new)][0]
             raise LayoutChangedError(
-                f"slot {first.slot} {_WORDS[first.change]} during the migration",
-                field="slot",
-                value=first.slot,
+                f"slot {number} {_WORDS[change]} during the migration", field="slot", value=number
             )
         for slot, now, change in changes:
             self._follow(slot, now, change)
@@ -240,16 +321,20 @@ class Source:
             self._unproved.update(life.slot for life in new)
         self._see_layout()
 
-    def _note(self, slot: int, change: Any, now_ns: int) -> None:  # noqa: ANN401 - a literal
+    def _note(self, slot: int, change: _Change) -> None:
         self._unproved.add(slot)
         if not any(e.slot == slot and e.change == change for e in self.changed_slots):
-            self.changed_slots.append(model.ChangedSlot(slot=slot, change=change, now_ns=now_ns))
+            self.changed_slots.append(
+                model.ChangedSlot(slot=slot, change=change, now_ns=self.now_ns)
+            )
 
     def _selects(self, life: model.MemslotLife) -> bool:
+        if self._spec.slots is not None:
+            return life.slot in self._spec.slots
         logs = life.log is not None and not self._tracking.holds_log(life)
-        return self._spec.slots is None and (self._spec.enable_logging or logs)
+        return self._spec.enable_logging or logs
 
-    def _follow(self, slot: SourceSlot, life: model.MemslotLife | None, change: str) -> None:
+    def _follow(self, slot: SourceSlot, life: model.MemslotLife | None, change: _Change) -> None:
         follows = self._spec.on_layout_change is model.LayoutChange.FOLLOW
         if change == "moved" and life is not None:
             slot.life = life
@@ -261,8 +346,11 @@ class Source:
         if slot.holds_log:
             self._tracking.release_log(self._backend, slot.life)
         self.pending_pages -= popcount(slot.pending)
+        self._touched = {at: each for at, each in self._touched.items() if each is not slot}
         self._cursor = (0, 0)
-        if follows and life is not None:
+        if life is not None and not follows:
+            self._dropped.append(slot)
+        elif follows and life is not None:
             self._add(life)
         elif follows:
             self._unproved.discard(slot.view.slot)
@@ -270,10 +358,11 @@ class Source:
     def _add(self, life: model.MemslotLife) -> None:
         """Migrate a slot that is there now, whole."""
         slot = SourceSlot(self._backend.query(model.GetMemslot(slot=life.slot)), life)
-        self._begin_slot(slot, is_full=True)
+        self._begin_whole(slot)
+        if life.log is None:
+            self._begin_to_log(slot)
         self.slots.append(slot)
         self.slots.sort(key=lambda each: each.view.slot)
-        self.pending_pages = sum(popcount(each.pending) for each in self.slots)
         self._cursor = (0, 0)
         self._unproved.discard(life.slot)
 
@@ -355,7 +444,12 @@ class Source:
         """Read the next pages to send, from where the last call ended on: `count` at most.
 
         They arrive with the versions of now. Pages that the guest gave up are not counted.
+
+        Raises:
+            LayoutChangedError: A migrated slot is not what it was.
         """
+        if self._frozen is None:
+            self.check_layout()
         pieces = []
         while count > 0 and self.pending_pages:
             piece = self._take_piece(count)
@@ -393,15 +487,9 @@ class Source:
     def _read(self, slot: SourceSlot, first: int, taken: Words, pages: int) -> Piece:
         """Read pages: the destination has them as they are now."""
         if self.pages_vary:
-            free = self._backend.query(
-                model.GetFreePages(
-                    slot=slot.view.slot,
-                    first_page=first * WORD_BITS,
-                    num_pages=self._pages_of(slot, first, taken),
-                )
-            )
+            free = self._free(slot, first, len(taken))
             if free is not None:
-                taken &= ~free.words
+                taken &= ~free
                 skipped = pages - popcount(taken)
                 self.row.skipped_pages += skipped
                 pages -= skipped
@@ -419,8 +507,16 @@ class Source:
                 first_page=first * WORD_BITS,
                 num_pages=self._pages_of(slot, first, taken),
             )
-        )
+        ).bitmap
         return 0 if written is None else popcount(taken & ~written.words)
+
+    def pages_before_clear(self) -> int:
+        """Count the pages that can be sent before a further chunk has to be cleared; at least one."""
+        if not self.is_manual:
+            return self.pending_pages
+        slot, first, _ = self._next_words()
+        end = (first // self._chunk_words + 1) * self._chunk_words
+        return popcount(slot.pending[first:end])
 
     def _pages_of(self, slot: SourceSlot, first: int, words: Words) -> int:
         return min(len(words) * WORD_BITS, slot.view.npages - first * WORD_BITS)
@@ -453,7 +549,9 @@ class Source:
         return self._read(slot, 0, words.copy(), pages)
 
     def put_back(self, piece: Piece) -> None:
-        """Have pages sent again that did not arrive."""
+        """Have pages sent again that did not arrive, of a slot that is still migrated."""
+        if piece.slot not in self.slots:
+            return
         end = piece.first_word + len(piece.words)
         words = np.zeros_like(piece.slot.pending)
         words[piece.first_word : end] = piece.words
@@ -520,9 +618,7 @@ class Source:
         """
         judgement = Judgement()
         for slot in self.slots:
-            if slot.copy is None:
-                judgement.cannot_compare(slot.view.slot)
-                continue
+            assert slot.copy is not None, "a proof has copies"
             try:
                 versions = self.versions(slot)
             except KvmError:
@@ -530,12 +626,17 @@ class Source:
                 continue
             known = np.zeros_like(slot.pending) if is_complete else self._known(slot)
             judgement.compare(slot.copy, versions, known, self._free(slot))
-        for number in self._unproved:
+        return self.verdict(judgement)
+
+    def verdict(self, judgement: Judgement) -> model.Verification:
+        """Return what a judgement proves, for the changes of the layout."""
+        for number in self._unproved | self._unknown_bases:
             judgement.cannot_compare(number)
         return judgement.verdict()
 
     def _known(self, slot: SourceSlot) -> Words:
-        return slot.pending | self._log(slot)
+        """Return what has to be sent; what the destination's guest writes is none of that."""
+        return slot.pending if self._frozen is not None else slot.pending | self._log(slot)
 
     def _log(self, slot: SourceSlot) -> Words:
         """Return what the log names; nothing if the slot keeps none, or is another one."""
@@ -547,9 +648,26 @@ class Source:
             return np.zeros_like(slot.pending)
         return log.words
 
-    def _free(self, slot: SourceSlot) -> Words | None:
-        free = self._backend.query(model.GetFreePages(slot=slot.view.slot))
+    def _free(self, slot: SourceSlot, first: int = 0, words: int | None = None) -> Words | None:
+        """Return what the guest has given up, or had at the stop, of a window of words."""
+        end = len(slot.pending) if words is None else first + words
+        if self._frozen is not None:
+            return None if slot.free is None else slot.free[first:end]
+        free = self._backend.query(
+            model.GetFreePages(
+                slot=slot.view.slot,
+                first_page=first * WORD_BITS,
+                num_pages=min(end * WORD_BITS, slot.view.npages) - first * WORD_BITS,
+            )
+        ).bitmap
         return None if free is None else free.words
+
+    def has(self, slot: SourceSlot) -> bool:
+        """Return whether a slot is still the one that is migrated."""
+        lives = self._backend.query(model.ListMemslotLives())
+        return any(
+            life.slot == slot.life.slot and life.created == slot.life.created for life in lives
+        )
 
     def versions(self, slot: SourceSlot) -> Versions:
         """Return the versions of a slot's pages, uint32[npages].
@@ -558,19 +676,18 @@ class Source:
             VersionsEndedError: They are not tracked any more.
             KvmError: The slot is gone.
         """
-        lives = {life.slot: life for life in self._backend.query(model.ListMemslotLives())}
-        life = lives.get(slot.view.slot)
-        if life is None or life.created != slot.life.created:
+        if not self.has(slot):
             raise LayoutChangedError(f"slot {slot.view.slot} is another one", field="slot")
-        versions = self._backend.query(model.GetPageVersions(slot=slot.view.slot))
+        versions = self._backend.query(model.CopyVersions(slot=slot.view.slot))
         if versions is None:
             raise VersionsEndedError("the versions of pages are not tracked any more")
         return versions
 
     def freeze_versions(self) -> None:
         """Read pages as they are now from here on: the guest has been stopped."""
-        if self._tracks:
-            self._frozen = self._last_version()
+        for slot in self.slots:
+            slot.free = self._free(slot)
+        self._frozen = self._last_version()
 
     def _last_version(self) -> int:
         if self._frozen is not None:
@@ -581,7 +698,7 @@ class Source:
         return last
 
 
-_WORDS: Final = {
+_WORDS: Final[dict[_Change, str]] = {
     "appeared": "appeared",
     "went": "was deleted",
     "replaced": "was deleted and made again",
@@ -590,12 +707,25 @@ _WORDS: Final = {
 }
 
 
-def _change_of(was: model.MemslotLife, now: model.MemslotLife | None) -> str | None:
+def _change_of(was: model.MemslotLife, now: model.MemslotLife | None) -> _Change | None:
     """Return what has become of a slot; None: it is as it was."""
     if now is None:
         return "went"
     if now.created != was.created:
         return "replaced"
-    if now.log != was.log:
+    if was.log is not None and now.log != was.log:
         return "logging_ended"
     return "moved" if now.base_gfn != was.base_gfn else None
+
+
+def _slots_of(
+    backend: model.Backend, spec: model.MigrationSpec, tracking: DirtyTracking
+) -> tuple[list[SourceSlot], set[int]]:
+    """Return the slots to migrate, and those whose log another reader of the VMM has begun."""
+    while True:  # another thread may change the slots between two queries
+        lives = backend.query(model.ListMemslotLives())
+        borrowed = {life.slot for life in lives if tracking.holds_log(life)}
+        views = check_spec(spec, backend, borrowed)
+        if lives == backend.query(model.ListMemslotLives()):
+            by_slot = {life.slot: life for life in lives}
+            return [SourceSlot(view, by_slot[view.slot]) for view in views], borrowed

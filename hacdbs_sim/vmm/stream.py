@@ -24,8 +24,8 @@ WINDOW_NS: Final = 100_000_000
 WAKE_UP_NS: Final = 750_000
 """How late the sleep at the end of a window ends."""
 
-CHUNK_NS: Final = 50_000_000
-"""How long one call of the iteration sends (MAX_WAIT)."""
+CHUNK_NS: Final = 51_000_000
+"""How long one call of the iteration sends: more than 50 whole milliseconds (MAX_WAIT)."""
 
 PAGES_PER_LOOK: Final = 64
 """After how many pages it looks at the clock."""
@@ -114,6 +114,7 @@ class Stream:
         self._flush_pages = max(PAGES_PER_FLUSH // self._target_pages, 1)
         self._window_ns = source.now_ns
         self._window_bytes = 0
+        self._last_setting: tuple[int | None, ...] = ()
         self._transferred_before = self._pages_before = 0
         self._carried = 0
         self._last_sent: Sequence[Piece] = []
@@ -135,16 +136,18 @@ class Stream:
         if not rate:
             yield from self._wait_for_link(deadline_ns)
             return
-        pages = min(
-            self._chunk_pages(rate), self._pages_in_time(deadline_ns, rate), source.pending_pages
-        )
+        in_time = self._pages_in_time(deadline_ns, rate)
+        if not in_time:
+            yield from self._begin_page(deadline_ns, rate)
+            return
+        pages = min(self._chunk_pages(rate), in_time, source.pending_pages)
         windows = 1
         if self._is_exact:
             yield from self._flushes(pages, rate)
         else:
             windows = self._whole_windows(pages, rate, deadline_ns, floor_pages)
             yield from self._send(source.take(pages * windows), rate)
-        self._add(CHUNK_BYTES)
+        self._add(CHUNK_BYTES * windows)
         source.finish_chunks()
         if windows > 1 and pages * self._page_bytes > self.bandwidth // 10:
             end_ns = self._window_ns + windows * (WINDOW_NS + WAKE_UP_NS)
@@ -152,12 +155,17 @@ class Stream:
         elif self._is_window_used_up():
             yield from self._sleep(deadline_ns)
         self._measure()
+        self._last_setting = self._setting(rate)
+
+    def _setting(self, rate: int) -> tuple[int | None, ...]:
+        """Return what windows depend on: while that stays, each is like the one before."""
+        return rate, self.bandwidth, self.downtime_limit_ns, self.switchover_bandwidth
 
     def _is_window_used_up(self) -> bool:
         return self._window_bytes > self.bandwidth // 10
 
     def _chunk_pages(self, rate: int) -> int:
-        """Return the pages of a chunk: what the window has left, and no more than 50 ms take."""
+        """Return the pages of a chunk: what the window has left, and what its time allows."""
         flush_bytes = self._flush_pages * self._page_bytes
         flushes = (self.bandwidth // 10 - self._window_bytes) // flush_bytes + 1
         look_bytes = PAGES_PER_LOOK * self._page_bytes
@@ -165,29 +173,45 @@ class Stream:
         return min(flushes * self._flush_pages, max(looks, 1) * PAGES_PER_LOOK)
 
     def _pages_in_time(self, deadline_ns: int | None, rate: int) -> int:
-        """Return how many pages the link carries until something else happens; at least one."""
-        change_ns = self._link.next_change_ns()
-        ends = [end for end in (deadline_ns, change_ns) if end is not None]
-        if not ends:
+        """Return how many pages the link carries until something else happens."""
+        left_ns = self._left_ns(deadline_ns)
+        if left_ns is None:
             return self._source.pending_pages
-        left_ns = min(ends) - self._source.now_ns - self._source.owed_ns
-        return max(left_ns * rate // (self._page_bytes * NS_PER_SECOND), 1)
+        ahead = left_ns * rate - self._carried
+        return max(ahead // (self._page_bytes * NS_PER_SECOND), 0)
+
+    def _left_ns(self, deadline_ns: int | None) -> int | None:
+        """Return the time until something else happens, without what is owed; None: nothing will."""
+        ends = [end for end in (deadline_ns, self._link.next_change_ns()) if end is not None]
+        if not ends:
+            return None
+        return min(ends) - self._source.now_ns - self._source.owed_ns
+
+    def _begin_page(self, deadline_ns: int | None, rate: int) -> Steps:
+        """Let the time pass that is too short for a page: the next page takes that much less."""
+        left_ns = self._left_ns(deadline_ns)
+        assert left_ns is not None, "something else happens"
+        yield from self._source.pay()
+        if left_ns > 0:
+            self._carried -= left_ns * rate
+            yield from self._source.spend(left_ns)
+        self._measure()
 
     def _whole_windows(
         self, pages: int, rate: int, deadline_ns: int | None, floor_pages: int
     ) -> int:
         """Return how many equal chunks can be sent in one step."""
         source = self._source
-        if self._window_bytes or source.pages_vary or pages < self._chunk_pages(rate):
+        if self._window_bytes or source.windows_differ or pages < self._chunk_pages(rate):
             return 1
+        if self._setting(rate) != self._last_setting:
+            return 1  # its threshold is to be measured yet
         each_ns = pages * self._page_bytes * NS_PER_SECOND // rate
         if pages * self._page_bytes > self.bandwidth // 10:
             each_ns = max(each_ns, WINDOW_NS + WAKE_UP_NS)
-        windows = min(
-            (source.pending_pages - floor_pages) // pages,
-            source.pending_pages // (pages * STEPS_PER_PASS),
-            MAX_WINDOWS,
-        )
+        at_once = min(source.pending_pages - floor_pages, source.pages_before_clear())
+        part = source.pending_pages // STEPS_PER_PASS
+        windows = min(at_once // pages, part // pages, MAX_WINDOWS)
         for end_ns in (deadline_ns, self._link.next_change_ns()):
             if end_ns is not None:
                 windows = min(windows, (end_ns - source.now_ns) // each_ns)
@@ -238,23 +262,26 @@ class Stream:
 
     # Without a limit
 
-    def send_all(self, deadline: int | None = None) -> Steps:
+    def send_all(self) -> Steps:
         """Send all that has to be sent at the link's speed, as the switch-over does."""
         source = self._source
         while source.pending_pages:
             rate = self._link.rate(source.now_ns)
             if not rate:
-                yield from self._wait_for_link(deadline)
+                yield from self._wait_for_link(None)
                 continue
             pages = min(max(CHUNK_NS * rate // (self._page_bytes * NS_PER_SECOND), 1), 1 << 20)
-            yield from self._send(source.take(min(pages, self._pages_in_time(None, rate))), rate)
-            source.finish_chunks()
+            if in_time := self._pages_in_time(None, rate):
+                yield from self._send(source.take(min(pages, in_time)), rate)
+                source.finish_chunks()
+            else:
+                yield from self._begin_page(None, rate)
             yield
 
     def send_octets(self, octets: int) -> Steps:
-        """Send bytes that are not pages: the state of devices."""
+        """Send bytes that are not pages: the state of devices. Even an end of it needs the link."""
         self._add(octets)
-        while octets:
+        while True:
             now_ns = self._source.now_ns
             rate = self._link.rate(now_ns)
             if not rate:
@@ -268,13 +295,13 @@ class Stream:
             yield from self._source.spend(change_ns - now_ns)
             octets -= (change_ns - now_ns) * rate // NS_PER_SECOND
 
-    def pages_in(self, duration_ns: int, bandwidth: int) -> int:
-        """Return how many pages a bandwidth carries in a while."""
-        return duration_ns * bandwidth // (self._page_bytes * NS_PER_SECOND)
+    @property
+    def page_bytes(self) -> int:
+        """The bytes of a page on the wire."""
+        return self._page_bytes
 
-    def page_ns(self, pages: int) -> int:
-        """Return how long pages take at the link's present speed; requires it to be up."""
-        rate = self._link.rate(self._source.now_ns)
+    def page_ns(self, pages: int, rate: int) -> int:
+        """Return how long pages take at a rate."""
         return transmission(pages * self._page_bytes, rate, 0)[0]
 
     # Pages
@@ -282,7 +309,7 @@ class Stream:
     def _send(self, pieces: Sequence[Piece], rate: int) -> Steps:
         """Send pages that have been read; the time that they take and the time owed pass."""
         octets = self.account(pieces)
-        line_ns, self._carried = transmission(octets, rate, self._carried % rate)
+        line_ns, self._carried = transmission(octets, rate, self._carried)
         zero_pages = sum(piece.zero_pages for piece in pieces)
         yield from self._source.spend(line_ns + zero_pages * ZERO_SCAN_NS)
         yield from self._source.pay()
@@ -292,7 +319,8 @@ class Stream:
         pages = sum(piece.pages for piece in pieces)
         zero_pages = sum(piece.zero_pages for piece in pieces)
         row, stats = self._source.row, self.stats
-        self._last_sent = pieces[-1:]
+        if pieces:
+            self._last_sent = pieces[-1:]
         row.sent_pages += pages
         row.zero_pages += zero_pages
         row.sent_bytes += (pages - zero_pages) * self._source.page_size
@@ -303,6 +331,10 @@ class Stream:
         setattr(stats, self.phase, getattr(stats, self.phase) + octets)
         self._add(octets)
         return octets
+
+    def arrive(self) -> None:
+        """Let what is on the way arrive."""
+        self._last_sent = []
 
     def lose_in_flight(self) -> list[Piece]:
         """Lose the last flush: the link broke before it arrived; return its pages."""

@@ -87,12 +87,27 @@ class DirtyTracking:
         """Count the pages that a get named."""
         self.named_pages[outcome.slot] += model.known(outcome.dirty_count)
 
-    def hand_over(self, life: model.MemslotLife, taken: Words) -> None:
-        """Have pages sent that were taken from a slot's log: by this migration, or by the next one."""
+    def hand_over(
+        self, backend: model.Backend, life: model.MemslotLife, taken: Words, before: int
+    ) -> None:
+        """Have pages sent that were taken from a slot's log: by this migration, or by the next one.
+
+        `before` is how many calls had taken something before this reader's.
+        """
+        calls = calls_that_took(backend)
+        self.history.counted(before, calls)
         if not taken.any() or (self.sender is not None and self.sender(life.slot, taken)):
             return
         if life.log is not None and not self.holds_log(life):
-            self.history.add(life, taken)
+            self.history.took(life, taken, calls)
+
+
+def calls_that_took(backend: model.Backend) -> int:
+    """Count the calls that took something from a log, whosever they were."""
+    counters = backend.query(model.GetCounters())
+    is_manual = backend.query(model.GetConfig()).protects_manually
+    gets = 0 if is_manual else counters["dirty_log_gets"]
+    return gets + counters["dirty_log_clears"]
 
 
 def _life(backend: model.Backend, slot: int) -> model.MemslotLife | None:

@@ -28,6 +28,8 @@ _EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
     "GuestRead": _PAGES,
     "HostWrite": _PAGES,
     "HostUnmap": _PAGES,
+    "HostDiscard": _PAGES,
+    "HintFree": _PAGES,
     "GetDirtyLog": {"slot": 0},
     "ClearDirtyLog": {"slot": 0, "page_ranges": [[0, 512], [856, 1]]},
     "SetMemslot": {"slot": 0, **_MEMSLOT},
@@ -55,6 +57,7 @@ _EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
     "AdvanceClock": {"duration_ns": 10_000_000},
     "RunGuest": {"duration_ns": 10_000_000, "throttle_percent": 20},
     "TrackVersions": {"enabled": True},
+    "NeedVersions": {"needed": True},
     "UpdateVm": {"manual_dirty_log_protect2": 3},
     "CreateVm": _VM,
     "CreateSession": {"session_id": "nightly"},
@@ -65,6 +68,7 @@ _EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
     "StartCopy": {"name": "restored"},
     "CalcDirtyRate": {"duration_ns": 1_000_000_000, "sample_pages_per_gib": 1_024},
     "StartMigration": {"vm_id": "default-1", "preset": "converges"},
+    "UpdateMigration": {"downtime_limit_ns": 500_000_000, "throttle_percent": 60},
     "StartComparison": {
         "vm": {
             "manual_dirty_log_protect2": 3,

@@ -90,6 +90,9 @@ _BODIES: Final[Mapping[str, Any]] = {
     "guest_read": _GFNS,
     "host_write": _GFNS,
     "host_unmap": _GFNS,
+    "host_discard": _GFNS,
+    "hint_free": _GFNS,
+    "track_versions": {"enabled": True},
     "clear_dirty_log": {"page_ranges": [[0, 128]]},
     "create_session": {"session_id": "made"},
     "create_vm": WORLD,
@@ -111,9 +114,40 @@ _BODIES: Final[Mapping[str, Any]] = {
     "start_copy": {"name": "restored"},
     "calc_dirty_rate": {"duration_ns": 50_000_000},
     "start_migration": {"vm_id": "default-1", "max_iterations": 1},
+    "update_migration": {"downtime_limit_ns": 1_000_000_000},
     "start_comparison": {"vm": {"memslots": [_SMALL]}, "variants": [{"name": "one"}]},
     "run_batch": {"actions": [{"op": "guest_write", **_GFNS}, {"op": "get_dirty_log", "slot": 0}]},
 }
+
+
+_ENDLESS: Final = {"vm_id": "default-1", "downtime_limit_ns": 0, "max_iterations": 1_000}
+_RUNNING: Final = _json("start_migration", {**_ENDLESS, "pace_ms": 10_000})
+"""A migration that continues until somebody ends it."""
+
+_SLOW_POSTCOPY: Final = {
+    "bandwidth_bytes_per_second": 1_000_000,
+    "postcopy": {"bandwidth_bytes_per_second": 1_000_000},
+    "pace": 100,
+}
+
+
+def _waited(phase: str) -> Call:
+    """Wait until a migration has reached a phase."""
+    return Call("get_migration", request={"params": {"wait_for": phase, "wait_seconds": 60}})
+
+
+_IN_POSTCOPY: Final = (
+    _json(
+        "start_migration",
+        {
+            **_ENDLESS,
+            **_SLOW_POSTCOPY,
+            "schedule": [{"at": {"ns": 0}, "set": {"command": "start_postcopy"}}],
+        },
+    ),
+    _waited("postcopy-active"),
+)
+_ENDED: Final = (_json("start_migration", _BODIES["start_migration"]), _waited("end"))
 
 
 _BEFORE: Final[Mapping[str, tuple[Call, ...]]] = {
@@ -128,6 +162,14 @@ _BEFORE: Final[Mapping[str, tuple[Call, ...]]] = {
         ("get_migration", "cancel_migration", "query_migrate", "get_iterations"),
         (_json("start_migration", _BODIES["start_migration"]),),
     ),
+    **dict.fromkeys(("update_migration", "switch_over_migration"), (_RUNNING,)),
+    "start_postcopy_migration": (_json("start_migration", {**_ENDLESS, **_SLOW_POSTCOPY}),),
+    "continue_migration": (
+        _json("start_migration", {"vm_id": "default-1", "pause_before_switchover": True}),
+        _waited("pre-switchover"),
+    ),
+    "pause_migration": _IN_POSTCOPY,
+    "resume_migration": (*_IN_POSTCOPY, Call("pause_migration"), _waited("postcopy-paused")),
     **dict.fromkeys(
         ("get_comparison", "cancel_comparison"),
         (_json("start_comparison", _BODIES["start_comparison"]),),
@@ -218,6 +260,7 @@ _SIXTEEN: Final = (
 _BY_RING: Final = {"duration_ns": 50_000_000, "mode": "dirty_ring"}
 _BY_BITMAP: Final = {"duration_ns": 50_000_000, "mode": "dirty_bitmap"}
 _NO_SLOT: Final = {"slots": [7]}
+_IN_SLOT_1: Final = {"gfns": [1 << 19]}
 
 
 def _compared(vm: Call) -> Call:
@@ -247,6 +290,7 @@ def _on_kvm(call: Call, **request: Any) -> Call:
 _PROGRAM_SLOT: Final = "32763"
 """KVM_USER_MEM_SLOTS - 1 on x86: the guest's own program is there."""
 
+_ACCESSES: Final = ("guest_write", "guest_read", "host_write", "host_unmap")
 _MANY_PAGES: Final = {"json": {"gfn_ranges": [[BASE_GFN, 1 << 20]] * 5}}
 _REFUSED_ON_KVM: Final[tuple[tuple[str, Call, Mapping[str, Any]], ...]] = (
     ("update_vm", good("update_vm"), {"json": {"eager_split_chunk_size": "2MiB"}}),
@@ -254,10 +298,7 @@ _REFUSED_ON_KVM: Final[tuple[tuple[str, Call, Mapping[str, Any]], ...]] = (
     ("delete_memslot", Call("delete_memslot", {"slot": _PROGRAM_SLOT}), {}),
     ("get_dirty_log", _query("get_dirty_log", cpu=0), {}),
     ("clear_dirty_log", _query("clear_dirty_log", cpu=0), {}),
-    *(
-        (access, good(access), _MANY_PAGES)
-        for access in ("guest_write", "guest_read", "host_write", "host_unmap")
-    ),
+    *((access, good(access), _MANY_PAGES) for access in _ACCESSES),
     (
         "guest_write_memory",
         _json("guest_write_memory", {"gpa_ranges": [["0x40000000", "4GiB"]] * 5}),
@@ -272,6 +313,7 @@ _REFUSED_ON_KVM: Final[tuple[tuple[str, Call, Mapping[str, Any]], ...]] = (
             *("add_fault", "get_fault", "delete_fault", "delete_faults"),
             *("add_workload", "get_workload", "delete_workload", "delete_workloads"),
             *("advance_clock", "run_guest", "calc_dirty_rate"),
+            *("host_discard", "hint_free", "track_versions", "get_page_versions"),
             "create_copy",
         )
     ),
@@ -316,7 +358,7 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
     ("guest_read", "no_such_vcpu"): _query("guest_read", vcpu=9),
     **{
         (access, code): call
-        for access in ("guest_write", "guest_read", "host_write", "host_unmap")
+        for access in (*_ACCESSES, "host_discard", "hint_free")
         for code, call in (
             ("gfn_beyond_ipa_space", _json(access, _BEYOND)),
             ("invalid_argument", _octets(access, _ODD)),
@@ -447,6 +489,35 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
     ("start_migration", "state_bytes_limit"): _after(
         (_slot(1, memory_size="2GiB"),), good("start_migration"), max_state_bytes=1 << 20
     ),
+    ("start_migration", "no_such_session"): _json(
+        "start_migration", {"vm_id": "default-1", "destination": {"session_id": "none"}}
+    ),
+    ("start_migration", "vm_limit"): _after(
+        (), _json("start_migration", {"vm_id": "default-1", "destination": {}}), max_vms=1
+    ),
+    **{
+        (operation_id, "invalid_migration_state"): _after(_ENDED, good(operation_id))
+        for operation_id in (
+            *("update_migration", "switch_over_migration", "start_postcopy_migration"),
+            *("continue_migration", "pause_migration", "resume_migration"),
+        )
+    },
+    ("update_migration", "invalid_migration"): _after(
+        (_RUNNING,), _json("update_migration", {"auto_converge": {"initial": 60, "max": 50}})
+    ),
+    ("cancel_migration", "invalid_migration_state"): _after(_IN_POSTCOPY, good("cancel_migration")),
+    **{
+        (operation_id, "state_bytes_limit"): _after(
+            (_slot(1, memory_size="1GiB"),), call, max_state_bytes=1 << 17
+        )
+        for operation_id, call in (
+            ("host_discard", _json("host_discard", _IN_SLOT_1)),
+            ("hint_free", _json("hint_free", _IN_SLOT_1)),
+            ("track_versions", good("track_versions")),
+        )
+    },
+    ("get_page_versions", "no_such_memslot"): Call("get_page_versions", {"slot": "7"}),
+    ("get_page_versions", "window_outside_memslot"): _query("get_page_versions", first_page=1_024),
     ("list_migrations", "no_such_session"): _query("list_migrations", session_id="none"),
     ("start_comparison", "migration_limit"): _after(_SIXTEEN, good("start_comparison")),
     ("start_comparison", "invalid_migration"): _json(

@@ -32,6 +32,9 @@ BODIES: dict[str, Any] = {
     "guest_read": {"gfns": [GFN]},
     "host_write": {"gfns": [GFN + 3]},
     "host_unmap": {"gfns": [GFN]},
+    "host_discard": {"gfns": [GFN]},
+    "hint_free": {"gfns": [GFN]},
+    "track_versions": {"enabled": True},
     "get_dirty_log": None,
     "clear_dirty_log": {"page_ranges": [[0, 64]]},
     "add_fault": {"type": "ipaf"},
@@ -46,16 +49,37 @@ BODIES: dict[str, Any] = {
     "start_copy": {"name": "restored"},
     "start_migration": {"vm_id": "default-1", "pace_ms": 10_000},
     "cancel_migration": None,
+    "switch_over_migration": None,
+    "start_postcopy_migration": None,
+    "continue_migration": None,
+    "pause_migration": None,
+    "resume_migration": None,
     "start_comparison": {"vm": {"memslots": [SMALL]}, "pace_ms": 10_000},
     "cancel_comparison": None,
 }
 """One request of each POST, on the VM of the fixture."""
 
-BEGUN_BY = {
-    "cancel_migration": "start_migration",
-    "cancel_comparison": "start_comparison",
-    **dict.fromkeys(("receive_copy", "verify_copy", "start_copy"), "create_copy"),
+SLOW = {
+    "vm_id": "default-1",
+    "downtime_limit_ns": 0,
+    "max_iterations": 1_000,
+    "bandwidth_bytes_per_second": 1_000_000,
+    "pace": 100,
+    "postcopy": {"bandwidth_bytes_per_second": 1_000_000},
 }
+IN_POSTCOPY = {**SLOW, "schedule": [{"at": {"ns": 0}, "set": {"command": "start_postcopy"}}]}
+BEGUN_WITH: dict[str, tuple[dict[str, Any], str]] = {
+    "cancel_migration": (BODIES["start_migration"], "setup"),
+    "switch_over_migration": (BODIES["start_migration"], "setup"),
+    "start_postcopy_migration": (SLOW, "active"),
+    "continue_migration": (
+        {"vm_id": "default-1", "pause_before_switchover": True},
+        "pre-switchover",
+    ),
+    "pause_migration": (IN_POSTCOPY, "postcopy-active"),
+    "resume_migration": (IN_POSTCOPY, "postcopy-active"),
+}
+"""The migration that a command is given to, and the phase in which it is."""
 
 
 def key(value: str) -> dict[str, str]:
@@ -99,6 +123,16 @@ async def state_of(client: httpx.AsyncClient) -> list[Any]:
     return seen + [(await client.get(path)).json() for path in paths]
 
 
+async def begin(client: httpx.AsyncClient, migration: dict[str, Any], phase: str) -> None:
+    assert (await client.post("/v1/migrations", json=migration)).is_success
+    await wait_for(client, phase)
+
+
+async def wait_for(client: httpx.AsyncClient, phase: str) -> None:
+    waiting: dict[str, str | int] = {"wait_for": phase, "wait_seconds": 60}
+    await client.get("/v1/migrations/default-m1", params=waiting)
+
+
 def test_the_cases_are_all_the_posts() -> None:
     assert set(BODIES) == set(posts())
 
@@ -116,8 +150,15 @@ async def test_a_retry_gets_the_first_answer_and_does_nothing(
         copy_id="c1",
     )
     await client.post(f"{vm}/guest/write", json={"gfn_ranges": [[GFN, 100]]})
-    if (begin := BEGUN_BY.get(operation)) is not None:
-        await client.post(posts()[begin].format(vm_id="default-1"), json=BODIES[begin])
+    if (begun := BEGUN_WITH.get(operation)) is not None:
+        await begin(client, *begun)
+    if operation == "resume_migration":
+        await client.post("/v1/migrations/default-m1/pause")
+        await wait_for(client, "postcopy-paused")
+    if operation == "cancel_comparison":
+        await client.post(posts()["start_comparison"], json=BODIES["start_comparison"])
+    if operation in {"receive_copy", "verify_copy", "start_copy"}:
+        await client.post(posts()["create_copy"].format(vm_id="default-1"), json={})
 
     first = await client.post(path, json=BODIES[operation], headers=key("k"))
     before = await state_of(client)

@@ -63,24 +63,44 @@ async def test_the_spec_says_how_it_was_run_with_nothing_left_out(
     assert report["spec"] == {
         "bandwidth_bytes_per_second": 1_250_000_000,
         "downtime_limit_ns": 100_000,
+        "switchover_bandwidth_bytes_per_second": None,
         "max_iterations": 30,
         "timeout_ns": None,
+        "stall_ns": None,
         "timeout_strategy": "cancel",
-        "auto_converge": {"initial": 20, "increment": 10, "max": 50, "trigger_threshold": 50},
+        "auto_converge": {
+            "initial": 20,
+            "increment": 10,
+            "max": 50,
+            "trigger_threshold": 50,
+            "tailslow": False,
+            "periodic_sync": True,
+            "after_iterations": None,
+        },
+        "pause_before_switchover": False,
+        "postcopy": None,
         "slots": [0],
         "enable_logging": True,
         "clear_chunk_pages": 262_144,
         "clear_order": "before_copy",
         "verify": True,
         "full_first_pass": True,
-        "schedule": [{"iteration": 1, "action": action}],
+        "zero_pages": False,
+        "on_layout_change": "fail",
+        "link": None,
+        "device_state_bytes": 0,
+        "device_state_ns": 0,
+        "stop_latency_ns": 0,
+        "timing": "windows",
+        "schedule": [{"at": None, "iteration": 1, "action": action, "set": None}],
     }
     (done,) = report["scheduled"]
     assert (done["iteration"], done["op"], done["problem"]) == (1, "set_cpu", None)
 
 
 async def test_the_hazard_is_shown_with_the_pages_that_are_lost(client: httpx.AsyncClient) -> None:
-    report = await end(client, await begin(client, clear_order="after_copy"))
+    slow: dict[str, Any] = {"clear_order": "after_copy", "bandwidth_bytes_per_second": 64_000_000}
+    report = await end(client, await begin(client, **slow))
 
     (slot,) = report["verification"]["slots"]
     assert slot["lost_pages"] > 0
@@ -107,6 +127,9 @@ SCHEDULABLE: list[dict[str, Any]] = [
     {"op": "guest_read", "gfns": [262_144]},
     {"op": "host_write", "gfns": [262_144]},
     {"op": "host_unmap", "gfns": [262_144]},
+    {"op": "host_discard", "gfns": [262_144]},
+    {"op": "hint_free", "gfns": [262_144]},
+    {"op": "track_versions", "enabled": True},
     {"op": "get_dirty_log", "slot": 0},
     {"op": "clear_dirty_log", "slot": 0, "page_ranges": [[0, 64]]},
     {"op": "set_memslot", "slot": 1, "guest_phys_addr": 0, "memory_size": 4096},
@@ -137,7 +160,7 @@ async def test_each_action_of_a_batch_can_be_scheduled(client: httpx.AsyncClient
 @pytest.mark.parametrize(
     ("action", "pointer"),
     [
-        ({"op": "track_versions", "enabled": True}, "/schedule/0/action"),
+        ({"op": "need_versions", "needed": True}, "/schedule/0/action"),
         ({"op": "guest_run", "duration_ns": 1}, "/schedule/0/action"),
         ({"op": "get_dirty_log", "slot": 0, "format": "summary"}, "/schedule/0/action/format"),
     ],
@@ -174,7 +197,7 @@ async def test_a_wait_that_is_too_short_returns_the_current_status(
 
     answer = await client.get(location, params={"wait_for": "completed", "wait_seconds": 1})
 
-    assert answer.json()["status"] in {"none", "setup"}
+    assert answer.json()["status"] in {"setup", "active"}
     assert (await client.post(location + "/cancel")).status_code == 200
 
 
@@ -276,11 +299,12 @@ async def test_each_preset_ends_on_its_vm_as_it_says(client: httpx.AsyncClient) 
     converges, never = reports["converges"], reports["never_converges"]
     assert converges["reason"] == "converged"
     assert 0 < converges["totals"]["downtime_ns"] < 10_000_000
-    sent = [each["sent_pages"] for each in converges["iterations"]]
+    # The pass before the last is the sync that found little enough
+    sent = [each["sent_pages"] for each in converges["iterations"] if each["sent_pages"]]
     assert len(sent) == 4
     assert all(6 < before / after < 10 for before, after in pairwise(sent))
     assert (never["status"], never["reason"]) == ("cancelled", "max_iterations")
-    assert min(each["remaining_pages"] for each in never["iterations"][2:]) > 0.9 * 262_144
+    assert min(each["remaining_pages"] for each in never["iterations"][3:]) > 0.9 * 262_144
     assert {report["verification"]["lost_pages"] for report in reports.values()} == {0}
 
 

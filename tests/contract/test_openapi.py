@@ -128,4 +128,4 @@ def test_json_comes_before_octets(document: dict[str, Any]) -> None:
             assert node["application/json"]["schema"]
             both += 1
 
-    assert both == 7
+    assert both == 9

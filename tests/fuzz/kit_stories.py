@@ -18,6 +18,25 @@ _VM: Final = {
     "memslots": [{"slot": 0, "guest_phys_addr": "0x40000000", "memory_size": "2MiB"}],
     "workloads": [{"slot": 0, "kind": "uniform", "writes_per_second": 1_000}],
 }
+_COMMANDS: Final = ("switch_over", "start_postcopy", "continue", "pause", "resume", "cancel")
+_LINK_EVENTS: Final[tuple[dict[str, Any], ...]] = (
+    {"type": "down", "at_ns": 10**6, "duration_ns": 10**7},
+    {"type": "rate", "iteration": 1, "bytes_per_second": 10**7},
+    {"type": "failure", "at_ns": 10**7, "duration_ns": 10**6},
+    {"type": "destination_dies", "iteration": 1},
+)
+_POST_COPY: Final = {
+    "postcopy": {"bandwidth_bytes_per_second": 1_000_000},
+    "schedule": [{"at": {"ns": 0}, "set": {"command": "start_postcopy"}}],
+    "pace": 0.5,
+}
+_PLANS: Final[tuple[tuple[dict[str, Any], tuple[str, ...]], ...]] = (
+    ({"pause_before_switchover": True}, ("pre-switchover", "continue")),
+    (_POST_COPY, ("postcopy-active", "pause", "postcopy-paused", "resume")),
+    ({"postcopy": {}, "downtime_limit_ns": 0, "pace": 1}, ("active", "start_postcopy")),
+    ({"downtime_limit_ns": 0, "pace": 1}, ("active", "update", "switch_over")),
+)
+"""Migrations, and the phases to wait for and commands to give in turn."""
 
 
 class KitStories(Pen):
@@ -26,6 +45,7 @@ class KitStories(Pen):
     def __init__(self, rng: random.Random) -> None:
         super().__init__(rng)
         self._migrations: list[str] = []
+        self._plan: tuple[str, ...] = ()
         self._comparisons: list[str] = []
 
     @abstractmethod
@@ -43,8 +63,12 @@ class KitStories(Pen):
             body = {**slot, "writer": rng.choice(("guest", "host")), **rng.choice(KINDS)}
             return self._with("add_workload", "POST", f"{path}/workloads", body)
         workload = f"{path}/workloads/w{rng.randint(1, 3)}"
+        versions = f"{path}/memslots/{self._slot(vm)}/page-versions"
+        tracking = {"enabled": rng.random() < 0.7}
         return rng.choice(
             (
+                self._with("track_versions", "POST", f"{path}/track-versions", tracking),
+                self._plain("get_page_versions", "GET", versions, num_pages=rng.randint(1, 99)),
                 self._plain("list_workloads", "GET", f"{path}/workloads"),
                 self._plain("get_workload", "GET", workload),
                 self._plain("delete_workload", "DELETE", workload),
@@ -57,30 +81,63 @@ class KitStories(Pen):
             )
         )
 
+    def _planned(self) -> Call:
+        """Start a migration, whose plan is followed once its id is known."""
+        fields, self._plan = self._rng.choice(_PLANS)
+        body = {"vm_id": self._path()[0].rpartition("/")[2], **fields}
+        return self._with("start_migration", "POST", "/v1/migrations", body)
+
+    def _follow_plan(self, migration_id: str) -> list[Call]:
+        made, plan, self._plan = f"/v1/migrations/{migration_id}", self._plan, ()
+        return [self._step(made, each) for each in plan]
+
+    def _step(self, made: str, step: str) -> Call:
+        if step == "update":
+            return self._with("update_migration", "PATCH", made, {"throttle_percent": 20})
+        if step in _COMMANDS:
+            return self._plain(f"{step}_migration", "POST", f"{made}/{step.replace('_', '-')}")
+        return self._plain("get_migration", "GET", made, wait_for=step, wait_seconds=2)
+
     def _migration(self) -> Call:
         rng = self._rng
+        if rng.random() < 0.2:
+            return self._planned()
+        if rng.random() < 0.4:
+            return self._new_migration()
         made = f"/v1/migrations/{rng.choice([*self._migrations, 'default-m1'])}"
-        match rng.randrange(8):
-            case 0:
-                return self._plain("list_migrations", "GET", "/v1/migrations", session_id="-")
-            case 1:
-                return self._plain("get_migration", "GET", made)
-            case 2:
-                return self._plain("query_migrate", "GET", f"{made}/query-migrate")
-            case 3:
-                return self._plain("get_iterations", "GET", f"{made}/iterations")
-            case 4:
-                return self._plain("cancel_migration", "POST", f"{made}/cancel")
-            case _:
-                body = {
-                    "vm_id": self._path()[0].rpartition("/")[2],
-                    "bandwidth_bytes_per_second": 10 ** rng.randint(8, 11),
-                    "max_iterations": rng.randint(1, 5),
-                    "timeout_strategy": rng.choice(("cancel", "switch_over")),
-                    "verify": rng.random() < 0.7,
-                    "clear_chunk_pages": rng.choice((64, 4_096)),
-                }
-                return self._with("start_migration", "POST", "/v1/migrations", body)
+        command = rng.choice(_COMMANDS)
+        change = {
+            "downtime_limit_ns": rng.choice((0, 10**6, 10**9)),
+            "throttle_percent": rng.choice((None, 0, 99)),
+            "auto_converge": rng.choice((None, {}, {"initial": 60, "max": 50})),
+        }
+        return rng.choice(
+            (
+                self._plain("list_migrations", "GET", "/v1/migrations", session_id="-"),
+                self._plain("get_migration", "GET", made),
+                self._plain("query_migrate", "GET", f"{made}/query-migrate"),
+                self._plain("get_iterations", "GET", f"{made}/iterations"),
+                self._plain("cancel_migration", "POST", f"{made}/cancel"),
+                self._with("update_migration", "PATCH", made, change),
+                self._plain(f"{command}_migration", "POST", f"{made}/{command.replace('_', '-')}"),
+            )
+        )
+
+    def _new_migration(self) -> Call:
+        rng = self._rng
+        body = {
+            "vm_id": self._path()[0].rpartition("/")[2],
+            "bandwidth_bytes_per_second": 10 ** rng.randint(8, 11),
+            "max_iterations": rng.randint(1, 5),
+            "timeout_strategy": rng.choice(("cancel", "switch_over", "postcopy")),
+            "postcopy": rng.choice((None, {}, {"after_iterations": 1})),
+            "pause_before_switchover": rng.random() < 0.2,
+            "destination": {} if rng.random() < 0.2 else None,
+            "link": rng.choice((None, {"events": [rng.choice(_LINK_EVENTS)]})),
+            "verify": rng.random() < 0.7,
+            "clear_chunk_pages": rng.choice((64, 4_096)),
+        }
+        return self._with("start_migration", "POST", "/v1/migrations", body)
 
     def _copy(self) -> Call:
         rng = self._rng

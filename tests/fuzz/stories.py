@@ -90,10 +90,9 @@ class Author(KitStories):
             case "reset_session":
                 self._forget_vms(parts[3])
             case "start_migration":
-                self._migrations = [
-                    *self._migrations[-7:],
-                    json.loads(answer.content)["migration_id"],
-                ]
+                made = json.loads(answer.content)["migration_id"]
+                self._migrations = [*self._migrations[-7:], made]
+                self._pending += self._follow_plan(made)
             case "start_comparison":
                 self._comparisons = [json.loads(answer.content)["comparison_id"]]
             case _:
@@ -259,12 +258,15 @@ class Author(KitStories):
             body = {"gpa_ranges": ranges}
             return self._with("guest_write_memory", "POST", f"{path}/guest/write-memory", body)
         kind = self._rng.choice(
-            ("guest/write", "guest/write", "guest/read", "host/write", "host/unmap")
+            (
+                *("guest/write", "guest/write", "guest/read", "guest/hint-free"),
+                *("host/write", "host/unmap", "host/discard"),
+            )
         )
-        query = {"vcpu": 0} if kind.startswith("guest") and self._rng.random() < 0.3 else {}
-        return self._with(
-            kind.replace("/", "_"), "POST", f"{path}/{kind}", self._pages(vm), **query
-        )
+        has_vcpu = kind in {"guest/write", "guest/read"} and self._rng.random() < 0.3
+        query = {"vcpu": 0} if has_vcpu else {}
+        operation_id = {"guest/hint-free": "hint_free"}.get(kind, kind.replace("/", "_"))
+        return self._with(operation_id, "POST", f"{path}/{kind}", self._pages(vm), **query)
 
     def _get_log(self) -> Call:
         path, vm = self._path()

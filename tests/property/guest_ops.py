@@ -14,7 +14,10 @@ from hacdbs_sim.model import (
     DeleteWorkload,
     DeleteWorkloads,
     GuestWriteMemory,
+    HintFree,
+    HostDiscard,
     RunGuest,
+    TrackVersions,
     VmConfig,
 )
 from hacdbs_sim.wire import action_to_plain
@@ -32,7 +35,7 @@ def op_of(action: Action[Any]) -> dict[str, Any]:
     match action:
         case AddWorkload():
             return {"op": action.op, **_workload_of(action)}
-        case GuestWriteMemory():
+        case GuestWriteMemory() | HostDiscard() | HintFree() | TrackVersions():
             return action_to_plain(action)
         case DeleteWorkload() | DeleteWorkloads() | DeleteFaults() | AdvanceClock() | RunGuest():
             return {"op": action.op, **asdict(action)}

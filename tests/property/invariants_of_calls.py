@@ -245,7 +245,7 @@ class RefusedMeansUnchanged(Invariant):
 
 
 class FootprintIsWhatPlanesTake(Invariant):
-    """The footprint is what planes, bitmaps, page versions and traces take in memory.
+    """The footprint is what planes, bitmaps, page versions, free pages and traces take in memory.
 
     A block takes a byte at most.
     """
@@ -263,7 +263,9 @@ class FootprintIsWhatPlanesTake(Invariant):
             sizes = [pages for pages in PAGES_PER_LEAF[page_size].values() if pages > 1]
             most_blocks += sum(slot.region.npages // size for size in sizes)
         versions = sum(each.nbytes for each in (step.after.versions or {}).values())
+        free = getattr(step.core._guest_side._free, "_by_slot", {})
         held = words + most_blocks + versions + _bytes_of_traces(step.core)
+        held += sum(each.nbytes for each in free.values())
         assert step.after.footprint.state_bytes == held
         assert blocks <= most_blocks
         assert step.after.footprint.pages == sum(view.npages for view in step.after.slots.values())

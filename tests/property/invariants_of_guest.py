@@ -16,6 +16,7 @@ from hacdbs_sim.model import (
     GuestWrite,
     HostWrite,
     MemslotFlags,
+    NeedVersions,
     RunGuest,
     TrackVersions,
     WorkloadInfo,
@@ -132,14 +133,14 @@ class WorkloadsWriteInRunsOnly(Invariant):
 class VersionsTellWrites(Invariant):
     """A page's version is newer exactly where something wrote it, READONLY slots left out.
 
-    So a page that a write put into a log is newer. Only TrackVersions begins or ends keeping them; a
-    slot that is new has none, one that moves keeps its own.
+    So a page that a write put into a log is newer. Only TrackVersions and NeedVersions begin or
+    end keeping them; a slot that is new has none, one that moves keeps its own.
     """
 
     @override
     def after(self, step: Step) -> None:
         before, after = step.before, step.after
-        if not isinstance(step.action, TrackVersions):
+        if not isinstance(step.action, TrackVersions | NeedVersions):
             assert (before.versions is None) == (after.versions is None)
         if after.versions is None:
             assert after.last_version is None

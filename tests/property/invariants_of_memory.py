@@ -17,10 +17,13 @@ from hacdbs_sim.model import (
     GetDirtyLog,
     GuestRead,
     GuestWrite,
+    HintFree,
+    HostDiscard,
     HostUnmap,
     HostWrite,
     LeafState,
     MemslotFlags,
+    NeedVersions,
     RunGuest,
     TrackVersions,
 )
@@ -42,6 +45,8 @@ ALOOF = (
     | DeleteWorkloads
     | AdvanceClock
     | TrackVersions
+    | NeedVersions
+    | HintFree
 )
 """Actions that touch neither memory nor logs."""
 
@@ -165,7 +170,7 @@ class OnlyWhatItIsFor(Invariant):
         is_by_host = all(isinstance(batch, HostWrite) for batch in step.batches)
         if isinstance(action, HostWrite | ALOOF) or (isinstance(action, RunGuest) and is_by_host):
             assert after.runs == before.runs
-        if isinstance(action, HostUnmap | GuestRead | ALOOF):
+        if isinstance(action, HostUnmap | HostDiscard | GuestRead | ALOOF):
             assert after.logs.keys() == before.logs.keys()
             assert all(np.array_equal(after.logs[each], before.logs[each]) for each in after.logs)
         if not isinstance(action, GetDirtyLog | ClearDirtyLog):

@@ -1,6 +1,6 @@
 """A story repeated over HTTP, to an application of its own, through the API's own encoder.
 
-TrackVersions is the core's alone (migrations ask for it): no operation has it, it is left out, and no other
+NeedVersions is the core's alone (migrations ask for it): no operation has it, it is left out, and no other
 answer depends on it.
 """
 
@@ -11,7 +11,7 @@ import httpx
 
 from app.main import create_app
 from app.settings import LogLevel, Settings
-from hacdbs_sim.model import Action, AddIntervals, TrackVersions
+from hacdbs_sim.model import Action, AddIntervals, NeedVersions
 from tests.conformance.vectors.calls import answers_to
 from tests.property.guest_ops import body_of, op_of
 from tests.property.stories import Story
@@ -34,7 +34,7 @@ class Replay:
 
 def is_on_the_wire(action: Action[Any], answer: object) -> bool:
     """Return whether an action can be requested over HTTP as it is."""
-    if isinstance(action, TrackVersions):
+    if isinstance(action, NeedVersions):
         return False
     if isinstance(answer, Refused) and answer.code in IN_THE_SCHEMA:
         return False

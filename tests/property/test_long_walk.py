@@ -13,7 +13,7 @@ from hacdbs_sim.model import ACTIONS, FaultType, UpdateVm
 from tests.property.stories import counted_as
 from tests.property.walks import BLOCKS, SEED, SETUPS, STEPS, story_of
 
-NEVER_REFUSED: Final = ("TrackVersions", "DeleteFaults", "DeleteWorkloads")
+NEVER_REFUSED: Final = ("TrackVersions", "NeedVersions", "DeleteFaults", "DeleteWorkloads")
 CAPABILITIES: Final = tuple(f"UpdateVm {name}" for name in UpdateVm.one_of)
 NAMES: Final = tuple(
     dict.fromkeys(

@@ -23,6 +23,8 @@ from hacdbs_sim.model import (
     GuestRead,
     GuestWrite,
     GuestWriteMemory,
+    HintFree,
+    HostDiscard,
     HostUnmap,
     HostWrite,
     LogOp,
@@ -217,6 +219,12 @@ class Walk:
     def host_unmap(self) -> Action[Any]:
         return HostUnmap(pages=self._batch())
 
+    def host_discard(self) -> Action[Any]:
+        return HostDiscard(pages=self._batch())
+
+    def hint_free(self) -> Action[Any]:
+        return HintFree(pages=self._batch())
+
     def fill(self) -> Action[Any]:
         """Write a whole logging slot, so that the unit can clean whole arrays."""
         slot = self.dice.pick(self.logged())
@@ -263,6 +271,8 @@ class Walk:
             GuestRead(pages=pages),
             HostWrite(pages=pages),
             HostUnmap(pages=pages),
+            HostDiscard(pages=pages),
+            HintFree(pages=pages),
         )
         return self.dice.pick(accesses)
 
@@ -414,6 +424,8 @@ _DRAWS: Final[tuple[tuple[int, Draw, str], ...]] = (
     (6, Walk.guest_read, ""),
     (4, Walk.host_write, ""),
     (4, Walk.host_unmap, ""),
+    (1, Walk.host_discard, ""),
+    (2, Walk.hint_free, ""),
     (3, Walk.fill, "log"),
     (10, Walk.fill_and_clean, "log"),
     (2, Walk.clean_blocks, "slot"),

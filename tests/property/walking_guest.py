@@ -25,6 +25,7 @@ from hacdbs_sim.model import (
     DeleteWorkloads,
     Intervals,
     MemslotInfo,
+    NeedVersions,
     RunGuest,
     TrackVersions,
     WorkloadInfo,
@@ -181,4 +182,5 @@ def advance_clock(walk: "Walk") -> Action[Any] | tuple[Action[Any], ...]:
 
 
 def track_versions(walk: "Walk") -> Action[Any]:
-    return TrackVersions(enabled=walk.dice.pick((True, True, True, False)))
+    is_on = walk.dice.pick((True, True, True, False))
+    return walk.dice.pick((TrackVersions(enabled=is_on), NeedVersions(needed=is_on)))

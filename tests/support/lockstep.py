@@ -5,8 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from hacdbs_sim.model import Action, Bitmap, DirtyLog, LeafState, Stage2Run, VmConfig
+from hacdbs_sim.model import (
+    Action,
+    Bitmap,
+    DirtyLog,
+    GetFreePages,
+    GetWrittenPages,
+    LeafState,
+    Stage2Run,
+    VmConfig,
+)
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.model.pages import pages_of
 from tests.support.machine import Machine
 from tests.support.recordings import recordings
 from tests.support.scalar_model import Refused, ScalarMachine
@@ -71,6 +81,7 @@ class Lockstep:
         assert core.clock() == model.clock()
         assert core.workloads() == model.workloads()
         self.same_versions()
+        self.same_free_and_written_pages()
         for slot in model.memslots():
             assert core.memslot(slot.slot) == slot
             if slot.dirty_count is not None:
@@ -90,6 +101,15 @@ class Lockstep:
             for page in np.flatnonzero(versions).tolist():
                 found[slot.slot, page] = int(versions[page])
         assert found == self.model.versions()
+
+    def same_free_and_written_pages(self) -> None:
+        """Compare what a migration may spare: pages given up, and pages never written."""
+        for slot in self.model.memslots():
+            free = self.core.query(GetFreePages(slot=slot.slot)).bitmap
+            written = self.core.query(GetWrittenPages(slot=slot.slot)).bitmap
+            assert _pages_of(free) == self.model.free_pages(slot.slot)
+            known = self.model.written_pages(slot.slot)
+            assert (None if written is None else _pages_of(written)) == known
 
     def same_stage2(self) -> None:
         """Compare all runs; those of a model whose leaves are as they were are not worked out anew."""
@@ -142,3 +162,7 @@ def same(core: object, model: object) -> bool:
     if isinstance(core, DirtyLog) and isinstance(model, DirtyLog):
         return core == model and same_words(core.bitmap, model.bitmap)
     return type(core) is type(model) and core == model
+
+
+def _pages_of(bitmap: Bitmap | None) -> set[int]:
+    return set() if bitmap is None else set(pages_of(bitmap.words).tolist())

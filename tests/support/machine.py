@@ -40,7 +40,7 @@ class Machine(machine.Machine):
         return self.query(model.GetClock())
 
     def versions(self, slot: int, first_page: int = 0, num_pages: int | None = None) -> Any:
-        query = model.GetPageVersions(slot=slot, first_page=first_page, num_pages=num_pages)
+        query = model.CopyVersions(slot=slot, first_page=first_page, num_pages=num_pages)
         return self.query(query)
 
     @property

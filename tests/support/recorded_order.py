@@ -113,6 +113,8 @@ def made(spec: model.VmSpec) -> Machine:
     names = [each.name for each in fields(model.VmConfig)]
     config = model.VmConfig(**{name: getattr(spec, name) for name in names})
     machine = Machine(config, builtin_intervals)
+    if spec.track_versions:
+        machine.perform(model.TrackVersions(enabled=True))
     for part in (*spec.memslots, *spec.faults, *spec.workloads):
         machine.perform(part)
     return machine
@@ -154,7 +156,7 @@ def queries_of(machine: Machine) -> list[model.Query[Any]]:
         model.ListFaults(),
         model.ListWorkloads(),
         model.GetClock(),
-        *(model.GetPageVersions(slot=slot) for slot in slots),
+        *(model.CopyVersions(slot=slot) for slot in slots),
         model.GetLastVersion(),
         model.GetStage2(gfn=0, count=None, limit=10_000),
         model.GetCounters(),

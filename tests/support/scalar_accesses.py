@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict
+from typing import TypeAlias
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from hacdbs_sim.model import (
     GuestRead,
     GuestWrite,
     GuestWriteMemory,
+    HintFree,
+    HostDiscard,
     HostUnmap,
     HostWrite,
     LeafState,
@@ -21,6 +24,8 @@ from hacdbs_sim.model import (
 from tests.support.scalar_memslots import ScalarMemslot, ScalarMemslots
 from tests.support.scalar_refusal import Refused
 from tests.support.scalar_stage2 import WITHOUT_WRITE, ScalarStage2
+
+Access: TypeAlias = GuestWrite | GuestRead | HostWrite | HostUnmap | HostDiscard | HintFree
 
 
 def each_page(pages: PageSet) -> list[int]:
@@ -59,7 +64,7 @@ class ScalarAccesses:
         self.stage2 = stage2
         self.counts: Counter[str] = Counter()
 
-    def perform(self, action: GuestWrite | GuestRead | HostWrite | HostUnmap) -> AccessOutcome:
+    def perform(self, action: Access) -> AccessOutcome:
         if isinstance(action, GuestWrite | GuestRead) and not 0 <= action.vcpu < self.config.vcpus:
             raise Refused("no_such_vcpu")
         if last_page(action.pages) >= (1 << self.config.ipa_bits) // self.config.page_size:
@@ -67,8 +72,8 @@ class ScalarAccesses:
         named = Counter(each_page(action.pages))
         self.counts = Counter(asdict(AccessOutcome()))
         self.counts["pages"] = named.total()
-        if isinstance(action, HostUnmap):
-            for gfn in named:
+        if isinstance(action, HostUnmap | HostDiscard | HintFree):
+            for gfn in () if isinstance(action, HintFree) else named:
                 self.stage2.unmap(gfn, gfn + 1)
             return AccessOutcome(**self.counts)
         slot: ScalarMemslot | None = None

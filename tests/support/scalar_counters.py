@@ -10,6 +10,7 @@ from hacdbs_sim.model import (
     AccessOutcome,
     GuestRead,
     GuestWrite,
+    HostDiscard,
     HostUnmap,
     HostWrite,
     LogOp,
@@ -22,6 +23,7 @@ KIND_OF_ACCESS = {
     GuestRead: "guest_reads",
     HostWrite: "host_writes",
     HostUnmap: "host_unmaps",
+    HostDiscard: "host_unmaps",
 }
 
 
@@ -35,7 +37,9 @@ class ScalarCounters:
         return {name: count for name, count in self.sums.items() if count}
 
     def access(
-        self, action: GuestWrite | GuestRead | HostWrite | HostUnmap, outcome: AccessOutcome
+        self,
+        action: GuestWrite | GuestRead | HostWrite | HostUnmap | HostDiscard,
+        outcome: AccessOutcome,
     ) -> None:
         self.sums[KIND_OF_ACCESS[type(action)]] += outcome.pages
         self.sums["newly_dirty"] += known(outcome.newly_dirty)

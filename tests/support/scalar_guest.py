@@ -339,10 +339,16 @@ def _laid_out(trace: TraceFields, recording: Intervals, num_pages: int) -> list[
 class ScalarVersions:
     """The number of the batch of writes that last touched each page; none for a page not written."""
 
-    def __init__(self, memslots: ScalarMemslots) -> None:
+    def __init__(self, memslots: ScalarMemslots, *, is_complete: bool, since: int) -> None:
         self.memslots = memslots
-        self.last = 0
+        self.since = self.last = since
         self.by_page: dict[tuple[int, int], int] = {}
+        if since and not is_complete:
+            for slot in memslots.by_id.values():
+                self.by_page |= {(slot.slot, page): since for page in range(slot.npages)}
+        self.is_complete = is_complete
+        self.known = set(memslots.by_id)
+        self.incomplete = set() if is_complete else set(memslots.by_id)
 
     def stamp(self, gfns: list[int]) -> None:
         self.last += 1
@@ -352,6 +358,46 @@ class ScalarVersions:
                 self.by_page[slot.slot, gfn - slot.base_gfn] = self.last
 
     def follow(self) -> None:
+        """Forget the slots that have gone; a new one may have the memory of one that went."""
+        now = set(self.memslots.by_id)
+        self.by_page = {page: at for page, at in self.by_page.items() if page[0] in now}
+        if self.last != self.since and self.known - now:
+            self.is_complete = False
+        self.incomplete &= now
+        if not self.is_complete:
+            self.incomplete |= now - self.known
+        self.known = now
+
+
+class ScalarFreePages:
+    """The pages that the guest gave up, and has not written since."""
+
+    def __init__(self, memslots: ScalarMemslots) -> None:
+        self.memslots = memslots
+        self.by_slot: dict[int, set[int]] = {}
+
+    def add(self, gfns: list[int]) -> None:
+        if gfns:
+            first, end = min(gfns), max(gfns) + 1
+            for slot in self.memslots.by_id.values():
+                if slot.base_gfn < end and first < slot.end_gfn:
+                    self.by_slot.setdefault(slot.slot, set())
+        for gfn in gfns:
+            slot_at = self.memslots.at(gfn)
+            if slot_at is not None:
+                self.by_slot[slot_at.slot].add(gfn - slot_at.base_gfn)
+
+    def drop(self, gfns: list[int]) -> None:
+        for gfn in gfns:
+            slot = self.memslots.at(gfn)
+            if slot is not None and not slot.is_readonly:
+                self.by_slot.get(slot.slot, set()).discard(gfn - slot.base_gfn)
+
+    def follow(self) -> None:
         """Forget the slots that have gone."""
-        kept = {page: at for page, at in self.by_page.items() if page[0] in self.memslots.by_id}
-        self.by_page = kept
+        kept = {slot: free for slot, free in self.by_slot.items() if slot in self.memslots.by_id}
+        self.by_slot = kept
+
+    def state_bytes(self) -> int:
+        """Return a bit for each page of the slots that have, or had, any."""
+        return sum(8 * -(-self.memslots.by_id[slot].npages // 64) for slot in self.by_slot)

@@ -34,10 +34,13 @@ from hacdbs_sim.model import (
     GuestRead,
     GuestWrite,
     GuestWriteMemory,
+    HintFree,
+    HostDiscard,
     HostUnmap,
     HostWrite,
     LogOp,
     MemslotInfo,
+    NeedVersions,
     PageRanges,
     RunGuest,
     SetCpu,
@@ -47,11 +50,17 @@ from hacdbs_sim.model import (
     VmConfig,
     WorkloadInfo,
 )
-from tests.support.scalar_accesses import ScalarAccesses, each_page, written
+from tests.support.scalar_accesses import Access, ScalarAccesses, each_page, written
 from tests.support.scalar_counters import ScalarCounters
 from tests.support.scalar_dirty_log import LogCall, ScalarDirtyLog, Window, to_words
 from tests.support.scalar_faults import Call, ScalarFaults
-from tests.support.scalar_guest import Recordings, ScalarGuest, ScalarVersions, no_recordings
+from tests.support.scalar_guest import (
+    Recordings,
+    ScalarFreePages,
+    ScalarGuest,
+    ScalarVersions,
+    no_recordings,
+)
 from tests.support.scalar_memslots import SLOT_IDS, ScalarMemslot, ScalarMemslots
 from tests.support.scalar_refusal import Refused
 from tests.support.scalar_stage2 import ScalarStage2
@@ -75,6 +84,10 @@ class ScalarMachine:
         self.turn = 0
         self.guest = ScalarGuest(config, self.slots, self._access, recordings)
         self.kept: ScalarVersions | None = None
+        self.free = ScalarFreePages(self.slots)
+        self.has_written = False
+        self.is_tracking = False
+        self.next_since = 0
         self.keepers = 0
 
     def perform(self, action: Action[Any]) -> object:  # noqa: C901, PLR0912 - one case an action
@@ -89,7 +102,9 @@ class ScalarMachine:
                 )
             case UpdateVm():
                 self._update(action)
-            case GuestWrite() | GuestRead() | HostWrite() | HostUnmap():
+            case (
+                GuestWrite() | GuestRead() | HostWrite() | HostUnmap() | HostDiscard() | HintFree()
+            ):
                 outcome = self._access(action)
             case GuestWriteMemory():
                 outcome = self._access(written(action, self.config.page_size))
@@ -107,6 +122,8 @@ class ScalarMachine:
                 self.armed.armed.clear()
             case TrackVersions():
                 self._track(enabled=action.enabled)
+            case NeedVersions():
+                self._need(needed=action.needed)
             case AddWorkload() | DeleteWorkload() | DeleteWorkloads() | AdvanceClock() | RunGuest():
                 outcome = self.guest.perform(action)
             case _:
@@ -136,6 +153,7 @@ class ScalarMachine:
             pages += slot.npages
             state_bytes += planes * 8 * words + blocks
         versions = 0 if self.kept is None else 4 * pages
+        state_bytes += self.free.state_bytes()
         return Footprint(pages=pages, state_bytes=state_bytes + versions)
 
     def clock(self) -> Clock:
@@ -151,6 +169,16 @@ class ScalarMachine:
         """Return the versions that are not 0, by slot and page."""
         return {} if self.kept is None else self.kept.by_page
 
+    def free_pages(self, slot: int) -> set[int]:
+        """Return the pages of a slot that the guest gave up."""
+        return self.free.by_slot.get(slot, set())
+
+    def written_pages(self, slot: int) -> set[int] | None:
+        """Return the pages of a slot that have been written; None: not all writes were counted."""
+        if self.kept is None or slot in self.kept.incomplete:
+            return None
+        return {page for of_slot, page in self.kept.by_page if of_slot == slot}
+
     def peek_dirty_log(self, slot_id: int) -> DirtyLog:
         slot = self.slots.with_log(slot_id)
         return _copy_of(slot)
@@ -159,18 +187,41 @@ class ScalarMachine:
         outcome = self.slots.set_region(action, *self._capabilities())
         if self.kept is not None:
             self.kept.follow()
+        self.free.follow()
         return outcome
 
     def _track(self, *, enabled: bool) -> None:
-        self.keepers = self.keepers + 1 if enabled else max(self.keepers - 1, 0)
-        fresh = self.kept or ScalarVersions(self.slots)
-        self.kept = fresh if self.keepers else None
+        self.is_tracking = enabled
+        self._follow_tracking()
 
-    def _access(self, action: GuestWrite | GuestRead | HostWrite | HostUnmap) -> AccessOutcome:
+    def _need(self, *, needed: bool) -> None:
+        self.keepers = self.keepers + 1 if needed else max(self.keepers - 1, 0)
+        self._follow_tracking()
+
+    def _follow_tracking(self) -> None:
+        if not (self.is_tracking or self.keepers):
+            if self.kept is not None:
+                self.next_since = self.kept.last + 1
+            self.kept = None
+        elif self.kept is None:
+            self.kept = ScalarVersions(
+                self.slots, is_complete=not self.has_written, since=self.next_since
+            )
+
+    def _access(self, action: Access) -> AccessOutcome:
         outcome = self.accesses.perform(action)
-        self.counted.access(action, outcome)
-        if self.kept is not None and isinstance(action, GuestWrite | HostWrite):
-            self.kept.stamp(each_page(action.pages))
+        if not isinstance(action, HintFree):
+            self.counted.access(action, outcome)
+        match action:
+            case GuestWrite() | HostWrite():
+                self.has_written = True
+                self.free.drop(each_page(action.pages))
+                if self.kept is not None:
+                    self.kept.stamp(each_page(action.pages))
+            case HostDiscard() | HintFree():
+                self.free.add(each_page(action.pages))
+            case _:
+                pass
         return outcome
 
     def _capabilities(self) -> tuple[int, int]:

@@ -47,6 +47,12 @@ async def guest_read(
     return await run(vm, model.GuestRead(pages=pages, vcpu=vcpu))
 
 
+@router.post("/v1/vms/{vm_id}/guest/hint-free", response_model=AccessOutcome)
+async def hint_free(vm: VmDep, pages: Annotated[PageSet, _frames(model.HintFree)]) -> Response:
+    """Report pages as free: a migration need not send them until they are written."""
+    return await run(vm, model.HintFree(pages=pages))
+
+
 @router.post("/v1/vms/{vm_id}/host/write", response_model=AccessOutcome)
 async def host_write(vm: VmDep, pages: Annotated[PageSet, _frames(model.HostWrite)]) -> Response:
     """Write pages as the host kernel: marks the log, leaves stage 2 alone."""
@@ -57,3 +63,11 @@ async def host_write(vm: VmDep, pages: Annotated[PageSet, _frames(model.HostWrit
 async def host_unmap(vm: VmDep, pages: Annotated[PageSet, _frames(model.HostUnmap)]) -> Response:
     """Unmap pages as an MMU notifier does, whole blocks included; leaves the log alone."""
     return await run(vm, model.HostUnmap(pages=pages))
+
+
+@router.post("/v1/vms/{vm_id}/host/discard", response_model=AccessOutcome)
+async def host_discard(
+    vm: VmDep, pages: Annotated[PageSet, _frames(model.HostDiscard)]
+) -> Response:
+    """Give pages back to the host, as a balloon does: unmap them, and drop their content."""
+    return await run(vm, model.HostDiscard(pages=pages))

@@ -7,9 +7,10 @@ from starlette.responses import Response
 
 from hacdbs_sim import model
 from hacdbs_sim.model import ChangedMemslot, Heat, MemslotInfo, MemslotList, SetMemslot
+from hacdbs_sim.model.guest import DEFAULT_VERSIONS
 
 from ..bodies import json_body
-from ..deps import PageDep, SlotPath, VmDep
+from ..deps import CountQuery, PageDep, SlotPath, VmDep
 from ..operations import run, run_query
 from ..paging import number_key
 from ..preconditions import PreconditionsDep, memslot_etag
@@ -20,6 +21,7 @@ router = resource_router("memslots")
 
 DEFAULT_BINS: Final = 1_024
 BinsQuery = Annotated[model.Bins, Query(description="The maximum number of bins.")]
+VersionsQuery = Annotated[model.VersionsWindow, Query(description="The maximum number of pages.")]
 
 
 @router.put("/v1/vms/{vm_id}/memslots/{slot}", response_model=ChangedMemslot, responses=CREATED)
@@ -57,4 +59,16 @@ async def delete_memslot(vm: VmDep, slot: SlotPath, preconditions: Preconditions
 async def get_heat(vm: VmDep, slot: SlotPath, bins: BinsQuery = DEFAULT_BINS) -> Response:
     """Return a memslot as a heat map: dirty pages, and states of stage 2, by bin."""
     query = model.GetHeat(slot=slot, bins=bins)
+    return await run_query(vm, lambda: Answer(vm.runtime.query(query)))
+
+
+@router.get("/v1/vms/{vm_id}/memslots/{slot}/page-versions", response_model=model.SlotVersions)
+async def get_page_versions(
+    vm: VmDep,
+    slot: SlotPath,
+    first_page: CountQuery = 0,
+    num_pages: VersionsQuery = DEFAULT_VERSIONS,
+) -> Response:
+    """Return which write last touched each page of a window, where versions are tracked."""
+    query = model.GetPageVersions(slot=slot, first_page=first_page, num_pages=num_pages)
     return await run_query(vm, lambda: Answer(vm.runtime.query(query)))

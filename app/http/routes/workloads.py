@@ -80,3 +80,11 @@ async def run_guest(
 ) -> Response:
     """Run the guest: the workloads write for some virtual time."""
     return await run(vm, body)
+
+
+@router.post("/v1/vms/{vm_id}/track-versions", response_model=model.VmInfo)
+async def track_versions(
+    vm: VmDep, body: Annotated[model.TrackVersions, json_body(model.TrackVersions)]
+) -> Response:
+    """Track page versions from now on, or no longer."""
+    return await run(vm, body)

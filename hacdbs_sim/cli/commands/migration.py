@@ -44,7 +44,19 @@ def migrate(
     ] = None,
     timeout_strategy: Annotated[
         str | None,
-        typer.Option(help="cancel or switch_over, at the timeout or after the last pass."),
+        typer.Option(
+            help="cancel, switch_over or postcopy: at the timeout, after the last pass, in a stall."
+        ),
+    ] = None,
+    stall: Annotated[
+        int | None, typer.Option(parser=a.duration, help="The longest time without progress.")
+    ] = None,
+    postcopy: Annotated[bool, typer.Option("--postcopy", help="Allow post-copy.")] = False,
+    link_bandwidth: Annotated[
+        int | None, typer.Option(parser=a.bandwidth, help="The link's speed, such as 4MiB.")
+    ] = None,
+    latency: Annotated[
+        int | None, typer.Option(parser=a.duration, help="The link's latency, one way.")
     ] = None,
     auto_converge: Annotated[
         bool, typer.Option("--auto-converge", help="Throttle the vCPUs as QEMU does.")
@@ -56,6 +68,9 @@ def migrate(
     clear_chunk_pages: Annotated[int | None, typer.Option(help="Pages of one clear.")] = None,
     verify: Annotated[bool, typer.Option(help="Verify the result by page versions.")] = True,
     pace: Annotated[
+        float | None, typer.Option(help="Real seconds that a virtual second takes.")
+    ] = None,
+    pace_ms: Annotated[
         int | None, typer.Option(help="Real milliseconds to wait after each pass.")
     ] = None,
 ) -> None:
@@ -73,12 +88,20 @@ def migrate(
         clear_order=clear_order,
         clear_chunk_pages=clear_chunk_pages,
         verify=None if verify else False,
-        pace_ms=pace,
+        stall_ns=stall,
+        postcopy={} if postcopy else None,
+        link=given(bytes_per_second=link_bandwidth, latency_ns=latency) or None,
+        pace=pace,
+        pace_ms=pace_ms,
     )
     body = fields if file is None else {**read_document(file).value, **fields}
     started = read(MigrationInfo, context.client.send("POST", "v1", "migrations", body=body))
     report = _watch(context, started)
-    context.show(views.outcome(report.migration_id, report), views.totals(report))
+    context.show(
+        views.outcome(report.migration_id, report),
+        *views.happenings(report),
+        views.totals(report),
+    )
     if report.status != "completed" or report.verification.lost_pages:
         raise typer.Exit(ExitCode.NEGATIVE)
 

@@ -146,6 +146,7 @@ def _steps(result: ScenarioOutcome) -> Iterator[Table]:
         yield views.rows_table("", columns, rows)
     if (report := result.migration) is not None:
         yield views.outcome(report.migration_id, report)
+        yield from views.happenings(report)
 
 
 def _mismatches(result: ScenarioOutcome) -> Iterator[Table | str]:

@@ -47,7 +47,7 @@ def wait(
         report = handle.get(wait_for="end", wait_seconds=wait_seconds)
         seconds = ends_at - time.monotonic()
         if report.is_over:
-            context.show(views.outcome(report.migration_id, report))
+            context.show(views.outcome(report.migration_id, report), *views.happenings(report))
             return
         if seconds <= 0:
             raise WaitTimeoutError(f"{migration} is {report.status} after {timeout:g} s")

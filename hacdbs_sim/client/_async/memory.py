@@ -5,7 +5,7 @@ from hacdbs_sim.client.bodies import clear_body
 from hacdbs_sim.client.pages import LogWindow, PageMask, PageNumbers, Words
 from hacdbs_sim.client.request import OCTETS
 from hacdbs_sim.client.results import FetchedLog, read, read_dirty_log
-from hacdbs_sim.model import DirtyLog, Heat
+from hacdbs_sim.model import DirtyLog, Heat, SlotVersions
 
 __tracebackhide__ = True
 
@@ -75,3 +75,15 @@ class AsyncSlot(AsyncResource):
     async def get_heat(self, *, bins: int | None = None) -> Heat:
         """Return a heat map of at most `bins` parts: dirty pages, and states of stage 2."""
         return read(Heat, await self.send("GET", "heat", params={"bins": bins}))
+
+    async def get_page_versions(
+        self, *, first_page: int | None = None, num_pages: int | None = None
+    ) -> SlotVersions:
+        """Return which write last touched each page, where versions are tracked.
+
+        Args:
+            first_page: Where the window begins, in pages of the slot.
+            num_pages: The window's length, cut at the slot's end; 65,536 if None.
+        """
+        params = {"first_page": first_page, "num_pages": num_pages}
+        return read(SlotVersions, await self.send("GET", "page-versions", params=params))

@@ -1,13 +1,17 @@
 """Migrations and comparisons."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from hacdbs_sim.client._async.resource import AsyncResource, AsyncSender
+from hacdbs_sim.client.bodies import Fields, plain
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
 from hacdbs_sim.client.waiting import MIGRATION_SECONDS, Patience, has_reached
-from hacdbs_sim.model import ComparisonInfo, IterationTable, MigrationInfo, QueryMigrate
+from hacdbs_sim.model import (
+    AutoConverge,
+    ComparisonInfo,
+    IterationTable,
+    MigrationInfo,
+    QueryMigrate,
+)
 
 __tracebackhide__ = True
 
@@ -35,7 +39,7 @@ class AsyncMigration(AsyncResource):
         return read(MigrationInfo, await self.send("GET", params=params))
 
     async def cancel(self, *, key: str | None = None) -> MigrationInfo:
-        """Cancel the migration, in any phase."""
+        """Cancel the migration; post-copy refuses."""
         return read(MigrationInfo, await self.send("POST", "cancel", key=key))
 
     async def update(
@@ -44,7 +48,7 @@ class AsyncMigration(AsyncResource):
         bandwidth_bytes_per_second: int | None = None,
         downtime_limit_ns: int | None = None,
         switchover_bandwidth_bytes_per_second: int | None = None,
-        auto_converge: Mapping[str, Any] | None = None,
+        auto_converge: AutoConverge | Fields | None = None,
         throttle_percent: int | None = None,
         max_iterations: int | None = None,
         timeout_ns: int | None = None,
@@ -55,7 +59,7 @@ class AsyncMigration(AsyncResource):
             bandwidth_bytes_per_second=bandwidth_bytes_per_second,
             downtime_limit_ns=downtime_limit_ns,
             switchover_bandwidth_bytes_per_second=switchover_bandwidth_bytes_per_second,
-            auto_converge=None if auto_converge is None else dict(auto_converge),
+            auto_converge=None if auto_converge is None else plain(auto_converge),
             throttle_percent=throttle_percent,
             max_iterations=max_iterations,
             timeout_ns=timeout_ns,

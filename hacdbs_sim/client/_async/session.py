@@ -45,6 +45,7 @@ class AsyncVmMaker(AsyncResource):
         workloads: Sequence[AnyWorkload] = (),
         costs: Mapping[str, int] | None = None,
         backend: str | None = None,
+        track_versions: bool | None = None,
         key: str | None = None,
     ) -> AsyncVm:
         """Create a VM with its memslots, faults and workloads: all of them, or nothing.

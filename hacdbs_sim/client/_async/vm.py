@@ -143,6 +143,11 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         body = arguments(locals())
         return read(FetchedVm, await self.send("PATCH", body=body, headers={"If-Match": if_match}))
 
+    async def track_versions(self, *, enabled: bool = True, key: str | None = None) -> FetchedVm:
+        """Track page versions from now on, or no longer."""
+        body = {"enabled": enabled}
+        return read(FetchedVm, await self.send("POST", "track-versions", body=body, key=key))
+
     async def delete(self, *, if_match: str | None = None) -> None:
         """Delete the VM."""
         await self.send("DELETE", headers={"If-Match": if_match})

@@ -62,6 +62,18 @@ class Guest(Resource):
         response = self.send("POST", "guest", "read", params=params, body=body, key=key)
         return read(AccessOutcome, response)
 
+    def hint_free(
+        self,
+        gfns: PageNumbers | None = None,
+        *,
+        gfn_ranges: Ranges | None = None,
+        key: str | None = None,
+    ) -> AccessOutcome:
+        """Report pages as free: a migration need not send them until they are written."""
+        body = access_body(gfns, gfn_ranges)
+        response = self.send("POST", "guest", "hint-free", body=body, key=key)
+        return read(AccessOutcome, response)
+
     def host_write(
         self,
         gfns: PageNumbers | None = None,
@@ -83,6 +95,17 @@ class Guest(Resource):
         """Unmap pages as an MMU notifier does, whole blocks included; leaves the log alone."""
         body = access_body(gfns, gfn_ranges)
         return read(AccessOutcome, self.send("POST", "host", "unmap", body=body, key=key))
+
+    def host_discard(
+        self,
+        gfns: PageNumbers | None = None,
+        *,
+        gfn_ranges: Ranges | None = None,
+        key: str | None = None,
+    ) -> AccessOutcome:
+        """Give pages back to the host, as a balloon does: unmap them, and drop their content."""
+        body = access_body(gfns, gfn_ranges)
+        return read(AccessOutcome, self.send("POST", "host", "discard", body=body, key=key))
 
     def add_workload(
         self,

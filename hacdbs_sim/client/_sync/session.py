@@ -46,6 +46,7 @@ class VmMaker(Resource):
         workloads: Sequence[AnyWorkload] = (),
         costs: Mapping[str, int] | None = None,
         backend: str | None = None,
+        track_versions: bool | None = None,
         key: str | None = None,
     ) -> Vm:
         """Create a VM with its memslots, faults and workloads: all of them, or nothing.

@@ -144,6 +144,11 @@ class Vm(Guest, Faults):
         body = arguments(locals())
         return read(FetchedVm, self.send("PATCH", body=body, headers={"If-Match": if_match}))
 
+    def track_versions(self, *, enabled: bool = True, key: str | None = None) -> FetchedVm:
+        """Track page versions from now on, or no longer."""
+        body = {"enabled": enabled}
+        return read(FetchedVm, self.send("POST", "track-versions", body=body, key=key))
+
     def delete(self, *, if_match: str | None = None) -> None:
         """Delete the VM."""
         self.send("DELETE", headers={"If-Match": if_match})

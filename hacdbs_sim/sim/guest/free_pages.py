@@ -1,11 +1,15 @@
 """Pages that the guest gave up: ballooned, or hinted free. A write ends that."""
 
+from typing import Final
+
 import numpy as np
 
 from hacdbs_sim.model.pages import PageSet
 from hacdbs_sim.model.words import Words, drop_bits, set_bits, words_for
 from hacdbs_sim.sim.kvm.accesses import by_slot
-from hacdbs_sim.sim.kvm.memslots import Memslots
+from hacdbs_sim.sim.kvm.memslots import Memslot, Memslots
+
+BYTES_A_WORD: Final = 8
 
 
 class FreePages:
@@ -20,12 +24,23 @@ class FreePages:
 
     def add(self, slots: Memslots, pages: PageSet) -> None:
         """Give up pages."""
+        for slot in self._new_among(slots, pages):
+            self._by_slot[slot.region.slot] = np.zeros(words_for(slot.region.npages), np.uint64)
         for slot, _, tiles in by_slot(slots, pages):
-            number = slot.region.slot
-            if number not in self._by_slot:
-                self._by_slot[number] = np.zeros(words_for(slot.region.npages), np.uint64)
             for mask in tiles:
-                set_bits(self._by_slot[number], mask)
+                set_bits(self._by_slot[slot.region.slot], mask)
+
+    def bytes_to_add(self, slots: Memslots, pages: PageSet) -> int:
+        """Return the bytes that `add` would take."""
+        new = self._new_among(slots, pages)
+        return sum(BYTES_A_WORD * words_for(slot.region.npages) for slot in new)
+
+    def _new_among(self, slots: Memslots, pages: PageSet) -> list[Memslot]:
+        """List the slots around pages that have had none given up so far."""
+        if not len(pages):
+            return []
+        around = slots.around(*pages.span())
+        return [slot for slot in around if slot.region.slot not in self._by_slot]
 
     def drop(self, slots: Memslots, pages: PageSet) -> None:
         """Use pages again."""

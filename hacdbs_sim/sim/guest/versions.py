@@ -20,19 +20,27 @@ FEW_RANGES: Final = 64
 
 
 class PageVersions:
-    """The versions of all pages of a machine; 0 where nothing has been written since the start.
+    """The versions of all pages of a machine.
+
+    A page that has not been written since the start has version `since`, as if all of them had been
+    written just before: whoever compares with versions of an earlier time sees that nothing is known of
+    the time between.
 
     Args:
         slots: The slots that there are.
         is_complete: Whether nothing has been written to them before.
+        since: The number of writes to begin with.
     """
 
-    def __init__(self, slots: Memslots, *, is_complete: bool = False) -> None:
+    def __init__(self, slots: Memslots, *, is_complete: bool = False, since: int = 0) -> None:
         self._by_slot: dict[int, Versions] = {}
-        self._writes = 0
+        self._since = self._writes = since
         self._incomplete: frozenset[int] = frozenset()
         self._is_complete = is_complete
         self.follow(slots)
+        if since and not is_complete:
+            for versions in self._by_slot.values():
+                versions[:] = self.last
 
     def is_complete(self, slot: int) -> bool:
         """Whether all writes to a slot are counted: a page of version 0 has never been written."""
@@ -50,7 +58,8 @@ class PageVersions:
         new slot is known to be unwritten.
         """
         regions = {slot.region.slot: slot.region.npages for slot in slots.by_id()}
-        if self._writes and not self._by_slot.keys() <= regions.keys():
+        is_written = self._writes != self._since
+        if is_written and not self._by_slot.keys() <= regions.keys():
             self._is_complete = False
         new = frozenset() if self._is_complete else regions.keys() - self._by_slot.keys()
         self._incomplete = (self._incomplete & regions.keys()) | new

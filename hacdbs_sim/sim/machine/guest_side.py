@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from hacdbs_sim import model
-from hacdbs_sim.model.errors import NoSuchVcpuError
+from hacdbs_sim.model.errors import NoSuchVcpuError, WindowOutsideMemslotError
 from hacdbs_sim.model.page_checks import check_gfns
 from hacdbs_sim.model.pages import Intervals, PageSet
-from hacdbs_sim.model.words import WORD_BITS, words_for
+from hacdbs_sim.model.words import WORD_BITS, Words, words_for
 from hacdbs_sim.sim.guest.free_pages import FreePages
 from hacdbs_sim.sim.guest.guest import Guest
 from hacdbs_sim.sim.guest.trace import state_bytes_of
@@ -35,7 +35,9 @@ class GuestSide:
         self._slots = slots
         self._counters = counters
         self._versions: PageVersions | None = None
+        self._tracks_versions = False
         self._version_users = 0
+        self._last_tracked: int | None = None
         self._free: FreePages | None = None
         self._has_written = False
         self.guest = Guest(
@@ -99,25 +101,42 @@ class GuestSide:
         """Whether the guest has given up any page."""
         return self._free is not None
 
-    def free_pages(self, query: model.GetFreePages) -> model.Bitmap | None:
-        """Return the pages of a slot that the guest gave up; None: none."""
-        words = None if self._free is None else self._free.read(query.slot)
-        if words is None:
-            return None
-        first = query.first_page // WORD_BITS
-        end = None if query.num_pages is None else first + words_for(query.num_pages)
-        return model.Bitmap(words[first:end].copy())
+    def free_bytes(self, pages: PageSet) -> int:
+        """Return the bytes that it would take to give up pages."""
+        free = FreePages() if self._free is None else self._free
+        return free.bytes_to_add(self._slots, pages)
 
-    def written_pages(self, query: model.GetWrittenPages) -> model.Bitmap | None:
-        """Return the pages of a slot that have been written; None: not all writes were tracked."""
-        region = self._slots.get(query.slot).region
+    def free_pages(self, query: model.GetFreePages) -> model.SlotPages:
+        """Return the pages of a window of a slot that the guest gave up.
+
+        Raises:
+            NoSuchMemslotError: the slot is absent.
+        """
+        num_pages = self._window(query)
+        words = None if self._free is None else self._free.read(query.slot)
+        first = query.first_page // WORD_BITS
+        end = first + words_for(num_pages)
+        return _slot_pages(query, num_pages, None if words is None else words[first:end].copy())
+
+    def _window(self, query: model.GetFreePages | model.GetWrittenPages) -> int:
+        """Return the length of the window of a query."""
+        left = self._slots.get(query.slot).region.npages - query.first_page
+        return left if query.num_pages is None else query.num_pages
+
+    def written_pages(self, query: model.GetWrittenPages) -> model.SlotPages:
+        """Return the pages of a window of a slot that have been written, if all writes were tracked.
+
+        Raises:
+            NoSuchMemslotError: the slot is absent.
+        """
+        num_pages = self._window(query)
         if self._versions is None or not self._versions.is_complete(query.slot):
-            return None
-        versions = self._versions.read(region.slot, query.first_page, query.num_pages)
+            return _slot_pages(query, num_pages, None)
+        versions = self._versions.read(query.slot, query.first_page, num_pages)
         octets = np.packbits(versions != 0, bitorder="little")
         words = np.zeros(words_for(len(versions)), "<u8")
         words.view(np.uint8)[: len(octets)] = octets
-        return model.Bitmap(words.astype(np.uint64, copy=False))
+        return _slot_pages(query, num_pages, words.astype(np.uint64, copy=False))
 
     def _access(
         self,
@@ -140,26 +159,65 @@ class GuestSide:
         return self.guest.add(spec, self._slots.get(spec.slot).region.npages)
 
     def track_versions(self, *, enabled: bool) -> None:
-        """Count one more, or one fewer, who needs page versions: kept while somebody does."""
-        self._version_users = self._version_users_after(enabled=enabled)
-        if not self._version_users:
+        """Track page versions from now on, or no longer than somebody else needs them."""
+        self._tracks_versions = enabled
+        self._follow_tracking()
+
+    def need_versions(self, *, needed: bool) -> None:
+        """Count one more, or one fewer, who needs page versions: tracked while somebody does."""
+        self._version_users = self._version_users_after(needed=needed)
+        self._follow_tracking()
+
+    def _follow_tracking(self) -> None:
+        if not (self._tracks_versions or self._version_users):
+            if self._versions is not None:
+                self._last_tracked = self._versions.last
             self._versions = None
         elif self._versions is None:
-            self._versions = PageVersions(self._slots, is_complete=not self._has_written)
+            since = 0 if self._last_tracked is None else self._last_tracked + 1
+            self._versions = PageVersions(
+                self._slots, is_complete=not self._has_written, since=since
+            )
 
-    def _version_users_after(self, *, enabled: bool) -> int:
-        return max(self._version_users + (1 if enabled else -1), 0)
+    def _version_users_after(self, *, needed: bool) -> int:
+        return max(self._version_users + (1 if needed else -1), 0)
 
     def versions(self, slot: int, first_page: int, num_pages: int | None) -> Versions | None:
-        """Copy the versions of a slot's pages; None where none are kept."""
+        """Copy the versions of a slot's pages; None where none are tracked."""
         region = self._slots.get(slot).region
         if self._versions is None:
             return None
         return self._versions.read(region.slot, first_page, num_pages)
 
+    def slot_versions(self, query: model.GetPageVersions) -> model.SlotVersions:
+        """Return the versions of a window of a slot.
+
+        Raises:
+            NoSuchMemslotError: the slot is absent.
+            WindowOutsideMemslotError: the window begins behind the slot's end.
+        """
+        npages = self._slots.get(query.slot).region.npages
+        if query.first_page >= npages:
+            raise WindowOutsideMemslotError.must(
+                "first_page",
+                f"be a page of the slot, at most {npages - 1}",
+                query.first_page,
+                bound=npages - 1,
+            )
+        count = min(query.num_pages, npages - query.first_page)
+        tracked = self._versions
+        return model.SlotVersions(
+            slot=query.slot,
+            first_page=query.first_page,
+            num_pages=count,
+            last_version=self.last_version,
+            is_complete=tracked is not None and tracked.is_complete(query.slot),
+            versions=self.versions(query.slot, query.first_page, count),
+        )
+
     @property
     def last_version(self) -> int | None:
-        """The number of the last batch of writes; None where none are kept."""
+        """The number of the last batch of writes; None where none are tracked."""
         return None if self._versions is None else self._versions.last
 
     def follow_memslots(self) -> None:
@@ -169,12 +227,19 @@ class GuestSide:
         if self._free is not None:
             self._free.follow(self._slots)
 
-    def state_bytes(self, pages: int, tracking: model.TrackVersions | None = None) -> int:
+    def state_bytes(
+        self, pages: int, tracking: model.TrackVersions | model.NeedVersions | None = None
+    ) -> int:
         """Return the bytes that it holds on a machine of so many pages, now or after an action."""
-        users = self._version_users
-        if tracking is not None:
-            users = self._version_users_after(enabled=tracking.enabled)
-        is_tracked = users > 0
+        is_tracked, users = self._tracks_versions, self._version_users
+        match tracking:
+            case model.TrackVersions():
+                is_tracked = tracking.enabled
+            case model.NeedVersions():
+                users = self._version_users_after(needed=tracking.needed)
+            case _:
+                pass
+        is_tracked |= users > 0
         free_bytes = 0 if self._free is None else self._free.state_bytes
         return is_tracked * BYTES_A_PAGE * pages + self.guest.state_bytes + free_bytes
 
@@ -201,3 +266,14 @@ class GuestSide:
             raise NoSuchVcpuError.must(
                 "vcpu", f"be 0..{self._vcpus - 1}", vcpu, bound=self._vcpus - 1
             )
+
+
+def _slot_pages(
+    query: model.GetFreePages | model.GetWrittenPages, num_pages: int, words: Words | None
+) -> model.SlotPages:
+    return model.SlotPages(
+        slot=query.slot,
+        first_page=query.first_page,
+        num_pages=num_pages,
+        bitmap=None if words is None else model.Bitmap(words),
+    )

@@ -214,7 +214,14 @@ class Machine:
         present = self._footprint.pages
         sweep = WORK_PER_ACTION + present // PAGES_PER_WORD
         match action:
-            case model.GuestWrite() | model.GuestRead() | model.HostWrite() | model.HostUnmap():
+            case (
+                model.GuestWrite()
+                | model.GuestRead()
+                | model.HostWrite()
+                | model.HostUnmap()
+                | model.HostDiscard()
+                | model.HintFree()
+            ):
                 return work_of_accesses(action.pages, present)
             case model.GuestWriteMemory():
                 return work_of_accesses(action.pages(self._config.page_size), present)
@@ -259,7 +266,10 @@ class Machine:
                 now, recording = self.footprint, recording_of(action, self._recordings)
                 added = 0 if recording is None else self._guest_side.trace_bytes(action, recording)
                 return model.Footprint(pages=now.pages, state_bytes=now.state_bytes + added)
-            case model.TrackVersions():
+            case model.HostDiscard() | model.HintFree():
+                now, added = self.footprint, self._guest_side.free_bytes(action.pages)
+                return model.Footprint(pages=now.pages, state_bytes=now.state_bytes + added)
+            case model.TrackVersions() | model.NeedVersions():
                 slots = self._footprint
                 held = self._guest_side.state_bytes(slots.pages, action)
                 return model.Footprint(pages=slots.pages, state_bytes=slots.state_bytes + held)
@@ -307,6 +317,7 @@ _PERFORM: Final[dict[type[model.Action[Any]], Handler]] = {
     model.AdvanceClock: lambda m, a: m._guest_side.guest.advance(a.duration_ns),
     model.RunGuest: lambda m, a: m._guest_side.run(a),
     model.TrackVersions: lambda m, a: m._guest_side.track_versions(enabled=a.enabled),
+    model.NeedVersions: lambda m, a: m._guest_side.need_versions(needed=a.needed),
     model.UpdateVm: lambda m, a: m._update(a),
 }
 
@@ -324,7 +335,8 @@ _QUERY: Final[dict[type[model.Query[Any]], Handler]] = {
     model.ListWorkloads: lambda m, _: m._guest_side.guest.views(),
     model.ListWorkloadSpecs: lambda m, _: m._guest_side.guest.specs(),
     model.GetClock: lambda m, _: m._guest_side.guest.clock.view(),
-    model.GetPageVersions: lambda m, q: m._guest_side.versions(q.slot, q.first_page, q.num_pages),
+    model.CopyVersions: lambda m, q: m._guest_side.versions(q.slot, q.first_page, q.num_pages),
+    model.GetPageVersions: lambda m, q: m._guest_side.slot_versions(q),
     model.GetLastVersion: lambda m, _: m._guest_side.last_version,
     model.HasFreePages: lambda m, _: m._guest_side.has_free_pages,
     model.GetFreePages: lambda m, q: m._guest_side.free_pages(q),

@@ -15,7 +15,7 @@ from hacdbs_sim.client import (
     WaitTimeoutError,
 )
 from hacdbs_sim.client.waiting import has_reached
-from hacdbs_sim.model import MigrationStatus
+from hacdbs_sim.model import AutoConverge, Destination, LinkSpec, MigrationStatus
 from tests.support.wire import HANG_SECONDS
 from tests.unit.client.conftest import MEMSLOT
 
@@ -48,7 +48,7 @@ def test_a_wait_ends_at_a_phase_or_a_pass_or_in_time(vm: Vm) -> None:
     ended = migration.wait("iteration-3")
 
     assert setup.status in {"setup", "active"}
-    assert (ended.status, ended.iterations) == ("cancelled", ())
+    assert (ended.status, [each.sent_pages for each in ended.iterations]) == ("cancelled", [0])
 
 
 def test_a_comparison_is_begun_and_waited_for(client: Client) -> None:
@@ -130,6 +130,11 @@ def test_for_coroutines_a_wait_ends_in_time_too() -> None:
         ("active", "iteration-1", False),
         ("active", "end", False),
         ("cancelling", "active", False),
+        ("device", "postcopy-active", False),
+        ("postcopy-active", "device", True),
+        ("postcopy-active", "postcopy-paused", False),
+        ("postcopy-paused", "postcopy-paused", True),
+        ("postcopy-paused", "end", False),
         ("failed", "completed", True),
     ],
 )
@@ -140,3 +145,29 @@ def test_a_phase_is_reached_there_beyond_or_at_the_end(
     info = replace(report, status=MigrationStatus(status), iterations=())
 
     assert has_reached(info, wait_for) is reached
+
+
+def test_a_running_migration_is_changed_and_given_commands(client: Client) -> None:
+    vm = client.create_vm(memslots=[replace(MEMSLOT, memory_size=16 << 20)])
+    migration = vm.start_migration(
+        bandwidth_bytes_per_second=1_000_000,
+        pause_before_switchover=True,
+        link=LinkSpec(latency_ns=1_000),
+        destination=Destination(name="there"),
+        pace=100,
+    )
+
+    migration.update(bandwidth_bytes_per_second=10**9, auto_converge=AutoConverge(max=50))
+    with pytest.raises(ConflictError) as refused:
+        migration.resume()
+    migration.update(downtime_limit_ns=10**9)
+    migration.switch_over()
+    migration.wait("pre-switchover")
+    migration.continue_()
+    report = migration.wait()
+
+    assert refused.value.code == "invalid_migration_state"
+    assert (report.status, report.reason) == ("completed", "requested")
+    assert [change.command for change in report.changes] == [None, None, "switch_over", "continue"]
+    assert report.destination_vm_id is not None
+    assert client.vm(report.destination_vm_id).get().name == "there"

@@ -93,6 +93,7 @@ async def test_without_the_device_the_reason_is_named(
     [
         ("faults", {"faults": (AddIpaf(),)}),
         ("workloads", {"workloads": (AddUniform(slot=0, writes_per_second=1),)}),
+        ("track_versions", {"track_versions": True}),
         ("page_size", {"page_size": 65_536}),
         ("ipa_bits", {"ipa_bits": 44}),
         ("vcpus", {"vcpus": 2}),

@@ -20,55 +20,35 @@ from app.service.migration_tasks import MigrationTask
 from app.service.migrations import Migration
 from hacdbs_sim.model import (
     Action,
-    AddSequential,
-    AnyWorkload,
-    CreateVm,
     EventType,
     MigrationSpec,
     MigrationStatus,
     Reason,
     Scheduled,
-    SetMemslot,
 )
-from hacdbs_sim.vmm import Precopy, Report
+from hacdbs_sim.vmm import LiveMigration
 from tests.support.wire import HANG_SECONDS
-from tests.unit.vmm.source import source
-from tests.unit.vmm.source import spec as made_spec
+from tests.unit.service.migrating import ENDLESS, WRITES, ended, machine, make_vm, spec, vm_spec
 
 pytestmark = pytest.mark.anyio
 
-SPEC = made_spec()
+SPEC = spec()
 PACED = 10_000
 
 
-def vm_like_source(session_id: str, *workloads: AnyWorkload) -> CreateVm:
-    slot = SetMemslot(slot=0, guest_phys_addr=0x4000_0000, memory_size=4096 * 4096)
-    return CreateVm(
-        session_id=session_id, memslots=(slot,), workloads=workloads, **vars(source().config)
+def start(
+    fleet: Fleet, vm: Vm, given: MigrationSpec = SPEC, *, pace_ms: int = 0, pace: float = 0.0
+) -> Migration:
+    return fleet.migrations.start(
+        vm.session_id, vm.vm_id, vm.runtime, given, pace_ms=pace_ms, pace=pace
     )
-
-
-async def make_vm(fleet: Fleet, session_id: str = "default", rate: int = 250_000) -> Vm:
-    return await fleet.create_vm(
-        vm_like_source(session_id, AddSequential(slot=0, writes_per_second=rate))
-    )
-
-
-def start(fleet: Fleet, vm: Vm, spec: MigrationSpec = SPEC, pace_ms: int = 0) -> Migration:
-    return fleet.migrations.start(vm.session_id, vm.vm_id, vm.runtime, spec, pace_ms=pace_ms)
 
 
 async def begun(fleet: Fleet) -> Migration:
     """Start an endless migration, and wait for its first pass."""
-    endless = made_spec(downtime_limit_ns=0, max_iterations=1_000)
-    migration = start(fleet, await make_vm(fleet, rate=4_000_000), endless, pace_ms=20)
+    migration = start(fleet, await make_vm(fleet, rate=4_000_000), spec(**ENDLESS), pace_ms=20)
     await migration.run.wait(lambda: bool(migration.report().iterations), HANG_SECONDS)
     return migration
-
-
-async def ended(migration: Migration) -> Report:
-    await migration.run.wait(lambda: False, HANG_SECONDS)
-    return migration.report()
 
 
 async def test_it_continues_by_itself_to_the_report_that_it_has_without_the_fleet() -> None:
@@ -78,7 +58,7 @@ async def test_it_continues_by_itself_to_the_report_that_it_has_without_the_flee
     report = await ended(start(fleet, vm))
 
     assert report.status is MigrationStatus.COMPLETED
-    assert report == Precopy(source(), SPEC).run()
+    assert report == LiveMigration(machine(), SPEC).run()
 
 
 async def test_into_how_many_pieces_it_is_cut_changes_nothing(
@@ -89,7 +69,7 @@ async def test_into_how_many_pieces_it_is_cut_changes_nothing(
 
     report = await ended(start(fleet, await make_vm(fleet)))
 
-    assert report == Precopy(source(), SPEC).run()
+    assert report == LiveMigration(machine(), SPEC).run()
 
 
 async def test_each_phase_and_pass_is_an_event_in_virtual_time() -> None:
@@ -103,7 +83,6 @@ async def test_each_phase_and_pass_is_an_event_in_virtual_time() -> None:
     assert list(dict.fromkeys(seen)) == [
         "setup",
         "active",
-        "pre-switchover",
         "device",
         "completed",
     ]
@@ -249,9 +228,9 @@ async def test_without_room_for_what_arrives_it_is_refused_and_nothing_is_held()
     assert fleet.migrations.migrations("default") == []
 
 
-async def a_task(fleet: Fleet, spec: MigrationSpec = SPEC) -> MigrationTask:
-    runtime = await fleet.build_apart(vm_like_source("default"))
-    return fleet.migrations.task("one", runtime, spec)
+async def a_task(fleet: Fleet, given: MigrationSpec = SPEC) -> MigrationTask:
+    runtime = await fleet.build_apart(vm_spec("default", WRITES))
+    return fleet.migrations.task("one", runtime, given)
 
 
 async def test_a_comparison_runs_its_machines_one_after_the_other_and_lets_them_go() -> None:
@@ -271,7 +250,7 @@ async def test_a_comparison_runs_its_machines_one_after_the_other_and_lets_them_
 async def test_a_defect_ends_it_as_failed_and_wakes_its_waiters() -> None:
     fleet = Fleet(Limits())
     impossible = Scheduled(iteration=0, action=cast("Action[object]", object()))
-    migration = start(fleet, await make_vm(fleet), made_spec(schedule=(impossible,)))
+    migration = start(fleet, await make_vm(fleet), spec(schedule=(impossible,)))
 
     report = await ended(migration)
 
@@ -287,7 +266,7 @@ async def test_a_defect_ends_it_as_failed_and_wakes_its_waiters() -> None:
 async def test_a_defect_in_one_of_several_leaves_those_before_as_they_ended() -> None:
     fleet = Fleet(Limits())
     impossible = Scheduled(iteration=0, action=cast("Action[object]", object()))
-    tasks = [await a_task(fleet), await a_task(fleet, made_spec(schedule=(impossible,)))]
+    tasks = [await a_task(fleet), await a_task(fleet, spec(schedule=(impossible,)))]
 
     comparison = fleet.migrations.compare("default", tasks)
     await comparison.run.wait(lambda: False, HANG_SECONDS)

@@ -13,10 +13,10 @@ from hacdbs_sim.model import (
     MAX_WORKLOADS_PER_VM,
     AddIntervals,
     AddSequential,
+    CopyVersions,
     DeleteWorkload,
     DeleteWorkloads,
     GetFootprint,
-    GetPageVersions,
     ListWorkloads,
     SetMemslot,
     TrackVersions,
@@ -112,7 +112,7 @@ def test_what_does_not_fit_the_budget_is_refused_and_changes_nothing(
 
     assert budget.used_bytes == before
     assert runtime.query(ListWorkloads()) == ()
-    assert runtime.query(GetPageVersions(slot=0)) is None
+    assert runtime.query(CopyVersions(slot=0)) is None
 
 
 def test_a_workload_that_is_refused_is_not_charged() -> None:

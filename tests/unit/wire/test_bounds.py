@@ -222,7 +222,7 @@ def test_a_list_is_refused_in_words_of_json_and_once() -> None:
 
 
 def test_an_internal_action_is_none_of_a_batch_or_a_schedule() -> None:
-    action = {"op": "track_versions", "enabled": True}
+    action = {"op": "need_versions", "needed": True}
 
     for cls, body, pointer in (
         (Batch, {"actions": [action]}, "/actions/0"),
@@ -235,4 +235,4 @@ def test_an_internal_action_is_none_of_a_batch_or_a_schedule() -> None:
         ((found, bound, _),) = refusals(cls, body)
         assert found == pointer
         assert "'run_guest'" in bound
-        assert "track_versions" not in bound
+        assert "need_versions" not in bound

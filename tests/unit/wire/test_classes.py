@@ -22,8 +22,8 @@ from hacdbs_sim.model.dirty_log import (
 from hacdbs_sim.model.errors import Errno, InvalidArgumentError
 from hacdbs_sim.model.faults import AddFault, AddIpaf, EntryWhen, FaultInfo, FaultType, LogOp
 from hacdbs_sim.model.memslots import ChangedMemslot, MemslotChange, SetMemslot
-from hacdbs_sim.model.migrations import MigrationStatus, QmpRam, QueryMigrate
 from hacdbs_sim.model.pages import Bitmap, Gfns, PageRanges
+from hacdbs_sim.model.query_migrate import MigrationStatus, QmpRam, QueryMigrate
 from hacdbs_sim.model.vms import CreateVm, UpdateVm, VmInfo
 from hacdbs_sim.model.workloads import AddWorkload, AddZipf
 from hacdbs_sim.wire import (
@@ -371,6 +371,7 @@ def test_a_vm_is_read_from_an_outcome_of_a_newer_service() -> None:
         "vm_id": "default-1",
         "name": "",
         "session_id": "default",
+        "track_versions": False,
         "memslots": [],
         "faults": [],
         "workloads": [],
@@ -403,6 +404,7 @@ def test_fields_of_qmp_have_hyphens() -> None:
                 transferred=1,
                 remaining=2,
                 total=3,
+                duplicate=0,
                 normal=4,
                 normal_bytes=5,
                 dirty_pages_rate=6,
@@ -412,10 +414,14 @@ def test_fields_of_qmp_have_hyphens() -> None:
                 pages_per_second=8,
                 precopy_bytes=9,
                 downtime_bytes=10,
+                postcopy_bytes=11,
+                postcopy_requests=12,
             ),
         )
     )
 
     assert written["cpu-throttle-percentage"] == 5
     assert written["ram"]["dirty-sync-missed-zero-copy"] == 0
-    assert read(QueryMigrate, orjson.dumps(written)).ram.normal_bytes == 5
+    again = read(QueryMigrate, orjson.dumps(written))
+    assert again.ram is not None
+    assert again.ram.normal_bytes == 5

@@ -115,7 +115,7 @@ def test_an_action_requires_its_op() -> None:
 
     names = {f"{action.__name__}Action" for action in ACTIONS if not action.is_internal}
     assert names <= definitions.keys()
-    assert "TrackVersionsAction" not in definitions
+    assert "NeedVersionsAction" not in definitions
     for name in names:
         forms = definitions[name].get("oneOf", [definitions[name]])
         assert all("op" in form["required"] for form in forms)

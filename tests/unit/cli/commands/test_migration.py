@@ -76,7 +76,7 @@ def test_its_options_are_the_fields_of_a_migration(
     options += ["--timeout", "30s", "--timeout-strategy", "switch_over", "--auto-converge"]
     options += ["--slot", "0", "--clear-order", "before_copy", "--clear-chunk-pages", "4096"]
 
-    spec = run_json("migrate", writing.vm_id, *options, "--no-verify", "--pace", "1")["spec"]
+    spec = run_json("migrate", writing.vm_id, *options, "--no-verify", "--pace-ms", "1")["spec"]
 
     expected = {
         "bandwidth_bytes_per_second": 1 << 29,
@@ -93,14 +93,61 @@ def test_its_options_are_the_fields_of_a_migration(
     assert spec["auto_converge"]["initial"] == 20
 
 
+def test_link_post_copy_and_stall_have_options(writing: Vm, run_json: RunJson) -> None:
+    options = ["--link-bandwidth", "1GiB", "--latency", "200us", "--postcopy", "--stall", "9s"]
+    options += ["--timeout-strategy", "postcopy", "--max-iterations", "1", "--pace", "0.001"]
+
+    printed = run_json("migrate", writing.vm_id, *options, "--downtime-limit", "1ns")
+
+    spec = printed["spec"]
+    assert spec["link"] == {"bytes_per_second": 1 << 30, "latency_ns": 200_000, "events": []}
+    assert (spec["postcopy"]["after_iterations"], spec["stall_ns"]) == (None, 9 * 10**9)
+    assert (printed["status"], printed["postcopy"]["guest_lost"]) == ("completed", False)
+
+
+def test_changes_changed_slots_and_post_copy_are_shown_and_why_it_ended(
+    writing: Vm, tmp_path: Path, run: Run
+) -> None:
+    slot = {"slot": 1, "guest_phys_addr": 0, "memory_size": 4096}
+    file = tmp_path / "how.json"
+    schedule = [
+        {"iteration": 0, "action": {"op": "set_memslot", **slot}},
+        {"iteration": 1, "set": {"downtime_limit_ns": 7, "auto_converge": {"max": 50}}},
+        {"iteration": 1, "set": {"command": "start_postcopy"}},
+    ]
+    how = {"schedule": schedule, "postcopy": {}, "on_layout_change": "ignore"}
+    file.write_text(json.dumps(how))
+
+    result = run("migrate", writing.vm_id, "--file", str(file))
+
+    printed = list(lines(result.stdout))
+    assert "change in pass 1 by schedule: start_postcopy" in printed
+    assert any("1 schedule downtime_limit_ns 7, auto_converge initial 20" in row for row in printed)
+    assert any(row.startswith("1 appeared ") for row in printed)
+    assert "because post-copy sent the rest" in printed
+    assert "guest_lost no" in printed
+
+
 def test_lost_pages_end_in_1_and_are_listed(writing: Vm, run: Run) -> None:
-    result = run("migrate", writing.vm_id, "--downtime-limit", "1ms", "--clear-order", "after_copy")
+    slow = ("--bandwidth", "100000000", "--downtime-limit", "1ms")
+    result = run("migrate", writing.vm_id, *slow, "--clear-order", "after_copy")
 
     assert result.exit_code == ExitCode.NEGATIVE
     printed = list(lines(result.stdout))
     assert "status completed" in printed
     assert "lost pages 0" not in printed
     assert any(line.startswith("slot 0 ") and "more ranges" in line for line in printed)
+
+
+def test_slots_that_could_not_be_compared_are_listed(writing: Vm, tmp_path: Path, run: Run) -> None:
+    slot = {"slot": 1, "guest_phys_addr": 0, "memory_size": 4096}
+    schedule = [{"iteration": 0, "action": {"op": "set_memslot", **slot}}]
+    file = tmp_path / "how.json"
+    file.write_text(json.dumps({"schedule": schedule, "on_layout_change": "ignore"}))
+
+    result = run("migrate", writing.vm_id, "--file", str(file))
+
+    assert "not compared slot 1" in list(lines(result.stdout))
 
 
 def test_a_migration_that_is_cancelled_ends_in_1(writing: Vm, run: Run) -> None:
@@ -163,7 +210,7 @@ def test_an_interrupt_cancels_the_migration(
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(SystemExit) as ended:
-        cli(["migrate", writing.vm_id, "--pace", "10000"], prog_name="hacdbs-sim")
+        cli(["migrate", writing.vm_id, "--pace-ms", "10000"], prog_name="hacdbs-sim")
     thread.join()
 
     assert ended.value.code == 130

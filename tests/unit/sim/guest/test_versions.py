@@ -1,5 +1,6 @@
 """Page versions: which write last touched a page."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,21 @@ from hacdbs_sim.model import (
     Action,
     DeleteMemslot,
     Footprint,
+    GetPageVersions,
     GetWrittenPages,
     Gfns,
     GuestRead,
     GuestWrite,
     HostUnmap,
     HostWrite,
+    NeedVersions,
     PageRanges,
     SetMemslot,
+    SlotVersions,
     TrackVersions,
     VmConfig,
 )
-from hacdbs_sim.model.errors import NoSuchMemslotError
+from hacdbs_sim.model.errors import NoSuchMemslotError, WindowOutsideMemslotError
 from hacdbs_sim.model.pages import pages_of
 from hacdbs_sim.model.units import KIB
 from hacdbs_sim.sim.guest.versions import FEW_RANGES
@@ -148,25 +152,106 @@ def test_a_move_keeps_them_and_a_delete_loses_them() -> None:
     assert versions(made) == [0] * 8
 
 
-def test_they_are_kept_until_nobody_needs_them_and_begin_again_at_zero() -> None:
+def test_they_are_tracked_until_nobody_needs_them() -> None:
+    made = machine()
+    made.perform(GuestWrite(pages=gfns(BASE)))
+
+    made.perform(NeedVersions(needed=True))
+    made.perform(TrackVersions(enabled=False))
+    kept = versions(made)
+    made.perform(NeedVersions(needed=False))
+    forgotten = made.versions(0)
+    made.perform(NeedVersions(needed=False))  # one too many counts as none
+    made.perform(NeedVersions(needed=True))
+
+    assert kept[0] == 1
+    assert forgotten is None
+    assert versions(made) == [2] * 16
+
+
+def test_after_a_stop_every_page_may_have_been_written() -> None:
     made = machine()
     made.perform(GuestWrite(pages=gfns(BASE)))
 
     made.perform(TrackVersions(enabled=True))
-    made.perform(TrackVersions(enabled=False))
     kept = versions(made)
     made.perform(TrackVersions(enabled=False))
-    forgotten = made.versions(0)
-    made.perform(TrackVersions(enabled=False))  # one too many counts as none
+    made.perform(TrackVersions(enabled=False))
     made.perform(TrackVersions(enabled=True))
 
     assert kept[0] == 1
-    assert forgotten is None
+    assert versions(made) == [2] * 16
+    assert made.last_version == 2
+
+
+def test_after_a_stop_pages_that_nobody_ever_wrote_are_still_known_to_be_so() -> None:
+    made = machine()
+
+    made.perform(TrackVersions(enabled=False))
+    made.perform(TrackVersions(enabled=True))
+
     assert versions(made) == [0] * 16
 
 
+def test_they_are_tracked_as_the_caller_says_whoever_needs_them_meanwhile() -> None:
+    made = machine()
+    made.perform(GuestWrite(pages=gfns(BASE)))
+
+    made.perform(TrackVersions(enabled=True))
+    made.perform(NeedVersions(needed=True))
+    made.perform(NeedVersions(needed=False))
+    kept = versions(made)
+    made.perform(TrackVersions(enabled=False))
+
+    assert kept[0] == 1
+    assert made.versions(0) is None
+
+
+@pytest.mark.parametrize("window", [(0, 16), (3, 4), (14, 99)])
+def test_a_window_of_them_is_cut_at_the_end_of_the_slot(window: tuple[int, int]) -> None:
+    made = machine()
+    made.perform(GuestWrite(pages=gfns(BASE + 3)))
+    made.perform(GuestWrite(pages=gfns(BASE + 15)))
+    first, num = window
+
+    found = made.query(GetPageVersions(slot=0, first_page=first, num_pages=num))
+
+    assert found == SlotVersions(
+        slot=0,
+        first_page=first,
+        num_pages=min(num, 16 - first),
+        last_version=2,
+        is_complete=True,
+        versions=made.versions(0, first, num),
+    )
+    assert hash(found) == hash(replace(found, versions=None))
+    assert found != replace(found, versions=None)
+    assert found != "versions"
+
+
+def test_without_tracking_a_window_of_them_has_none() -> None:
+    found = machine(tracking=False).query(GetPageVersions(slot=0))
+
+    assert (found.last_version, found.is_complete, found.versions) == (None, False, None)
+
+
+def test_tracking_that_began_after_a_write_is_not_complete() -> None:
+    made = machine(tracking=False)
+    made.perform(GuestWrite(pages=gfns(BASE)))
+    made.perform(TrackVersions(enabled=True))
+
+    assert not made.query(GetPageVersions(slot=0)).is_complete
+
+
+def test_a_window_that_begins_behind_the_slot_is_refused_by_its_bound() -> None:
+    with pytest.raises(WindowOutsideMemslotError, match="at most 15, not 16") as refused:
+        machine().query(GetPageVersions(slot=0, first_page=16))
+
+    assert (refused.value.field, refused.value.bound) == ("first_page", 15)
+
+
 def written(made: Machine, slot: int) -> list[int] | None:
-    found = made.query(GetWrittenPages(slot=slot))
+    found = made.query(GetWrittenPages(slot=slot)).bitmap
     return None if found is None else pages_of(found.words).tolist()
 
 
@@ -207,12 +292,14 @@ def test_they_count_four_bytes_a_page_in_the_footprint() -> None:
     made = machine(tracking=False)
     before = made.footprint
     wanted = would_hold(made, TrackVersions(enabled=True))
+    needed = would_hold(made, NeedVersions(needed=True))
 
     made.perform(TrackVersions(enabled=True))
 
-    assert made.footprint == wanted
+    assert made.footprint == wanted == needed
     assert wanted.state_bytes - before.state_bytes == 4 * 16
     assert would_hold(made, TrackVersions(enabled=False)) == before
+    assert would_hold(made, NeedVersions(needed=False)) == wanted
     grown = would_hold(made, SetMemslot(slot=1, guest_phys_addr=0, memory_size=8 * PAGE))
     made.perform(SetMemslot(slot=1, guest_phys_addr=0, memory_size=8 * PAGE))
     assert made.footprint == grown

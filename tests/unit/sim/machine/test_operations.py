@@ -52,7 +52,7 @@ def test_the_versions_of_a_window_are_a_query_too() -> None:
     made.perform(model.TrackVersions(enabled=True))
     write(made, (20, 9))
 
-    found = made.query(model.GetPageVersions(slot=0, first_page=18, num_pages=4))
+    found = made.query(model.CopyVersions(slot=0, first_page=18, num_pages=4))
 
     assert found is not None
     assert found.tolist() == [0, 0, 1, 1]

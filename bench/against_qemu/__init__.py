@@ -1,0 +1,1 @@
+"""Real migrations of QEMU, beside the same migrations simulated."""

@@ -1,0 +1,34 @@
+"""Auto-converge takes the log every 5 seconds of a pass that lasts longer."""
+
+from hacdbs_sim.model import AddUniform, AutoConverge, MigrationSpec, SetMemslot, VmConfig
+from hacdbs_sim.sim.machine import Machine
+from hacdbs_sim.vmm import LiveMigration
+
+NPAGES = 16_384
+SECOND = 10**9
+
+
+def pass_starts(*, periodic_sync: bool) -> list[float]:
+    """When the passes of a migration begin whose guest writes twice as much as it sends, in seconds."""
+    machine = Machine(VmConfig())
+    machine.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=NPAGES * 4_096))
+    machine.perform(AddUniform(slot=0, writes_per_second=2_000))
+    spec = MigrationSpec(
+        bandwidth_bytes_per_second=4_000_000,
+        max_iterations=6,
+        auto_converge=AutoConverge(periodic_sync=periodic_sync),
+    )
+    return [each.started_ns / SECOND for each in LiveMigration(machine, spec).run().iterations]
+
+
+def test_it_comes_at_each_tick_until_another_sync_comes_between_two() -> None:
+    _, second, *others = pass_starts(periodic_sync=True)
+
+    assert 10.0 < second < 15.0, "so that one sync has come between the ticks at 10 and at 15 s"
+    assert others[:3] == [20.0, 25.0, 30.0]
+
+
+def test_without_it_a_pass_lasts_until_all_is_sent() -> None:
+    _, second, third, *_ = pass_starts(periodic_sync=False)
+
+    assert third - second > 9.0
