@@ -236,9 +236,12 @@ class LiveMigration:
         """Send pages that another reader of the log took; between two steps only.
 
         Returns:
-            Whether it does: not in post-copy, where the guest that writes is the destination's.
+            Whether it does: not once it has ended, nor in post-copy, where the guest that writes is the
+            destination's.
         """
-        return self._postcopy is None and self._source.add_pending(slot, words)
+        if self.status.is_final or self._postcopy is not None:
+            return False
+        return self._source.add_pending(slot, words)
 
     def _apply_requests(self) -> None:
         while self._requests:
