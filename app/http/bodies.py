@@ -29,9 +29,6 @@ THREAD_BYTES: Final = 1 << 18
 SMALL_BODY: Final = 1 << 20
 """The maximum body of an operation that reads no pages; other routes set their own."""
 
-READER: Final = "x-reader"
-"""The key of a body's reader in `openapi_extra`; the route takes it away."""
-
 T = TypeVar("T")
 
 
@@ -179,8 +176,3 @@ def pages_body(
     """Return the dependency that reads the pages of an action; the query has its other fields."""
     reader = body_class(action, without=frozenset(without))
     return Depends(PagesBody(reader, kind=kind, text=text).read)
-
-
-def json_request(reader: Reader[Any]) -> dict[str, Any]:
-    """Describe a JSON body that no `JsonBody` reads, for `openapi_extra`."""
-    return {"requestBody": JsonBody(reader).described(), READER: reader}

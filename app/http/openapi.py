@@ -14,14 +14,11 @@ from fastapi.routing import iter_route_contexts
 from hacdbs_sim.model import Problem
 from hacdbs_sim.wire import json_schemas
 
-from . import bodies
 from .headers import describe_headers
 from .middleware import TOKEN_FREE_PATHS
 from .refusals import responses_of
 from .responses import JSON_MEDIA_TYPE
 from .routing import StrictRoute
-
-json_request: Final = bodies.json_request
 
 _LOCATION: Final = {
     "Location": {

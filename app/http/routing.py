@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from hacdbs_sim.wire import InvalidRequestError, error_at
 
-from .bodies import READER, JsonBody
+from .bodies import JsonBody
 from .idempotency import answer_once, has_key
 from .parameters import ParameterPlan
 from .rendering import takes_body
@@ -52,7 +52,7 @@ class StrictRoute(APIRoute):
         **options: Any,  # noqa: ANN401 - FastAPI's own
     ) -> None:
         self.outcome = response_model
-        self.reader = (options.get("openapi_extra") or {}).pop(READER, None)
+        self.reader = None
         options["operation_id"] = options.get("operation_id") or endpoint.__name__
         super().__init__(path, endpoint, response_model=None, **options)
         for dependency in self.dependant.dependencies:

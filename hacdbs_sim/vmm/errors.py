@@ -7,14 +7,12 @@ from hacdbs_sim.model.errors import KvmError
 class InvalidMigrationError(KvmError):
     """A migration that could not run on this VM as it is: a slot that is absent or does not log."""
 
-    code = "invalid_migration"
     title = "The migration cannot run on this VM"
 
 
 class InvalidMigrationStateError(KvmError):
     """A command that the migration cannot follow in its phase, or without what it needs."""
 
-    code = "invalid_migration_state"
     title = "The migration cannot do this now"
 
 
@@ -28,28 +26,24 @@ class LayoutChangedError(KvmError):
 class VersionsEndedError(KvmError):
     """The versions of pages are not tracked any more."""
 
-    code = "versions_ended"
     title = "The versions of pages are not tracked any more"
 
 
 class LinkFailedError(KvmError):
     """The connection to the destination broke."""
 
-    code = "link_failed"
     title = "The connection to the destination broke"
 
 
 class DestinationDiedError(KvmError):
     """The destination's process ended."""
 
-    code = "destination_died"
     title = "The destination died"
 
 
 class GuestLostError(KvmError):
     """The migration was ended in post-copy, where neither side has all of the guest."""
 
-    code = "guest_lost"
     title = "The guest is lost"
 
 

@@ -5,8 +5,7 @@ from operator import attrgetter
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import Depends, Path, Query
-from starlette.requests import Request
+from fastapi import Path, Query
 from starlette.responses import Response
 
 from hacdbs_sim.model import (
@@ -30,13 +29,12 @@ from hacdbs_sim.wire import reader_of
 from ...service.fleet import Fleet
 from ...service.migrations import Migration
 from ..accept import AcceptsCsv
-from ..bodies import media_type_of, read_body
+from ..bodies import json_body
 from ..deps import FleetDep, PageDep
 from ..long_poll import WaitSeconds
-from ..openapi import json_request
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
-from ..responses import CSV_MEDIA_TYPE, JSON_MEDIA_TYPE, Answer, JsonResponse
+from ..responses import CSV_MEDIA_TYPE, Answer, JsonResponse
 from ..routing import resource_router
 
 router = resource_router("migrations")
@@ -44,7 +42,6 @@ router = resource_router("migrations")
 MIGRATION_BYTES: Final = 1 << 18
 
 _MIGRATION: Final = reader_of(StartMigration)
-_UPDATE: Final = reader_of(UpdateMigration)
 _ROW: Final = attrgetter(*ITERATION_FIELDS)
 
 _ORDER: Final = (
@@ -89,11 +86,11 @@ def _has_reached(migration: Migration, wait_for: str) -> bool:
     return _ORDER.index(report.status) >= _ORDER.index(MigrationStatus(wait_for))
 
 
-async def read_migration(request: Request) -> StartMigration:
-    """Read a migration, with the fields of its preset."""
-    media_type_of(request, JSON_MEDIA_TYPE)
-    body = await read_body(request, MIGRATION_BYTES)
+def _migration_of(body: bytes) -> StartMigration:
     return with_preset(_MIGRATION(body), orjson.loads(body))
+
+
+_START: Final = json_body(StartMigration, max_bytes=MIGRATION_BYTES, parse=_migration_of)
 
 
 def iterations_csv(rows: Sequence[Iteration]) -> str:
@@ -103,37 +100,24 @@ def iterations_csv(rows: Sequence[Iteration]) -> str:
     return "".join(line + "\r\n" for line in lines)
 
 
-@router.post(
-    "/v1/migrations",
-    operation_id="start_migration",
-    status_code=202,
-    response_model=MigrationInfo,
-    openapi_extra=json_request(_MIGRATION),
-)
-async def start_migration(
-    fleet: FleetDep, body: Annotated[StartMigration, Depends(read_migration)]
-) -> Response:
-    """Start a pre-copy migration of a VM, in virtual time and in the background."""
+@router.post("/v1/migrations", status_code=202, response_model=MigrationInfo)
+async def start_migration(fleet: FleetDep, body: Annotated[StartMigration, _START]) -> Response:
+    """Start to migrate a VM, in virtual time and in the background."""
     migration = await fleet.start_migration(body)
     location = f"/v1/migrations/{migration.migration_id}"
     return Answer(migration.info(), 202, location).response()
 
 
-@router.get("/v1/migrations", operation_id="list_migrations", response_model=MigrationList)
+@router.get("/v1/migrations", response_model=MigrationList)
 async def list_migrations(
     fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
 ) -> Response:
     """List the migrations of a session, by number."""
-    listed, token = page.of(
-        fleet.migrations.migrations(session_or_all(fleet, session_id)), key=session_key
-    )
-    shown = tuple(migration.brief() for migration in listed)
-    return JsonResponse(MigrationList(migrations=shown, next_page_token=token))
+    listed = fleet.migrations.migrations(session_or_all(fleet, session_id))
+    return page.response(MigrationList, listed, session_key, Migration.brief)
 
 
-@router.get(
-    "/v1/migrations/{migration_id}", operation_id="get_migration", response_model=MigrationInfo
-)
+@router.get("/v1/migrations/{migration_id}", response_model=MigrationInfo)
 async def get_migration(
     fleet: FleetDep,
     migration_id: MigrationPath,
@@ -147,22 +131,11 @@ async def get_migration(
     return JsonResponse(migration.info())
 
 
-async def read_update(request: Request) -> UpdateMigration:
-    """Read the settings to change."""
-    media_type_of(request, JSON_MEDIA_TYPE)
-    return _UPDATE(await read_body(request, MIGRATION_BYTES))
-
-
-@router.patch(
-    "/v1/migrations/{migration_id}",
-    operation_id="update_migration",
-    response_model=MigrationInfo,
-    openapi_extra=json_request(_UPDATE),
-)
+@router.patch("/v1/migrations/{migration_id}", response_model=MigrationInfo)
 async def update_migration(
     fleet: FleetDep,
     migration_id: MigrationPath,
-    body: Annotated[UpdateMigration, Depends(read_update)],
+    body: Annotated[UpdateMigration, json_body(UpdateMigration)],
 ) -> Response:
     """Change settings of a running migration, from its next chunk on."""
     return _request(fleet, migration_id, ScheduledChange(**body.given))
@@ -174,40 +147,37 @@ def _request(fleet: Fleet, migration_id: str, change: ScheduledChange) -> Respon
     return JsonResponse(migration.info())
 
 
-def _command_route(command: MigrationCommand, summary: str) -> None:
-    """Add the route of a command."""
-    path = command.value.replace("_", "-")
+_SUMMARIES: Final = {
+    MigrationCommand.SWITCH_OVER: "Switch over at the next chunk, however much remains.",
+    MigrationCommand.START_POSTCOPY: "Let the guest run at the destination from the next chunk on.",
+    MigrationCommand.CONTINUE: "Go on after pause_before_switchover (QMP's migrate-continue).",
+    MigrationCommand.PAUSE: "Pause a post-copy: break its link (QMP's migrate-pause).",
+    MigrationCommand.RESUME: "Recover a paused post-copy (QMP's migrate-recover and resume).",
+}
 
+
+def _add_command_route(command: MigrationCommand, summary: str) -> None:
     async def give_command(fleet: FleetDep, migration_id: MigrationPath) -> Response:
         return _request(fleet, migration_id, ScheduledChange(command=command))
 
     give_command.__doc__ = summary
+    name = f"{command.value}_migration"
     router.add_api_route(
-        f"/v1/migrations/{{migration_id}}/{path}",
+        f"/v1/migrations/{{migration_id}}/{command.value.replace('_', '-')}",
         give_command,
         methods=["POST"],
-        operation_id=f"{command.value}_migration",
+        operation_id=name,
         response_model=MigrationInfo,
-        name=f"{command.value}_migration",
+        name=name,
     )
 
 
-_command_route(MigrationCommand.SWITCH_OVER, "Switch over at the next chunk, however much remains.")
-_command_route(
-    MigrationCommand.START_POSTCOPY, "Let the guest run at the destination from the next chunk on."
-)
-_command_route(
-    MigrationCommand.CONTINUE, "Go on after pause_before_switchover (QMP's migrate-continue)."
-)
-_command_route(MigrationCommand.PAUSE, "Pause a post-copy: break its link (QMP's migrate-pause).")
-_command_route(
-    MigrationCommand.RESUME, "Recover a paused post-copy (QMP's migrate-recover and resume)."
-)
+for _command, _summary in _SUMMARIES.items():
+    _add_command_route(_command, _summary)
 
 
 @router.post(
     "/v1/migrations/{migration_id}/cancel",
-    operation_id="cancel_migration",
     response_model=MigrationInfo,
 )
 async def cancel_migration(fleet: FleetDep, migration_id: MigrationPath) -> Response:
@@ -219,7 +189,6 @@ async def cancel_migration(fleet: FleetDep, migration_id: MigrationPath) -> Resp
 
 @router.get(
     "/v1/migrations/{migration_id}/query-migrate",
-    operation_id="query_migrate",
     response_model=QueryMigrate,
 )
 async def query_migrate(fleet: FleetDep, migration_id: MigrationPath) -> Response:
@@ -229,7 +198,6 @@ async def query_migrate(fleet: FleetDep, migration_id: MigrationPath) -> Respons
 
 @router.get(
     "/v1/migrations/{migration_id}/iterations",
-    operation_id="get_iterations",
     response_model=IterationTable,
     responses=_WITH_CSV,
 )
@@ -247,9 +215,7 @@ async def get_iterations(
     return JsonResponse(table)
 
 
-@router.get(
-    "/v1/migration-presets", operation_id="list_migration_presets", response_model=PresetList
-)
+@router.get("/v1/migration-presets", response_model=PresetList)
 async def list_migration_presets(page: PageDep) -> Response:
     """List the migration presets, each with a VM to create for it."""
     listed, token = page.of(sorted(PRESETS.items()), key=lambda item: item[0].encode())
