@@ -92,7 +92,7 @@ export function convergence({ iterations, spec, qmp, changes }, isLogarithmic) {
   }
   rows.forEach((row, index) => {
     if (row.phase !== "active" && (index === 0 || rows[index - 1].phase !== row.phase)) {
-      chart.append(s("text", { class: "phase", x: xOf(index), y: TOP + 10, "text-anchor": "middle" }, row.phase));
+      chart.append(s("text", { class: "phase", x: xOf(index), y: TOP - 4, "text-anchor": "middle" }, row.phase));
     }
   });
   const y = yOf(Math.min(limit, top), scale);

@@ -111,7 +111,7 @@ const COMMANDS = [
 function happened({ changes, changed_slots, scheduled, postcopy, verification }) {
   const said = [];
   for (const { iteration, command, settings, by } of changes) {
-    const given = Object.entries(settings).filter(([, value]) => value !== null).map(([name]) => words(name));
+    const given = Object.entries(settings).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)}${typeof value === "number" ? ` ${count(value)}` : ""}`);
     said.push(`Pass ${iteration}: ${[command && words(command), ...given].filter(Boolean).join(", ")}, by ${by === "call" ? "a call" : "the schedule"}.`);
   }
   for (const { slot, change, now_ns } of changed_slots) said.push(`Slot ${slot}: ${words(change)}, at ${nanoseconds(now_ns)}.`);

@@ -477,7 +477,7 @@ class LiveMigration:
         source.row.phase = "postcopy"
         self._point(Phase.POSTCOPY_ACTIVE, Point.BEGIN)
         yield
-        while source.pending_pages:
+        while not postcopy.is_over:
             self._apply_requests()
             self._perform_due()
             try:

@@ -73,6 +73,8 @@ class Postcopy:
         self._at_stop: dict[int, Versions] = {}
         self._discarded = self._background = self._requests = self._requested = 0
         self._blocked_ns = self._pauses = 0
+        self._to_stand_ns = 0  # how long the guest still waits for what it has requested
+        self._slice_ns = MIN_SLICE_NS
         self._carried = 0  # bytes by a nanosecond that the link had time for
 
     def report(self) -> model.PostcopyReport:
@@ -116,20 +118,40 @@ class Postcopy:
             return
         limit = spec.bandwidth_bytes_per_second if spec else None
         bandwidth = min(rate, limit) if limit else rate
-        rest_ns = source.pending_pages * source.page_size * NS_PER_SECOND // bandwidth
-        slice_ns = min(max(rest_ns // SLICES, MIN_SLICE_NS), MAX_SLICE_NS)
+        most_ns = MAX_SLICE_NS
         for end_ns in (deadline_ns, self._link.next_change_ns()):
             if end_ns is not None:
-                slice_ns = min(slice_ns, max(end_ns - source.now_ns, 1))
+                most_ns = min(most_ns, max(end_ns - source.now_ns, 1))
+        if self._to_stand_ns:
+            passed_ns = min(most_ns, self._to_stand_ns)
+            self._to_stand_ns -= passed_ns
+            self._stand_still(passed_ns)
+            self._send(passed_ns, bandwidth)
+            yield
+            return
+        rest_ns = source.pending_pages * source.page_size * NS_PER_SECOND // bandwidth
+        planned_ns = max(rest_ns // SLICES, MIN_SLICE_NS)
+        passed_ns = min(planned_ns, self._slice_ns, most_ns)
         before = self._versions()
-        yield from source.spend(slice_ns)
+        yield from source.spend(passed_ns)
         requested = self._fetch(before)
-        blocked_ns = self._blocked(requested, rate)
-        if blocked_ns:
-            self._stand_still(blocked_ns)
+        self._to_stand_ns = self._blocked(requested, rate)
+        # A guest that faults much runs for less at a time, so that its faults come in order
+        is_slow = self._to_stand_ns > MAX_SLICE_NS
+        self._slice_ns = max(passed_ns // 2, 1_000) if is_slow else min(passed_ns * 2, MAX_SLICE_NS)
+        self._carried -= requested.pages * self._stream.page_bytes * NS_PER_SECOND
+        self._send(passed_ns, bandwidth)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everything has arrived, and the guest waits for nothing."""
+        return not self._source.pending_pages and not self._to_stand_ns
+
+    def _send(self, duration_ns: int, bandwidth: int) -> None:
+        """Send what the background stream has had time for."""
         page = self._stream.page_bytes * NS_PER_SECOND
-        self._carried += (slice_ns + blocked_ns) * bandwidth - requested.pages * page
-        pieces = source.take(self._carried // page)
+        self._carried += duration_ns * bandwidth
+        pieces = self._source.take(max(self._carried // page, 0))
         self._arrive(pieces)
         pages = sum(piece.pages for piece in pieces)
         self._carried -= pages * page

@@ -136,7 +136,7 @@ def test_a_block_of_the_backing_is_fetched_whole() -> None:
     machine = Machine(a.VmConfig(manual_dirty_log_protect2=1))
     block = 2 << 20
     machine.perform(a.SetMemslot(slot=0, guest_phys_addr=0, memory_size=4 * block, backing=block))
-    machine.perform(a.AddSequential(slot=0, writes_per_second=100))
+    machine.perform(a.AddSequential(slot=0, first_page=1_024, writes_per_second=100))
 
     report = migrated(
         machine,
@@ -420,3 +420,18 @@ def test_a_schedule_in_post_copy_happens_at_its_time() -> None:
     first, last = report.scheduled
     assert first.now_ns == 4_300_000_123
     assert last.now_ns == report.now_ns
+
+
+def test_a_link_that_fails_while_the_guest_waits_for_its_faults_pauses_it() -> None:
+    breaks = LinkEvent(type=LinkEventType.FAILURE, at_ns=3 * S, duration_ns=S)
+    start = ScheduledChange(command=MigrationCommand.START_POSTCOPY)
+    given = fields(breaks, latency_ns=MS, postcopy=PostcopySpec())
+    given["schedule"] = (Scheduled(at=SchedulePoint(ns=0), set=start),)
+
+    report = migrated(a_guest(writes_per_second=1_000_000), **given)
+
+    assert report.postcopy is not None
+    assert (report.postcopy.pauses, report.postcopy.guest_lost) == (1, False)
+    assert report.postcopy.blocked_ns > S
+    assert report.status is MigrationStatus.COMPLETED
+    assert report.verification.lost_pages == 0
