@@ -46,7 +46,7 @@ class Author(KitStories):
             (self._clear_log, 8),
             (self._set_memslot, 5),
             (self._batch, 4),
-            (self._fault, 4),
+            (self._fault, 5),
             (self._change, 5),
             (self._query, 12),
             (self._session, 3),
@@ -331,7 +331,7 @@ class Author(KitStories):
             case 0:
                 return self._plain("delete_faults", "DELETE", path)
             case 1:
-                return self._plain("delete_fault", "DELETE", f"{path}/f{rng.randint(1, 9)}")
+                return self._plain("delete_fault", "DELETE", f"{path}/f{rng.randint(1, 3)}")
             case 2:
                 return self._plain("get_fault", "GET", f"{path}/f{rng.randint(1, 3)}")
             case 3:
