@@ -11,7 +11,7 @@ from tests.support.serving import watched_service
 pytestmark = pytest.mark.slow
 
 
-REQUESTS = 5_000
+REQUESTS = 8_000
 
 
 def test_a_campaign_finds_nothing_and_reaches_every_operation() -> None:
