@@ -6,11 +6,12 @@ same report (docs/migrations.md).
 """
 
 from hacdbs_sim.vmm.comparison import row_of
+from hacdbs_sim.vmm.control import check_running
 from hacdbs_sim.vmm.copies import Copy
 from hacdbs_sim.vmm.dirty_rate import DirtyRate
 from hacdbs_sim.vmm.errors import refused_of
 from hacdbs_sim.vmm.history import TransferHistory
-from hacdbs_sim.vmm.migration import LiveMigration, check_running
+from hacdbs_sim.vmm.migration import LiveMigration
 from hacdbs_sim.vmm.public import public_report
 from hacdbs_sim.vmm.report import Report
 from hacdbs_sim.vmm.tracking import DirtyTracking

@@ -35,8 +35,8 @@ from hacdbs_sim.model import (
     UpdateMigration,
 )
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.model.migrations import NS_PER_SECOND
 from hacdbs_sim.model.words import Words
+from hacdbs_sim.vmm.control import check_change
 from hacdbs_sim.vmm.copy import NOTHING_PROVED
 from hacdbs_sim.vmm.errors import (
     DestinationDiedError,
@@ -52,30 +52,15 @@ from hacdbs_sim.vmm.postcopy import Postcopy
 from hacdbs_sim.vmm.report import Report
 from hacdbs_sim.vmm.schedule import Schedule
 from hacdbs_sim.vmm.source import Source
-from hacdbs_sim.vmm.spec import check_converge
 from hacdbs_sim.vmm.stream import Stream
+from hacdbs_sim.vmm.syncs import Syncs
 from hacdbs_sim.vmm.throttle import Throttle
 from hacdbs_sim.vmm.tracking import DirtyTracking
 
 Steps: TypeAlias = Generator[None, None, None]
 By: TypeAlias = Literal["call", "schedule"]
 
-RATE_PERIOD_NS: Final = NS_PER_SECOND
-"""Syncs measure the dirty rate, and may throttle, once more than this has passed."""
-
-PERIODIC_SYNC_NS: Final = 5 * NS_PER_SECOND
-"""How often auto-converge looks whether a pass needs a sync of its own."""
-
 _COMPLETED: Final = MigrationStatus.COMPLETED
-_NEEDED_STATUS: Final = {
-    MigrationCommand.CONTINUE: MigrationStatus.PRE_SWITCHOVER,
-    MigrationCommand.PAUSE: MigrationStatus.POSTCOPY_ACTIVE,
-    MigrationCommand.RESUME: MigrationStatus.POSTCOPY_PAUSED,
-}
-_BEFORE_POSTCOPY: Final = frozenset(
-    {MigrationCommand.SWITCH_OVER, MigrationCommand.START_POSTCOPY, MigrationCommand.CANCEL}
-)
-"""Once the guest runs at the destination the source has no state to go on with."""
 
 
 class LiveMigration:
@@ -111,10 +96,11 @@ class LiveMigration:
         self._tracking = tracking or DirtyTracking(history or TransferHistory())
         self._source = source = Source(backend, spec, self._tracking)
         self.spec = replace(spec, slots=tuple(slot.view.slot for slot in source.slots))
-        self._started_ns = self._rates_ns = self._ticked_ns = source.now_ns
+        self._started_ns = source.now_ns
         self._link = Link(spec.link, spec.bandwidth_bytes_per_second, self._started_ns)
         self._stream = Stream(source, self._link, spec)
         self._throttle = Throttle(spec.auto_converge)
+        self._syncs = Syncs(source, self._stream, self._throttle)
         self._schedule = Schedule(spec.schedule)
         self._postcopy: Postcopy | None = None
         self._steps = self._live()
@@ -132,11 +118,6 @@ class LiveMigration:
         self._paused_ns: int | None = None
         self._downtime_ns = 0
         self._ended_ns = 0
-        self._dirty_period = 0
-        self._sent_at_rates = 0
-        self._ticked_syncs = 0
-        self._synced_ns = self._started_ns
-        self._least: tuple[int, int] | None = None
         self._passes: list[Iteration] = []
         self._pass_is_open = False
         self._changes: list[AppliedChange] = []
@@ -213,24 +194,7 @@ class LiveMigration:
             InvalidMigrationStateError: It does not.
             InvalidMigrationError: A setting makes no sense.
         """
-        check_running(self.status)
-        check_converge(change.auto_converge)
-        if (problem := self._problem_of(change)) is not None:
-            what = "settings" if change.command is None else change.command.value
-            raise InvalidMigrationStateError(
-                f"{what} cannot be applied: {problem}", field="status", value=self.status.value
-            )
-
-    def _problem_of(self, change: ScheduledChange) -> str | None:
-        status, command = self.status, change.command
-        if command is MigrationCommand.START_POSTCOPY and self.spec.postcopy is None:
-            return "the migration was started without postcopy"
-        if status.is_postcopy and command in _BEFORE_POSTCOPY:
-            return f"the migration is {status.value}"
-        needed = None if command is None else _NEEDED_STATUS.get(command)
-        if needed is not None and status is not needed:
-            return f"the migration is {status.value}, not {needed.value}"
-        return None
+        check_change(change, self.status, self.spec)
 
     def add_pending(self, slot: int, words: Words) -> bool:
         """Send pages that another reader of the log took; between two steps only.
@@ -380,9 +344,9 @@ class LiveMigration:
             if (reason := self._lateness()) is not None:
                 yield from self._give_up(reason)
                 return
-            if self._is_periodic_sync_due():
+            if self._syncs.is_periodic_due(self.spec):
                 yield from self._next_pass()
-                self._ticked_syncs = self._stream.stats.syncs
+                self._syncs.see_tick()
             floor_pages = -(-self._stream.threshold_bytes // self._source.page_size)
             yield from self._stream.chunk(self._deadline_ns(), floor_pages)
             yield
@@ -590,71 +554,31 @@ class LiveMigration:
         self._pass_is_open = False
 
     def _sync(self, number: int) -> None:
-        """Take the log of all slots (migration_bitmap_sync)."""
-        source, stats = self._source, self._stream.stats
+        """Take the log of all slots, after what is scheduled for the pass."""
         self._perform(self._schedule.of_iteration(number))
-        self._link.begin_pass(number, source.now_ns)
-        source.sync()
-        stats.syncs += 1
-        stats.remaining_at_sync = source.pending_pages * source.page_size
-        self._dirty_period += source.row.dirty_pages
-        now_ns = source.now_ns
-        if number and (self._least is None or source.pending_pages < self._least[0]):
-            self._least = (source.pending_pages, now_ns)
-        if number and not source.is_paused and now_ns > self._synced_ns:
-            elapsed_ns = now_ns - self._synced_ns
-            source.row.dirty_pages_per_second = source.row.dirty_pages * NS_PER_SECOND // elapsed_ns
-        self._synced_ns = now_ns
-        if now_ns - self._rates_ns > RATE_PERIOD_NS:
-            elapsed_ns = now_ns - self._rates_ns
-            sent_bytes = stats.transferred - self._sent_at_rates
-            self._throttle.look(
-                dirty_bytes=self._dirty_period * source.page_size, sent_bytes=sent_bytes
-            )
-            stats.dirty_pages_rate = self._dirty_period * NS_PER_SECOND // elapsed_ns
-            self._rates_ns, self._dirty_period = now_ns, 0
-            self._sent_at_rates = stats.transferred
+        self._link.begin_pass(number, self._source.now_ns)
+        self._syncs.take(number)
         self._throttle_guest()
-
-    def _is_periodic_sync_due(self) -> bool:
-        """Tick every 5 seconds; return whether no sync has come since the last tick."""
-        converge, now_ns = self.spec.auto_converge, self._source.now_ns
-        if converge is None or not converge.periodic_sync:
-            return False
-        if now_ns - self._ticked_ns < PERIODIC_SYNC_NS:
-            return False
-        self._ticked_ns += (now_ns - self._ticked_ns) // PERIODIC_SYNC_NS * PERIODIC_SYNC_NS
-        syncs, before = self._stream.stats.syncs, self._ticked_syncs
-        self._ticked_syncs = syncs
-        return syncs > 1 and syncs == before
 
     # Limits
 
     def _lateness(self) -> Reason | None:
         """Return why the time is up; None: it is not."""
         now_ns = self._source.now_ns
-        timeout_ns, stall_ns = self.spec.timeout_ns, self.spec.stall_ns
+        timeout_ns, stalls_ns = self.spec.timeout_ns, self._syncs.stalls_ns(self.spec)
         if timeout_ns is not None and now_ns - self._started_ns >= timeout_ns:
             return Reason.TIMEOUT
-        if stall_ns is None or self._least is None or now_ns - self._least[1] < stall_ns:
-            return None
-        return Reason.STALLED
+        return Reason.STALLED if stalls_ns is not None and now_ns >= stalls_ns else None
 
     def _deadline_ns(self) -> int | None:
         """Return when the next thing can happen that a chunk may not run past."""
-        started_ns, ends = self._started_ns, []
-        if (next_ns := self._schedule.next_ns()) is not None:
-            ends.append(started_ns + next_ns)
+        started_ns, next_ns, spec = self._started_ns, self._schedule.next_ns(), self.spec
+        ends = [None if next_ns is None else started_ns + next_ns]
         if self.status is MigrationStatus.ACTIVE:
-            if self.spec.timeout_ns is not None:
-                ends.append(started_ns + self.spec.timeout_ns)
-            if self.spec.stall_ns is not None and self._least is not None:
-                ends.append(self._least[1] + self.spec.stall_ns)
-            converge = self.spec.auto_converge
-            if converge is not None and converge.periodic_sync:
-                ends.append(self._ticked_ns + PERIODIC_SYNC_NS)
+            ends.append(None if spec.timeout_ns is None else started_ns + spec.timeout_ns)
+            ends += [self._syncs.stalls_ns(spec), self._syncs.next_tick_ns(spec)]
         now_ns = self._source.now_ns
-        return min((end for end in ends if end > now_ns), default=None)
+        return min((end for end in ends if end is not None and end > now_ns), default=None)
 
     # The report
 
@@ -685,18 +609,4 @@ class LiveMigration:
             changed_slots=tuple(source.changed_slots),
             postcopy=None if self._postcopy is None else self._postcopy.report(),
             verification=self._verification,
-        )
-
-
-def check_running(status: MigrationStatus) -> None:
-    """Refuse to change a migration that has ended.
-
-    Raises:
-        InvalidMigrationStateError: It has.
-    """
-    if status.is_final:
-        raise InvalidMigrationStateError(
-            f"the migration is {status.value}, nothing of it can be changed",
-            field="status",
-            value=status.value,
         )

@@ -1,0 +1,60 @@
+"""What a migration may be asked for, and in which of its phases."""
+
+from typing import Final
+
+from hacdbs_sim.model import MigrationCommand, MigrationSpec, MigrationStatus, ScheduledChange
+from hacdbs_sim.vmm.errors import InvalidMigrationStateError
+from hacdbs_sim.vmm.spec import check_converge
+
+_NEEDED_STATUS: Final = {
+    MigrationCommand.CONTINUE: MigrationStatus.PRE_SWITCHOVER,
+    MigrationCommand.PAUSE: MigrationStatus.POSTCOPY_ACTIVE,
+    MigrationCommand.RESUME: MigrationStatus.POSTCOPY_PAUSED,
+}
+_BEFORE_POSTCOPY: Final = frozenset(
+    {MigrationCommand.SWITCH_OVER, MigrationCommand.START_POSTCOPY, MigrationCommand.CANCEL}
+)
+"""Once the guest runs at the destination the source has no state to go on with."""
+
+
+def check_running(status: MigrationStatus) -> None:
+    """Refuse to change a migration that has ended.
+
+    Raises:
+        InvalidMigrationStateError: It has.
+    """
+    if status.is_final:
+        raise InvalidMigrationStateError(
+            f"the migration is {status.value}, nothing of it can be changed",
+            field="status",
+            value=status.value,
+        )
+
+
+def check_change(change: ScheduledChange, status: MigrationStatus, spec: MigrationSpec) -> None:
+    """Refuse a change that makes no sense in a phase of a migration.
+
+    Raises:
+        InvalidMigrationStateError: It does not.
+        InvalidMigrationError: A setting makes no sense.
+    """
+    check_running(status)
+    check_converge(change.auto_converge)
+    if (problem := _problem_of(change.command, status, spec)) is not None:
+        what = "settings" if change.command is None else change.command.value
+        raise InvalidMigrationStateError(
+            f"{what} cannot be applied: {problem}", field="status", value=status.value
+        )
+
+
+def _problem_of(
+    command: MigrationCommand | None, status: MigrationStatus, spec: MigrationSpec
+) -> str | None:
+    if command is MigrationCommand.START_POSTCOPY and spec.postcopy is None:
+        return "the migration was started without postcopy"
+    if status.is_postcopy and command in _BEFORE_POSTCOPY:
+        return f"the migration is {status.value}"
+    needed = None if command is None else _NEEDED_STATUS.get(command)
+    if needed is not None and status is not needed:
+        return f"the migration is {status.value}, not {needed.value}"
+    return None
