@@ -38,6 +38,16 @@ pytestmark = pytest.mark.slow
 
 
 LARGE_BODIES: Final = ["put_scenario", "start_comparison", "run_batch"]
+OF_RUNNING_MIGRATIONS: Final = {
+    "PATCH /v1/migrations/{migration_id}",
+    *(
+        f"POST /v1/migrations/{{migration_id}}/{command}"
+        for command in ("switch-over", "start-postcopy", "continue", "pause", "resume")
+    ),
+}
+"""Called, and always refused: each call has an event loop of its own, which no migration outlasts.
+`test_migration_control` gives these commands in their phases."""
+
 TOKEN = "secret"  # noqa: S105 - the test's own
 
 app = create_app(Settings(log_level=LogLevel.ERROR, allowed_hosts=("*",)))
@@ -61,7 +71,7 @@ def statuses() -> Iterator[Statuses]:
     seen = Statuses()
     yield seen
 
-    assert seen.never_well() == []
+    assert set(seen.never_well()) <= OF_RUNNING_MIGRATIONS
 
 
 @schema.exclude(operation_id=LARGE_BODIES).parametrize()
