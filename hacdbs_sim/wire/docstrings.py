@@ -1,21 +1,17 @@
-"""Descriptions from the docstrings of the model: of a class, and of each of its fields."""
+"""Descriptions from the model: a class' docstring, and the strings below its fields."""
 
 import ast
 import dataclasses
 import inspect
-import re
 import sys
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Final
-
-_SECTION: Final = "Attributes:"
-_FIELD: Final = re.compile(r"^    (\w+): (.*)$")
+from typing import Any
 
 
 def summary_of(cls: type) -> str:
-    """Return a class' docstring before its attributes."""
-    return " ".join(_own_doc(cls).partition(_SECTION)[0].split())
+    """Return a class' docstring on one line."""
+    return " ".join(_own_doc(cls).split())
 
 
 def description_of(cls: type, field: "dataclasses.Field[Any]") -> str | None:
@@ -29,7 +25,7 @@ def _descriptions_of(cls: type) -> dict[str, str]:
     described: dict[str, str] = {}
     for each in reversed(cls.__mro__):
         if dataclasses.is_dataclass(each):
-            described |= _attributes(_own_doc(each)) | _strings_below_fields(each)
+            described |= _strings_below_fields(each)
     return described
 
 
@@ -58,15 +54,3 @@ def _strings_of_class(node: ast.ClassDef) -> dict[str, str]:
 def _own_doc(cls: type) -> str:
     doc = cls.__dict__.get("__doc__")
     return inspect.cleandoc(doc) if doc else ""
-
-
-def _attributes(doc: str) -> dict[str, str]:
-    described: dict[str, str] = {}
-    name = None
-    for line in doc.partition(_SECTION)[2].splitlines():
-        if found := _FIELD.match(line):
-            name = found[1]
-            described[name] = found[2]
-        elif name is not None and line.strip():
-            described[name] += " " + line.strip()
-    return described
