@@ -11,7 +11,7 @@ from typing_extensions import override
 from hacdbs_sim.model import errors
 from hacdbs_sim.model.base import Action, Model, Query
 from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Omitted, Page64, SlotId
-from hacdbs_sim.model.pages import LogBitmap, LogPages, pages_of
+from hacdbs_sim.model.pages import LogBitmap, LogPages, flags_of, pages_of
 
 
 class AcceleratorOutcome(StrEnum):
@@ -170,8 +170,7 @@ class DirtyLog(Model):
 
     def mask(self) -> NDArray[np.bool_]:
         """Return one boolean per page of the window."""
-        octets = self.words.astype("<u8", copy=False).view(np.uint8)
-        return np.unpackbits(octets, count=self.num_pages, bitorder="little").view(np.bool_)
+        return flags_of(self.words, self.num_pages)
 
     def pages(self) -> NDArray[np.int64]:
         """Return the pages, counted from the slot's start, ascending: int64[k]."""

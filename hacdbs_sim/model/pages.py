@@ -92,12 +92,24 @@ class Bitmap:
         return f"Bitmap({len(self.words)} words, {pages} pages set)"
 
 
+def flags_of(words: NDArray[np.uint64], count: int | None = None) -> NDArray[np.bool_]:
+    """Return the first `count` bits of words, one boolean each; None: all of them."""
+    octets = words.astype("<u8", copy=False).view(np.uint8)
+    return np.unpackbits(octets, count=count, bitorder="little").view(np.bool_)
+
+
+def words_of(flags: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """Return one bit per boolean, uint64 words; the tail of the last word is 0."""
+    octets = np.packbits(flags, bitorder="little")
+    words = np.zeros(-(-len(flags) // 64), "<u8")
+    words.view(np.uint8)[: len(octets)] = octets
+    return words.astype(np.uint64, copy=False)
+
+
 def pages_of(words: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return the pages whose bit is set, ascending: int64[k]; zero words cost almost nothing."""
     at = np.flatnonzero(words)
-    octets = words[at].astype("<u8", copy=False).view(np.uint8)
-    bits = np.unpackbits(octets, bitorder="little").view(np.bool_)
-    word, bit = np.nonzero(bits.reshape(-1, 64))
+    word, bit = np.nonzero(flags_of(words[at]).reshape(-1, 64))
     return at[word] * 64 + bit
 
 

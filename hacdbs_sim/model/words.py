@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.model.pages import Gfns, PageSet
+from hacdbs_sim.model.pages import Gfns, PageSet, words_of
 
 Words = NDArray[np.uint64]
 
@@ -347,12 +347,9 @@ def mask_of_pages(pages: Words) -> WordMask:
     high = int(pages.max()) // WORD_BITS
     span = (high - low + 1) * WORD_BITS
     if span <= len(pages) * _BYTE_SCATTER_PAGES:
-        flags = np.zeros(span, np.uint8)
-        flags[pages - np.uint64(low * WORD_BITS)] = 1
-        return WordMask(
-            slice(low, high + 1),
-            np.packbits(flags, bitorder="little").view("<u8").astype(np.uint64),
-        )
+        flags = np.zeros(span, np.bool_)
+        flags[pages - np.uint64(low * WORD_BITS)] = True
+        return WordMask(slice(low, high + 1), words_of(flags))
     ordered = np.sort(pages)
     word = (ordered >> np.uint64(6)).astype(np.intp)
     bits = ONE << (ordered & np.uint64(63))

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hacdbs_sim.model import LostPages, MemslotLife, Verification
-from hacdbs_sim.model.words import WORD_BITS, Words, words_for
+from hacdbs_sim.model.pages import flags_of, pages_of, words_of
+from hacdbs_sim.model.words import WORD_BITS, Words
 
 Versions: TypeAlias = NDArray[np.uint32]
 
@@ -67,19 +68,14 @@ class SlotCopy:
 
     def _mark(self, first_page: int, pages: Words, lacks: np.uint32) -> None:
         here = self._lacks[first_page : first_page + len(pages) * WORD_BITS]
-        at = np.flatnonzero(pages)
-        if len(at) * _DENSE_SHARE > len(pages):
+        if np.count_nonzero(pages) * _DENSE_SHARE > len(pages):
             np.copyto(here, lacks, where=flags_of(pages, len(here)))
-            return
-        word, bit = np.nonzero(flags_of(pages[at], len(at) * WORD_BITS).reshape(-1, WORD_BITS))
-        here[at[word] * WORD_BITS + bit] = lacks
+        else:
+            here[pages_of(pages)] = lacks
 
     def stale(self, source: Versions) -> Words:
         """Return the pages that the copy does not have as they are, uint64 words."""
-        octets = np.packbits(source >= self._lacks, bitorder="little")
-        words = np.zeros(words_for(len(source)), "<u8")
-        words.view(np.uint8)[: len(octets)] = octets
-        return words.astype(np.uint64, copy=False)
+        return words_of(source >= self._lacks)
 
     def compare(
         self,
@@ -168,9 +164,3 @@ NOTHING_PROVED: Final = Verification(
     slots=(),
     unproved_slots=(),
 )
-
-
-def flags_of(words: Words, count: int) -> NDArray[np.bool_]:
-    """Return the first bits of words, one boolean each."""
-    octets = words.astype("<u8", copy=False).view(np.uint8)
-    return np.unpackbits(octets, count=count, bitorder="little").view(np.bool_)

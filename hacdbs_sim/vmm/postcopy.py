@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hacdbs_sim import model
 from hacdbs_sim.model.migrations import NS_PER_SECOND
+from hacdbs_sim.model.pages import flags_of, words_of
 from hacdbs_sim.model.words import WORD_BITS, Words, popcount
 from hacdbs_sim.vmm.copy import Judgement, Versions
 from hacdbs_sim.vmm.errors import LinkFailedError
@@ -164,10 +165,7 @@ class Postcopy:
             then = before.get(slot.view.slot)
             if then is None or not slot.pending.any():
                 continue
-            wrote = np.packbits(self._source.versions(slot) != then, bitorder="little")
-            words = np.zeros_like(slot.pending)
-            words.view(np.uint8)[: len(wrote)] = wrote
-            faults = words & slot.pending
+            faults = words_of(self._source.versions(slot) != then) & slot.pending
             blocks = self._blocks(slot, faults)
             if blocks.any():
                 fetched = self._whole_blocks(slot, blocks)
@@ -186,7 +184,7 @@ class Postcopy:
     def _blocks(self, slot: SourceSlot, faults: Words) -> NDArray[np.bool_]:
         """Return in which blocks of the backing there are faults: booleans."""
         size = self._block_pages(slot)
-        flags = np.unpackbits(faults.view(np.uint8), bitorder="little")
+        flags = flags_of(faults)
         padded = -(-len(flags) // size) * size
         blocks = np.zeros(padded // size, np.bool_)
         np.pad(flags, (0, padded - len(flags))).reshape(-1, size).any(axis=1, out=blocks)
@@ -195,10 +193,7 @@ class Postcopy:
     def _whole_blocks(self, slot: SourceSlot, blocks: NDArray[np.bool_]) -> Words:
         """Return the missing pages of blocks, uint64 words."""
         flags = np.repeat(blocks, self._block_pages(slot))[: len(slot.pending) * WORD_BITS]
-        octets = np.packbits(flags, bitorder="little")
-        words = np.zeros_like(slot.pending)
-        words.view(np.uint8)[: len(octets)] = octets
-        return words & slot.pending
+        return words_of(flags) & slot.pending
 
     def _blocked(self, requested: _Requested, rate: int) -> int:
         """Return how long requests keep the guest: each vCPU has one of its own on the way."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from hacdbs_sim.model import MigrationSpec, Timing
 from hacdbs_sim.model.migrations import NS_PER_SECOND
+from hacdbs_sim.model.pages import flags_of, words_of
 from hacdbs_sim.model.words import WORD_BITS, Words, popcount
 from hacdbs_sim.vmm.link import Link, transmission
 from hacdbs_sim.vmm.source import Piece, Source
@@ -354,6 +355,6 @@ class Stream:
 
 def last_bits(words: Words, count: int) -> Words:
     """Keep the highest `count` set bits of words."""
-    flags = np.unpackbits(words.view(np.uint8), bitorder="little")
-    flags[np.flatnonzero(flags)[:-count]] = 0
-    return np.packbits(flags, bitorder="little").view(np.uint64)
+    flags = flags_of(words)
+    flags[np.flatnonzero(flags)[:-count]] = False
+    return words_of(flags)

@@ -15,9 +15,9 @@ from typing_extensions import override
 from hacdbs_sim import model as a
 from hacdbs_sim.model import MigrationStatus, Reason
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.model.pages import flags_of
 from hacdbs_sim.model.words import Words
 from hacdbs_sim.vmm import LiveMigration, Report, TransferHistory
-from hacdbs_sim.vmm.copy import flags_of
 from hacdbs_sim.vmm.source import Piece, SourceSlot
 from tests.support.machine import Machine
 

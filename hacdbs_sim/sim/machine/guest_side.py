@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import NoSuchVcpuError, WindowOutsideMemslotError
 from hacdbs_sim.model.page_checks import check_gfns
-from hacdbs_sim.model.pages import Intervals, PageSet
+from hacdbs_sim.model.pages import Intervals, PageSet, words_of
 from hacdbs_sim.model.words import WORD_BITS, Words, words_for
 from hacdbs_sim.sim.guest.free_pages import FreePages
 from hacdbs_sim.sim.guest.guest import Guest
@@ -133,10 +131,7 @@ class GuestSide:
         if self._versions is None or not self._versions.is_complete(query.slot):
             return _slot_pages(query, num_pages, None)
         versions = self._versions.read(query.slot, query.first_page, num_pages)
-        octets = np.packbits(versions != 0, bitorder="little")
-        words = np.zeros(words_for(len(versions)), "<u8")
-        words.view(np.uint8)[: len(octets)] = octets
-        return _slot_pages(query, num_pages, words.astype(np.uint64, copy=False))
+        return _slot_pages(query, num_pages, words_of(versions != 0))
 
     def _access(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hacdbs_sim.model import MAX_BINS, Counts, Heat, LeafState
+from hacdbs_sim.model.pages import flags_of
 from hacdbs_sim.model.words import WORD_BITS, Words, words_for
 from hacdbs_sim.sim.arm64.blocks import BlockLevel
 from hacdbs_sim.sim.arm64.descriptor import (
@@ -91,8 +92,7 @@ class _Cut:
             counts = np.bitwise_count(words)
             starts = np.arange(0, len(words), self.pages_per_bin // WORD_BITS)
         else:  # less than 2**19 pages: MAX_BINS bins of less than a word
-            octets = words.astype("<u8", copy=False).view(np.uint8)
-            counts = np.unpackbits(octets, count=self.npages, bitorder="little")
+            counts = flags_of(words, self.npages).view(np.uint8)
             starts = np.arange(0, self.npages, self.pages_per_bin)
         return np.add.reduceat(counts, starts, dtype=np.int64)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hacdbs_sim.model import words as w
-from hacdbs_sim.model.pages import Gfns, PageRanges
+from hacdbs_sim.model.pages import Gfns, PageRanges, flags_of, words_of
 from tests.support.building import pages_of
 
 word_lists = st.lists(
@@ -23,6 +23,16 @@ def plane_of(mask: w.WordMask, size: int = 2048) -> set[int]:
 @given(word_lists)
 def test_popcount_counts_set_bits(values: list[int]) -> None:
     assert w.popcount(np.array(values, np.uint64)) == sum(v.bit_count() for v in values)
+
+
+@given(st.lists(st.booleans(), max_size=300))
+def test_booleans_become_bits_and_come_back(flags: list[bool]) -> None:
+    words = words_of(np.array(flags, np.bool_))
+
+    assert len(words) == w.words_for(len(flags))
+    assert pages_of(words) == {page for page, flag in enumerate(flags) if flag}
+    assert flags_of(words, len(flags)).tolist() == flags
+    assert not flags_of(words)[len(flags) :].any()
 
 
 @pytest.mark.parametrize("npages", [0, 1, 63, 64, 65, 128, 130])
