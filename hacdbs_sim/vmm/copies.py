@@ -22,10 +22,10 @@ from hacdbs_sim.model.words import (
     popcount,
     words_for,
 )
-from hacdbs_sim.vmm.copy import Judgement, SlotCopy, Versions
-from hacdbs_sim.vmm.errors import VersionsEndedError
+from hacdbs_sim.vmm.copy import Judgement, SlotCopy
 from hacdbs_sim.vmm.history import TransferHistory
 from hacdbs_sim.vmm.tracking import DirtyTracking
+from hacdbs_sim.vmm.versions import last_version_of, versions_of
 
 BYTES_A_PAGE: Final = 4
 """What a copy takes: the version of each page."""
@@ -122,7 +122,7 @@ class Copy:
                 the guest cannot run so long. Nothing has changed.
         """
         view, words, num_pages = self._window(request)
-        last_version = _last_version_of(self._backend)
+        last_version = last_version_of(self._backend)
         if request.duration_ns:
             self._backend.perform(model.RunGuest(duration_ns=request.duration_ns))
         held = self._adopt(view)
@@ -156,7 +156,8 @@ class Copy:
             known = _log_of(self._backend, life)
             if (more := named.get(life.slot)) is not None:
                 known |= more
-            judgement.compare(pages, self._versions(life.slot), known, self._free(life.slot))
+            versions = versions_of(self._backend, life.slot)
+            judgement.compare(pages, versions, known, self._free(life.slot))
         for slot in self._held.keys() - {life.slot for life in lives}:
             judgement.cannot_compare(slot)
         return judgement.verdict()
@@ -208,12 +209,6 @@ class Copy:
         free = self._backend.query(model.GetFreePages(slot=slot)).bitmap
         return None if free is None else free.words
 
-    def _versions(self, slot: int) -> Versions:
-        versions = self._backend.query(model.CopyVersions(slot=slot))
-        if versions is None:
-            raise _ended()
-        return versions
-
 
 class _Beginning:
     """What a copy has of each memslot when it begins."""
@@ -245,7 +240,7 @@ class _Beginning:
         logs = life.log is not None and not self._tracking.holds_log(life)
         if not logs and not _is_readonly(view):
             return None
-        pages = SlotCopy(life, _last_version_of(self._backend))
+        pages = SlotCopy(life, last_version_of(self._backend))
         pages.forget(0, _log_of(self._backend, life))
         if (left := self._tracking.history.left(life)) is not None:
             pages.forget(0, left.pending if left.lacking is None else left.lacking)
@@ -276,14 +271,3 @@ def _log_of(backend: model.Backend, life: MemslotLife) -> Words:
         assert log is not None, "a peek has a bitmap"
         return log.words
     return np.zeros(words_for(life.npages), np.uint64)
-
-
-def _last_version_of(backend: model.Backend) -> int:
-    last = backend.query(model.GetLastVersion())
-    if last is None:
-        raise _ended()
-    return last
-
-
-def _ended() -> VersionsEndedError:
-    return VersionsEndedError("the versions of pages are not tracked any more")

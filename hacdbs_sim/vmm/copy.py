@@ -6,16 +6,14 @@ it since, and *lost* otherwise.
 """
 
 import copy
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hacdbs_sim.model import LostPages, MemslotLife, Verification
 from hacdbs_sim.model.pages import flags_of, pages_of, words_of
 from hacdbs_sim.model.words import WORD_BITS, Words
-
-Versions: TypeAlias = NDArray[np.uint32]
+from hacdbs_sim.vmm.versions import Versions
 
 MAX_LOST_RANGES: Final = 256
 """The most ranges that are listed of one slot."""

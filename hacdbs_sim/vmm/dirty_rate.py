@@ -23,11 +23,11 @@ from hacdbs_sim.model.migrations import NS_PER_SECOND
 from hacdbs_sim.vmm.errors import (
     DirtyRateMeasuringError,
     InvalidDirtyRateError,
-    VersionsEndedError,
     refused_of,
 )
 from hacdbs_sim.vmm.running import run_guest, step_ns
 from hacdbs_sim.vmm.tracking import DirtyTracking, calls_that_took
+from hacdbs_sim.vmm.versions import Versions, last_version_of, versions_of
 
 _MIB: Final = 20
 _GIB: Final = 30
@@ -199,16 +199,10 @@ class _PageSampling:
 
     def begin(self) -> None:
         self._backend.perform(model.NeedVersions(needed=True))
-        self._last_version = self._now_last()
-
-    def _now_last(self) -> int:
-        last = self._backend.query(model.GetLastVersion())
-        if last is None:
-            raise VersionsEndedError("the versions of pages are not tracked any more")
-        return last
+        self._last_version = last_version_of(self._backend)
 
     def end(self) -> tuple[model.SlotDirtyRate, ...]:
-        self._now_last()
+        last_version_of(self._backend)  # refuses where some writes were not counted
         now = {life.slot: life for life in self._backend.query(model.ListMemslotLives())}
         return tuple(self._look(life, now.get(life.slot)) for life in self._lives)
 
@@ -232,20 +226,13 @@ class _PageSampling:
         drawn = draws(derived_seed(self._seed, life.slot), 0, count)
         return np.sort(below(drawn, life.npages - 1).astype(np.int64))
 
-    def _versions(
-        self, life: model.MemslotLife, pages: NDArray[np.int64]
-    ) -> Iterator[model.PageVersions]:
+    def _versions(self, life: model.MemslotLife, pages: NDArray[np.int64]) -> Iterator[Versions]:
         """Read the versions of pages, window by window."""
         for first in range(0, life.npages, _WINDOW_PAGES):
             start, end = np.searchsorted(pages, (first, first + _WINDOW_PAGES))
-            versions = self._backend.query(
-                model.CopyVersions(
-                    slot=life.slot,
-                    first_page=first,
-                    num_pages=min(_WINDOW_PAGES, life.npages - first),
-                )
-            )
-            yield model.known(versions)[pages[start:end] - first]
+            window = min(_WINDOW_PAGES, life.npages - first)
+            versions = versions_of(self._backend, life.slot, first, window)
+            yield versions[pages[start:end] - first]
 
     def release(self) -> None:
         self._backend.perform(model.NeedVersions(needed=False))

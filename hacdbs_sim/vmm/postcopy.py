@@ -20,11 +20,12 @@ from hacdbs_sim import model
 from hacdbs_sim.model.migrations import NS_PER_SECOND
 from hacdbs_sim.model.pages import flags_of, words_of
 from hacdbs_sim.model.words import WORD_BITS, Words, popcount
-from hacdbs_sim.vmm.copy import Judgement, Versions
+from hacdbs_sim.vmm.copy import Judgement
 from hacdbs_sim.vmm.errors import LinkFailedError
 from hacdbs_sim.vmm.link import Link
 from hacdbs_sim.vmm.source import Piece, Source, SourceSlot
 from hacdbs_sim.vmm.stream import Stream
+from hacdbs_sim.vmm.versions import Versions
 
 MIN_SLICE_NS: Final = 1_000_000
 MAX_SLICE_NS: Final = 50_000_000

@@ -26,12 +26,13 @@ from hacdbs_sim.model.words import (
     word_of_rank,
     words_for,
 )
-from hacdbs_sim.vmm.copy import Judgement, SlotCopy, Versions
-from hacdbs_sim.vmm.errors import LayoutChangedError, VersionsEndedError
+from hacdbs_sim.vmm.copy import Judgement, SlotCopy
+from hacdbs_sim.vmm.errors import LayoutChangedError
 from hacdbs_sim.vmm.history import Left
 from hacdbs_sim.vmm.running import run_guest, step_ns
 from hacdbs_sim.vmm.spec import check_spec
 from hacdbs_sim.vmm.tracking import DirtyTracking, calls_that_took
+from hacdbs_sim.vmm.versions import Versions, last_version_of, versions_of
 
 _Change: TypeAlias = Literal["appeared", "went", "replaced", "moved", "logging_ended"]
 
@@ -678,10 +679,7 @@ class Source:
         """
         if not self.has(slot):
             raise LayoutChangedError(f"slot {slot.view.slot} is another one", field="slot")
-        versions = self._backend.query(model.CopyVersions(slot=slot.view.slot))
-        if versions is None:
-            raise VersionsEndedError("the versions of pages are not tracked any more")
-        return versions
+        return versions_of(self._backend, slot.view.slot)
 
     def freeze_versions(self) -> None:
         """Read pages as they are now from here on: the guest has been stopped."""
@@ -690,12 +688,7 @@ class Source:
         self._frozen = self._last_version()
 
     def _last_version(self) -> int:
-        if self._frozen is not None:
-            return self._frozen
-        last = self._backend.query(model.GetLastVersion())
-        if last is None:
-            raise VersionsEndedError("the versions of pages are not tracked any more")
-        return last
+        return last_version_of(self._backend) if self._frozen is None else self._frozen
 
 
 _WORDS: Final[dict[_Change, str]] = {
