@@ -272,18 +272,14 @@ class Source:
 
     # The layout
 
-    def note_layout(self) -> None:
-        """Notice what changed of the layout at the end, which nothing follows any more."""
-        changes, new = self._changes()
-        for slot, _, change in changes:
-            self._note(slot.view.slot, change)
-        for life in new:
-            self._note(life.slot, "appeared")
-
-    def _changes(
+    def note_layout(
         self,
     ) -> tuple[list[tuple[SourceSlot, model.MemslotLife | None, _Change]], list[model.MemslotLife]]:
-        """Return the migrated slots that are not what they were, and the slots that are new."""
+        """Note the migrated slots that are not what they were, and the slots that are new.
+
+        Returns:
+            The former with what they are now and how they changed, and the lives of the latter.
+        """
         if self._backend.query(model.GetGenerations()).memslots == self._generation:
             return [], []
         lives = {life.slot: life for life in self._backend.query(model.ListMemslotLives())}
@@ -294,6 +290,10 @@ class Source:
         ]
         own = {slot.view.slot for slot in self.slots}
         new = [life for life in lives.values() if life.slot not in own and self._selects(life)]
+        for slot, _, change in changes:
+            self._note(slot.view.slot, change)
+        for life in new:
+            self._note(life.slot, "appeared")
         return changes, new
 
     def check_layout(self) -> None:
@@ -302,11 +302,7 @@ class Source:
         Raises:
             LayoutChangedError: One did, and `on_layout_change` is `fail`.
         """
-        changes, new = self._changes()
-        for slot, _, change in changes:
-            self._note(slot.view.slot, change)
-        for life in new:
-            self._note(life.slot, "appeared")
+        changes, new = self.note_layout()
         if self._spec.on_layout_change is model.LayoutChange.FAIL and (changes or new):
             what = [(slot.view.slot, change) for slot, _, change in changes]
             number, change = [*what, *((life.slot, "appeared") for life in new)][0]
@@ -318,8 +314,6 @@ class Source:
         if self._spec.on_layout_change is model.LayoutChange.FOLLOW:
             for life in new:
                 self._add(life)
-        else:
-            self._unproved.update(life.slot for life in new)
         self._see_layout()
 
     def _note(self, slot: int, change: _Change) -> None:
