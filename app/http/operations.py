@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from hacdbs_sim import model
 from hacdbs_sim.model import BatchAction, LogFormat
-from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import KvmError, NotSupportedByBackendError
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.wire.codec import MAX_RANGES, check_ranges
@@ -158,17 +157,16 @@ async def run_peek(vm: Vm, slot: int, log_format: LogFormat | None) -> Response:
 
 async def run_query(vm: Vm, query: Callable[[], Answer]) -> Response:
     """Run a query while holding the VM, and write its response there."""
-    return await vm.runtime.run(lambda: query().response(), work=lambda: _work_of_sweep(vm.runtime))
-
-
-def _work_of_sweep(runtime: VmRuntime) -> int:
-    return WORK_PER_ACTION + runtime.query(model.GetFootprint()).pages // PAGES_PER_WORD
+    runtime = vm.runtime
+    return await runtime.run(
+        lambda: query().response(), work=lambda: runtime.sweep_work(PAGES_PER_WORD)
+    )
 
 
 def _work_of_writing(runtime: VmRuntime, slot: int, log_format: LogFormat | None) -> int:
     if log_format is None or log_format is LogFormat.SUMMARY:
         return 0
-    work = _work_of_sweep(runtime)
+    work = runtime.sweep_work(PAGES_PER_WORD)
     if log_format is LogFormat.RANGES:
         try:
             dirty = runtime.query(model.GetMemslot(slot=slot)).dirty_count or 0

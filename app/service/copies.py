@@ -76,7 +76,7 @@ class KeptCopy:
             run = 0
             if request.duration_ns:
                 run = self._runtime.work(model.RunGuest(duration_ns=request.duration_ns))
-            return run + self._work()
+            return run + self._runtime.sweep_work(PAGES_PER_WORK)
 
         return await self._runtime.run(call, work=work)
 
@@ -91,7 +91,7 @@ class KeptCopy:
             self._check_present()
             return self.copy.verify(request.pending)
 
-        return await self._runtime.run(call, work=self._work)
+        return await self._runtime.run(call, work=lambda: self._runtime.sweep_work(PAGES_PER_WORK))
 
     async def memslots(self) -> tuple[model.MemslotInfo, ...]:
         """Return the memslots of the copy."""
@@ -123,9 +123,6 @@ class KeptCopy:
         """Refuse a call that waited for the VM while the copy was deleted."""
         if self._is_deleted:
             raise NoSuchCopyError("the copy has been deleted", field="copy_id", value=self.copy_id)
-
-    def _work(self) -> int:
-        return WORK_PER_ACTION + self._runtime.query(model.GetFootprint()).pages // PAGES_PER_WORK
 
 
 class VmCopies:
@@ -198,7 +195,9 @@ class VmCopies:
 
     async def _begin(self, kept: KeptCopy, base: Copy | None) -> KeptCopy:
         try:
-            await self._runtime.run(lambda: kept.begin(base), work=self._work)
+            await self._runtime.run(
+                lambda: kept.begin(base), work=lambda: self._runtime.sweep_work(PAGES_PER_WORK)
+            )
         except BaseException:
             kept.release()
             raise
@@ -228,6 +227,3 @@ class VmCopies:
         for kept in self._by_number.values():
             kept.release()
         self._by_number = {}
-
-    def _work(self) -> int:
-        return WORK_PER_ACTION + self._runtime.query(model.GetFootprint()).pages // PAGES_PER_WORK

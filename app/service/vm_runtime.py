@@ -193,6 +193,11 @@ class VmRuntime:
             return work + WORK_PER_FAULT * self._faults
         return work
 
+    def sweep_work(self, pages_per_work: int) -> int:
+        """Estimate the work of going over all pages, `pages_per_work` of them for one of it."""
+        pages = self._backend.query(model.GetFootprint()).pages
+        return WORK_PER_ACTION + pages // pages_per_work
+
     def perform(self, action: model.Action[T]) -> T:
         """Perform an action within the limits; the caller holds the lock where needed."""
         special = _PERFORM.get(type(action))
