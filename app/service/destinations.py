@@ -1,8 +1,8 @@
 """VMs made of what another one had: the source's hardware and memslots, without its log."""
 
 from collections.abc import Iterable
-from dataclasses import fields, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +14,6 @@ from hacdbs_sim.vmm import Report, refused_of
 from hacdbs_sim.wire.codec import range_table
 
 from .vm_runtime import INLINE_WORK, VmRuntime
-
-_CONFIG: Final = tuple(each.name for each in fields(model.VmConfig))
 
 
 def destination_of(
@@ -46,7 +44,6 @@ def vm_like(
     track_versions: bool = False,
 ) -> model.CreateVm:
     """Return a VM to create with the source's hardware and some memslots, none of which logs."""
-    config = source.query(model.GetConfig())
     regions = tuple(
         model.SetMemslot(
             slot=view.slot,
@@ -63,7 +60,7 @@ def vm_like(
         name=name if wanted.name is None else wanted.name,
         track_versions=track_versions,
         memslots=regions,
-        **{each: getattr(config, each) for each in _CONFIG},
+        **source.query(model.GetConfig()).settings(),
     )
 
 

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -36,8 +36,6 @@ from .order import Order
 from .scenarios import StandingScenario
 from .totals import Totals
 from .vm_runtime import INLINE_WORK, VmRuntime
-
-_CONFIG: Final = tuple(each.name for each in fields(model.VmConfig))
 
 SESSIONS_SCOPE: Final = "/sessions"
 """The scope of the keys of requests for new sessions; no session has this id."""
@@ -66,7 +64,6 @@ class Vm:
     def info(self) -> model.VmInfo:
         """Return the representation for clients."""
         query = self.runtime.query
-        config = query(model.GetConfig())
         return model.VmInfo(
             vm_id=self.vm_id,
             name=self.name,
@@ -78,7 +75,7 @@ class Vm:
             faults=query(model.ListFaults()),
             workloads=query(model.ListWorkloads()),
             counters=query(model.GetCounters()),
-            **{name: getattr(config, name) for name in _CONFIG},
+            **query(model.GetConfig()).settings(),
         )
 
     def _tracks_versions(self) -> bool:
@@ -243,7 +240,7 @@ class Fleet:
         return await asyncio.shield(asyncio.to_thread(self._build, spec))
 
     def _build(self, spec: CreateVm) -> VmRuntime:
-        config = model.VmConfig(**{name: getattr(spec, name) for name in _CONFIG})
+        config = model.VmConfig(**spec.settings())
         make = backend_maker(spec, config, host_kvm=self._host_kvm)
         runtime = VmRuntime(make, self.limits, self.budget, self.totals, self.order)
         try:

@@ -1,7 +1,7 @@
 """Tables of the model's dataclasses: a column is a field, in the unit that its name implies."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
@@ -209,8 +209,8 @@ def comparison(info: model.ComparisonInfo) -> Table:
 
 def vm(info: model.VmInfo) -> list[Table]:
     """Show a VM."""
-    config = [each.name for each in fields(model.VmConfig) if each.name != "costs"]
-    settings = {name: getattr(info, name) for name in ("name", "backend", *config)}
+    settings = {"name": info.name, "backend": info.backend, **info.settings()}
+    del settings["costs"]
     counters = {name: count for name, count in info.counters.items() if count}
     return [
         facts(f"VM {info.vm_id}", settings),

@@ -1,8 +1,8 @@
 """Virtual machines: how they are made, changed and shown."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from annotated_types import Len
 
@@ -85,6 +85,10 @@ class VmConfig(Request):
     def initially_set(self) -> bool:
         """Whether logs begin full, and gets and clears split (manual protect and init-set)."""
         return self.manual_dirty_log_protect2 == MANUAL_PROTECT_AND_INIT_SET
+
+    def settings(self) -> dict[str, Any]:
+        """Return the fields of a `VmConfig` by name, also of a VM that has more."""
+        return {each.name: getattr(self, each.name) for each in fields(VmConfig)}
 
 
 @dataclass(frozen=True, kw_only=True)

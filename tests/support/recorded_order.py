@@ -1,7 +1,7 @@
 """Records the order of changes of a fleet, and makes them again, one after the other, on new machines."""
 
 import threading
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -110,9 +110,7 @@ def _parts(numbered: Numbered) -> tuple[str, Any, Change]:
 
 def made(spec: model.VmSpec) -> Machine:
     """Make a machine with its parts, as the specification says."""
-    names = [each.name for each in fields(model.VmConfig)]
-    config = model.VmConfig(**{name: getattr(spec, name) for name in names})
-    machine = Machine(config, builtin_intervals)
+    machine = Machine(model.VmConfig(**spec.settings()), builtin_intervals)
     if spec.track_versions:
         machine.perform(model.TrackVersions(enabled=True))
     for part in (*spec.memslots, *spec.faults, *spec.workloads):
