@@ -45,15 +45,7 @@ def vm_like(
 ) -> model.CreateVm:
     """Return a VM to create with the source's hardware and some memslots, none of which logs."""
     regions = tuple(
-        model.SetMemslot(
-            slot=view.slot,
-            guest_phys_addr=view.guest_phys_addr,
-            memory_size=view.memory_size,
-            userspace_addr=view.userspace_addr,
-            flags=int(view.flags & ~MemslotFlags.LOG_DIRTY_PAGES),
-            backing=view.backing,
-        )
-        for view in memslots
+        view.with_flags(int(view.flags & ~MemslotFlags.LOG_DIRTY_PAGES)) for view in memslots
     )
     return model.CreateVm(
         session_id=wanted.session_id or session_id,

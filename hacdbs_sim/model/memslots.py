@@ -64,6 +64,17 @@ class MemslotInfo(Model):
         """Whether the slot keeps a dirty log."""
         return bool(self.flags & MemslotFlags.LOG_DIRTY_PAGES)
 
+    def with_flags(self, flags: int) -> "SetMemslot":
+        """Return the call that sets the slot's flags, and nothing else of it."""
+        return SetMemslot(
+            slot=self.slot,
+            guest_phys_addr=self.guest_phys_addr,
+            memory_size=self.memory_size,
+            userspace_addr=self.userspace_addr,
+            flags=flags,
+            backing=self.backing,
+        )
+
 
 @dataclass(kw_only=True)
 class ChangedMemslot(MemslotInfo):

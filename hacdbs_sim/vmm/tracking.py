@@ -70,16 +70,8 @@ class DirtyTracking:
         """Set a slot's flag, and nothing else of it."""
         view = backend.query(model.GetMemslot(slot=slot))
         logs = model.MemslotFlags.LOG_DIRTY_PAGES
-        backend.perform(
-            model.SetMemslot(
-                slot=view.slot,
-                guest_phys_addr=view.guest_phys_addr,
-                memory_size=view.memory_size,
-                userspace_addr=view.userspace_addr,
-                flags=int(view.flags | logs if enabled else view.flags & ~logs),
-                backing=view.backing,
-            )
-        )
+        flags = int(view.flags | logs if enabled else view.flags & ~logs)
+        backend.perform(view.with_flags(flags))
 
     # Pages
 

@@ -75,17 +75,7 @@ def machine(npages: int = 0, *, base_gfn: int = 0, flags: int = LOG, **config: A
 
 def set_log(made: Machine, *, on: bool, slot: int = 0) -> None:
     """Turn logging of a slot on or off, all else as it is."""
-    view = made.memslot(slot)
-    made.perform(
-        SetMemslot(
-            slot=slot,
-            guest_phys_addr=view.guest_phys_addr,
-            memory_size=view.memory_size,
-            userspace_addr=view.userspace_addr,
-            flags=LOG if on else 0,
-            backing=view.backing,
-        )
-    )
+    made.perform(made.memslot(slot).with_flags(LOG if on else 0))
 
 
 def write(made: Machine, *pairs: tuple[int, int]) -> None:
