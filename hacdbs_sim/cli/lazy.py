@@ -25,6 +25,7 @@ MODULES: Final[Mapping[str, str]] = {
     "migrate": "migration",
     "compare": "migration",
     "trace": "trace",
+    "report": "report",
     "scenario": "scenario",
     "reset": "service",
     "wait": "service",

@@ -9,6 +9,7 @@ from typing import Any, Concatenate, Final, ParamSpec
 from hacdbs_sim.client import Client, Service, Session, Vm
 from hacdbs_sim.model import MIB, MemslotFlags, SetMemslot
 from hacdbs_sim.pytest_plugin.failure_report import sections_of
+from hacdbs_sim.pytest_plugin.kept_runs import KeptRuns, kept_runs
 
 __tracebackhide__ = True
 
@@ -50,6 +51,12 @@ class Testbed:
     def sections(self) -> list[tuple[str, str]]:
         """Return the state of the session's VMs and the requests, under headings."""
         return sections_of(self._service, self._session_id, list(self.client.history))
+
+    def kept_runs(self) -> KeptRuns:
+        """Return the migrations, comparisons and the scenario of the session."""
+        return (
+            KeptRuns() if self._session_id is None else kept_runs(self._service, self._session_id)
+        )
 
     def _digest(self, *parts: object) -> str:
         name = "\0".join([self._nodeid, *map(str, parts)])

@@ -152,14 +152,21 @@ _ENDED: Final = (_json("start_migration", _BODIES["start_migration"]), _waited("
 
 _BEFORE: Final[Mapping[str, tuple[Call, ...]]] = {
     **dict.fromkeys(
-        ("get_scenario", "delete_scenario"), (_json("put_scenario", _scenario(WORLD)),)
+        ("get_scenario", "report_scenario", "delete_scenario"),
+        (_json("put_scenario", _scenario(WORLD)),),
     ),
     **dict.fromkeys(
         ("get_copy", "delete_copy", "receive_copy", "verify_copy", "start_copy"),
         (_json("create_copy", _BODIES["create_copy"]),),
     ),
     **dict.fromkeys(
-        ("get_migration", "cancel_migration", "query_migrate", "get_iterations"),
+        (
+            "get_migration",
+            "cancel_migration",
+            "query_migrate",
+            "get_iterations",
+            "report_migration",
+        ),
         (_json("start_migration", _BODIES["start_migration"]),),
     ),
     **dict.fromkeys(("update_migration", "switch_over_migration"), (_RUNNING,)),
@@ -171,7 +178,7 @@ _BEFORE: Final[Mapping[str, tuple[Call, ...]]] = {
     "pause_migration": _IN_POSTCOPY,
     "resume_migration": (*_IN_POSTCOPY, Call("pause_migration"), _waited("postcopy-paused")),
     **dict.fromkeys(
-        ("get_comparison", "cancel_comparison"),
+        ("get_comparison", "cancel_comparison", "report_comparison"),
         (_json("start_comparison", _BODIES["start_comparison"]),),
     ),
 }

@@ -4,7 +4,6 @@ import platform
 from dataclasses import asdict
 from functools import cache
 from importlib import resources
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from fastapi import Request
@@ -17,13 +16,13 @@ from hacdbs_sim.model.kinds import MAX_SLOT
 from hacdbs_sim.wire.codec import MAX_RANGES
 
 from ...service.limits import MAX_IDEMPOTENCY_KEYS_PER_SCOPE, MAX_SESSIONS
+from ..build import NAME, installed_version
 from ..deps import ContextDep
 from ..metrics import CONTENT_TYPE
 from ..problems import NOT_READY, Refusal
 from ..responses import JsonResponse
 from ..routing import resource_router
 
-NAME: Final = "hacdbs-sim"
 API: Final = "v1"
 
 router = resource_router("service")
@@ -70,13 +69,6 @@ def _asset(name: str) -> bytes:
     return resources.files("fastapi_swagger").joinpath("resources", name).read_bytes()
 
 
-def _installed_version() -> str:
-    try:
-        return version(NAME)
-    except PackageNotFoundError:  # served from a source tree
-        return "unreleased"
-
-
 @router.get("/", response_model=Index)
 async def get_index() -> Response:
     """List the entry points."""
@@ -101,7 +93,7 @@ async def get_readyz(context: ContextDep) -> Response:
 async def get_version() -> Response:
     """Return the version of the service."""
     python = platform.python_version()
-    return JsonResponse(Version(name=NAME, version=_installed_version(), api=API, python=python))
+    return JsonResponse(Version(name=NAME, version=installed_version(), api=API, python=python))
 
 
 @router.get(

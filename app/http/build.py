@@ -1,0 +1,14 @@
+"""Which build serves."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+NAME: Final = "hacdbs-sim"
+
+
+def installed_version() -> str:
+    """Return the version of the installed package."""
+    try:
+        return version(NAME)
+    except PackageNotFoundError:  # served from a source tree
+        return "unreleased"

@@ -1,0 +1,19 @@
+"""Reports to keep: one self-contained HTML file of a migration, a comparison, a scenario or tests."""
+
+from hacdbs_sim.report.pages import (
+    POLICY,
+    TestRun,
+    comparison_html,
+    migration_html,
+    scenario_html,
+    suite_html,
+)
+
+__all__ = [
+    "POLICY",
+    "TestRun",
+    "comparison_html",
+    "migration_html",
+    "scenario_html",
+    "suite_html",
+]
