@@ -556,6 +556,7 @@ def _of_scenario(create_vm: Call) -> Call:
 REFUSED_SCENARIOS: Final[Mapping[tuple[str, str], Call]] = {
     ("put_scenario", "senseless_scenario"): _json("put_scenario", _scenario(WORLD, steps=[_STRAY])),
     ("get_scenario", "no_such_scenario"): Call("get_scenario"),
+    ("report_scenario", "no_such_scenario"): Call("report_scenario"),
     ("delete_scenario", "no_such_scenario"): Call("delete_scenario"),
     **{
         ("put_scenario", code): _of_scenario(call)
