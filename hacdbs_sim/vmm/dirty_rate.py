@@ -5,7 +5,7 @@ was written. The log is not touched. By `dirty_bitmap` the log is taken at the b
 from then on is counted. The pages that a measurement takes from a log are handed to who has to send
 them.
 
-A measurement only begins and ends; whoever runs the guest lets the time pass in between.
+A measurement only begins and ends; the caller lets the guest run in between.
 """
 
 from collections.abc import Iterator

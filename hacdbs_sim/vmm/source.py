@@ -161,7 +161,7 @@ class Source:
     def fix_base(self) -> None:
         """Track versions, and set what the destination has and what has to be sent.
 
-        Whoever takes the log from here on is seen by the proof.
+        The proof accounts for every reader of the log from here on.
         """
         if self._tracks:
             self._backend.perform(model.NeedVersions(needed=True))
