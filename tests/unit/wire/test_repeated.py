@@ -106,16 +106,20 @@ _INTERVALS = '"slot": 0, "kind": "intervals", "interval_ns": 9, "pages": [[1]]'
         (AddWorkload, f'{{{_INTERVALS},{LONG}"pages": [[2]]}}', "/pages"),
         (
             Batch,
-            '{"actions": [{"op": "guest_write", "gfns": [1]},'
-            ' {"op": "guest_write", "gfns": [1], "gfns": [2]}]}',
+            (
+                '{"actions": [{"op": "guest_write", "gfns": [1]},'
+                ' {"op": "guest_write", "gfns": [1], "gfns": [2]}]}'
+            ),
             "/actions/1/gfns",
         ),
         (Batch, '{"actions": [], "actions": []}', "/actions"),
         (
             Scenario,
-            '{"scenario": "x", "vms": [{"key": "a"}], "steps": [{"vm": "a",'
-            ' "action": {"op": "advance_clock", "duration_ns": 1},'
-            ' "expect": {"body": {"x": 1, "x": 2}}}]}',
+            (
+                '{"scenario": "x", "vms": [{"key": "a"}], "steps": [{"vm": "a",'
+                ' "action": {"op": "advance_clock", "duration_ns": 1},'
+                ' "expect": {"body": {"x": 1, "x": 2}}}]}'
+            ),
             "/steps/0/expect/body/x",
         ),
     ],
