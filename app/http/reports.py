@@ -25,8 +25,5 @@ async def html_report(write: Callable[[T, str], str], value: T, name: str) -> Re
     headers = {
         "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'",
         "Content-Disposition": f'inline; filename="{name}.html"',
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "no-cache",
     }
     return Response(text, media_type=HTML_MEDIA_TYPE, headers=headers)

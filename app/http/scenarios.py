@@ -94,7 +94,9 @@ async def _apply(
             raise
         keyed = dict(zip((vm.key for vm in scenario.spec.vms), vms, strict=True))
         vm_ids = {key: vm.vm_id for key, vm in keyed.items()}
-        standing = StandingScenario(scenario.document, account, removed_vms, vm_ids)
+        standing = StandingScenario(
+            scenario.spec.scenario, scenario.document, account, removed_vms, vm_ids
+        )
         fleet.session(session_id).scenario = standing
         await _Play(fleet, standing, keyed, len(scenario.document)).all_of(scenario)
         return standing, True

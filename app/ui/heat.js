@@ -36,7 +36,7 @@ export const binsFor = (width) => ROWS * columnsFor(width);
 
 class HeatCanvas {
   constructor(canvas, readout, legend, gfns, zoom) {
-    Object.assign(this, { canvas, readout, legend, gfns, zoom, heat: null, base: 0, mode: "dirty", at: null, shown: [], from: [], began: 0 });
+    Object.assign(this, { canvas, readout, legend, gfns, zoom, heat: null, base: 0, mode: "dirty", at: null, place: null, shown: [], from: [], began: 0 });
     this.context = canvas.getContext("2d");
     new ResizeObserver(() => this.draw()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
@@ -51,6 +51,7 @@ class HeatCanvas {
   }
 
   show(heat, base) {
+    const place = this.page();
     const isSame = this.heat && ["slot", "bins", "first_page"].every((name) => heat[name] === this.heat[name]);
     this.heat = heat;
     this.base = base;
@@ -58,7 +59,7 @@ class HeatCanvas {
     this.began = performance.now();
     this.canvas.setAttribute("aria-label", this.summary());
     this.fade();
-    this.read(this.at !== null && this.at < heat.bins ? this.at : null);
+    this.read(this.at === null ? null : Math.max(0, Math.min(heat.bins - 1, Math.floor((place - heat.first_page) / heat.pages_per_bin))));
   }
 
   setMode(mode) {
@@ -72,11 +73,13 @@ class HeatCanvas {
     return Math.min(this.heat.pages_per_bin, this.heat.num_pages - bin * this.heat.pages_per_bin);
   }
 
-  /** The first page of the bin that is read; of the middle one if none is. */
+  /** The first page of the bin that was read last; of the middle one if none was. */
   page() {
-    if (!this.heat) return 0;
-    const bin = this.at ?? Math.floor(this.heat.bins / 2);
-    return this.heat.first_page + bin * this.heat.pages_per_bin;
+    const { heat, place } = this;
+    if (!heat) return 0;
+    const end = heat.first_page + heat.num_pages;
+    if (place !== null && place >= heat.first_page && place < end) return place;
+    return heat.first_page + Math.floor(heat.bins / 2) * heat.pages_per_bin;
   }
 
   shares() {
@@ -204,6 +207,7 @@ class HeatCanvas {
       setText(this.readout, `${many(heat.bins, "bin")} of ${many(heat.pages_per_bin, "page")}. Point at one, or use the arrow keys.`);
     } else {
       const first = heat.first_page + bin * heat.pages_per_bin;
+      if (this.place === null || this.place < first || this.place >= first + heat.pages_per_bin) this.place = first;
       const pages = this.pagesOf(bin);
       const place = pages === 1 ? `Page ${count(first)}` : `Pages ${count(first)} to ${count(first + pages - 1)}`;
       const dirty = heat.dirty ? `${count(heat.dirty[bin])} of ${count(pages)} dirty` : "no dirty log";

@@ -68,7 +68,7 @@ export function showScenarios(part) {
   }).catch(() => {});
   part.repeat(async () => {
     const sessions = await all("/v1/sessions", "sessions", { signal: part.signal });
-    const outcomes = await Promise.all(sessions.filter((each) => each.vm_count).map((each) => outcomeOf(each.session_id, part.signal)));
+    const outcomes = await Promise.all(sessions.filter((each) => each.scenario !== null).map((each) => outcomeOf(each.session_id, part.signal)));
     applied.update(outcomes.filter(Boolean));
   }, 4000);
 }

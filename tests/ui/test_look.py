@@ -33,7 +33,8 @@ def migrated(client: Client, vm: Vm) -> str:
 
 
 @pytest.mark.parametrize(
-    "place", ["", "#/vms/default-1", "#/migrations", "#/migrations/default-m1", "#/comparisons", "#/events"]
+    "place",
+    ["", "#/vms/default-1", "#/migrations", "#/migrations/default-m1", "#/comparisons", "#/scenarios", "#/events"]
 )  # fmt: skip
 @pytest.mark.usefixtures("migrated")
 def test_nothing_is_wider_than_a_phone(opening: Opening, place: str) -> None:
@@ -136,9 +137,13 @@ def test_behind_a_token_the_page_asks_for_it_until_it_is_right(opening: Opening)
             vm = client.create_vm(memslots=[MEMSLOT])
         with opening(guarded.url, expects_refusals=True) as watched:
             page = watched.go("")
-            for given in ("wrong", "let-me-in"):
-                page.get_by_role("dialog").get_by_label("Token").fill(given)
-                page.get_by_role("dialog").get_by_role("button", name="Continue").click()
+            dialog = page.get_by_role("dialog")
+            dialog.get_by_label("Token").fill("wrong")
+            assert dialog.get_by_role("alert").count() == 0
+            dialog.get_by_role("button", name="Continue").click()
+            expect(dialog.get_by_role("alert")).to_have_text("That token is wrong.")
+            dialog.get_by_label("Token").fill("let-me-in")
+            dialog.get_by_role("button", name="Continue").click()
 
             expect(page.get_by_role("link", name=vm.vm_id)).to_be_visible()
             expect(page.locator("#link")).to_have_text("live")
