@@ -96,7 +96,9 @@ class EventLog:
             self.counts[type] += 1
             is_first = bool(self._readers) and not self._has_news
             self._has_news = self._has_news or is_first
-        if is_first and self._loop is not None:  # one call of the loop for all events before it runs
+        if (
+            is_first and self._loop is not None
+        ):  # one call of the loop for all events before it runs
             self._loop.call_soon_threadsafe(self._wake_all)
 
     def _wake_all(self) -> None:

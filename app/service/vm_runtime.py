@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast, runtime_check
 from hacdbs_sim import model
 from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.sim.machine.estimates import least_work
 from hacdbs_sim.vmm import DirtyRate, DirtyTracking, TransferHistory
 
 from .budget import Account, StateBudget
@@ -26,6 +27,9 @@ INLINE_WORK: Final = 1 << 16
 
 WORK_PER_RANGE: Final = 8
 """The work of a response for each range that it may list."""
+
+WORK_PER_PART: Final = 1 << 9
+"""The work of showing a memslot, a fault or a workload: about 10 us."""
 
 WORK_PER_FAULT: Final = 1 << 7
 """The work of a get or clear for each armed fault: where one hits, all are searched."""
@@ -79,7 +83,7 @@ class VmRuntime:
         self.dirty_rate = DirtyRate(self.tracking)
         self.is_deleted = False
         self._lock = asyncio.Lock()
-        self._faults = 0
+        self._memslots = self._workloads = self._faults = 0
         self._has_had_faults = False
         self._hits: dict[model.FaultType, int] = {}
         self._hits_emitted: dict[str, int] = {}
@@ -185,6 +189,8 @@ class VmRuntime:
 
     def work(self, action: model.Action[Any]) -> int:
         """Estimate the work of an action; one that is refused takes little."""
+        if (least := least_work(action)) > INLINE_WORK:
+            return least
         try:
             work = self._backend.estimate(action).work
         except KvmError:
@@ -197,6 +203,10 @@ class VmRuntime:
         """Estimate the work of going over all pages, `pages_per_work` of them for one of it."""
         pages = self._backend.query(model.GetFootprint()).pages
         return WORK_PER_ACTION + pages // pages_per_work
+
+    def work_of_showing(self) -> int:
+        """Estimate the work of showing the VM with all its parts."""
+        return WORK_PER_ACTION + WORK_PER_PART * (self._memslots + self._workloads + self._faults)
 
     def perform(self, action: model.Action[T]) -> T:
         """Perform an action within the limits; the caller holds the lock where needed."""
@@ -219,9 +229,21 @@ class VmRuntime:
             self._account.hold(max(after.state_bytes, self._account.held_bytes))
         try:
             self._order.take(action)
-            return self._backend.perform(action)
+            outcome = self._backend.perform(action)
+            self._count_parts(action, outcome)
+            return outcome
         finally:
             self._hold_footprint()
+
+    def _count_parts(self, action: model.Action[Any], outcome: object) -> None:
+        if isinstance(outcome, model.ChangedMemslot):
+            self._memslots += outcome.change is model.MemslotChange.CREATE
+            self._memslots -= outcome.change is model.MemslotChange.DELETE
+        elif isinstance(action, model.DeleteWorkloads):
+            self._workloads = 0
+        else:
+            self._workloads += isinstance(action, model.AddWorkload)
+            self._workloads -= isinstance(action, model.DeleteWorkload)
 
     def _hold_footprint(self) -> None:
         self._account.hold(self._backend.query(model.GetFootprint()).state_bytes)

@@ -85,7 +85,12 @@ def page_field_schema(name: str) -> CoreSchema:
 
 
 def pages_from(name: str, given: Any) -> Gfns | PageRanges | Bitmap:  # noqa: ANN401 - by name
-    """Build pages from the field that was given (InvalidArgumentError if words are not whole)."""
+    """Build pages from the field that was given (InvalidArgumentError if words are not whole).
+
+    Those of a long text are there already.
+    """
+    if isinstance(given, Gfns | PageRanges | Bitmap):
+        return given
     match name:
         case "gfns":
             return Gfns(np.asarray(given, dtype=np.uint64))

@@ -16,7 +16,7 @@ from hacdbs_sim.wire import read
 from hacdbs_sim.wire.codec import BatchAnswerLimitError
 
 SLOT = {"op": "set_memslot", "slot": 1, "guest_phys_addr": "0x10000000000"}
-HUGE = {**SLOT, "memory_size": "128GiB"}
+HUGE = {**SLOT, "memory_size": "4GiB"}
 SMALL = {**SLOT, "memory_size": "4KiB"}
 GET = {"op": "get_dirty_log", "slot": 0}
 SUMMARY = {**GET, "format": "summary"}
