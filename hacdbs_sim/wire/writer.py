@@ -15,6 +15,7 @@ from pydantic_core import SchemaSerializer
 from hacdbs_sim.model.base import Action, Model
 from hacdbs_sim.model.batches import LogFormat
 from hacdbs_sim.wire.class_fields import WireField, fields_of
+from hacdbs_sim.wire.page_forms import JsonArray, JsonString
 
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
 _ANY_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS
@@ -57,8 +58,21 @@ def write(
         if not with_trace and (accelerator := fields.get("accelerator")) is not None:
             for name in _TRACE:
                 accelerator.pop(name, None)
-        return orjson.dumps(fields, option=_OPTIONS)
+        if any(isinstance(part, JsonArray | JsonString) for part in fields.values()):
+            return b"".join(_members(fields))
+        return orjson.dumps(fields, default=_fragment, option=_OPTIONS)
     return orjson.dumps(value, default=partial(_inner, format), option=_ANY_OPTIONS)
+
+
+def _members(fields: Mapping[str, Any]) -> Iterator[bytes]:
+    """Write an object with long texts in it: to join them lets others run, unlike orjson's copy."""
+    opening = b"{"
+    for name, part in fields.items():
+        yield opening + orjson.dumps(name) + b":"
+        is_written = isinstance(part, JsonArray | JsonString)
+        yield part.octets if is_written else orjson.dumps(part, default=_fragment, option=_OPTIONS)
+        opening = b","
+    yield b"}"
 
 
 class Written(dict[str, Any]):
@@ -118,7 +132,7 @@ def _pieces(value: Model, log_format: LogFormat) -> Iterator[bytes]:
             yield opening + orjson.dumps(name) + b":"
             opening = b","
             if name not in long:
-                yield orjson.dumps(short[name], option=_OPTIONS)
+                yield orjson.dumps(short[name], default=_fragment, option=_OPTIONS)
             elif isinstance(part := long[name], Written):
                 yield part.octets
             else:
@@ -157,4 +171,10 @@ def _fields(value: Model, mode: str, log_format: LogFormat) -> Any:  # noqa: ANN
 def _inner(log_format: LogFormat, value: object) -> Any:  # noqa: ANN401 - JSON values
     if isinstance(value, Model):
         return _fields(value, "python", log_format)
+    return _fragment(value)
+
+
+def _fragment(value: object) -> orjson.Fragment:
+    if isinstance(value, JsonArray):
+        return orjson.Fragment(value.octets)
     raise TypeError(f"{type(value).__name__} is not of the model")
