@@ -4,6 +4,7 @@ Limits, events and the order of changes wrap the backend here, once for all acti
 """
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
@@ -12,7 +13,7 @@ from hacdbs_sim import model
 from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine.estimates import least_work
-from hacdbs_sim.vmm import DirtyRate, DirtyTracking, TransferHistory
+from hacdbs_sim.vmm import DirtyRate, DirtyTracking
 
 from .budget import Account, StateBudget
 from .errors import FaultLimitError, NoSuchVmError, PageLimitError, WorkloadLimitError
@@ -31,6 +32,9 @@ WORK_PER_RANGE: Final = 8
 WORK_PER_PART: Final = 1 << 9
 """The work of showing a memslot, a fault or a workload: about 10 us."""
 
+PIECES_AT_ONCE: Final = 256
+"""A VM of more memslots is freed one by one: one takes 3 us."""
+
 WORK_PER_FAULT: Final = 1 << 7
 """The work of a get or clear for each armed fault: where one hits, all are searched."""
 
@@ -47,6 +51,14 @@ class HoldsResources(Protocol):
         """Free what it holds; no action may come afterwards."""
 
 
+@runtime_checkable
+class HoldsPieces(Protocol):
+    """A backend that may consist of many objects: freed at once, they would hold the interpreter."""
+
+    def pieces(self) -> list[object]:
+        """Return the objects that it consists of, but for a few."""
+
+
 class VmRuntime:
     """A VM that several requests may want at once; itself a `Backend`.
 
@@ -59,8 +71,8 @@ class VmRuntime:
     `make` makes the backend. It is given a function to call once a get or clear has read the board of
     faults: from then on a fault that is armed is behind it in the order.
 
-    `transfer_history` is what migrations took from its log and did not deliver, `tracking` what its
-    migrations and its dirty rate share. Once it `is_deleted`, nobody runs its guest any more.
+    `tracking` is what its migrations and its dirty rate share. Once it `is_deleted`, nobody runs its
+    guest any more.
     """
 
     def __init__(
@@ -78,8 +90,7 @@ class VmRuntime:
         self._limits = limits
         self._account = Account(budget)
         self._totals = totals
-        self.transfer_history = TransferHistory()
-        self.tracking = DirtyTracking(self.transfer_history)
+        self.tracking = DirtyTracking()
         self.dirty_rate = DirtyRate(self.tracking)
         self.is_deleted = False
         self._lock = asyncio.Lock()
@@ -139,6 +150,8 @@ class VmRuntime:
         self._emit_to = None
         if not isinstance(self._backend, HoldsResources):
             self._account.close()
+            if self._memslots > PIECES_AT_ONCE and isinstance(self._backend, HoldsPieces):
+                free_in_pieces(self._backend)
             return
         try:
             loop = asyncio.get_running_loop()
@@ -383,3 +396,22 @@ _PERFORM: Final[dict[type[model.Action[Any]], Callable[[VmRuntime, Any], object]
     model.ClearDirtyLog: VmRuntime._take_log,
 }
 """The handlers of actions for which the service does more than to number them."""
+
+
+def free_in_pieces(backend: HoldsPieces) -> None:
+    """Have the pieces of a backend freed one by one in a worker thread, once nobody uses it."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:  # a worker thread that makes VMs, in which nobody waits for it
+        return
+    pieces = backend.pieces()
+
+    def free() -> None:
+        while pieces:
+            pieces.pop()  # others run between two of them
+
+    def hand_over() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(loop.run_in_executor, None, free)
+
+    weakref.finalize(backend, hand_over).atexit = False

@@ -8,6 +8,7 @@ it, up to the first piece that has something wrong in it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Final, NamedTuple, NoReturn, Union, get_args, get_origin
@@ -53,6 +54,7 @@ from hacdbs_sim.wire.errors import (
 )
 from hacdbs_sim.wire.page_forms import page_field_schema, pages_from
 from hacdbs_sim.wire.pages_json import bitmap_in, numbers_of
+from hacdbs_sim.wire.repeated import check_fields_once
 
 Where = tuple[str | int, ...]
 """The names and indices that lead to a part."""
@@ -137,11 +139,18 @@ class _Long:
     ) -> Any:  # noqa: ANN401
         """Read a text in one call; `before` it are so many elements, if it is a piece of a list."""
         try:
-            return validator.validate_json(text)
+            value = validator.validate_json(text)
         except ValidationError as refused:
             decode(text, Span(0, len(text)), at=span.begin)  # NaN, too, is refused as no JSON
             errors = body_errors(refused, within=where, before=before)
             raise InvalidRequestError(errors) from None
+        try:
+            check_fields_once(text)
+        except InvalidRequestError as refused:
+            (error,) = refused.errors
+            pointer = pointer_to(where) + _moved(error.pointer, before)
+            raise InvalidRequestError((replace(error, pointer=pointer),)) from None
+        return value
 
     def _refuse(self, validator: SchemaValidator, span: Span, where: Where) -> Any:  # noqa: ANN401
         """Have a part refused that is not what it should be, without what is long in it."""
@@ -373,6 +382,14 @@ class _Long:
             text = b"[" + self._text(group) + b"]"
             read += self._at_once(validator, text, group, where, len(read))
         return pages_from(name, read)
+
+
+def _moved(pointer: str, before: int | None) -> str:
+    """Return a pointer into a piece of a list as one into the list."""
+    if before is None:
+        return pointer
+    _, index, *rest = pointer.split("/")
+    return "/".join(("", str(before + int(index)), *rest))
 
 
 def _tags_of(cls: type) -> list[tuple[str, str]]:

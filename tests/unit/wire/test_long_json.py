@@ -205,8 +205,13 @@ def test_a_field_that_is_there_twice_is_refused(monkeypatch: pytest.MonkeyPatch)
     for module in (cutting, long_json):
         monkeypatch.setattr(module, "PIECE_BYTES", PIECE)
 
-    with pytest.raises(InvalidRequestError, match="/actions: the field is there twice"):
-        long_json.read_long(model.Batch, b'{"actions":[], "actions":[{"op":"delete_faults"}]}')
+    once = b'{"op":"delete_faults"},'
+    for text, pointer in (
+        (b'{"actions":[], "actions":[{"op":"delete_faults"}]}', "/actions"),
+        (b'{"actions":[%s{"op":"set_cpu","cpu":1,"cpu":2}]}' % (once * 9), "/actions/9/cpu"),
+    ):
+        with pytest.raises(InvalidRequestError, match=f"{pointer}: the field is there twice"):
+            long_json.read_long(model.Batch, text)
 
 
 def test_no_call_of_the_validator_has_more_than_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
