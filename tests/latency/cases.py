@@ -20,6 +20,7 @@ import numpy as np
 from hacdbs_sim.model.faults import FAULTS
 from hacdbs_sim.model.kinds import MAX_SLOT
 from hacdbs_sim.model.scenarios import MAX_SCENARIO_VMS, MAX_STEPS
+from hacdbs_sim.model.stage2 import MAX_BINS
 from hacdbs_sim.model.vms import MAX_FAULTS_PER_VM, MAX_WORKLOADS_PER_VM
 from tests.contract.calls import NAMES, WORLD, Call, good
 from tests.contract.documented import Contract, Operation
@@ -244,6 +245,10 @@ def _post(
     )
 
 
+def _ask(method: str, path: str, body: object = None, **rest: Any) -> Step:
+    return lambda world: world.ask(method, path, body, **rest)
+
+
 def _reset(session_id: str) -> Step:
     return lambda world: world.calls.made("POST", f"/v1/sessions/{session_id}/reset")
 
@@ -270,7 +275,7 @@ def _under_streams(operation_id: str, path: str, make: Callable[[], object]) -> 
         quiet_since = time.monotonic()
         while time.monotonic() < give_up_at and time.monotonic() - quiet_since < 0.3:
             for stream in waiting.values():
-                stream.setblocking(False)
+                stream.settimeout(0)
                 try:
                     while stream.recv(1 << 20):
                         quiet_since = time.monotonic()
@@ -342,7 +347,8 @@ _SLOT_0: Final = {name: value for name, value in WORLD["memslots"][0].items() if
 _IN_BATCH: Final = f"/v1/vms/{WIDE}/batch"
 
 
-def _variants() -> Iterator[Case]:
+def variants() -> Iterator[Case]:
+    """Yield the calls whose limits the document does not express."""
     crowd, deep = _reset("crowd"), f"/v1/vms/{DEEP}"
     yield _post(
         "create_vm", "all memslots", "/v1/vms", lambda: _wide(session_id="crowd"), tidy=crowd
@@ -363,12 +369,12 @@ def _variants() -> Iterator[Case]:
     yield Case(
         "list_vms",
         "100 with 1,000 faults",
-        lambda world: world.ask("GET", "/v1/vms?session_id=many&limit=1000"),
+        _ask("GET", "/v1/vms?session_id=many&limit=1000"),
     )
     yield Case(
         "list_vms",
         "all memslots",
-        lambda world: world.ask("GET", "/v1/vms?session_id=default&limit=1000"),
+        _ask("GET", "/v1/vms?session_id=default&limit=1000"),
     )
     yield Case(
         "delete_vm",
@@ -397,7 +403,7 @@ def _variants() -> Iterator[Case]:
     yield Case(
         "get_scenario",
         "8 MiB",
-        lambda world: world.ask("GET", "/v1/sessions/crowd/scenario"),
+        _ask("GET", "/v1/sessions/crowd/scenario"),
         _play,
         crowd,
     )
@@ -445,32 +451,26 @@ def _variants() -> Iterator[Case]:
         yield Case(
             "peek_dirty_log",
             log_format,
-            lambda world, path=path, f=log_format: world.ask("GET", f"{path}?format={f}"),
+            _ask("GET", f"{path}?format={log_format}"),
             _write_deep,
             repeats=False,
         )
         yield Case(
             "get_dirty_log",
             log_format,
-            lambda world, path=path, f=log_format: world.ask(
-                "POST", f"{path}/get?format={f}&trace=true"
-            ),
+            _ask("POST", f"{path}/get?format={log_format}&trace=true"),
             _write_deep,
             repeats=False,
         )
     yield Case(
         "get_dirty_log",
         "octets",
-        lambda world: world.ask("POST", f"{deep}/memslots/0/dirty-log/get", accept=OCTETS),
+        _ask("POST", f"{deep}/memslots/0/dirty-log/get", accept=OCTETS),
         _write_deep,
         repeats=False,
     )
-    yield Case(
-        "get_heat", "deep", lambda world: world.ask("GET", f"{deep}/memslots/0/heat?bins=65536")
-    )
-    yield Case(
-        "get_stage2", "wide", lambda world: world.ask("GET", f"/v1/vms/{WIDE}/stage2?limit=1000")
-    )
+    yield Case("get_heat", "deep", _ask("GET", f"{deep}/memslots/0/heat?bins={MAX_BINS}"))
+    yield Case("get_stage2", "wide", _ask("GET", f"/v1/vms/{WIDE}/stage2?limit=1000"))
     pairs = lambda: b'{"gpa_ranges":[%s]}' % _pairs_text(65_536 * 12, b"[%d,1],")  # noqa: E731
     yield _post("guest_write_memory", "65,536 ranges", f"{deep}/guest/write-memory", pairs)
     restored = lambda world: world.ask("PUT", f"/v1/vms/{WIDE}/memslots/0", _SLOT_0)  # noqa: E731
@@ -506,7 +506,7 @@ def _variants() -> Iterator[Case]:
         repeats=False,
     )
     yield Case("start_migration", "1,000 passes", _migrate, repeats=False)
-    yield Case("list_events", "1,000", lambda world: world.ask("GET", "/v1/events?limit=1000"))
+    yield Case("list_events", "1,000", _ask("GET", "/v1/events?limit=1000"))
 
 
 def _deep_in_crowd(world: World) -> None:
@@ -576,7 +576,7 @@ def _as_contract(operation: Operation) -> Case:
 def cases_of(document: Mapping[str, Any]) -> list[Case]:
     """Return at least one case for each operation of a document."""
     special: dict[str, list[Case]] = {}
-    for case in _variants():
+    for case in variants():
         special.setdefault(case.operation_id, []).append(case)
     cases: list[Case] = []
     for operation in Contract(document).operations:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from typing_extensions import override
 
 from app.service.budget import StateBudget
 from app.service.errors import FaultLimitError, PageLimitError, StateBytesLimitError
@@ -288,6 +289,7 @@ class MachineOfPieces(Machine):
         super().__init__(VmConfig())
         self.own = [Piece() for _ in range(3)]
 
+    @override
     def pieces(self) -> list[object]:
         return [*self.own]
 
@@ -309,6 +311,7 @@ async def test_a_wide_vm_is_freed_in_a_thread_once_nobody_uses_it() -> None:
 
 def test_a_long_action_is_not_estimated_to_know_that_it_is_long() -> None:
     class Unasked(Machine):
+        @override
         def estimate(self, action: Action[Any]) -> Estimate:
             raise AssertionError(f"{action.op} is long by itself")
 

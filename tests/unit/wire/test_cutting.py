@@ -86,4 +86,4 @@ def test_what_does_not_end_or_lacks_a_part_is_refused(text: bytes) -> None:
     cut = members if text.startswith(b"{") else parts
 
     with pytest.raises(MalformedBodyError):
-        list(cut(text, whole(text)))  # type: ignore[operator]
+        list(cut(text, whole(text)))

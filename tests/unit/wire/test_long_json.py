@@ -38,7 +38,7 @@ def made(**given: Any) -> tuple[Any, Any]:
     return model.CreateVm, given
 
 
-TAKEN = (
+TAKEN: tuple[tuple[Any, Any], ...] = (
     batch({**WRITE, "gfns": MANY}, {"op": "set_cpu", "cpu": 1, "online": True}),
     batch({"op": "get_dirty_log", "slot": 0, "format": "base64"}, {"op": "delete_faults"}),
     batch({"op": "add_fault", "type": "ipaf", "when": {"slot": 3, "op": "get"}, "every": 7}),
@@ -88,7 +88,7 @@ TAKEN = (
     (MEMSLOT_BODY, {"guest_phys_addr": "0x40000000", "memory_size": "4MiB", "flags": []}),
 )
 
-REFUSED = (
+REFUSED: tuple[tuple[Any, Any], ...] = (
     batch({**WRITE, "gfns": [*MANY, -1]}),
     batch({**WRITE, "gfns": ["0x1,2"] * 100}),
     batch({**WRITE, "gfns": {"a": MANY}}),
