@@ -62,15 +62,22 @@ class World:
         assert answer.status in DONE | REFUSED_FOR_SIZE, (method, path, answer.content[:500])
         return answer
 
-    def perform(self, call: Call, query: Mapping[str, Any] | None = None) -> Answer:
-        """Make a call of the contract tests."""
+    def perform(
+        self, call: Call, names: Mapping[str, str], query: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """Make a call of the contract tests, on the VM that is named."""
         operation = next(
             each for each in self.contract.operations if each.operation_id == call.operation_id
         )
-        path = call.path(operation.path)
+        path = call.but(names={**names, **call.names}).path(operation.path)
         asked = {**(query or {}), **call.request.get("params", {})}
         target = f"{path}?{urlencode(asked)}" if asked else path
-        return self.ask(operation.method, target, call.request.get("json"))
+        if (body := call.request.get("json")) is None:
+            return self.ask(operation.method, target)
+        text = json.dumps(body)
+        if "vm_id" in names:
+            text = text.replace(f'"{WIDE}"', f'"{names["vm_id"]}"')
+        return self.ask(operation.method, target, text.encode())
 
 
 Step = Callable[[World], object]
@@ -132,6 +139,8 @@ def _deep(**given: Any) -> dict[str, Any]:
 
 
 _SMALL_VM: Final = {"memslots": [{**_slots(1)[0], "memory_size": 1 << 22}]}
+_PARTS: Final = ("fault_id", "workload_id", "copy_id", "migration_id")
+_OWN: Final = {"vm_id": "own-1", "migration_id": "own-m1"}
 _MIGRATED: Final = "migrated"
 
 
@@ -139,7 +148,7 @@ def make_world(url: str, calls: Calls) -> World:
     """Make the VMs."""
     world = World(url, calls, Contract(json.loads(DOCUMENT.read_text(encoding="utf-8"))))
     calls.made("POST", "/v1/vms", _wide())
-    for session_id in ("other", "deep", "many", "crowd", _MIGRATED):
+    for session_id in ("other", "deep", "many", "crowd", "own", _MIGRATED):
         calls.made("POST", "/v1/sessions", {"session_id": session_id})
     calls.made("POST", "/v1/vms", _deep(session_id="deep"))
     calls.made("POST", f"/v1/vms/{DEEP}/guest/write", {"gfn_ranges": [[0, DEEP_PAGES]]})
@@ -553,22 +562,29 @@ def _bounds_of(operation: Operation) -> dict[str, Any]:
 
 
 def _as_contract(operation: Operation) -> Case:
-    """Return the call of the contract tests, on the widest VM and with its parameters at their bounds."""
-    call = good(operation.operation_id)
-    migrated = {"migration_id": f"{_MIGRATED}-m1", "session_id": "many"}
-    before = () if "migration" in operation.operation_id else call.before
-    if not call.before:
-        call = call.but(names=migrated)
+    """Return the call of the contract tests, with its parameters at their bounds.
+
+    It is about the widest VM; what is about a part of a VM has one of its own, made anew.
+    """
+    call, before = good(operation.operation_id), good(operation.operation_id).before
+    has_own = any("{" + name + "}" in operation.path for name in _PARTS)
+    if has_own and operation.method == "GET" and "migration_id" in operation.path:
+        has_own, before = False, ()
+        call = call.but(names={"migration_id": f"{_MIGRATED}-m1"})
+    names = _OWN if has_own else {"session_id": "many"}
 
     def prepare(world: World) -> None:
-        for each in call.before:
-            world.perform(each)
+        if has_own:
+            world.calls.made("POST", "/v1/sessions/own/reset")
+            world.calls.made("POST", "/v1/vms", {**WORLD, "session_id": "own"})
+        for each in before:
+            world.perform(each, names)
 
     return Case(
         operation.operation_id,
         "",
-        lambda world: world.perform(call, _bounds_of(operation)),
-        prepare if before or call.before else None,
+        lambda world: world.perform(call, names, _bounds_of(operation)),
+        prepare,
         repeats=operation.method == "GET",
     )
 
