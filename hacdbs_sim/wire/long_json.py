@@ -154,12 +154,18 @@ class _Long:
 
     def _refuse(self, validator: SchemaValidator, span: Span, where: Where) -> Any:  # noqa: ANN401
         """Have a part refused that is not what it should be, without what is long in it."""
-        text = self._text(span)
+        return self._at_once(validator, self._stub(span), span, where)
+
+    def _stub(self, span: Span) -> bytes:
+        """Return a text of the same kind as a part, without what is long in it."""
         if is_array(self._body, span):
-            text = b"[]"
-        elif is_object(self._body, span):
-            text = _object_of(self._short_members(span))
-        return self._at_once(validator, text, span, where)
+            return b"[]"
+        is_text = not is_object(self._body, span)
+        return self._text(span) if is_text else _object_of(self._short_members(span))
+
+    def _elements(self, span: Span) -> bytes:
+        """Return a list of a group of elements, of which no long one is right."""
+        return b"[" + (self._stub(span) if span.is_long else self._text(span)) + b"]"
 
     def _short_members(self, span: Span) -> dict[str, bytes]:
         """Return the texts of the members that are not long."""
@@ -234,8 +240,8 @@ class _Long:
         arrays: list[Any] = []
         count = 0
         for group in self._groups(span):
-            text = b"[" + self._text(group) + b"]"
-            arrays.append(np.array(self._at_once(validator, text, group, where, count), np.uint32))
+            read = self._at_once(validator, self._elements(group), group, where, count)
+            arrays.append(np.array(read, np.uint32))
             count += len(arrays[-1])
         return np.concatenate(arrays)
 
@@ -379,7 +385,7 @@ class _Long:
         """Read pages whose texts or inner lists have commas: at the latest these are refused."""
         read: list[Any] = []
         for group in self._groups(span):
-            text = b"[" + self._text(group) + b"]"
+            text = self._elements(group)
             read += self._at_once(validator, text, group, where, len(read))
         return pages_from(name, read)
 

@@ -491,7 +491,6 @@ def variants() -> Iterator[Case]:
         "create_copy",
         "deep",
         lambda world: world.ask("POST", copy, {"base": "source"}),
-        tidy=_no_copies,
         repeats=False,
     )
     yield _post(
@@ -505,7 +504,10 @@ def variants() -> Iterator[Case]:
         "verify_copy",
         "32,767 windows",
         f"{copy}/c1/verify",
-        lambda: {"pending": [{"slot": 0, "page_ranges": [[64, 2]]}] * (MAX_SLOT + 1)},
+        lambda: {
+            "pending": [{"slot": 0, "first_page": 64, "num_pages": 64, "page_ranges": [[64, 2]]}]
+            * (MAX_SLOT + 1)
+        },
     )
     # Migrations
     yield Case(
@@ -525,10 +527,6 @@ def _deep_in_crowd(world: World) -> None:
 
 def _write_deep(world: World) -> None:
     world.calls.made("POST", f"/v1/vms/{DEEP}/guest/write", {"gfn_ranges": [[0, DEEP_PAGES]]})
-
-
-def _no_copies(world: World) -> None:
-    pass
 
 
 def _play(world: World) -> None:

@@ -53,10 +53,13 @@ def test_canonical_texts_have_their_names_in_order(monkeypatch: pytest.MonkeyPat
 
 def test_an_abridged_text_has_its_short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cutting, "PIECE_BYTES", 16)
-    text = b'{"a":{"b":[1,2,3,4,5,6,7,8,9],"c":1},"d":[1,2],"e":"a text that is long"}'
+    deep = b'{"f":{"g":"too deep to be seen"},"c":2}'
+    text = (
+        b'{"a":{"b":[1,2,3,4,5,6,7,8,9],"c":1,"h":%s},"d":[1,2],"e":"a text that is long"}' % deep
+    )
 
     assert abridged(text, whole(text)) == {
-        "a": {"b": [], "c": 1},
+        "a": {"b": [], "c": 1, "h": {}},
         "d": [1, 2],
         "e": "a text that is long",
     }
