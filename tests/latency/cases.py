@@ -498,8 +498,9 @@ def variants() -> Iterator[Case]:
         "bitmap",
         f"{copy}/c1/receive",
         lambda: b'{"slot":0,"bitmap":"%s"}' % base64.b64encode(b"\xff" * (DEEP_PAGES // 8)),
+        prepare=_copy_of_deep,
     )
-    yield _post("verify_copy", "deep", f"{copy}/c1/verify", dict)
+    yield _post("verify_copy", "deep", f"{copy}/c1/verify", dict, prepare=_copy_of_deep)
     yield _post(
         "verify_copy",
         "32,767 windows",
@@ -508,6 +509,7 @@ def variants() -> Iterator[Case]:
             "pending": [{"slot": 0, "first_page": 64, "num_pages": 64, "page_ranges": [[64, 2]]}]
             * (MAX_SLOT + 1)
         },
+        prepare=_copy_of_deep,
     )
     # Migrations
     yield Case(
@@ -518,6 +520,11 @@ def variants() -> Iterator[Case]:
     )
     yield Case("start_migration", "1,000 passes", _migrate, repeats=False)
     yield Case("list_events", "1,000", _ask("GET", "/v1/events?limit=1000"))
+
+
+def _copy_of_deep(world: World) -> None:
+    if not world.calls.made("GET", f"/v1/vms/{DEEP}/copies")["copies"]:
+        world.calls.made("POST", f"/v1/vms/{DEEP}/copies", {"base": "source"})
 
 
 def _deep_in_crowd(world: World) -> None:
