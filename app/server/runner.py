@@ -1,5 +1,6 @@
 """The server, and the runner of `hacdbs-sim serve`: one process, one socket, a bounded stop."""
 
+import asyncio
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from typing_extensions import override
 
 from ..settings import BadSettingsError, LogFormat, override_settings, read_settings
 from .protocol import BoundedHttp
+from .scheduling import share_interpreter, tend_always
 from .workers import MoreWorkersError, check_one_worker_in_environment
 
 STOP_SECONDS: Final = 5
@@ -36,7 +38,8 @@ class Application(Protocol):
 class Server(uvicorn.Server):
     """uvicorn with bounds on each connection, which stops the application before it waits.
 
-    `make_application` is called once the server starts, `report` once requests are answered.
+    `make_application` is called once the server starts, `report` once requests are answered. One that
+    `is_alone` in its process collects the process' garbage.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Server(uvicorn.Server):
         report: Callable[[], None] | None = None,
         http: type[BoundedHttp] = BoundedHttp,
         keep_alive_seconds: int = 5,
+        is_alone: bool = False,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -65,6 +69,8 @@ class Server(uvicorn.Server):
         self._make_application = make_application
         self._application: Application | None = None
         self._report = report
+        self._is_alone = is_alone
+        self._tending: asyncio.Task[None] | None = None
 
     def _load(self) -> Application:
         self._application = self._make_application()
@@ -74,12 +80,16 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then report the address."""
         await super().startup(sockets)
+        if self._is_alone:
+            self._tending = asyncio.create_task(tend_always())
         if self.started and self._report is not None:
             self._report()
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: end streams and long polls first, because uvicorn waits for every response."""
+        if self._tending is not None:
+            self._tending.cancel()
         if self._application is not None:
             self._application.begin_stop()
         await super().shutdown(sockets)
@@ -119,8 +129,9 @@ def serve(
             write_port(port_file, port)
         print(listening_line(listener, settings.log_format), file=sys.stderr, flush=True)
 
+    share_interpreter()
     with listener:
-        server = Server(make_application, report=report)
+        server = Server(make_application, report=report, is_alone=True)
         # uvicorn's own handlers come later, and after the stop it raises each signal anew for those
         # found before. With the same handlers there, a signal that comes early is not lost, and a
         # requested stop ends in status 0.

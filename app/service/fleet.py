@@ -35,7 +35,7 @@ from .migrations import Migration, Migrations
 from .order import Order
 from .scenarios import StandingScenario
 from .totals import Totals
-from .vm_runtime import INLINE_WORK, VmRuntime
+from .vm_runtime import INLINE_WORK, PIECES_AT_ONCE, VmRuntime, free_later
 
 SESSIONS_SCOPE: Final = "/sessions"
 """The scope of the keys of requests for new sessions; no session has this id."""
@@ -199,7 +199,8 @@ class Fleet:
         vm_count = len(session.vms)
         self.idempotency.clear(session_id)
         self.migrations.session_gone(session_id)
-        for vm in list(session.vms.values()):
+        vms = list(session.vms.values())
+        for vm in vms:
             self._unlink(vm)
         self.order.take(session_id, None, change)  # after the last change of the VMs
         session.last_number = 0
@@ -207,6 +208,8 @@ class Fleet:
             session.scenario.account.close()  # its player may still write
             session.scenario = None
         self.events.emit(event, session_id=session_id, details={"vm_count": vm_count})
+        if vm_count > PIECES_AT_ONCE:
+            free_later(vms)
 
     def session_id_of(self, vm_id: str) -> str:
         """Return the session that a VM belongs to, or belonged to, according to its id."""
@@ -413,7 +416,8 @@ class Fleet:
 
     def _close(self, runtime: VmRuntime) -> None:
         runtime.close()
-        self._closing = {each for each in (*self._closing, runtime) if not each.is_closed}
+        if self._closing or not runtime.is_closed:
+            self._closing = {each for each in (*self._closing, runtime) if not each.is_closed}
 
 
 def _work_of_making(spec: CreateVm) -> int:

@@ -1,9 +1,8 @@
 """Comparisons: one VM and one migration in several variants, on machines of their own."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
-import orjson
 from fastapi import Path, Query
 from starlette.responses import Response
 
@@ -12,6 +11,7 @@ from hacdbs_sim.model import ComparisonInfo, ComparisonList, StartComparison, Va
 from hacdbs_sim.model.errors import KvmError, NotSupportedByBackendError
 from hacdbs_sim.vmm.errors import InvalidMigrationError
 from hacdbs_sim.wire import read
+from hacdbs_sim.wire.cutting import abridged, whole
 
 from ...service.errors import SetupRefusedError
 from ...service.fleet import Fleet
@@ -36,7 +36,8 @@ WaitForEnd = Annotated[
 
 def _comparison_of(body: bytes) -> StartComparison:
     comparison = read(StartComparison, body)
-    given = orjson.loads(body).get("migration") or {}
+    plain: Any = abridged(body, whole(body))
+    given = plain.get("migration") or {}
     return replace(comparison, migration=with_preset(comparison.migration, given))
 
 

@@ -18,7 +18,7 @@ from hacdbs_sim.model import (
 
 from ..bodies import json_body
 from ..deps import CopyPath, FleetDep, PageDep, VmDep
-from ..operations import show_vm
+from ..operations import respond_with
 from ..paging import number_key
 from ..responses import Answer, JsonResponse
 from ..routing import resource_router
@@ -87,4 +87,4 @@ async def start_copy(
 ) -> Response:
     """Create a VM that has what the copy has; none of its memslots logs."""
     made = await fleet.start_copy(vm, vm.copies.find(copy_id), body)
-    return show_vm(made, 201, f"/v1/vms/{made.vm_id}").response()
+    return await respond_with(made, 201)

@@ -2,6 +2,7 @@
 
 import platform
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -54,6 +55,7 @@ _EXTENSIONS: Final = {
 }
 
 
+@cache
 def _installed_version() -> str:
     try:
         return version(NAME)
