@@ -27,7 +27,7 @@ from hacdbs_sim.vmm import Report
 from . import errors
 from .backends import backend_maker
 from .budget import StateBudget
-from .copies import KeptCopy, VmCopies
+from .copies import VmCopies
 from .destinations import destination_of, failed, fill_memory, move_guest, vm_like
 from .dirty_rates import DirtyRates
 from .errors import SetupRefusedError
@@ -270,12 +270,20 @@ class Fleet:
         sessions = self.sessions() if session_id is None else [self.session(session_id)]
         return [vm for session in sessions for vm in session.vms.values()]
 
-    def vm(self, vm_id: str) -> Vm:
-        """Return a VM by its id."""
-        try:
-            return self._vms[vm_id]
-        except KeyError:
-            raise errors.NoSuchVmError("there is no such VM", field="vm_id", value=vm_id) from None
+    def vm(self, vm_id: str, epoch: int | None = None) -> Vm:
+        """Return a VM by its id; given the epoch in which a call began, as it was then.
+
+        Raises:
+            NoSuchVmError: There is no such VM.
+            SessionResetError: Its session has been reset since the call began.
+        """
+        session = self._sessions.get(vm_id.rpartition("-")[0])
+        if epoch is not None and session is not None and session.began > epoch:
+            raise _was_reset(session.session_id)
+        vm = self._vms.get(vm_id)
+        if vm is None:
+            raise errors.NoSuchVmError("there is no such VM", field="vm_id", value=vm_id)
+        return vm
 
     async def create_vm(self, spec: CreateVm, epoch: int | None = None) -> Vm:
         """Create a VM with its slots and faults; a refusal leaves nothing behind.
@@ -395,8 +403,7 @@ class Fleet:
         Raises:
             KvmError: As `Migrations.start` and `create_vm`.
         """
-        source = self.vm(request.vm_id)
-        self.session(source.session_id, epoch)
+        source = self.vm(request.vm_id, epoch)
         destination = None
         if request.destination is not None:
             self.migrations.check_startable(source.session_id, source.vm_id, source.runtime)
@@ -452,14 +459,16 @@ class Fleet:
         return report
 
     async def start_copy(
-        self, source: Vm, kept: KeptCopy, wanted: model.StartCopy, epoch: int | None = None
+        self, source: Vm, copy_id: str, wanted: model.StartCopy, epoch: int | None = None
     ) -> Vm:
         """Create a VM that has what a copy of a VM's memory has.
 
         Raises:
+            NoSuchCopyError: The VM has no such copy.
             KvmError: As `create_vm`.
         """
-        memslots = await kept.memslots()
+        self.session(wanted.session_id or source.session_id, epoch)
+        memslots = await source.copies.find(copy_id).memslots()
         spec = vm_like(source.session_id, source.name, source.runtime, wanted, memslots)
         # Shielded: a request that is cancelled must not leave a VM without its memory
         return await asyncio.shield(self._create_filled(spec, epoch))

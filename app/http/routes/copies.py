@@ -87,5 +87,5 @@ async def start_copy(
     body: Annotated[StartCopy, json_body(StartCopy, required=False)],
 ) -> Response:
     """Create a VM that has what the copy has; none of its memslots logs."""
-    made = await fleet.start_copy(vm, vm.copies.find(copy_id), body, epoch)
+    made = await fleet.start_copy(vm, copy_id, body, epoch)
     return show_vm(made, 201, f"/v1/vms/{made.vm_id}").response()
