@@ -40,10 +40,7 @@ async def _lifespan(
             raise
         logger.info("scenario", scenario=scenario, verdict=verdict)
     yield
-    app.begin_stop()
-    await app.context.fleet.migrations.stop()
-    await app.context.fleet.dirty_rates.stop()
-    await app.context.fleet.close()
+    await app.end()
 
 
 def create_app(settings: Settings | None = None) -> Application:

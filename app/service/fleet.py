@@ -145,7 +145,7 @@ class Fleet:
         self.migrations = Migrations(self.budget, self.events)
         self.dirty_rates = DirtyRates(self.migrations)
         self.epoch = 0
-        """How many times a session has been reset or deleted."""
+        """How many times a session has begun: been created, reset or deleted."""
         self._sessions = {DEFAULT_SESSION: Session(DEFAULT_SESSION)}
         self._vms: dict[str, Vm] = {}
         self._closing: set[VmRuntime] = set()
@@ -176,7 +176,7 @@ class Fleet:
 
         Raises:
             NoSuchSessionError: There is no such session.
-            SessionResetError: It has been reset since the call began.
+            SessionResetError: It has been reset, or created, since the call began.
         """
         session = self._sessions.get(session_id)
         if session is None:
@@ -220,6 +220,7 @@ class Fleet:
                 "session_id must be new, this one exists", field="session_id", value=session_id
             )
         self.order.take(session_id, None, "create_session")
+        self.epoch += 1
         self._sessions[session_id] = session = Session(session_id, self.epoch)
         return session
 
@@ -306,8 +307,11 @@ class Fleet:
         return self._publish(session, spec, await asyncio.to_thread(self._build, spec))
 
     async def build_apart(self, spec: CreateVm) -> VmRuntime:
-        """Create a machine that does not belong to a session; the caller closes it."""
-        return await asyncio.shield(asyncio.to_thread(self._build, spec))
+        """Create a machine that does not belong to a session; the caller closes it.
+
+        Must not be cancelled: nothing would own the machine that the thread makes.
+        """
+        return await asyncio.to_thread(self._build, spec)
 
     def _build(self, spec: CreateVm) -> VmRuntime:
         config = model.VmConfig(**spec.settings())
@@ -346,9 +350,7 @@ class Fleet:
         emit(EventType.VM_CREATED, details={"name": vm.name})
         return vm
 
-    async def replace_vms(
-        self, session: Session, specs: Sequence[CreateVm]
-    ) -> tuple[Session, int]:
+    async def replace_vms(self, session: Session, specs: Sequence[CreateVm]) -> tuple[Session, int]:
         """Replace all VMs of a session, or none; return it with them, and how many there were.
 
         Must not be cancelled: nothing would own the machines that the thread makes.
@@ -495,7 +497,9 @@ class Fleet:
         )
 
     async def close(self) -> None:
-        """Free what the VMs hold beyond memory of this process's objects: the service stops."""
+        """End all that runs in the background, and free what the VMs hold: the service stops."""
+        await self.migrations.stop()
+        await self.dirty_rates.stop()
         for vm in self._vms.values():
             self._close(vm.runtime)
         while self._closing:
@@ -515,7 +519,8 @@ class Fleet:
 
 def _was_reset(session_id: str) -> errors.SessionResetError:
     return errors.SessionResetError(
-        "the session was reset or deleted while the call was in flight: nothing was made",
+        "the session is another one than when the call began: it was reset or deleted meanwhile,"
+        " and nothing was made",
         field="session_id",
         value=session_id,
     )

@@ -1,5 +1,6 @@
 """Comparisons: one VM and one migration in several variants, on machines of their own."""
 
+import asyncio
 from dataclasses import replace
 from typing import Annotated
 
@@ -89,7 +90,8 @@ async def start_comparison(
     body: Annotated[StartComparison, json_body(StartComparison, VM_BYTES, parse=_comparison_of)],
 ) -> Response:
     """Start to run a migration in variants, one after the other, with the same seed."""
-    comparison = await _begin(fleet, body, epoch)
+    # Shielded: if the request were cancelled, nothing would own the machine that a thread makes
+    comparison = await asyncio.shield(_begin(fleet, body, epoch))
     location = f"/v1/comparisons/{comparison.comparison_id}"
     return Answer(comparison.info(), 202, location).response()
 
