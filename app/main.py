@@ -75,6 +75,7 @@ def create_app(settings: Settings | None = None) -> Application:
         logger=logger,
         allowed_hosts=settings.allowed_hosts,
         token=None if settings.token is None else settings.token.get_secret_value(),
+        instance=fleet.instance,
     )
     return app
 

@@ -9,6 +9,7 @@ the object that it found at first, and is published only if that is still the se
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from .limits import MAX_SESSIONS, Limits
 from .migrations import Migration, Migrations
 from .order import Order
 from .scenarios import StandingScenario
+from .shielding import to_the_end
 from .totals import Totals
 from .vm_runtime import INLINE_WORK, VmRuntime
 
@@ -51,10 +53,17 @@ def resets_scope(session_id: str) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vm:
-    """A VM by its id, `{session_id}-{number}`."""
+    """A VM by its id, `{session_id}-{number}`.
+
+    Attributes:
+        session: Its session, from one reset to the next.
+        number: Its number there.
+        incarnation: Distinguishes it from the VMs that had its id before a reset or a restart.
+    """
 
     session: "Session"
     number: int
+    incarnation: str
     name: str
     runtime: VmRuntime
     copies: VmCopies
@@ -136,6 +145,8 @@ class Fleet:
 
     def __init__(self, limits: Limits, *, host_kvm: bool = False) -> None:
         self.limits = limits
+        self.instance = secrets.token_hex(8)
+        """Names this fleet: another one has the same ids for other things."""
         self._host_kvm = host_kvm
         self.totals = Totals()
         self.budget = StateBudget(limits.max_state_bytes)
@@ -151,6 +162,7 @@ class Fleet:
         self._closing: set[VmRuntime] = set()
         """Closed VMs whose backends still hold resources."""
         self._last_generated = 0
+        self._last_serial = 0
 
     @property
     def vm_count(self) -> int:
@@ -301,7 +313,7 @@ class Fleet:
         if _work_of_making(spec) <= INLINE_WORK:
             return self._publish(session, spec, self._build(spec))
         # Shielded: if the request were cancelled, what the thread still takes would never be returned.
-        return await asyncio.shield(self._create_in_thread(session, spec))
+        return await to_the_end(self._create_in_thread(session, spec))
 
     async def _create_in_thread(self, session: Session, spec: CreateVm) -> Vm:
         return self._publish(session, spec, await asyncio.to_thread(self._build, spec))
@@ -342,7 +354,9 @@ class Fleet:
         session.last_number += 1
         number = session.last_number
         copies = VmCopies(f"{session.session_id}-{number}", runtime, self.budget)
-        vm = Vm(session, number, spec.name, runtime, copies)
+        self._last_serial += 1
+        incarnation = f"{self.instance}.{self._last_serial}"
+        vm = Vm(session, number, incarnation, spec.name, runtime, copies)
         session.vms[vm.number] = self._vms[vm.vm_id] = vm
         self.order.take(vm.session_id, vm.vm_id, spec)
         emit = partial(self.events.emit, session_id=vm.session_id, vm_id=vm.vm_id)
@@ -473,7 +487,7 @@ class Fleet:
         memslots = await source.copies.find(copy_id).memslots()
         spec = vm_like(source.session_id, source.name, source.runtime, wanted, memslots)
         # Shielded: a request that is cancelled must not leave a VM without its memory
-        return await asyncio.shield(self._create_filled(spec, epoch))
+        return await to_the_end(self._create_filled(spec, epoch))
 
     async def _create_filled(self, spec: CreateVm, epoch: int | None) -> Vm:
         vm = await self.create_vm(spec, epoch)

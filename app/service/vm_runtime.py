@@ -18,6 +18,7 @@ from .budget import Account, StateBudget
 from .errors import FaultLimitError, NoSuchVmError, PageLimitError, WorkloadLimitError
 from .limits import Limits
 from .order import Order, VmOrder
+from .shielding import retrieve
 from .totals import Totals
 
 T = TypeVar("T")
@@ -116,8 +117,9 @@ class VmRuntime:
                 self._lock.release()
         return await asyncio.shield(thread)
 
-    def _release(self, _: object) -> None:
+    def _release(self, thread: asyncio.Future[Any]) -> None:
         self._lock.release()
+        retrieve(thread)
 
     def publish(self, session_id: str, vm_id: str, emit: Emit) -> None:
         """Publish the VM under an id: from now on, emit its events and number its changes."""

@@ -1,6 +1,5 @@
 """Comparisons: one VM and one migration in several variants, on machines of their own."""
 
-import asyncio
 from dataclasses import replace
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from ...service.errors import SetupRefusedError
 from ...service.fleet import Fleet
 from ...service.migration_tasks import MigrationTask
 from ...service.migrations import Comparison
+from ...service.shielding import to_the_end
 from ..bodies import json_body
 from ..deps import EpochDep, FleetDep, PageDep
 from ..long_poll import WaitSeconds
@@ -91,7 +91,7 @@ async def start_comparison(
 ) -> Response:
     """Start to run a migration in variants, one after the other, with the same seed."""
     # Shielded: if the request were cancelled, nothing would own the machine that a thread makes
-    comparison = await asyncio.shield(_begin(fleet, body, epoch))
+    comparison = await to_the_end(_begin(fleet, body, epoch))
     location = f"/v1/comparisons/{comparison.comparison_id}"
     return Answer(comparison.info(), 202, location).response()
 
