@@ -92,11 +92,7 @@ def has_key(request: Request) -> bool:
 
 
 def _key_of(request: Request) -> str:
-    key, *others = request.headers.getlist(IDEMPOTENCY_KEY)
-    if others:
-        detail = "a request has one key"
-        error = error_at("header", IDEMPOTENCY_KEY, detail, bound=1, value=1 + len(others))
-        raise InvalidRequestError((error,))
+    key = request.headers[IDEMPOTENCY_KEY]
     if _KEY.match(key) is None:
         detail = "a key is 1 to 255 visible ASCII characters"
         error = error_at("header", IDEMPOTENCY_KEY, detail, bound=KEY_PATTERN, value=key)

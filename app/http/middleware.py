@@ -1,4 +1,4 @@
-"""The middleware before the routes: request id, log line, metrics, Host, Origin and token."""
+"""The middleware before the routes: request id, log line, metrics, framing, Host, Origin and token."""
 
 import asyncio
 import hmac
@@ -7,12 +7,16 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
+
+from hacdbs_sim.model import Problem
+from hacdbs_sim.wire import Site, error_at
 
 from . import problems, ui
 from .metrics import Metrics
@@ -27,6 +31,36 @@ NO_ROUTE: Final = "none"
 
 CLIENT_GONE: Final = 499
 """The status recorded for a request whose client disconnected before it was complete."""
+
+SINGLE_HEADERS: Final = {
+    name.lower().encode("ascii"): name
+    for name in (
+        "Host",
+        "Content-Length",
+        "Content-Type",
+        "Transfer-Encoding",
+        "Authorization",
+        "Idempotency-Key",
+        "If-Match",
+        "If-None-Match",
+        "Last-Event-ID",
+    )
+}
+"""Headers that a request has once: of two, a proxy and the service might each read another."""
+
+GUARDS: Final = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+"""Headers of each answer that has no other of the name: a browser neither frames, guesses nor keeps it."""
+
+_CHUNKED: Final = "chunked"
+_HOST: Final = re.compile(
+    r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_.])?)(?::[0-9]{0,5})?\Z", re.ASCII
+)
+"""A name or an address, in lowercase, and perhaps a port (RFC 9110, 7.2)."""
 
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 
@@ -76,7 +110,11 @@ class ServiceMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 # A new list: the response's own may be kept for a retry
-                message["headers"] = [*message["headers"], id_header, self._instance_header]
+                message["headers"] = [
+                    *_guarded(message["headers"]),
+                    id_header,
+                    self._instance_header,
+                ]
             await send(message)
 
         try:
@@ -104,9 +142,11 @@ class ServiceMiddleware:
 
     def _refusal(self, scope: Scope, headers: Headers) -> ProblemResponse | None:
         path = scope["path"]
-        if "*" not in self._allowed_hosts and _host_name(headers) not in self._allowed_hosts:
-            detail = "the Host header must name one of HACDBS_ALLOWED_HOSTS"
-            return ProblemResponse(problems.plain_document(problems.HOST_NOT_ALLOWED, detail, path))
+        if (malformed := _malformed(scope, headers)) is not None:
+            # What follows on the connection may not be what the client means
+            return ProblemResponse(malformed, {"Connection": "close"})
+        if (fault := self._fault_of_host(scope, headers)) is not None:
+            return ProblemResponse(problems.plain_document(problems.HOST_NOT_ALLOWED, fault, path))
         if "origin" in headers and not _is_same_origin(headers):
             detail = "a browser may call from the service's own pages only"
             return ProblemResponse(
@@ -124,6 +164,20 @@ class ServiceMiddleware:
         return ProblemResponse(
             problems.plain_document(problems.UNAUTHORIZED, detail, path), challenge
         )
+
+    def _fault_of_host(self, scope: Scope, headers: Headers) -> str | None:
+        """Return what is wrong with the Host header; a request of HTTP/1.0 may have none."""
+        given = headers.get("host")
+        allows_any = "*" in self._allowed_hosts
+        if given is None:
+            is_old = scope.get("http_version", "1.0") == "1.0"
+            return None if allows_any and is_old else "a request names its Host"
+        found = _HOST.match(given.lower())
+        if found is None:
+            return "Host must be a name or an address, and perhaps a port"
+        if allows_any or found[1] in self._allowed_hosts:
+            return None
+        return "the Host header must name one of HACDBS_ALLOWED_HOSTS"
 
     def _account(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", NO_ROUTE)
@@ -153,11 +207,38 @@ def _defect(scope: Scope) -> ProblemResponse:
     return ProblemResponse(problems.plain_document(problems.INTERNAL_ERROR, detail, scope["path"]))
 
 
-def _host_name(headers: Headers) -> str:
-    host = headers.get("host", "").lower()
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+def _guarded(given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    headers = [*given]
+    names = {name for name, _ in headers}
+    return headers + [guard for guard in GUARDS if guard[0] not in names]
+
+
+def _malformed(scope: Scope, headers: Headers) -> Problem | None:
+    """Return the problem of headers that two readers may read in two ways."""
+    names = [name for name, _ in scope["headers"]]
+    if len(set(names)) != len(names):
+        for name, shown in SINGLE_HEADERS.items():
+            if (count := names.count(name)) > 1:
+                detail = f"{shown} is given {count} times, and a request has it once"
+                return _bad_header(scope, shown, detail, bound=1, value=count)
+    coding = headers.get("transfer-encoding")
+    if coding is None:
+        return None
+    if coding.lower() != _CHUNKED:
+        detail = "the service reads no other transfer coding than chunked"
+    elif "content-length" in headers:
+        detail = "a body has a Content-Length or is chunked, not both"
+    elif scope.get("http_version") == "1.0":
+        detail = "HTTP/1.0 has no transfer codings"
+    else:
+        return None
+    return _bad_header(scope, "Transfer-Encoding", detail, bound=_CHUNKED, value=coding)
+
+
+def _bad_header(scope: Scope, name: str, detail: str, *, bound: object, value: object) -> Problem:
+    error = error_at("header", name, detail, bound=bound, value=value)
+    refusal = problems.Refusal(problems.BAD_REQUEST, detail, (error,))
+    return problems.refusal_document(refusal, Site(scope["path"]))
 
 
 def _is_same_origin(headers: Headers) -> bool:

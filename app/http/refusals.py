@@ -168,7 +168,7 @@ _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
 def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemType]:
     """Return the refusals of an operation of the document; `path` is its template."""
     operation_id = operation["operationId"]
-    found = {http.HOST_NOT_ALLOWED, http.ORIGIN_NOT_ALLOWED, INVALID_REQUEST}
+    found = {http.BAD_REQUEST, http.HOST_NOT_ALLOWED, http.ORIGIN_NOT_ALLOWED, INVALID_REQUEST}
     for table in (_OF_OPERATIONS, _OF_SERVICE):
         found.update(map(type_of, table.get(operation_id, ())))
     found.update(problem for name, problem in _NAMED_IN_PATH.items() if name in path)

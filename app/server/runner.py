@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from ..settings import BadSettingsError, LogFormat, override_settings, read_settings
 from .protocol import BoundedHttp
+from .workers import MoreWorkersError, check_one_worker_in_environment
 
 STOP_SECONDS: Final = 5
 """How long a stop waits for calls in flight; those that have not ended are answered with 503."""
@@ -116,8 +117,9 @@ def serve(
     """
     override_settings(**options)
     try:
+        check_one_worker_in_environment()
         settings = read_settings()
-    except BadSettingsError as error:
+    except (BadSettingsError, MoreWorkersError) as error:
         print(error, file=sys.stderr)
         return BAD_SETTINGS
     try:

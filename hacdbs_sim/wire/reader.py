@@ -17,6 +17,7 @@ from hacdbs_sim.wire.class_fields import WireField, fields_of, is_request, membe
 from hacdbs_sim.wire.class_schema import FlatForm, builder_of, flat_schema
 from hacdbs_sim.wire.errors import InvalidRequestError, MalformedBodyError, body_errors, error_at
 from hacdbs_sim.wire.pages_json import pages_of
+from hacdbs_sim.wire.repeated import check_fields_once
 
 PIECEWISE_BYTES: Final = 1 << 18
 """Bodies longer than this that are one set of pages are read piece by piece."""
@@ -61,7 +62,7 @@ class Reader(Generic[T]):
 
         Raises:
             MalformedBodyError: It is not JSON.
-            InvalidRequestError: The schema refuses it.
+            InvalidRequestError: The schema refuses it, or an object has a field twice.
             InvalidArgumentError: A bitmap's words are not whole.
         """
         if self._pages is not None and isinstance(body, bytes) and len(body) > PIECEWISE_BYTES:
@@ -82,6 +83,8 @@ class Reader(Generic[T]):
             except ValueError as malformed:
                 raise MalformedBodyError(f"the body is not JSON: {malformed}") from None
             raise InvalidRequestError(body_errors(refused)) from None
+        if self._extra is None:
+            check_fields_once(octets)
         return value
 
     def _check_colons(self, body: bytes | str) -> None:

@@ -104,7 +104,8 @@ class Contract:
 
     def operation_at(self, method: str, raw_path: str) -> Operation | None:
         """Return the operation that a request reaches, if any."""
-        path = unquote(raw_path, errors="replace")
+        segments = [unquote(each, errors="replace") for each in raw_path.split("/")]
+        path = "/".join(segment.replace("/", "%2F") for segment in segments)
         for operation in self.operations:
             if operation.method == method and operation.pattern.fullmatch(path):
                 return operation

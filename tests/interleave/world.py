@@ -21,6 +21,7 @@ from app.service.limits import Limits
 from app.service.order import Change
 from hacdbs_sim.model import VmSpec
 
+STOPPED: Final = 503
 ENDINGS: Final = frozenset({"reset_session", "delete_session"})
 
 
@@ -153,6 +154,9 @@ class World:
         finally:
             request.ended = len(self.history)
         request.status = received[0]["status"]
+        if request.status == STOPPED:  # the task was cancelled, and has said so
+            request.is_cancelled = True
+            raise asyncio.CancelledError
         text = b"".join(message.get("body", b"") for message in received[1:])
         request.answer = json.loads(text) if text else None
         return request
