@@ -16,7 +16,7 @@ from ...service.limits import MAX_IDEMPOTENCY_KEYS_PER_SCOPE, MAX_SESSIONS
 from .. import ui
 from ..accept import AcceptsHtml
 from ..build import NAME, installed_version
-from ..deps import ContextDep
+from ..deps import ContextDep, FleetDep
 from ..metrics import CONTENT_TYPE
 from ..problems import NOT_READY, Refusal
 from ..responses import HTML_MEDIA_TYPE, JSON_MEDIA_TYPE, JsonResponse
@@ -86,10 +86,17 @@ async def get_readyz(context: ContextDep) -> Response:
 
 
 @router.get("/version", response_model=Version)
-async def get_version() -> Response:
-    """Return the version of the service."""
-    python = platform.python_version()
-    return JsonResponse(Version(name=NAME, version=installed_version(), api=API, python=python))
+async def get_version(fleet: FleetDep) -> Response:
+    """Return the version of the service, and the name of this start of it."""
+    return JsonResponse(
+        Version(
+            name=NAME,
+            version=installed_version(),
+            api=API,
+            python=platform.python_version(),
+            instance=fleet.instance,
+        )
+    )
 
 
 @router.get(
