@@ -16,6 +16,7 @@ from hacdbs_sim import model
 from hacdbs_sim.model import MigrationStatus, Mismatch, StepOutcome, StepVerdict, Verdict
 from hacdbs_sim.model.batches import FIRST_REFUSAL
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.report import MAX_BODY_BYTES
 from hacdbs_sim.scenarios.builtin import load, names
 from hacdbs_sim.scenarios.matching import mismatches
 from hacdbs_sim.wire import Site, document, read, to_plain
@@ -273,6 +274,21 @@ def scenario_outcome(session_id: str, standing: StandingScenario) -> model.Scena
         mismatches=found,
         document=Written(standing.document),
     )
+
+
+def reported_outcome(session_id: str, standing: StandingScenario) -> model.ScenarioOutcome:
+    """Return the same with the document decoded; a long one without its VMs and steps."""
+    text = standing.document
+    is_long = len(text) > MAX_BODY_BYTES
+    shown = [
+        (name, part) for name, part in members(text, whole(text)) if not is_long or name in _ABOUT
+    ]
+    document = {name: decode(text, part) for name, part in shown}
+    return replace(scenario_outcome(session_id, standing), document=document)
+
+
+_ABOUT: Final = frozenset({"scenario", "description", "seen_in"})
+"""The fields of a document that a report has however long the others are."""
 
 
 @cache

@@ -8,8 +8,10 @@ from hacdbs_sim.report.pages import (
     scenario_html,
     suite_html,
 )
+from hacdbs_sim.report.repeat import MAX_BODY_BYTES
 
 __all__ = [
+    "MAX_BODY_BYTES",
     "POLICY",
     "TestRun",
     "comparison_html",

@@ -287,11 +287,12 @@ class _Step:
 
 
 def _steps(outcome: model.ScenarioOutcome) -> list[_Step]:
-    given = outcome.document.get("steps") or ()
+    given = list(outcome.document.get("steps") or ())
+    given += [{}] * (len(outcome.steps) - len(given))  # a long document is not decoded
     return [
         _Step(
             done,
-            _shortened(_json(step.get("action"))),
+            _shortened(_json(step["action"])) if step else "",
             _shortened(_json(step["expect"])) if step.get("expect") else "",
             "" if done.body is None else _shortened(_json(done.body)),
         )

@@ -109,7 +109,7 @@ def repeat_comparison(info: ComparisonInfo) -> Repeat:
 def repeat_scenario(outcome: ScenarioOutcome) -> Repeat:
     """Return how to repeat a scenario: its document is all there is to it."""
     document = dict(outcome.document)
-    if _is_long(document):
+    if "vms" not in document or _is_long(document):
         return Repeat((), None, None)
     place = f"$URL/v1/sessions/{_SESSION}/scenario"
     put = f"curl -s -X PUT {place} {_JSON} -d {quote(_json(document))}\n"

@@ -65,3 +65,21 @@ async def test_the_origin_is_part_of_the_migration(client: httpx.AsyncClient, vm
     assert origin["migration"]["max_iterations"] == 3
     assert origin["vm"]["memslots"][0]["memory_size"] == 4 << 20
     assert (origin["was_used"], origin["omitted_parts"]) == (False, 0)
+
+
+async def test_a_long_scenario_has_a_report_without_its_document(client: httpx.AsyncClient) -> None:
+    gfns = list(range(0x40000, 0x40000 + 1_000))
+    step = {"vm": "a", "action": {"op": "guest_write", "gfns": gfns}}
+    document = {"scenario": "long", "description": "what it shows", "steps": [step] * 40}
+    slot = {"slot": 0, **MEMSLOT}
+    await client.put(
+        "/v1/sessions/default/scenario",
+        json={**document, "vms": [{"key": "a", "memslots": [slot]}]},
+    )
+
+    text = (await client.get("/v1/sessions/default/scenario/report.html")).text
+
+    assert "what it shows" in text
+    assert text.count("<strong>guest_write</strong> on a: passed, status 200") == 40
+    assert "The bodies of the calls are too long to be shown." in text
+    assert len(text) < 1 << 16

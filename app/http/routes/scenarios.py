@@ -81,7 +81,7 @@ async def get_scenario(
 async def report_scenario(fleet: FleetDep, session_id: SessionPath) -> Response:
     """Return the report of the session's scenario as one HTML file to keep."""
     standing = scenarios.standing_in(fleet, session_id)
-    outcome = await asyncio.to_thread(scenarios.scenario_outcome, session_id, standing)
+    outcome = await asyncio.to_thread(scenarios.reported_outcome, session_id, standing)
     return await html_report(scenario_html, outcome, f"{session_id}-{outcome.scenario}")
 
 
