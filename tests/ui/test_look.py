@@ -41,7 +41,7 @@ def test_nothing_is_wider_than_a_phone(opening: Opening, place: str) -> None:
     with opening(**PHONE) as watched:
         page = watched.go(place)
         expect(page.locator("#link")).to_have_text("live")
-        expect(page.locator("main .card").first).to_be_visible()
+        expect(page.locator("main .card:not([hidden])").first).to_be_visible()
         watched.settle()
 
         width = page.evaluate("document.documentElement.scrollWidth")
@@ -119,7 +119,7 @@ def test_every_field_and_button_has_a_name(opening: Opening, vm: Vm) -> None:
     with opening() as watched:
         for place in ("", f"#/vms/{vm.vm_id}", "#/migrations", "#/comparisons"):
             page = watched.go(place)
-            expect(page.locator("main button").first).to_be_visible()
+            expect(page.locator("main button:visible").first).to_be_visible()
             watched.settle()
 
             nameless = page.evaluate(

@@ -98,7 +98,7 @@ def test_variants_are_compared_side_by_side(watched: Watched, client: Client) ->
     expect(page.locator("#chart path.line")).to_have_count(3)
     expect(page.locator("#costs path.line")).to_have_count(3)
     differs = page.get_by_role("table", name="What differs")
-    expect(differs.get_by_role("row").nth(2)).to_contain_text("software features")
+    expect(differs.get_by_role("row").nth(2)).to_contain_text("hacdbs false")
     expect(differs.get_by_role("row").nth(3)).to_contain_text("type ipaf")
     expect(page.locator("#shared")).to_contain_text("256 MiB, hot set at 200,000 writes a second")
 

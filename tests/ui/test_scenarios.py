@@ -99,6 +99,6 @@ def test_the_documents_of_the_api_are_used_with_a_token(opening: Opening) -> Non
 
         page.get_by_role("button", name="Execute").click()
 
-        expect(page.locator(".live-responses-table .response-col_status").first).to_contain_text(
-            "200"
-        )
+        expect(
+            page.locator(".live-responses-table tr.response .response-col_status").first
+        ).to_contain_text("200")
