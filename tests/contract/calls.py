@@ -524,6 +524,7 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
         )
     },
     ("get_page_versions", "no_such_memslot"): Call("get_page_versions", {"slot": "7"}),
+    ("get_heat", "window_outside_memslot"): _query("get_heat", first_page=1 << 20),
     ("get_page_versions", "window_outside_memslot"): _query("get_page_versions", first_page=1_024),
     ("list_migrations", "no_such_session"): _query("list_migrations", session_id="none"),
     ("start_comparison", "migration_limit"): _after(_SIXTEEN, good("start_comparison")),
