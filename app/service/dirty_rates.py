@@ -85,7 +85,7 @@ class DirtyRates:
                 await runtime.run(piece, work=lambda: INLINE_WORK + 1)
 
     def _keep(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run something in the background, whoever waits for it."""
+        """Run something in the background, even if no caller waits for it any more."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._forget)

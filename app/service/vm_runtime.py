@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast, runtime_check
 from hacdbs_sim import model
 from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.vmm import DirtyRate, DirtyTracking, TransferHistory
+from hacdbs_sim.vmm import DirtyRate, DirtyTracking
 
 from .budget import Account, StateBudget
 from .errors import FaultLimitError, NoSuchVmError, PageLimitError, WorkloadLimitError
@@ -55,8 +55,8 @@ class VmRuntime:
     `make` makes the backend. It is given a function to call once a get or clear has read the board of
     faults: from then on a fault that is armed is behind it in the order.
 
-    `transfer_history` is what migrations took from its log and did not deliver, `tracking` what its
-    migrations and its dirty rate share. Once it `is_deleted`, nobody runs its guest any more.
+    `tracking` is what its migrations and its dirty rate share. Once it `is_deleted`, nobody runs its
+    guest any more.
     """
 
     def __init__(
@@ -74,8 +74,7 @@ class VmRuntime:
         self._limits = limits
         self._account = Account(budget)
         self._totals = totals
-        self.transfer_history = TransferHistory()
-        self.tracking = DirtyTracking(self.transfer_history)
+        self.tracking = DirtyTracking()
         self.dirty_rate = DirtyRate(self.tracking)
         self.is_deleted = False
         self._lock = asyncio.Lock()
