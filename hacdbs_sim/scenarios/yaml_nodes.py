@@ -6,7 +6,7 @@ versions of YAML read in different ways (`010` is 8 in 1.1 and 10 in 1.2, `on` i
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -199,7 +199,11 @@ def _scalar(event: ScalarEvent) -> Any:  # noqa: ANN401 - JSON
         if event.tag != "!":
             _check_tag(event, "str")
         return event.value
-    text, line = event.value, _line(event)
+    return _plain(event.value, _line(event))
+
+
+def _plain(text: str, line: int) -> Any:  # noqa: ANN401 - JSON
+    """Read a scalar that is not quoted."""
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.match(text) or _HEX.match(text):
@@ -228,3 +232,24 @@ def _number(text: str, line: int) -> float:
     if math.isinf(value):
         raise BadDocumentError(line, f"{text[:MAX_DEPTH]} is beyond the numbers of JSON")
     return value
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes each text that this module, or YAML 1.1, would read as something else."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    try:
+        is_plain = _plain(text, 1) == text
+    except BadDocumentError:
+        is_plain = False
+    return dumper.represent_scalar(f"{_TAG}str", text, style=None if is_plain else "'")
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def dump(document: Mapping[str, Any]) -> str:
+    """Write a document as YAML that `compose` reads."""
+    written: str = yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, width=100)
+    return written

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hacdbs_sim.scenarios.reading import explain, line_of, parse
-from hacdbs_sim.scenarios.yaml_nodes import MAX_CHARS, BadDocumentError
+from hacdbs_sim.scenarios.yaml_nodes import MAX_CHARS, BadDocumentError, dump
 
 TEXT = """\
 scenario: one
@@ -230,5 +230,15 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         max_size=4,
     )
 )
-def test_what_yaml_writes_is_read_as_it_was(value: dict[str, object]) -> None:
-    assert parse(yaml.safe_dump(value, allow_unicode=True)) == value
+def test_what_is_written_is_read_as_it_was(value: dict[str, object]) -> None:
+    assert parse(dump(value)) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["1e3", "08", "010", "0o10", "on", "no", "", "~", "<<", "1_0", ".inf"]
+)
+def test_a_text_that_looks_like_something_else_is_written_quoted(text: str) -> None:
+    value = {"a": text, "b": [text], f"{text}x": text}
+
+    assert parse(dump(value)) == value
+    assert yaml.safe_load(dump(value)) == value
