@@ -22,7 +22,7 @@ from ..deps import FleetDep, PageDep
 from ..long_poll import WaitSeconds
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
-from ..responses import Answer, JsonResponse
+from ..responses import show
 from ..routing import resource_router
 from .vms import VM_BYTES
 
@@ -92,7 +92,7 @@ async def start_comparison(
     """Start to run a migration in variants, one after the other, with the same seed."""
     comparison = await _begin(fleet, body)
     location = f"/v1/comparisons/{comparison.comparison_id}"
-    return Answer(comparison.info(), 202, location).response()
+    return await show(comparison.info(), 202, location)
 
 
 @router.get("/v1/comparisons", response_model=ComparisonList)
@@ -116,7 +116,7 @@ async def get_comparison(
     if wait_for and wait_seconds:
         run = comparison.run
         await run.wait(lambda: run.is_over, wait_seconds)
-    return JsonResponse(comparison.info())
+    return await show(comparison.info())
 
 
 @router.post("/v1/comparisons/{comparison_id}/cancel", response_model=ComparisonInfo)
@@ -124,4 +124,4 @@ async def cancel_comparison(fleet: FleetDep, comparison_id: ComparisonPath) -> R
     """Cancel all variants that have not ended."""
     comparison = fleet.migrations.comparison(comparison_id)
     comparison.run.cancel()
-    return JsonResponse(comparison.info())
+    return await show(comparison.info())
