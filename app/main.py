@@ -42,10 +42,7 @@ async def _lifespan(
             raise
         logger.info("scenario", scenario=scenario, verdict=verdict)
     yield
-    app.begin_stop()
-    await app.context.fleet.migrations.stop()
-    await app.context.fleet.dirty_rates.stop()
-    await app.context.fleet.close()
+    await app.end()
 
 
 def create_app(settings: Settings | None = None) -> Application:
@@ -80,6 +77,7 @@ def create_app(settings: Settings | None = None) -> Application:
         logger=logger,
         allowed_hosts=settings.allowed_hosts,
         token=None if settings.token is None else settings.token.get_secret_value(),
+        instance=fleet.instance,
     )
     return app
 

@@ -70,7 +70,8 @@ async def answer_once(
     fingerprint = await _fingerprint(request, body)
     scope = await _scope_of(request, body, fleet)
     if scope is None:
-        return await handle(request)  # refuses the request and changes nothing
+        # Refused, and nothing changes: a session that is created meanwhile is not for this call
+        return await handle(request)
     claim = fleet.idempotency.begin(scope, key, fingerprint)  # at once: the session is still there
     if isinstance(claim, KeptAnswer):
         response = Response(claim.body, claim.status)

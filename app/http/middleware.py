@@ -1,5 +1,6 @@
 """The middleware before the routes: request id, log line, metrics, framing, Host, Origin and token."""
 
+import asyncio
 import hmac
 import itertools
 import logging
@@ -22,6 +23,7 @@ from .metrics import Metrics
 from .responses import ProblemResponse
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
+INSTANCE_HEADER: Final = "Hacdbs-Instance"
 TOKEN_FREE_PATHS: Final = frozenset({"/", "/livez", "/readyz"}) | ui.PATHS
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_ROUTE: Final = "none"
@@ -82,7 +84,8 @@ async def _send_in_pieces(send: Send, message: Message) -> None:
 class ServiceMiddleware:
     """Middleware that guards an application, and logs and counts each request.
 
-    `allowed_hosts` are lowercase, and `*` allows all; `token` is what clients must send, if any.
+    `allowed_hosts` are lowercase, and `*` allows all; `token` is what clients must send, if any; `instance`
+    names this start of the service, in each response.
     """
 
     def __init__(
@@ -93,8 +96,10 @@ class ServiceMiddleware:
         logger: FilteringBoundLogger,
         allowed_hosts: tuple[str, ...],
         token: str | None,
+        instance: str,
     ) -> None:
         self._app = app
+        self._instance_header = (INSTANCE_HEADER.lower().encode("ascii"), instance.encode("ascii"))
         self._metrics = metrics
         # Bound once: structlog's lazy logger is assembled again at each use
         self._logger = logger.bind()
@@ -112,9 +117,7 @@ class ServiceMiddleware:
             return
         started = time.perf_counter()
         headers = Headers(scope=scope)
-        request_id = headers.get(REQUEST_ID_HEADER, "")
-        if not _SANE_REQUEST_ID.match(request_id):
-            request_id = f"{self._id_prefix}{next(self._ids):08x}"
+        request_id = self._request_id(headers)
         id_header = (REQUEST_ID_HEADER.lower().encode("ascii"), request_id.encode("ascii"))
         status = 0
 
@@ -123,23 +126,35 @@ class ServiceMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 # A new list: the response's own may be kept for a retry
-                message["headers"] = _guarded(message["headers"], id_header)
+                message["headers"] = [
+                    *_guarded(message["headers"]),
+                    id_header,
+                    self._instance_header,
+                ]
             await _send_in_pieces(send, message)
 
         try:
             serve = self._refusal(scope, headers) or self._app
             await serve(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            if not scope["app"].context.is_stopping:
+                raise
+            # The server has waited long enough
+            if not status:  # else it closes the connection
+                await _stopped(scope)(scope, receive, send_with_id)
         except ClientDisconnect:
             status = status or CLIENT_GONE  # the client has gone: no response is sent
         except Exception:
             self._logger.exception("unhandled", request_id=request_id, path=scope["path"])
             if status:  # the response has started; only the server can abort it
                 raise
-            detail = "a defect of the service; see its log"
-            problem = problems.plain_document(problems.INTERNAL_ERROR, detail, scope["path"])
-            await ProblemResponse(problem)(scope, receive, send_with_id)
+            await _defect(scope)(scope, receive, send_with_id)
         finally:
             self._account(scope, request_id, status, time.perf_counter() - started)
+
+    def _request_id(self, headers: Headers) -> str:
+        given = headers.get(REQUEST_ID_HEADER, "")
+        return given if _SANE_REQUEST_ID.match(given) else f"{self._id_prefix}{next(self._ids):08x}"
 
     def _refusal(self, scope: Scope, headers: Headers) -> ProblemResponse | None:
         path = scope["path"]
@@ -195,14 +210,23 @@ class ServiceMiddleware:
             )
 
 
-def _guarded(
-    given: Iterable[tuple[bytes, bytes]], id_header: tuple[bytes, bytes]
-) -> list[tuple[bytes, bytes]]:
+def _stopped(scope: Scope) -> ProblemResponse:
+    detail = "the service stops, and the call has not ended in time"
+    return ProblemResponse(
+        problems.plain_document(problems.SERVICE_STOPPED, detail, scope["path"]),
+        {"Connection": "close"},
+    )
+
+
+def _defect(scope: Scope) -> ProblemResponse:
+    detail = "a defect of the service; see its log"
+    return ProblemResponse(problems.plain_document(problems.INTERNAL_ERROR, detail, scope["path"]))
+
+
+def _guarded(given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     headers = [*given]
     names = {name for name, _ in headers}
-    headers += [guard for guard in GUARDS if guard[0] not in names]
-    headers.append(id_header)
-    return headers
+    return headers + [guard for guard in GUARDS if guard[0] not in names]
 
 
 def _malformed(scope: Scope, headers: Headers) -> Problem | None:

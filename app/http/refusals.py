@@ -48,6 +48,9 @@ _RUN: Final = (fleet.MigrationLimitError, vmm.InvalidMigrationError)
 _OF_STATE: Final = (vmm.InvalidMigrationStateError,)
 """A migration that cannot do this in its phase, or has ended."""
 
+_MAKES: Final = ("create_vm", "put_scenario", "start_migration", "start_comparison", "start_copy")
+"""Operations that make something in a session, which may be reset meanwhile."""
+
 _GIVES_UP: Final = (errors.InvalidArgumentError, fleet.StateBytesLimitError)
 
 _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
@@ -176,6 +179,8 @@ def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemTyp
         found.update(_OF_BODIES)
     if path not in TOKEN_FREE_PATHS:
         found.add(http.UNAUTHORIZED)
+    if operation_id in _MAKES:
+        found.add(type_of(fleet.SessionResetError))
     if operation_id == "get_readyz":
         found.add(http.NOT_READY)
     return frozenset(found)

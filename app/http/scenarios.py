@@ -25,8 +25,9 @@ from hacdbs_sim.wire.writer import Written
 
 from ..service.budget import Account
 from ..service.errors import NoSuchScenarioError, NoSuchVmError, SenselessScenarioError
-from ..service.fleet import Fleet, Vm
+from ..service.fleet import Fleet, Session, Vm
 from ..service.scenarios import StandingScenario
+from ..service.shielding import to_the_end
 from .batches import MAX_ANSWER_BYTES
 from .operations import perform_now, work_of_batch
 from .presets import with_preset
@@ -68,36 +69,41 @@ def _check_expected(spec: model.Scenario) -> None:
             ) from None
 
 
-async def apply(fleet: Fleet, session_id: str, scenario: Scenario) -> tuple[StandingScenario, bool]:
+async def apply(
+    fleet: Fleet, session: Session, scenario: Scenario
+) -> tuple[StandingScenario, bool]:
     """Apply a scenario to a session and play its steps; do nothing if the document is the same.
 
-    The session is reset first; a refusal comes before that. Return whether this call applied it, too.
+    The session is reset first; a refusal comes before that, unless the session is reset or deleted by
+    another call meanwhile. Return whether this call applied it, too.
     """
     # A caller that disconnects must not leave half a session
-    return await asyncio.shield(_apply(fleet, session_id, scenario))
+    return await to_the_end(_apply(fleet, session, scenario))
 
 
 async def _apply(
-    fleet: Fleet, session_id: str, scenario: Scenario
+    fleet: Fleet, session: Session, scenario: Scenario
 ) -> tuple[StandingScenario, bool]:
-    async with fleet.session(session_id).scenario_lock:
-        standing = fleet.session(session_id).scenario
+    async with session.scenario_lock:
+        session = fleet.successor(session)
+        standing = session.scenario
         if standing is not None and standing.document == scenario.document:
             return standing, False
         _check_keys(scenario.spec)
         account = Account(fleet.budget)
         account.hold(len(scenario.document))
         try:
-            specs = [_in_session(vm, session_id) for vm in scenario.spec.vms]
-            vms, removed_vms = await fleet.replace_vms(session_id, specs)
+            specs = [_in_session(vm, session.session_id) for vm in scenario.spec.vms]
+            session, removed_vms = await fleet.replace_vms(session, specs)
         except BaseException:
             account.close()
             raise
+        vms = session.vms.values()
         keyed = dict(zip((vm.key for vm in scenario.spec.vms), vms, strict=True))
         vm_ids = {key: vm.vm_id for key, vm in keyed.items()}
         standing = StandingScenario(scenario.document, account, removed_vms, vm_ids)
-        fleet.session(session_id).scenario = standing
-        await _Play(fleet, standing, keyed, len(scenario.document)).all_of(scenario)
+        session.scenario = standing
+        await _Play(fleet, session, standing, keyed, len(scenario.document)).all_of(scenario)
         return standing, True
 
 
@@ -133,6 +139,7 @@ class _Play:
     """The player of the steps of a scenario that has just been applied."""
 
     fleet: Fleet
+    session: Session
     standing: StandingScenario
     vms: Mapping[str, Vm]
     held_bytes: int
@@ -155,6 +162,7 @@ class _Play:
                 is_failed = outcome.verdict is StepVerdict.FAILED
             self.standing.steps.append(outcome)
             await asyncio.sleep(0)  # short steps run on the event loop: let others run
+            self.fleet.check_current(self.session)
         if not is_failed and (migration := scenario.spec.migration) is not None:
             self._begin(migration)
         self.standing.is_done = True

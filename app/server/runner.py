@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Final, Protocol
 
 import uvicorn
@@ -20,6 +23,10 @@ from .scheduling import share_interpreter, tend_always
 from .workers import MoreWorkersError, check_one_worker_in_environment
 
 STOP_SECONDS: Final = 5
+"""How long a stop waits for calls in flight; those that have not ended are answered with 503."""
+
+EXIT_SECONDS: Final = 8
+"""When the process ends at the latest: a thread that works on a machine cannot be interrupted."""
 
 BAD_SETTINGS: Final = 2
 NOT_SERVED: Final = 1
@@ -86,6 +93,14 @@ class Server(uvicorn.Server):
             self._report()
 
     @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, and end the process if that takes too long; called for a signal only."""
+        super().handle_exit(sig, frame)
+        timer = threading.Timer(EXIT_SECONDS, _exit)
+        timer.daemon = True
+        timer.start()
+
+    @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: end streams and long polls first, because uvicorn waits for every response."""
         if self._tending is not None:
@@ -139,6 +154,12 @@ def serve(
             signal.signal(number, server.handle_exit)
         server.run(sockets=[listener])
     return 0 if server.started else NOT_SERVED
+
+
+def _exit() -> None:
+    """End the process, whatever its threads do: there is nothing to be kept."""
+    logging.getLogger("uvicorn.error").error("The service ends before the calls in its threads do")
+    os._exit(0)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -15,6 +15,7 @@ from hacdbs_sim.model.errors import NotSupportedByBackendError
 
 from .errors import NoSuchVmError
 from .migrations import Migrations
+from .shielding import retrieve
 from .vm_runtime import INLINE_WORK, VmRuntime
 
 
@@ -93,8 +94,7 @@ class DirtyRates:
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # a refusal is for the caller, who may be gone
+        retrieve(task)
 
     async def stop(self) -> None:
         """End all, because the service stops."""

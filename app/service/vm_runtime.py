@@ -7,6 +7,7 @@ import asyncio
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import asdict
 from functools import cache
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
@@ -21,6 +22,7 @@ from .budget import Account, StateBudget
 from .errors import FaultLimitError, NoSuchVmError, PageLimitError, WorkloadLimitError
 from .limits import Limits
 from .order import Order, VmOrder
+from .shielding import retrieve
 from .totals import Totals
 
 T = TypeVar("T")
@@ -118,23 +120,23 @@ class VmRuntime:
         that no other call enters a machine that is still being changed.
         """
         await self._lock.acquire()
-        thread = None
+        thread: asyncio.Future[T] | None = None
         try:
             if self._is_destroyed:
                 raise NoSuchVmError("the VM has been deleted", field="vm_id")
             if work() <= INLINE_WORK:
                 return call()
-            thread = asyncio.ensure_future(self._run_in_thread(call))
+            # A future, not a task: a task that is cancelled before its first step releases nothing
+            thread = asyncio.get_running_loop().run_in_executor(None, copy_context().run, call)
+            thread.add_done_callback(self._release)
         finally:
             if thread is None:
                 self._lock.release()
         return await asyncio.shield(thread)
 
-    async def _run_in_thread(self, call: Callable[[], T]) -> T:
-        try:
-            return await asyncio.to_thread(call)
-        finally:
-            self._lock.release()
+    def _release(self, thread: asyncio.Future[Any]) -> None:
+        self._lock.release()
+        retrieve(thread)
 
     def publish(self, session_id: str, vm_id: str, emit: Emit) -> None:
         """Publish the VM under an id: from now on, emit its events and number its changes."""

@@ -145,7 +145,8 @@ class Contract:
         media_type = headers.get("content-type", "").partition(";")[0]
         if media_type not in response.get("content", {"": {}}):
             raise BrokenPromiseError(f"{where} as {media_type!r}, which is not documented")
-        for name, header in response.get("headers", {}).items():
+        of_all = self.document["components"]["headers"]
+        for name, header in {**response["headers"], **of_all}.items():
             if header.get("required") and name.lower() not in headers:
                 raise BrokenPromiseError(f"{where} without {name}")
         if looks_inside and media_type.endswith("json"):

@@ -17,8 +17,9 @@ from ...service.errors import SetupRefusedError
 from ...service.fleet import Fleet
 from ...service.migration_tasks import MigrationTask
 from ...service.migrations import Comparison
+from ...service.shielding import to_the_end
 from ..bodies import json_body
-from ..deps import FleetDep, PageDep
+from ..deps import EpochDep, FleetDep, PageDep
 from ..long_poll import WaitSeconds
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
@@ -41,11 +42,10 @@ def _comparison_of(body: bytes) -> StartComparison:
     return replace(comparison, migration=with_preset(comparison.migration, given))
 
 
-async def _begin(fleet: Fleet, body: StartComparison) -> Comparison:
+async def _begin(fleet: Fleet, body: StartComparison, epoch: int) -> Comparison:
     """Create the machines of all variants and start; on a refusal, keep none."""
-    session_id = body.vm.session_id
+    session = fleet.session(body.vm.session_id, epoch)
     variants = body.variants or model.DEFAULT_VARIANTS
-    fleet.session(session_id)
     fleet.migrations.check_limit()
     names = len({variant.name for variant in variants})
     if names < len(variants):
@@ -55,14 +55,14 @@ async def _begin(fleet: Fleet, body: StartComparison) -> Comparison:
     try:
         for index, variant in enumerate(variants):
             tasks.append(await _task(fleet, body, index, variant))
-        # That took time: the session may have been deleted, or other runs started
-        fleet.session(session_id)
+        # That took time: the session may have been reset, or other runs started
+        fleet.check_current(session)
         fleet.migrations.check_limit()
     except BaseException:
         for task in tasks:
             task.close(owns_machine=True)
         raise
-    return fleet.migrations.compare(session_id, tasks, pace_ms=body.pace_ms)
+    return fleet.migrations.compare(session.session_id, tasks, pace_ms=body.pace_ms)
 
 
 async def _task(fleet: Fleet, body: StartComparison, index: int, variant: Variant) -> MigrationTask:
@@ -87,10 +87,12 @@ async def _task(fleet: Fleet, body: StartComparison, index: int, variant: Varian
 @router.post("/v1/comparisons", status_code=202, response_model=ComparisonInfo)
 async def start_comparison(
     fleet: FleetDep,
+    epoch: EpochDep,
     body: Annotated[StartComparison, json_body(StartComparison, VM_BYTES, parse=_comparison_of)],
 ) -> Response:
     """Start to run a migration in variants, one after the other, with the same seed."""
-    comparison = await _begin(fleet, body)
+    # Shielded: if the request were cancelled, nothing would own the machine that a thread makes
+    comparison = await to_the_end(_begin(fleet, body, epoch))
     location = f"/v1/comparisons/{comparison.comparison_id}"
     return await show(comparison.info(), 202, location)
 

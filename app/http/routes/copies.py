@@ -17,7 +17,7 @@ from hacdbs_sim.model import (
 )
 
 from ..bodies import json_body
-from ..deps import CopyPath, FleetDep, PageDep, VmDep
+from ..deps import CopyPath, EpochDep, FleetDep, PageDep, VmDep
 from ..operations import respond_with
 from ..paging import number_key
 from ..responses import Answer, JsonResponse, respond, show
@@ -91,10 +91,11 @@ async def verify_copy(
 @router.post("/v1/vms/{vm_id}/copies/{copy_id}/start", status_code=201, response_model=VmInfo)
 async def start_copy(
     fleet: FleetDep,
+    epoch: EpochDep,
     vm: VmDep,
     copy_id: CopyPath,
     body: Annotated[StartCopy, json_body(StartCopy, required=False)],
 ) -> Response:
     """Create a VM that has what the copy has; none of its memslots logs."""
-    made = await fleet.start_copy(vm, vm.copies.find(copy_id), body)
+    made = await fleet.start_copy(vm, copy_id, body, epoch)
     return await respond_with(made, 201)

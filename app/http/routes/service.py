@@ -15,7 +15,7 @@ from hacdbs_sim.model.kinds import MAX_SLOT
 from hacdbs_sim.wire.codec import MAX_RANGES
 
 from ...service.limits import MAX_IDEMPOTENCY_KEYS_PER_SCOPE, MAX_SESSIONS
-from ..deps import ContextDep
+from ..deps import ContextDep, FleetDep
 from ..metrics import CONTENT_TYPE
 from ..problems import NOT_READY, Refusal
 from ..responses import JsonResponse
@@ -84,10 +84,17 @@ async def get_readyz(context: ContextDep) -> Response:
 
 
 @router.get("/version", response_model=Version)
-async def get_version() -> Response:
-    """Return the version of the service."""
-    python = platform.python_version()
-    return JsonResponse(Version(name=NAME, version=_installed_version(), api=API, python=python))
+async def get_version(fleet: FleetDep) -> Response:
+    """Return the version of the service, and the name of this start of it."""
+    return JsonResponse(
+        Version(
+            name=NAME,
+            version=_installed_version(),
+            api=API,
+            python=platform.python_version(),
+            instance=fleet.instance,
+        )
+    )
 
 
 @router.get(

@@ -8,7 +8,7 @@ from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, UpdateVm, VmInfo, VmList
 
 from ...service.fleet import Vm
 from ..bodies import json_body
-from ..deps import FleetDep, PageDep, VmDep
+from ..deps import EpochDep, FleetDep, PageDep, VmDep
 from ..operations import respond_with, run
 from ..paging import SessionQuery, session_key, session_or_all
 from ..preconditions import PreconditionsDep, vm_etag
@@ -23,10 +23,12 @@ VM_BYTES: Final = 8 << 20
 
 @router.post("/v1/vms", status_code=201, response_model=VmInfo)
 async def create_vm(
-    fleet: FleetDep, body: Annotated[CreateVm, json_body(CreateVm, VM_BYTES, required=False)]
+    fleet: FleetDep,
+    epoch: EpochDep,
+    body: Annotated[CreateVm, json_body(CreateVm, VM_BYTES, required=False)],
 ) -> Response:
     """Create a VM with its slots and faults: all of them, or nothing."""
-    return await respond_with(await fleet.create_vm(body), 201)
+    return await respond_with(await fleet.create_vm(body, epoch), 201)
 
 
 @router.get("/v1/vms", response_model=VmList)

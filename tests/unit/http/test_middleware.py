@@ -32,7 +32,7 @@ def guarding(app: Served, metrics: Metrics | None = None, **given: Any) -> Servi
         app,
         metrics=metrics or Metrics(Fleet(Limits())),
         logger=make_logger("json", "info"),
-        **{"allowed_hosts": ("localhost",), "token": None, **given},
+        **{"allowed_hosts": ("localhost",), "token": None, "instance": "0" * 16, **given},
     )
 
 
