@@ -25,12 +25,19 @@ MAX_HEAD_BYTES: Final = 64 << 10
 MIN_BYTES: Final = 1 << 10
 """The bytes that must be transferred between two checks while the server waits for the client."""
 
+LEAST_BYTES: Final = 640 << 10
+"""The bytes of a body or an answer that must be transferred between two checks, on average: 64 KiB a second.
+
+A body has its room from its first byte on, an answer until its last, so a slow client keeps others out.
+"""
+
 _HEADS: Final = {
     400: b"HTTP/1.1 400 Bad Request\r\n",
     408: b"HTTP/1.1 408 Request Timeout\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
 }
 _TOO_LARGE: Final = "the head of a request may have 64 KiB"
+_TOO_SLOW: Final = "the body of a request must come at 64 KiB a second"
 _UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
@@ -55,6 +62,8 @@ class BoundedHttp(HttpToolsProtocol):
     _moved_bytes = 0
     _unsent_bytes = 0
     _idle_checks = 0
+    _waited_checks = 0
+    _waited_bytes = 0
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -72,10 +81,21 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     @override
+    def pause_writing(self) -> None:
+        """Make the application wait until the client has read a good part of its response."""
+        self._unsent_bytes = self.transport.get_write_buffer_size()
+        super().pause_writing()
+
+    @override
     def resume_writing(self) -> None:
         """Continue a response of which the client has read a good part."""
-        self._moved_bytes += MIN_BYTES
+        self._count_sent()
         super().resume_writing()
+
+    def _count_sent(self) -> None:
+        unsent_bytes = self.transport.get_write_buffer_size()
+        self._moved_bytes += max(self._unsent_bytes - unsent_bytes, 0)
+        self._unsent_bytes = unsent_bytes
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -144,7 +164,7 @@ class BoundedHttp(HttpToolsProtocol):
             return
         super().on_headers_complete()
         self._is_in_head = False
-        self._idle_checks = 0
+        self._idle_checks = self._waited_checks = self._waited_bytes = 0
 
     @override
     def on_message_complete(self) -> None:
@@ -189,7 +209,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _is_waiting(self) -> bool:
         """Return whether it is the client's turn, and no timer of uvicorn's runs."""
-        if self.flow.write_paused:
+        if self.flow.write_paused or self._unsent_bytes:
             return True
         if self._is_working():
             return self.cycle.more_body and not self.flow.read_paused
@@ -200,15 +220,27 @@ class BoundedHttp(HttpToolsProtocol):
         if self.transport.is_closing():
             self.transport.abort()  # the client has not read the rest for a whole interval
             return
-        unsent_bytes = self.transport.get_write_buffer_size()
-        moved_bytes = self._moved_bytes + max(self._unsent_bytes - unsent_bytes, 0)
-        self._moved_bytes = 0
-        self._unsent_bytes = unsent_bytes
-        is_slow = self._is_in_head or moved_bytes < MIN_BYTES
-        self._idle_checks = self._idle_checks + 1 if is_slow and self._is_waiting() else 0
+        self._count_sent()
+        moved_bytes, self._moved_bytes = self._moved_bytes, 0
+        is_waiting = self._is_waiting()
+        is_still = self._is_in_head or moved_bytes < MIN_BYTES
+        self._idle_checks = self._idle_checks + 1 if is_still and is_waiting else 0
+        if is_waiting and not self._is_in_head:
+            self._waited_checks += 1
+            self._waited_bytes += moved_bytes
         if self._idle_checks >= self.max_idle_checks:
             if self._head_read_bytes and not self._is_working():
                 self._refuse(408, "the head of a request took too long")
             else:
                 self.transport.abort()
+        elif self._is_too_slow():
+            if self._is_working() and not self.cycle.response_started:
+                self._refuse(408, _TOO_SLOW)
+            else:
+                self.transport.abort()
         self._timer = self.loop.call_later(self.check_seconds, self._check)
+
+    def _is_too_slow(self) -> bool:
+        """Return whether the client has been slower than the least rate, after a time of grace."""
+        counted = self._waited_checks - self.max_idle_checks
+        return counted > 0 and self._waited_bytes < LEAST_BYTES * counted

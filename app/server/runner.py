@@ -18,6 +18,21 @@ from .protocol import BoundedHttp
 
 STOP_SECONDS: Final = 5
 
+GONE_SECONDS: Final = 60
+"""A client whose kernel acknowledges nothing for this long has gone; its connection is closed."""
+
+_FIND_GONE_CLIENTS: Final = tuple(
+    (level, getattr(socket, name), value)
+    for level, name, value in (
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", GONE_SECONDS // 2),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", GONE_SECONDS // 6),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", GONE_SECONDS * 1000),
+    )
+    if hasattr(socket, name)  # not all systems have all
+)
+
 BAD_SETTINGS: Final = 2
 NOT_SERVED: Final = 1
 
@@ -131,7 +146,10 @@ def serve(
 def listen(host: str, port: int) -> socket.socket:
     """Bind the socket before anything else starts, so that a port in use is reported at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=1024)
+    listener = socket.create_server((host, port), family=family, backlog=1024)
+    for level, option, value in _FIND_GONE_CLIENTS:
+        listener.setsockopt(level, option, value)  # its connections inherit them
+    return listener
 
 
 def listening_line(listener: socket.socket, log_format: LogFormat) -> str:

@@ -35,6 +35,7 @@ from .migrations import Migration, Migrations
 from .order import Order
 from .scenarios import StandingScenario
 from .totals import Totals
+from .traffic import TrafficBudget
 from .vm_runtime import INLINE_WORK, VmRuntime
 
 SESSIONS_SCOPE: Final = "/sessions"
@@ -122,6 +123,7 @@ class Fleet:
         self._host_kvm = host_kvm
         self.totals = Totals()
         self.budget = StateBudget(limits.max_state_bytes)
+        self.traffic = TrafficBudget(limits.max_traffic_bytes)
         self.idempotency = IdempotencyStore(limits, time.monotonic)
         self.events = EventLog()
         self.order = Order()

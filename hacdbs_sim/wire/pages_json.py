@@ -124,6 +124,17 @@ def bitmap_of(body: bytes) -> Bitmap | None:
     raise AssertionError("an exclamation mark is not base64")
 
 
+def is_plain(body: bytes, names: tuple[str, ...]) -> bool:
+    """Return whether a body begins and ends as one set of pages in one of these fields."""
+    last = max(len(body) - _TAIL_BYTES, 0)
+    for name in names:
+        is_text = name == "bitmap"
+        head = _BITMAP_HEAD if is_text else re.compile(_HEAD % name.encode())
+        if head.match(body):
+            return (_BITMAP_TAIL if is_text else _TAIL).search(body, last) is not None
+    return False
+
+
 def pages_of(body: bytes, names: tuple[str, ...]) -> Gfns | PageRanges | Bitmap | None:
     """Read a body that is one set of pages, in one of these fields; None if it is anything else.
 

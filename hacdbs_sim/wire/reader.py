@@ -7,19 +7,34 @@ decoded twice.
 from collections.abc import Mapping
 from functools import lru_cache
 from types import UnionType
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    TypeGuard,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
 
 from annotated_types import Len
 from pydantic import GetCoreSchemaHandler, GetPydanticSchema, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, from_json
 
+from hacdbs_sim.model.problems import ProblemError
 from hacdbs_sim.wire.class_fields import WireField, fields_of, is_request, members_of
 from hacdbs_sim.wire.class_schema import FlatForm, builder_of, flat_schema
 from hacdbs_sim.wire.errors import InvalidRequestError, MalformedBodyError, body_errors, error_at
-from hacdbs_sim.wire.pages_json import pages_of
+from hacdbs_sim.wire.pages_json import is_plain, pages_of
 
 PIECEWISE_BYTES: Final = 1 << 18
 """Bodies longer than this that are one set of pages are read piece by piece."""
+
+WHOLE_BYTES: Final = 1 << 20
+"""A longer set of pages is never read in one piece."""
 
 UNCOUNTED_BYTES: Final = 1 << 16
 """Bodies longer than this are refused unread where they have too many fields."""
@@ -64,11 +79,13 @@ class Reader(Generic[T]):
             InvalidRequestError: The schema refuses it.
             InvalidArgumentError: A bitmap's words are not whole.
         """
-        if self._pages is not None and isinstance(body, bytes) and len(body) > PIECEWISE_BYTES:
+        if self._pages is not None and self.is_piecewise(body):
             found = pages_of(body, self._pages.pages)
             if found is not None:
                 fields: Any = {self._pages.name: found}
                 return fields  # type: ignore[no-any-return]
+            if len(body) > WHOLE_BYTES:
+                raise InvalidRequestError((_not_plain(self._pages.name),))
         octets = bytes(body) if isinstance(body, memoryview) else body
         # A short body cannot hold many unknown fields, so only a long one is counted.
         if len(octets) > UNCOUNTED_BYTES and self._extra is None:
@@ -84,12 +101,27 @@ class Reader(Generic[T]):
             raise InvalidRequestError(body_errors(refused)) from None
         return value
 
+    def is_piecewise(self, body: Body) -> TypeGuard[bytes]:
+        """Return whether a body is read piece by piece: a long one that is one set of pages."""
+        return (
+            self._pages is not None
+            and isinstance(body, bytes)
+            and len(body) > PIECEWISE_BYTES
+            and is_plain(body, self._pages.pages)
+        )
+
     def _check_colons(self, body: bytes | str) -> None:
         colons = body.count(":") if isinstance(body, str) else body.count(b":")
         if colons > self.max_colons:
             detail = "the body has more fields than the schema could take"
             error = error_at("body", "", detail, bound=self.max_colons, value=colons)
             raise InvalidRequestError((error,))
+
+
+def _not_plain(pointer: str) -> ProblemError:
+    """Describe a long list that cannot be cut at its commas: read whole, it would take 40 times its bytes."""
+    detail = "a longer list or text must be plain: numbers, pairs of them, or base64"
+    return error_at("body", f"/{pointer}", detail, bound=WHOLE_BYTES)
 
 
 def reader_of(kind: type[T]) -> Reader[T]:

@@ -13,7 +13,7 @@ import pytest
 from typing_extensions import override
 
 from app.main import create_app
-from app.server.protocol import MIN_BYTES, BoundedHttp
+from app.server.protocol import LEAST_BYTES, MIN_BYTES, BoundedHttp
 from app.server.runner import Server, listen
 from app.settings import LogLevel, Settings
 from tests.fuzz.attacks import GET, HOST, POST
@@ -156,9 +156,9 @@ def test_a_head_that_drips_is_refused_however_steadily(port: int) -> None:
 def test_a_body_that_goes_on_is_waited_for(port: int) -> None:
     pieces = 4 * BoundedHttp.max_idle_checks
     with Stepped(port) as connection:
-        connection.send_whole(POST + b"Content-Length: %d\r\n\r\n" % (pieces * MIN_BYTES + 2))
+        connection.send_whole(POST + b"Content-Length: %d\r\n\r\n" % (pieces * LEAST_BYTES + 2))
         for _ in range(pieces):
-            connection.send_whole(b" " * MIN_BYTES)
+            connection.send_whole(b" " * LEAST_BYTES)
             connection.check()
         connection.send(b"{}")
 

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Final
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, UpdateVm, VmInfo, VmList
@@ -9,9 +10,10 @@ from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, UpdateVm, VmInfo, VmList
 from ...service.fleet import Vm
 from ..bodies import json_body
 from ..deps import FleetDep, PageDep, VmDep
-from ..operations import run, show_vm
+from ..operations import bytes_of_info, run, show_vm
 from ..paging import SessionQuery, session_key, session_or_all
 from ..preconditions import PreconditionsDep, vm_etag
+from ..room import hold_of
 from ..routing import resource_router
 
 router = resource_router("vms")
@@ -31,10 +33,13 @@ async def create_vm(
 
 @router.get("/v1/vms", response_model=VmList)
 async def list_vms(
-    fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
+    request: Request, fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
 ) -> Response:
     """List the VMs of a session, by number."""
-    return page.response(VmList, fleet.vms(session_or_all(fleet, session_id)), session_key, Vm.info)
+    listed = fleet.vms(session_or_all(fleet, session_id))
+    shown, _ = page.of(listed, session_key)
+    await hold_of(request).take_more(sum(bytes_of_info(vm) for vm in shown))
+    return page.response(VmList, listed, session_key, Vm.info)
 
 
 @router.get("/v1/vms/{vm_id}", response_model=VmInfo)
