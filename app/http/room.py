@@ -7,7 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..service.traffic import Hold, TrafficBudget
 
-_HOLD: Final = "hacdbs.hold"
+HOLD: Final = "hacdbs.hold"
+"""Where the scope of a request has its hold."""
 
 TEXT_BYTES: Final = 4
 """For each byte of a text: the text, and what is cut out of it."""
@@ -36,7 +37,7 @@ class TrafficMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        hold = scope[_HOLD] = Hold(self._budget)
+        hold = scope[HOLD] = Hold(self._budget)
 
         async def send_held(message: Message) -> None:
             if message["type"] == "http.response.body":
@@ -65,7 +66,7 @@ async def _send_but_last(message: Message, send: Send) -> Message:
 
 def hold_of(request: Request) -> Hold:
     """Return what a request holds of the traffic budget."""
-    hold: Hold = request.scope[_HOLD]
+    hold: Hold = request.scope[HOLD]
     return hold
 
 

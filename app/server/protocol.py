@@ -25,10 +25,11 @@ MAX_HEAD_BYTES: Final = 64 << 10
 MIN_BYTES: Final = 1 << 10
 """The bytes that must be transferred between two checks while the server waits for the client."""
 
-LEAST_BYTES: Final = 640 << 10
-"""The bytes of a body or an answer that must be transferred between two checks, on average: 64 KiB a second.
+LEAST_BYTES: Final = 1280 << 10
+"""The bytes of a body or an answer that must be transferred between two checks: 128 KiB a second.
 
 A body has its room from its first byte on, an answer until its last, so a slow client keeps others out.
+What was faster counts for `max_idle_checks` checks, as the time of grace does.
 """
 
 _HEADS: Final = {
@@ -37,7 +38,7 @@ _HEADS: Final = {
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
 }
 _TOO_LARGE: Final = "the head of a request may have 64 KiB"
-_TOO_SLOW: Final = "the body of a request must come at 64 KiB a second"
+_TOO_SLOW: Final = "the body of a request must come at 128 KiB a second"
 _UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
@@ -62,8 +63,7 @@ class BoundedHttp(HttpToolsProtocol):
     _moved_bytes = 0
     _unsent_bytes = 0
     _idle_checks = 0
-    _waited_checks = 0
-    _waited_bytes = 0
+    _credit_bytes = 0
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -164,7 +164,8 @@ class BoundedHttp(HttpToolsProtocol):
             return
         super().on_headers_complete()
         self._is_in_head = False
-        self._idle_checks = self._waited_checks = self._waited_bytes = 0
+        self._idle_checks = 0
+        self._credit_bytes = LEAST_BYTES * self.max_idle_checks
 
     @override
     def on_message_complete(self) -> None:
@@ -226,21 +227,16 @@ class BoundedHttp(HttpToolsProtocol):
         is_still = self._is_in_head or moved_bytes < MIN_BYTES
         self._idle_checks = self._idle_checks + 1 if is_still and is_waiting else 0
         if is_waiting and not self._is_in_head:
-            self._waited_checks += 1
-            self._waited_bytes += moved_bytes
+            credit_bytes = self._credit_bytes + moved_bytes - LEAST_BYTES
+            self._credit_bytes = min(credit_bytes, LEAST_BYTES * self.max_idle_checks)
         if self._idle_checks >= self.max_idle_checks:
             if self._head_read_bytes and not self._is_working():
                 self._refuse(408, "the head of a request took too long")
             else:
                 self.transport.abort()
-        elif self._is_too_slow():
+        elif self._credit_bytes < 0:
             if self._is_working() and not self.cycle.response_started:
                 self._refuse(408, _TOO_SLOW)
             else:
                 self.transport.abort()
         self._timer = self.loop.call_later(self.check_seconds, self._check)
-
-    def _is_too_slow(self) -> bool:
-        """Return whether the client has been slower than the least rate, after a time of grace."""
-        counted = self._waited_checks - self.max_idle_checks
-        return counted > 0 and self._waited_bytes < LEAST_BYTES * counted

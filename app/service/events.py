@@ -5,6 +5,7 @@ dropped, and its page is marked `stale`. Machines emit from threads; readers wai
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from .errors import EventReaderLimitError
 
 KEPT_EVENTS: Final = 4_096
 MAX_EVENT_READERS: Final = 64
+MIN_READER_SECONDS: Final = 60.0
+"""A reader is not ended for a new one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +111,18 @@ class EventLog:
         )
 
     def open_reader(self, after: int, wanted: EventFilter) -> "EventReader":
-        """Open a reader after an event, if not too many are; call on the event loop."""
+        """Open a reader after an event, if not too many are; call on the event loop.
+
+        It takes the place of the one that has been open longest, if that has been so for long enough: a
+        client that reads resumes, and one that is silent does not keep others out.
+        """
+        if len(self._readers) >= MAX_EVENT_READERS:
+            self._end_oldest()
         if len(self._readers) >= MAX_EVENT_READERS:
             detail = f"{MAX_EVENT_READERS} readers wait for events, as many as the service takes"
             raise EventReaderLimitError(detail, bound=MAX_EVENT_READERS)
         reader = EventReader(self, after, wanted)
+        reader.opened_at = time.monotonic()
         with self._lock:
             self._readers.add(reader)
         if self._is_stopping:
@@ -120,6 +130,11 @@ class EventLog:
         elif after != self.last_event_id:
             reader.wake()
         return reader
+
+    def _end_oldest(self) -> None:
+        oldest = min(self._readers, key=lambda each: each.opened_at)
+        if time.monotonic() - oldest.opened_at >= MIN_READER_SECONDS:
+            oldest.close()
 
     def forget(self, reader: "EventReader") -> None:
         """Remove a closed reader."""
@@ -139,6 +154,9 @@ class EventLog:
 
 class EventReader:
     """A position in a log, the id of the event after which it reads, with a wait for events."""
+
+    opened_at: float
+    """On the monotonic clock."""
 
     def __init__(self, log: EventLog, position: int, wanted: EventFilter) -> None:
         self.position = position

@@ -75,6 +75,8 @@ class TrafficBudget:
         """Admit in order of arrival; small requests pass a large one that does not fit yet."""
         blocks_large = False
         for waiter in tuple(self._waiters):
+            if waiter.admitted.done():  # it gave up just now
+                continue
             is_large = waiter.wanted_bytes > self._small_bytes
             if (is_large and blocks_large) or not self._has_room(waiter.hold, waiter.wanted_bytes):
                 blocks_large |= is_large

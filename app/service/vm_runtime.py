@@ -227,7 +227,9 @@ class VmRuntime:
             pass
         else:
             self._check_limits(action, after)
-            after_bytes = after.state_bytes + self._bytes_of_parts() + SLOT_BYTES
+            after_bytes = after.state_bytes + self._bytes_of_parts()
+            if isinstance(action, model.SetMemslot):
+                after_bytes += SLOT_BYTES
             self._account.hold(max(after_bytes, self._account.held_bytes))
         try:
             self._order.take(action)
