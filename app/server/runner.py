@@ -1,5 +1,6 @@
 """The server, and the runner of `hacdbs-sim serve`: one process, one socket, a bounded stop."""
 
+import asyncio
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from ..settings import BadSettingsError, LogFormat, override_settings, read_settings
+from .memory import bound_allocator, give_back
 from .protocol import BoundedHttp
 
 STOP_SECONDS: Final = 5
@@ -79,6 +81,7 @@ class Server(uvicorn.Server):
         self._make_application = make_application
         self._application: Application | None = None
         self._report = report
+        self._giving_back: asyncio.Task[None] | None = None
 
     def _load(self) -> Application:
         self._application = self._make_application()
@@ -88,6 +91,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then report the address."""
         await super().startup(sockets)
+        self._giving_back = asyncio.create_task(give_back())
         if self.started and self._report is not None:
             self._report()
 
@@ -96,6 +100,8 @@ class Server(uvicorn.Server):
         """Stop: end streams and long polls first, because uvicorn waits for every response."""
         if self._application is not None:
             self._application.begin_stop()
+        if self._giving_back is not None:
+            self._giving_back.cancel()
         await super().shutdown(sockets)
 
 
@@ -114,6 +120,7 @@ def serve(
     Returns:
         The exit status: 0 after a requested stop, 2 for unusable settings, else 1.
     """
+    bound_allocator()
     override_settings(**options)
     try:
         settings = read_settings()

@@ -90,15 +90,14 @@ class Reader(Generic[T]):
         # A short body cannot hold many unknown fields, so only a long one is counted.
         if len(octets) > UNCOUNTED_BYTES and self._extra is None:
             self._check_colons(octets)
+        refusal: Exception | None = None
         try:
             value: T = self.adapter.validator.validate_json(octets, extra=self._extra)
         except ValidationError as refused:
-            # No schema lets NaN through, but pydantic reads it; it is not JSON, so refuse it as such.
-            try:
-                from_json(octets, allow_inf_nan=False)
-            except ValueError as malformed:
-                raise MalformedBodyError(f"the body is not JSON: {malformed}") from None
-            raise InvalidRequestError(body_errors(refused)) from None
+            refusal = _refusal_of(refused, octets)
+        if refusal is not None:
+            # Here, for pydantic's error as its context would keep all that was read, 60 times the body
+            raise refusal
         return value
 
     def is_piecewise(self, body: Body) -> TypeGuard[bytes]:
@@ -116,6 +115,16 @@ class Reader(Generic[T]):
             detail = "the body has more fields than the schema could take"
             error = error_at("body", "", detail, bound=self.max_colons, value=colons)
             raise InvalidRequestError((error,))
+
+
+def _refusal_of(refused: ValidationError, octets: bytes | str) -> Exception:
+    """Return the refusal of a text that is not JSON, or that the schema refuses."""
+    # No schema lets NaN through, but pydantic reads it; it is not JSON, so refuse it as such.
+    try:
+        from_json(octets, allow_inf_nan=False)
+    except ValueError as malformed:
+        return MalformedBodyError(f"the body is not JSON: {malformed}")
+    return InvalidRequestError(body_errors(refused))
 
 
 def _not_plain(pointer: str) -> ProblemError:

@@ -35,20 +35,19 @@ class Siege:
     """Answers by attack and status; 0: the connection was closed."""
     faults: list[str] = field(default_factory=list)
 
-    connections: list[Connection] = field(default_factory=list)
+    connections: set[Connection] = field(default_factory=set)
 
     def connect(self) -> Connection:
         """Return a connection that `end` cuts."""
         connection = Connection(self.port, PATIENCE_SECONDS)
-        self.connections.append(connection)
+        self.connections.add(connection)
         return connection
 
     def end(self) -> None:
         """Stop all attackers, those that wait for the service too."""
         self.over.set()
-        for connection in self.connections:
-            with suppress(OSError):
-                connection.socket.shutdown(socket.SHUT_RDWR)
+        for connection in tuple(self.connections):
+            connection.cut()
 
     def count(self, attack: str, answer: Answer) -> None:
         self.statuses[attack, answer.status] += 1
