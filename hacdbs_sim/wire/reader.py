@@ -90,15 +90,14 @@ class Reader(Generic[T]):
         # A short body cannot hold many unknown fields, so only a long one is counted.
         if len(octets) > UNCOUNTED_BYTES and self._extra is None:
             self._check_colons(octets)
-        refusal: Exception | None = None
         try:
             value: T = self.adapter.validator.validate_json(octets, extra=self._extra)
         except ValidationError as refused:
             refusal = _refusal_of(refused, octets)
-        if refusal is not None:
-            # Here, for pydantic's error as its context would keep all that was read, 60 times the body
-            raise refusal
-        return value
+        else:
+            return value
+        # Here, for pydantic's error as its context would keep all that was read, 60 times the body
+        raise refusal
 
     def is_piecewise(self, body: Body) -> TypeGuard[bytes]:
         """Return whether a body is read piece by piece: a long one that is one set of pages."""

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tests.support.wire import HOST, Answer, Connection, NoAnswerError, Request
@@ -198,7 +198,8 @@ def keys(attacker: Attacker) -> None:
         if not attacker.goes_on:
             return
         request = Request.of("POST", f"{attacker.vm}/guest/write", {"gfns": [number % 99]})
-        request.headers["Idempotency-Key"] = f"{attacker.session}-{number:0200d}"
+        key = {"Idempotency-Key": f"{attacker.session}-{number:0200d}"}
+        request = replace(request, headers={**request.headers, **key})
         with suppress(NoAnswerError, ConnectionError):
             attacker.siege.count(attacker.name, attacker.connection.exchange(request))
 
