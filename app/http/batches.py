@@ -8,13 +8,11 @@ from starlette.responses import Response
 from hacdbs_sim.model import BatchAction, DirtyLog, LogFormat
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.wire import Site, document, write
-from hacdbs_sim.wire.batch_json import long_lists, without_lists
 from hacdbs_sim.wire.codec import BatchAnswerLimitError, base64_length, count_ranges
 
 from ..service.fleet import Vm
 from .operations import perform_now
 from .responses import JSON_MEDIA_TYPE, Answer
-from .room import bytes_of_json, bytes_of_pages
 
 MAX_ANSWER_BYTES: Final = 8 << 20
 """The maximum bytes of pages and traces that a batch may return; the next action is refused."""
@@ -23,13 +21,6 @@ RANGE_BYTES: Final = 16
 WORD_BYTES: Final = 16
 RUN_BYTES: Final = 96
 """The approximate size of a range, a word and a run of a trace as JSON."""
-
-
-def bytes_of_batch(body: bytes) -> int:
-    """Estimate the bytes that it takes to read a batch, and to perform its actions."""
-    lists = long_lists(body)
-    pages = sum(bytes_of_pages(body[each.start : each.end]) for each in lists)
-    return bytes_of_json(without_lists(body, lists)) + pages + len(body)
 
 
 def check_answer(answer_bytes: int) -> None:

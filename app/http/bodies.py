@@ -22,7 +22,7 @@ from hacdbs_sim.wire.codec import words_from_octets
 from .deps import context_of
 from .problems import BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
 from .responses import JSON_MEDIA_TYPE, OCTETS_CONTENT, OCTETS_MEDIA_TYPE
-from .room import TEXT_BYTES, bytes_of_json, bytes_of_pages, hold_of
+from .room import TEXT_BYTES, bytes_of_json, hold_of
 
 THREAD_BYTES: Final = 1 << 18
 """Bodies longer than this are decoded in a worker thread."""
@@ -139,12 +139,10 @@ async def read_octets(request: Request, weight: int) -> bytes | memoryview:
     return room[:size].toreadonly()
 
 
-async def decode_within(
-    request: Request, function: Callable[[bytes], T], body: bytes, cost: Callable[[bytes], int]
-) -> T:
+async def decode_within(request: Request, function: Callable[[bytes], T], body: bytes) -> T:
     """Decode a body once there is room for what that takes; a short one costs little."""
     if len(body) > UNCOUNTED_BYTES:
-        await hold_of(request).take(await decode(cost, body))
+        await hold_of(request).take(await decode(bytes_of_json, body))
     return await decode(function, body)
 
 
@@ -159,15 +157,13 @@ async def decode(function: Callable[..., T], body: bytes) -> T:
 class JsonBody:
     """A JSON body, which `read` reads as a dependency of a route.
 
-    `parse` reads it in place of the `reader`, which has its schema, and takes up to the bytes that `cost`
-    estimates. Where the body is not required, fields have their defaults.
+    `parse` reads it in place of the `reader`, which has its schema. Where the body is not required, fields have their defaults.
     """
 
     reader: Reader[Any]
     bound: Bound = ANY_BODY
     required: bool = True
     parse: Callable[[bytes], Any] | None = None
-    cost: Callable[[bytes], int] = bytes_of_json
 
     async def read(self, request: Request) -> Any:  # noqa: ANN401 - as the route annotates it
         """Read the body of a request."""
@@ -178,7 +174,7 @@ class JsonBody:
             if not body and "content-type" not in request.headers:
                 return self.reader(b"{}")
             media_type_of(request, JSON_MEDIA_TYPE)
-        return await decode_within(request, self.parse or self.reader, body, self.cost)
+        return await decode_within(request, self.parse or self.reader, body)
 
     def described(self) -> dict[str, Any]:
         """Describe the body for the OpenAPI document, which adds the schema."""
@@ -196,8 +192,7 @@ class PagesBody(JsonBody):
     async def read(self, request: Request) -> Any:
         if media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE) == JSON_MEDIA_TYPE:
             text = await read_body(request)
-            cost = bytes_of_pages if self.reader.is_piecewise(text) else bytes_of_json
-            body = await decode_within(request, self.reader, text, cost)
+            body = await decode_within(request, self.reader, text)
             # The whole action, where the query has none of its fields
             return body["pages"] if isinstance(body, dict) else body.pages
         weight = GFNS_WEIGHT if self.kind is Gfns else BITMAP_WEIGHT
@@ -217,7 +212,6 @@ def json_body(
     without: str = "",
     required: bool = True,
     parse: Callable[[bytes], Any] | None = None,
-    cost: Callable[[bytes], int] = bytes_of_json,
     setting: Literal["max_body_bytes", "max_batch_bytes"] = "max_body_bytes",
 ) -> Any:  # noqa: ANN401 - as `Depends`
     """Return the dependency that reads a JSON body: a class of the model, `without` a field.
@@ -225,7 +219,7 @@ def json_body(
     It may have `max_bytes`, or as many as a setting allows, whichever is less.
     """
     reader = body_class(kind, without=frozenset({without})) if without else reader_of(kind)
-    return Depends(JsonBody(reader, Bound(setting, max_bytes), required, parse, cost).read)
+    return Depends(JsonBody(reader, Bound(setting, max_bytes), required, parse).read)
 
 
 def pages_body(

@@ -6,9 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hacdbs_sim.model import Batch, BatchResults
-from hacdbs_sim.wire.batch_json import read_batch
 
-from ..batches import bytes_of_batch, perform_all
+from ..batches import perform_all
 from ..bodies import json_body
 from ..deps import VmDep
 from ..operations import bytes_of_answers, work_of_batch
@@ -17,9 +16,7 @@ from ..routing import resource_router
 
 router = resource_router("batch")
 
-_BODY: Final = json_body(
-    Batch, None, setting="max_batch_bytes", parse=read_batch, cost=bytes_of_batch
-)
+_BODY: Final = json_body(Batch, None, setting="max_batch_bytes")
 
 
 @router.post("/v1/vms/{vm_id}/batch", response_model=BatchResults)
