@@ -1,15 +1,20 @@
 """`@pytest.mark.hacdbs(cpus=8, ...)`: settings of the VMs that a test creates."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
 
+from hacdbs_sim.client import Session
 from hacdbs_sim.client.bodies import memslot_body, plain
 from hacdbs_sim.model import CreateVm
 from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, read, write
 
 MARK: Final = "hacdbs"
+PARAMETERS: Final = tuple(
+    name for name in inspect.signature(Session.create_vm).parameters if name not in {"self", "key"}
+)
 
 
 def settings_of(item: pytest.Item) -> dict[str, Any]:
@@ -29,6 +34,8 @@ def settings_of(item: pytest.Item) -> dict[str, Any]:
 
 
 def _check(item: pytest.Item, settings: Mapping[str, Any]) -> None:
+    if unknown := sorted(settings.keys() - set(PARAMETERS)):
+        raise _wrong(item, f"no parameter {unknown[0]!r}; there are {', '.join(PARAMETERS)}")
     try:
         body = dict(settings)
         if "memslots" in settings:
