@@ -173,9 +173,7 @@ def hacdbs_vm(hacdbs_testbed: "Testbed", hacdbs_session: "Session") -> "VmFactor
 
 
 @pytest.fixture
-def hacdbs_async_client(
-    request: pytest.FixtureRequest, hacdbs_testbed: "Testbed"
-) -> "AsyncClient":
+def hacdbs_async_client(request: pytest.FixtureRequest, hacdbs_testbed: "Testbed") -> "AsyncClient":
     """An `AsyncClient` of the service, for tests that pytest-asyncio or anyio's plugin runs.
 
     It needs no `async with`, and belongs to no event loop: none of its connections outlasts a request.

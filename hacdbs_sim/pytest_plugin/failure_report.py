@@ -1,6 +1,6 @@
 """The report of a failed test: its migrations, the state of its VMs, and its last requests."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import Final
@@ -25,9 +25,10 @@ def sections_of(
     """Return a failure report's sections."""
     sections: list[tuple[str, str]] = []
     if session_id is not None:
-        if migrations := list(_reported(service, session_id, _migrations)):
+        migrations, vms = _lines(service, session_id)
+        if migrations:
             sections.append(("hacdbs-sim migrations", "\n".join(migrations)))
-        sections.append(("hacdbs-sim VMs", "\n".join(_reported(service, session_id, _vms))))
+        sections.append(("hacdbs-sim VMs", "\n".join(vms)))
     if history:
         shown = list(map(str, history[-SHOWN_REQUESTS:]))
         if len(shown) < len(history):
@@ -36,15 +37,18 @@ def sections_of(
     return sections
 
 
-def _reported(
-    service: Service, session_id: str, lines: Callable[[Client, str], Iterator[str]]
-) -> Iterator[str]:
+def _lines(service: Service, session_id: str) -> tuple[list[str], list[str]]:
+    """Return the lines of migrations and VMs, and among these why there are no more of them."""
+    migrations: list[str] = []
+    vms: list[str] = []
     # A client of its own: these requests must not appear among those of the test
     with service.client(timeout=TIMEOUT_SECONDS, retries=0) as client:
         try:
-            yield from lines(client, session_id)
+            vms.extend(_vms(client, session_id))
+            migrations.extend(_migrations(client, session_id))
         except ClientError as error:
-            yield f"not available: {error}"
+            vms.append(f"not available: {error}")
+    return migrations, vms
 
 
 def _migrations(client: Client, session_id: str) -> Iterator[str]:

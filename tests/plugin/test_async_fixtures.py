@@ -3,17 +3,17 @@
 import pytest
 
 from tests.plugin.conftest import Run
+from tests.unit.client.test_docs import EXAMPLES
 
 SAMPLE = """
     import asyncio
     import pytest
 
-    {mark}
-
     @pytest.fixture
     def anyio_backend():
         return "asyncio"
 
+    @pytest.mark.{plugin}
     async def test_vms_are_in_the_tests_session(hacdbs_async_vm, hacdbs_async_session, hacdbs_vm):
         vm, other = await asyncio.gather(hacdbs_async_vm(name="one"), hacdbs_async_vm(cpus=2))
         assert (await other.get()).cpus == 2
@@ -21,6 +21,7 @@ SAMPLE = """
         await vm.guest_write(range(0x40000, 0x40000 + 9))
         assert (await vm.slot(0).get_dirty_log()).dirty_count == 9
 
+    @pytest.mark.{plugin}
     async def test_the_next_loop_has_a_client_that_works(hacdbs_async_client):
         assert (await hacdbs_async_client.get_livez()).status == "ok"
         assert (await hacdbs_async_client.get_livez()).status == "ok"
@@ -32,6 +33,7 @@ SAMPLE = """
         assert asyncio.run(create()).endswith("-1")
 
     @pytest.mark.hacdbs(cpus=7)
+    @pytest.mark.{plugin}
     async def test_marks_are_heeded(hacdbs_async_vm):
         assert (await hacdbs_async_vm()).info.cpus == 7
 """
@@ -41,11 +43,28 @@ SAMPLE = """
 def test_coroutines_have_clients_sessions_and_vms(
     pytester: pytest.Pytester, run: Run, plugin: str
 ) -> None:
+    options = []
     if plugin == "asyncio":
         pytest.importorskip("pytest_asyncio")
-    pytester.makepyfile(SAMPLE.format(mark=f"pytestmark = pytest.mark.{plugin}"))
+        options = ["-p", "asyncio", "-o", "asyncio_default_fixture_loop_scope=function"]
+    pytester.makepyfile(SAMPLE.format(plugin=plugin))
 
-    run("-W", "error").assert_outcomes(passed=4)
+    run("-W", "error", *options).assert_outcomes(passed=4)
+
+
+def test_the_example_of_the_document_passes(pytester: pytest.Pytester, run: Run) -> None:
+    pytester.makepyfile(EXAMPLES[2])
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+        """
+    )
+
+    run().assert_outcomes(passed=2)
 
 
 def test_a_failure_shows_the_requests_of_coroutines(pytester: pytest.Pytester, run: Run) -> None:
