@@ -10,6 +10,7 @@ from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import IO
 
 import pytest
 from typer.testing import CliRunner
@@ -211,11 +212,11 @@ def test_the_token_comes_from_the_environment_or_the_option() -> None:
     assert (by_option.exit_code, by_environment.exit_code) == (ExitCode.GOOD, ExitCode.GOOD)
 
 
-def perform(command: str, stdout: object) -> tuple[int, str]:
+def perform(command: str, stdout: int | IO[str]) -> tuple[int, str]:
     """Run a command as a process, and return its status and what it complains of."""
     ended = subprocess.run(  # noqa: S603 - this program itself
         [sys.executable, "-m", "hacdbs_sim.cli", *command.split()],
-        stdout=stdout,  # type: ignore[arg-type]  # a file or a descriptor
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         check=False,
