@@ -16,7 +16,14 @@ from rich.text import Text
 
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.cli.options import collect, options_of
-from hacdbs_sim.client import Client, ClientError, ProblemError, TransportError, WaitTimeoutError
+from hacdbs_sim.client import (
+    Client,
+    ClientError,
+    ProblemError,
+    ServiceRestartedError,
+    TransportError,
+    WaitTimeoutError,
+)
 from hacdbs_sim.client.connecting import url_of_environment
 
 T = TypeVar("T")
@@ -113,6 +120,9 @@ def exit_on_client_error(url: str, *, as_json: bool) -> Generator[None]:
         raise typer.Exit(ExitCode.NOT_IN_TIME) from None
     except TransportError as error:
         typer.echo(_no_response(url, error), err=True)
+        raise typer.Exit(ExitCode.UNREACHABLE) from None
+    except ServiceRestartedError as error:
+        typer.echo(f"another service: {error}", err=True)
         raise typer.Exit(ExitCode.UNREACHABLE) from None
     except (ClientError, httpx.InvalidURL) as error:
         typer.echo(f"no service at {url}: {error}", err=True)
