@@ -26,6 +26,7 @@ MODULES: Final[Mapping[str, str]] = {
     "compare": "migration",
     "trace": "trace",
     "scenario": "scenario",
+    "qmp": "qmp",
     "reset": "service",
     "wait": "service",
 }
