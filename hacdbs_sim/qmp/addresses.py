@@ -66,7 +66,8 @@ CHANNELS: Final = Array(
 """The type of `channels`."""
 
 
-def _is_loopback_name(host: str) -> str:
+def _host(host: str) -> str:
+    """Return a host; without one it is this machine."""
     return host or "127.0.0.1"
 
 
@@ -107,24 +108,27 @@ class Address:
         try:
             if self.path is not None:
                 return await asyncio.open_unix_connection(self.path)
-            return await asyncio.open_connection(_is_loopback_name(self.host), self.port)
-        except OSError as error:
+            return await asyncio.open_connection(_host(self.host), self.port)
+        except (OSError, ValueError, OverflowError) as error:
             raise QmpError(f"Failed to connect to '{self._shown}': {_reason(error)}") from None
 
-    async def listen(self, on_connection: OnConnection) -> asyncio.Server:
+    async def listen(self, on_connection: OnConnection) -> tuple[asyncio.Server, "Address"]:
         """Listen on it; a socket that an earlier process left is replaced.
+
+        Returns:
+            The server, and where it listens: for port 0, the port that was free.
 
         Raises:
             QmpError: It cannot be listened on.
         """
         try:
             if self.path is not None:
-                return await asyncio.start_unix_server(on_connection, self.path)
-            return await asyncio.start_server(
-                on_connection, _is_loopback_name(self.host), self.port or 0
-            )
-        except OSError as error:
+                return await asyncio.start_unix_server(on_connection, self.path), self
+            server = await asyncio.start_server(on_connection, _host(self.host), self.port)
+        except (OSError, ValueError, OverflowError) as error:
             raise QmpError(f"Failed to bind socket to {self._shown}: {_reason(error)}") from None
+        host, port, *_ = server.sockets[0].getsockname()
+        return server, Address(host=host, port=str(port))
 
     def unlink(self) -> None:
         """Remove the path of a unix socket, once nobody listens on it."""
@@ -132,9 +136,10 @@ class Address:
             Path(self.path).unlink(missing_ok=True)
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
     # asyncio puts a sentence of its own into strerror
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+    return os.strerror(number) if number and number > 0 else str(error)
 
 
 def parse_uri(uri: str) -> Address:

@@ -44,3 +44,8 @@ class Channel:
     def close(self) -> None:
         """Close the connection: what has been sent still arrives."""
         self._writer.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed."""
+        with suppress(OSError):
+            await self._writer.wait_closed()

@@ -86,7 +86,7 @@ class Endpoint:
     async def close(self) -> None:
         """End what runs."""
         self._dirty_rates.close()
-        self._incoming.close()
+        await self._incoming.close()
         await self._outgoing.close()
 
     # What it is

@@ -97,18 +97,18 @@ class Incoming:
             found["error-desc"] = self._error
         return found
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End what runs: the process ends."""
         self._stop_listening()
         if self._channel is not None:
             self._channel.close()
+            await self._channel.wait_closed()
 
     # The migration
 
     async def _wait_at(self, address: Address) -> None:
         self._stop_listening()
-        self._server = await address.listen(self._receive)
-        self._address = address
+        self._server, self._address = await address.listen(self._receive)
 
     def _stop_listening(self) -> None:
         if self._server is not None and self._address is not None:
@@ -136,6 +136,8 @@ class Incoming:
                 self._source_went()
         except ClientError as error:
             self._fail(str(error))
+        except (KeyError, TypeError, ValueError):  # messages of something else
+            self._fail(_NOT_A_SOURCE)
         finally:
             channel.close()
 
@@ -203,6 +205,7 @@ class Incoming:
 
     def _fail(self, error: str) -> None:
         self._error = error
+        self._guest.vm = None
         self._set_status(Status.FAILED)
         if self._exits_on_error:
             self._on_failure(error)

@@ -48,10 +48,7 @@ class Monitor:
         Raises:
             QmpError: It cannot be listened on.
         """
-        self._server = await self.address.listen(self._serve)
-        if self.address.path is None:
-            host, port, *_ = self._server.sockets[0].getsockname()
-            self.address = Address(host=host, port=str(port))
+        self._server, self.address = await self.address.listen(self._serve)
 
     async def close(self) -> None:
         """End all connections, once what was sent has gone."""

@@ -25,7 +25,7 @@ DEVICE_STATE_BYTES: Final = 113_500
 """What a small machine of QEMU sends beside its memory."""
 
 _NS_PER_MS: Final = 1_000_000
-_POLL_SECONDS: Final = 30
+_POLL_SECONDS: Final = 20
 _AGREEMENT_SECONDS: Final = 5.0
 _STATUS_ALONE: Final = frozenset({Status.SETUP, Status.CANCELLED, Status.FAILED})
 _PAUSED_BY_USER: Final = "Postcopy migration is paused by the user"
@@ -226,7 +226,10 @@ class Outgoing:
     async def close(self) -> None:
         """End what runs: the process ends."""
         self._is_abandoned = True
+        channel = self._channel
         self._close_channel()
+        if channel is not None:
+            await channel.wait_closed()
         if self._migration is not None and self.status.is_running:
             with suppress(ClientError):
                 if self.status is Status.POSTCOPY_ACTIVE:
@@ -346,12 +349,12 @@ class Outgoing:
 
     async def _listen(self) -> None:
         """Hear the destination; its end is the link's."""
-        channel = self._channel
+        channel, acknowledged = self._channel, self._acknowledged
         assert channel is not None, "it is heard while it is connected"
         while (message := await channel.receive()) is not None:
             if message.get("acknowledged"):
-                self._acknowledged.set()
-        self._acknowledged.set()
+                acknowledged.set()
+        acknowledged.set()
         if channel is not self._channel or self._is_abandoned or not self.status.is_running:
             return
         with suppress(ClientError):  # it has ended meanwhile
@@ -381,35 +384,50 @@ class Outgoing:
             for event in page.events:
                 if event.details["migration_id"] == migration_id:
                     passes = event.details["dirty_sync_count"]
-                    await self._see(str(event.details["status"]), int(passes or 0))
+                    await self._see(Status(str(event.details["status"])), int(passes or 0))
             if page.stale:
                 info = await self._started.get()
                 passes = 0 if info.qmp.ram is None else info.qmp.ram.dirty_sync_count
-                await self._see(info.status.value, passes)
+                await self._see(Status(info.status.value), passes)
 
-    async def _see(self, seen: str, passes: int) -> None:
+    async def _see(self, status: Status, passes: int) -> None:
         """Show a change: the passes that have begun, then the status."""
         while self._passes < passes:
             self._passes += 1
             self._state.emit_pass(self._passes)
-        status = Status(seen)
         if status is self.status or not self.status.is_running:
             return
         if status in {Status.PRE_SWITCHOVER, Status.DEVICE}:
             self._stop_guest()
-        if self.status is Status.CANCELLING and status.is_running:
+        if not status.is_running:
+            await self._finish(status)
+        elif self.status is not Status.CANCELLING and status is not Status.SETUP:
+            await self._enter(status)
+
+    async def _enter(self, status: Status) -> None:
+        if status is Status.POSTCOPY_ACTIVE:
+            await self._enter_postcopy()
             return
+        if status is Status.POSTCOPY_PAUSED:
+            self._close_channel()
+        self._set_status(status)
+
+    async def _finish(self, status: Status) -> None:
         if status is Status.COMPLETED:
             await self._complete()
-        elif status in {Status.FAILED, Status.CANCELLED}:
+        elif status is Status.CANCELLED and self.status is Status.CANCELLING:
             self._ended(status)
-        elif status is Status.POSTCOPY_ACTIVE:
-            await self._enter_postcopy()
-        elif status is Status.POSTCOPY_PAUSED:
-            self._close_channel()
-            self._set_status(status)
-        elif status is not Status.SETUP:
-            self._set_status(status)
+        else:
+            await self._explain()
+            self._ended(Status.FAILED)
+
+    async def _explain(self) -> None:
+        """Find out why the service ended the migration."""
+        info = await self._started.get()
+        if info.problem is not None:
+            self._error = self._error or info.problem.detail
+        elif info.reason is not None:
+            self._error = self._error or f"the service ended the migration: {info.reason.value}"
 
     def _stop_guest(self) -> None:
         if self._state.run_state is RunState.RUNNING:

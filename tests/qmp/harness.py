@@ -33,6 +33,8 @@ class Side:
     Attributes:
         name: `src`, `dst`, or of a further destination.
         monitor: Its socket.
+        calls: What was called, and what was answered.
+        events: Those that have come.
     """
 
     def __init__(
@@ -42,8 +44,8 @@ class Side:
         self.monitor = monitor
         self.process = process
         self._client = QMPClient(name)
-        self._calls = transcript.setdefault(f"{name} calls", [])
-        self._events = transcript.setdefault(f"{name} events", [])
+        self.calls = transcript.setdefault(f"{name} calls", [])
+        self.events = transcript.setdefault(f"{name} events", [])
         self._news = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._client.logger.setLevel(logging.CRITICAL)  # connections that fail are tried again
@@ -60,20 +62,25 @@ class Side:
                 await asyncio.sleep(0.02)
         greeting = self._client.greeting
         assert greeting is not None
-        self._calls.append({"greeting": greeting._asdict()})
+        self.calls.append({"greeting": greeting._asdict()})
         self._watching = asyncio.create_task(self._watch(listener))
 
     async def _watch(self, listener: EventListener) -> None:
         async for event in listener:
-            self._events.append(dict(event))
+            self.events.append(dict(event))
             self._news.set()
+
+    async def disconnect(self) -> None:
+        """Let another client connect."""
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+            with suppress(Exception):  # the other side has gone
+                await self._client.disconnect()
 
     async def close(self) -> None:
         """End it, whatever it does."""
-        if self._watching is not None:
-            self._watching.cancel()
-        with suppress(Exception):
-            await self._client.disconnect()
+        await self.disconnect()
         with suppress(ProcessLookupError):
             self.process.kill()
         await self.process.wait()
@@ -82,7 +89,7 @@ class Side:
         """Execute a command; record and return what it returns, or its error."""
         given = {name.replace("_", "-"): value for name, value in arguments.items()}
         entry: dict[str, Json] = {"execute": command, "arguments": given}
-        self._calls.append(entry)
+        self.calls.append(entry)
         try:
             entry["return"] = await self._client.execute(command, given or None)
         except ExecuteError as error:
@@ -104,7 +111,7 @@ class Side:
         async with asyncio.timeout(SECONDS):
             while True:
                 self._news.clear()
-                for event in self._events:
+                for event in self.events:
                     if event["event"] == name and data.items() <= event.get("data", {}).items():
                         return event
                 await self._news.wait()
@@ -117,7 +124,7 @@ class Side:
                 found: Json = await self.query("query-migrate")
                 seen = found.get("status")
                 if seen in wanted:
-                    self._calls.append(
+                    self.calls.append(
                         {"execute": "query-migrate", "arguments": {}, "return": found}
                     )
                     return found
@@ -139,14 +146,11 @@ class Side:
     async def until_exit(self) -> None:
         """Wait for the process to end."""
         async with asyncio.timeout(SECONDS):
-            self._calls.append({"exit": await self.process.wait()})
+            self.calls.append({"exit": await self.process.wait()})
 
     async def raw(self, octets: bytes, answers: int) -> None:
         """Send octets on a connection of its own, instead of the client's; record what is answered."""
-        if self._watching is not None:
-            self._watching.cancel()
-            self._watching = None
-            await self._client.disconnect()
+        await self.disconnect()
         async with asyncio.timeout(SECONDS):
             reader, writer = await asyncio.open_unix_connection(self.monitor)
             await reader.readline()
@@ -159,7 +163,7 @@ class Side:
                     found.append(line)
             writer.close()
             await writer.wait_closed()
-        self._calls.append({"raw": octets.decode("utf-8", "backslashreplace"), "answers": found})
+        self.calls.append({"raw": octets.decode("utf-8", "backslashreplace"), "answers": found})
 
 
 class Process(Protocol):
@@ -432,13 +436,15 @@ async def postcopy(lab: Lab) -> None:
     """Post-copy, in the first pass."""
     source, target = await lab.pair("postcopy-ram", "return-path")
     await target.call("migrate-incoming", uri=lab.uri())
-    await source.call("migrate-set-parameters", **SLOW)
+    await source.call("migrate-set-parameters", max_postcopy_bandwidth=3_000_000, **SLOW)
     await source.call("migrate-start-postcopy")
     await source.call("migrate", uri=lab.uri())
     await source.until("active")
     await source.until_sent(1 << 20)
     await source.call("migrate-pause")
     await source.call("migrate-start-postcopy")
+    await target.until_event("RESUME")
+    await source.call("migrate-set-parameters", max_postcopy_bandwidth=0)
     await source.until("completed")
     await target.until("completed")
     for side in (source, target):
@@ -615,9 +621,10 @@ async def dirty_rates(lab: Lab) -> None:
         {"calc-time": 1, "mode": "dirty-bitmap"},
     ):
         await source.call("calc-dirty-rate", **arguments)
+        await _until_dirty_rate_is(source, "measuring")
         await source.call("calc-dirty-rate", **arguments)
         await source.call("query-dirty-rate")
-        await _measured(source)
+        await _until_dirty_rate_is(source, "measured")
         await source.call("query-dirty-rate")
         await source.call("query-dirty-rate", calc_time_unit="millisecond")
     await source.call("calc-dirty-rate", calc_time="1")
@@ -627,11 +634,11 @@ async def dirty_rates(lab: Lab) -> None:
     await source.call("cancel-vcpu-dirty-limit")
 
 
-async def _measured(side: Side) -> None:
+async def _until_dirty_rate_is(side: Side, status: str) -> None:
     async with asyncio.timeout(SECONDS):
         while True:
             found = await side.query("query-dirty-rate")
-            if found["status"] == "measured":
+            if found["status"] == status:
                 return
             await asyncio.sleep(0.02)
 

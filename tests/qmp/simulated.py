@@ -1,7 +1,7 @@
 """The simulator in place of QEMU, with the same memory: sides that are served in this process."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -39,23 +39,38 @@ class Served(Process):
         self._task.cancel()
 
 
-async def make_vm(client: AsyncClient) -> AsyncVm:
-    """Make a source's VM."""
-    memslot = {"slot": 0, "guest_phys_addr": 0, "memory_size": MEMORY}
-    vm = await client.create_vm(memslots=[memslot], track_versions=True)
-    await vm.host_write(gfn_ranges=[(16 * MIB // PAGE, CONTENT_MIB * MIB // PAGE)])
-    return vm
+def launching(
+    client: AsyncClient,
+    link: LinkOptions | None = None,
+    memslots: list[tuple[int, int]] | None = None,
+    prepare: Callable[[AsyncVm], Awaitable[object]] | None = None,
+) -> Launch:
+    """Return what starts sides.
+
+    Args:
+        client: The service.
+        link: What carries their migrations.
+        memslots: What destinations expect; None: what a source has.
+        prepare: Called with a source's VM.
+    """
+
+    async def launch(name: str, monitor: Path) -> Process:
+        vm = None
+        if name == "src":
+            memslot = {"slot": 0, "guest_phys_addr": 0, "memory_size": MEMORY}
+            vm = await client.create_vm(memslots=[memslot], track_versions=True)
+            await vm.host_write(gfn_ranges=[(16 * MIB // PAGE, CONTENT_MIB * MIB // PAGE)])
+            if prepare is not None:
+                await prepare(vm)
+        endpoint = Endpoint(client, vm, memslots=memslots or [(0, MEMORY)], link=link)
+        side = Side(name, endpoint, Address(path=str(monitor)))
+        return Served(asyncio.create_task(serve([side], lambda *_: None)))
+
+    return launch
 
 
 @asynccontextmanager
-async def simulated(link: LinkOptions | None = None) -> AsyncGenerator[Launch]:
+async def simulated() -> AsyncGenerator[Launch]:
     """Yield what starts sides of one service."""
     async with AsyncClient.in_process() as client:
-
-        async def launch(name: str, monitor: Path) -> Process:
-            vm = await make_vm(client) if name == "src" else None
-            endpoint = Endpoint(client, vm, memslots=[(0, MEMORY)], link=link)
-            side = Side(name, endpoint, Address(path=str(monitor)))
-            return Served(asyncio.create_task(serve([side], lambda *_: None)))
-
-        yield launch
+        yield launching(client)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -11,7 +12,7 @@ import typer
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli.command_context import Token, Url, exit_on_client_error, usage_error
 from hacdbs_sim.cli.documents import read_document
-from hacdbs_sim.client import AsyncClient, AsyncVm
+from hacdbs_sim.client import AsyncClient, AsyncVm, NotFoundError
 from hacdbs_sim.client.results import FetchedVm, read
 from hacdbs_sim.model import DEFAULT_SESSION, CreateVm
 from hacdbs_sim.qmp import Address, Endpoint, LinkOptions, QmpError, Side, parse_uri, serve
@@ -128,7 +129,8 @@ def qmp(
                 return await serve(sides, _announce)
             finally:
                 if vm is None:
-                    await guest.delete()
+                    with suppress(NotFoundError):
+                        await guest.delete()
 
     with exit_on_client_error(as_json=False):
         try:
