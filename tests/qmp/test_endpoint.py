@@ -252,7 +252,7 @@ def test_a_source_that_quits_fails_the_destination() -> None:
         await target.until_exit()
 
         assert target.calls[-1] == {"exit": 1}
-        assert (await client.migration("default-m1").get()).is_over
+        assert (await client.migration("default-m1").wait()).status == "cancelled"
 
     in_lab(conversation)
 
