@@ -150,7 +150,9 @@ def _expected(slots: list[dict[str, Any]]) -> list[tuple[int, int]]:
     try:
         spec = reader_of(CreateVm)(orjson.dumps({"memslots": slots}))
     except InvalidRequestError as refused:
-        raise usage_error("; ".join(each.detail for each in refused.errors)) from None
+        raise usage_error(
+            "; ".join(f"{each.pointer}: {each.detail}" for each in refused.errors)
+        ) from None
     return [(each.slot, each.memory_size) for each in spec.memslots]
 
 
