@@ -1,5 +1,6 @@
 """create_app(): the one place that joins all parts. `uvicorn app.main:app` serves it."""
 
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import fields
@@ -16,9 +17,10 @@ from .http.middleware import ServiceMiddleware
 from .http.router import PathRouter
 from .http.routes import ROUTERS
 from .http.startup_scenario import ScenarioNotStartedError, start_with
+from .server.workers import STARTUP_FAILURE, MoreWorkersError, check_one_worker
 from .service.fleet import Fleet
 from .service.limits import Limits
-from .settings import Settings
+from .settings import BadSettingsError, Settings, read_settings
 
 DESCRIPTION = """\
 Simulated KVM/arm64 virtual machines whose dirty log is cleaned by a FEAT_HACDBS unit first and by \
@@ -40,10 +42,7 @@ async def _lifespan(
             raise
         logger.info("scenario", scenario=scenario, verdict=verdict)
     yield
-    app.begin_stop()
-    await app.context.fleet.migrations.stop()
-    await app.context.fleet.dirty_rates.stop()
-    await app.context.fleet.close()
+    await app.end()
 
 
 def create_app(settings: Settings | None = None) -> Application:
@@ -78,8 +77,19 @@ def create_app(settings: Settings | None = None) -> Application:
         logger=logger,
         allowed_hosts=settings.allowed_hosts,
         token=None if settings.token is None else settings.token.get_secret_value(),
+        instance=fleet.instance,
     )
     return app
 
 
-app = create_app()
+def _app_of_environment() -> Application:
+    """Create the application of `uvicorn app.main:app`; end with one line if it must not start."""
+    try:
+        check_one_worker()
+        return create_app(read_settings())
+    except (MoreWorkersError, BadSettingsError) as refused:
+        sys.stderr.write(f"{refused}\n")
+        sys.exit(STARTUP_FAILURE)
+
+
+app = _app_of_environment()

@@ -14,7 +14,7 @@ from fastapi.routing import iter_route_contexts
 from hacdbs_sim.model import Problem
 from hacdbs_sim.wire import json_schemas
 
-from .headers import describe_headers
+from .headers import OF_ALL, add_headers_of_all, describe_headers
 from .middleware import TOKEN_FREE_PATHS
 from .refusals import responses_of
 from .responses import JSON_MEDIA_TYPE
@@ -85,6 +85,7 @@ def _fill_schemas(document: dict[str, Any], routes: Iterable[StrictRoute]) -> No
         place["schema"] = schema
     document["components"] = {
         "schemas": dict(sorted(definitions.items())),
+        "headers": OF_ALL,
         "securitySchemes": _SECURITY_SCHEMES,
     }
 
@@ -102,6 +103,7 @@ def document_of(app: FastAPI) -> dict[str, Any]:
         for method, operation in operations.items():
             describe_headers(method, operation)
             operation["responses"] = _responses(path, operation)
+            add_headers_of_all(operation)
             if path not in TOKEN_FREE_PATHS:
                 operation["security"] = _SECURITY
     routes = (context.original_route for context in iter_route_contexts(app.routes))

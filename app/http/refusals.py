@@ -48,6 +48,9 @@ _RUN: Final = (fleet.MigrationLimitError, vmm.InvalidMigrationError)
 _OF_STATE: Final = (vmm.InvalidMigrationStateError,)
 """A migration that cannot do this in its phase, or has ended."""
 
+_MAKES: Final = ("create_vm", "put_scenario", "start_migration", "start_comparison", "start_copy")
+"""Operations that make something in a session, which may be reset meanwhile."""
+
 _GIVES_UP: Final = (errors.InvalidArgumentError, fleet.StateBytesLimitError)
 
 _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
@@ -165,7 +168,7 @@ _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
 def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemType]:
     """Return the refusals of an operation of the document; `path` is its template."""
     operation_id = operation["operationId"]
-    found = {http.HOST_NOT_ALLOWED, http.ORIGIN_NOT_ALLOWED, INVALID_REQUEST}
+    found = {http.BAD_REQUEST, http.HOST_NOT_ALLOWED, http.ORIGIN_NOT_ALLOWED, INVALID_REQUEST}
     for table in (_OF_OPERATIONS, _OF_SERVICE):
         found.update(map(type_of, table.get(operation_id, ())))
     found.update(problem for name, problem in _NAMED_IN_PATH.items() if name in path)
@@ -176,6 +179,8 @@ def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemTyp
         found.update(_OF_BODIES)
     if path not in TOKEN_FREE_PATHS:
         found.add(http.UNAUTHORIZED)
+    if operation_id in _MAKES:
+        found.add(type_of(fleet.SessionResetError))
     if operation_id == "get_readyz":
         found.add(http.NOT_READY)
     return frozenset(found)

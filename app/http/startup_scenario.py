@@ -24,7 +24,7 @@ async def start_with(fleet: Fleet, given: str) -> Verdict:
     text = _read(given)
     try:
         scenario = scenario_of(json.dumps(parse(text)).encode())
-        standing, _ = await apply(fleet, DEFAULT_SESSION, scenario)
+        standing, _ = await apply(fleet, fleet.session(DEFAULT_SESSION), scenario)
     except BadDocumentError as bad:
         raise ScenarioNotStartedError(f"{given}:{bad.line}: {bad}") from None
     except (InvalidRequestError, MalformedBodyError, SetupRefusedError, KvmError) as refused:

@@ -9,9 +9,11 @@ What uvicorn's settings leave open, and this adds to its protocol over httptools
 * Pipelined requests: a refusal must not overtake the answers before it, and each request must learn
   that its client has disconnected.
 * An offer to upgrade, which uvicorn answers by closing the connection.
+* The host of an absolute request target, which uvicorn drops: it must be that of the Host header.
 """
 
 import asyncio
+import re
 from typing import ClassVar, Final
 
 import httptools
@@ -31,11 +33,22 @@ _HEADS: Final = {
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
 }
 _TOO_LARGE: Final = "the head of a request may have 64 KiB"
+_AUTHORITY_END: Final = re.compile(rb"[/?#]")
 _UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
+
+_GUARDS: Final = (
+    b"content-security-policy: default-src 'none'; frame-ancestors 'none'\r\n"
+    b"x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
+)
 
 
 class HeadTooLargeError(Exception):
     """The head of a request is longer than the server accepts."""
+
+
+class ForeignTargetError(Exception):
+    """A request target names another host than the Host header."""
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -87,8 +100,10 @@ class BoundedHttp(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
             self._ignore_upgrade(data[offer.args[0] :])
-        except httptools.HttpParserError:
-            self.send_400_response("malformed HTTP")
+        except httptools.HttpParserError as error:
+            # What a method of ours raises is the context of the parser's own exception
+            is_foreign = isinstance(error.__context__, ForeignTargetError)
+            self.send_400_response(f"malformed HTTP: {error.__context__ if is_foreign else error}")
         if was_in_head and self._is_in_head and not self.transport.is_closing():
             self._head_read_bytes += len(data)
             if self._head_read_bytes > MAX_HEAD_BYTES:
@@ -142,9 +157,19 @@ class BoundedHttp(HttpToolsProtocol):
         """End the head; one that offers an upgrade is parsed again."""
         if self.parser.should_upgrade():
             return
+        if not self.url.startswith((b"/", b"*")):
+            self._check_target()
         super().on_headers_complete()
         self._is_in_head = False
         self._idle_checks = 0
+
+    def _check_target(self) -> None:
+        """Check an absolute target, which stands above the Host header (RFC 9112, 3.2.2)."""
+        scheme, _, rest = self.url.partition(b"://")
+        authority = _AUTHORITY_END.split(rest, 1)[0]
+        hosts = [value.lower() for name, value in self.headers if name == b"host"]
+        if scheme.lower() not in {b"http", b"https"} or hosts != [authority.lower()]:
+            raise ForeignTargetError("the request target must name the host that Host names")
 
     @override
     def on_message_complete(self) -> None:
@@ -178,8 +203,9 @@ class BoundedHttp(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self.flow.pause_reading()
             return
-        text = detail.encode("ascii")
+        text = detail.encode("ascii", "replace")
         headers = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(text)
+        headers += _GUARDS
         self.transport.write(_HEADS[status] + headers + b"connection: close\r\n\r\n" + text)
         self.transport.close()
 

@@ -24,6 +24,10 @@ class NoSuchSessionError(FleetError, code="no_such_session"):
     """No session of that id exists."""
 
 
+class SessionResetError(FleetError, code="session_reset", title="The session was reset"):
+    """The session was reset or deleted while the call was in flight; nothing was made."""
+
+
 class SessionExistsError(FleetError, code="session_exists", title="The session exists"):
     """A session of that id exists already."""
 

@@ -205,6 +205,11 @@ class MigrationRun:
         self._command.set()
         self._news.spread()
 
+    def forget(self) -> None:
+        """End, because the session is reset; nothing is emitted any more, but who waits is answered."""
+        self._on_progress = None
+        self.cancel(Reason.SESSION_RESET)
+
     async def stop(self) -> None:
         """End at once, because the service stops."""
         self.cancel(Reason.SERVICE_STOPPED)
@@ -238,6 +243,7 @@ class MigrationRun:
         finally:
             for task in self.tasks:
                 task.close(owns_machine=self._owns_machines)
+            self._on_end = self._on_progress = None  # they hold machines, a kept report must not
             self._news.spread()
 
     async def _run_task(self, task: MigrationTask) -> None:

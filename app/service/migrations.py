@@ -165,7 +165,7 @@ class _Kept(Generic[K]):
     def forget(self, session_id: str) -> None:
         """Forget the items of a session, and number the next ones from 1 again."""
         for item in self.of(session_id):
-            item.run.cancel(Reason.SESSION_RESET)
+            item.run.forget()
         self._by_id = {k: each for k, each in self._by_id.items() if each.session_id != session_id}
         self._last_numbers.pop(session_id, None)
 

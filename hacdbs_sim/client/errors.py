@@ -22,6 +22,25 @@ class TransportError(ClientError):
         super().__init__(f"{call}: {type(cause).__name__}: {cause}")
 
 
+class ServiceRestartedError(ClientError):
+    """Another start of the service has answered: nothing that this client has seen is there any more.
+
+    Its ids may name other things by now, so each call raises this until `accept_restart`.
+
+    Attributes:
+        before: The instance that answered before.
+        now: The instance that has answered now.
+    """
+
+    def __init__(self, call: str, before: str, now: str) -> None:
+        self.before = before
+        self.now = now
+        super().__init__(
+            f"{call}: the service was restarted: its instance was {before}, and is {now} now."
+            " What this client made is gone; accept_restart() goes on with the new one"
+        )
+
+
 class UnexpectedResponseError(ClientError):
     """A response that is not one of this service: most likely another server listens there."""
 

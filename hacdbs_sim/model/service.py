@@ -39,6 +39,8 @@ class Version(Model):
     """Of the API."""
     python: str
     """Of the interpreter."""
+    instance: str = ""
+    """Of this start of the service, as the header `Hacdbs-Instance`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

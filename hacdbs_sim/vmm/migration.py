@@ -93,7 +93,7 @@ class LiveMigration:
     ) -> None:
         self.status = MigrationStatus.SETUP
         self._backend = backend
-        self._tracking = tracking or DirtyTracking(history or TransferHistory())
+        self._tracking = tracking or DirtyTracking(history)
         self._source = source = Source(backend, spec, self._tracking)
         self.spec = replace(spec, slots=tuple(slot.view.slot for slot in source.slots))
         self._started_ns = source.now_ns

@@ -12,6 +12,7 @@ import pytest
 
 from hacdbs_sim.client import AsyncClient, AsyncVm
 from hacdbs_sim.model.units import MIB
+from hacdbs_sim.model.workloads import HotSetInfo
 from hacdbs_sim.qmp import LinkOptions
 from hacdbs_sim.qmp.settings import CAPABILITIES, SIMULATED
 from tests.qmp.harness import FAST, SLOW, Lab, Side
@@ -153,6 +154,7 @@ def test_a_stopped_guest_writes_nothing_and_goes_on_where_it_arrives() -> None:
 
         assert report.totals.guest_writes == 0
         assert [each.kind for each in after] == [each.kind for each in before]
+        assert isinstance(after[0], HotSetInfo)
         assert after[0].hot_share == 0.5
 
     in_lab(conversation, link=AT_ONCE, prepare=prepare)

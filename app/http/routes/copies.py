@@ -17,8 +17,8 @@ from hacdbs_sim.model import (
 )
 
 from ..bodies import json_body
-from ..deps import CopyPath, FleetDep, PageDep, VmDep
-from ..operations import show_vm
+from ..deps import CopyPath, EpochDep, FleetDep, PageDep, VmDep
+from ..operations import respond_with
 from ..paging import number_key
 from ..responses import Answer, JsonResponse
 from ..routing import resource_router
@@ -81,10 +81,11 @@ async def verify_copy(
 @router.post("/v1/vms/{vm_id}/copies/{copy_id}/start", status_code=201, response_model=VmInfo)
 async def start_copy(
     fleet: FleetDep,
+    epoch: EpochDep,
     vm: VmDep,
     copy_id: CopyPath,
     body: Annotated[StartCopy, json_body(StartCopy, required=False)],
 ) -> Response:
     """Create a VM that has what the copy has; none of its memslots logs."""
-    made = await fleet.start_copy(vm, vm.copies.find(copy_id), body)
-    return show_vm(made, 201, f"/v1/vms/{made.vm_id}").response()
+    made = await fleet.start_copy(vm, copy_id, body, epoch)
+    return await respond_with(made, 201)

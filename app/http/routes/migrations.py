@@ -30,7 +30,7 @@ from ...service.fleet import Fleet
 from ...service.migrations import Migration
 from ..accept import AcceptsCsv
 from ..bodies import json_body
-from ..deps import FleetDep, PageDep
+from ..deps import EpochDep, FleetDep, PageDep
 from ..long_poll import WaitSeconds
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
@@ -101,9 +101,11 @@ def iterations_csv(rows: Sequence[Iteration]) -> str:
 
 
 @router.post("/v1/migrations", status_code=202, response_model=MigrationInfo)
-async def start_migration(fleet: FleetDep, body: Annotated[StartMigration, _START]) -> Response:
+async def start_migration(
+    fleet: FleetDep, epoch: EpochDep, body: Annotated[StartMigration, _START]
+) -> Response:
     """Start to migrate a VM, in virtual time and in the background."""
-    migration = await fleet.start_migration(body)
+    migration = await fleet.start_migration(body, epoch)
     location = f"/v1/migrations/{migration.migration_id}"
     return Answer(migration.info(), 202, location).response()
 

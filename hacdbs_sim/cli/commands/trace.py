@@ -14,10 +14,11 @@ from rich.table import Table
 
 from hacdbs_sim.cli.command_context import open_console, print_json
 from hacdbs_sim.cli.exit_codes import ExitCode
+from hacdbs_sim.files import BadFileError, open_regular
 from hacdbs_sim.traces.figures import figures_of, interval_length, pages_over_time, rewritten
 from hacdbs_sim.traces.lackey import DEFAULT_INTERVAL_INSTRUCTIONS, import_lackey
 from hacdbs_sim.traces.plot import svg_of
-from hacdbs_sim.traces.recording import SHIPPED, Recording, RecordingError, builtin
+from hacdbs_sim.traces.recording import SHIPPED, Recording, builtin
 from hacdbs_sim.traces.soft_dirty import has_soft_dirty, record
 
 BAR_COLUMNS = 40
@@ -36,7 +37,7 @@ def _exit_on_error(name: str) -> Generator[None]:
     """Print the error of a file or a process, and exit with a usage error."""
     try:
         yield
-    except (RecordingError, OSError) as error:
+    except (BadFileError, OSError) as error:
         typer.echo(f"{name}: {error}", err=True)
         raise typer.Exit(ExitCode.USAGE) from None
 
@@ -51,9 +52,10 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Import the output of valgrind --tool=lackey --trace-mem=yes."""
-    with _exit_on_error(source), ExitStack() as stack:
+    name = "stdin" if source == "-" else source
+    with _exit_on_error(name), ExitStack() as stack:
         is_stdin = source == "-"
-        file = sys.stdin.buffer if is_stdin else stack.enter_context(Path(source).open("rb"))
+        file = sys.stdin.buffer if is_stdin else stack.enter_context(open_regular(source))
         recording, skipped = import_lackey(file, interval_instructions)
     _save(recording, output)
     typer.echo(f"{output}: {skipped} other lines passed over", err=True)

@@ -320,8 +320,8 @@ async def test_a_source_deleted_while_the_destination_is_made_leaves_no_destinat
     source = await fleet.create_vm(vm_spec("default", WRITES))
     create = Fleet.create_vm
 
-    async def create_late(self: Fleet, spec: CreateVm) -> Vm:
-        made = await create(self, spec)
+    async def create_late(self: Fleet, spec: CreateVm, epoch: int | None) -> Vm:
+        made = await create(self, spec, epoch)
         self.delete_vm(source.vm_id)
         return made
 

@@ -172,7 +172,7 @@ def test_a_copy_of_the_source_lacks_a_slot_that_does_not_log_whole() -> None:
 
 def test_a_copy_of_the_source_lacks_a_slot_that_logs_for_a_measurement_only() -> None:
     made = machine(region(0, 0), region(1))
-    tracking = DirtyTracking(TransferHistory())
+    tracking = DirtyTracking()
     rate = model.CalcDirtyRate(duration_ns=10**9, mode=model.DirtyRateMode.DIRTY_BITMAP)
     DirtyRate(tracking).start(made, rate)
 
@@ -183,7 +183,7 @@ def test_a_copy_of_the_source_lacks_a_slot_that_logs_for_a_measurement_only() ->
 
 def test_a_copy_of_the_source_lacks_what_a_measurement_took_from_the_log() -> None:
     made = machine()
-    tracking = DirtyTracking(TransferHistory())
+    tracking = DirtyTracking()
     write(made, 3, 4)
     rate = model.CalcDirtyRate(duration_ns=10**9, mode=model.DirtyRateMode.DIRTY_BITMAP)
     DirtyRate(tracking).start(made, rate)
@@ -195,7 +195,7 @@ def test_a_copy_of_the_source_lacks_what_a_measurement_took_from_the_log() -> No
 
 def test_the_end_of_a_measurement_keeps_the_versions_of_a_copy() -> None:
     made = machine()
-    measured = DirtyRate(DirtyTracking(TransferHistory()))
+    measured = DirtyRate(DirtyTracking())
     measured.start(made, model.CalcDirtyRate(duration_ns=10**9))
     copy = Copy(made)
     receive(copy, every())
