@@ -113,7 +113,7 @@ class MigrationTask:
             self._migration.cancel(reason)
 
     async def advance(self, on_end: OnEnd | None = None) -> bool:
-        """Run one piece; return whether it has made progress: another phase, or one more pass."""
+        """Run one piece; return whether it has made progress: another phase, one more pass or sync."""
         assert self._runtime is not None, "a migration that has ended does not continue"
         assert self._migration is not None, "a migration that has ended does not continue"
         before = self._migration.progress

@@ -345,6 +345,7 @@ class Migrations:
                 "status": report.status.value,
                 "reason": None if report.reason is None else report.reason.value,
                 "iteration": len(report.iterations),
+                "dirty_sync_count": report.stats.syncs,
                 "remaining_pages": report.remaining_pages,
             },
         )
