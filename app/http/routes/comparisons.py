@@ -26,7 +26,7 @@ from ..long_poll import WaitSeconds
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
 from ..reports import HTML, html_report
-from ..responses import Answer, JsonResponse
+from ..responses import show
 from ..routing import resource_router
 from .vms import VM_BYTES
 
@@ -98,7 +98,7 @@ async def start_comparison(
     # Shielded: if the request were cancelled, nothing would own the machine that a thread makes
     comparison = await to_the_end(_begin(fleet, body, epoch))
     location = f"/v1/comparisons/{comparison.comparison_id}"
-    return Answer(comparison.info(), 202, location).response()
+    return await show(comparison.info(), 202, location)
 
 
 @router.get("/v1/comparisons", response_model=ComparisonList)
@@ -122,7 +122,7 @@ async def get_comparison(
     if wait_for and wait_seconds:
         run = comparison.run
         await run.wait(lambda: run.is_over, wait_seconds)
-    return JsonResponse(comparison.info())
+    return await show(comparison.info())
 
 
 @router.get("/v1/comparisons/{comparison_id}/report.html", response_class=Response, responses=HTML)
@@ -138,4 +138,4 @@ async def cancel_comparison(fleet: FleetDep, comparison_id: ComparisonPath) -> R
     """Cancel all variants that have not ended."""
     comparison = fleet.migrations.comparison(comparison_id)
     comparison.run.cancel()
-    return JsonResponse(comparison.info())
+    return await show(comparison.info())
