@@ -119,8 +119,9 @@ def _show_log(
     """Get or peek a log: with --output into a file as octets, else in the given form."""
     if output is None:
         response = send(params={**params, "format": form.value})
-        ranges = orjson.loads(response.content).get("page_ranges")
-        context.show(*views.dirty_log(read(DirtyLog, response), ranges))
+        body = orjson.loads(response.content)
+        parts = views.dirty_log(read(DirtyLog, response), body.get("page_ranges"))
+        context.show(*parts, *([body["bitmap"]] if form is Form.BASE64 else []))
         return
     with _new_file(output) as file:  # opened first: a get clears the log
         response = send(params=params, headers={"Accept": OCTETS})
