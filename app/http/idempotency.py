@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from hacdbs_sim.model import DEFAULT_SESSION
-from hacdbs_sim.wire import InvalidRequestError, error_at
+from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, error_at
+from hacdbs_sim.wire.cutting import abridged, whole
 
 from ..service.errors import NoSuchSessionError
 from ..service.fleet import SESSIONS_SCOPE, Fleet, resets_scope
@@ -29,6 +30,8 @@ from .responses import OCTETS_MEDIA_TYPE
 
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 """Marks a response that was kept from the key's first request."""
+
+COPIED_BYTES: Final = 1 << 16
 
 KEY_PATTERN: Final = r"^[!-~]{1,255}$"
 _OF_SESSION: Final = frozenset({"vm_id", "migration_id", "comparison_id"})
@@ -48,6 +51,10 @@ class _New(_NewVm):
 
     vm_id: str | None = None
     vm: _NewVm | None = None
+
+
+def _new_of(body: bytes) -> _New:
+    return _New.model_validate(abridged(body, whole(body)))
 
 
 async def answer_once(
@@ -79,11 +86,17 @@ async def answer_once(
             response = await handle(request)
         except REFUSALS as refused:
             response = refusal_response(request, refused)
-        answer = KeptAnswer(response.status_code, tuple(response.raw_headers), bytes(response.body))
+        headers = tuple(response.raw_headers)
+        answer = KeptAnswer(response.status_code, headers, _kept(response.body))
     finally:
         # After any exception something may have been done, so a retry must not do it again.
         claim(answer)
     return response
+
+
+def _kept(body: bytes | memoryview) -> bytes:
+    """Return a body to be kept; a short one as a copy, for orjson's bytes take 4 KiB, however few they are."""
+    return bytes(memoryview(body)) if len(body) < COPIED_BYTES else bytes(body)
 
 
 def has_key(request: Request) -> bool:
@@ -110,11 +123,11 @@ async def _scope_of(request: Request, body: bytes, fleet: Fleet) -> str | None:
             return resets_scope(fleet.session(named["session_id"]).session_id)
         if request.scope["route"].operation_id == "create_session":
             return SESSIONS_SCOPE
-        new = await decode(_New.model_validate_json, body or b"{}")
+        new = await decode(_new_of, body or b"{}")
         if new.vm_id is not None:
             return fleet.session_id_of(new.vm_id)
         return fleet.session((new.vm or new).session_id).session_id
-    except (NoSuchSessionError, ValidationError):
+    except (NoSuchSessionError, ValidationError, MalformedBodyError):
         return None
 
 

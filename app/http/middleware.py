@@ -29,6 +29,8 @@ KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE
 NO_ROUTE: Final = "none"
 """The metrics' label of requests that matched no route: paths must not become labels."""
 
+SENT_AT_ONCE: Final = 1 << 18
+
 CLIENT_GONE: Final = 499
 """The status recorded for a request whose client disconnected before it was complete."""
 
@@ -56,6 +58,7 @@ GUARDS: Final = (
 )
 """Headers of each answer that has no other of the name: a browser neither frames, guesses nor keeps it."""
 
+_GUARD_NAMES: Final = frozenset(name for name, _ in GUARDS)
 _CHUNKED: Final = "chunked"
 _HOST: Final = re.compile(
     r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_.])?)(?::[0-9]{0,5})?\Z", re.ASCII
@@ -63,6 +66,20 @@ _HOST: Final = re.compile(
 """A name or an address, in lowercase, and perhaps a port (RFC 9110, 7.2)."""
 
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
+
+
+async def _send_in_pieces(send: Send, message: Message) -> None:
+    """Send a long body piece by piece, each when the one before has left.
+
+    The server copies what its socket does not take: of 64 MiB that would hold the event loop.
+    """
+    body = message.get("body", b"")
+    last = (len(body) - 1) // SENT_AT_ONCE * SENT_AT_ONCE if len(body) else 0
+    view = memoryview(body)
+    for at in range(0, last, SENT_AT_ONCE):
+        piece = view[at : at + SENT_AT_ONCE]
+        await send({"type": message["type"], "body": piece, "more_body": True})
+    await send({**message, "body": view[last:]} if last else message)
 
 
 class ServiceMiddleware:
@@ -115,7 +132,7 @@ class ServiceMiddleware:
                     id_header,
                     self._instance_header,
                 ]
-            await send(message)
+            await _send_in_pieces(send, message)
 
         try:
             serve = self._refusal(scope, headers) or self._app
@@ -210,7 +227,9 @@ def _defect(scope: Scope) -> ProblemResponse:
 def _guarded(given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     headers = [*given]
     names = {name for name, _ in headers}
-    return headers + [guard for guard in GUARDS if guard[0] not in names]
+    if names.isdisjoint(_GUARD_NAMES):  # an answer of the API
+        return [*headers, *GUARDS]
+    return [*headers, *(guard for guard in GUARDS if guard[0] not in names)]
 
 
 def _malformed(scope: Scope, headers: Headers) -> Problem | None:
@@ -221,9 +240,9 @@ def _malformed(scope: Scope, headers: Headers) -> Problem | None:
             if (count := names.count(name)) > 1:
                 detail = f"{shown} is given {count} times, and a request has it once"
                 return _bad_header(scope, shown, detail, bound=1, value=count)
-    coding = headers.get("transfer-encoding")
-    if coding is None:
+    if b"transfer-encoding" not in names:
         return None
+    coding = headers["transfer-encoding"]
     if coding.lower() != _CHUNKED:
         detail = "the service reads no other transfer coding than chunked"
     elif "content-length" in headers:

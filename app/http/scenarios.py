@@ -5,13 +5,14 @@ what the action's own call would have returned.
 """
 
 import asyncio
+import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, Final, NamedTuple
 
 import orjson
-from pydantic_core import from_json
 
 from hacdbs_sim import model
 from hacdbs_sim.model import MigrationStatus, Mismatch, StepOutcome, StepVerdict, Verdict
@@ -19,8 +20,10 @@ from hacdbs_sim.model.batches import FIRST_REFUSAL
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.scenarios.builtin import load, names
 from hacdbs_sim.scenarios.matching import mismatches
-from hacdbs_sim.wire import MalformedBodyError, Site, document, read, to_plain
+from hacdbs_sim.wire import Site, document, read, to_plain
 from hacdbs_sim.wire.codec import BatchAnswerLimitError
+from hacdbs_sim.wire.cutting import abridged, canonical, decode, members, whole
+from hacdbs_sim.wire.writer import Written
 
 from ..service.budget import Account
 from ..service.errors import NoSuchScenarioError, NoSuchVmError, SenselessScenarioError
@@ -32,6 +35,7 @@ from .operations import perform_now, work_of_batch
 from .presets import with_preset
 
 SCENARIO_BYTES: Final = 8 << 20
+MAX_FLOAT: Final = f"{sys.float_info.max}"
 
 
 class Scenario(NamedTuple):
@@ -44,18 +48,18 @@ class Scenario(NamedTuple):
 def scenario_of(body: bytes) -> Scenario:
     """Parse a scenario from JSON."""
     spec = read(model.Scenario, body)
-    try:  # an expected value may be any JSON, and pydantic's JSON has NaN
-        plain = from_json(body, allow_inf_nan=False)
-    except ValueError as malformed:
-        raise MalformedBodyError(f"the body is not JSON: {malformed}") from None
+    text = whole(body)
     _check_expected(spec)
+    # An expected value may be any JSON, and pydantic's JSON has NaN: this has not
+    plain_document = canonical(body, text)
     if spec.migration is not None:
+        plain: Any = abridged(body, text)
         spec = replace(spec, migration=with_preset(spec.migration, plain["migration"]))
-    return Scenario(spec, orjson.dumps(plain, option=orjson.OPT_SORT_KEYS))
+    return Scenario(spec, plain_document)
 
 
 def _check_expected(spec: model.Scenario) -> None:
-    """Refuse what a response can neither be nor repeat: integers beyond 64 bits."""
+    """Refuse what a response can neither be nor repeat: integers beyond 64 bits, floats beyond doubles."""
     expected = {f"steps.{at}.expect.body": step.expect.body for at, step in enumerate(spec.steps)}
     for field, value in {**expected, "expect": spec.expect}.items():
         try:
@@ -65,6 +69,14 @@ def _check_expected(spec: model.Scenario) -> None:
                 f"{field} must have no integer beyond 64 bits: no answer has one",
                 field=field,
                 bound=(1 << 64) - 1,
+            ) from None
+        try:
+            json.dumps(value, allow_nan=False)  # orjson writes null for 1e400
+        except ValueError:
+            raise SenselessScenarioError(
+                f"{field} must have no number beyond {MAX_FLOAT}: no answer has one",
+                field=field,
+                bound=MAX_FLOAT,
             ) from None
 
 
@@ -233,9 +245,15 @@ def standing_in(fleet: Fleet, session_id: str) -> StandingScenario:
     return standing
 
 
+_JUDGED: Final = frozenset({"scenario", "expect"})
+"""The fields of a document that its outcome needs."""
+
+
 def scenario_outcome(session_id: str, standing: StandingScenario) -> model.ScenarioOutcome:
     """Return a scenario and its outcome so far; a migration is expected to complete."""
-    plain = orjson.loads(standing.document)
+    text = whole(standing.document)
+    named = {name: part for name, part in members(standing.document, text) if name in _JUDGED}
+    plain: dict[str, Any] = {name: decode(standing.document, part) for name, part in named.items()}
     migration = standing.migration
     # First, so that the report is the final one
     is_over = migration is None or migration.run.is_over
@@ -262,7 +280,7 @@ def scenario_outcome(session_id: str, standing: StandingScenario) -> model.Scena
         migration=report,
         problem=standing.refused,
         mismatches=found,
-        document=plain,
+        document=Written(standing.document),
     )
 
 

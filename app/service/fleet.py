@@ -40,7 +40,8 @@ from .order import Order
 from .scenarios import StandingScenario
 from .shielding import to_the_end
 from .totals import Totals
-from .vm_runtime import INLINE_WORK, VmRuntime
+from .traffic import TrafficBudget
+from .vm_runtime import INLINE_WORK, PIECES_AT_ONCE, VmRuntime, free_later
 
 SESSIONS_SCOPE: Final = "/sessions"
 """The scope of the keys of requests for new sessions; no session has this id."""
@@ -150,6 +151,7 @@ class Fleet:
         self._host_kvm = host_kvm
         self.totals = Totals()
         self.budget = StateBudget(limits.max_state_bytes)
+        self.traffic = TrafficBudget(limits.max_traffic_bytes)
         self.idempotency = IdempotencyStore(limits, time.monotonic)
         self.events = EventLog()
         self.order = Order()
@@ -266,13 +268,16 @@ class Fleet:
         self.epoch += 1
         self.idempotency.clear(session_id)
         self.migrations.session_gone(session_id)
-        for vm in list(session.vms.values()):
+        vms = list(session.vms.values())
+        for vm in vms:
             self._unlink(vm)
         self.order.take(session_id, None, change)  # after the last change of the VMs
         if session.scenario is not None:
             session.scenario.account.close()  # its player may still write
             session.scenario = None
         self.events.emit(event, session_id=session_id, details={"vm_count": vm_count})
+        if vm_count > PIECES_AT_ONCE:
+            free_later(vms)
 
     def session_id_of(self, vm_id: str) -> str:
         """Return the session that a VM belongs to, or belonged to, according to its id."""
@@ -528,7 +533,8 @@ class Fleet:
 
     def _close(self, runtime: VmRuntime) -> None:
         runtime.close()
-        self._closing = {each for each in (*self._closing, runtime) if not each.is_closed}
+        if self._closing or not runtime.is_closed:
+            self._closing = {each for each in (*self._closing, runtime) if not each.is_closed}
 
 
 def _was_reset(session_id: str) -> errors.SessionResetError:
