@@ -32,6 +32,7 @@ MODULES: Final[Mapping[str, str]] = {
     "events": "events",
     "trace": "trace",
     "scenario": "scenario",
+    "qmp": "qmp",
     "reset": "service",
     "wait": "service",
 }

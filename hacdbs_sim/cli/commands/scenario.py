@@ -8,7 +8,6 @@ from typing import Annotated, Final
 
 import orjson
 import typer
-import yaml
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -21,6 +20,7 @@ from hacdbs_sim.client import ProblemError
 from hacdbs_sim.client.waiting import POLL_SECONDS
 from hacdbs_sim.model import DEFAULT_SESSION, BackendName, ScenarioOutcome, Verdict
 from hacdbs_sim.scenarios.reading import explain
+from hacdbs_sim.scenarios.yaml_nodes import dump
 
 app = typer.Typer(
     name="scenario", no_args_is_help=True, help="Run scenarios: builtin ones, or those of files."
@@ -62,7 +62,7 @@ def show(
 ) -> None:
     """Show a builtin scenario as YAML that `run` reads."""
     found = context.client.get_builtin_scenario(name)
-    context.show(Text(yaml.safe_dump(found.document, sort_keys=False, width=100)))
+    context.show(Text(dump(found.document)))
 
 
 @service_command(app, "outcome")
@@ -127,7 +127,7 @@ def _document(context: CommandContext, which: str) -> Document:
     if which == "-" or which.endswith(_FILES) or Path(which).is_file():
         return read_document(Path(which))
     found = context.client.get_builtin_scenario(which)
-    return Document(which, yaml.safe_dump(found.document, sort_keys=False), dict(found.document))
+    return Document(which, dump(found.document), dict(found.document))
 
 
 @contextmanager

@@ -554,7 +554,7 @@ def test_a_report_while_it_runs_has_the_same_parts() -> None:
     assert report.iterations == ()
     assert report.downtime_ns == 0
     assert report.totals.total_ns == report.now_ns - report.started_ns
-    assert migration.progress == (MigrationStatus.ACTIVE, 0)
+    assert migration.progress == (MigrationStatus.ACTIVE, 0, 1)
     assert migration.total_pages == NPAGES
     assert public_report(report).status is MigrationStatus.ACTIVE
 

@@ -6,7 +6,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -168,6 +168,19 @@ def test_an_invalid_command_line_ends_in_2(arguments: list[str], printed: str, r
         ("a: !!python/name:os.system x", ":1: the tag"),
         ("a: !!binary aGVsbG8=", ":1: the tag"),
         ("a: .inf", ":1: .inf is no number of JSON"),
+        ('{"a": 1,\n "a": 2}', ":2: the field 'a' is there twice"),
+        ('{"a": 1,\n "b": NaN, "a": 2}', ":2: the field 'a' is there twice"),
+        (
+            '{"a":\n 123456789012345678901234567890}',
+            ":2: 123456789012345678901234567890 is an integer",
+        ),
+        ('{"a": 1e400}', ":1: 1e400 is beyond the numbers of JSON"),
+        ("a: 1.0e+400", ":1: 1.0e+400 is beyond the numbers of JSON"),
+        ("a:\n - 010", ":2: '010' is read in two ways"),
+        ("a: yes", ":1: 'yes' is read in two ways"),
+        ("a: b\n--- \na: c", ":2: must be one document"),
+        ("? [1]\n: 2", ":1: a field's name must be text"),
+        ("<<: {a: 1}", ":1: a field's name must be text, not '<<'"),
         ("a: " + "[" * 70 + "]" * 70, ":1: is nested deeper than 64"),
         ("a: " + "[" * 9000 + "]" * 9000, ":1: is nested deeper than 64"),
         ("a: \x07", ":1: cannot be read"),
@@ -186,18 +199,47 @@ def test_a_bad_file_is_reported_with_its_line(
     assert f"{file}{printed}" in result.stderr
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"], ids=["absent", "not UTF-8"])
+FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "absent": (lambda _: None, "No such file or directory"),
+    "UTF-16": (lambda path: path.write_text("name: a", encoding="utf-16"), "is not UTF-8 at byte 0"),
+    "cut": (lambda path: path.write_bytes("name: \u00e9".encode()[:-1]), "is not UTF-8 at byte 6"),
+    "directory": (Path.mkdir, "is a directory, not a regular file"),
+    "FIFO": (os.mkfifo, "is a FIFO, not a regular file"),
+    "zeros": (lambda path: path.symlink_to("/dev/zero"), "is a character device, not a regular file"),
+    "long": (lambda path: path.write_bytes(bytes((8 << 20) + 1)), "has more than 8388608 bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("create", "--file"),
+        ("migrate", "default-1", "--file"),
+        ("compare", "--file"),
+        ("scenario", "run"),
+    ],
+    ids=lambda command: command[0],
+)
 def test_a_file_that_cannot_be_read_is_reported(
-    content: bytes | None, tmp_path: Path, run: Run
+    name: str, command: tuple[str, ...], tmp_path: Path, run: Run
 ) -> None:
-    file = tmp_path / "vm.yaml"
-    if content is not None:
-        file.write_bytes(content)
+    make, message = FILES[name]
+    file = tmp_path / "given.yaml"
+    make(file)
 
-    result = run("create", "--file", str(file))
+    result = run(*command, str(file))
 
-    assert result.exit_code == ExitCode.USAGE
-    assert f"cannot read {file}" in result.stderr
+    assert (result.exit_code, result.stderr) == (ExitCode.USAGE, f"{file}: {message}\n")
+
+
+def test_standard_input_is_bounded_as_files_are(run: Run) -> None:
+    result = run("create", "--file", "-", stdin=" " * ((8 << 20) + 1))
+
+    assert (result.exit_code, result.stderr) == (
+        ExitCode.USAGE,
+        "stdin: has more than 8388608 bytes\n",
+    )
 
 
 def test_the_token_comes_from_the_environment_or_the_option() -> None:
