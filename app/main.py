@@ -14,6 +14,7 @@ from .http.deps import Context
 from .http.logs import make_logger, silence_server
 from .http.metrics import Metrics
 from .http.middleware import ServiceMiddleware
+from .http.room import TrafficMiddleware
 from .http.router import PathRouter
 from .http.routes import ROUTERS
 from .http.startup_scenario import ScenarioNotStartedError, start_with
@@ -65,12 +66,18 @@ def create_app(settings: Settings | None = None) -> Application:
         redirect_slashes=False,
         lifespan=partial(_lifespan, scenario=settings.scenario, logger=logger),
     )
-    app.context = Context(fleet, metrics, settings.max_body_bytes)
+    app.context = Context(
+        fleet,
+        metrics,
+        settings.max_body_bytes,
+        min(settings.max_batch_bytes, settings.max_body_bytes),
+    )
     for router in ROUTERS:
         app.include_router(router)
     rendering.install(app)
     # The last one added comes first
     app.add_middleware(PathRouter, routes=[route for each in ROUTERS for route in each.routes])
+    app.add_middleware(TrafficMiddleware, budget=fleet.traffic)
     app.add_middleware(
         ServiceMiddleware,
         metrics=metrics,

@@ -71,6 +71,14 @@ class Settings(BaseSettings):
         default=4 << 30, ge=1, description="Bytes of planes and bitmaps, over all VMs."
     )
     max_body_bytes: int = Field(default=64 << 20, ge=1, description="Bytes of one request body.")
+    max_batch_bytes: int = Field(
+        default=16 << 20, ge=1, description="Bytes of the body of one batch."
+    )
+    max_traffic_bytes: int = Field(
+        default=2 << 30,
+        ge=16 << 20,
+        description="Bytes that requests in flight hold: bodies, what is made of them, answers.",
+    )
     max_idempotency_bytes: int = Field(
         default=512 << 20,
         ge=1 << 16,

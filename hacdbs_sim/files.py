@@ -62,7 +62,7 @@ def read_file(path: str | PathLike[str], max_bytes: int) -> bytes:
         return read_all(file, max_bytes)
 
 
-def text_of(octets: bytes) -> str:
+def decoded(octets: bytes) -> str:
     """Decode UTF-8 (BadFileError if it is none)."""
     try:
         return octets.decode("utf-8")

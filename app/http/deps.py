@@ -21,6 +21,7 @@ class Context:
     fleet: Fleet
     metrics: Metrics
     max_body_bytes: int
+    max_batch_bytes: int
     is_stopping: bool = False
 
 

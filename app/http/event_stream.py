@@ -84,7 +84,8 @@ class EventStream(StreamingResponse):
 
 
 async def _texts(reader: EventReader) -> AsyncGenerator[bytes]:
-    text = _HEAD
+    # An id first, so that a client that is ended before it gets an event resumes without a gap
+    text = _HEAD + b"id: %d\n\n" % reader.position
     while not reader.is_closed:
         yield text
         text = await _next(reader)

@@ -31,6 +31,8 @@ from .responses import OCTETS_MEDIA_TYPE
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 """Marks a response that was kept from the key's first request."""
 
+COPIED_BYTES: Final = 1 << 16
+
 KEY_PATTERN: Final = r"^[!-~]{1,255}$"
 _OF_SESSION: Final = frozenset({"vm_id", "migration_id", "comparison_id"})
 """Path parameters whose value begins with the id of a session."""
@@ -84,11 +86,17 @@ async def answer_once(
             response = await handle(request)
         except REFUSALS as refused:
             response = refusal_response(request, refused)
-        answer = KeptAnswer(response.status_code, tuple(response.raw_headers), bytes(response.body))
+        headers = tuple(response.raw_headers)
+        answer = KeptAnswer(response.status_code, headers, _kept(response.body))
     finally:
         # After any exception something may have been done, so a retry must not do it again.
         claim(answer)
     return response
+
+
+def _kept(body: bytes | memoryview) -> bytes:
+    """Return a body to be kept; a short one as a copy, for orjson's bytes take 4 KiB, however few they are."""
+    return bytes(memoryview(body)) if len(body) < COPIED_BYTES else bytes(body)
 
 
 def has_key(request: Request) -> bool:

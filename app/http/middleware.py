@@ -58,6 +58,7 @@ GUARDS: Final = (
 )
 """Headers of each answer that has no other of the name: a browser neither frames, guesses nor keeps it."""
 
+_GUARD_NAMES: Final = frozenset(name for name, _ in GUARDS)
 _CHUNKED: Final = "chunked"
 _HOST: Final = re.compile(
     r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_.])?)(?::[0-9]{0,5})?\Z", re.ASCII
@@ -226,7 +227,9 @@ def _defect(scope: Scope) -> ProblemResponse:
 def _guarded(given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     headers = [*given]
     names = {name for name, _ in headers}
-    return headers + [guard for guard in GUARDS if guard[0] not in names]
+    if names.isdisjoint(_GUARD_NAMES):  # an answer of the API
+        return [*headers, *GUARDS]
+    return [*headers, *(guard for guard in GUARDS if guard[0] not in names)]
 
 
 def _malformed(scope: Scope, headers: Headers) -> Problem | None:
@@ -237,9 +240,9 @@ def _malformed(scope: Scope, headers: Headers) -> Problem | None:
             if (count := names.count(name)) > 1:
                 detail = f"{shown} is given {count} times, and a request has it once"
                 return _bad_header(scope, shown, detail, bound=1, value=count)
-    coding = headers.get("transfer-encoding")
-    if coding is None:
+    if b"transfer-encoding" not in names:
         return None
+    coding = headers["transfer-encoding"]
     if coding.lower() != _CHUNKED:
         detail = "the service reads no other transfer coding than chunked"
     elif "content-length" in headers:

@@ -18,6 +18,9 @@ from .responses import Answer, respond
 
 CREATED_STATUS: Final = 201
 
+RESULT_BYTES: Final = 1 << 11
+"""What a result of a batch takes, apart from its pages."""
+
 MAX_PAGES_UNSEEN: Final = 2 * MAX_RANGES
 """Pages of a log that cannot have more ranges than an answer may: dirty and clean ones in turn."""
 
@@ -190,6 +193,49 @@ def _work_of_writing(runtime: VmRuntime, slot: int, log_format: LogFormat | None
             dirty = 0
         work += WORK_PER_RANGE * min(dirty, MAX_RANGES)
     return work
+
+
+PART_BYTES: Final = 1 << 10
+"""What a slot, a fault or a workload takes in the representation of a VM, as an object and as text."""
+
+
+def bytes_of_info(vm: Vm) -> int:
+    """Estimate the bytes that it takes to show a VM."""
+    return PART_BYTES * (4 + vm.runtime.parts)
+
+
+_BITMAPS: Final[Mapping[LogFormat | None, int]] = {
+    None: 2,
+    LogFormat.SUMMARY: 2,
+    LogFormat.RANGES: 4,
+    LogFormat.BASE64: 6,
+    LogFormat.WORDS: 8,
+}
+"""The bytes that an answer takes while it is made, in bitmaps of the slot (measured, from above)."""
+
+_RANGE_BYTES: Final = 200
+"""What a range of an answer takes: two numbers, as objects and as text."""
+
+
+def bytes_of_log(vm: Vm, slot: int, log_format: LogFormat | None) -> int:
+    """Estimate the bytes that it takes to answer with a dirty log."""
+    try:
+        memslot = vm.runtime.query(model.GetMemslot(slot=slot))
+    except KvmError:
+        return 0  # it is refused
+    ranges = 0
+    if log_format is LogFormat.RANGES:
+        ranges = min(memslot.dirty_count or 0, MAX_RANGES)
+    return memslot.npages // 8 * _BITMAPS[log_format] + ranges * _RANGE_BYTES
+
+
+def bytes_of_answers(vm: Vm, actions: tuple[BatchAction, ...]) -> int:
+    """Estimate the bytes that it takes to answer a batch: up to its limit, and one log beyond."""
+    pages = vm.runtime.query(model.GetFootprint()).pages
+    formats = {each.format for each in actions if isinstance(each.action, model.GetDirtyLog)}
+    return pages // 8 * max((_BITMAPS[each] for each in formats), default=0) + RESULT_BYTES * len(
+        actions
+    )
 
 
 def work_of_batch(vm: Vm, actions: tuple[BatchAction, ...]) -> int:

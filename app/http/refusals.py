@@ -48,14 +48,17 @@ _RUN: Final = (fleet.MigrationLimitError, vmm.InvalidMigrationError)
 _OF_STATE: Final = (vmm.InvalidMigrationStateError,)
 """A migration that cannot do this in its phase, or has ended."""
 
+_TRAFFIC: Final = (fleet.TrafficLimitError, fleet.RequestTooLargeError)
+"""An operation that reads a body, or makes an answer that may be long, and finds no room."""
+
 _MAKES: Final = ("create_vm", "put_scenario", "start_migration", "start_comparison", "start_copy")
 """Operations that make something in a session, which may be reset meanwhile."""
 
 _GIVES_UP: Final = (errors.InvalidArgumentError, fleet.StateBytesLimitError)
 
 _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
-    "get_dirty_log": (TooManyRangesError,),
-    "peek_dirty_log": (TooManyRangesError,),
+    "get_dirty_log": (TooManyRangesError, *_TRAFFIC),
+    "peek_dirty_log": (TooManyRangesError, *_TRAFFIC),
     **dict.fromkeys(_ACCESSES, (errors.InvalidArgumentError,)),  # octets that are not whole words
     **dict.fromkeys(("host_discard", "hint_free"), _GIVES_UP),
     "track_versions": (fleet.StateBytesLimitError,),
@@ -71,7 +74,7 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
     ),
     "get_scenario": (fleet.NoSuchScenarioError,),
     "delete_scenario": (fleet.NoSuchScenarioError,),
-    "list_vms": (fleet.NoSuchSessionError,),
+    "list_vms": (fleet.NoSuchSessionError, *_TRAFFIC),
     "set_memslot": _REGION,
     "calc_dirty_rate": (
         vmm.InvalidDirtyRateError,
@@ -96,7 +99,7 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
     "receive_copy": (*_WINDOW, *RunGuest.refusals, fleet.StateBytesLimitError),
     "verify_copy": _WINDOW,
     "start_copy": (fleet.NoSuchSessionError, fleet.VmLimitError, fleet.StateBytesLimitError),
-    "add_fault": (fleet.FaultLimitError,),
+    "add_fault": (fleet.FaultLimitError, fleet.StateBytesLimitError),
     "add_workload": (fleet.WorkloadLimitError, fleet.StateBytesLimitError),
 }
 """What the service adds, by operation id, beside the names in its path."""
@@ -148,13 +151,19 @@ _OF_HEADERS: Final[Mapping[str, tuple[ProblemType, ...]]] = {
         type_of(fleet.IdempotencyKeyInFlightError),
         type_of(fleet.IdempotencyKeyLimitError),
         type_of(fleet.AnswerNotKeptError),
+        *map(type_of, _TRAFFIC),
     ),
     IF_MATCH: (http.PRECONDITION_FAILED,),
     IF_NONE_MATCH: (http.PRECONDITION_FAILED,),
 }
 """The refusals of each header, apart from its syntax."""
 
-_OF_BODIES: Final = (MALFORMED_BODY, http.BODY_TOO_LARGE, http.UNSUPPORTED_MEDIA_TYPE)
+_OF_BODIES: Final = (
+    MALFORMED_BODY,
+    http.BODY_TOO_LARGE,
+    http.UNSUPPORTED_MEDIA_TYPE,
+    *map(type_of, _TRAFFIC),
+)
 
 _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
     http.UNAUTHORIZED.status: {"WWW-Authenticate": "The scheme to use: Bearer."},

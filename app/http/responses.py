@@ -10,8 +10,9 @@ from typing_extensions import override
 from hacdbs_sim.model import DirtyLog, LogFormat, Model, Problem
 from hacdbs_sim.wire import write
 from hacdbs_sim.wire.codec import octets_from_words
+from hacdbs_sim.wire.writer import count_elements
 
-from ..service.vm_runtime import INLINE_WORK
+from ..service.vm_runtime import INLINE_WORK, WORK_PER_PART
 
 REPORT_HEADER: Final = "Dirty-Log-Report"
 
@@ -93,3 +94,9 @@ class Answer(NamedTuple):
             headers[REPORT_HEADER] = report.decode("ascii")
             return Response(octets, headers=headers, media_type=OCTETS_MEDIA_TYPE)
         return Response(self.octets(), self.status, headers, media_type=JSON_MEDIA_TYPE)
+
+
+async def show(value: Model, status: int = 200, location: str | None = None) -> Response:
+    """Return the response that shows a value, made in a worker thread if it is long."""
+    work = WORK_PER_PART * count_elements(value)
+    return await respond(Answer(value, status, location).response, work)

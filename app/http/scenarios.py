@@ -5,6 +5,8 @@ what the action's own call would have returned.
 """
 
 import asyncio
+import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -33,6 +35,7 @@ from .operations import perform_now, work_of_batch
 from .presets import with_preset
 
 SCENARIO_BYTES: Final = 8 << 20
+MAX_FLOAT: Final = f"{sys.float_info.max}"
 
 
 class Scenario(NamedTuple):
@@ -56,7 +59,7 @@ def scenario_of(body: bytes) -> Scenario:
 
 
 def _check_expected(spec: model.Scenario) -> None:
-    """Refuse what a response can neither be nor repeat: integers beyond 64 bits."""
+    """Refuse what a response can neither be nor repeat: integers beyond 64 bits, floats beyond doubles."""
     expected = {f"steps.{at}.expect.body": step.expect.body for at, step in enumerate(spec.steps)}
     for field, value in {**expected, "expect": spec.expect}.items():
         try:
@@ -66,6 +69,14 @@ def _check_expected(spec: model.Scenario) -> None:
                 f"{field} must have no integer beyond 64 bits: no answer has one",
                 field=field,
                 bound=(1 << 64) - 1,
+            ) from None
+        try:
+            json.dumps(value, allow_nan=False)  # orjson writes null for 1e400
+        except ValueError:
+            raise SenselessScenarioError(
+                f"{field} must have no number beyond {MAX_FLOAT}: no answer has one",
+                field=field,
+                bound=MAX_FLOAT,
             ) from None
 
 

@@ -27,12 +27,20 @@ MAX_HEAD_BYTES: Final = 64 << 10
 MIN_BYTES: Final = 1 << 10
 """The bytes that must be transferred between two checks while the server waits for the client."""
 
+LEAST_BYTES: Final = 1280 << 10
+"""The bytes of a body or an answer that must be transferred between two checks: 128 KiB a second.
+
+A body has its room from its first byte on, an answer until its last, so a slow client keeps others out.
+What was faster counts for `max_idle_checks` checks, as the time of grace does.
+"""
+
 _HEADS: Final = {
     400: b"HTTP/1.1 400 Bad Request\r\n",
     408: b"HTTP/1.1 408 Request Timeout\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
 }
 _TOO_LARGE: Final = "the head of a request may have 64 KiB"
+_TOO_SLOW: Final = "the body of a request must come at 128 KiB a second"
 _AUTHORITY_END: Final = re.compile(rb"[/?#]")
 _UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
@@ -68,6 +76,7 @@ class BoundedHttp(HttpToolsProtocol):
     _moved_bytes = 0
     _unsent_bytes = 0
     _idle_checks = 0
+    _credit_bytes = 0
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -85,10 +94,21 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     @override
+    def pause_writing(self) -> None:
+        """Make the application wait until the client has read a good part of its response."""
+        self._unsent_bytes = self.transport.get_write_buffer_size()
+        super().pause_writing()
+
+    @override
     def resume_writing(self) -> None:
         """Continue a response of which the client has read a good part."""
-        self._moved_bytes += MIN_BYTES
+        self._count_sent()
         super().resume_writing()
+
+    def _count_sent(self) -> None:
+        unsent_bytes = self.transport.get_write_buffer_size()
+        self._moved_bytes += max(self._unsent_bytes - unsent_bytes, 0)
+        self._unsent_bytes = unsent_bytes
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -162,6 +182,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_headers_complete()
         self._is_in_head = False
         self._idle_checks = 0
+        self._credit_bytes = LEAST_BYTES * self.max_idle_checks
 
     def _check_target(self) -> None:
         """Check an absolute target, which stands above the Host header (RFC 9112, 3.2.2)."""
@@ -215,7 +236,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _is_waiting(self) -> bool:
         """Return whether it is the client's turn, and no timer of uvicorn's runs."""
-        if self.flow.write_paused:
+        if self.flow.write_paused or self._unsent_bytes:
             return True
         if self._is_working():
             return self.cycle.more_body and not self.flow.read_paused
@@ -226,15 +247,22 @@ class BoundedHttp(HttpToolsProtocol):
         if self.transport.is_closing():
             self.transport.abort()  # the client has not read the rest for a whole interval
             return
-        unsent_bytes = self.transport.get_write_buffer_size()
-        moved_bytes = self._moved_bytes + max(self._unsent_bytes - unsent_bytes, 0)
-        self._moved_bytes = 0
-        self._unsent_bytes = unsent_bytes
-        is_slow = self._is_in_head or moved_bytes < MIN_BYTES
-        self._idle_checks = self._idle_checks + 1 if is_slow and self._is_waiting() else 0
+        self._count_sent()
+        moved_bytes, self._moved_bytes = self._moved_bytes, 0
+        is_waiting = self._is_waiting()
+        is_still = self._is_in_head or moved_bytes < MIN_BYTES
+        self._idle_checks = self._idle_checks + 1 if is_still and is_waiting else 0
+        if is_waiting and not self._is_in_head:
+            credit_bytes = self._credit_bytes + moved_bytes - LEAST_BYTES
+            self._credit_bytes = min(credit_bytes, LEAST_BYTES * self.max_idle_checks)
         if self._idle_checks >= self.max_idle_checks:
             if self._head_read_bytes and not self._is_working():
                 self._refuse(408, "the head of a request took too long")
+            else:
+                self.transport.abort()
+        elif self._credit_bytes < 0:
+            if self._is_working() and not self.cycle.response_started:
+                self._refuse(408, _TOO_SLOW)
             else:
                 self.transport.abort()
         self._timer = self.loop.call_later(self.check_seconds, self._check)

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from ..settings import BadSettingsError, LogFormat, override_settings, read_settings
+from .memory import bound_allocator, give_back
 from .protocol import BoundedHttp
 from .scheduling import share_interpreter, tend_always
 from .workers import MoreWorkersError, check_one_worker_in_environment
@@ -27,6 +28,21 @@ STOP_SECONDS: Final = 5
 
 EXIT_SECONDS: Final = 8
 """When the process ends at the latest: a thread that works on a machine cannot be interrupted."""
+
+GONE_SECONDS: Final = 60
+"""A client whose kernel acknowledges nothing for this long has gone; its connection is closed."""
+
+_FIND_GONE_CLIENTS: Final = tuple(
+    (level, getattr(socket, name), value)
+    for level, name, value in (
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", GONE_SECONDS // 2),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", GONE_SECONDS // 6),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", GONE_SECONDS * 1000),
+    )
+    if hasattr(socket, name)  # not all systems have all
+)
 
 BAD_SETTINGS: Final = 2
 NOT_SERVED: Final = 1
@@ -76,6 +92,7 @@ class Server(uvicorn.Server):
         self._make_application = make_application
         self._application: Application | None = None
         self._report = report
+        self._giving_back: asyncio.Task[None] | None = None
         self._is_alone = is_alone
         self._tending: asyncio.Task[None] | None = None
 
@@ -87,6 +104,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then report the address."""
         await super().startup(sockets)
+        self._giving_back = asyncio.create_task(give_back())
         if self._is_alone:
             self._tending = asyncio.create_task(tend_always())
         if self.started and self._report is not None:
@@ -107,6 +125,8 @@ class Server(uvicorn.Server):
             self._tending.cancel()
         if self._application is not None:
             self._application.begin_stop()
+        if self._giving_back is not None:
+            self._giving_back.cancel()
         await super().shutdown(sockets)
 
 
@@ -125,6 +145,7 @@ def serve(
     Returns:
         The exit status: 0 after a requested stop, 2 for unusable settings, else 1.
     """
+    bound_allocator()
     override_settings(**options)
     try:
         check_one_worker_in_environment()
@@ -165,7 +186,10 @@ def _exit() -> None:
 def listen(host: str, port: int) -> socket.socket:
     """Bind the socket before anything else starts, so that a port in use is reported at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=1024)
+    listener = socket.create_server((host, port), family=family, backlog=1024)
+    for level, option, value in _FIND_GONE_CLIENTS:
+        listener.setsockopt(level, option, value)  # its connections inherit them
+    return listener
 
 
 def listening_line(listener: socket.socket, log_format: LogFormat) -> str:

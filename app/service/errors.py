@@ -52,6 +52,18 @@ class StateBytesLimitError(FleetError, code="state_bytes_limit", title="Too many
     """The planes and bitmaps of all VMs would exceed HACDBS_MAX_STATE_BYTES."""
 
 
+class TrafficLimitError(
+    FleetError, code="traffic_limit", title="Too many bytes of requests in flight"
+):
+    """Requests in flight hold what HACDBS_MAX_TRAFFIC_BYTES allows, and went on to while this one waited."""
+
+
+class RequestTooLargeError(
+    FleetError, code="request_too_large", title="The request takes too many bytes", status=413
+):
+    """The body, what is made of it, or the answer would exceed one request's part of HACDBS_MAX_TRAFFIC_BYTES."""
+
+
 class FaultLimitError(FleetError, code="fault_limit", title="Too many faults"):
     """The VM has as many armed faults as one VM takes."""
 

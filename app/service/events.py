@@ -8,6 +8,7 @@ readers nor one with much to read keep others waiting.
 """
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from .errors import EventReaderLimitError
 
 KEPT_EVENTS: Final = 4_096
 MAX_EVENT_READERS: Final = 64
+MIN_READER_SECONDS: Final = 60.0
+"""A reader is not ended for a new one before."""
 READERS_AT_ONCE: Final = 4
 """How many readers each step of the event loop wakes."""
 
@@ -156,12 +159,19 @@ class EventLog:
         )
 
     def open_reader(self, after: int, wanted: EventFilter) -> "EventReader":
-        """Open a reader after an event, if not too many are; call on the event loop."""
+        """Open a reader after an event, if not too many are; call on the event loop.
+
+        It takes the place of the one that has been open longest, if that has been so for long enough: a
+        client that reads resumes, and one that is silent does not keep others out.
+        """
+        if len(self._readers) >= MAX_EVENT_READERS:
+            self._end_oldest()
         if len(self._readers) >= MAX_EVENT_READERS:
             detail = f"{MAX_EVENT_READERS} readers wait for events, as many as the service takes"
             raise EventReaderLimitError(detail, bound=MAX_EVENT_READERS)
         self._loop = asyncio.get_running_loop()
         reader = EventReader(self, after, wanted)
+        reader.opened_at = time.monotonic()
         with self._lock:
             self._readers[reader] = None
         if self._is_stopping:
@@ -169,6 +179,11 @@ class EventLog:
         elif after != self.last_event_id:
             self.wake(reader)
         return reader
+
+    def _end_oldest(self) -> None:
+        oldest = min(self._readers, key=lambda each: each.opened_at)
+        if time.monotonic() - oldest.opened_at >= MIN_READER_SECONDS:
+            oldest.close()
 
     def forget(self, reader: "EventReader") -> None:
         """Remove a closed reader."""
@@ -190,6 +205,9 @@ class EventLog:
 
 class EventReader:
     """A position in a log, the id of the event after which it reads, with a wait for events."""
+
+    opened_at: float
+    """On the monotonic clock."""
 
     def __init__(self, log: EventLog, position: int, wanted: EventFilter) -> None:
         self.position = position

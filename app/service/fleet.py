@@ -40,6 +40,7 @@ from .order import Order
 from .scenarios import StandingScenario
 from .shielding import to_the_end
 from .totals import Totals
+from .traffic import TrafficBudget
 from .vm_runtime import INLINE_WORK, PIECES_AT_ONCE, VmRuntime, free_later
 
 SESSIONS_SCOPE: Final = "/sessions"
@@ -150,6 +151,7 @@ class Fleet:
         self._host_kvm = host_kvm
         self.totals = Totals()
         self.budget = StateBudget(limits.max_state_bytes)
+        self.traffic = TrafficBudget(limits.max_traffic_bytes)
         self.idempotency = IdempotencyStore(limits, time.monotonic)
         self.events = EventLog()
         self.order = Order()

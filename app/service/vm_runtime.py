@@ -43,6 +43,11 @@ WORK_PER_FAULT: Final = 1 << 7
 """The work of a get or clear for each armed fault: where one hits, all are searched."""
 
 
+VM_BYTES: Final = 8 << 10
+SLOT_BYTES: Final = 2 << 10
+FAULT_BYTES: Final = 1 << 9
+"""What a VM, a slot and a fault hold as objects (measured, from above)."""
+
 Emit: TypeAlias = Callable[..., None]
 """Receives the type, `now_ns` and `details` of what happens on a VM."""
 
@@ -193,6 +198,11 @@ class VmRuntime:
         """The capabilities of the backend."""
         return self._backend.capabilities
 
+    @property
+    def parts(self) -> int:
+        """The number of slots and faults."""
+        return self._memslots + self._faults
+
     def supports(self, kind: type[model.Operation[Any]]) -> bool:
         """Whether the backend performs such operations."""
         return kind.op in self._backend.capabilities.ops
@@ -244,7 +254,10 @@ class VmRuntime:
             pass
         else:
             self._check_limits(action, after)
-            self._account.hold(max(after.state_bytes, self._account.held_bytes))
+            after_bytes = after.state_bytes + self._bytes_of_parts()
+            if isinstance(action, model.SetMemslot):
+                after_bytes += SLOT_BYTES
+            self._account.hold(max(after_bytes, self._account.held_bytes))
         try:
             self._order.take(action)
             outcome = self._backend.perform(action)
@@ -264,7 +277,11 @@ class VmRuntime:
             self._workloads -= isinstance(action, model.DeleteWorkload)
 
     def _hold_footprint(self) -> None:
-        self._account.hold(self._backend.query(model.GetFootprint()).state_bytes)
+        state_bytes = self._backend.query(model.GetFootprint()).state_bytes
+        self._account.hold(state_bytes + self._bytes_of_parts())
+
+    def _bytes_of_parts(self) -> int:
+        return VM_BYTES + SLOT_BYTES * self._memslots + FAULT_BYTES * self._faults
 
     def _check_limits(self, action: model.Action[Any], after: model.Estimate) -> None:
         most = self._limits.max_pages_per_vm
@@ -284,6 +301,7 @@ class VmRuntime:
             if self._faults >= most:
                 detail = f"the VM has {most} faults, as many as one VM takes"
                 raise FaultLimitError(detail, bound=most)
+            self._account.hold(self._account.held_bytes + FAULT_BYTES)
             self._order.number(action)
             fault = self._backend.perform(action)
             self._faults += 1
@@ -297,7 +315,9 @@ class VmRuntime:
             self._order.enter()
             self._order.number(action)
             outcome = self._backend.perform(action)
-            self._faults = 0 if isinstance(action, model.DeleteFaults) else self._faults - 1
+            gone = self._faults if isinstance(action, model.DeleteFaults) else 1
+            self._faults -= gone
+            self._account.hold(self._account.held_bytes - FAULT_BYTES * gone)
             return outcome
         finally:
             self._order.entered()

@@ -384,10 +384,13 @@ class _Long:
     ) -> Any:  # noqa: ANN401
         """Read pages whose texts or inner lists have commas: at the latest these are refused."""
         read: list[Any] = []
+        count = 0
         for group in self._groups(span):
             text = self._elements(group)
-            read += self._at_once(validator, text, group, where, len(read))
-        return pages_from(name, read)
+            # An array takes far less memory than a list
+            read.append(np.array(self._at_once(validator, text, group, where, count), np.uint64))
+            count += len(read[-1])
+        return pages_from(name, np.concatenate(read))
 
 
 def _moved(pointer: str, before: int | None) -> str:

@@ -6,7 +6,7 @@ Writing a value is a call into C that holds the interpreter. What has long lists
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
-from typing import Any, Final, get_origin
+from typing import Any, Final, get_args, get_origin
 
 import orjson
 from pydantic import TypeAdapter
@@ -52,7 +52,7 @@ def write(
         with_trace: Whether a dirty log has the runs of the unit; only where `value` is the log.
     """
     if isinstance(value, Model):
-        if _is_long(value):
+        if with_trace and _is_long(value):
             return b"".join(_pieces(value, format))
         fields = _fields(value, "python", format)
         if not with_trace and (accelerator := fields.get("accelerator")) is not None:
@@ -85,41 +85,61 @@ class Written(dict[str, Any]):
 
 @lru_cache(256)
 def _lists_of(cls: type) -> tuple[WireField, ...]:
-    """Return the fields of a class that may be long: lists, and objects."""
-    return tuple(
-        field
-        for field in fields_of(cls)
-        if not field.pages and get_origin(field.hint) in (tuple, Mapping)
-    )
+    """Return the fields of a class that may be long: lists, objects, and classes that have such."""
+    if not hasattr(cls, "__dataclass_fields__"):
+        return ()
+    own = fields_of(cls)
+    return tuple(field for field in own if not field.pages and _may_be_long(field.hint))
 
 
-def _has_lists(value: object) -> bool:
+def _may_be_long(hint: Any) -> bool:  # noqa: ANN401 - a type
+    if isinstance(hint, type):
+        return bool(_lists_of(hint))
+    return get_origin(hint) in (tuple, Mapping) or any(map(_may_be_long, get_args(hint)))
+
+
+def _long_parts(value: Model) -> Iterator[tuple[WireField, object]]:
     cls: type = type(value)
-    return bool(_lists_of(cls))
+    for field in _lists_of(cls):
+        if (part := getattr(value, field.name)) is not None:
+            yield field, part
+
+
+def count_elements(value: object) -> int:
+    """Count the elements of all lists in a value of the model: so long it takes to write it."""
+    if isinstance(value, tuple):
+        first = value[0] if value else None
+        has_lists = isinstance(first, Model) and bool(_lists_of(_class_of(first)))
+        return len(value) + (sum(map(count_elements, value)) if has_lists else 0)
+    if isinstance(value, Model):
+        return sum(count_elements(part) for _, part in _long_parts(value))
+    return 0
+
+
+def _class_of(value: object) -> type:
+    return type(value)
 
 
 def _is_long(value: Model) -> bool:
-    cls: type = type(value)
-    return any(_is_long_part(getattr(value, field.name)) for field in _lists_of(cls))
+    return any(_is_long_part(part) for _, part in _long_parts(value))
 
 
 def _is_long_part(part: object) -> bool:
+    if isinstance(part, Model):
+        return _is_long(part)
     if not isinstance(part, tuple):
         return isinstance(part, Written)
     if len(part) > ELEMENTS_AT_ONCE:
         return True
     first = part[0] if part else None
-    return isinstance(first, Model) and _has_lists(first) and any(map(_is_long, part))
+    has_lists = isinstance(first, Model) and bool(_lists_of(_class_of(first)))
+    return has_lists and any(map(_is_long, part))
 
 
 def _pieces(value: Model, log_format: LogFormat) -> Iterator[bytes]:
     """Write a value, its long parts piece by piece."""
     cls: type = type(value)
-    long = {
-        field.wire: part
-        for field in _lists_of(cls)
-        if _is_long_part(part := getattr(value, field.name))
-    }
+    long = {field.wire: part for field, part in _long_parts(value) if _is_long_part(part)}
     names = {field.name for field in fields_of(cls) if field.wire in long}
     short: dict[str, Any] = serializer_of(cls).to_python(
         value, mode="python", by_alias=True, context=log_format, exclude=names
@@ -135,7 +155,10 @@ def _pieces(value: Model, log_format: LogFormat) -> Iterator[bytes]:
                 yield orjson.dumps(short[name], default=_fragment, option=_OPTIONS)
             elif isinstance(part := long[name], Written):
                 yield part.octets
+            elif isinstance(part, Model):
+                yield from _pieces(part, log_format)
             else:
+                assert isinstance(part, tuple), "nothing else is long"
                 yield from _elements(part, log_format)
     yield b"}"
 

@@ -153,10 +153,10 @@ class World:
             raise
         finally:
             request.ended = len(self.history)
-        request.status = received[0]["status"]
-        if request.status == STOPPED:  # the task was cancelled, and has said so
+        if received[0]["status"] == STOPPED:  # the task was cancelled, and has said so
             request.is_cancelled = True
             raise asyncio.CancelledError
+        request.status = received[0]["status"]
         text = b"".join(message.get("body", b"") for message in received[1:])
         request.answer = json.loads(text) if text else None
         return request

@@ -23,7 +23,7 @@ from ..deps import EpochDep, FleetDep, PageDep
 from ..long_poll import WaitSeconds
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
-from ..responses import Answer, JsonResponse
+from ..responses import show
 from ..routing import resource_router
 from .vms import VM_BYTES
 
@@ -94,7 +94,7 @@ async def start_comparison(
     # Shielded: if the request were cancelled, nothing would own the machine that a thread makes
     comparison = await to_the_end(_begin(fleet, body, epoch))
     location = f"/v1/comparisons/{comparison.comparison_id}"
-    return Answer(comparison.info(), 202, location).response()
+    return await show(comparison.info(), 202, location)
 
 
 @router.get("/v1/comparisons", response_model=ComparisonList)
@@ -118,7 +118,7 @@ async def get_comparison(
     if wait_for and wait_seconds:
         run = comparison.run
         await run.wait(lambda: run.is_over, wait_seconds)
-    return JsonResponse(comparison.info())
+    return await show(comparison.info())
 
 
 @router.post("/v1/comparisons/{comparison_id}/cancel", response_model=ComparisonInfo)
@@ -126,4 +126,4 @@ async def cancel_comparison(fleet: FleetDep, comparison_id: ComparisonPath) -> R
     """Cancel all variants that have not ended."""
     comparison = fleet.migrations.comparison(comparison_id)
     comparison.run.cancel()
-    return JsonResponse(comparison.info())
+    return await show(comparison.info())

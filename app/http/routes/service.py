@@ -126,6 +126,7 @@ async def get_capabilities(context: ContextDep) -> Response:
             limits=ServiceLimits(
                 **asdict(context.fleet.limits),
                 max_body_bytes=context.max_body_bytes,
+                max_batch_bytes=context.max_batch_bytes,
                 max_faults_per_vm=model.MAX_FAULTS_PER_VM,
                 max_workloads_per_vm=model.MAX_WORKLOADS_PER_VM,
                 max_copies_per_vm=model.MAX_COPIES_PER_VM,

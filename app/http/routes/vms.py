@@ -2,6 +2,7 @@
 
 from typing import Annotated, Final
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, UpdateVm, VmInfo, VmList
@@ -9,10 +10,11 @@ from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, UpdateVm, VmInfo, VmList
 from ...service.fleet import Vm
 from ..bodies import json_body
 from ..deps import EpochDep, FleetDep, PageDep, VmDep
-from ..operations import respond_with, run
+from ..operations import bytes_of_info, respond_with, run
 from ..paging import SessionQuery, session_key, session_or_all
 from ..preconditions import PreconditionsDep, vm_etag
 from ..responses import respond
+from ..room import hold_of
 from ..routing import resource_router
 
 router = resource_router("vms")
@@ -33,11 +35,12 @@ async def create_vm(
 
 @router.get("/v1/vms", response_model=VmList)
 async def list_vms(
-    fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
+    request: Request, fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
 ) -> Response:
     """List the VMs of a session, by number."""
     vms = fleet.vms(session_or_all(fleet, session_id))
     listed, _ = page.of(vms, session_key)
+    await hold_of(request).take_more(sum(bytes_of_info(vm) for vm in listed))
     work = sum(vm.runtime.work_of_showing() for vm in listed)
     return await respond(lambda: page.response(VmList, vms, session_key, Vm.info), work)
 

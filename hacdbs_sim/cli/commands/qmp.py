@@ -132,7 +132,7 @@ def qmp(
                     with suppress(NotFoundError):
                         await guest.delete()
 
-    with exit_on_client_error(as_json=False):
+    with exit_on_client_error(str(client.http.base_url), as_json=False):
         try:
             status = asyncio.run(live())
         except QmpError as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.service import events
 from app.service.errors import EventReaderLimitError
 from app.service.events import (
     ALL_EVENTS,
@@ -350,3 +351,15 @@ async def test_a_disarmed_fault_of_another_is_not_emitted_again() -> None:
 
     hits = [d["fault_id"] for kind, _, d in await emitted(fleet, before) if kind == "fault_hit"]
     assert hits == ["f2"]
+
+
+async def test_a_new_reader_takes_the_place_of_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = EventLog()
+    readers = [log.open_reader(0, ALL_EVENTS) for _ in range(MAX_EVENT_READERS)]
+    monkeypatch.setattr(events, "MIN_READER_SECONDS", 0.0)
+
+    late = [log.open_reader(0, ALL_EVENTS) for _ in range(2)]
+
+    assert [each.is_closed for each in readers] == [True, True] + [False] * (len(readers) - 2)
+    assert not any(each.is_closed for each in late)
+    assert log.reader_count == MAX_EVENT_READERS

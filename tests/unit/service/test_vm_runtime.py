@@ -14,7 +14,14 @@ from app.service.errors import FaultLimitError, PageLimitError, StateBytesLimitE
 from app.service.limits import Limits
 from app.service.order import Order
 from app.service.totals import Totals
-from app.service.vm_runtime import INLINE_WORK, PIECES_AT_ONCE, WORK_PER_PART, VmRuntime
+from app.service.vm_runtime import (
+    INLINE_WORK,
+    PIECES_AT_ONCE,
+    SLOT_BYTES,
+    VM_BYTES,
+    WORK_PER_PART,
+    VmRuntime,
+)
 from hacdbs_sim.model import (
     MAX_FAULTS_PER_VM,
     Action,
@@ -204,7 +211,7 @@ def test_slots_stay_within_the_pages_of_a_vm() -> None:
 
 
 def test_slots_stay_within_the_bytes_of_all_vms() -> None:
-    budget = StateBudget(10_000)
+    budget = StateBudget(2 * VM_BYTES + SLOT_BYTES + 10_000)
     one, other = make(budget=budget), make(budget=budget)
     one.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=8192 * PAGE, flags=LOGGING))
     held = budget.used_bytes

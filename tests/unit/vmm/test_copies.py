@@ -446,7 +446,7 @@ def test_nothing_is_proved_of_a_slot_that_has_gone() -> None:
 
     assert (found.verified, found.unproved_slots) == (False, (1,))
     with pytest.raises(AssertionError, match="nothing is proved of slots 1"):
-        found.assert_nothing_lost()
+        found.assert_no_lost_pages()
     assert Copy(made, copy).verify().verified  # a copy that begins now is of what there is
 
 
@@ -544,7 +544,7 @@ def test_a_result_names_slots_and_ranges_that_are_lost() -> None:
     get(made, slot=1)
 
     with pytest.raises(AssertionError) as raised:
-        copy.verify().assert_nothing_lost()
+        copy.verify().assert_no_lost_pages()
 
     assert str(raised.value) == "slot 0 lost 4 pages: 5, 64..66; slot 1 lost 1 page: 0"
 
@@ -556,7 +556,7 @@ def test_a_result_says_how_many_ranges_it_leaves_out() -> None:
     get(made)
 
     with pytest.raises(AssertionError, match=r"lost 1000 pages: 0, 2, .*510, and 744 ranges more$"):
-        copy.verify().assert_nothing_lost()
+        copy.verify().assert_no_lost_pages()
 
 
 def test_a_complete_copy_has_nothing_pending() -> None:
@@ -564,7 +564,7 @@ def test_a_complete_copy_has_nothing_pending() -> None:
     copy = Copy(made)
     write(made, 5)
 
-    copy.verify().assert_nothing_lost()
+    copy.verify().assert_no_lost_pages()
     with pytest.raises(AssertionError, match=r"^1 page still to be sent: 1 of slot 0$"):
         copy.verify().assert_complete()
 
@@ -573,7 +573,7 @@ def test_a_result_of_a_migration_that_verified_nothing_proves_nothing() -> None:
     report = LiveMigration(machine(), MigrationSpec(verify=False)).run()
 
     with pytest.raises(AssertionError, match="versions of pages were not tracked"):
-        report.verification.assert_nothing_lost()
+        report.verification.assert_no_lost_pages()
 
 
 def test_the_guest_runs_while_pages_are_read_as_a_run_of_it_does() -> None:
