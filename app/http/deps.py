@@ -7,7 +7,7 @@ from fastapi import Depends, Path, Query
 from pydantic.json_schema import SkipJsonSchema
 from starlette.requests import Request
 
-from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Page64, SlotId
+from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Page64, PositiveCount, SlotId
 
 from ..service.fleet import Fleet, Session, Vm
 from .metrics import Metrics
@@ -70,6 +70,7 @@ SessionPath = Annotated[str, Path(description="As in `default`.")]
 
 CountQuery = Annotated[Count, Query()]
 GfnQuery = Annotated[Gfn, Query()]
+OptionalPositiveCountQuery = Annotated[PositiveCount | SkipJsonSchema[None], Query()]
 OptionalCountQuery = Annotated[Count | SkipJsonSchema[None], Query()]
 FirstPageQuery = Annotated[Page64, Query()]
 TruthQuery = Annotated[Boolean, Query()]

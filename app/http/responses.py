@@ -21,6 +21,7 @@ PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 OCTETS_MEDIA_TYPE: Final = "application/octet-stream"
 EVENTS_MEDIA_TYPE: Final = "text/event-stream"
 CSV_MEDIA_TYPE: Final = "text/csv"
+HTML_MEDIA_TYPE: Final = "text/html"
 
 OCTETS_CONTENT: Final = {"schema": {"type": "string", "format": "binary"}}
 """Octets in the OpenAPI document."""

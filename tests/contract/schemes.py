@@ -26,6 +26,7 @@ from app.service.scenarios import StandingScenario
 from hacdbs_sim.model import DEFAULT_SESSION, CreateCopy, CreateVm, MigrationSpec
 from hacdbs_sim.wire import read
 from tests.contract.calls import NAMES, WORLD
+from tests.support.building import NOTHING_COMPARED
 from tests.support.wire import HANG_SECONDS
 
 Schema = schemathesis.BaseSchema
@@ -100,7 +101,9 @@ async def _make_world(fleet: Fleet) -> None:
         fleet.create_session(NAMES["session_id"])
     other = fleet.session(NAMES["session_id"])
     if other.scenario is None:
-        other.scenario = StandingScenario(_SCENARIO, Account(fleet.budget), 0, {}, is_done=True)
+        other.scenario = StandingScenario(
+            "given", _SCENARIO, Account(fleet.budget), 0, {}, is_done=True
+        )
     fleet.reset_session(DEFAULT_SESSION)
     await _make_vm(fleet)
 
@@ -111,7 +114,7 @@ async def _make_vm(fleet: Fleet) -> None:
     await vm.copies.create(CreateCopy())
     migration = fleet.migrations.start(vm.session_id, vm.vm_id, vm.runtime, _SMALL_MIGRATION)
     task = fleet.migrations.task("one", await fleet.build_apart(_SPEC), _SMALL_MIGRATION)
-    comparison = fleet.migrations.compare(vm.session_id, [task])
+    comparison = fleet.migrations.compare(vm.session_id, [task], NOTHING_COMPARED)
     for run in (migration.run, comparison.run):
         await run.wait(lambda: False, HANG_SECONDS)
 
