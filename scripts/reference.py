@@ -39,7 +39,7 @@ def reference(document: Node) -> str:
     """Describe every operation by its tag, then every model.
 
     Args:
-        document: An OpenAPI 3.1 document whose operations all have tags and ids.
+        document: An OpenAPI 3.1 document that declares its tags, and whose operations all have tags and ids.
     """
     lines = [_HEAD]
     tagged: dict[str, list[str]] = {}
@@ -47,8 +47,9 @@ def reference(document: Node) -> str:
         for method, operation in methods.items():
             lines_of_tag = tagged.setdefault(operation["tags"][0], [])
             lines_of_tag.extend(_operation(method.upper(), path, operation))
+    descriptions = {tag["name"]: tag["description"] for tag in document["tags"]}
     for tag, described in tagged.items():
-        lines += [f"## {tag.capitalize()}", "", *described]
+        lines += [f"## {tag.capitalize()}", "", *_prose(descriptions[tag]), *described]
     lines += ["## Models", ""]
     for name, schema in sorted(document["components"]["schemas"].items()):
         lines += _model(name, schema)

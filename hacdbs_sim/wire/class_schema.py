@@ -6,7 +6,7 @@ batch has its `op`. It is read as an object of those fields, then built; and wri
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field
+from dataclasses import MISSING, Field, is_dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -168,11 +168,25 @@ def _with_default(field: WireField, schema: CoreSchema) -> CoreSchema:
     # A class of the model is frozen, so that one instance can stand for all
     make = field.field.default_factory
     default: Any = field.field.default if make is MISSING else make()
-    flags = kind_of(field.hint, Form.FLAGS)
-    if flags is None:
-        return core_schema.with_default_schema(schema, default=default)
-    metadata = {"pydantic_js_updates": {"default": names_of(flags, default)}}
+    metadata: dict[str, Any] | None = None
+    if (flags := kind_of(field.hint, Form.FLAGS)) is not None:
+        metadata = {"pydantic_js_updates": {"default": names_of(flags, default)}}
+    elif is_dataclass(default):
+        metadata = {"pydantic_js_annotation_functions": [_write_default(default)]}
     return core_schema.with_default_schema(schema, default=default, metadata=metadata)
+
+
+def _write_default(default: Any) -> Any:  # noqa: ANN401 - of the model
+    """Return what states a class' default as the wire writes it: without fields that are None."""
+
+    def describe(core: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's own
+        from hacdbs_sim.wire.writer import serializer_of  # noqa: PLC0415 - that one needs the hook
+
+        schema: dict[str, Any] = handler(core)
+        written = serializer_of(type(default)).to_python(default, mode="json", by_alias=True)
+        return {**schema, "default": written}
+
+    return describe
 
 
 def _described(cls: type, field: "Field[Any]") -> dict[str, Any]:

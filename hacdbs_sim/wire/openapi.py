@@ -58,10 +58,11 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type, or a read
 
 
 def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
-    """Write whole numbers as integers, and drop discriminators that OpenAPI cannot express.
+    """Write schemas as generators of clients and linters need them.
 
-    pydantic nests the mapping of a union inside a union; OpenAPI wants names there, and the members
-    differ by constants anyway.
+    Whole numbers are integers, each integer has a format, and a tuple has `items` beside its
+    `prefixItems`. Discriminators that OpenAPI cannot express are dropped: pydantic nests the mapping of a
+    union inside a union; OpenAPI wants names there, and the members differ by constants anyway.
     """
     if isinstance(node, list):
         for value in node:
@@ -74,8 +75,26 @@ def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
     if node.get("additionalProperties") is True and isinstance(node.get("title"), str):
         # Generators name such an object by its owner and its title: not as a class is named
         node["title"] += " Fields"
+    if node.get("type") == "integer":
+        node.setdefault("format", "int64")
+    if isinstance(node.get("prefixItems"), list):
+        node.setdefault("items", _any_of(node["prefixItems"]))
     for key, value in node.items():
         if isinstance(value, float) and value.is_integer():
             node[key] = int(value)
         else:
             _tidy(value)
+
+
+def _any_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a schema of the elements of a tuple, for readers that do not know `prefixItems`.
+
+    Their types only: the bounds of each element are in `prefixItems`.
+    """
+    types: list[dict[str, Any]] = []
+    for schema in schemas:
+        for choice in schema.get("anyOf", [schema]):
+            kept = {key: choice[key] for key in ("$ref", "type", "format") if key in choice}
+            if kept not in types:
+                types.append(kept)
+    return types[0] if len(types) == 1 else {"anyOf": types}

@@ -62,7 +62,7 @@ _WAIT_PATTERN: Final = (
 _WITH_CSV: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"application/json": {}, CSV_MEDIA_TYPE: {"schema": {"type": "string"}}}}
 }
-MigrationPath = Annotated[str, Path(description="As in `default-m1`.")]
+MigrationPath = Annotated[str, Path(description="As in `default-m1`.", examples=["default-m1"])]
 WaitFor = Annotated[
     str,
     Query(
