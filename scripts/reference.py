@@ -122,8 +122,8 @@ def _type(schema: Node) -> str:
 def _with_bounds(schema: Node, text: str) -> str:
     """Append a schema's bounds and default to its description."""
     bounds = [form.format(schema[key]) for key, form in _BOUNDS if key in schema]
-    if "default" in schema:
-        bounds.append(f"default `{json.dumps(schema['default'])}`")
+    choices = (schema, *schema.get("anyOf", ()))
+    bounds += [f"default `{json.dumps(each['default'])}`" for each in choices if "default" in each]
     parts = (_flat(text), "; ".join(bounds))
     return " ".join(f"{part.rstrip('.')}." for part in parts if part)
 

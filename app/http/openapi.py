@@ -15,7 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
 from hacdbs_sim.model import Problem
-from hacdbs_sim.wire import json_schemas
+from hacdbs_sim.wire.openapi import json_schemas, tidy
 
 from .headers import describe_headers
 from .links import add_links, path_names
@@ -49,20 +49,6 @@ _LICENSE: Final = {"name": "MIT License", "identifier": "MIT"}
 _PLACES: Final = ("path", "query", "header")
 _SENTENCE_END: Final = re.compile(r"[.:;](\s|$)")
 _EXAMPLES: Final = "examples"
-
-
-def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
-    """Print whole numbers as integers: FastAPI's own model holds bounds as floats."""
-    if isinstance(node, list):
-        for value in node:
-            _tidy(value)
-    if not isinstance(node, dict):
-        return
-    for key, value in node.items():
-        if isinstance(value, float) and value.is_integer():
-            node[key] = int(value)
-        else:
-            _tidy(value)
 
 
 def _responses(path: str, operation: dict[str, Any]) -> dict[str, Any]:
@@ -172,5 +158,5 @@ def document_of(app: FastAPI) -> dict[str, Any]:
     _fill_schemas(document, routes)
     _add_request_examples(document)
     add_links(document)
-    _tidy(document)
+    tidy(document)  # FastAPI's own parts too
     return document

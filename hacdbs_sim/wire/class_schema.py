@@ -172,21 +172,14 @@ def _with_default(field: WireField, schema: CoreSchema) -> CoreSchema:
     if (flags := kind_of(field.hint, Form.FLAGS)) is not None:
         metadata = {"pydantic_js_updates": {"default": names_of(flags, default)}}
     elif is_dataclass(default):
-        metadata = {"pydantic_js_annotation_functions": [_write_default(default)]}
+        metadata = {"pydantic_js_annotation_functions": [_state_no_default]}
     return core_schema.with_default_schema(schema, default=default, metadata=metadata)
 
 
-def _write_default(default: Any) -> Any:  # noqa: ANN401 - of the model
-    """Return what states a class' default as the wire writes it: without fields that are None."""
-
-    def describe(core: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's own
-        from hacdbs_sim.wire.writer import serializer_of  # noqa: PLC0415 - that one needs the hook
-
-        schema: dict[str, Any] = handler(core)
-        written = serializer_of(type(default)).to_python(default, mode="json", by_alias=True)
-        return {**schema, "default": written}
-
-    return describe
+def _state_no_default(core: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's own
+    """Leave a class without a default: its fields state theirs, and generators take no objects."""
+    schema: dict[str, Any] = handler(core)
+    return {key: value for key, value in schema.items() if key != "default"}
 
 
 def _described(cls: type, field: "Field[Any]") -> dict[str, Any]:

@@ -74,11 +74,19 @@ def filled(schema: dict[str, Any], value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     fields: dict[str, Any] = schema.get("properties", {})
-    given = {
-        **{name: field["default"] for name, field in fields.items() if "default" in field},
-        **value,
-    }
+    given = {**stated_defaults(fields), **value}
     return {name: filled(fields.get(name, {}), each) for name, each in given.items()}
+
+
+def stated_defaults(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the defaults of fields; of a choice of forms the first has it."""
+    forms = {name: (field, *field.get("anyOf", ())) for name, field in fields.items()}
+    return {
+        name: form["default"]
+        for name, choices in forms.items()
+        for form in choices
+        if "default" in form
+    }
 
 
 def examples(schema: dict[str, Any]) -> Iterator[Any]:
@@ -117,15 +125,16 @@ async def test_every_example_can_be_sent_with_and_without_its_defaults(
 
 def test_filling_reaches_nested_defaults() -> None:
     """Or the test above could not fail."""
-    body = {"$ref": "#/components/schemas/AddIpaf"}
+    whole = filled(schema_of("AddIpaf"), {"type": "ipaf", "when": {"op": "get"}})
+    vm = filled(schema_of("CreateVm"), {})
 
-    whole = filled(body, {"type": "ipaf"})
-
-    assert whole["when"] == dict.fromkeys(resolved(body_of("EntryWhen"))["properties"])
+    places = dict.fromkeys(resolved(schema_of("EntryWhen"))["properties"])
+    assert whole["when"] == {**places, "op": "get"}
     assert whole["every"] == 1
+    assert (vm["page_size"], vm["memslots"]) == (4096, [])
 
 
-def body_of(name: str) -> dict[str, Any]:
+def schema_of(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 

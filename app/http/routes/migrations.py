@@ -34,7 +34,7 @@ from ..deps import FleetDep, PageDep
 from ..long_poll import WaitSeconds
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
-from ..responses import CSV_MEDIA_TYPE, Answer, JsonResponse
+from ..responses import CSV_MEDIA_TYPE, NOT_JSON, Answer, JsonResponse
 from ..routing import resource_router
 
 router = resource_router("migrations")
@@ -60,7 +60,7 @@ _WAIT_PATTERN: Final = (
 )
 
 _WITH_CSV: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {"application/json": {}, CSV_MEDIA_TYPE: {"schema": {"type": "string"}}}}
+    200: {"content": {"application/json": {}, CSV_MEDIA_TYPE: NOT_JSON}}
 }
 MigrationPath = Annotated[str, Path(description="As in `default-m1`.", examples=["default-m1"])]
 WaitFor = Annotated[
