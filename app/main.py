@@ -1,5 +1,6 @@
 """create_app(): the one place that joins all parts. `uvicorn app.main:app` serves it."""
 
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import fields
@@ -13,12 +14,14 @@ from .http.deps import Context
 from .http.logs import make_logger, silence_server
 from .http.metrics import Metrics
 from .http.middleware import ServiceMiddleware
+from .http.room import TrafficMiddleware
 from .http.router import PathRouter
 from .http.routes import ROUTERS
 from .http.startup_scenario import ScenarioNotStartedError, start_with
+from .server.workers import STARTUP_FAILURE, MoreWorkersError, check_one_worker
 from .service.fleet import Fleet
 from .service.limits import Limits
-from .settings import Settings
+from .settings import BadSettingsError, Settings, read_settings
 
 DESCRIPTION = """\
 Simulated KVM/arm64 virtual machines whose dirty log is cleaned by a FEAT_HACDBS unit first and by \
@@ -40,10 +43,7 @@ async def _lifespan(
             raise
         logger.info("scenario", scenario=scenario, verdict=verdict)
     yield
-    app.begin_stop()
-    await app.context.fleet.migrations.stop()
-    await app.context.fleet.dirty_rates.stop()
-    await app.context.fleet.close()
+    await app.end()
 
 
 def create_app(settings: Settings | None = None) -> Application:
@@ -66,20 +66,37 @@ def create_app(settings: Settings | None = None) -> Application:
         redirect_slashes=False,
         lifespan=partial(_lifespan, scenario=settings.scenario, logger=logger),
     )
-    app.context = Context(fleet, metrics, settings.max_body_bytes)
+    app.context = Context(
+        fleet,
+        metrics,
+        settings.max_body_bytes,
+        min(settings.max_batch_bytes, settings.max_body_bytes),
+    )
     for router in ROUTERS:
         app.include_router(router)
     rendering.install(app)
     # The last one added comes first
     app.add_middleware(PathRouter, routes=[route for each in ROUTERS for route in each.routes])
+    app.add_middleware(TrafficMiddleware, budget=fleet.traffic)
     app.add_middleware(
         ServiceMiddleware,
         metrics=metrics,
         logger=logger,
         allowed_hosts=settings.allowed_hosts,
         token=None if settings.token is None else settings.token.get_secret_value(),
+        instance=fleet.instance,
     )
     return app
 
 
-app = create_app()
+def _app_of_environment() -> Application:
+    """Create the application of `uvicorn app.main:app`; end with one line if it must not start."""
+    try:
+        check_one_worker()
+        return create_app(read_settings())
+    except (MoreWorkersError, BadSettingsError) as refused:
+        sys.stderr.write(f"{refused}\n")
+        sys.exit(STARTUP_FAILURE)
+
+
+app = _app_of_environment()

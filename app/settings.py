@@ -1,15 +1,20 @@
 """Settings: the HACDBS_* environment, read once at start; an unknown HACDBS_* name is refused."""
 
 import os
+import re
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "HACDBS_"
 URL_VARIABLE: Final = "HACDBS_URL"
 """The URL of the service for clients: not a setting of the service, but allowed beside them."""
+
+_TOKEN_VARIABLE: Final = f"{PREFIX}TOKEN"
+_TOKEN: Final = re.compile(r"[!-~]+\Z")
 
 
 class LogFormat(StrEnum):
@@ -66,6 +71,14 @@ class Settings(BaseSettings):
         default=4 << 30, ge=1, description="Bytes of planes and bitmaps, over all VMs."
     )
     max_body_bytes: int = Field(default=64 << 20, ge=1, description="Bytes of one request body.")
+    max_batch_bytes: int = Field(
+        default=16 << 20, ge=1, description="Bytes of the body of one batch."
+    )
+    max_traffic_bytes: int = Field(
+        default=2 << 30,
+        ge=16 << 20,
+        description="Bytes that requests in flight hold: bodies, what is made of them, answers.",
+    )
     max_idempotency_bytes: int = Field(
         default=512 << 20,
         ge=1 << 16,
@@ -78,6 +91,14 @@ class Settings(BaseSettings):
     host_kvm: bool = Field(
         default=False, description="Whether VMs of this machine's /dev/kvm may be made."
     )
+
+    @field_validator("token")
+    @classmethod
+    def _check_token(cls, value: SecretStr | None) -> SecretStr | None:
+        # No header carries another one, so with it every call would be refused
+        if value is not None and _TOKEN.match(value.get_secret_value()) is None:
+            raise ValueError("must be visible ASCII characters, at least one, and no space")
+        return value
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod
@@ -101,6 +122,9 @@ class Settings(BaseSettings):
             raise UnknownSettingError(
                 f"unknown setting {', '.join(unknown)}; the settings are {', '.join(sorted(known))}"
             )
+        empty = (name for name, value in os.environ.items() if not value)
+        if "token" not in given and any(name.upper() == _TOKEN_VARIABLE for name in empty):
+            given["token"] = ""  # not ignored as other empty ones: the service would ask for none
         return cls(**given)  # type: ignore[arg-type]  # pydantic judges them
 
 
@@ -119,11 +143,14 @@ def read_settings(**given: object) -> Settings:
     except UnknownSettingError as error:
         raise BadSettingsError(str(error)) from error
     except ValidationError as error:
-        lines = [
-            f"{PREFIX}{str(each['loc'][0]).upper()}: {each['msg']}, not {each['input']!r}"
-            for each in error.errors()
-        ]
-        raise BadSettingsError("\n".join(lines)) from error
+        raise BadSettingsError("\n".join(map(_line, error.errors()))) from None
+
+
+def _line(error: ErrorDetails) -> str:
+    """Return the line of a bad setting; that of the token does not show it."""
+    variable = f"{PREFIX}{str(error['loc'][0]).upper()}"
+    shown = "" if variable == _TOKEN_VARIABLE else f", not {error['input']!r}"
+    return f"{variable}: {error['msg'].removeprefix('Value error, ')}{shown}"
 
 
 def override_settings(**values: object) -> None:

@@ -32,6 +32,11 @@ class Application(FastAPI):
         self.context.is_stopping = True
         self.context.fleet.begin_stop()
 
+    async def end(self) -> None:
+        """End what runs in the background, and free what the VMs hold; call once requests have ended."""
+        self.begin_stop()
+        await self.context.fleet.close()
+
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def report(message: Message) -> None:

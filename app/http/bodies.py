@@ -8,7 +8,7 @@ dependencies read.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 from fastapi import Depends
@@ -22,12 +22,23 @@ from hacdbs_sim.wire.codec import words_from_octets
 from .deps import context_of
 from .problems import BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
 from .responses import JSON_MEDIA_TYPE, NOT_JSON, OCTETS_MEDIA_TYPE
+from .room import TEXT_BYTES, bytes_of_json, hold_of
 
 THREAD_BYTES: Final = 1 << 18
 """Bodies longer than this are decoded in a worker thread."""
 
 SMALL_BODY: Final = 1 << 20
 """The maximum body of an operation that reads no pages; other routes set their own."""
+
+UNCOUNTED_BYTES: Final = 1 << 16
+"""What it takes to decode a body is estimated where the body is longer: others take little."""
+
+ROOM_PIECE: Final = 1 << 18
+"""The room that a chunked body gets at a time."""
+
+GFNS_WEIGHT: Final = 7
+BITMAP_WEIGHT: Final = 4
+"""The bytes that octets take with the work on them, for each of their own (measured, from above)."""
 
 T = TypeVar("T")
 
@@ -47,56 +58,92 @@ def media_type_of(request: Request, *accepted: str) -> str:
     return media_type
 
 
-def _bounds(request: Request, max_bytes: int | None = None) -> tuple[int, int | None]:
-    """Return the maximum length of the body, and its Content-Length, if any."""
-    limit = context_of(request).max_body_bytes
-    if max_bytes is not None:
-        limit = min(limit, max_bytes)
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The maximum length of a body: a setting, or less where the operation could not need more."""
+
+    setting: Literal["max_body_bytes", "max_batch_bytes"] = "max_body_bytes"
+    max_bytes: int | None = None
+
+    def limit(self, request: Request) -> int:
+        """Return the maximum for a request."""
+        configured: int = getattr(context_of(request), self.setting)
+        return configured if self.max_bytes is None else min(configured, self.max_bytes)
+
+    def refusal(self, request: Request) -> Refusal:
+        """Return the refusal of a longer body, which names the limit."""
+        limit = self.limit(request)
+        name = "" if limit == self.max_bytes else f", HACDBS_{self.setting.upper()}"
+        error = error_at("body", "", "the body is too long", bound=limit)
+        return Refusal(BODY_TOO_LARGE, f"the body must have at most {limit} bytes{name}", (error,))
+
+
+ANY_BODY: Final = Bound()
+
+
+def _length_of(request: Request, bound: Bound) -> int | None:
+    """Return the Content-Length, if any; refuse one beyond the bound."""
     given = request.headers.get("content-length", "")
     if not (given.isdigit() and len(given) < 20):
-        return limit, None
+        return None
     length = int(given)
-    if length > limit:
-        raise _too_large(limit)
-    return limit, length
+    if length > bound.limit(request):
+        raise bound.refusal(request)
+    return length
 
 
-async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
-    """Read the whole body, up to the limit; the bytes of a chunked body are counted on arrival."""
-    limit, _ = _bounds(request, max_bytes)
+async def read_body(request: Request, bound: Bound = ANY_BODY) -> bytes:
+    """Read the whole body, up to the bound, once there is room for it.
+
+    The bytes of a chunked body are counted, and get their room, on arrival.
+    """
+    limit = bound.limit(request)
+    room = _length_of(request, bound) or 0
+    hold = hold_of(request)
+    if room > hold.held_bytes:  # a body that has been read for its key holds its room already
+        await hold.take(TEXT_BYTES * room)
     chunks = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise _too_large(limit)
+            raise bound.refusal(request)
+        if size > room:
+            room = size + ROOM_PIECE
+            await hold.take(max(TEXT_BYTES * room, hold.held_bytes))
         chunks.append(chunk)
     if size > THREAD_BYTES:  # a copy of 64 MiB takes longer than others may wait
         return await asyncio.to_thread(b"".join, chunks)
     return b"".join(chunks)
 
 
-async def read_octets(request: Request) -> bytes | memoryview:
-    """Read a whole body of octets.
+async def read_octets(request: Request, weight: int) -> bytes | memoryview:
+    """Read a whole body of octets, once there is room for `weight` times as many bytes.
 
     If its length is known, each chunk is copied to its place on arrival: no join, and no thread for it.
     """
-    _, length = _bounds(request)
+    length = _length_of(request, ANY_BODY)
+    hold = hold_of(request)
     if length is None or length <= THREAD_BYTES:
-        return await read_body(request)
-    octets = np.empty(length, np.uint8).data  # takes no memory before it is written
+        octets = await read_body(request)
+        await hold.take(weight * len(octets))
+        return octets
+    await hold.take(weight * length)
+    room = np.empty(length, np.uint8).data  # takes no memory before it is written
     size = 0
     async for chunk in request.stream():
         if size + len(chunk) > length:
-            raise _too_large(length)
-        octets[size : size + len(chunk)] = chunk
+            raise ANY_BODY.refusal(request)
+        room[size : size + len(chunk)] = chunk
         size += len(chunk)
-    return octets[:size].toreadonly()
+    return room[:size].toreadonly()
 
 
-def _too_large(limit: int) -> Refusal:
-    error = error_at("body", "", "the body is too long", bound=limit)
-    return Refusal(BODY_TOO_LARGE, f"the body must have at most {limit} bytes", (error,))
+async def decode_within(request: Request, function: Callable[[bytes], T], body: bytes) -> T:
+    """Decode a body once there is room for what that takes; a short one costs little."""
+    if len(body) > UNCOUNTED_BYTES:
+        await hold_of(request).take(await decode(bytes_of_json, body))
+    return await decode(function, body)
 
 
 async def decode(function: Callable[..., T], body: bytes) -> T:
@@ -110,12 +157,11 @@ async def decode(function: Callable[..., T], body: bytes) -> T:
 class JsonBody:
     """A JSON body, which `read` reads as a dependency of a route.
 
-    `parse` reads it in place of the `reader`, which has its schema. Without `max_bytes` it may be as long
-    as the service reads. Where it is not required, fields have their defaults.
+    `parse` reads it in place of the `reader`, which has its schema. Where the body is not required, fields have their defaults.
     """
 
     reader: Reader[Any]
-    max_bytes: int | None = SMALL_BODY
+    bound: Bound = ANY_BODY
     required: bool = True
     parse: Callable[[bytes], Any] | None = None
 
@@ -123,12 +169,12 @@ class JsonBody:
         """Read the body of a request."""
         if self.required:
             media_type_of(request, JSON_MEDIA_TYPE)
-        body = await read_body(request, self.max_bytes)
+        body = await read_body(request, self.bound)
         if not self.required:
             if not body and "content-type" not in request.headers:
                 return self.reader(b"{}")
             media_type_of(request, JSON_MEDIA_TYPE)
-        return await decode(self.parse or self.reader, body)
+        return await decode_within(request, self.parse or self.reader, body)
 
     def described(self) -> dict[str, Any]:
         """Describe the body for the OpenAPI document, which adds the schema."""
@@ -145,10 +191,12 @@ class PagesBody(JsonBody):
     @override
     async def read(self, request: Request) -> Any:
         if media_type_of(request, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE) == JSON_MEDIA_TYPE:
-            body = await decode(self.reader, await read_body(request))
+            text = await read_body(request)
+            body = await decode_within(request, self.reader, text)
             # The whole action, where the query has none of its fields
             return body["pages"] if isinstance(body, dict) else body.pages
-        words = words_from_octets(await read_octets(request), self.kind.__name__.lower())
+        weight = GFNS_WEIGHT if self.kind is Gfns else BITMAP_WEIGHT
+        words = words_from_octets(await read_octets(request, weight), self.kind.__name__.lower())
         return self.kind(words)
 
     @override
@@ -164,10 +212,14 @@ def json_body(
     without: str = "",
     required: bool = True,
     parse: Callable[[bytes], Any] | None = None,
+    setting: Literal["max_body_bytes", "max_batch_bytes"] = "max_body_bytes",
 ) -> Any:  # noqa: ANN401 - as `Depends`
-    """Return the dependency that reads a JSON body: a class of the model, `without` a field."""
+    """Return the dependency that reads a JSON body: a class of the model, `without` a field.
+
+    It may have `max_bytes`, or as many as a setting allows, whichever is less.
+    """
     reader = body_class(kind, without=frozenset({without})) if without else reader_of(kind)
-    return Depends(JsonBody(reader, max_bytes, required, parse).read)
+    return Depends(JsonBody(reader, Bound(setting, max_bytes), required, parse).read)
 
 
 def pages_body(

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Page64, SlotId
 
-from ..service.fleet import Fleet, Vm
+from ..service.fleet import Fleet, Session, Vm
 from .metrics import Metrics
 from .paging import Page, read_page
 
@@ -21,6 +21,7 @@ class Context:
     fleet: Fleet
     metrics: Metrics
     max_body_bytes: int
+    max_batch_bytes: int
     is_stopping: bool = False
 
 
@@ -43,9 +44,24 @@ def find_vm(
     return context_of(request).fleet.vm(vm_id)
 
 
+def find_session(
+    request: Request,
+    session_id: Annotated[str, Path(description="As in `default`.", examples=["default"])],
+) -> Session:
+    """Return the session of the path."""
+    return context_of(request).fleet.session(session_id)
+
+
+def find_epoch(request: Request) -> int:
+    """Return the fleet's epoch as the call begins: put it before the body, which may take its time."""
+    return context_of(request).fleet.epoch
+
+
 ContextDep = Annotated[Context, Depends(context_of)]
 FleetDep = Annotated[Fleet, Depends(find_fleet)]
 VmDep = Annotated[Vm, Depends(find_vm)]
+SessionDep = Annotated[Session, Depends(find_session)]
+EpochDep = Annotated[int, Depends(find_epoch)]
 PageDep = Annotated[Page, Depends(read_page)]
 
 SlotPath = Annotated[SlotId, Path(description="The slot's number.", examples=[0])]

@@ -44,9 +44,10 @@ def _stale(page: EventPage) -> bytes:
     return b"id: %d\nevent: stale\ndata: %s\n\n" % (page.oldest_event_id - 1, write(stale))
 
 
-def written(page: EventPage) -> bytes:
+def written(page: EventPage, reader: EventReader) -> bytes:
     """Write a page; one that is stale begins with the event `stale`."""
-    return (_stale(page) if page.stale else b"") + b"".join(map(_written, page.events))
+    texts = [reader.text_of(event, _written) for event in page.events]
+    return (_stale(page) if page.stale else b"") + b"".join(texts)
 
 
 async def first_page(reader: EventReader, limit: int, seconds: float) -> EventPage:
@@ -83,7 +84,8 @@ class EventStream(StreamingResponse):
 
 
 async def _texts(reader: EventReader) -> AsyncGenerator[bytes]:
-    text = _HEAD
+    # An id first, so that a client that is ended before it gets an event resumes without a gap
+    text = _HEAD + b"id: %d\n\n" % reader.position
     while not reader.is_closed:
         yield text
         text = await _next(reader)
@@ -94,7 +96,7 @@ async def _next(reader: EventReader) -> bytes:
     loop = asyncio.get_running_loop()
     speak_at = loop.time() + KEEP_ALIVE_SECONDS
     while await reader.wait(speak_at - loop.time()):
-        text = written(reader.take(EVENTS_AT_ONCE))
+        text = written(reader.take(EVENTS_AT_ONCE), reader)
         if text or reader.is_closed:
             return text
         if loop.time() >= speak_at:

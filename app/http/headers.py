@@ -5,6 +5,7 @@ from typing import Any, Final
 from ..service.idempotency_store import IDEMPOTENCY_KEY
 from .event_stream import EVENT_ID_PATTERN, LAST_EVENT_ID
 from .idempotency import KEY_PATTERN, REPLAYED_HEADER
+from .middleware import INSTANCE_HEADER
 from .preconditions import IF_MATCH, IF_NONE_MATCH, MAX_TAGS_CHARS, TAGS_PATTERN
 
 _READ: Final = {
@@ -53,9 +54,26 @@ def describe_headers(method: str, operation: dict[str, Any]) -> None:
             "The response to the first request with the key.", "^true$"
         )
     if operation_id in _TAGGED:
-        answered["ETag"] = _header("Identifies the current settings.", '^"[0-9.]+"$')
+        answered["ETag"] = _header("Identifies the current settings.", '^"[0-9a-f.]+"$')
     if names:
         operation.setdefault("parameters", []).extend(map(_parameter, names))
     for status, answer in operation["responses"].items():
         if answered and status.startswith("2"):
             answer["headers"] = {**answer.get("headers", {}), **answered}
+
+
+OF_ALL: Final = {
+    INSTANCE_HEADER: {
+        "description": "Names this start of the service: after another one, the same ids name other things.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    }
+}
+"""The headers of all responses, by name: components of the document."""
+
+
+def add_headers_of_all(operation: dict[str, Any]) -> None:
+    """Add the headers that each response has, when the responses are complete."""
+    references = {name: {"$ref": f"#/components/headers/{name}"} for name in OF_ALL}
+    for answer in operation["responses"].values():
+        answer["headers"] = {**answer.get("headers", {}), **references}

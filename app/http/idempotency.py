@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from hacdbs_sim.model import DEFAULT_SESSION
-from hacdbs_sim.wire import InvalidRequestError, error_at
+from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, error_at
+from hacdbs_sim.wire.cutting import abridged, whole
 
 from ..service.errors import NoSuchSessionError
 from ..service.fleet import SESSIONS_SCOPE, Fleet, resets_scope
@@ -29,6 +30,8 @@ from .responses import OCTETS_MEDIA_TYPE
 
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 """Marks a response that was kept from the key's first request."""
+
+COPIED_BYTES: Final = 1 << 16
 
 KEY_PATTERN: Final = r"^[!-~]{1,255}$"
 _OF_SESSION: Final = frozenset({"vm_id", "migration_id", "comparison_id"})
@@ -50,6 +53,10 @@ class _New(_NewVm):
     vm: _NewVm | None = None
 
 
+def _new_of(body: bytes) -> _New:
+    return _New.model_validate(abridged(body, whole(body)))
+
+
 async def answer_once(
     request: Request, handle: Callable[[Request], Awaitable[Response]]
 ) -> Response:
@@ -65,7 +72,8 @@ async def answer_once(
     fingerprint = await _fingerprint(request, body)
     scope = await _scope_of(request, body, fleet)
     if scope is None:
-        return await handle(request)  # refuses the request and changes nothing
+        # Refused, and nothing changes: a session that is created meanwhile is not for this call
+        return await handle(request)
     claim = fleet.idempotency.begin(scope, key, fingerprint)  # at once: the session is still there
     if isinstance(claim, KeptAnswer):
         response = Response(claim.body, claim.status)
@@ -78,11 +86,17 @@ async def answer_once(
             response = await handle(request)
         except REFUSALS as refused:
             response = refusal_response(request, refused)
-        answer = KeptAnswer(response.status_code, tuple(response.raw_headers), bytes(response.body))
+        headers = tuple(response.raw_headers)
+        answer = KeptAnswer(response.status_code, headers, _kept(response.body))
     finally:
         # After any exception something may have been done, so a retry must not do it again.
         claim(answer)
     return response
+
+
+def _kept(body: bytes | memoryview) -> bytes:
+    """Return a body to be kept; a short one as a copy, for orjson's bytes take 4 KiB, however few they are."""
+    return bytes(memoryview(body)) if len(body) < COPIED_BYTES else bytes(body)
 
 
 def has_key(request: Request) -> bool:
@@ -91,11 +105,7 @@ def has_key(request: Request) -> bool:
 
 
 def _key_of(request: Request) -> str:
-    key, *others = request.headers.getlist(IDEMPOTENCY_KEY)
-    if others:
-        detail = "a request has one key"
-        error = error_at("header", IDEMPOTENCY_KEY, detail, bound=1, value=1 + len(others))
-        raise InvalidRequestError((error,))
+    key = request.headers[IDEMPOTENCY_KEY]
     if _KEY.match(key) is None:
         detail = "a key is 1 to 255 visible ASCII characters"
         error = error_at("header", IDEMPOTENCY_KEY, detail, bound=KEY_PATTERN, value=key)
@@ -113,11 +123,11 @@ async def _scope_of(request: Request, body: bytes, fleet: Fleet) -> str | None:
             return resets_scope(fleet.session(named["session_id"]).session_id)
         if request.scope["route"].operation_id == "create_session":
             return SESSIONS_SCOPE
-        new = await decode(_New.model_validate_json, body or b"{}")
+        new = await decode(_new_of, body or b"{}")
         if new.vm_id is not None:
             return fleet.session_id_of(new.vm_id)
         return fleet.session((new.vm or new).session_id).session_id
-    except (NoSuchSessionError, ValidationError):
+    except (NoSuchSessionError, ValidationError, MalformedBodyError):
         return None
 
 

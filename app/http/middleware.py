@@ -1,11 +1,13 @@
-"""The middleware before the routes: request id, log line, metrics, Host, Origin and token."""
+"""The middleware before the routes: request id, log line, metrics, framing, Host, Origin and token."""
 
+import asyncio
 import hmac
 import itertools
 import logging
 import re
 import secrets
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -13,26 +15,78 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
+from hacdbs_sim.model import Problem
+from hacdbs_sim.wire import Site, error_at
+
 from . import problems, ui
 from .metrics import Metrics
 from .responses import ProblemResponse
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
+INSTANCE_HEADER: Final = "Hacdbs-Instance"
 TOKEN_FREE_PATHS: Final = frozenset({"/", "/livez", "/readyz"}) | ui.PATHS
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_ROUTE: Final = "none"
 """The metrics' label of requests that matched no route: paths must not become labels."""
 
+SENT_AT_ONCE: Final = 1 << 18
+
 CLIENT_GONE: Final = 499
 """The status recorded for a request whose client disconnected before it was complete."""
 
+SINGLE_HEADERS: Final = {
+    name.lower().encode("ascii"): name
+    for name in (
+        "Host",
+        "Content-Length",
+        "Content-Type",
+        "Transfer-Encoding",
+        "Authorization",
+        "Idempotency-Key",
+        "If-Match",
+        "If-None-Match",
+        "Last-Event-ID",
+    )
+}
+"""Headers that a request has once: of two, a proxy and the service might each read another."""
+
+GUARDS: Final = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+"""Headers of each answer that has no other of the name: a browser neither frames, guesses nor keeps it."""
+
+_GUARD_NAMES: Final = frozenset(name for name, _ in GUARDS)
+_CHUNKED: Final = "chunked"
+_HOST: Final = re.compile(
+    r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_.])?)(?::[0-9]{0,5})?\Z", re.ASCII
+)
+"""A name or an address, in lowercase, and perhaps a port (RFC 9110, 7.2)."""
+
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
+
+
+async def _send_in_pieces(send: Send, message: Message) -> None:
+    """Send a long body piece by piece, each when the one before has left.
+
+    The server copies what its socket does not take: of 64 MiB that would hold the event loop.
+    """
+    body = message.get("body", b"")
+    last = (len(body) - 1) // SENT_AT_ONCE * SENT_AT_ONCE if len(body) else 0
+    view = memoryview(body)
+    for at in range(0, last, SENT_AT_ONCE):
+        piece = view[at : at + SENT_AT_ONCE]
+        await send({"type": message["type"], "body": piece, "more_body": True})
+    await send({**message, "body": view[last:]} if last else message)
 
 
 class ServiceMiddleware:
     """Middleware that guards an application, and logs and counts each request.
 
-    `allowed_hosts` are lowercase, and `*` allows all; `token` is what clients must send, if any.
+    `allowed_hosts` are lowercase, and `*` allows all; `token` is what clients must send, if any; `instance`
+    names this start of the service, in each response.
     """
 
     def __init__(
@@ -43,8 +97,10 @@ class ServiceMiddleware:
         logger: FilteringBoundLogger,
         allowed_hosts: tuple[str, ...],
         token: str | None,
+        instance: str,
     ) -> None:
         self._app = app
+        self._instance_header = (INSTANCE_HEADER.lower().encode("ascii"), instance.encode("ascii"))
         self._metrics = metrics
         # Bound once: structlog's lazy logger is assembled again at each use
         self._logger = logger.bind()
@@ -62,9 +118,7 @@ class ServiceMiddleware:
             return
         started = time.perf_counter()
         headers = Headers(scope=scope)
-        request_id = headers.get(REQUEST_ID_HEADER, "")
-        if not _SANE_REQUEST_ID.match(request_id):
-            request_id = f"{self._id_prefix}{next(self._ids):08x}"
+        request_id = self._request_id(headers)
         id_header = (REQUEST_ID_HEADER.lower().encode("ascii"), request_id.encode("ascii"))
         status = 0
 
@@ -73,29 +127,43 @@ class ServiceMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 # A new list: the response's own may be kept for a retry
-                message["headers"] = [*message["headers"], id_header]
-            await send(message)
+                message["headers"] = [
+                    *_guarded(message["headers"]),
+                    id_header,
+                    self._instance_header,
+                ]
+            await _send_in_pieces(send, message)
 
         try:
             serve = self._refusal(scope, headers) or self._app
             await serve(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            if not scope["app"].context.is_stopping:
+                raise
+            # The server has waited long enough
+            if not status:  # else it closes the connection
+                await _stopped(scope)(scope, receive, send_with_id)
         except ClientDisconnect:
             status = status or CLIENT_GONE  # the client has gone: no response is sent
         except Exception:
             self._logger.exception("unhandled", request_id=request_id, path=scope["path"])
             if status:  # the response has started; only the server can abort it
                 raise
-            detail = "a defect of the service; see its log"
-            problem = problems.plain_document(problems.INTERNAL_ERROR, detail, scope["path"])
-            await ProblemResponse(problem)(scope, receive, send_with_id)
+            await _defect(scope)(scope, receive, send_with_id)
         finally:
             self._account(scope, request_id, status, time.perf_counter() - started)
 
+    def _request_id(self, headers: Headers) -> str:
+        given = headers.get(REQUEST_ID_HEADER, "")
+        return given if _SANE_REQUEST_ID.match(given) else f"{self._id_prefix}{next(self._ids):08x}"
+
     def _refusal(self, scope: Scope, headers: Headers) -> ProblemResponse | None:
         path = scope["path"]
-        if "*" not in self._allowed_hosts and _host_name(headers) not in self._allowed_hosts:
-            detail = "the Host header must name one of HACDBS_ALLOWED_HOSTS"
-            return ProblemResponse(problems.plain_document(problems.HOST_NOT_ALLOWED, detail, path))
+        if (malformed := _malformed(scope, headers)) is not None:
+            # What follows on the connection may not be what the client means
+            return ProblemResponse(malformed, {"Connection": "close"})
+        if (fault := self._fault_of_host(scope, headers)) is not None:
+            return ProblemResponse(problems.plain_document(problems.HOST_NOT_ALLOWED, fault, path))
         if "origin" in headers and not _is_same_origin(headers):
             detail = "a browser may call from the service's own pages only"
             return ProblemResponse(
@@ -114,6 +182,20 @@ class ServiceMiddleware:
             problems.plain_document(problems.UNAUTHORIZED, detail, path), challenge
         )
 
+    def _fault_of_host(self, scope: Scope, headers: Headers) -> str | None:
+        """Return what is wrong with the Host header; a request of HTTP/1.0 may have none."""
+        given = headers.get("host")
+        allows_any = "*" in self._allowed_hosts
+        if given is None:
+            is_old = scope.get("http_version", "1.0") == "1.0"
+            return None if allows_any and is_old else "a request names its Host"
+        found = _HOST.match(given.lower())
+        if found is None:
+            return "Host must be a name or an address, and perhaps a port"
+        if allows_any or found[1] in self._allowed_hosts:
+            return None
+        return "the Host header must name one of HACDBS_ALLOWED_HOSTS"
+
     def _account(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", NO_ROUTE)
         method = scope["method"] if scope["method"] in KNOWN_METHODS else "other"
@@ -129,11 +211,53 @@ class ServiceMiddleware:
             )
 
 
-def _host_name(headers: Headers) -> str:
-    host = headers.get("host", "").lower()
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+def _stopped(scope: Scope) -> ProblemResponse:
+    detail = "the service stops, and the call has not ended in time"
+    return ProblemResponse(
+        problems.plain_document(problems.SERVICE_STOPPED, detail, scope["path"]),
+        {"Connection": "close"},
+    )
+
+
+def _defect(scope: Scope) -> ProblemResponse:
+    detail = "a defect of the service; see its log"
+    return ProblemResponse(problems.plain_document(problems.INTERNAL_ERROR, detail, scope["path"]))
+
+
+def _guarded(given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    headers = [*given]
+    names = {name for name, _ in headers}
+    if names.isdisjoint(_GUARD_NAMES):  # an answer of the API
+        return [*headers, *GUARDS]
+    return [*headers, *(guard for guard in GUARDS if guard[0] not in names)]
+
+
+def _malformed(scope: Scope, headers: Headers) -> Problem | None:
+    """Return the problem of headers that two readers may read in two ways."""
+    names = [name for name, _ in scope["headers"]]
+    if len(set(names)) != len(names):
+        for name, shown in SINGLE_HEADERS.items():
+            if (count := names.count(name)) > 1:
+                detail = f"{shown} is given {count} times, and a request has it once"
+                return _bad_header(scope, shown, detail, bound=1, value=count)
+    if b"transfer-encoding" not in names:
+        return None
+    coding = headers["transfer-encoding"]
+    if coding.lower() != _CHUNKED:
+        detail = "the service reads no other transfer coding than chunked"
+    elif "content-length" in headers:
+        detail = "a body has a Content-Length or is chunked, not both"
+    elif scope.get("http_version") == "1.0":
+        detail = "HTTP/1.0 has no transfer codings"
+    else:
+        return None
+    return _bad_header(scope, "Transfer-Encoding", detail, bound=_CHUNKED, value=coding)
+
+
+def _bad_header(scope: Scope, name: str, detail: str, *, bound: object, value: object) -> Problem:
+    error = error_at("header", name, detail, bound=bound, value=value)
+    refusal = problems.Refusal(problems.BAD_REQUEST, detail, (error,))
+    return problems.refusal_document(refusal, Site(scope["path"]))
 
 
 def _is_same_origin(headers: Headers) -> bool:

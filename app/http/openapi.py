@@ -17,7 +17,7 @@ from fastapi.routing import iter_route_contexts
 from hacdbs_sim.model import Problem
 from hacdbs_sim.wire.openapi import json_schemas, tidy
 
-from .headers import describe_headers
+from .headers import OF_ALL, add_headers_of_all, describe_headers
 from .links import add_links, path_names
 from .middleware import TOKEN_FREE_PATHS
 from .refusals import responses_of
@@ -83,6 +83,7 @@ def _fill_schemas(document: dict[str, Any], routes: Iterable[StrictRoute]) -> No
         place["schema"] = schema
     document["components"] = {
         "schemas": dict(sorted(definitions.items())),
+        "headers": OF_ALL,
         "securitySchemes": _SECURITY_SCHEMES,
     }
 
@@ -153,6 +154,7 @@ def document_of(app: FastAPI) -> dict[str, Any]:
             describe_headers(method, operation)
             operation["summary"] = _summary_of(operation["description"])
             operation["responses"] = _responses(path, operation)
+            add_headers_of_all(operation)
             operation["security"] = [] if path in TOKEN_FREE_PATHS else _SECURITY
             _describe_parameters(path, operation)
     _fill_schemas(document, routes)

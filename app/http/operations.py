@@ -14,7 +14,12 @@ from hacdbs_sim.wire.codec import MAX_RANGES, check_ranges
 from ..service.fleet import Vm
 from ..service.vm_runtime import INLINE_WORK, WORK_PER_RANGE, VmRuntime
 from .preconditions import Preconditions, memslot_etag, vm_etag
-from .responses import Answer
+from .responses import Answer, respond
+
+CREATED_STATUS: Final = 201
+
+RESULT_BYTES: Final = 1 << 11
+"""What a result of a batch takes, apart from its pages."""
 
 MAX_PAGES_UNSEEN: Final = 2 * MAX_RANGES
 """Pages of a log that cannot have more ranges than an answer may: dirty and clean ones in turn."""
@@ -24,6 +29,14 @@ def show_vm(vm: Vm, status: int = 200, location: str | None = None) -> Answer:
     """Return the representation of a VM."""
     etag = vm_etag(vm)  # first: if the VM changes in between, the tag must be the older of the two
     return Answer(vm.info(), status, location, etag)
+
+
+async def respond_with(vm: Vm, status: int = 200) -> Response:
+    """Return the response that shows a VM; 201: a new one."""
+    location = f"/v1/vms/{vm.vm_id}" if status == CREATED_STATUS else None
+    return await respond(
+        lambda: show_vm(vm, status, location).response(), vm.runtime.work_of_showing()
+    )
 
 
 def _changed_memslot(vm: Vm, outcome: model.ChangedMemslot) -> Answer:
@@ -127,9 +140,15 @@ async def run(
         written = 0
         if isinstance(action, model.GetDirtyLog):
             written = _work_of_writing(vm.runtime, action.slot, log_format)
-        return vm.runtime.work(action) + written
+        return vm.runtime.work(action) + _work_of_answer(vm, action) + written
 
     return await vm.runtime.run(call, work=work)
+
+
+def _work_of_answer(vm: Vm, action: model.Action[Any]) -> int:
+    """Estimate the work of the answer to an action that shows the whole VM."""
+    shows_all = isinstance(action, model.UpdateVm | model.TrackVersions)
+    return vm.runtime.work_of_showing() if shows_all else 0
 
 
 def _etag(vm: Vm, action: model.Action[Any]) -> str | None:
@@ -176,8 +195,54 @@ def _work_of_writing(runtime: VmRuntime, slot: int, log_format: LogFormat | None
     return work
 
 
+PART_BYTES: Final = 1 << 10
+"""What a slot, a fault or a workload takes in the representation of a VM, as an object and as text."""
+
+
+def bytes_of_info(vm: Vm) -> int:
+    """Estimate the bytes that it takes to show a VM."""
+    return PART_BYTES * (4 + vm.runtime.parts)
+
+
+_BITMAPS: Final[Mapping[LogFormat | None, int]] = {
+    None: 2,
+    LogFormat.SUMMARY: 2,
+    LogFormat.RANGES: 4,
+    LogFormat.BASE64: 6,
+    LogFormat.WORDS: 8,
+}
+"""The bytes that an answer takes while it is made, in bitmaps of the slot (measured, from above)."""
+
+_RANGE_BYTES: Final = 200
+"""What a range of an answer takes: two numbers, as objects and as text."""
+
+
+def bytes_of_log(vm: Vm, slot: int, log_format: LogFormat | None) -> int:
+    """Estimate the bytes that it takes to answer with a dirty log."""
+    try:
+        memslot = vm.runtime.query(model.GetMemslot(slot=slot))
+    except KvmError:
+        return 0  # it is refused
+    ranges = 0
+    if log_format is LogFormat.RANGES:
+        ranges = min(memslot.dirty_count or 0, MAX_RANGES)
+    return memslot.npages // 8 * _BITMAPS[log_format] + ranges * _RANGE_BYTES
+
+
+def bytes_of_answers(vm: Vm, actions: tuple[BatchAction, ...]) -> int:
+    """Estimate the bytes that it takes to answer a batch: up to its limit, and one log beyond."""
+    pages = vm.runtime.query(model.GetFootprint()).pages
+    formats = {each.format for each in actions if isinstance(each.action, model.GetDirtyLog)}
+    return pages // 8 * max((_BITMAPS[each] for each in formats), default=0) + RESULT_BYTES * len(
+        actions
+    )
+
+
 def work_of_batch(vm: Vm, actions: tuple[BatchAction, ...]) -> int:
-    """Estimate the work of a batch, each action on the slots as they may be by then."""
+    """Estimate the work of a batch, each action on the slots as they may be by then.
+
+    That it is too much for the event loop is enough to know: a long batch would take long to estimate.
+    """
     runtime = vm.runtime
     page_size = runtime.query(model.GetConfig()).page_size
     pages = runtime.query(model.GetFootprint()).pages
@@ -191,11 +256,13 @@ def work_of_batch(vm: Vm, actions: tuple[BatchAction, ...]) -> int:
             known = grown.get(action.slot, 0)
             new_pages += max(npages - known, 0)
             grown[action.slot] = max(npages, known)
-        work += runtime.work(action) + new_pages // PAGES_PER_WORD
+        work += runtime.work(action) + new_pages // PAGES_PER_WORD + _work_of_answer(vm, action)
         if isinstance(action, model.GetDirtyLog) and each.format is LogFormat.RANGES:
             # No more ranges than every other page
             work += WORK_PER_RANGE * min((pages + new_pages) // 2, MAX_RANGES)
         if isinstance(action, model.RunGuest):
             # How much is written is known when it is its turn: never on the event loop
             work += INLINE_WORK
+        if work > INLINE_WORK:
+            break
     return work

@@ -30,13 +30,13 @@ _ANY: Final = "*"
 def vm_etag(vm: Vm) -> str:
     """Return the entity tag of a VM's settings: capabilities and memslots."""
     now = vm.runtime.query(GetGenerations())
-    return f'"{now.capabilities}.{now.memslots}"'
+    return f'"{vm.incarnation}.{now.capabilities}.{now.memslots}"'
 
 
 def memslot_etag(vm: Vm, slot: int) -> str | None:
     """Return the entity tag of a slot's settings; None if it is absent."""
     generation = vm.runtime.query(GetGenerations(slot=slot)).slot
-    return None if generation is None else f'"{generation}"'
+    return None if generation is None else f'"{vm.incarnation}.{generation}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,18 @@ class Preconditions:
 def read_preconditions(request: Request) -> Preconditions:
     """Read the preconditions of a change."""
     return Preconditions(_tags(request, IF_MATCH), _tags(request, IF_NONE_MATCH))
+
+
+def refuse_preconditions(request: Request) -> None:
+    """Refuse a condition that the operation does not check: the caller would assume that it held.
+
+    If-None-Match of a GET is how a cache asks whether its copy is still good; it gets a new one.
+    """
+    names = (IF_MATCH,) if request.method in {"GET", "HEAD"} else (IF_MATCH, IF_NONE_MATCH)
+    for name in names:
+        if (given := request.headers.get(name)) is not None:
+            error = error_at("header", name, "the operation checks no such condition", value=given)
+            raise InvalidRequestError((error,))
 
 
 PreconditionsDep = Annotated[Preconditions, Depends(read_preconditions)]

@@ -63,6 +63,11 @@ UNSUPPORTED_MEDIA_TYPE: Final = _of_http(
     "unsupported_media_type",
     "The Content-Type is missing, or not one that the operation reads; Accept-Post names those.",
 )
+SERVICE_STOPPED: Final = _of_http(
+    503,
+    "service_stopped",
+    "The service was stopped before the call had ended. What the call did is gone with the service.",
+)
 INTERNAL_ERROR: Final = _of_http(
     500,
     "internal_error",

@@ -48,11 +48,17 @@ _RUN: Final = (fleet.MigrationLimitError, vmm.InvalidMigrationError)
 _OF_STATE: Final = (vmm.InvalidMigrationStateError,)
 """A migration that cannot do this in its phase, or has ended."""
 
+_TRAFFIC: Final = (fleet.TrafficLimitError, fleet.RequestTooLargeError)
+"""An operation that reads a body, or makes an answer that may be long, and finds no room."""
+
+_MAKES: Final = ("create_vm", "put_scenario", "start_migration", "start_comparison", "start_copy")
+"""Operations that make something in a session, which may be reset meanwhile."""
+
 _GIVES_UP: Final = (errors.InvalidArgumentError, fleet.StateBytesLimitError)
 
 _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
-    "get_dirty_log": (TooManyRangesError,),
-    "peek_dirty_log": (TooManyRangesError,),
+    "get_dirty_log": (TooManyRangesError, *_TRAFFIC),
+    "peek_dirty_log": (TooManyRangesError, *_TRAFFIC),
     **dict.fromkeys(_ACCESSES, (errors.InvalidArgumentError,)),  # octets that are not whole words
     **dict.fromkeys(("host_discard", "hint_free"), _GIVES_UP),
     "track_versions": (fleet.StateBytesLimitError,),
@@ -68,7 +74,7 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
     ),
     "get_scenario": (fleet.NoSuchScenarioError,),
     "delete_scenario": (fleet.NoSuchScenarioError,),
-    "list_vms": (fleet.NoSuchSessionError,),
+    "list_vms": (fleet.NoSuchSessionError, *_TRAFFIC),
     "set_memslot": _REGION,
     "calc_dirty_rate": (
         vmm.InvalidDirtyRateError,
@@ -93,7 +99,7 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
     "receive_copy": (*_WINDOW, *RunGuest.refusals, fleet.StateBytesLimitError),
     "verify_copy": _WINDOW,
     "start_copy": (fleet.NoSuchSessionError, fleet.VmLimitError, fleet.StateBytesLimitError),
-    "add_fault": (fleet.FaultLimitError,),
+    "add_fault": (fleet.FaultLimitError, fleet.StateBytesLimitError),
     "add_workload": (fleet.WorkloadLimitError, fleet.StateBytesLimitError),
 }
 """What the service adds, by operation id, beside the names in its path."""
@@ -145,13 +151,19 @@ _OF_HEADERS: Final[Mapping[str, tuple[ProblemType, ...]]] = {
         type_of(fleet.IdempotencyKeyInFlightError),
         type_of(fleet.IdempotencyKeyLimitError),
         type_of(fleet.AnswerNotKeptError),
+        *map(type_of, _TRAFFIC),
     ),
     IF_MATCH: (http.PRECONDITION_FAILED,),
     IF_NONE_MATCH: (http.PRECONDITION_FAILED,),
 }
 """The refusals of each header, apart from its syntax."""
 
-_OF_BODIES: Final = (MALFORMED_BODY, http.BODY_TOO_LARGE, http.UNSUPPORTED_MEDIA_TYPE)
+_OF_BODIES: Final = (
+    MALFORMED_BODY,
+    http.BODY_TOO_LARGE,
+    http.UNSUPPORTED_MEDIA_TYPE,
+    *map(type_of, _TRAFFIC),
+)
 
 _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
     http.UNAUTHORIZED.status: {"WWW-Authenticate": "The scheme to use: Bearer."},
@@ -165,7 +177,7 @@ _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
 def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemType]:
     """Return the refusals of an operation of the document; `path` is its template."""
     operation_id = operation["operationId"]
-    found = {http.HOST_NOT_ALLOWED, http.ORIGIN_NOT_ALLOWED, INVALID_REQUEST}
+    found = {http.BAD_REQUEST, http.HOST_NOT_ALLOWED, http.ORIGIN_NOT_ALLOWED, INVALID_REQUEST}
     for table in (_OF_OPERATIONS, _OF_SERVICE):
         found.update(map(type_of, table.get(operation_id, ())))
     found.update(problem for name, problem in _NAMED_IN_PATH.items() if name in path)
@@ -176,6 +188,8 @@ def refusals_of(path: str, operation: Mapping[str, Any]) -> frozenset[ProblemTyp
         found.update(_OF_BODIES)
     if path not in TOKEN_FREE_PATHS:
         found.add(http.UNAUTHORIZED)
+    if operation_id in _MAKES:
+        found.add(type_of(fleet.SessionResetError))
     if operation_id == "get_readyz":
         found.add(http.NOT_READY)
     return frozenset(found)

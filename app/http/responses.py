@@ -1,6 +1,7 @@
 """Responses: the wire writes values of the model once; they are not validated again."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from starlette.responses import Response
@@ -9,6 +10,9 @@ from typing_extensions import override
 from hacdbs_sim.model import DirtyLog, LogFormat, Model, Problem
 from hacdbs_sim.wire import write
 from hacdbs_sim.wire.codec import octets_from_words
+from hacdbs_sim.wire.writer import count_elements
+
+from ..service.vm_runtime import INLINE_WORK, WORK_PER_PART
 
 REPORT_HEADER: Final = "Dirty-Log-Report"
 
@@ -49,6 +53,13 @@ class ProblemResponse(JsonResponse):
         super().__init__(problem, problem.status, dict(headers or {}))
 
 
+async def respond(make: Callable[[], Response], work: int) -> Response:
+    """Make a response here if that is short, else in a worker thread."""
+    if work <= INLINE_WORK:
+        return make()
+    return await asyncio.to_thread(make)
+
+
 class Answer(NamedTuple):
     """What an operation returns, by itself or as a part of a batch.
 
@@ -86,3 +97,9 @@ class Answer(NamedTuple):
             headers[REPORT_HEADER] = report.decode("ascii")
             return Response(octets, headers=headers, media_type=OCTETS_MEDIA_TYPE)
         return Response(self.octets(), self.status, headers, media_type=JSON_MEDIA_TYPE)
+
+
+async def show(value: Model, status: int = 200, location: str | None = None) -> Response:
+    """Return the response that shows a value, made in a worker thread if it is long."""
+    work = WORK_PER_PART * count_elements(value)
+    return await respond(Answer(value, status, location).response, work)

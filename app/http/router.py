@@ -15,11 +15,14 @@ Limits of these routes:
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .problems import NO_SUCH_PATH, plain_document
 from .rendering import REFUSALS, refusal_response
+from .responses import ProblemResponse
 from .routing import Handler, StrictRoute
 
 
@@ -43,6 +46,29 @@ class _Step:
         return self.parameter
 
 
+def _segments(scope: Scope) -> list[str]:
+    """Split a path where it has slashes; an encoded one (%2F) is part of a name (RFC 3986, 2.2)."""
+    if b"%" in (raw_path := _raw_path(scope)):
+        return [unquote(segment) for segment in raw_path.decode("latin-1").split("/")]
+    path: str = scope["path"]
+    return path.split("/")
+
+
+def _raw_path(scope: Scope) -> bytes:
+    return scope.get("raw_path") or b""
+
+
+def _has_encoded_slash(scope: Scope) -> bool:
+    return b"%2f" in _raw_path(scope).lower()
+
+
+async def _refuse_path(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a path that FastAPI would take for another, because it matches the decoded text."""
+    detail = "nothing is served at this path; %2F separates nothing"
+    problem = plain_document(NO_SUCH_PATH, detail, scope["path"])
+    await ProblemResponse(problem)(scope, receive, send)
+
+
 class PathRouter:
     """Middleware that serves the given routes, and leaves other requests to the application."""
 
@@ -62,7 +88,7 @@ class PathRouter:
         """Return the handler of a request, and set its scope as FastAPI's router would."""
         step = self._root
         given = []
-        for segment in scope["path"].split("/"):
+        for segment in _segments(scope):
             following = step.named.get(segment)
             if step.parameter is not None and segment:
                 following = step.parameter
@@ -83,7 +109,8 @@ class PathRouter:
         is_plain = scope["type"] == "http" and not scope.get("root_path")
         handle = self._find(scope) if is_plain else None
         if handle is None:
-            await self._app(scope, receive, send)
+            is_ours = scope["type"] == "http" and _has_encoded_slash(scope)
+            await (_refuse_path if is_ours else self._app)(scope, receive, send)
             return
         request = Request(scope, receive, send)
         try:

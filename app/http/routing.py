@@ -18,6 +18,7 @@ from hacdbs_sim.wire import InvalidRequestError, error_at
 from .bodies import JsonBody
 from .idempotency import answer_once, has_key
 from .parameters import ParameterPlan
+from .preconditions import read_preconditions, refuse_preconditions
 from .rendering import takes_body
 
 
@@ -76,8 +77,14 @@ class StrictRoute(APIRoute):
         async def once(request: Request) -> Response:
             return await (answer_once(request, handle) if has_key(request) else handle(request))
 
+        async def without_conditions(request: Request) -> Response:
+            refuse_preconditions(request)
+            return await inner(request)
+
         handle: Handler = plan if takes_body(self) or "GET" in methods else without_body
-        return once if "POST" in methods else handle
+        inner: Handler = once if "POST" in methods else handle
+        calls = {dependency.call for dependency in self.dependant.dependencies}
+        return inner if read_preconditions in calls else without_conditions
 
 
 def resource_router(tag: str) -> APIRouter:

@@ -5,13 +5,14 @@ what the action's own call would have returned.
 """
 
 import asyncio
+import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, Final, NamedTuple
 
 import orjson
-from pydantic_core import from_json
 
 from hacdbs_sim import model
 from hacdbs_sim.model import MigrationStatus, Mismatch, StepOutcome, StepVerdict, Verdict
@@ -19,18 +20,22 @@ from hacdbs_sim.model.batches import FIRST_REFUSAL
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.scenarios.builtin import load, names
 from hacdbs_sim.scenarios.matching import mismatches
-from hacdbs_sim.wire import MalformedBodyError, Site, document, read, to_plain
+from hacdbs_sim.wire import Site, document, read, to_plain
 from hacdbs_sim.wire.codec import BatchAnswerLimitError
+from hacdbs_sim.wire.cutting import abridged, canonical, decode, members, whole
+from hacdbs_sim.wire.writer import Written
 
 from ..service.budget import Account
 from ..service.errors import NoSuchScenarioError, NoSuchVmError, SenselessScenarioError
-from ..service.fleet import Fleet, Vm
+from ..service.fleet import Fleet, Session, Vm
 from ..service.scenarios import StandingScenario
+from ..service.shielding import to_the_end
 from .batches import MAX_ANSWER_BYTES
 from .operations import perform_now, work_of_batch
 from .presets import with_preset
 
 SCENARIO_BYTES: Final = 8 << 20
+MAX_FLOAT: Final = f"{sys.float_info.max}"
 
 
 class Scenario(NamedTuple):
@@ -43,18 +48,18 @@ class Scenario(NamedTuple):
 def scenario_of(body: bytes) -> Scenario:
     """Parse a scenario from JSON."""
     spec = read(model.Scenario, body)
-    try:  # an expected value may be any JSON, and pydantic's JSON has NaN
-        plain = from_json(body, allow_inf_nan=False)
-    except ValueError as malformed:
-        raise MalformedBodyError(f"the body is not JSON: {malformed}") from None
+    text = whole(body)
     _check_expected(spec)
+    # An expected value may be any JSON, and pydantic's JSON has NaN: this has not
+    plain_document = canonical(body, text)
     if spec.migration is not None:
+        plain: Any = abridged(body, text)
         spec = replace(spec, migration=with_preset(spec.migration, plain["migration"]))
-    return Scenario(spec, orjson.dumps(plain, option=orjson.OPT_SORT_KEYS))
+    return Scenario(spec, plain_document)
 
 
 def _check_expected(spec: model.Scenario) -> None:
-    """Refuse what a response can neither be nor repeat: integers beyond 64 bits."""
+    """Refuse what a response can neither be nor repeat: integers beyond 64 bits, floats beyond doubles."""
     expected = {f"steps.{at}.expect.body": step.expect.body for at, step in enumerate(spec.steps)}
     for field, value in {**expected, "expect": spec.expect}.items():
         try:
@@ -65,38 +70,51 @@ def _check_expected(spec: model.Scenario) -> None:
                 field=field,
                 bound=(1 << 64) - 1,
             ) from None
+        try:
+            json.dumps(value, allow_nan=False)  # orjson writes null for 1e400
+        except ValueError:
+            raise SenselessScenarioError(
+                f"{field} must have no number beyond {MAX_FLOAT}: no answer has one",
+                field=field,
+                bound=MAX_FLOAT,
+            ) from None
 
 
-async def apply(fleet: Fleet, session_id: str, scenario: Scenario) -> tuple[StandingScenario, bool]:
+async def apply(
+    fleet: Fleet, session: Session, scenario: Scenario
+) -> tuple[StandingScenario, bool]:
     """Apply a scenario to a session and play its steps; do nothing if the document is the same.
 
-    The session is reset first; a refusal comes before that. Return whether this call applied it, too.
+    The session is reset first; a refusal comes before that, unless the session is reset or deleted by
+    another call meanwhile. Return whether this call applied it, too.
     """
     # A caller that disconnects must not leave half a session
-    return await asyncio.shield(_apply(fleet, session_id, scenario))
+    return await to_the_end(_apply(fleet, session, scenario))
 
 
 async def _apply(
-    fleet: Fleet, session_id: str, scenario: Scenario
+    fleet: Fleet, session: Session, scenario: Scenario
 ) -> tuple[StandingScenario, bool]:
-    async with fleet.session(session_id).scenario_lock:
-        standing = fleet.session(session_id).scenario
+    async with session.scenario_lock:
+        session = fleet.successor(session)
+        standing = session.scenario
         if standing is not None and standing.document == scenario.document:
             return standing, False
         _check_keys(scenario.spec)
         account = Account(fleet.budget)
         account.hold(len(scenario.document))
         try:
-            specs = [_in_session(vm, session_id) for vm in scenario.spec.vms]
-            vms, removed_vms = await fleet.replace_vms(session_id, specs)
+            specs = [_in_session(vm, session.session_id) for vm in scenario.spec.vms]
+            session, removed_vms = await fleet.replace_vms(session, specs)
         except BaseException:
             account.close()
             raise
+        vms = session.vms.values()
         keyed = dict(zip((vm.key for vm in scenario.spec.vms), vms, strict=True))
         vm_ids = {key: vm.vm_id for key, vm in keyed.items()}
         standing = StandingScenario(scenario.document, account, removed_vms, vm_ids)
-        fleet.session(session_id).scenario = standing
-        await _Play(fleet, standing, keyed, len(scenario.document)).all_of(scenario)
+        session.scenario = standing
+        await _Play(fleet, session, standing, keyed, len(scenario.document)).all_of(scenario)
         return standing, True
 
 
@@ -132,6 +150,7 @@ class _Play:
     """The player of the steps of a scenario that has just been applied."""
 
     fleet: Fleet
+    session: Session
     standing: StandingScenario
     vms: Mapping[str, Vm]
     held_bytes: int
@@ -154,6 +173,7 @@ class _Play:
                 is_failed = outcome.verdict is StepVerdict.FAILED
             self.standing.steps.append(outcome)
             await asyncio.sleep(0)  # short steps run on the event loop: let others run
+            self.fleet.check_current(self.session)
         if not is_failed and (migration := scenario.spec.migration) is not None:
             self._begin(migration)
         self.standing.is_done = True
@@ -225,9 +245,15 @@ def standing_in(fleet: Fleet, session_id: str) -> StandingScenario:
     return standing
 
 
+_JUDGED: Final = frozenset({"scenario", "expect"})
+"""The fields of a document that its outcome needs."""
+
+
 def scenario_outcome(session_id: str, standing: StandingScenario) -> model.ScenarioOutcome:
     """Return a scenario and its outcome so far; a migration is expected to complete."""
-    plain = orjson.loads(standing.document)
+    text = whole(standing.document)
+    named = {name: part for name, part in members(standing.document, text) if name in _JUDGED}
+    plain: dict[str, Any] = {name: decode(standing.document, part) for name, part in named.items()}
     migration = standing.migration
     # First, so that the report is the final one
     is_over = migration is None or migration.run.is_over
@@ -254,7 +280,7 @@ def scenario_outcome(session_id: str, standing: StandingScenario) -> model.Scena
         migration=report,
         problem=standing.refused,
         mismatches=found,
-        document=plain,
+        document=Written(standing.document),
     )
 
 

@@ -1,12 +1,13 @@
 """The scenario with which a service starts: a file or a builtin one, in the session `default`."""
 
 import json
-from pathlib import Path
 
+from hacdbs_sim.files import BadFileError, decoded, read_file
 from hacdbs_sim.model import DEFAULT_SESSION, Verdict
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.scenarios.builtin import names, text_of
-from hacdbs_sim.scenarios.reading import BadDocumentError, explain, parse
+from hacdbs_sim.scenarios.reading import MAX_BYTES, explain, parse
+from hacdbs_sim.scenarios.yaml_nodes import BadDocumentError
 from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, Site, to_plain
 
 from ..service.errors import SetupRefusedError
@@ -24,7 +25,7 @@ async def start_with(fleet: Fleet, given: str) -> Verdict:
     text = _read(given)
     try:
         scenario = scenario_of(json.dumps(parse(text)).encode())
-        standing, _ = await apply(fleet, DEFAULT_SESSION, scenario)
+        standing, _ = await apply(fleet, fleet.session(DEFAULT_SESSION), scenario)
     except BadDocumentError as bad:
         raise ScenarioNotStartedError(f"{given}:{bad.line}: {bad}") from None
     except (InvalidRequestError, MalformedBodyError, SetupRefusedError, KvmError) as refused:
@@ -38,8 +39,8 @@ def _read(given: str) -> str:
     if given in names():
         return text_of(given)
     try:
-        return Path(given).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as unread:
+        return decoded(read_file(given, MAX_BYTES))
+    except BadFileError as unread:
         raise ScenarioNotStartedError(
-            f"{given} is not a readable file ({unread}), and no builtin scenario has this name"
+            f"{given}: {unread}, and no builtin scenario has this name"
         ) from None

@@ -9,9 +9,11 @@ What uvicorn's settings leave open, and this adds to its protocol over httptools
 * Pipelined requests: a refusal must not overtake the answers before it, and each request must learn
   that its client has disconnected.
 * An offer to upgrade, which uvicorn answers by closing the connection.
+* The host of an absolute request target, which uvicorn drops: it must be that of the Host header.
 """
 
 import asyncio
+import re
 from typing import ClassVar, Final
 
 import httptools
@@ -25,17 +27,36 @@ MAX_HEAD_BYTES: Final = 64 << 10
 MIN_BYTES: Final = 1 << 10
 """The bytes that must be transferred between two checks while the server waits for the client."""
 
+LEAST_BYTES: Final = 1280 << 10
+"""The bytes of a body or an answer that must be transferred between two checks: 128 KiB a second.
+
+A body has its room from its first byte on, an answer until its last, so a slow client keeps others out.
+What was faster counts for `max_idle_checks` checks, as the time of grace does.
+"""
+
 _HEADS: Final = {
     400: b"HTTP/1.1 400 Bad Request\r\n",
     408: b"HTTP/1.1 408 Request Timeout\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
 }
 _TOO_LARGE: Final = "the head of a request may have 64 KiB"
+_TOO_SLOW: Final = "the body of a request must come at 128 KiB a second"
+_AUTHORITY_END: Final = re.compile(rb"[/?#]")
 _UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
+
+_GUARDS: Final = (
+    b"content-security-policy: default-src 'none'; frame-ancestors 'none'\r\n"
+    b"x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
+)
 
 
 class HeadTooLargeError(Exception):
     """The head of a request is longer than the server accepts."""
+
+
+class ForeignTargetError(Exception):
+    """A request target names another host than the Host header."""
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -55,6 +76,7 @@ class BoundedHttp(HttpToolsProtocol):
     _moved_bytes = 0
     _unsent_bytes = 0
     _idle_checks = 0
+    _credit_bytes = 0
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -72,10 +94,21 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     @override
+    def pause_writing(self) -> None:
+        """Make the application wait until the client has read a good part of its response."""
+        self._unsent_bytes = self.transport.get_write_buffer_size()
+        super().pause_writing()
+
+    @override
     def resume_writing(self) -> None:
         """Continue a response of which the client has read a good part."""
-        self._moved_bytes += MIN_BYTES
+        self._count_sent()
         super().resume_writing()
+
+    def _count_sent(self) -> None:
+        unsent_bytes = self.transport.get_write_buffer_size()
+        self._moved_bytes += max(self._unsent_bytes - unsent_bytes, 0)
+        self._unsent_bytes = unsent_bytes
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -87,8 +120,10 @@ class BoundedHttp(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
             self._ignore_upgrade(data[offer.args[0] :])
-        except httptools.HttpParserError:
-            self.send_400_response("malformed HTTP")
+        except httptools.HttpParserError as error:
+            # What a method of ours raises is the context of the parser's own exception
+            is_foreign = isinstance(error.__context__, ForeignTargetError)
+            self.send_400_response(f"malformed HTTP: {error.__context__ if is_foreign else error}")
         if was_in_head and self._is_in_head and not self.transport.is_closing():
             self._head_read_bytes += len(data)
             if self._head_read_bytes > MAX_HEAD_BYTES:
@@ -142,9 +177,20 @@ class BoundedHttp(HttpToolsProtocol):
         """End the head; one that offers an upgrade is parsed again."""
         if self.parser.should_upgrade():
             return
+        if not self.url.startswith((b"/", b"*")):
+            self._check_target()
         super().on_headers_complete()
         self._is_in_head = False
         self._idle_checks = 0
+        self._credit_bytes = LEAST_BYTES * self.max_idle_checks
+
+    def _check_target(self) -> None:
+        """Check an absolute target, which stands above the Host header (RFC 9112, 3.2.2)."""
+        scheme, _, rest = self.url.partition(b"://")
+        authority = _AUTHORITY_END.split(rest, 1)[0]
+        hosts = [value.lower() for name, value in self.headers if name == b"host"]
+        if scheme.lower() not in {b"http", b"https"} or hosts != [authority.lower()]:
+            raise ForeignTargetError("the request target must name the host that Host names")
 
     @override
     def on_message_complete(self) -> None:
@@ -178,8 +224,9 @@ class BoundedHttp(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self.flow.pause_reading()
             return
-        text = detail.encode("ascii")
+        text = detail.encode("ascii", "replace")
         headers = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(text)
+        headers += _GUARDS
         self.transport.write(_HEADS[status] + headers + b"connection: close\r\n\r\n" + text)
         self.transport.close()
 
@@ -189,7 +236,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _is_waiting(self) -> bool:
         """Return whether it is the client's turn, and no timer of uvicorn's runs."""
-        if self.flow.write_paused:
+        if self.flow.write_paused or self._unsent_bytes:
             return True
         if self._is_working():
             return self.cycle.more_body and not self.flow.read_paused
@@ -200,15 +247,22 @@ class BoundedHttp(HttpToolsProtocol):
         if self.transport.is_closing():
             self.transport.abort()  # the client has not read the rest for a whole interval
             return
-        unsent_bytes = self.transport.get_write_buffer_size()
-        moved_bytes = self._moved_bytes + max(self._unsent_bytes - unsent_bytes, 0)
-        self._moved_bytes = 0
-        self._unsent_bytes = unsent_bytes
-        is_slow = self._is_in_head or moved_bytes < MIN_BYTES
-        self._idle_checks = self._idle_checks + 1 if is_slow and self._is_waiting() else 0
+        self._count_sent()
+        moved_bytes, self._moved_bytes = self._moved_bytes, 0
+        is_waiting = self._is_waiting()
+        is_still = self._is_in_head or moved_bytes < MIN_BYTES
+        self._idle_checks = self._idle_checks + 1 if is_still and is_waiting else 0
+        if is_waiting and not self._is_in_head:
+            credit_bytes = self._credit_bytes + moved_bytes - LEAST_BYTES
+            self._credit_bytes = min(credit_bytes, LEAST_BYTES * self.max_idle_checks)
         if self._idle_checks >= self.max_idle_checks:
             if self._head_read_bytes and not self._is_working():
                 self._refuse(408, "the head of a request took too long")
+            else:
+                self.transport.abort()
+        elif self._credit_bytes < 0:
+            if self._is_working() and not self.cycle.response_started:
+                self._refuse(408, _TOO_SLOW)
             else:
                 self.transport.abort()
         self._timer = self.loop.call_later(self.check_seconds, self._check)

@@ -1,6 +1,5 @@
 """The copies of one VM's memory that callers keep, by id."""
 
-import asyncio
 from typing import Final
 
 from hacdbs_sim import model
@@ -12,6 +11,7 @@ from hacdbs_sim.vmm.copies import BYTES_A_PAGE
 
 from .budget import Account, StateBudget
 from .errors import CopyLimitError, NoSuchCopyError, NoSuchVmError
+from .shielding import to_the_end
 from .vm_runtime import VmRuntime
 
 PAGES_PER_WORK: Final = 8
@@ -191,7 +191,7 @@ class VmCopies:
         kept = KeptCopy(self._runtime, request.base, Account(self._budget))
         self._beginning += 1
         # Shielded: a request that is cancelled would leave the versions needed by nobody.
-        return await asyncio.shield(asyncio.ensure_future(self._begin(kept, base)))
+        return await to_the_end(self._begin(kept, base))
 
     async def _begin(self, kept: KeptCopy, base: Copy | None) -> KeptCopy:
         try:
@@ -219,7 +219,7 @@ class VmCopies:
         """
         kept = self.find(copy_id)
         del self._by_number[kept.number]
-        await asyncio.shield(asyncio.ensure_future(kept.end()))
+        await to_the_end(kept.end())
 
     def close(self) -> None:
         """Forget all copies: the VM is gone."""

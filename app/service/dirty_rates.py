@@ -15,6 +15,7 @@ from hacdbs_sim.model.errors import NotSupportedByBackendError
 
 from .errors import NoSuchVmError
 from .migrations import Migrations
+from .shielding import retrieve
 from .vm_runtime import INLINE_WORK, VmRuntime
 
 
@@ -85,7 +86,7 @@ class DirtyRates:
                 await runtime.run(piece, work=lambda: INLINE_WORK + 1)
 
     def _keep(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run something in the background, whoever waits for it."""
+        """Run something in the background, even if no caller waits for it any more."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._forget)
@@ -93,8 +94,7 @@ class DirtyRates:
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # a refusal is for the caller, who may be gone
+        retrieve(task)
 
     async def stop(self) -> None:
         """End all, because the service stops."""

@@ -24,6 +24,10 @@ class NoSuchSessionError(FleetError, code="no_such_session"):
     """No session of that id exists."""
 
 
+class SessionResetError(FleetError, code="session_reset", title="The session was reset"):
+    """The session was reset or deleted while the call was in flight; nothing was made."""
+
+
 class SessionExistsError(FleetError, code="session_exists", title="The session exists"):
     """A session of that id exists already."""
 
@@ -46,6 +50,18 @@ class PageLimitError(FleetError, code="page_limit", title="Too many pages"):
 
 class StateBytesLimitError(FleetError, code="state_bytes_limit", title="Too many bytes of state"):
     """The planes and bitmaps of all VMs would exceed HACDBS_MAX_STATE_BYTES."""
+
+
+class TrafficLimitError(
+    FleetError, code="traffic_limit", title="Too many bytes of requests in flight"
+):
+    """Requests in flight hold what HACDBS_MAX_TRAFFIC_BYTES allows, and went on to while this one waited."""
+
+
+class RequestTooLargeError(
+    FleetError, code="request_too_large", title="The request takes too many bytes", status=413
+):
+    """The body, what is made of it, or the answer would exceed one request's part of HACDBS_MAX_TRAFFIC_BYTES."""
 
 
 class FaultLimitError(FleetError, code="fault_limit", title="Too many faults"):

@@ -3,9 +3,13 @@
 Everything here but the making of a machine happens at once on the event loop, so lookups, lists
 and resets never wait for a VM. A VM that is deleted or reset is unlinked; a call in flight
 finishes on the machine that it holds.
+
+A reset is a barrier: a session object lives from one reset to the next. What takes time to make holds
+the object that it found at first, and is published only if that is still the session.
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -24,7 +28,7 @@ from hacdbs_sim.vmm import Report
 from . import errors
 from .backends import backend_maker
 from .budget import StateBudget
-from .copies import KeptCopy, VmCopies
+from .copies import VmCopies
 from .destinations import destination_of, failed, fill_memory, move_guest, vm_like
 from .dirty_rates import DirtyRates
 from .errors import SetupRefusedError
@@ -34,8 +38,10 @@ from .limits import MAX_SESSIONS, Limits
 from .migrations import Migration, Migrations
 from .order import Order
 from .scenarios import StandingScenario
+from .shielding import to_the_end
 from .totals import Totals
-from .vm_runtime import INLINE_WORK, VmRuntime
+from .traffic import TrafficBudget
+from .vm_runtime import INLINE_WORK, PIECES_AT_ONCE, VmRuntime, free_later
 
 SESSIONS_SCOPE: Final = "/sessions"
 """The scope of the keys of requests for new sessions; no session has this id."""
@@ -48,13 +54,25 @@ def resets_scope(session_id: str) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vm:
-    """A VM by its id, `{session_id}-{number}`."""
+    """A VM by its id, `{session_id}-{number}`.
 
-    session_id: str
+    Attributes:
+        session: Its session, from one reset to the next.
+        number: Its number there.
+        incarnation: Distinguishes it from the VMs that had its id before a reset or a restart.
+    """
+
+    session: "Session"
     number: int
+    incarnation: str
     name: str
     runtime: VmRuntime
     copies: VmCopies
+
+    @property
+    def session_id(self) -> str:
+        """The id of its session."""
+        return self.session.session_id
 
     @property
     def vm_id(self) -> str:
@@ -87,14 +105,23 @@ class Vm:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """VMs that belong together; numbers are never used again before a reset."""
+    """VMs that belong together, from one reset to the next; no number is used twice.
+
+    Attributes:
+        session_id: Its id.
+        began: The fleet's epoch when it began: what a call of an earlier epoch made is not for it.
+    """
 
     session_id: str
+    began: int = 0
     vms: dict[int, Vm] = field(default_factory=dict)
     last_number: int = 0
     scenario: StandingScenario | None = None
     scenario_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a scenario is applied: concurrent ones run one after the other."""
+    """Held while a scenario is applied: concurrent ones run one after the other.
+
+    A scenario resets the session, which keeps the lock; any other reset makes a new one.
+    """
 
     def info(self) -> model.SessionInfo:
         """Return the representation for clients."""
@@ -119,19 +146,25 @@ class Fleet:
 
     def __init__(self, limits: Limits, *, host_kvm: bool = False) -> None:
         self.limits = limits
+        self.instance = secrets.token_hex(8)
+        """Names this fleet: another one has the same ids for other things."""
         self._host_kvm = host_kvm
         self.totals = Totals()
         self.budget = StateBudget(limits.max_state_bytes)
+        self.traffic = TrafficBudget(limits.max_traffic_bytes)
         self.idempotency = IdempotencyStore(limits, time.monotonic)
         self.events = EventLog()
         self.order = Order()
         self.migrations = Migrations(self.budget, self.events)
         self.dirty_rates = DirtyRates(self.migrations)
+        self.epoch = 0
+        """How many times a session has begun: been created, reset or deleted."""
         self._sessions = {DEFAULT_SESSION: Session(DEFAULT_SESSION)}
         self._vms: dict[str, Vm] = {}
         self._closing: set[VmRuntime] = set()
         """Closed VMs whose backends still hold resources."""
         self._last_generated = 0
+        self._last_serial = 0
 
     @property
     def vm_count(self) -> int:
@@ -152,14 +185,43 @@ class Fleet:
         """List the sessions, by id."""
         return [self._sessions[session_id] for session_id in sorted(self._sessions)]
 
-    def session(self, session_id: str) -> Session:
-        """Return a session by its id."""
-        try:
-            return self._sessions[session_id]
-        except KeyError:
+    def session(self, session_id: str, epoch: int | None = None) -> Session:
+        """Return a session by its id; given the epoch in which a call began, as it was then.
+
+        Raises:
+            NoSuchSessionError: There is no such session.
+            SessionResetError: It has been reset, or created, since the call began.
+        """
+        session = self._sessions.get(session_id)
+        if session is None:
             raise errors.NoSuchSessionError(
                 "there is no such session", field="session_id", value=session_id
-            ) from None
+            )
+        if epoch is not None and session.began > epoch:
+            raise _was_reset(session_id)
+        return session
+
+    def check_current(self, session: Session) -> None:
+        """Refuse to publish something in a session that has been reset or deleted."""
+        if self._sessions.get(session.session_id) is not session:
+            raise _was_reset(session.session_id)
+
+    def successor(self, session: Session) -> Session:
+        """Return a session after the scenarios that have been applied to it meanwhile.
+
+        Raises:
+            SessionResetError: It has been reset otherwise, or deleted.
+        """
+        now = self._sessions.get(session.session_id)
+        if now is None or now.scenario_lock is not session.scenario_lock:
+            raise _was_reset(session.session_id)
+        return now
+
+    def check_present(self, vm: Vm) -> None:
+        """Refuse to go on with a VM that has been deleted, or reset with its session."""
+        if self._vms.get(vm.vm_id) is not vm:
+            self.check_current(vm.session)
+            raise errors.NoSuchVmError("the VM has been deleted", field="vm_id", value=vm.vm_id)
 
     def create_session(self, session_id: str | None = None) -> Session:
         """Create a session; the default id is the next free one of s1, s2, ..."""
@@ -172,7 +234,8 @@ class Fleet:
                 "session_id must be new, this one exists", field="session_id", value=session_id
             )
         self.order.take(session_id, None, "create_session")
-        self._sessions[session_id] = session = Session(session_id)
+        self.epoch += 1
+        self._sessions[session_id] = session = Session(session_id, self.epoch)
         return session
 
     def _next_session_id(self) -> str:
@@ -186,27 +249,35 @@ class Fleet:
         if session_id == DEFAULT_SESSION:
             detail = "the session default always exists; reset it instead"
             raise errors.DefaultSessionError(detail, field="session_id", value=session_id)
-        self._empty(session_id, "delete_session", EventType.SESSION_DELETED)
+        self._end(self.session(session_id), "delete_session", EventType.SESSION_DELETED)
         self.idempotency.clear(resets_scope(session_id))
         del self._sessions[session_id]
 
     def reset_session(self, session_id: str) -> None:
         """Delete a session's VMs, number the next ones from 1 again, forget its retries."""
-        self._empty(session_id, "reset_session", EventType.SESSION_RESET)
+        self._reset(self.session(session_id))
 
-    def _empty(self, session_id: str, change: str, event: EventType) -> None:
-        session = self.session(session_id)
-        vm_count = len(session.vms)
+    def _reset(self, session: Session) -> Session:
+        self._end(session, "reset_session", EventType.SESSION_RESET)
+        self._sessions[session.session_id] = new = Session(session.session_id, self.epoch)
+        return new
+
+    def _end(self, session: Session, change: str, event: EventType) -> None:
+        """Remove all that a session has, and let nothing of it come afterwards."""
+        session_id, vm_count = session.session_id, len(session.vms)
+        self.epoch += 1
         self.idempotency.clear(session_id)
         self.migrations.session_gone(session_id)
-        for vm in list(session.vms.values()):
+        vms = list(session.vms.values())
+        for vm in vms:
             self._unlink(vm)
         self.order.take(session_id, None, change)  # after the last change of the VMs
-        session.last_number = 0
         if session.scenario is not None:
             session.scenario.account.close()  # its player may still write
             session.scenario = None
         self.events.emit(event, session_id=session_id, details={"vm_count": vm_count})
+        if vm_count > PIECES_AT_ONCE:
+            free_later(vms)
 
     def session_id_of(self, vm_id: str) -> str:
         """Return the session that a VM belongs to, or belonged to, according to its id."""
@@ -217,27 +288,47 @@ class Fleet:
         sessions = self.sessions() if session_id is None else [self.session(session_id)]
         return [vm for session in sessions for vm in session.vms.values()]
 
-    def vm(self, vm_id: str) -> Vm:
-        """Return a VM by its id."""
-        try:
-            return self._vms[vm_id]
-        except KeyError:
-            raise errors.NoSuchVmError("there is no such VM", field="vm_id", value=vm_id) from None
+    def vm(self, vm_id: str, epoch: int | None = None) -> Vm:
+        """Return a VM by its id; given the epoch in which a call began, as it was then.
 
-    async def create_vm(self, spec: CreateVm) -> Vm:
-        """Create a VM with its slots and faults; a refusal leaves nothing behind."""
-        self.session(spec.session_id)
+        Raises:
+            NoSuchVmError: There is no such VM.
+            SessionResetError: Its session has been reset since the call began.
+        """
+        session = self._sessions.get(vm_id.rpartition("-")[0])
+        if epoch is not None and session is not None and session.began > epoch:
+            raise _was_reset(session.session_id)
+        vm = self._vms.get(vm_id)
+        if vm is None:
+            raise errors.NoSuchVmError("there is no such VM", field="vm_id", value=vm_id)
+        return vm
+
+    async def create_vm(self, spec: CreateVm, epoch: int | None = None) -> Vm:
+        """Create a VM with its slots and faults; a refusal leaves nothing behind.
+
+        Args:
+            spec: The VM.
+            epoch: The epoch in which the call began; now if None.
+
+        Raises:
+            SessionResetError: Its session has been reset or deleted since the call began.
+            KvmError: The VM, or a part of it, is refused.
+        """
+        session = self.session(spec.session_id, epoch)
         if _work_of_making(spec) <= INLINE_WORK:
-            return self._publish(spec, self._build(spec))
+            return self._publish(session, spec, self._build(spec))
         # Shielded: if the request were cancelled, what the thread still takes would never be returned.
-        return await asyncio.shield(self._create_in_thread(spec))
+        return await to_the_end(self._create_in_thread(session, spec))
 
-    async def _create_in_thread(self, spec: CreateVm) -> Vm:
-        return self._publish(spec, await asyncio.to_thread(self._build, spec))
+    async def _create_in_thread(self, session: Session, spec: CreateVm) -> Vm:
+        return self._publish(session, spec, await asyncio.to_thread(self._build, spec))
 
     async def build_apart(self, spec: CreateVm) -> VmRuntime:
-        """Create a machine that does not belong to a session; the caller closes it."""
-        return await asyncio.shield(asyncio.to_thread(self._build, spec))
+        """Create a machine that does not belong to a session; the caller closes it.
+
+        Must not be cancelled: nothing would own the machine that the thread makes.
+        """
+        return await asyncio.to_thread(self._build, spec)
 
     def _build(self, spec: CreateVm) -> VmRuntime:
         config = model.VmConfig(**spec.settings())
@@ -255,9 +346,9 @@ class Fleet:
             raise
         return runtime
 
-    def _publish(self, spec: CreateVm, runtime: VmRuntime) -> Vm:
+    def _publish(self, session: Session, spec: CreateVm, runtime: VmRuntime) -> Vm:
         try:
-            session = self.session(spec.session_id)
+            self.check_current(session)
             self._check_vm_limit()
         except errors.FleetError:
             runtime.close()
@@ -267,8 +358,10 @@ class Fleet:
     def _link(self, session: Session, spec: CreateVm, runtime: VmRuntime) -> Vm:
         session.last_number += 1
         number = session.last_number
-        copies = VmCopies(f"{spec.session_id}-{number}", runtime, self.budget)
-        vm = Vm(spec.session_id, number, spec.name, runtime, copies)
+        copies = VmCopies(f"{session.session_id}-{number}", runtime, self.budget)
+        self._last_serial += 1
+        incarnation = f"{self.instance}.{self._last_serial}"
+        vm = Vm(session, number, incarnation, spec.name, runtime, copies)
         session.vms[vm.number] = self._vms[vm.vm_id] = vm
         self.order.take(vm.session_id, vm.vm_id, spec)
         emit = partial(self.events.emit, session_id=vm.session_id, vm_id=vm.vm_id)
@@ -276,27 +369,29 @@ class Fleet:
         emit(EventType.VM_CREATED, details={"name": vm.name})
         return vm
 
-    async def replace_vms(self, session_id: str, specs: Sequence[CreateVm]) -> tuple[list[Vm], int]:
-        """Replace all VMs of a session, or none; return the new ones, and how many there were.
+    async def replace_vms(self, session: Session, specs: Sequence[CreateVm]) -> tuple[Session, int]:
+        """Replace all VMs of a session, or none; return it with them, and how many there were.
 
         Must not be cancelled: nothing would own the machines that the thread makes.
 
         Raises:
             SetupRefusedError: One of them was refused; its part is `vms/{index}`, or below it.
+            SessionResetError: The session has been reset or deleted meanwhile.
         """
-        self.session(session_id)
         runtimes = await asyncio.to_thread(self._build_all, specs)
         try:
-            session = self.session(session_id)
+            self.check_current(session)
             self._check_vm_limit(len(specs) - 1 - len(session.vms))
         except errors.FleetError:
             for runtime in runtimes:
                 runtime.close()
             raise
         vm_count = len(session.vms)
-        self.reset_session(session_id)
-        pairs = zip(specs, runtimes, strict=True)
-        return [self._link(session, spec, runtime) for spec, runtime in pairs], vm_count
+        new = self._reset(session)
+        new.scenario_lock = session.scenario_lock
+        for spec, runtime in zip(specs, runtimes, strict=True):
+            self._link(new, spec, runtime)
+        return new, vm_count
 
     def _build_all(self, specs: Sequence[CreateVm]) -> list[VmRuntime]:
         runtimes: list[VmRuntime] = []
@@ -317,24 +412,33 @@ class Fleet:
                 bound=self.limits.max_vms,
             )
 
-    async def start_migration(self, request: model.StartMigration) -> Migration:
+    async def start_migration(
+        self, request: model.StartMigration, epoch: int | None = None
+    ) -> Migration:
         """Start to migrate a VM, and create the VM of the destination if one is requested.
+
+        Args:
+            request: The migration.
+            epoch: The epoch in which the call began; now if None.
 
         Raises:
             KvmError: As `Migrations.start` and `create_vm`.
         """
-        source = self.vm(request.vm_id)
+        source = self.vm(request.vm_id, epoch)
         destination = None
         if request.destination is not None:
             self.migrations.check_startable(source.session_id, source.vm_id, source.runtime)
             spec = destination_of(source.session_id, source.name, source.runtime, request)
             try:
-                destination = await self.create_vm(spec)
+                destination = await self.create_vm(spec, epoch)
             except SetupRefusedError as refused:
                 part = f"destination/{refused.part}"
                 raise SetupRefusedError(part, refused.index, refused.cause) from refused
         try:
-            self.vm(request.vm_id)  # it may have been deleted while the destination was made
+            # Either may have been deleted while the destination was made
+            self.check_present(source)
+            if destination is not None:
+                self.check_present(destination)
             return self.migrations.start(
                 source.session_id,
                 source.vm_id,
@@ -347,7 +451,7 @@ class Fleet:
             )
         except BaseException:
             if destination is not None:
-                self.delete_vm(destination.vm_id)
+                self._delete(destination)
             raise
 
     async def _migration_ended(self, source: Vm, destination: Vm | None, report: Report) -> Report:
@@ -367,45 +471,61 @@ class Fleet:
         """Move the guest to the destination; delete that if the migration has failed."""
         if report.status is model.MigrationStatus.COMPLETED:
             try:
+                self.check_present(source)  # its last step may have come after its end
                 await move_guest(source.runtime, destination.runtime, report)
             except KvmError as refused:
                 report = failed(report, refused)
-        is_there = self._vms.get(destination.vm_id) is destination
-        if is_there and report.status is not model.MigrationStatus.COMPLETED:
-            self.delete_vm(destination.vm_id)
+        if report.status is not model.MigrationStatus.COMPLETED:
+            self._delete(destination)
         return report
 
-    async def start_copy(self, source: Vm, kept: KeptCopy, wanted: model.StartCopy) -> Vm:
+    async def start_copy(
+        self, source: Vm, copy_id: str, wanted: model.StartCopy, epoch: int | None = None
+    ) -> Vm:
         """Create a VM that has what a copy of a VM's memory has.
 
         Raises:
+            NoSuchCopyError: The VM has no such copy.
             KvmError: As `create_vm`.
         """
-        memslots = await kept.memslots()
+        self.session(wanted.session_id or source.session_id, epoch)
+        memslots = await source.copies.find(copy_id).memslots()
         spec = vm_like(source.session_id, source.name, source.runtime, wanted, memslots)
-        vm = await self.create_vm(spec)
+        # Shielded: a request that is cancelled must not leave a VM without its memory
+        return await to_the_end(self._create_filled(spec, epoch))
+
+    async def _create_filled(self, spec: CreateVm, epoch: int | None) -> Vm:
+        vm = await self.create_vm(spec, epoch)
         await fill_memory(vm.runtime)
+        self.check_present(vm)
         return vm
 
     def delete_vm(self, vm_id: str) -> None:
         """Delete a VM."""
-        vm = self.vm(vm_id)
+        self._delete(self.vm(vm_id))
+
+    def _delete(self, vm: Vm) -> None:
+        """Delete a VM, if it is there."""
+        if self._vms.get(vm.vm_id) is not vm:
+            return
         self._unlink(vm)
-        self.order.take(vm.session_id, vm_id, "delete_vm")  # after the VM's last change
+        self.order.take(vm.session_id, vm.vm_id, "delete_vm")  # after the VM's last change
         details: dict[str, model.Detail] = {"name": vm.name}
         self.events.emit(
-            EventType.VM_DELETED, session_id=vm.session_id, vm_id=vm_id, details=details
+            EventType.VM_DELETED, session_id=vm.session_id, vm_id=vm.vm_id, details=details
         )
 
     async def close(self) -> None:
-        """Free what the VMs hold beyond memory of this process's objects: the service stops."""
+        """End all that runs in the background, and free what the VMs hold: the service stops."""
+        await self.migrations.stop()
+        await self.dirty_rates.stop()
         for vm in self._vms.values():
             self._close(vm.runtime)
         while self._closing:
             await self._closing.pop().closed()
 
     def _unlink(self, vm: Vm) -> None:
-        del self._sessions[vm.session_id].vms[vm.number]
+        del vm.session.vms[vm.number]
         del self._vms[vm.vm_id]
         self.migrations.vm_gone(vm.vm_id)
         vm.copies.close()
@@ -413,7 +533,17 @@ class Fleet:
 
     def _close(self, runtime: VmRuntime) -> None:
         runtime.close()
-        self._closing = {each for each in (*self._closing, runtime) if not each.is_closed}
+        if self._closing or not runtime.is_closed:
+            self._closing = {each for each in (*self._closing, runtime) if not each.is_closed}
+
+
+def _was_reset(session_id: str) -> errors.SessionResetError:
+    return errors.SessionResetError(
+        "the session is another one than when the call began: it was reset or deleted meanwhile,"
+        " and nothing was made",
+        field="session_id",
+        value=session_id,
+    )
 
 
 def _work_of_making(spec: CreateVm) -> int:

@@ -16,8 +16,12 @@ from .limits import MAX_IDEMPOTENCY_KEYS_PER_SCOPE, Limits
 SCOPE_SHARE: Final = 8
 """One scope holds at most one part in this many of all bytes, which leaves room for others."""
 
-RECORD_BYTES: Final = 1 << 10
-"""The approximate size of a record without its response: key, fingerprint, containers."""
+RECORD_BYTES: Final = 1280
+"""The size of a record without its response: key, fingerprint, containers (measured, from above)."""
+
+OBJECT_BYTES: Final = 33
+HEADER_BYTES: Final = 2 * OBJECT_BYTES + 72
+"""What bytes, and a header, take beside their text."""
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
@@ -33,7 +37,8 @@ class KeptAnswer:
     @property
     def size_bytes(self) -> int:
         """The bytes that it takes to keep the response."""
-        return len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
+        texts = sum(len(name) + len(value) for name, value in self.headers)
+        return OBJECT_BYTES + len(self.body) + texts + HEADER_BYTES * len(self.headers)
 
 
 @dataclass(frozen=True, slots=True)

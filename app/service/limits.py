@@ -14,5 +14,6 @@ class Limits:
     max_vms: int = 10_000
     max_pages_per_vm: int = 1 << 29
     max_state_bytes: int = 4 << 30
+    max_traffic_bytes: int = 2 << 30
     max_idempotency_bytes: int = 512 << 20
     idempotency_seconds: int = 3600

@@ -17,10 +17,15 @@ from hacdbs_sim.sim.guest.versions import BYTES_A_PAGE
 from hacdbs_sim.vmm import LiveMigration, Report, check_running
 
 from .budget import Account
+from .errors import StateBytesLimitError
 from .vm_runtime import INLINE_WORK, VmRuntime
 
 PIECE_SECONDS: Final = 0.05
 """About how long a run holds its machine's lock at a time."""
+
+REPORT_BYTES: Final = 8 << 10
+PASS_BYTES: Final = 2 << 10
+"""What a report takes as objects, and each pass of it (measured, from above)."""
 
 OnEnd: TypeAlias = Callable[[Report], Awaitable[Report]]
 """Called with the final report before anybody sees it; returns the one to be seen."""
@@ -38,12 +43,18 @@ def bytes_of(migration: LiveMigration) -> int:
     return npages // PAGES_PER_WORD * 8 * bitmaps + npages * BYTES_A_PAGE * versions
 
 
+def bytes_of_report(passes: int) -> int:
+    """Return the bytes that a report takes, from above."""
+    return REPORT_BYTES + PASS_BYTES * passes
+
+
 class MigrationTask:
     """One migration of a run.
 
     Attributes:
         name: Its name within the run.
         report: Its report after the last piece.
+        keeps_report: Whether the report takes its bytes once the migration has ended.
     """
 
     def __init__(
@@ -61,6 +72,7 @@ class MigrationTask:
         self._migration: LiveMigration | None = migration
         self._account = account
         self._cancelled_for: Reason | None = None
+        self.keeps_report = False
         self.report = migration.report()
 
     @property
@@ -101,7 +113,7 @@ class MigrationTask:
             self._migration.cancel(reason)
 
     async def advance(self, on_end: OnEnd | None = None) -> bool:
-        """Run one piece; return whether it has made progress: another phase, or one more pass."""
+        """Run one piece; return whether it has made progress: another phase, one more pass or sync."""
         assert self._runtime is not None, "a migration that has ended does not continue"
         assert self._migration is not None, "a migration that has ended does not continue"
         before = self._migration.progress
@@ -136,8 +148,17 @@ class MigrationTask:
         """Release the machine, and close it if the run owns it."""
         if owns_machine and self._runtime is not None:
             self._runtime.close()
-        self._account.close()
         self._runtime = self._migration = None
+        with suppress(StateBytesLimitError):  # `max_iterations` may have been raised meanwhile
+            self._account.hold(bytes_of_report(len(self.report.iterations)))
+        if not self.keeps_report:
+            self._account.close()
+
+    def release_report(self) -> None:
+        """Return the bytes of the report, which will not be kept, once the migration has ended."""
+        self.keeps_report = False
+        if self._migration is None:
+            self._account.close()
 
     def end_as(self, status: MigrationStatus, reason: Reason, refused: Refused | None) -> None:
         """Set the final status of a migration that could not end by itself."""
@@ -179,6 +200,8 @@ class MigrationRun:
         on_progress: Callable[[Report], None] | None = None,
     ) -> None:
         self.tasks = tuple(tasks)
+        for task in self.tasks:
+            task.keeps_report = True
         self._pace_seconds = pace_seconds
         self._owns_machines = owns_machines
         self._pace = pace
@@ -205,11 +228,21 @@ class MigrationRun:
         self._command.set()
         self._news.spread()
 
+    def forget(self) -> None:
+        """End, because the session is reset; nothing is emitted any more, but who waits is answered."""
+        self._on_progress = None
+        self.cancel(Reason.SESSION_RESET)
+
     async def stop(self) -> None:
         """End at once, because the service stops."""
         self.cancel(Reason.SERVICE_STOPPED)
         if self._task is not None:
             await asyncio.wait([self._task])
+
+    def release_reports(self) -> None:
+        """Return the bytes of the reports, which will not be kept."""
+        for task in self.tasks:
+            task.release_report()
 
     async def wait(self, reached: Callable[[], bool], seconds: float) -> None:
         """Wait until `reached` holds, the run or the time is over, or `end_waits` is called."""
@@ -238,6 +271,7 @@ class MigrationRun:
         finally:
             for task in self.tasks:
                 task.close(owns_machine=self._owns_machines)
+            self._on_end = self._on_progress = None  # they hold machines, a kept report must not
             self._news.spread()
 
     async def _run_task(self, task: MigrationTask) -> None:

@@ -17,15 +17,13 @@ from .errors import (
     NoSuchMigrationError,
 )
 from .events import EventLog
-from .migration_tasks import MigrationRun, MigrationTask, OnEnd, bytes_of
+from .migration_tasks import MigrationRun, MigrationTask, OnEnd, bytes_of, bytes_of_report
 from .vm_runtime import VmRuntime
 
 MAX_RUNNING_MIGRATIONS: Final = 16
 MAX_KEPT_MIGRATIONS_PER_SESSION: Final = 100
-MAX_KEPT_MIGRATIONS: Final = 400
 MAX_KEPT_COMPARISONS_PER_SESSION: Final = 25
-MAX_KEPT_COMPARISONS: Final = 50
-"""Each may keep one report of 1,000 passes, or several: about 2 MB."""
+"""A session's reports make room for its own. All of them take their bytes from the budget of state."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,11 +126,10 @@ K = TypeVar("K", Migration, Comparison)
 
 
 class _Kept(Generic[K]):
-    """Started items, oldest first; above the limits, the oldest ended one is dropped."""
+    """Started items, oldest first; above the limit of a session, its oldest ended one is dropped."""
 
-    def __init__(self, per_session: int, in_all: int) -> None:
+    def __init__(self, per_session: int) -> None:
         self._per_session = per_session
-        self._in_all = in_all
         self._by_id: dict[str, K] = {}
         self._last_numbers: dict[str, int] = {}
 
@@ -145,13 +142,15 @@ class _Kept(Generic[K]):
         """Add an item."""
         self._by_id[known_as] = item
         of_session = [each for each in self._by_id.values() if each.session_id == item.session_id]
-        self._drop(of_session, self._per_session)
-        self._drop(list(self._by_id.values()), self._in_all)
+        ended = [each for each in of_session if each.run.is_over]
+        for dropped in ended[: max(len(of_session) - self._per_session, 0)]:
+            dropped.run.release_reports()
+            self._by_id = {k: each for k, each in self._by_id.items() if each is not dropped}
 
-    def _drop(self, items: list[K], limit: int) -> None:
-        ended = [each for each in items if each.run.is_over]
-        for item in ended[: max(len(items) - limit, 0)]:
-            self._by_id = {known: each for known, each in self._by_id.items() if each is not item}
+    def release(self, session_id: str) -> None:
+        """Return the bytes of the reports of a session that will be forgotten."""
+        for item in self.of(session_id):
+            item.run.release_reports()
 
     def find(self, known_as: str) -> K | None:
         """Return an item by its id."""
@@ -165,7 +164,7 @@ class _Kept(Generic[K]):
     def forget(self, session_id: str) -> None:
         """Forget the items of a session, and number the next ones from 1 again."""
         for item in self.of(session_id):
-            item.run.cancel(Reason.SESSION_RESET)
+            item.run.forget()
         self._by_id = {k: each for k, each in self._by_id.items() if each.session_id != session_id}
         self._last_numbers.pop(session_id, None)
 
@@ -176,12 +175,8 @@ class Migrations:
     def __init__(self, budget: StateBudget, events: EventLog) -> None:
         self._budget = budget
         self._events = events
-        self._migrations: _Kept[Migration] = _Kept(
-            MAX_KEPT_MIGRATIONS_PER_SESSION, MAX_KEPT_MIGRATIONS
-        )
-        self._comparisons: _Kept[Comparison] = _Kept(
-            MAX_KEPT_COMPARISONS_PER_SESSION, MAX_KEPT_COMPARISONS
-        )
+        self._migrations: _Kept[Migration] = _Kept(MAX_KEPT_MIGRATIONS_PER_SESSION)
+        self._comparisons: _Kept[Comparison] = _Kept(MAX_KEPT_COMPARISONS_PER_SESSION)
         self._running: set[MigrationRun] = set()
         self._is_stopping = False
 
@@ -264,7 +259,7 @@ class Migrations:
         _check_backend(runtime)
         migration = LiveMigration(runtime, spec, tracking=runtime.tracking)
         account = Account(self._budget)
-        account.hold(bytes_of(migration))
+        account.hold(bytes_of(migration) + bytes_of_report(spec.max_iterations))
         return MigrationTask(name, runtime, migration, account, is_paced=pace > 0)
 
     def check_limit(self) -> None:
@@ -311,6 +306,8 @@ class Migrations:
 
     def session_gone(self, session_id: str) -> None:
         """End and forget the migrations and comparisons of a session that is reset or deleted."""
+        self._migrations.release(session_id)
+        self._comparisons.release(session_id)
         self._migrations.forget(session_id)
         self._comparisons.forget(session_id)
 
@@ -348,6 +345,7 @@ class Migrations:
                 "status": report.status.value,
                 "reason": None if report.reason is None else report.reason.value,
                 "iteration": len(report.iterations),
+                "dirty_sync_count": report.stats.syncs,
                 "remaining_pages": report.remaining_pages,
             },
         )

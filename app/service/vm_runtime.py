@@ -4,19 +4,25 @@ Limits, events and the order of changes wrap the backend here, once for all acti
 """
 
 import asyncio
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import asdict
+from functools import cache
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from hacdbs_sim import model
 from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.model.errors import KvmError
-from hacdbs_sim.vmm import DirtyRate, DirtyTracking, TransferHistory
+from hacdbs_sim.sim.machine.estimates import least_work
+from hacdbs_sim.vmm import DirtyRate, DirtyTracking
 
 from .budget import Account, StateBudget
 from .errors import FaultLimitError, NoSuchVmError, PageLimitError, WorkloadLimitError
 from .limits import Limits
 from .order import Order, VmOrder
+from .shielding import retrieve
 from .totals import Totals
 
 T = TypeVar("T")
@@ -27,9 +33,20 @@ INLINE_WORK: Final = 1 << 16
 WORK_PER_RANGE: Final = 8
 """The work of a response for each range that it may list."""
 
+WORK_PER_PART: Final = 1 << 9
+"""The work of showing a memslot, a fault or a workload: about 10 us."""
+
+PIECES_AT_ONCE: Final = 256
+"""A VM of more memslots is freed one by one: one takes 3 us."""
+
 WORK_PER_FAULT: Final = 1 << 7
 """The work of a get or clear for each armed fault: where one hits, all are searched."""
 
+
+VM_BYTES: Final = 8 << 10
+SLOT_BYTES: Final = 2 << 10
+FAULT_BYTES: Final = 1 << 9
+"""What a VM, a slot and a fault hold as objects (measured, from above)."""
 
 Emit: TypeAlias = Callable[..., None]
 """Receives the type, `now_ns` and `details` of what happens on a VM."""
@@ -41,6 +58,14 @@ class HoldsResources(Protocol):
 
     def close(self) -> None:
         """Free what it holds; no action may come afterwards."""
+
+
+@runtime_checkable
+class HoldsPieces(Protocol):
+    """A backend that may consist of many objects: freed at once, they would hold the interpreter."""
+
+    def pieces(self) -> list[object]:
+        """Return the objects that it consists of, but for a few."""
 
 
 class VmRuntime:
@@ -55,8 +80,8 @@ class VmRuntime:
     `make` makes the backend. It is given a function to call once a get or clear has read the board of
     faults: from then on a fault that is armed is behind it in the order.
 
-    `transfer_history` is what migrations took from its log and did not deliver, `tracking` what its
-    migrations and its dirty rate share. Once it `is_deleted`, nobody runs its guest any more.
+    `tracking` is what its migrations and its dirty rate share. Once it `is_deleted`, nobody runs its
+    guest any more.
     """
 
     def __init__(
@@ -74,12 +99,11 @@ class VmRuntime:
         self._limits = limits
         self._account = Account(budget)
         self._totals = totals
-        self.transfer_history = TransferHistory()
-        self.tracking = DirtyTracking(self.transfer_history)
+        self.tracking = DirtyTracking()
         self.dirty_rate = DirtyRate(self.tracking)
         self.is_deleted = False
         self._lock = asyncio.Lock()
-        self._faults = 0
+        self._memslots = self._workloads = self._faults = 0
         self._has_had_faults = False
         self._hits: dict[model.FaultType, int] = {}
         self._hits_emitted: dict[str, int] = {}
@@ -101,23 +125,23 @@ class VmRuntime:
         that no other call enters a machine that is still being changed.
         """
         await self._lock.acquire()
-        thread = None
+        thread: asyncio.Future[T] | None = None
         try:
             if self._is_destroyed:
                 raise NoSuchVmError("the VM has been deleted", field="vm_id")
             if work() <= INLINE_WORK:
                 return call()
-            thread = asyncio.ensure_future(self._run_in_thread(call))
+            # A future, not a task: a task that is cancelled before its first step releases nothing
+            thread = asyncio.get_running_loop().run_in_executor(None, copy_context().run, call)
+            thread.add_done_callback(self._release)
         finally:
             if thread is None:
                 self._lock.release()
         return await asyncio.shield(thread)
 
-    async def _run_in_thread(self, call: Callable[[], T]) -> T:
-        try:
-            return await asyncio.to_thread(call)
-        finally:
-            self._lock.release()
+    def _release(self, thread: asyncio.Future[Any]) -> None:
+        self._lock.release()
+        retrieve(thread)
 
     def publish(self, session_id: str, vm_id: str, emit: Emit) -> None:
         """Publish the VM under an id: from now on, emit its events and number its changes."""
@@ -133,16 +157,19 @@ class VmRuntime:
         self.is_deleted = True
         self._order.close()
         self._emit_to = None
-        if not isinstance(self._backend, HoldsResources):
+        if not _is(type(self._backend), HoldsResources):
             self._account.close()
+            if self._memslots > PIECES_AT_ONCE and isinstance(self._backend, HoldsPieces):
+                free_with(self._backend)
             return
+        backend = cast("HoldsResources", self._backend)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # a worker thread that makes VMs: nobody else has this one
-            self._destroy(self._backend)
+            self._destroy(backend)
             return
         if self._destruction is None:
-            self._destruction = loop.create_task(self._destroy_at_rest(self._backend))
+            self._destruction = loop.create_task(self._destroy_at_rest(backend))
 
     @property
     def is_closed(self) -> bool:
@@ -171,6 +198,11 @@ class VmRuntime:
         """The capabilities of the backend."""
         return self._backend.capabilities
 
+    @property
+    def parts(self) -> int:
+        """The number of slots and faults."""
+        return self._memslots + self._faults
+
     def supports(self, kind: type[model.Operation[Any]]) -> bool:
         """Whether the backend performs such operations."""
         return kind.op in self._backend.capabilities.ops
@@ -185,6 +217,8 @@ class VmRuntime:
 
     def work(self, action: model.Action[Any]) -> int:
         """Estimate the work of an action; one that is refused takes little."""
+        if (least := least_work(action)) > INLINE_WORK:
+            return least
         try:
             work = self._backend.estimate(action).work
         except KvmError:
@@ -197,6 +231,10 @@ class VmRuntime:
         """Estimate the work of going over all pages, `pages_per_work` of them for one of it."""
         pages = self._backend.query(model.GetFootprint()).pages
         return WORK_PER_ACTION + pages // pages_per_work
+
+    def work_of_showing(self) -> int:
+        """Estimate the work of showing the VM with all its parts."""
+        return WORK_PER_ACTION + WORK_PER_PART * (self._memslots + self._workloads + self._faults)
 
     def perform(self, action: model.Action[T]) -> T:
         """Perform an action within the limits; the caller holds the lock where needed."""
@@ -216,15 +254,34 @@ class VmRuntime:
             pass
         else:
             self._check_limits(action, after)
-            self._account.hold(max(after.state_bytes, self._account.held_bytes))
+            after_bytes = after.state_bytes + self._bytes_of_parts()
+            if isinstance(action, model.SetMemslot):
+                after_bytes += SLOT_BYTES
+            self._account.hold(max(after_bytes, self._account.held_bytes))
         try:
             self._order.take(action)
-            return self._backend.perform(action)
+            outcome = self._backend.perform(action)
+            self._count_parts(action, outcome)
+            return outcome
         finally:
             self._hold_footprint()
 
+    def _count_parts(self, action: model.Action[Any], outcome: object) -> None:
+        if isinstance(outcome, model.ChangedMemslot):
+            self._memslots += outcome.change is model.MemslotChange.CREATE
+            self._memslots -= outcome.change is model.MemslotChange.DELETE
+        elif isinstance(action, model.DeleteWorkloads):
+            self._workloads = 0
+        else:
+            self._workloads += isinstance(action, model.AddWorkload)
+            self._workloads -= isinstance(action, model.DeleteWorkload)
+
     def _hold_footprint(self) -> None:
-        self._account.hold(self._backend.query(model.GetFootprint()).state_bytes)
+        state_bytes = self._backend.query(model.GetFootprint()).state_bytes
+        self._account.hold(state_bytes + self._bytes_of_parts())
+
+    def _bytes_of_parts(self) -> int:
+        return VM_BYTES + SLOT_BYTES * self._memslots + FAULT_BYTES * self._faults
 
     def _check_limits(self, action: model.Action[Any], after: model.Estimate) -> None:
         most = self._limits.max_pages_per_vm
@@ -244,6 +301,7 @@ class VmRuntime:
             if self._faults >= most:
                 detail = f"the VM has {most} faults, as many as one VM takes"
                 raise FaultLimitError(detail, bound=most)
+            self._account.hold(self._account.held_bytes + FAULT_BYTES)
             self._order.number(action)
             fault = self._backend.perform(action)
             self._faults += 1
@@ -257,7 +315,9 @@ class VmRuntime:
             self._order.enter()
             self._order.number(action)
             outcome = self._backend.perform(action)
-            self._faults = 0 if isinstance(action, model.DeleteFaults) else self._faults - 1
+            gone = self._faults if isinstance(action, model.DeleteFaults) else 1
+            self._faults -= gone
+            self._account.hold(self._account.held_bytes - FAULT_BYTES * gone)
             return outcome
         finally:
             self._order.entered()
@@ -361,3 +421,33 @@ _PERFORM: Final[dict[type[model.Action[Any]], Callable[[VmRuntime, Any], object]
     model.ClearDirtyLog: VmRuntime._take_log,
 }
 """The handlers of actions for which the service does more than to number them."""
+
+
+def free_with(backend: HoldsPieces) -> None:
+    """Have the pieces of a backend freed one by one, once nobody uses it."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:  # a worker thread that makes VMs, in which nobody waits for it
+        return
+    weakref.finalize(backend, _free_in_thread, backend.pieces(), loop).atexit = False
+
+
+def free_later(things: list[Any]) -> None:
+    """Have what nobody else uses freed one by one in a worker thread, if others might wait for it."""
+    with suppress(RuntimeError):  # without a loop nobody waits
+        _free_in_thread(things, asyncio.get_running_loop())
+
+
+def _free_in_thread(things: list[Any], loop: asyncio.AbstractEventLoop) -> None:
+    def free() -> None:
+        while things:
+            things.pop()  # others run between two of them
+
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(loop.run_in_executor, None, free)
+
+
+@cache
+def _is(kind: type, protocol: type) -> bool:
+    """Whether a class has a protocol; to ask an object takes 25 us."""
+    return issubclass(kind, protocol)

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
-from hacdbs_sim.client import Client, ClientError
+from hacdbs_sim.cli import completion
 
-_COMPLETION_SECONDS: Final = 1.0
 _NUMBER: Final = r"(?:0[xX][0-9a-fA-F]+|[0-9]+)"
 _PAGES: Final = re.compile(rf"({_NUMBER})(?:([-+])({_NUMBER}))?\Z", re.ASCII)
 _AMOUNT: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([A-Za-z]*)\Z", re.ASCII)
@@ -95,21 +94,38 @@ def memslot(text: str) -> dict[str, Any]:
     return fields
 
 
-def _vm_ids(incomplete: str) -> list[str]:
-    """Complete a VM id from the service of the environment, if that responds in time."""
-    try:
-        with Client(timeout=_COMPLETION_SECONDS, retries=0) as client:
-            found = [vm.vm_id for vm in client.list_vms("-")]
-    except (ClientError, ValueError):
-        return []
-    return [vm_id for vm_id in found if vm_id.startswith(incomplete)]
-
-
 VmId = Annotated[
-    str, typer.Argument(metavar="VM", help="Such as default-1.", autocompletion=_vm_ids)
+    str,
+    typer.Argument(metavar="VM", help="Such as default-1.", autocompletion=completion.vm_ids),
 ]
-SlotNumber = Annotated[int, typer.Argument(metavar="SLOT", parser=number, help="The memslot.")]
-CpuNumber = Annotated[int, typer.Argument(metavar="CPU", parser=number, help="The host CPU.")]
+SessionName = Annotated[
+    str,
+    typer.Argument(
+        metavar="SESSION", help="Such as default.", autocompletion=completion.session_ids
+    ),
+]
+MigrationId = Annotated[
+    str,
+    typer.Argument(
+        metavar="MIGRATION", help="Such as default-m1.", autocompletion=completion.migration_ids
+    ),
+]
+SlotNumber = Annotated[
+    int,
+    typer.Argument(
+        metavar="SLOT", parser=number, help="The memslot.", autocompletion=completion.slots
+    ),
+]
+CpuNumber = Annotated[
+    int,
+    typer.Argument(
+        metavar="CPU", parser=number, help="The host CPU.", autocompletion=completion.cpus
+    ),
+]
+InSession = Annotated[
+    str,
+    typer.Option("--session", help="The session; `-`: all.", autocompletion=completion.session_ids),
+]
 Pages = Annotated[
     list[PageRange],
     typer.Argument(
@@ -118,9 +134,11 @@ Pages = Annotated[
 ]
 
 
-def optional_number(text: str) -> Any:  # noqa: ANN401 - as typer.Option returns
+def optional_number(text: str, completer: completion.Completer | None = None) -> Any:  # noqa: ANN401 - as typer.Option returns
     """Return an option that takes a number, decimal or with 0x."""
-    return typer.Option(parser=number, help=text)
+    return typer.Option(parser=number, help=text, autocompletion=completer)
 
 
-OnCpu = Annotated[int | None, optional_number("The host CPU that the call runs on.")]
+OnCpu = Annotated[
+    int | None, optional_number("The host CPU that the call runs on.", completion.cpus)
+]

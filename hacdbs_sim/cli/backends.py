@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 import typer
-from rich.table import Table
+from rich.console import RenderableType
 
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, print_json, usage_error
@@ -85,7 +85,7 @@ def _play(context: CommandContext, scenario: Mapping[str, Any], backend: Backend
 
 def _tables(
     scenario: Mapping[str, Any], made: BackendComparison, one: Side, other: Side
-) -> Iterator[Table | str]:
+) -> Iterator[RenderableType]:
     played = zip(scenario.get("steps", []), one.steps, other.steps, strict=True)
     rows = [
         (

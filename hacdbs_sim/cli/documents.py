@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from hacdbs_sim.cli.command_context import usage_error
-from hacdbs_sim.scenarios.reading import BadDocumentError, parse
+from hacdbs_sim.files import BadFileError, decoded, read_all, read_file
+from hacdbs_sim.scenarios.reading import MAX_BYTES, parse
+from hacdbs_sim.scenarios.yaml_nodes import BadDocumentError
 
 STDIN: Final = Path("-")
 
@@ -24,9 +26,11 @@ def read_document(file: Path) -> Document:
     """Read a file, or stdin; exit with a usage error if it cannot be read."""
     name = "stdin" if file == STDIN else str(file)
     try:
-        text = sys.stdin.read() if file == STDIN else file.read_text(encoding="utf-8")
+        is_stdin = file == STDIN
+        octets = read_all(sys.stdin.buffer, MAX_BYTES) if is_stdin else read_file(file, MAX_BYTES)
+        text = decoded(octets)
         return Document(name, text, parse(text))
     except BadDocumentError as bad:
         raise usage_error(f"{name}:{bad.line}: {bad}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise usage_error(f"cannot read {name}: {error}") from None
+    except BadFileError as bad:
+        raise usage_error(f"{name}: {bad}") from None

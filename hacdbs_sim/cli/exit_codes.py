@@ -17,3 +17,5 @@ class ExitCode(IntEnum):
     """No response, or a response of another service."""
     NOT_IN_TIME = 5
     """Timeout: the awaited event did not happen."""
+    OUTPUT = 6
+    """Standard output or error could not be written: it is full, or its reader has closed it."""

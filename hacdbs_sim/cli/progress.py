@@ -18,18 +18,8 @@ SHOWN_PASSES: Final = 20
 SHOWN_CHANGES: Final = 3
 """Changes that are listed below it."""
 
-_COLUMNS: Final[views.Columns] = {
-    "#pass": "iteration",
-    "phase": "phase",
-    "#dirty": "dirty_pages",
-    "#sent": "sent_pages",
-    "#remaining": "remaining_pages",
-    "#ms": lambda each: f"{each.duration_ns / 1e6:,.1f}",
-    "#throttle %": "throttle_percent",
-    "#hardware": "hardware_cleaned",
-    "#software": "software_cleaned",
-    "#requeued": "requeued",
-}
+LEAST_COLUMNS: Final = 3
+"""Columns that a narrow terminal keeps, so that the table stays one that grows by a row a pass."""
 
 Passes: TypeAlias = MigrationInfo | IterationTable
 
@@ -50,7 +40,10 @@ def _live_view(passes: Passes) -> RenderableType:
     """Return a table of the last passes, and a bar of the memory that needs no further pass."""
     iterations = passes.iterations
     title = f"{passes.migration_id}: {passes.status}"
-    parts: list[RenderableType] = [views.fields_table(title, _COLUMNS, iterations[-SHOWN_PASSES:])]
+    shown = iterations[-SHOWN_PASSES:]
+    parts: list[RenderableType] = [
+        views.fields_table(title, views.PASSES, shown, least_columns=LEAST_COLUMNS)
+    ]
     if iterations:
         most = max(each.dirty_pages for each in iterations)
         left = iterations[-1].remaining_pages
@@ -75,7 +68,7 @@ def _line_printer(console: Console) -> Callable[[Passes], None]:
         for each in passes.iterations[printed:]:
             cells = [
                 f"{header.removeprefix('#')} {views.cell(each, source)}"
-                for header, source in _COLUMNS.items()
+                for header, source in views.PASSES.items()
             ]
             console.print(Text(f"{cells[0]}: {', '.join(cells[1:])}"), soft_wrap=True)
         printed = len(passes.iterations)

@@ -1,15 +1,17 @@
 """Tables of the model's dataclasses: a column is a field, in the unit that its name implies."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
-from rich import box
+from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from hacdbs_sim import model
+from hacdbs_sim.cli import tables
+from hacdbs_sim.cli.tables import Rows
 
 Columns: TypeAlias = Mapping[str, str | Callable[[Any], object]]
 """Headers, each with the dotted name of a field, or a function of the row's value."""
@@ -21,29 +23,29 @@ SHOWN_LOST: Final = 8
 """Ranges of lost pages that a line lists."""
 
 
-def rows_table(title: str, headers: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
+def rows_table(
+    title: str,
+    headers: Iterable[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    least_columns: int | None = None,
+) -> Rows:
     """Return a table; a header that begins with # is that of a column of numbers."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in headers:
-        is_number = header.startswith("#")
-        table.add_column(header.removeprefix("#"), justify="right" if is_number else "left")
-    for row in rows:
-        table.add_row(*(Text(text(value)) for value in row))
-    return table
+    cells = tuple(tuple(text(value) for value in row) for row in rows)
+    return Rows(title, tuple(headers), cells, least_columns)
 
 
-def fields_table(title: str, columns: Columns, values: Iterable[object]) -> Table:
+def fields_table(
+    title: str, columns: Columns, values: Iterable[object], *, least_columns: int | None = None
+) -> Rows:
     """Return a table with a row for each value."""
     rows = ([cell(value, source) for source in columns.values()] for value in values)
-    return rows_table(title, columns, rows)
+    return rows_table(title, columns, rows, least_columns=least_columns)
 
 
 def facts(title: str, values: Mapping[str, object]) -> Table:
     """Return a table of names and values."""
-    table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
-    for name, value in values.items():
-        table.add_row(Text(name, style="dim"), Text(text(value, name)))
-    return table
+    return tables.facts(title, {name: text(value, name) for name, value in values.items()})
 
 
 def cell(value: object, source: str | Callable[[Any], object]) -> str:
@@ -154,6 +156,44 @@ _CPUS: Final[Columns] = {
     "#entries": "entries",
     "#cleaned": "cleaned",
 }
+PASSES: Final[Columns] = {
+    "#pass": "iteration",
+    "phase": "phase",
+    "#dirty": "dirty_pages",
+    "#sent": "sent_pages",
+    "#remaining": "remaining_pages",
+    "#ms": lambda each: f"{each.duration_ns / 1e6:,.1f}",
+    "#throttle %": "throttle_percent",
+    "#hardware": "hardware_cleaned",
+    "#software": "software_cleaned",
+    "#requeued": "requeued",
+}
+_STAGE2: Final[Columns] = {
+    "#gfn": lambda run: f"{run.gfn:#x}",
+    "#pages": "count",
+    "#level": "level",
+    "state": "state",
+    "#descriptor": lambda run: f"{run.descriptor:#x}",
+}
+_WORKLOADS: Final[Columns] = {
+    "workload": "workload_id",
+    "kind": "kind",
+    "#slot": "slot",
+    "#first page": "first_page",
+    "#pages": "num_pages",
+    "writer": lambda each: each.writer if each.writer == "host" else f"vCPU {each.vcpu}",
+    "#writes/s": "writes_per_second",
+    "#writes": "writes",
+    "#skipped": "skipped",
+}
+_MIGRATIONS: Final[Columns] = {
+    "migration": "migration_id",
+    "VM": "vm_id",
+    "status": "status",
+    "reason": "reason",
+    "#passes": "iteration_count",
+    "#lost pages": "lost_pages",
+}
 _COMPARISON: Final[Columns] = {
     "variant": "name",
     "status": "status",
@@ -187,27 +227,63 @@ _TOTALS: Final = {
 }
 
 
-def vms(infos: Iterable[model.VmInfo]) -> Table:
+def vms(infos: Iterable[model.VmInfo]) -> Rows:
     """List VMs."""
     return fields_table("", _VMS, infos)
 
 
-def faults(infos: Iterable[model.FaultInfo]) -> Table:
+def faults(infos: Iterable[model.FaultInfo]) -> Rows:
     """List armed faults."""
     return fields_table("faults", _FAULTS, infos)
 
 
-def cpus(infos: Iterable[model.CpuInfo]) -> Table:
+def cpus(infos: Iterable[model.CpuInfo]) -> Rows:
     """List host CPUs and their units."""
     return fields_table("", _CPUS, infos)
 
 
-def comparison(info: model.ComparisonInfo) -> Table:
+def stage2(runs: Iterable[model.Stage2Run]) -> Rows:
+    """Show runs of equal leaves."""
+    return fields_table("", _STAGE2, runs)
+
+
+def sessions(infos: Iterable[model.SessionInfo]) -> Rows:
+    """List sessions."""
+    return fields_table("", {"session": "session_id", "#VMs": "vm_count"}, infos)
+
+
+def workloads(infos: Iterable[model.WorkloadInfo]) -> Rows:
+    """List workloads."""
+    return fields_table("", _WORKLOADS, infos)
+
+
+def migrations(briefs: Iterable[model.MigrationBrief]) -> Rows:
+    """List migrations."""
+    return fields_table("", _MIGRATIONS, briefs)
+
+
+def passes(report: model.MigrationReport) -> Rows:
+    """Show the passes of a migration."""
+    return fields_table("passes", PASSES, report.iterations)
+
+
+def event(happened: model.Event) -> str:
+    """Describe an event in a line."""
+    place = happened.vm_id or happened.session_id
+    known = ((name, value) for name, value in happened.details.items() if value is not None)
+    details = (
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in known
+    )
+    now = text(happened.now_ns, "now_ns")
+    return " ".join((str(happened.event_id), now, place, happened.type, *details))
+
+
+def comparison(info: model.ComparisonInfo) -> Rows:
     """Show variants side by side."""
     return fields_table(f"comparison {info.comparison_id}: {info.status}", _COMPARISON, info.rows)
 
 
-def vm(info: model.VmInfo) -> list[Table]:
+def vm(info: model.VmInfo) -> list[RenderableType]:
     """Show a VM."""
     settings = {"name": info.name, "backend": info.backend, **info.settings()}
     del settings["costs"]
@@ -220,7 +296,9 @@ def vm(info: model.VmInfo) -> list[Table]:
     ]
 
 
-def dirty_log(log: model.DirtyLog, ranges: Sequence[tuple[int, int]] | None) -> list[Table]:
+def dirty_log(
+    log: model.DirtyLog, ranges: Sequence[tuple[int, int]] | None
+) -> list[RenderableType]:
     """Show the outcome of a get, a clear or a peek, and the ranges of its pages if given."""
     values = {
         "window": f"{log.num_pages:,} pages from {log.first_page:,}",
@@ -252,7 +330,7 @@ def _accelerator(report: model.AcceleratorReport | None) -> str:
     return ", ".join(parts)
 
 
-def _ranges(ranges: Sequence[tuple[int, int]]) -> Table:
+def _ranges(ranges: Sequence[tuple[int, int]]) -> Rows:
     rows: list[tuple[object, ...]] = [
         (first, first + count - 1, count) for first, count in ranges[:SHOWN_RANGES]
     ]
@@ -279,7 +357,7 @@ _WHY: Final[Mapping[model.Reason, str]] = {
 }
 
 
-def dirty_rate(info: model.DirtyRateInfo) -> list[Table]:
+def dirty_rate(info: model.DirtyRateInfo) -> list[RenderableType]:
     """Show a measurement of the dirty rate, and what it found in the slots."""
     values: dict[str, object] = {"status": info.status, "mode": info.mode}
     if info.status is model.DirtyRateStatus.MEASURED:
@@ -287,7 +365,7 @@ def dirty_rate(info: model.DirtyRateInfo) -> list[Table]:
         values["duration"] = cell(info, "elapsed_ns")
     if info.problem is not None:
         values["problem"] = f"{info.problem.code}: {info.problem.detail}"
-    parts = [facts("dirty rate", values)]
+    parts: list[RenderableType] = [facts("dirty rate", values)]
     if info.slots:
         columns: Columns = {
             "#slot": "slot",
@@ -317,9 +395,9 @@ def outcome(name: str, report: model.MigrationReport) -> Table:
     return facts(f"migration {name}", values)
 
 
-def happenings(report: model.MigrationReport) -> list[Table]:
+def happenings(report: model.MigrationReport) -> list[RenderableType]:
     """Show what a migration did beside its passes: changes, changed slots, post-copy."""
-    parts = []
+    parts: list[RenderableType] = []
     if report.changes:
         rows = [
             (each.now_ns / 1e6, each.iteration, each.by, change(each)) for each in report.changes

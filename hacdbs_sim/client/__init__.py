@@ -32,6 +32,7 @@ from hacdbs_sim.client.errors import NotFoundError as NotFoundError
 from hacdbs_sim.client.errors import PreconditionFailedError as PreconditionFailedError
 from hacdbs_sim.client.errors import ProblemError as ProblemError
 from hacdbs_sim.client.errors import ServiceDefectError as ServiceDefectError
+from hacdbs_sim.client.errors import ServiceRestartedError as ServiceRestartedError
 from hacdbs_sim.client.errors import TransportError as TransportError
 from hacdbs_sim.client.errors import UnexpectedResponseError as UnexpectedResponseError
 from hacdbs_sim.client.errors import WaitTimeoutError as WaitTimeoutError

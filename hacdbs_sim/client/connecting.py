@@ -44,11 +44,16 @@ def token_of_environment() -> str | None:
     return os.environ.get("HACDBS_TOKEN") or None
 
 
+def url_of_environment() -> str:
+    """Return where the service is: HACDBS_URL, if it is set, else port 8000 of this machine."""
+    return os.environ.get("HACDBS_URL") or DEFAULT_URL
+
+
 def connection(
     url: str | None = None, token: str | None = None, timeout: float = TIMEOUT_SECONDS
 ) -> dict[str, Any]:
     """Return the arguments of an httpx client; the URL is HACDBS_URL or the default if None."""
-    url = url or os.environ.get("HACDBS_URL") or DEFAULT_URL
+    url = url or url_of_environment()
     return {
         "base_url": url,
         "headers": {"Authorization": f"Bearer {token}"} if token else {},

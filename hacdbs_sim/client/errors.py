@@ -1,6 +1,7 @@
 """Failures of calls, as exceptions."""
 
 import json
+import re
 from typing import Any, Final
 
 import httpx
@@ -15,11 +16,35 @@ class ClientError(Exception):
 
 
 class TransportError(ClientError):
-    """There was no response; `may_be_done` if the service may have performed the request."""
+    """There was no response; `may_be_done` if the service may have performed the request.
+
+    Attributes:
+        cause: httpx's error.
+    """
 
     def __init__(self, call: str, cause: httpx.RequestError, *, may_be_done: bool) -> None:
         self.may_be_done = may_be_done
+        self.cause = cause
         super().__init__(f"{call}: {type(cause).__name__}: {cause}")
+
+
+class ServiceRestartedError(ClientError):
+    """Another start of the service has answered: nothing that this client has seen is there any more.
+
+    Its ids may name other things by now, so each call raises this until `accept_restart`.
+
+    Attributes:
+        before: The instance that answered before.
+        now: The instance that has answered now.
+    """
+
+    def __init__(self, call: str, before: str, now: str) -> None:
+        self.before = before
+        self.now = now
+        super().__init__(
+            f"{call}: the service was restarted: its instance was {before}, and is {now} now."
+            " What this client made is gone; accept_restart() goes on with the new one"
+        )
 
 
 class UnexpectedResponseError(ClientError):
@@ -55,9 +80,23 @@ class ProblemError(ClientError):
         self.errors: list[dict[str, Any]] = problem.get("errors", [])
         self.request_id = request_id
         self.earlier: tuple[BatchResult, ...] = ()
-        parts = [f"{call}: {status}", *([self.code] if self.code else []), self.detail or ""]
-        parts += [f"({each['in']} {each['pointer']}: {each['detail']})" for each in self.errors]
-        super().__init__(" ".join(parts))
+        code = [self.code] if self.code else []
+        super().__init__(" ".join([f"{call}: {status}", *code, self._what_is_wrong()]).rstrip())
+
+    def _what_is_wrong(self) -> str:
+        """Say once what is wrong: the detail repeats the first part of the request at fault."""
+        detail = self.detail or ""
+        is_repeated = any(each["detail"] in detail for each in self.errors)
+        return "; ".join([*([] if is_repeated else [detail]), *map(_part_at_fault, self.errors)])
+
+
+def _part_at_fault(error: dict[str, Any]) -> str:
+    """Describe a part of a request: where it is, what is wrong with it, and its value."""
+    place, detail = f"{error['in']} {error['pointer']}".rstrip(), error["detail"]
+    value = error.get("value")
+    if value is None or re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", detail):
+        return f"{place}: {detail}"
+    return f"{place}: {detail} (got {json.dumps(value, ensure_ascii=False)})"
 
 
 class BadRequestError(ProblemError):

@@ -5,7 +5,12 @@ from typing import Final
 
 import httpx
 
-from hacdbs_sim.client.errors import NotFoundError, TransportError, refusal_of
+from hacdbs_sim.client.errors import (
+    NotFoundError,
+    ServiceRestartedError,
+    TransportError,
+    refusal_of,
+)
 from hacdbs_sim.client.request import KEY_HEADER, name_of
 
 __tracebackhide__ = True
@@ -14,6 +19,31 @@ RETRIES: Final = 3
 IN_FLIGHT: Final = "idempotency_key_in_flight"
 IN_FLIGHT_SECONDS: Final = 30.0
 """How long to wait for the service to finish the first request with a key."""
+
+INSTANCE_HEADER: Final = "Hacdbs-Instance"
+
+
+class Instance:
+    """The start of the service that a client has seen; a service before 0.3 names none."""
+
+    def __init__(self) -> None:
+        self._seen = ""
+
+    def check(self, response: httpx.Response) -> None:
+        """Take the first instance that answers.
+
+        Raises:
+            ServiceRestartedError: Another one has answered before.
+        """
+        now = response.headers.get(INSTANCE_HEADER, self._seen)
+        if self._seen and now != self._seen:
+            raise ServiceRestartedError(name_of(response.request), self._seen, now)
+        self._seen = now
+
+    def accept_next(self) -> None:
+        """Take whichever instance answers next."""
+        self._seen = ""
+
 
 # Nothing of the request was sent
 _UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)

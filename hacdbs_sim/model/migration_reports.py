@@ -244,7 +244,7 @@ class Verification(Model):
     unproved_slots: tuple[SlotId, ...]
     """Slots that could not be compared: they went, came, or stopped logging."""
 
-    def assert_nothing_lost(self) -> None:
+    def assert_no_lost_pages(self) -> None:
         """Raise unless all pages were compared, and each is current, pending or unneeded.
 
         Raises:
@@ -263,7 +263,7 @@ class Verification(Model):
             AssertionError: Names the slots, and their pages.
         """
         __tracebackhide__ = True
-        self.assert_nothing_lost()
+        self.assert_no_lost_pages()
         if self.pending_pages:
             found = [each for each in self.slots if each.pending_pages]
             listed = ", ".join(f"{each.pending_pages} of slot {each.slot}" for each in found)
@@ -361,6 +361,22 @@ class MigrationReport(Model):
     def is_over(self) -> bool:
         """Whether it has ended."""
         return self.status.is_final
+
+    def assert_no_lost_pages(self) -> None:
+        """Raise unless it completed, all pages were compared, and none is lost.
+
+        Raises:
+            AssertionError: Names how it ended and why, its passes, and the slots with their lost pages.
+        """
+        __tracebackhide__ = True
+        outcome = f"{self.status} after {len(self.iterations)} passes, reason {self.reason or '-'}"
+        if self.status is not MigrationStatus.COMPLETED:
+            problem = "" if self.problem is None else f": {self.problem.detail}"
+            raise AssertionError(f"nothing is proved: the migration is {outcome}{problem}")
+        try:
+            self.verification.assert_no_lost_pages()
+        except AssertionError as error:
+            raise AssertionError(f"the migration is {outcome}; {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

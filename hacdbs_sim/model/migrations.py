@@ -163,6 +163,8 @@ class UpdateMigration(Request):
     """downtime-limit."""
     switchover_bandwidth_bytes_per_second: Bandwidth | None = None
     """avail-switchover-bandwidth."""
+    postcopy_bandwidth_bytes_per_second: Bandwidth | None = None
+    """max-postcopy-bandwidth, of a migration that was started with post-copy."""
     auto_converge: AutoConverge | None = None
     """Starts throttling by these settings, or changes them."""
     throttle_percent: ThrottlePercent | None = None

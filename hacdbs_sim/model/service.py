@@ -39,6 +39,8 @@ class Version(Model):
     """Of the API."""
     python: str
     """Of the interpreter."""
+    instance: str = ""
+    """Of this start of the service, as the header `Hacdbs-Instance`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,8 @@ class ServiceLimits(Model):
     max_pages_per_vm: Count
     max_state_bytes: Count
     max_body_bytes: Count
+    max_batch_bytes: Count
+    max_traffic_bytes: Count
     max_faults_per_vm: Count
     max_workloads_per_vm: Count
     max_copies_per_vm: Count

@@ -364,7 +364,10 @@ def mask_of_ranges(first: NDArray[np.int64], end: NDArray[np.int64]) -> WordMask
     last = (end - 1) // WORD_BITS
     lengths = last - word + 1
     starts = lengths.cumsum() - lengths
-    indices = np.arange(int(lengths.sum())) + np.repeat(word - starts, lengths)
+    # One step from word to word, and a leap to each range's first; np.repeat would keep the interpreter
+    steps = np.ones(int(lengths.sum()), np.int64)
+    steps[starts] = word - np.concatenate(([0], last[:-1]))
+    indices = np.cumsum(steps)
     bits = np.full(len(indices), ALL_ONES)
     head = (first % WORD_BITS).astype(np.uint64)
     tail = ((WORD_BITS - end % WORD_BITS) % WORD_BITS).astype(np.uint64)

@@ -4,6 +4,7 @@ pytest loads this before it measures coverage, and into every run of an environm
 imports nothing of the application: a fixture does, when it is first asked for.
 """
 
+import inspect
 import os
 import secrets
 from collections.abc import Generator
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from hacdbs_sim.client import Client, Service, Session
-    from hacdbs_sim.pytest_plugin.testbed import Testbed, VmFactory
+    from hacdbs_sim.client import AsyncClient, AsyncSession, Client, Service, Session
+    from hacdbs_sim.pytest_plugin.testbed import AsyncVmFactory, Testbed, VmFactory
 
 SEED_KEY: Final = pytest.StashKey[int]()
 TESTBED_KEY: Final = pytest.StashKey["Testbed"]()
+SETTINGS_KEY: Final = pytest.StashKey[dict[str, Any]]()
 WORKER_INPUT: Final = "hacdbs_seed"
 URL_VARIABLE: Final = "HACDBS_URL"
 
@@ -50,7 +52,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set the seed: all workers have that of the run."""
+    """Register the mark, and set the seed: all workers have that of the run."""
+    config.addinivalue_line(
+        "markers",
+        "hacdbs(**fields): parameters of Session.create_vm for the VMs that hacdbs_vm creates.",
+    )
     worker: dict[str, Any] = getattr(config, "workerinput", {})
     config.stash[SEED_KEY] = worker.get(WORKER_INPUT, config.getoption("--hacdbs-seed"))
 
@@ -67,11 +73,19 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"hacdbs-sim: --hacdbs-seed={config.stash[SEED_KEY]}, service: {place}"
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Check the marks of a test, whether or not it uses a fixture that heeds them."""
+    if item.get_closest_marker("hacdbs") is not None:
+        from hacdbs_sim.pytest_plugin.marks import settings_of  # noqa: PLC0415 - see above
+
+        item.stash[SETTINGS_KEY] = settings_of(item)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the VMs of a failed test, and its requests, to its report."""
+    """Add a failed test's migrations, VMs and requests to its report, and how to run it again."""
     report = yield
     testbed = item.stash.get(TESTBED_KEY, None)
     if report.failed and testbed is not None and report.when != "teardown":
@@ -116,7 +130,14 @@ def hacdbs_testbed(
     is_shared = _url(request.config) is not None
     seed = request.config.stash[SEED_KEY]
     with hacdbs_server.client() as client:
-        testbed = Testbed(hacdbs_server, client, request.node.nodeid, seed, is_shared=is_shared)
+        testbed = Testbed(
+            hacdbs_server,
+            client,
+            request.node.nodeid,
+            seed,
+            is_shared=is_shared,
+            settings=request.node.stash.get(SETTINGS_KEY, None),
+        )
         request.node.stash[TESTBED_KEY] = testbed
         yield testbed
     del request.node.stash[TESTBED_KEY]
@@ -149,3 +170,37 @@ def hacdbs_vm(hacdbs_testbed: "Testbed", hacdbs_session: "Session") -> "VmFactor
     from hacdbs_sim.pytest_plugin.testbed import VmFactory  # noqa: PLC0415 - see above
 
     return VmFactory(hacdbs_session, hacdbs_testbed)
+
+
+@pytest.fixture
+def hacdbs_async_client(request: pytest.FixtureRequest, hacdbs_testbed: "Testbed") -> "AsyncClient":
+    """An `AsyncClient` of the service, for tests that pytest-asyncio or anyio's plugin runs.
+
+    It needs no `async with`, and belongs to no event loop: none of its connections outlasts a request.
+    """
+    is_run = "anyio_backend" in request.fixturenames or request.node.get_closest_marker("asyncio")
+    if inspect.iscoroutinefunction(request.function) and not is_run:
+        reason = (
+            f"{request.node.nodeid}: nothing runs this coroutine: mark it with @pytest.mark.anyio, or"
+            " with @pytest.mark.asyncio where pytest-asyncio is installed"
+        )
+        raise pytest.fail.Exception(reason, pytrace=False)
+    return hacdbs_testbed.async_client
+
+
+@pytest.fixture
+def hacdbs_async_session(
+    hacdbs_async_client: "AsyncClient", hacdbs_session: "Session"
+) -> "AsyncSession":
+    """The test's session, for coroutines."""
+    return hacdbs_async_client.session(hacdbs_session.session_id)
+
+
+@pytest.fixture
+def hacdbs_async_vm(
+    hacdbs_testbed: "Testbed", hacdbs_async_session: "AsyncSession"
+) -> "AsyncVmFactory":
+    """A factory of VMs in the test's session, as `hacdbs_vm`, whose calls are awaited."""
+    from hacdbs_sim.pytest_plugin.testbed import AsyncVmFactory  # noqa: PLC0415 - see above
+
+    return AsyncVmFactory(hacdbs_async_session, hacdbs_testbed)

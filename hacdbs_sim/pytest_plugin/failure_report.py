@@ -1,4 +1,4 @@
-"""The report of a failed test: the state of its VMs, and the last requests that it sent."""
+"""The report of a failed test: its migrations, the state of its VMs, and its last requests."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -11,7 +11,10 @@ from hacdbs_sim.client import Client, ClientError, Sent, Service
 SHOWN_VMS: Final = 8
 SHOWN_SLOTS: Final = 16
 SHOWN_CPUS: Final = 16
+SHOWN_MIGRATIONS: Final = 8
 SHOWN_REQUESTS: Final = 40
+SHOWN_CHARS: Final = 200
+"""Of the ranges of lost pages in a memslot."""
 TIMEOUT_SECONDS: Final = 5.0
 """A service that does not respond must not hold the test run."""
 
@@ -22,7 +25,10 @@ def sections_of(
     """Return a failure report's sections."""
     sections: list[tuple[str, str]] = []
     if session_id is not None:
-        sections.append(("hacdbs-sim VMs", "\n".join(_vms(service, session_id))))
+        migrations, vms = _lines(service, session_id)
+        if migrations:
+            sections.append(("hacdbs-sim migrations", "\n".join(migrations)))
+        sections.append(("hacdbs-sim VMs", "\n".join(vms)))
     if history:
         shown = list(map(str, history[-SHOWN_REQUESTS:]))
         if len(shown) < len(history):
@@ -31,20 +37,50 @@ def sections_of(
     return sections
 
 
-def _vms(service: Service, session_id: str) -> Iterator[str]:
+def _lines(service: Service, session_id: str) -> tuple[list[str], list[str]]:
+    """Return the lines of migrations and VMs, and among these why there are no more of them."""
+    migrations: list[str] = []
+    vms: list[str] = []
     # A client of its own: these requests must not appear among those of the test
     with service.client(timeout=TIMEOUT_SECONDS, retries=0) as client:
         try:
-            vms = client.list_vms(session_id, limit=SHOWN_VMS)
-            shown = list(islice(vms, SHOWN_VMS))
-            for vm in shown:
-                yield from _vm(client, vm)
-            if next(vms, None) is not None:
-                yield f"and more VMs than {SHOWN_VMS}"
-            if not shown:
-                yield f"session {session_id} has no VMs"
+            vms.extend(_vms(client, session_id))
+            migrations.extend(_migrations(client, session_id))
         except ClientError as error:
-            yield f"not available: {error}"
+            vms.append(f"not available: {error}")
+    return migrations, vms
+
+
+def _migrations(client: Client, session_id: str) -> Iterator[str]:
+    briefs = list(client.list_migrations(session_id))
+    for brief in briefs[-SHOWN_MIGRATIONS:]:
+        yield from _migration(client.migration(brief.migration_id).get())
+    if len(briefs) > SHOWN_MIGRATIONS:
+        yield f"and {len(briefs) - SHOWN_MIGRATIONS} earlier migrations"
+
+
+def _migration(report: model.MigrationInfo) -> Iterator[str]:
+    found = report.verification
+    lost = f"{found.lost_pages} lost pages" if found.enabled else "lost pages not looked for"
+    passes = f"{len(report.iterations)} passes"
+    outcome = f"{report.status}, reason {report.reason or '-'}, {passes}, {lost}"
+    yield f"{report.migration_id} of {report.vm_id}: {outcome}"
+    if report.problem is not None:
+        yield f"  problem {report.problem.code}: {report.problem.detail}"
+    for slot in found.slots:
+        if slot.lost_pages:
+            yield f"  slot {slot.slot} lost {slot.lost_pages}: {slot.listed()[:SHOWN_CHARS]}"
+
+
+def _vms(client: Client, session_id: str) -> Iterator[str]:
+    vms = client.list_vms(session_id, limit=SHOWN_VMS)
+    shown = list(islice(vms, SHOWN_VMS))
+    for vm in shown:
+        yield from _vm(client, vm)
+    if next(vms, None) is not None:
+        yield f"and more VMs than {SHOWN_VMS}"
+    if not shown:
+        yield f"session {session_id} has no VMs"
 
 
 def _vm(client: Client, vm: model.VmInfo) -> Iterator[str]:
@@ -64,7 +100,8 @@ def _vm(client: Client, vm: model.VmInfo) -> Iterator[str]:
         place = " ".join(f"{name}={value}" for name, value in when if value is not None)
         counts = _named(fault, "times", "opportunities", "hits")
         yield f"  fault {fault.fault_id} {fault.type} when {place or 'any'} {counts}"
-    for cpu in islice(client.vm(vm.vm_id).list_cpus(limit=SHOWN_CPUS), SHOWN_CPUS):
+    used = (cpu for cpu in client.vm(vm.vm_id).list_cpus() if cpu.runs or not cpu.online)
+    for cpu in islice(used, SHOWN_CPUS):
         state = f"{'online' if cpu.online else 'offline'} unit {cpu.status}"
         stop = _named(cpu.hacdbscons_el2, "err_reason", "index")
         yield f"  cpu {cpu.cpu} {state} {stop} {_named(cpu, 'runs', 'entries', 'cleaned')}"

@@ -1,12 +1,15 @@
-"""One test's part of the service: its client, its session, its VMs with their seeds."""
+"""One test's part of the service: its clients, its session, its VMs with their seeds."""
 
 import hashlib
 import re
 import secrets
-from collections.abc import Callable
+import shlex
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, Final, ParamSpec
 
-from hacdbs_sim.client import Client, Service, Session, Vm
+import httpx
+
+from hacdbs_sim.client import AsyncClient, AsyncSession, AsyncVm, Client, Service, Session, Vm
 from hacdbs_sim.model import MIB, MemslotFlags, SetMemslot
 from hacdbs_sim.pytest_plugin.failure_report import sections_of
 
@@ -27,9 +30,26 @@ class Testbed:
     __test__ = False
 
     def __init__(
-        self, service: Service, client: Client, nodeid: str, seed: int, *, is_shared: bool
+        self,
+        service: Service,
+        client: Client,
+        nodeid: str,
+        seed: int,
+        *,
+        is_shared: bool,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.client = client
+        self.async_client = AsyncClient(
+            service.url,
+            token=service.token or "",
+            # No connection outlasts its request, so none has to be closed in the test's event loop
+            transport=httpx.AsyncHTTPTransport(
+                verify=not service.url.startswith("http:"),
+                limits=httpx.Limits(max_keepalive_connections=0),
+            ),
+        )
+        self.settings = dict(settings or {})
         self._service = service
         self._nodeid = nodeid
         self._seed = seed
@@ -49,7 +69,18 @@ class Testbed:
 
     def sections(self) -> list[tuple[str, str]]:
         """Return the state of the session's VMs and the requests, under headings."""
-        return sections_of(self._service, self._session_id, list(self.client.history))
+        history = [*self.client.history, *self.async_client.history]
+        place = f" --hacdbs-url={self._service.url}" if self._is_shared else ""
+        again = f"pytest {shlex.quote(self._nodeid)} --hacdbs-seed={self._seed}{place}"
+        sections = sections_of(self._service, self._session_id, history)
+        return [*sections, ("hacdbs-sim: to run it again", again)]
+
+    def fields_of_vm(self, number: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of one of the test's VMs: given ones, those of its marks, defaults."""
+        given = {"memslots": (DEFAULT_MEMSLOT,), **self.settings, **fields}
+        if given.get("seed") is None:
+            given["seed"] = self.seed_of(number)
+        return given
 
     def _digest(self, *parts: object) -> str:
         name = "\0".join([self._nodeid, *map(str, parts)])
@@ -60,6 +91,16 @@ def _like(
     _: Callable[Concatenate[Session, P], Vm],
 ) -> Callable[[Callable[..., Vm]], Callable[Concatenate["VmFactory", P], Vm]]:
     """Give a method the parameters of one of `Session`."""
+    return lambda method: method
+
+
+def _like_async(
+    _: Callable[Concatenate[AsyncSession, P], Awaitable[AsyncVm]],
+) -> Callable[
+    [Callable[..., Awaitable[AsyncVm]]],
+    Callable[Concatenate["AsyncVmFactory", P], Awaitable[AsyncVm]],
+]:
+    """Give a method the parameters of one of `AsyncSession`."""
     return lambda method: method
 
 
@@ -75,11 +116,23 @@ class VmFactory:
     def __call__(self, **fields: Any) -> Vm:  # noqa: ANN401 - those of create_vm
         """Create a VM; the parameters are those of `Session.create_vm`.
 
-        Without `memslots` it has one of 64 MiB that logs; without `seed`, one derived from
-        --hacdbs-seed and the test's name.
+        What is not given is that of `@pytest.mark.hacdbs`. Without `memslots` it has one of 64 MiB
+        that logs; without `seed`, one derived from --hacdbs-seed and the test's name.
         """
-        derived = self._testbed.seed_of(self._made)
         self._made += 1
-        if fields.get("seed") is None:
-            fields["seed"] = derived
-        return self._session.create_vm(**{"memslots": (DEFAULT_MEMSLOT,), **fields})
+        return self._session.create_vm(**self._testbed.fields_of_vm(self._made - 1, fields))
+
+
+class AsyncVmFactory:
+    """Creates VMs in a test's session, for coroutines."""
+
+    def __init__(self, session: AsyncSession, testbed: Testbed) -> None:
+        self._session = session
+        self._testbed = testbed
+        self._made = 0
+
+    @_like_async(AsyncSession.create_vm)
+    async def __call__(self, **fields: Any) -> AsyncVm:  # noqa: ANN401 - those of create_vm
+        """Create a VM, as `VmFactory` does."""
+        self._made += 1
+        return await self._session.create_vm(**self._testbed.fields_of_vm(self._made - 1, fields))

@@ -2,7 +2,8 @@
 
 Each line is an access: `I  04001000,3` an instruction, ` L` a load, ` S` a store, ` M` both, with the
 address in hexadecimal and the size in bytes. All other lines (valgrind's own, the program's) are skipped
-and counted. An interval is a number of instructions; what is left at the end is the last one.
+and counted. Lines end with LF or CRLF. An interval is a number of instructions; what is left at the end is
+the last one.
 """
 
 import string
@@ -13,11 +14,19 @@ from typing import IO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.traces.recording import Recording, RecordingError, recording_of
+from hacdbs_sim.traces.npz import MAX_ELEMENTS, RecordingError
+from hacdbs_sim.traces.recording import Recording, recording_of
 
 PAGE_SIZE: Final = 4096
 DEFAULT_INTERVAL_INSTRUCTIONS: Final = 1_000_000
 CHUNK_BYTES: Final = 1 << 24
+MAX_LINE_BYTES: Final = 1 << 20
+"""A line of valgrind's is far shorter; what has none as long is no text."""
+
+MAX_INTERVALS: Final = 1 << 20
+
+MAX_PAGES_OF_ACCESS: Final = 4
+"""A size has four digits at most, so an access ends three pages behind its first at most."""
 
 _PAGE_SHIFT: Final = np.uint64(12)
 _NO_DIGIT: Final = 255
@@ -36,6 +45,7 @@ class _Import:
     interval_instructions: int
     instructions: int = 0
     other_lines: int = 0
+    records: int = 0
     intervals: list[NDArray[np.uint64]] = field(default_factory=list)
 
     def add(self, text: NDArray[np.uint8]) -> None:
@@ -63,16 +73,25 @@ class _Import:
     ) -> None:
         page = address >> _PAGE_SHIFT
         last = (address + size - np.uint64(1)) >> _PAGE_SHIFT
-        straddles = np.flatnonzero(last != page)  # an access is far shorter than a page
-        page = np.concatenate([page, last[straddles]])
-        interval = np.concatenate([interval, interval[straddles]])
+        offsets = range(MAX_PAGES_OF_ACCESS)
+        reached = [page + np.uint64(offset) <= last for offset in offsets]
+        page = np.concatenate([page[reached[n]] + np.uint64(n) for n in offsets])
+        interval = np.concatenate([interval[reached[n]] for n in offsets])
         order = np.argsort(interval, kind="stable")
         numbers, begins = np.unique(interval[order], return_index=True)
         for number, pages in zip(numbers.tolist(), np.split(page[order], begins[1:]), strict=False):
             self._reach(number)
-            self.intervals[number] = np.union1d(self.intervals[number], pages)
+            joined = np.union1d(self.intervals[number], pages)
+            self.records += len(joined) - len(self.intervals[number])
+            self.intervals[number] = joined
+        if self.records > MAX_ELEMENTS:
+            raise RecordingError(
+                f"it has more than {MAX_ELEMENTS} page records: take longer intervals"
+            )
 
     def _reach(self, interval: int) -> None:
+        if interval >= MAX_INTERVALS:
+            raise RecordingError(f"it has more than {MAX_INTERVALS} intervals: take longer ones")
         while len(self.intervals) <= interval:
             self.intervals.append(np.zeros(0, np.uint64))
 
@@ -98,7 +117,8 @@ def _accesses(
     has_comma = (end > at) & (text[np.minimum(end, len(text) - 1)] == _COMMA)
     size, line_end = _number(text, end + 1, base=10, max_digits=4)
     ends_there = text[np.minimum(line_end, len(text) - 1)] == _NEWLINE
-    return address, size, has_comma & ends_there & (size > 0)
+    is_inside = address <= address + size - np.uint64(1)  # below 2^64
+    return address, size, has_comma & ends_there & (size > 0) & is_inside
 
 
 def _number(
@@ -124,7 +144,7 @@ def import_lackey(
     """Read lackey's output to its end; return the recording, and how many lines were skipped.
 
     Raises:
-        RecordingError: it has no instruction at all.
+        RecordingError: It has no instruction at all, a line that is too long, or too many intervals.
     """
     work = _Import(interval_instructions)
     for lines in _whole_lines(source):
@@ -133,14 +153,17 @@ def import_lackey(
 
 
 def _whole_lines(source: IO[bytes]) -> Iterator[bytes]:
-    """Cut a stream into chunks that end with a line's end; the last line gets one if it has none."""
+    """Cut a stream into chunks that end with a line's end, LF; the last line gets one if it has none."""
     rest = b""
     while chunk := source.read(CHUNK_BYTES):
-        cut = chunk.rfind(b"\n") + 1
+        rest += chunk
+        cut = rest.rfind(b"\n") + 1
+        if len(rest) - cut > MAX_LINE_BYTES:
+            raise RecordingError(
+                f"it has a line of more than {MAX_LINE_BYTES} bytes: it is no text"
+            )
         if cut:
-            yield rest + chunk[:cut]
-            rest = chunk[cut:]
-        else:
-            rest += chunk
+            yield rest[:cut].replace(b"\r\n", b"\n")
+            rest = rest[cut:]
     if rest:
-        yield rest + b"\n"
+        yield (rest + b"\n").replace(b"\r\n", b"\n")

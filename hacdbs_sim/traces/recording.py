@@ -7,8 +7,7 @@ ascending, without repeats; `pages` uint32, dense page numbers in the order of v
 the latter. `hacdbs_sim/traces/data` has the builtin ones, PROVENANCE.md there describes how they were made.
 """
 
-import zipfile
-import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,20 +15,22 @@ from os import PathLike
 from typing import IO, Any, Final, Self
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from hacdbs_sim.files import open_regular
 from hacdbs_sim.model.pages import Intervals
+from hacdbs_sim.model.units import PAGE_SIZES_BYTES
+from hacdbs_sim.traces.npz import MAX_ELEMENTS, RecordingError, read_arrays
 
 SHIPPED: Final = ("xz", "sqlite", "cc1")
 """Names of the recordings that come with the package."""
 
 _DTYPES: Final = {"interval_start": np.int64, "pages": np.uint32, "vpage": np.uint64}
 _SCALARS: Final = ("page_size", "instructions_per_interval", "interval_ns")
+_NAMES: Final = (*_DTYPES, *_SCALARS)
 
 
-class RecordingError(Exception):
-    """A file is not a valid recording; the message says why."""
+MAX_ADDRESS_BITS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,22 +64,16 @@ class Recording:
         """Read an .npz file.
 
         Raises:
-            RecordingError: it is not a recording.
-            OSError: it cannot be read.
+            BadFileError: It cannot be read, or is not a recording (RecordingError).
         """
-        try:
-            opened = np.load(file, allow_pickle=False)
-            if not isinstance(opened, NpzFile):
-                raise RecordingError("it is no .npz file: it holds one array")
-            with opened as arrays:
-                found = {name: arrays[name] for name in arrays.files}
-        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as cause:
-            raise RecordingError(f"it is no .npz file: {cause}") from cause
-        return cls(**_checked(found))
+        if not isinstance(file, str | PathLike):
+            return cls(**_checked(read_arrays(file, _NAMES)))
+        with open_regular(file) as opened:
+            return cls(**_checked(read_arrays(opened, _NAMES)))
 
     def save(self, file: IO[bytes]) -> None:
         """Write it as an .npz file."""
-        found = {name: getattr(self, name) for name in (*_DTYPES, *_SCALARS)}
+        found = {name: getattr(self, name) for name in _NAMES}
         arrays: dict[str, Any] = {
             name: np.asarray(value) for name, value in found.items() if value is not None
         }
@@ -92,8 +87,14 @@ def recording_of(
     instructions_per_interval: int | None = None,
     interval_ns: int | None = None,
 ) -> Recording:
-    """Make a recording of the virtual page numbers that each interval wrote, in any order."""
+    """Make a recording of the virtual page numbers that each interval wrote, in any order.
+
+    Raises:
+        RecordingError: They are more than a file may have.
+    """
     unique = [np.unique(interval) for interval in intervals]
+    if sum(map(len, unique)) > MAX_ELEMENTS:
+        raise RecordingError(f"it has more than {MAX_ELEMENTS} page records")
     joined = np.concatenate([*unique, np.zeros(0, np.uint64)])
     vpage, dense = np.unique(joined, return_inverse=True)
     lengths = [len(interval) for interval in unique]
@@ -115,20 +116,49 @@ def builtin(name: str) -> Recording:
         return Recording.load(file)
 
 
-def _checked(found: dict[str, Any]) -> dict[str, Any]:
+def _checked(found: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     missing = {*_DTYPES, "page_size"} - found.keys()
     if missing:
         raise RecordingError(f"it lacks {', '.join(sorted(missing))}")
-    start, pages, vpage = found["interval_start"], found["pages"], found["vpage"]
     for name in _DTYPES:
         if found[name].ndim != 1 or found[name].dtype.kind not in "iu":
             raise RecordingError(f"{name} must be one row of integers")
-    if len(start) < 2 or start[0] != 0 or start[-1] != len(pages) or (np.diff(start) < 0).any():
+    _check_rows(found["interval_start"], found["pages"], found["vpage"])
+    arrays = {name: found[name].astype(dtype) for name, dtype in _DTYPES.items()}
+    scalars: dict[str, int] = {
+        name: _scalar(name, found[name]) for name in _SCALARS if name in found
+    }
+    _check_numbers(scalars, arrays["vpage"])
+    return arrays | scalars
+
+
+def _check_rows(start: NDArray[Any], pages: NDArray[Any], vpage: NDArray[Any]) -> None:
+    # Compared, not subtracted: the difference of unsigned numbers is never negative
+    if len(start) < 2 or start[0] != 0 or start[-1] != len(pages) or (start[1:] < start[:-1]).any():
         raise RecordingError("interval_start must rise from 0 to the number of pages")
     if len(pages) and not 0 <= int(pages.min()) <= int(pages.max()) < len(vpage):
         raise RecordingError(f"pages must be 0..{len(vpage) - 1}, as vpage has them")
-    arrays = {name: found[name].astype(dtype) for name, dtype in _DTYPES.items()}
-    return arrays | {name: int(found[name]) for name in _SCALARS if name in found}
+    begins = np.zeros(len(pages) + 1, np.bool_)
+    begins[start] = True
+    if (pages[1:] <= pages[:-1])[~begins[1:-1]].any():
+        raise RecordingError("the pages of an interval must ascend, each once")
+    if (len(vpage) and int(vpage[0]) < 0) or (vpage[1:] <= vpage[:-1]).any():
+        raise RecordingError("vpage must ascend from 0 on, each number once")
+
+
+def _scalar(name: str, value: NDArray[Any]) -> int:
+    if value.ndim or value.dtype.kind not in "iu" or int(value) < 1:
+        raise RecordingError(f"{name} must be one positive integer")
+    return int(value)
+
+
+def _check_numbers(scalars: Mapping[str, int], vpage: NDArray[np.uint64]) -> None:
+    page_size = scalars["page_size"]
+    if page_size not in PAGE_SIZES_BYTES:
+        names = ", ".join(map(str, PAGE_SIZES_BYTES))
+        raise RecordingError(f"page_size must be one of {names}, not {page_size}")
+    if len(vpage) and int(vpage[-1]) * page_size >> MAX_ADDRESS_BITS:
+        raise RecordingError(f"vpage must be of addresses of {MAX_ADDRESS_BITS} bits")
 
 
 def builtin_intervals(name: str) -> Intervals:

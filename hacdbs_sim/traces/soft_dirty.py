@@ -16,7 +16,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.traces.recording import Recording, RecordingError, recording_of
+from hacdbs_sim.traces.npz import RecordingError
+from hacdbs_sim.traces.recording import Recording, recording_of
 
 PROC: Final = Path("/proc")
 _CLEAR_SOFT_DIRTY: Final = b"4"

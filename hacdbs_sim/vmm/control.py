@@ -40,7 +40,7 @@ def check_change(change: ScheduledChange, status: MigrationStatus, spec: Migrati
     """
     check_running(status)
     check_converge(change.auto_converge)
-    if (problem := _problem_of(change.command, status, spec)) is not None:
+    if (problem := _problem_of(change, status, spec)) is not None:
         what = "settings" if change.command is None else change.command.value
         raise InvalidMigrationStateError(
             f"{what} cannot be applied: {problem}", field="status", value=status.value
@@ -48,9 +48,11 @@ def check_change(change: ScheduledChange, status: MigrationStatus, spec: Migrati
 
 
 def _problem_of(
-    command: MigrationCommand | None, status: MigrationStatus, spec: MigrationSpec
+    change: ScheduledChange, status: MigrationStatus, spec: MigrationSpec
 ) -> str | None:
-    if command is MigrationCommand.START_POSTCOPY and spec.postcopy is None:
+    command = change.command
+    needs_postcopy = change.postcopy_bandwidth_bytes_per_second is not None
+    if spec.postcopy is None and (needs_postcopy or command is MigrationCommand.START_POSTCOPY):
         return "the migration was started without postcopy"
     if status.is_postcopy and command in _BEFORE_POSTCOPY:
         return f"the migration is {status.value}"

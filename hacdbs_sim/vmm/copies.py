@@ -23,7 +23,6 @@ from hacdbs_sim.model.words import (
     words_for,
 )
 from hacdbs_sim.vmm.copy import Judgement, SlotCopy
-from hacdbs_sim.vmm.history import TransferHistory
 from hacdbs_sim.vmm.tracking import DirtyTracking
 from hacdbs_sim.vmm.versions import last_version_of, versions_of
 
@@ -75,7 +74,7 @@ class Copy:
         backend.perform(model.NeedVersions(needed=True))
         try:
             views = {view.slot: view for view in backend.query(model.ListMemslots())}
-            begin = _Beginning(backend, base, tracking or DirtyTracking(TransferHistory())).slot
+            begin = _Beginning(backend, base, tracking or DirtyTracking()).slot
             self._held = {life.slot: begin(life, views[life.slot]) for life in self._lives()}
         except BaseException:
             self.close()

@@ -5,7 +5,7 @@ was written. The log is not touched. By `dirty_bitmap` the log is taken at the b
 from then on is counted. The pages that a measurement takes from a log are handed to who has to send
 them.
 
-A measurement only begins and ends; whoever runs the guest lets the time pass in between.
+A measurement only begins and ends; the caller lets the guest run in between.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from hacdbs_sim.vmm.errors import (
     InvalidDirtyRateError,
     refused_of,
 )
-from hacdbs_sim.vmm.running import run_guest, step_ns
+from hacdbs_sim.vmm.running import run_guest
 from hacdbs_sim.vmm.tracking import DirtyTracking, calls_that_took
 from hacdbs_sim.vmm.versions import Versions, last_version_of, versions_of
 
@@ -120,7 +120,7 @@ class DirtyRate:
             if left_ns > 0 and is_paused:
                 backend.perform(model.AdvanceClock(duration_ns=left_ns))
             elif left_ns > 0:
-                run_guest(backend, min(left_ns, step_ns(backend)))
+                run_guest(backend, left_ns)
         except KvmError as refusal:
             self._end(backend, refusal)
             return

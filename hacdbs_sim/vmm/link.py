@@ -61,8 +61,17 @@ class Link:
 
     def next_change_ns(self) -> int | None:
         """Return when the speed changes next, or the link breaks; None: never."""
-        ends = [end for _, end in self._overrides if end is not None]
-        return min([*ends, self._due[0][0]] if self._due else ends, default=None)
+        due_ns = self._due[0][0] if self._due else None
+        return earliest(due_ns, *(end_ns for _, end_ns in self._overrides))
+
+    def next_end_ns(self, deadline_ns: int | None) -> int | None:
+        """Return when the speed changes next, or a deadline if that is earlier; None: never."""
+        return earliest(deadline_ns, self.next_change_ns())
+
+
+def earliest(*times_ns: int | None) -> int | None:
+    """Return the earliest of some times; None stands for never."""
+    return min((each for each in times_ns if each is not None), default=None)
 
 
 def transmission(octets: int, rate: int, carried: int) -> tuple[int, int]:

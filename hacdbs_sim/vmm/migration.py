@@ -93,7 +93,7 @@ class LiveMigration:
     ) -> None:
         self.status = MigrationStatus.SETUP
         self._backend = backend
-        self._tracking = tracking or DirtyTracking(history or TransferHistory())
+        self._tracking = tracking or DirtyTracking(history)
         self._source = source = Source(backend, spec, self._tracking)
         self.spec = replace(spec, slots=tuple(slot.view.slot for slot in source.slots))
         self._started_ns = source.now_ns
@@ -129,9 +129,9 @@ class LiveMigration:
         return self._source.total_pages
 
     @property
-    def progress(self) -> tuple[MigrationStatus, int]:
-        """The phase, and of how many passes have ended."""
-        return self.status, len(self._passes)
+    def progress(self) -> tuple[MigrationStatus, int, int]:
+        """The phase, how many passes have ended, and how often the log was taken."""
+        return self.status, len(self._passes), self._stream.stats.syncs
 
     @property
     def now_ns(self) -> int:
@@ -224,7 +224,12 @@ class LiveMigration:
         )
         given = change.given
         throttle = given.pop("throttle_percent", None)
+        postcopy_bandwidth = given.pop("postcopy_bandwidth_bytes_per_second", None)
         self.spec = replace(self.spec, **given)
+        if postcopy_bandwidth is not None:
+            assert self.spec.postcopy is not None, "the request was checked"
+            postcopy = replace(self.spec.postcopy, bandwidth_bytes_per_second=postcopy_bandwidth)
+            self.spec = replace(self.spec, postcopy=postcopy)
         stream = self._stream
         if stream.phase == "precopy":
             stream.bandwidth = self.spec.bandwidth_bytes_per_second

@@ -22,7 +22,7 @@ from hacdbs_sim.model.pages import flags_of, words_of
 from hacdbs_sim.model.words import WORD_BITS, Words, popcount
 from hacdbs_sim.vmm.copy import Judgement
 from hacdbs_sim.vmm.errors import LinkFailedError
-from hacdbs_sim.vmm.link import Link
+from hacdbs_sim.vmm.link import Link, earliest
 from hacdbs_sim.vmm.source import Piece, Source, SourceSlot
 from hacdbs_sim.vmm.stream import Stream
 from hacdbs_sim.vmm.versions import Versions
@@ -121,9 +121,8 @@ class Postcopy:
         limit = spec.bandwidth_bytes_per_second if spec else None
         bandwidth = min(rate, limit) if limit else rate
         most_ns = MAX_SLICE_NS
-        for end_ns in (deadline_ns, self._link.next_change_ns()):
-            if end_ns is not None:
-                most_ns = min(most_ns, max(end_ns - source.now_ns, 1))
+        if (end_ns := self._link.next_end_ns(deadline_ns)) is not None:
+            most_ns = min(most_ns, max(end_ns - source.now_ns, 1))
         if self._to_stand_ns:
             passed_ns = min(most_ns, self._to_stand_ns)
             self._to_stand_ns -= passed_ns
@@ -230,8 +229,7 @@ class Postcopy:
 
     def wait(self, until_ns: int | None, deadline_ns: int | None) -> Iterator[None]:
         """Let time pass while nothing arrives: the guest stands still."""
-        ends = [end for end in (until_ns, deadline_ns) if end is not None]
-        left_ns = min(ends, default=0) - self._source.now_ns
+        left_ns = (earliest(until_ns, deadline_ns) or 0) - self._source.now_ns
         if left_ns > 0:
             self._stand_still(left_ns)
         yield

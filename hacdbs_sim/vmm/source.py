@@ -29,7 +29,7 @@ from hacdbs_sim.model.words import (
 from hacdbs_sim.vmm.copy import Judgement, SlotCopy
 from hacdbs_sim.vmm.errors import LayoutChangedError
 from hacdbs_sim.vmm.history import Left
-from hacdbs_sim.vmm.running import run_guest, step_ns
+from hacdbs_sim.vmm.running import run_guest
 from hacdbs_sim.vmm.spec import check_spec
 from hacdbs_sim.vmm.tracking import DirtyTracking, calls_that_took
 from hacdbs_sim.vmm.versions import Versions, last_version_of, versions_of
@@ -161,7 +161,7 @@ class Source:
     def fix_base(self) -> None:
         """Track versions, and set what the destination has and what has to be sent.
 
-        Whoever takes the log from here on is seen by the proof.
+        The proof accounts for every reader of the log from here on.
         """
         if self._tracks:
             self._backend.perform(model.NeedVersions(needed=True))
@@ -577,7 +577,7 @@ class Source:
                 if not left_ns:
                     return
             else:
-                left_ns -= self.run_guest(min(next_ns, step_ns(self._backend)))
+                left_ns -= self.run_guest(next_ns)
             yield
 
     def _uncut_ns(self, duration_ns: int) -> int:

@@ -95,6 +95,7 @@ class Stream:
 
     Attributes:
         bandwidth: The limit, in bytes a second.
+        page_bytes: The bytes of a page on the wire.
         threshold_bytes: What may remain at the switch-over.
         stats: QEMU's statistics.
         phase: Where bytes are counted.
@@ -111,7 +112,7 @@ class Stream:
         self.stats = Statistics(expected_downtime_ns=spec.downtime_limit_ns)
         self.phase: Literal["precopy", "downtime", "postcopy"] = "precopy"
         self._target_pages = source.page_size // TARGET_PAGE_BYTES
-        self._page_bytes = self._target_pages * (TARGET_PAGE_BYTES + PAGE_HEADER_BYTES)
+        self.page_bytes = self._target_pages * (TARGET_PAGE_BYTES + PAGE_HEADER_BYTES)
         self._flush_pages = max(PAGES_PER_FLUSH // self._target_pages, 1)
         self._window_ns = source.now_ns
         self._window_bytes = 0
@@ -150,7 +151,7 @@ class Stream:
             yield from self._send(source.take(pages * windows), rate)
         self._add(CHUNK_BYTES * windows)
         source.finish_chunks()
-        if windows > 1 and pages * self._page_bytes > self.bandwidth // 10:
+        if windows > 1 and pages * self.page_bytes > self.bandwidth // 10:
             end_ns = self._window_ns + windows * (WINDOW_NS + WAKE_UP_NS)
             yield from source.spend(end_ns - source.now_ns)
         elif self._is_window_used_up():
@@ -167,9 +168,9 @@ class Stream:
 
     def _chunk_pages(self, rate: int) -> int:
         """Return the pages of a chunk: what the window has left, and what its time allows."""
-        flush_bytes = self._flush_pages * self._page_bytes
+        flush_bytes = self._flush_pages * self.page_bytes
         flushes = (self.bandwidth // 10 - self._window_bytes) // flush_bytes + 1
-        look_bytes = PAGES_PER_LOOK * self._page_bytes
+        look_bytes = PAGES_PER_LOOK * self.page_bytes
         looks = -(-CHUNK_NS * rate // (look_bytes * NS_PER_SECOND))
         return min(flushes * self._flush_pages, max(looks, 1) * PAGES_PER_LOOK)
 
@@ -179,14 +180,12 @@ class Stream:
         if left_ns is None:
             return self._source.pending_pages
         ahead = left_ns * rate - self._carried
-        return max(ahead // (self._page_bytes * NS_PER_SECOND), 0)
+        return max(ahead // (self.page_bytes * NS_PER_SECOND), 0)
 
     def _left_ns(self, deadline_ns: int | None) -> int | None:
         """Return the time until something else happens, without what is owed; None: nothing will."""
-        ends = [end for end in (deadline_ns, self._link.next_change_ns()) if end is not None]
-        if not ends:
-            return None
-        return min(ends) - self._source.now_ns - self._source.owed_ns
+        end_ns = self._link.next_end_ns(deadline_ns)
+        return None if end_ns is None else end_ns - self._source.now_ns - self._source.owed_ns
 
     def _begin_page(self, deadline_ns: int | None, rate: int) -> Steps:
         """Let the time pass that is too short for a page: the next page takes that much less."""
@@ -207,15 +206,14 @@ class Stream:
             return 1
         if self._setting(rate) != self._last_setting:
             return 1  # its threshold is to be measured yet
-        each_ns = pages * self._page_bytes * NS_PER_SECOND // rate
-        if pages * self._page_bytes > self.bandwidth // 10:
+        each_ns = pages * self.page_bytes * NS_PER_SECOND // rate
+        if pages * self.page_bytes > self.bandwidth // 10:
             each_ns = max(each_ns, WINDOW_NS + WAKE_UP_NS)
         at_once = min(source.pending_pages - floor_pages, source.pages_before_clear())
         part = source.pending_pages // STEPS_PER_PASS
         windows = min(at_once // pages, part // pages, MAX_WINDOWS)
-        for end_ns in (deadline_ns, self._link.next_change_ns()):
-            if end_ns is not None:
-                windows = min(windows, (end_ns - source.now_ns) // each_ns)
+        if (end_ns := self._link.next_end_ns(deadline_ns)) is not None:
+            windows = min(windows, (end_ns - source.now_ns) // each_ns)
         return max(windows, 1)
 
     def _flushes(self, pages: int, rate: int) -> Steps:
@@ -239,8 +237,9 @@ class Stream:
 
     def _wait_for_link(self, deadline_ns: int | None) -> Steps:
         """Let time pass while the link is down."""
-        ends = [end for end in (deadline_ns, self._link.next_change_ns()) if end is not None]
-        yield from self._source.spend(min(ends) - self._source.now_ns)
+        end_ns = self._link.next_end_ns(deadline_ns)
+        assert end_ns is not None, "a link that is down comes up again"
+        yield from self._source.spend(end_ns - self._source.now_ns)
         self._measure()
 
     def _measure(self) -> None:
@@ -271,7 +270,7 @@ class Stream:
             if not rate:
                 yield from self._wait_for_link(None)
                 continue
-            pages = min(max(CHUNK_NS * rate // (self._page_bytes * NS_PER_SECOND), 1), 1 << 20)
+            pages = min(max(CHUNK_NS * rate // (self.page_bytes * NS_PER_SECOND), 1), 1 << 20)
             if in_time := self._pages_in_time(None, rate):
                 yield from self._send(source.take(min(pages, in_time)), rate)
                 source.finish_chunks()
@@ -296,14 +295,9 @@ class Stream:
             yield from self._source.spend(change_ns - now_ns)
             octets -= (change_ns - now_ns) * rate // NS_PER_SECOND
 
-    @property
-    def page_bytes(self) -> int:
-        """The bytes of a page on the wire."""
-        return self._page_bytes
-
     def page_ns(self, pages: int, rate: int) -> int:
         """Return how long pages take at a rate."""
-        return transmission(pages * self._page_bytes, rate, 0)[0]
+        return transmission(pages * self.page_bytes, rate, 0)[0]
 
     # Pages
 
@@ -327,7 +321,7 @@ class Stream:
         row.sent_bytes += (pages - zero_pages) * self._source.page_size
         stats.normal += (pages - zero_pages) * self._target_pages
         stats.duplicate += zero_pages * self._target_pages
-        octets = (pages - zero_pages) * self._page_bytes
+        octets = (pages - zero_pages) * self.page_bytes
         octets += zero_pages * self._target_pages * ZERO_PAGE_BYTES
         setattr(stats, self.phase, getattr(stats, self.phase) + octets)
         self._add(octets)

@@ -22,7 +22,7 @@ class DirtyTracking:
     """The readers of one machine's logs, as far as they are the VMM's own.
 
     Args:
-        history: What was taken from the logs and not delivered.
+        history: What was taken from the logs and not delivered; None: nothing.
 
     Attributes:
         history: The same.
@@ -31,8 +31,8 @@ class DirtyTracking:
         until_ns: When a measurement ends: no step of a migration passes it; None: none runs.
     """
 
-    def __init__(self, history: TransferHistory) -> None:
-        self.history = history
+    def __init__(self, history: TransferHistory | None = None) -> None:
+        self.history = TransferHistory() if history is None else history
         self.sender: Sender | None = None
         self.named_pages: Counter[int] = Counter()
         self.until_ns: int | None = None

@@ -28,7 +28,7 @@ def family_core_schema(cls: type, generate: Generate) -> CoreSchema:
         choices = {tag_of(each): generate(each) for each in members}
         return union_by(tag_field_of(members[0]).wire, choices)
     return core_schema.json_or_python_schema(
-        union_by(_OP, {op: _choice(op, generate) for op in _classes_by_op()}),
+        union_by(_OP, {op: _choice(op, generate) for op in classes_by_op()}),
         core_schema.is_instance_schema(Action),
         serialization=core_schema.plain_serializer_function_ser_schema(
             _write_action, info_arg=True, return_schema=core_schema.dict_schema()
@@ -38,7 +38,7 @@ def family_core_schema(cls: type, generate: Generate) -> CoreSchema:
 
 def batch_action_core_schema(generate: Generate) -> CoreSchema:
     """Return the union of all actions, of which a get may have a format."""
-    choices = {op: _choice(op, generate) for op in _classes_by_op() if op != GetDirtyLog.op}
+    choices = {op: _choice(op, generate) for op in classes_by_op() if op != GetDirtyLog.op}
     choices[GetDirtyLog.op] = _get_with_format(generate)
     return core_schema.json_or_python_schema(
         core_schema.no_info_after_validator_function(_wrap, union_by(_OP, choices)),
@@ -67,7 +67,8 @@ def union_by(field: str, choices: dict[str, CoreSchema]) -> CoreSchema:
 
 
 @lru_cache(1)
-def _classes_by_op() -> dict[str, list[type[Action[Any]]]]:
+def classes_by_op() -> dict[str, list[type[Action[Any]]]]:
+    """Return the classes of each op that is not internal."""
     by_op: dict[str, list[type[Action[Any]]]] = {}
     for action in members_of(Action):
         by_op.setdefault(action.op, []).append(action)
@@ -75,7 +76,7 @@ def _classes_by_op() -> dict[str, list[type[Action[Any]]]]:
 
 
 def _choice(op: str, generate: Generate) -> CoreSchema:
-    classes = _classes_by_op()[op]
+    classes = classes_by_op()[op]
     if len(classes) == 1:
         return _with_op(classes[0], generate)
     field = tag_field_of(classes[0]).wire

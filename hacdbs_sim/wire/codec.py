@@ -75,9 +75,14 @@ def words_from_base64(text: str, field: str) -> Words:
 
 def base64_from_words(words: Words) -> str:
     """Write a base64 text of little-endian 64-bit words."""
+    return base64_octets(words).decode("ascii")
+
+
+def base64_octets(words: Words) -> bytes:
+    """Write a base64 text of little-endian 64-bit words, as bytes: to join them lets others run."""
     octets = octets_from_words(words)
     pieces = (octets[at : at + OCTETS_PIECE] for at in range(0, len(octets), OCTETS_PIECE))
-    return "".join([base64.b64encode(piece).decode("ascii") for piece in pieces])
+    return b"".join(map(base64.b64encode, pieces))
 
 
 def base64_length(words: Words) -> int:

@@ -1,7 +1,7 @@
 """Refusals of a reader: text that is not JSON, and JSON that the schema refuses, part by part."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any, Final
 
@@ -98,10 +98,15 @@ UNKNOWN_FIELD_DETAIL: Final = "Extra inputs are not permitted"
 def _pointer(error: ErrorDetails) -> str:
     """Write a JSON pointer; the tag of a union is in pydantic's path, not in the document."""
     loc = error["loc"]
-    steps = [str(step) for step in loc if not (isinstance(step, str) and step in TAGS)]
+    steps = [step for step in loc if not (isinstance(step, str) and step in TAGS)]
     if error["type"] in _UNKNOWN_FIELD and loc[-1] in TAGS:
-        steps.append(str(loc[-1]))  # a field that should not be there, named like a tag
-    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+        steps.append(loc[-1])  # a field that should not be there, named like a tag
+    return pointer_to(steps)
+
+
+def pointer_to(steps: Iterable[str | int]) -> str:
+    """Write the JSON pointer to a part, by the names and indices that lead to it."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def _detail_of(error: Mapping[str, Any]) -> str:
@@ -136,18 +141,25 @@ def _error_at(place: Place, pointer: str, error: Mapping[str, Any]) -> ProblemEr
 
 
 def body_errors(
-    refused: ValidationError, *, field: str | None = None, before: int = 0
+    refused: ValidationError, *, within: tuple[str | int, ...] = (), before: int | None = None
 ) -> tuple[ProblemError, ...]:
-    """Describe what pydantic refused in a body, or in a field of it: behind so many elements."""
+    """Describe what pydantic refused in a body, or in a part of it.
+
+    Args:
+        refused: Its refusal.
+        within: The names and indices that lead to the part.
+        before: How many elements come before the part's first, where it is a piece of a list.
+    """
     count = refused.error_count()
     if count > MAX_DETAILED:
         detail = f"the body breaks the schema in {count} places"
         return (error_at("body", "", detail, bound=0, value=count),)
     errors = _without_echoes(refused.errors(include_url=False))
-    if field is not None:
-        for error in errors:
-            index, inner = error["loc"][:1], error["loc"][1:]
-            error["loc"] = (field, *(before + int(each) for each in index), *inner)
+    for error in errors:
+        loc = error["loc"]
+        if before is not None and loc:
+            loc = (before + int(loc[0]), *loc[1:])
+        error["loc"] = (*within, *loc)
     return tuple(_error_at("body", _pointer(error), error) for error in errors[:MAX_ERRORS])
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from itertools import chain, pairwise
-from typing import Any, Final, get_args
+from typing import Any, Final, Self, get_args
 
 import numpy as np
+import orjson
 from pydantic import GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 from pydantic_core.core_schema import SerializationInfo
@@ -21,6 +22,7 @@ from hacdbs_sim.model.pages import (
 )
 from hacdbs_sim.wire.codec import (
     base64_from_words,
+    base64_octets,
     bitmap_from_ranges,
     range_columns,
     range_table,
@@ -40,9 +42,43 @@ PAGE_DESCRIPTIONS: Final[Mapping[str, str]] = {
 }
 
 
+class JsonArray:
+    """An array that is written as JSON already."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
+
+
+class JsonString(str):
+    """A text that is written as JSON already; its own characters are of no use."""
+
+    __slots__ = ("octets",)
+    octets: bytes
+
+    def __new__(cls, octets: bytes) -> Self:
+        """Keep the JSON."""
+        made = super().__new__(cls)
+        made.octets = octets
+        return made
+
+
+ROWS_AT_ONCE: Final = 1 << 16
+"""The most rows of an array that are written in one call: some milliseconds."""
+
+
 def _as_list(value: Any, info: SerializationInfo) -> Any:  # noqa: ANN401 - an array, or a list
     """Write an array: as it is for orjson, else as a list."""
-    return value if info.mode == "python" or isinstance(value, list) else value.tolist()
+    if info.mode != "python":
+        return value if isinstance(value, list) else value.tolist()
+    return _written(value) if len(value) > ROWS_AT_ONCE else value
+
+
+def _written(array: Any) -> "JsonArray":  # noqa: ANN401 - an array
+    """Write a long array piece by piece: each is one call into C that holds the interpreter."""
+    starts = range(0, len(array), ROWS_AT_ONCE)
+    option = orjson.OPT_SERIALIZE_NUMPY
+    pieces = (orjson.dumps(array[at : at + ROWS_AT_ONCE], option=option)[1:-1] for at in starts)
+    return JsonArray(b"[" + b",".join(pieces) + b"]")
 
 
 _ARRAY: Final = core_schema.plain_serializer_function_ser_schema(_as_list, info_arg=True)
@@ -85,7 +121,12 @@ def page_field_schema(name: str) -> CoreSchema:
 
 
 def pages_from(name: str, given: Any) -> Gfns | PageRanges | Bitmap:  # noqa: ANN401 - by name
-    """Build pages from the field that was given (InvalidArgumentError if words are not whole)."""
+    """Build pages from the field that was given (InvalidArgumentError if words are not whole).
+
+    Those of a long text are there already.
+    """
+    if isinstance(given, Gfns | PageRanges | Bitmap):
+        return given
     match name:
         case "gfns":
             return Gfns(np.asarray(given, dtype=np.uint64))
@@ -132,6 +173,8 @@ def explode_log(bitmap: Bitmap | None, info: SerializationInfo) -> dict[str, Any
         case LogFormat.RANGES:
             return {"page_ranges": range_table(bitmap.words)}
         case LogFormat.BASE64:
+            if info.mode == "python" and len(bitmap) > ROWS_AT_ONCE:
+                return {"bitmap": JsonString(b'"' + base64_octets(bitmap.words) + b'"')}
             return {"bitmap": base64_from_words(bitmap.words)}
         case LogFormat.WORDS:
             return {"words": np.ascontiguousarray(bitmap.words)}

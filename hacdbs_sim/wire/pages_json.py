@@ -61,9 +61,27 @@ def list_of(body: bytes, name: str) -> Gfns | PageRanges | Bitmap | None:
     tail = _TAIL.search(body, max(len(body) - _TAIL_BYTES, 0))
     if head is None or tail is None:
         return None
+    return numbers_of(body, head.end(), tail.start(), name, (name,))
+
+
+def numbers_of(
+    body: bytes, start: int, end: int, name: str, within: tuple[str | int, ...]
+) -> Gfns | PageRanges | Bitmap | None:
+    """Read what is between the brackets of a list; None if it is anything else.
+
+    Args:
+        body: The text.
+        start: Where the list's elements begin.
+        end: Where they end.
+        name: Of the set of pages.
+        within: The names and indices that lead to the list.
+
+    Raises:
+        InvalidRequestError: the schema refuses an element.
+    """
     cut = _AFTER_PAIR if name.endswith("_ranges") else _AFTER_NUMBER
     arrays: list[Any] = []
-    pieces = _pieces(body, head.end(), tail.start(), cut)
+    pieces = _pieces(body, start, end, cut)
     for piece in pieces:
         try:
             # An array takes far less memory than a list, so each piece becomes one at once.
@@ -71,7 +89,7 @@ def list_of(body: bytes, name: str) -> Gfns | PageRanges | Bitmap | None:
         except ValidationError as refused:
             # A comma in a string or an inner list makes pieces that are not JSON by themselves.
             if _is_json(piece) and all(map(_is_json, pieces)):
-                errors = body_errors(refused, field=name, before=sum(map(len, arrays)))
+                errors = body_errors(refused, within=within, before=sum(map(len, arrays)))
                 raise InvalidRequestError(errors) from None
             return None
     return pages_from(name, np.concatenate(arrays))
@@ -96,11 +114,13 @@ def bitmap_of(body: bytes) -> Bitmap | None:
     tail = _BITMAP_TAIL.search(body, max(len(body) - _TAIL_BYTES, 0))
     if head is None or tail is None:
         return None
+    return bitmap_in(body, head.end(), tail.start(), ("bitmap",))
+
+
+def bitmap_in(body: bytes, start: int, end: int, within: tuple[str | int, ...]) -> Bitmap | None:
+    """Read what is between the quotation marks of a bitmap; raises as `bitmap_of`."""
     step = PIECE_BYTES + -PIECE_BYTES % 4
-    pieces = (
-        body[start : min(start + step, tail.start())]
-        for start in range(head.end(), tail.start(), step)
-    )
+    pieces = (body[at : min(at + step, end)] for at in range(start, end, step))
     octets = bytearray()
     for piece in pieces:
         if len(octets) % 3:  # the piece before was padded, so the text went on past its end
@@ -110,17 +130,17 @@ def bitmap_of(body: bytes) -> Bitmap | None:
         except binascii.Error:
             break
     else:
-        return Bitmap(words_from_octets(bytes(octets), "bitmap"))
+        return Bitmap(words_from_octets(memoryview(octets).toreadonly(), "bitmap"))
     if _NOT_PLAIN.search(piece) or any(map(_NOT_PLAIN.search, pieces)):
         return None
-    if tail.start() - head.end() < _SAMPLE_BYTES:
+    if end - start < _SAMPLE_BYTES:
         return None
     # A problem shows a text's beginning, so a short one that is as wrong has the same.
-    sample = body[head.end() : head.end() + _SAMPLE_BYTES]
+    sample = body[start : start + _SAMPLE_BYTES]
     try:
         _VALIDATORS["bitmap"].validate_json(b'"' + sample + b'!"')
     except ValidationError as refused:
-        raise InvalidRequestError(body_errors(refused, field="bitmap")) from None
+        raise InvalidRequestError(body_errors(refused, within=within)) from None
     raise AssertionError("an exclamation mark is not base64")
 
 

@@ -4,8 +4,8 @@ So text that is not JSON is refused otherwise than JSON that the schema refuses,
 decoded twice.
 """
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from types import UnionType
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar, Union, get_args, get_origin
 
@@ -16,7 +16,9 @@ from pydantic_core import CoreSchema, from_json
 from hacdbs_sim.wire.class_fields import WireField, fields_of, is_request, members_of
 from hacdbs_sim.wire.class_schema import FlatForm, builder_of, flat_schema
 from hacdbs_sim.wire.errors import InvalidRequestError, MalformedBodyError, body_errors, error_at
+from hacdbs_sim.wire.long_json import read_long, read_long_fields
 from hacdbs_sim.wire.pages_json import pages_of
+from hacdbs_sim.wire.repeated import check_fields_once
 
 PIECEWISE_BYTES: Final = 1 << 18
 """Bodies longer than this that are one set of pages are read piece by piece."""
@@ -41,6 +43,7 @@ class Reader(Generic[T]):
         ignores_unknown: Whether fields that no class has are passed over, at any depth.
         pages: The set of pages that a body is, if it is nothing else: a long one is read piece by
             piece.
+        read_long: What reads a long body of another kind piece by piece.
     """
 
     def __init__(
@@ -50,18 +53,20 @@ class Reader(Generic[T]):
         *,
         ignores_unknown: bool = False,
         pages: WireField | None = None,
+        read_long: Callable[[bytes], T] | None = None,
     ) -> None:
         self.adapter: TypeAdapter[T] = TypeAdapter(kind)
         self.max_colons = max(MIN_COLONS, max_colons)
         self._extra: Literal["ignore"] | None = "ignore" if ignores_unknown else None
         self._pages = pages
+        self._read_long = read_long
 
     def __call__(self, body: Body) -> T:
         """Read a JSON text.
 
         Raises:
             MalformedBodyError: It is not JSON.
-            InvalidRequestError: The schema refuses it.
+            InvalidRequestError: The schema refuses it, or an object has a field twice.
             InvalidArgumentError: A bitmap's words are not whole.
         """
         if self._pages is not None and isinstance(body, bytes) and len(body) > PIECEWISE_BYTES:
@@ -69,6 +74,9 @@ class Reader(Generic[T]):
             if found is not None:
                 fields: Any = {self._pages.name: found}
                 return fields  # type: ignore[no-any-return]
+        if self._read_long is not None and isinstance(body, bytes) and len(body) > PIECEWISE_BYTES:
+            self._check_colons(body)
+            return self._read_long(body)
         octets = bytes(body) if isinstance(body, memoryview) else body
         # A short body cannot hold many unknown fields, so only a long one is counted.
         if len(octets) > UNCOUNTED_BYTES and self._extra is None:
@@ -82,6 +90,8 @@ class Reader(Generic[T]):
             except ValueError as malformed:
                 raise MalformedBodyError(f"the body is not JSON: {malformed}") from None
             raise InvalidRequestError(body_errors(refused)) from None
+        if self._extra is None:
+            check_fields_once(octets)
         return value
 
     def _check_colons(self, body: bytes | str) -> None:
@@ -98,7 +108,12 @@ def reader_of(kind: type[T]) -> Reader[T]:
     if known is None:
         hint: Any = kind
         requests = _has_requests(hint)
-        known = _READERS[kind] = Reader(hint, count_colons(hint), ignores_unknown=not requests)
+        known = _READERS[kind] = Reader(
+            hint,
+            count_colons(hint),
+            ignores_unknown=not requests,
+            read_long=partial(read_long, hint) if requests else None,
+        )
     return known
 
 
@@ -132,7 +147,12 @@ def body_class(cls: type, *, without: frozenset[str]) -> Reader[dict[str, Any]]:
 
     left = [field for field in fields_of(cls) if field.name not in without]
     pages = left[0] if len(left) == 1 and left[0].pages else None
-    return Reader(Annotated[dict, GetPydanticSchema(schema)], count_colons(cls), pages=pages)
+    return Reader(
+        Annotated[dict, GetPydanticSchema(schema)],
+        count_colons(cls),
+        pages=pages,
+        read_long=lambda body: read_long_fields(cls, body, without),
+    )
 
 
 @lru_cache(512)

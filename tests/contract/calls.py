@@ -564,6 +564,7 @@ _HUGE: Final = {**JSON, **_KEYED, "content-length": str(1 << 40)}
 
 
 _EVERYWHERE: Final[Mapping[str, Mapping[str, Any]]] = {
+    "bad_request": {"headers": {"transfer-encoding": "gzip"}},
     "host_not_allowed": {"headers": {"host": "elsewhere.example"}},
     "origin_not_allowed": {"headers": {"origin": "http://elsewhere.example"}},
     "unauthorized": {},
@@ -577,6 +578,7 @@ _EVERYWHERE: Final[Mapping[str, Mapping[str, Any]]] = {
     "no_such_comparison": {"names": {"comparison_id": "default-c99"}},
     "no_such_copy": {"names": {"copy_id": "c99"}},
     "no_such_session": {"names": {"session_id": "none"}},
+    "session_reset": {},
     "precondition_failed": {"headers": {"if-match": '"none"'}},
     "idempotency_key_reused": {"headers": _KEYED, "params": {"another": 1}},
     "idempotency_key_in_flight": {"headers": _KEYED},

@@ -104,7 +104,8 @@ class Contract:
 
     def operation_at(self, method: str, raw_path: str) -> Operation | None:
         """Return the operation that a request reaches, if any."""
-        path = unquote(raw_path, errors="replace")
+        segments = [unquote(each, errors="replace") for each in raw_path.split("/")]
+        path = "/".join(segment.replace("/", "%2F") for segment in segments)
         for operation in self.operations:
             if operation.method == method and operation.pattern.fullmatch(path):
                 return operation
@@ -144,7 +145,8 @@ class Contract:
         media_type = headers.get("content-type", "").partition(";")[0]
         if media_type not in response.get("content", {"": {}}):
             raise BrokenPromiseError(f"{where} as {media_type!r}, which is not documented")
-        for name, header in response.get("headers", {}).items():
+        of_all = self.document["components"]["headers"]
+        for name, header in {**response["headers"], **of_all}.items():
             if header.get("required") and name.lower() not in headers:
                 raise BrokenPromiseError(f"{where} without {name}")
         if looks_inside and media_type.endswith("json"):

@@ -4,7 +4,6 @@ CONTRACT_EXAMPLES says how many examples each operation gets (`scripts/fuzz --ex
 without it the examples are few, and the same every time.
 """
 
-import asyncio
 import json
 import os
 import re
@@ -16,7 +15,9 @@ from typing import Any, Final
 import httpx
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
+from starlette import types as asgi
 
+from app.http.application import Application
 from app.http.idempotency import KEY_PATTERN
 from app.http.preconditions import TAGS_PATTERN
 from app.service.budget import Account
@@ -72,7 +73,25 @@ def patient(schema: Schema) -> Schema:
     return schema
 
 
-def make_world(fleet: Fleet) -> None:
+class InWorld:
+    """The application, where each request that is announced finds a new world.
+
+    The world is made in the event loop that serves the request: a fleet belongs to one loop.
+    """
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self.is_used = False
+        """Whether the next request needs a new world."""
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if scope["type"] == "http" and self.is_used:
+            self.is_used = False
+            await _make_world(self._app.context.fleet)
+        await self._app(scope, receive, send)
+
+
+async def _make_world(fleet: Fleet) -> None:
     """Create the VM, fault, session and scenario that path parameters name, after any earlier calls.
 
     Before every single call, so it goes past HTTP.
@@ -83,7 +102,7 @@ def make_world(fleet: Fleet) -> None:
     if other.scenario is None:
         other.scenario = StandingScenario(_SCENARIO, Account(fleet.budget), 0, {}, is_done=True)
     fleet.reset_session(DEFAULT_SESSION)
-    asyncio.run(_make_vm(fleet))
+    await _make_vm(fleet)
 
 
 async def _make_vm(fleet: Fleet) -> None:

@@ -69,7 +69,11 @@ def test_bounds_stay_within_what_json_clients_hold_exactly(document: dict[str, A
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
-    named = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    named = {
+        f"#/components/{kind}/{name}"
+        for kind in ("schemas", "headers")
+        for name in document["components"][kind]
+    }
     references = {
         node["$ref"] for node in walk(document) if isinstance(node, dict) and "$ref" in node
     }

@@ -203,3 +203,49 @@ async def test_of_many_who_change_what_they_read_each_sees_all_changes_before(
 
     assert (await client.get(path)).json()["guest_phys_addr"] == f"{0x40000000 + 64 * 4096:#x}"
     assert sum(attempts) > 64, "no client was ever refused"
+
+
+async def test_a_vm_made_after_a_reset_has_another_etag(client: httpx.AsyncClient) -> None:
+    body = {"memslots": [{"slot": 0, **SLOT}]}
+    made = await client.post("/v1/vms", json=body)
+    slot = await etag_of(client, f"{made.headers['location']}/memslots/0")
+    await client.post("/v1/sessions/default/reset")
+    again = await client.post("/v1/vms", json=body)
+    path = again.headers["location"]
+
+    assert again.json()["vm_id"] == made.json()["vm_id"]
+    assert again.headers["etag"] != made.headers["etag"]
+    assert await etag_of(client, f"{path}/memslots/0") != slot
+    stale = {"If-Match": made.headers["etag"]}
+    assert (await client.delete(path, headers=stale)).status_code == 412
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("POST", "/v1/vms", "If-Match"),
+        ("POST", "/v1/vms/default-1/memslots/0/dirty-log/get", "If-Match"),
+        ("POST", "/v1/sessions/default/reset", "If-None-Match"),
+        ("PATCH", "/v1/vms/default-1/cpus/0", "If-Match"),
+        ("GET", "/v1/vms/default-1", "If-Match"),
+        ("DELETE", "/v1/vms/default-1/faults", "If-Match"),
+    ],
+)
+async def test_a_condition_that_is_not_checked_is_refused(
+    client: httpx.AsyncClient,
+    vm: str,  # noqa: ARG001 - it is there
+    method: str,
+    path: str,
+    name: str,
+) -> None:
+    refused = await client.request(method, path, headers={name: '"1"'}, json={"online": True})
+
+    problem = refused.json()
+    assert (refused.status_code, problem["code"]) == (422, "invalid_request")
+    assert (problem["errors"][0]["in"], problem["errors"][0]["pointer"]) == ("header", name)
+
+
+async def test_a_cache_may_ask_whether_its_copy_is_good(client: httpx.AsyncClient, vm: str) -> None:
+    tag = await etag_of(client, vm)
+
+    assert (await client.get(vm, headers={"If-None-Match": tag})).status_code == 200

@@ -238,6 +238,27 @@ async def test_a_bad_document_is_refused_by_its_place_and_changes_nothing(
     assert await vm_ids(client) == ["default-1"]
 
 
+@pytest.mark.parametrize(
+    "number", [b"1e400", b"-1.0e+400", b"9" * 30, b"-" + b"9" * 30, b"9" * 400 + b".0"]
+)
+@pytest.mark.parametrize("is_nested", [False, True])
+async def test_a_number_that_no_answer_has_is_refused(
+    client: httpx.AsyncClient, number: bytes, *, is_nested: bool
+) -> None:
+    expected = b'{"$at_most": [' + number + b"]}" if is_nested else number
+    document = (
+        b'{"scenario": "one", "vms": [{"key": "src"}], "migration": {"vm": "src"}, "expect": '
+    )
+    document += b'{"downtime_ns": ' + expected + b"}}"
+
+    answer = await client.put(PLACE, content=document, headers={"content-type": "application/json"})
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (409, "senseless_scenario")
+    assert [error["pointer"] for error in problem["errors"]] == ["/expect"]
+    assert await vm_ids(client) == []
+
+
 async def test_no_number_is_not_a_number(client: httpx.AsyncClient) -> None:
     document = b'{"scenario": "one", "vms": [{"key": "src"}], "steps": [{"vm": "src", "action": '
     document += b'{"op": "get_dirty_log", "slot": 0}, "expect": {"body": {"dirty_count": NaN}}}]}'

@@ -22,13 +22,13 @@ from hacdbs_sim.client import open_http
 from tests.contract.schemes import (
     EXAMPLES,
     Case,
+    InWorld,
     Schema,
     Send,
     Statuses,
     forget_everything,
     freshen,
     looking,
-    make_world,
     map_path_parameters,
     patient,
 )
@@ -51,7 +51,8 @@ OF_RUNNING_MIGRATIONS: Final = {
 TOKEN = "secret"  # noqa: S105 - the test's own
 
 app = create_app(Settings(log_level=LogLevel.ERROR, allowed_hosts=("*",)))
-schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+served = InWorld(app)
+schema = schemathesis.openapi.from_asgi("/openapi.json", served)
 patient(schema).hook(map_path_parameters)
 
 
@@ -80,7 +81,7 @@ def test_every_answer_is_what_the_schema_says(case: Case, statuses: Statuses) ->
     look_at_one(case, statuses)
 
 
-large_schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+large_schema = schemathesis.openapi.from_asgi("/openapi.json", served)
 large_schema.config.phases.coverage.enabled = False  # it walks each bound of each field: minutes
 patient(large_schema).hook(map_path_parameters)
 
@@ -94,9 +95,7 @@ def test_every_answer_to_a_large_body_is_what_the_schema_says(
 
 
 def look_at_one(case: Case, statuses: Statuses) -> None:
-    # Loading the schema has started and stopped the application.
-    app.context.is_stopping = False
-    make_world(app.context.fleet)
+    served.is_used = True
     freshen(case)
 
     response = case.call_and_validate()

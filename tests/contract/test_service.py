@@ -122,3 +122,14 @@ async def test_a_request_leaves_one_line_of_json(
     assert (logged["request_id"], logged["method"], logged["status"]) == ("r1", "GET", 404)
     assert logged["route"] == "/v1/vms/{vm_id}"
     assert logged["duration_seconds"] > 0
+
+
+async def test_every_response_names_the_start_of_the_service(client: httpx.AsyncClient) -> None:
+    paths = ("/", "/livez", "/version", "/v1/vms/none", "/nothing", "/docs", "/metrics")
+    answers = [await client.get(path) for path in paths]
+    refused = await client.get("/", headers={"Host": "elsewhere.example"})
+    version = (await client.get("/version")).json()
+
+    names = {answer.headers["hacdbs-instance"] for answer in (*answers, refused)}
+    assert names == {version["instance"]}
+    assert create_app(Settings()).context.fleet.instance not in names

@@ -1,6 +1,8 @@
 """Every documented answer can be got, and what was got is documented: walked from the document."""
 
+import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -11,7 +13,7 @@ from app.service.events import ALL_EVENTS, MAX_EVENT_READERS
 from app.service.idempotency_store import RECORD_BYTES, SCOPE_SHARE, KeptAnswer
 from app.service.limits import MAX_SESSIONS
 from app.settings import Settings
-from tests.contract.calls import KEY, OTHERWISE, REFUSED, WORLD, Call, good, refused
+from tests.contract.calls import JSON, KEY, OTHERWISE, REFUSED, WORLD, Call, good, refused
 from tests.contract.documented import Contract
 from tests.support.real_kvm import require_kvm
 
@@ -81,6 +83,19 @@ async def prepare(client: httpx.AsyncClient, app: Application, call: Call, code:
     app.context.is_stopping = code == "not_ready"
 
 
+def with_reset_in_flight(app: Application, call: Call) -> Call:
+    """Return the call with a body during which the session is reset."""
+
+    async def body() -> AsyncIterator[bytes]:
+        written = json.dumps(call.request.get("json", {})).encode()
+        yield written[:1]
+        for session in app.context.fleet.sessions():
+            app.context.fleet.reset_session(session.session_id)
+        yield written[1:]
+
+    return replace(call, request={"content": body(), "headers": JSON})
+
+
 @pytest.fixture
 async def world(connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
     call = Call("get_index")
@@ -118,6 +133,8 @@ async def test_each_documented_refusal_can_be_met(
     app = make_world(call, code)
     async with connect(app) as client:
         await prepare(client, app, call, code)
+        if code == "session_reset":
+            call = with_reset_in_flight(app, call)
 
         answer = await send(client, call)
 

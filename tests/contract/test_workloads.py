@@ -251,6 +251,35 @@ async def test_what_the_schema_refuses_is_named(
 
 
 @pytest.mark.parametrize(
+    ("pages", "status", "pointer"),
+    [
+        (b"[[NaN]]", 400, None),
+        (b"[[0], [1e400]]", 422, "/pages/1/0"),
+        (b"[[0, " + b"9" * 30 + b"]]", 422, "/pages/0/1"),
+        (b"[[0, [1]]]", 422, "/pages/0/1"),
+        (b"[[1.5]]", 422, "/pages/0/0"),
+        (b'[[0]], "pages": [[1]]', 422, "/pages"),
+        (b"[" * 100_000, 400, None),
+    ],
+    ids=lambda value: str(value)[:16],
+)
+async def test_a_trace_of_a_request_is_read_as_strictly_as_one_of_a_file(
+    client: httpx.AsyncClient, pages: bytes, status: int, pointer: str | None
+) -> None:
+    await make(client)
+    body = b'{"slot": 0, "kind": "intervals", "interval_ns": 9, "pages": ' + pages + b"}"
+
+    answer = await client.post(
+        "/v1/vms/default-1/workloads", content=body, headers={"Content-Type": "application/json"}
+    )
+
+    problem = answer.json()
+    assert answer.status_code == status
+    assert [error["pointer"] for error in problem.get("errors") or ()] == [pointer] * bool(pointer)
+    assert (await client.get("/v1/vms/default-1/workloads")).json()["workloads"] == []
+
+
+@pytest.mark.parametrize(
     ("costs", "pointer"),
     [({"run_ps": -1}, "/costs/run_ps"), ({"run_ns": 1}, "/costs/run_ns")],
 )

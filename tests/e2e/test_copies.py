@@ -114,7 +114,7 @@ def test_a_diff_whose_read_of_the_log_was_dropped_misses_exactly_those_pages(
 
     assert forgotten
     with pytest.raises(AssertionError, match=f"slot 0 lost {len(forgotten)} pages: "):
-        last.verify().assert_nothing_lost()
+        last.verify().assert_no_lost_pages()
 
 
 def test_a_diff_after_logging_was_switched_off_is_no_diff(session: Session) -> None:
@@ -199,7 +199,7 @@ def test_a_precopy_of_ones_own_loses_nothing_and_ends_complete(
     for _ in range(4):
         precopy.sync()
         precopy.send_all(clears="before")
-        precopy.verify().assert_nothing_lost()
+        precopy.verify().assert_no_lost_pages()
     assert precopy.verify().pending_pages > 0  # what was written while the last pass was sent
     vm.delete_workloads()  # the guest is stopped
     precopy.sync()
@@ -219,7 +219,7 @@ def test_what_only_the_caller_knows_of_is_lost_unless_the_caller_names_it(sessio
 
     knowing, unknowing = precopy.verify(), precopy.copy.verify()
 
-    knowing.assert_nothing_lost()
+    knowing.assert_no_lost_pages()
     assert (knowing.pending_pages, unknowing.pending_pages) == (3, 1)
     assert lost_pages(unknowing) == {2_000, 3_000}
 
@@ -266,7 +266,7 @@ def test_a_precopy_that_forgets_the_pages_of_one_get_lost_exactly_those(session:
     with pytest.raises(
         AssertionError, match=r"^slot 0 lost 60 pages: 640\.\.649, 651\.\.699, 3999$"
     ):
-        found.assert_nothing_lost()
+        found.assert_no_lost_pages()
 
 
 def test_the_slots_of_a_hotplug_are_lost_until_they_are_sent(session: Session) -> None:
@@ -275,6 +275,6 @@ def test_the_slots_of_a_hotplug_are_lost_until_they_are_sent(session: Session) -
     vm.set_memslot(1, guest_phys_addr=1 << 33, memory_size=64 * 4096, flags=["LOG_DIRTY_PAGES"])
 
     with pytest.raises(AssertionError, match=r"slot 1 lost 64 pages: 0\.\.63"):
-        copy.verify().assert_nothing_lost()
+        copy.verify().assert_no_lost_pages()
     copy.receive(1, pages=range(64))
     copy.verify().assert_complete()

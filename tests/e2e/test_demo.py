@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
+from hacdbs_sim.cli.exit_codes import ExitCode
 from tests.e2e.flipping_proxy import Aim, flipping_proxy
 from tests.support.wire import HANG_SECONDS
 
@@ -108,9 +109,11 @@ def test_one_wrong_bit_in_one_response_is_exit_1(service_url: str, aim: Aim, wro
     assert "0 pages lost" not in result.stdout
 
 
-def test_no_service_at_the_url_is_exit_1_with_a_message() -> None:
+def test_no_service_at_the_url_ends_as_for_any_command() -> None:
     result = demo("--url", "http://127.0.0.1:9")
 
-    assert result.returncode == 1
-    assert "the demo could not go on" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert result.returncode == ExitCode.UNREACHABLE
+    assert result.stdout == ""
+    assert result.stderr.startswith("no service at http://127.0.0.1:9: ")
+    assert "hacdbs-sim serve" in result.stderr
+    assert result.stderr.count("\n") == 1

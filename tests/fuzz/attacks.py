@@ -60,9 +60,14 @@ def _framing() -> Iterable[Attack]:
     yield Attack("content length and chunks", (POST + both + GET,), (400,))
     both = b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"
     yield Attack("chunks and content length", (POST + both + GET,), (400,))
-    for coding in (b"xchunked", b"chunked, identity", b"identity", b"chunked, chunked"):
+    for coding in (
+        *(b"xchunked", b"chunked, identity", b"identity", b"chunked, chunked"),
+        *(b"gzip, chunked", b"gzip", b"", b"chunked\r\nTransfer-Encoding: chunked"),
+    ):
         head = POST + b"Transfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n"
-        yield Attack(f"transfer coding {coding.decode()}", (head,))
+        yield Attack(f"transfer coding {coding.decode()}", (head + GET,), (400,))
+    old = CHUNKED.replace(b"HTTP/1.1", b"HTTP/1.0") + b"2\r\n{}\r\n0\r\n\r\n"
+    yield Attack("chunks in HTTP/1.0", (old + GET,), (400,))
     spaced = b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"
     yield Attack("space before the colon", (POST + spaced,), (400,))
     lines = b"POST /v1/vms HTTP/1.1\nHost: 127.0.0.1\nContent-Length: 0\n\n"
@@ -95,7 +100,17 @@ def _heads() -> Iterable[Attack]:
     yield Attack("HTTP/0.9", (b"GET /livez\r\n",))
     yield Attack("HTTP/1.0", (b"GET /livez HTTP/1.0\r\n" + HOST + b"\r\n",), (200,))
     yield Attack("no host", (b"GET /livez HTTP/1.1\r\n\r\n",), (400,))
-    yield Attack("two hosts", (b"GET /livez HTTP/1.1\r\n" + HOST + b"Host: x\r\n\r\n",))
+    for name, value in (
+        *(("Host", "127.0.0.1"), ("Content-Type", "application/json"), ("If-Match", '"1"')),
+        *(("Authorization", "Bearer x"), ("Idempotency-Key", "k"), ("Content-Length", "0")),
+    ):
+        line = f"{name}: {value}\r\n".encode()
+        rest = b"" if name == "Host" else HOST
+        twice = b"POST /v1/sessions/default/reset HTTP/1.1\r\n" + rest + line * 2 + b"\r\n"
+        yield Attack(f"two of {name}", (twice + GET,), (400,))
+    for host in (b"[::1]evil.com", b"127.0.0.1:x", b"127.0.0.1 x", b"x@127.0.0.1", b"127.0.0.1/"):
+        line = b"GET /livez HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
+        yield Attack(f"host {host.decode()}", (line,), (400,))
     yield Attack("HTTP/2 preface", (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0" * 9,), (400,))
     yield Attack(
         "TLS hello", (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),), (400,)
@@ -117,7 +132,13 @@ def _targets() -> Iterable[Attack]:
     """Targets that name nothing, or name it oddly."""
     for target, status in (
         (b"http://127.0.0.1/livez", 200),
-        (b"http://elsewhere.example/livez", 200),  # the Host header counts
+        (b"HTTP://127.0.0.1/livez", 200),
+        (b"http://elsewhere.example/livez", 400),
+        (b"http://127.0.0.1.elsewhere.example/livez", 400),
+        (b"http://x@127.0.0.1/livez", 400),
+        (b"http://127.0.0.1:81/livez", 400),
+        (b"ftp://127.0.0.1/livez", 400),
+        (b"/v1%2fvms", 404),
         (b"/v1/vms/%", 404),
         (b"/v1/vms/%zz", 404),
         (b"/v1/vms/%00", 404),
@@ -156,7 +177,9 @@ def _bodies() -> Iterable[Attack]:
         ("number beyond doubles", b'{"seed": 1e999}', 422),
         ("number of 4,000 digits", b'{"seed": ' + b"9" * 4_000 + b"}", 422),
         ("number of 5,000 digits", b'{"seed": ' + b"9" * 5_000 + b"}", 400),
-        ("the same key twice", b'{"vcpus": "x", "vcpus": 1}', 201),
+        ("the same field twice", b'{"vcpus": 1, "vcpus": 1}', 422),
+        ("the same field twice, written otherwise", rb'{"vcpus": 1, "vcpu\u0073": 1}', 422),
+        ("the same field twice in a part", b'{"features": {"dbm": true, "dbm": true}}', 422),
         (
             "100,000 unknown keys",
             b"{" + b",".join(b'"%d":0' % n for n in range(100_000)) + b"}",

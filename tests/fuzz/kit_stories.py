@@ -62,7 +62,7 @@ class KitStories(Pen):
             slot = {"slot": self._slot(vm), "writes_per_second": rng.choice((1_000, 100_000))}
             body = {**slot, "writer": rng.choice(("guest", "host")), **rng.choice(KINDS)}
             return self._with("add_workload", "POST", f"{path}/workloads", body)
-        workload = f"{path}/workloads/w{rng.randint(1, 3)}"
+        workload = f"{path}/workloads/{rng.choice([*vm.workloads[-3:], 'w1'])}"
         versions = f"{path}/memslots/{self._slot(vm)}/page-versions"
         tracking = {"enabled": rng.random() < 0.7}
         return rng.choice(

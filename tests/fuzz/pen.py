@@ -21,6 +21,8 @@ class KnownVm:
     slots: dict[int, tuple[int, int]] = field(default_factory=dict)
     """By number: the first gfn, and how many pages."""
     copies: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    workloads: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,10 @@ class Author(KitStories):
                 vm.copies.append(json.loads(body)["copy_id"])
             case "delete_copy" if (vm := self._vms.get(parts[3])) is not None:
                 vm.copies = [each for each in vm.copies if each != parts[5]]
+            case "add_fault" if (vm := self._vms.get(parts[3])) is not None:
+                vm.faults.append(json.loads(body)["fault_id"])
+            case "add_workload" if (vm := self._vms.get(parts[3])) is not None:
+                vm.workloads.append(json.loads(body)["workload_id"])
             case "delete_memslot" if (vm := self._vms.get(parts[3])) is not None:
                 vm.slots.pop(int(parts[5]), None)
             case "delete_vm":
@@ -326,14 +330,16 @@ class Author(KitStories):
 
     def _fault(self) -> Call:
         rng = self._rng
-        path = f"{self._path()[0]}/faults"
+        path, vm = self._path()
+        path = f"{path}/faults"
+        fault = f"{path}/{rng.choice([*vm.faults[-3:], 'f1'])}"
         match rng.randrange(6):
             case 0:
                 return self._plain("delete_faults", "DELETE", path)
             case 1:
-                return self._plain("delete_fault", "DELETE", f"{path}/f{rng.randint(1, 3)}")
+                return self._plain("delete_fault", "DELETE", fault)
             case 2:
-                return self._plain("get_fault", "GET", f"{path}/f{rng.randint(1, 3)}")
+                return self._plain("get_fault", "GET", fault)
             case 3:
                 return self._plain("list_faults", "GET", path)
             case _:

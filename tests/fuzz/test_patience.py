@@ -13,7 +13,7 @@ import pytest
 from typing_extensions import override
 
 from app.main import create_app
-from app.server.protocol import MIN_BYTES, BoundedHttp
+from app.server.protocol import LEAST_BYTES, MIN_BYTES, BoundedHttp
 from app.server.runner import Server, listen
 from app.settings import LogLevel, Settings
 from tests.fuzz.attacks import GET, HOST, POST
@@ -154,15 +154,44 @@ def test_a_head_that_drips_is_refused_however_steadily(port: int) -> None:
 
 
 def test_a_body_that_goes_on_is_waited_for(port: int) -> None:
-    pieces = 4 * BoundedHttp.max_idle_checks
+    pieces = 2 * BoundedHttp.max_idle_checks
     with Stepped(port) as connection:
-        connection.send_whole(POST + b"Content-Length: %d\r\n\r\n" % (pieces * MIN_BYTES + 2))
+        connection.send_whole(POST + b"Content-Length: %d\r\n\r\n" % (pieces * LEAST_BYTES + 2))
         for _ in range(pieces):
-            connection.send_whole(b" " * MIN_BYTES)
+            connection.send_whole(b" " * LEAST_BYTES)
             connection.check()
         connection.send(b"{}")
 
         assert connection.read().status == 201
+
+
+def test_a_body_that_drips_is_refused(port: int) -> None:
+    with Stepped(port) as connection:
+        connection.send_whole(POST + b"Content-Length: %d\r\n\r\n" % (6 * LEAST_BYTES))
+        connection.send_whole(b" " * (5 * LEAST_BYTES))  # what comes early does not help for long
+        connection.check()
+        for _ in range(BoundedHttp.max_idle_checks + 1):
+            connection.send_whole(b" " * (2 * MIN_BYTES))
+            connection.check()
+
+        answer = connection.read()
+
+    assert answer.status == 408
+    assert b"128 KiB a second" in answer.content
+
+
+def test_an_answer_that_is_taken_too_slowly_is_cut(port: int) -> None:
+    with Stepped(port) as connection:
+        ours = connection.ours
+        for _ in range(200):
+            connection.send(LARGE)
+        checks = 0
+        while ours in SteppedHttp.open and checks < 100:
+            connection.socket.recv(2 * MIN_BYTES)
+            connection.check()
+            checks += 1
+
+    assert checks < 100
 
 
 def test_a_stop_in_a_body_that_was_refused_already_is_closed(port: int) -> None:

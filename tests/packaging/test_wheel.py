@@ -170,8 +170,8 @@ def test_the_demo_says_why_its_own_service_did_not_start(
 ) -> None:
     ended = environments.holding("cli").run("hacdbs-sim", "demo", "--quick", cwd=tmp_path)
 
-    assert (ended.returncode, ended.stdout) == (ExitCode.NEGATIVE, "")
-    assert ended.stderr == (f"the demo could not go on: {needs('server')}\n")
+    assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
+    assert ended.stderr == needs("server") + "\n"
 
 
 def test_an_extra_is_enough_for_what_it_is_for(

@@ -215,14 +215,16 @@ def test_what_is_shown_has_bounds() -> None:
         session = client.create_session("many")
         shown = dict(sections_of(service, "many", []))
         assert shown["hacdbs-sim VMs"] == "session many has no VMs"
-        for _ in range(9):
-            session.create_vm(
+        for number in range(9):
+            vm = session.create_vm(
                 cpus=64,
                 memslots=[
                     {"slot": slot, "guest_phys_addr": slot << 20, "memory_size": "1MiB"}
                     for slot in range(40)
                 ],
             )
+            for cpu in range(20 * (number == 0)):
+                vm.set_cpu(cpu, online=False)
         for _ in range(60):
             client.get_livez()
 
@@ -231,7 +233,7 @@ def test_what_is_shown_has_bounds() -> None:
     vms = shown["hacdbs-sim VMs"].splitlines()
     assert vms[-1] == "and more VMs than 8"
     assert "  and 24 more slots" in vms
-    assert len(vms) == 8 * (1 + 16 + 1 + 16 + 1) + 1
+    assert len(vms) == 8 * (1 + 16 + 1 + 1) + 16 + 1
     assert "not logged" in vms[1]
     calls = shown["hacdbs-sim calls"].splitlines()
     assert calls == [f"(the last {SHOWN_REQUESTS})"] + ["200 GET /livez"] * SHOWN_REQUESTS

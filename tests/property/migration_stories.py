@@ -284,7 +284,7 @@ def tell(dice: Dice) -> list[Attempt]:
     truth, history = Truth(machine), TransferHistory()
     for action in author.setup():
         _try(machine, action)
-    told: list[Attempt] = []
+    attempts: list[Attempt] = []
     for _ in range(author.attempts()):
         spec = author.spec()
         try:
@@ -294,12 +294,12 @@ def tell(dice: Dice) -> list[Attempt]:
         _run(author, machine, migration)
         report = migration.report()
         judged = migration.judge(report)
-        told.append(Attempt(report, judged, not told, spec, migration.ends_versions))
+        attempts.append(Attempt(report, judged, not attempts, spec, migration.ends_versions))
         if report.status is a.MigrationStatus.COMPLETED or report.postcopy is not None:
             break  # the guest is elsewhere
         for _ in range(2):
             _try(machine, author.action())
-    return told
+    return attempts
 
 
 def _run(author: Author, machine: Machine, migration: Watched) -> None:

@@ -42,6 +42,14 @@ class Serving:
         return int(self._proc("statm").read_text().split()[1]) * PAGE_BYTES
 
     @property
+    def peak_bytes(self) -> int:
+        """How much memory its process had resident at most."""
+        (line,) = [
+            each for each in self._proc("status").read_text().splitlines() if "VmHWM" in each
+        ]
+        return int(line.split()[1]) << 10
+
+    @property
     def maps(self) -> int:
         """How many memory mappings its process has; the kernel allows 65,530."""
         return len(self._proc("maps").read_text().splitlines())

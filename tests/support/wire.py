@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -104,6 +105,7 @@ class Connection:
         self._patience_seconds = patience_seconds
         self._socket: socket.socket | None = None
         self._left = b""
+        self._is_cut = False
 
     def __enter__(self) -> Self:
         return self
@@ -125,6 +127,8 @@ class Connection:
     @property
     def socket(self) -> socket.socket:
         """The socket, connected."""
+        if self._is_cut:
+            raise ConnectionError("the connection was cut")
         if self._socket is None:
             self._socket = socket.create_connection(self._address, self._patience_seconds)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -144,6 +148,13 @@ class Connection:
     def _exchange(self, request: Request) -> Answer:
         self.send(request.encoded())
         return self.read(request.method)
+
+    def cut(self) -> None:
+        """End the connection for good, whatever another thread waits for on it."""
+        self._is_cut = True
+        if (connected := self._socket) is not None:
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
 
     def connect(self) -> None:
         """Connect, if there is no connection yet."""

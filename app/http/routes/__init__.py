@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from .. import ui
+from .. import swagger, ui
 from . import (
     accesses,
     batch,
@@ -44,5 +44,6 @@ ROUTERS: Final = (
     migrations.router,
     comparisons.router,
     problems.router,
+    swagger.router,
     ui.router,
 )

@@ -1,9 +1,8 @@
 """Comparisons: one VM and one migration in several variants, on machines of their own."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
-import orjson
 from fastapi import Path, Query
 from starlette.responses import Response
 
@@ -12,17 +11,19 @@ from hacdbs_sim.model import ComparisonInfo, ComparisonList, StartComparison, Va
 from hacdbs_sim.model.errors import KvmError, NotSupportedByBackendError
 from hacdbs_sim.vmm.errors import InvalidMigrationError
 from hacdbs_sim.wire import read
+from hacdbs_sim.wire.cutting import abridged, whole
 
 from ...service.errors import SetupRefusedError
 from ...service.fleet import Fleet
 from ...service.migration_tasks import MigrationTask
 from ...service.migrations import Comparison
+from ...service.shielding import to_the_end
 from ..bodies import json_body
-from ..deps import FleetDep, PageDep
+from ..deps import EpochDep, FleetDep, PageDep
 from ..long_poll import WaitSeconds
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
-from ..responses import Answer, JsonResponse
+from ..responses import show
 from ..routing import resource_router
 from .vms import VM_BYTES
 
@@ -36,15 +37,15 @@ WaitForEnd = Annotated[
 
 def _comparison_of(body: bytes) -> StartComparison:
     comparison = read(StartComparison, body)
-    given = orjson.loads(body).get("migration") or {}
+    plain: Any = abridged(body, whole(body))
+    given = plain.get("migration") or {}
     return replace(comparison, migration=with_preset(comparison.migration, given))
 
 
-async def _begin(fleet: Fleet, body: StartComparison) -> Comparison:
+async def _begin(fleet: Fleet, body: StartComparison, epoch: int) -> Comparison:
     """Create the machines of all variants and start; on a refusal, keep none."""
-    session_id = body.vm.session_id
+    session = fleet.session(body.vm.session_id, epoch)
     variants = body.variants or model.DEFAULT_VARIANTS
-    fleet.session(session_id)
     fleet.migrations.check_limit()
     names = len({variant.name for variant in variants})
     if names < len(variants):
@@ -54,14 +55,14 @@ async def _begin(fleet: Fleet, body: StartComparison) -> Comparison:
     try:
         for index, variant in enumerate(variants):
             tasks.append(await _task(fleet, body, index, variant))
-        # That took time: the session may have been deleted, or other runs started
-        fleet.session(session_id)
+        # That took time: the session may have been reset, or other runs started
+        fleet.check_current(session)
         fleet.migrations.check_limit()
     except BaseException:
         for task in tasks:
             task.close(owns_machine=True)
         raise
-    return fleet.migrations.compare(session_id, tasks, pace_ms=body.pace_ms)
+    return fleet.migrations.compare(session.session_id, tasks, pace_ms=body.pace_ms)
 
 
 async def _task(fleet: Fleet, body: StartComparison, index: int, variant: Variant) -> MigrationTask:
@@ -86,12 +87,14 @@ async def _task(fleet: Fleet, body: StartComparison, index: int, variant: Varian
 @router.post("/v1/comparisons", status_code=202, response_model=ComparisonInfo)
 async def start_comparison(
     fleet: FleetDep,
+    epoch: EpochDep,
     body: Annotated[StartComparison, json_body(StartComparison, VM_BYTES, parse=_comparison_of)],
 ) -> Response:
     """Start to run a migration in variants, one after the other, with the same seed."""
-    comparison = await _begin(fleet, body)
+    # Shielded: if the request were cancelled, nothing would own the machine that a thread makes
+    comparison = await to_the_end(_begin(fleet, body, epoch))
     location = f"/v1/comparisons/{comparison.comparison_id}"
-    return Answer(comparison.info(), 202, location).response()
+    return await show(comparison.info(), 202, location)
 
 
 @router.get("/v1/comparisons", response_model=ComparisonList)
@@ -115,7 +118,7 @@ async def get_comparison(
     if wait_for and wait_seconds:
         run = comparison.run
         await run.wait(lambda: run.is_over, wait_seconds)
-    return JsonResponse(comparison.info())
+    return await show(comparison.info())
 
 
 @router.post("/v1/comparisons/{comparison_id}/cancel", response_model=ComparisonInfo)
@@ -123,4 +126,4 @@ async def cancel_comparison(fleet: FleetDep, comparison_id: ComparisonPath) -> R
     """Cancel all variants that have not ended."""
     comparison = fleet.migrations.comparison(comparison_id)
     comparison.run.cancel()
-    return JsonResponse(comparison.info())
+    return await show(comparison.info())

@@ -6,6 +6,7 @@
 from typing import Annotated, Any, Final
 
 from fastapi import Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from hacdbs_sim.model import Bitmap, ClearDirtyLog, DirtyLog, GetDirtyLog, LogFormat, PageRanges
@@ -13,8 +14,9 @@ from hacdbs_sim.model import Bitmap, ClearDirtyLog, DirtyLog, GetDirtyLog, LogFo
 from ..accept import AcceptsOctets
 from ..bodies import pages_body
 from ..deps import FirstPageQuery, OptionalCountQuery, SlotPath, TruthQuery, VmDep
-from ..operations import run, run_peek
+from ..operations import bytes_of_log, run, run_peek
 from ..responses import NOT_JSON, OCTETS_MEDIA_TYPE, REPORT_HEADER
+from ..room import hold_of
 from ..routing import resource_router
 
 router = resource_router("dirty log")
@@ -48,6 +50,7 @@ FormatQuery = Annotated[
 
 @router.post(_PATH + "/get", response_model=DirtyLog, responses=_WITH_OCTETS)
 async def get_dirty_log(
+    request: Request,
     vm: VmDep,
     slot: SlotPath,
     *,
@@ -58,11 +61,14 @@ async def get_dirty_log(
 ) -> Response:
     """Get the dirty log (KVM_GET_DIRTY_LOG); without manual protect this clears it."""
     action = GetDirtyLog(slot=slot, cpu=cpu, trace=trace)
-    return await run(vm, action, None if as_octets else log_format)
+    form = None if as_octets else log_format
+    await hold_of(request).take_more(bytes_of_log(vm, slot, form))
+    return await run(vm, action, form)
 
 
 @router.get(_PATH, response_model=DirtyLog, responses=_WITH_OCTETS)
 async def peek_dirty_log(
+    request: Request,
     vm: VmDep,
     slot: SlotPath,
     *,
@@ -70,7 +76,9 @@ async def peek_dirty_log(
     log_format: FormatQuery = LogFormat.RANGES,
 ) -> Response:
     """Peek at the dirty log without any side effect."""
-    return await run_peek(vm, slot, None if as_octets else log_format)
+    form = None if as_octets else log_format
+    await hold_of(request).take_more(bytes_of_log(vm, slot, form))
+    return await run_peek(vm, slot, form)
 
 
 @router.post(_PATH + "/clear", response_model=DirtyLog)

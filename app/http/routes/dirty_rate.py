@@ -8,7 +8,7 @@ from hacdbs_sim.model import CalcDirtyRate, DirtyRateInfo, DirtyRateStatus
 
 from ..bodies import json_body
 from ..deps import FleetDep, VmDep
-from ..responses import Answer, JsonResponse
+from ..responses import show
 from ..routing import resource_router
 
 router = resource_router("dirty rate")
@@ -25,11 +25,11 @@ async def calc_dirty_rate(
     """Run the guest and measure how fast it dirties memory; beside a migration, begin to measure."""
     info = await fleet.dirty_rates.measure(vm.session_id, vm.vm_id, vm.runtime, body)
     if info.status is DirtyRateStatus.MEASURING:
-        return Answer(info, 202, f"/v1/vms/{vm.vm_id}/dirty-rate").response()
-    return JsonResponse(info)
+        return await show(info, 202, f"/v1/vms/{vm.vm_id}/dirty-rate")
+    return await show(info)
 
 
 @router.get("/v1/vms/{vm_id}/dirty-rate", response_model=DirtyRateInfo)
 async def query_dirty_rate(vm: VmDep) -> Response:
     """Return the last measurement, or the one that goes on."""
-    return JsonResponse(vm.runtime.dirty_rate.info)
+    return await show(vm.runtime.dirty_rate.info)

@@ -16,7 +16,7 @@ from ..deps import FleetDep, OptionalCountQuery
 from ..event_stream import EventStream, LastEventId, first_page
 from ..long_poll import Seconds
 from ..paging import DEFAULT_LIMIT, MAX_LIMIT, Limit
-from ..responses import EVENTS_MEDIA_TYPE, NOT_JSON, JsonResponse
+from ..responses import EVENTS_MEDIA_TYPE, NOT_JSON, show
 from ..routing import resource_router
 
 router = resource_router("events")
@@ -69,4 +69,4 @@ async def list_events(
     if wait_seconds and not (page.events or page.stale):
         reader = log.open_reader(page.next_after, wanted)
         page = await first_page(reader, min(limit, MAX_LIMIT), wait_seconds)
-    return JsonResponse(page)
+    return await show(page)

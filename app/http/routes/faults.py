@@ -11,7 +11,7 @@ from ..bodies import json_body
 from ..deps import FaultPath, PageDep, VmDep
 from ..operations import perform_now
 from ..paging import number_key
-from ..responses import JsonResponse
+from ..responses import JsonResponse, respond
 from ..routing import resource_router
 
 router = resource_router("faults")
@@ -32,8 +32,12 @@ async def add_fault(vm: VmDep, body: Annotated[AddFault, json_body(AddFault)]) -
 @router.get("/v1/vms/{vm_id}/faults", response_model=FaultList)
 async def list_faults(vm: VmDep, page: PageDep) -> Response:
     """List the armed faults, in the order of arming."""
-    faults = vm.runtime.query(model.ListFaults())
-    return page.response(FaultList, faults, lambda each: number_key(int(each.fault_id[1:])))
+
+    def show() -> Response:
+        faults = vm.runtime.query(model.ListFaults())
+        return page.response(FaultList, faults, lambda each: number_key(int(each.fault_id[1:])))
+
+    return await respond(show, vm.runtime.work_of_showing())
 
 
 @router.delete("/v1/vms/{vm_id}/faults", status_code=204)

@@ -14,7 +14,7 @@ from ..deps import CountQuery, PageDep, SlotPath, VmDep
 from ..operations import run, run_query
 from ..paging import number_key
 from ..preconditions import PreconditionsDep, memslot_etag
-from ..responses import CREATED, Answer
+from ..responses import CREATED, Answer, respond
 from ..routing import resource_router
 
 router = resource_router("memslots")
@@ -38,8 +38,12 @@ async def set_memslot(
 @router.get("/v1/vms/{vm_id}/memslots", response_model=MemslotList)
 async def list_memslots(vm: VmDep, page: PageDep) -> Response:
     """List the memslots, by number."""
-    slots = vm.runtime.query(model.ListMemslots())
-    return page.response(MemslotList, slots, lambda each: number_key(each.slot))
+
+    def show() -> Response:
+        slots = vm.runtime.query(model.ListMemslots())
+        return page.response(MemslotList, slots, lambda each: number_key(each.slot))
+
+    return await respond(show, vm.runtime.work_of_showing())
 
 
 @router.get("/v1/vms/{vm_id}/memslots/{slot}", response_model=MemslotInfo)

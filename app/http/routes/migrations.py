@@ -30,11 +30,11 @@ from ...service.fleet import Fleet
 from ...service.migrations import Migration
 from ..accept import AcceptsCsv
 from ..bodies import json_body
-from ..deps import FleetDep, PageDep
+from ..deps import EpochDep, FleetDep, PageDep
 from ..long_poll import WaitSeconds
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
-from ..responses import CSV_MEDIA_TYPE, NOT_JSON, Answer, JsonResponse
+from ..responses import CSV_MEDIA_TYPE, NOT_JSON, JsonResponse, show
 from ..routing import resource_router
 
 router = resource_router("migrations")
@@ -101,11 +101,13 @@ def iterations_csv(rows: Sequence[Iteration]) -> str:
 
 
 @router.post("/v1/migrations", status_code=202, response_model=MigrationInfo)
-async def start_migration(fleet: FleetDep, body: Annotated[StartMigration, _START]) -> Response:
+async def start_migration(
+    fleet: FleetDep, epoch: EpochDep, body: Annotated[StartMigration, _START]
+) -> Response:
     """Start to migrate a VM, in virtual time and in the background."""
-    migration = await fleet.start_migration(body)
+    migration = await fleet.start_migration(body, epoch)
     location = f"/v1/migrations/{migration.migration_id}"
-    return Answer(migration.info(), 202, location).response()
+    return await show(migration.info(), 202, location)
 
 
 @router.get("/v1/migrations", response_model=MigrationList)
@@ -128,7 +130,7 @@ async def get_migration(
     migration = fleet.migrations.migration(migration_id)
     if wait_seconds and not _has_reached(migration, wait_for):
         await migration.run.wait(lambda: _has_reached(migration, wait_for), wait_seconds)
-    return JsonResponse(migration.info())
+    return await show(migration.info())
 
 
 @router.patch("/v1/migrations/{migration_id}", response_model=MigrationInfo)
@@ -138,13 +140,13 @@ async def update_migration(
     body: Annotated[UpdateMigration, json_body(UpdateMigration)],
 ) -> Response:
     """Change settings of a running migration, from its next chunk on."""
-    return _request(fleet, migration_id, ScheduledChange(**body.given))
+    return await _request(fleet, migration_id, ScheduledChange(**body.given))
 
 
-def _request(fleet: Fleet, migration_id: str, change: ScheduledChange) -> Response:
+async def _request(fleet: Fleet, migration_id: str, change: ScheduledChange) -> Response:
     migration = fleet.migrations.migration(migration_id)
     migration.run.request(change)
-    return JsonResponse(migration.info())
+    return await show(migration.info())
 
 
 _SUMMARIES: Final = {
@@ -158,7 +160,7 @@ _SUMMARIES: Final = {
 
 def _add_command_route(command: MigrationCommand, summary: str) -> None:
     async def give_command(fleet: FleetDep, migration_id: MigrationPath) -> Response:
-        return _request(fleet, migration_id, ScheduledChange(command=command))
+        return await _request(fleet, migration_id, ScheduledChange(command=command))
 
     give_command.__doc__ = summary
     name = f"{command.value}_migration"
@@ -184,7 +186,7 @@ async def cancel_migration(fleet: FleetDep, migration_id: MigrationPath) -> Resp
     """Cancel a migration; an ended one is not changed, and post-copy refuses."""
     migration = fleet.migrations.migration(migration_id)
     migration.cancel()
-    return JsonResponse(migration.info())
+    return await show(migration.info())
 
 
 @router.get(
@@ -212,7 +214,7 @@ async def get_iterations(
     table = IterationTable(
         migration_id=migration_id, status=report.status, iterations=report.iterations
     )
-    return JsonResponse(table)
+    return await show(table)
 
 
 @router.get("/v1/migration-presets", response_model=PresetList)

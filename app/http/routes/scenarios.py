@@ -11,7 +11,7 @@ from hacdbs_sim.model import BuiltinScenario, ScenarioList, ScenarioOutcome
 from ...service.scenarios import StandingScenario
 from .. import scenarios
 from ..bodies import THREAD_BYTES, json_body
-from ..deps import FleetDep, PageDep, ScenarioPath, SessionPath
+from ..deps import FleetDep, PageDep, ScenarioPath, SessionDep, SessionPath
 from ..long_poll import WaitSeconds
 from ..responses import Answer, JsonResponse
 from ..routing import resource_router
@@ -44,7 +44,7 @@ async def _show(
 )
 async def put_scenario(
     fleet: FleetDep,
-    session_id: SessionPath,
+    session: SessionDep,
     body: Annotated[
         scenarios.Scenario,
         json_body(model.Scenario, scenarios.SCENARIO_BYTES, parse=scenarios.scenario_of),
@@ -54,7 +54,8 @@ async def put_scenario(
 
     The session is reset first: its VMs and its previous scenario are deleted.
     """
-    standing, is_new = await scenarios.apply(fleet, session_id, body)
+    standing, is_new = await scenarios.apply(fleet, session, body)
+    session_id = session.session_id
     if is_new:
         return await _show(session_id, standing, 201, f"/v1/sessions/{session_id}/scenario")
     return await _show(session_id, standing)

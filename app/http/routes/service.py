@@ -3,12 +3,10 @@
 import platform
 from dataclasses import asdict
 from functools import cache
-from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from fastapi import Request
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import Response
 
 from hacdbs_sim import model
@@ -17,7 +15,7 @@ from hacdbs_sim.model.kinds import MAX_SLOT
 from hacdbs_sim.wire.codec import MAX_RANGES
 
 from ...service.limits import MAX_IDEMPOTENCY_KEYS_PER_SCOPE, MAX_SESSIONS
-from ..deps import ContextDep
+from ..deps import ContextDep, FleetDep
 from ..metrics import CONTENT_TYPE
 from ..problems import NOT_READY, Refusal
 from ..responses import JsonResponse
@@ -43,14 +41,6 @@ _LINKS: Final = {
     "events": "/v1/events",
 }
 
-
-SWAGGER_FILES: Final = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-    "favicon-32x32.png": "image/png",
-}
-"""The files that Swagger UI loads, which fastapi-swagger bundles, and their media types."""
-
 # KVM_CHECK_EXTENSION on arm64 (docs/kernel.md A.0, A.4 to A.7); dirty rings are not simulated.
 _EXTENSIONS: Final = {
     "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE": 0,
@@ -66,10 +56,6 @@ _EXTENSIONS: Final = {
 
 
 @cache
-def _asset(name: str) -> bytes:
-    return resources.files("fastapi_swagger").joinpath("resources", name).read_bytes()
-
-
 def _installed_version() -> str:
     try:
         return version(NAME)
@@ -98,10 +84,17 @@ async def get_readyz(context: ContextDep) -> Response:
 
 
 @router.get("/version", response_model=Version)
-async def get_version() -> Response:
-    """Return the version of the service."""
-    python = platform.python_version()
-    return JsonResponse(Version(name=NAME, version=_installed_version(), api=API, python=python))
+async def get_version(fleet: FleetDep) -> Response:
+    """Return the version of the service, and the name of this start of it."""
+    return JsonResponse(
+        Version(
+            name=NAME,
+            version=_installed_version(),
+            api=API,
+            python=platform.python_version(),
+            instance=fleet.instance,
+        )
+    )
 
 
 @router.get(
@@ -120,29 +113,6 @@ async def get_openapi(request: Request) -> Response:
     return JsonResponse(request.app.openapi())
 
 
-@router.get("/docs", include_in_schema=False)
-async def get_docs() -> Response:
-    """Show the API in Swagger UI, which loads nothing from other hosts."""
-    return get_swagger_ui_html(
-        openapi_url="/openapi.json",
-        title=NAME,
-        swagger_js_url="/docs/swagger-ui-bundle.js",
-        swagger_css_url="/docs/swagger-ui.css",
-        swagger_favicon_url="/docs/favicon-32x32.png",
-    )
-
-
-def _serve_asset(name: str, media_type: str) -> None:
-    async def get_asset() -> Response:
-        return Response(_asset(name), media_type=media_type)
-
-    router.add_api_route(f"/docs/{name}", get_asset, include_in_schema=False)
-
-
-for _name, _media_type in SWAGGER_FILES.items():
-    _serve_asset(_name, _media_type)
-
-
 @router.get("/v1/capabilities", response_model=Capabilities)
 async def get_capabilities(context: ContextDep) -> Response:
     """Return the values of KVM_CHECK_EXTENSION and the limits."""
@@ -156,6 +126,7 @@ async def get_capabilities(context: ContextDep) -> Response:
             limits=ServiceLimits(
                 **asdict(context.fleet.limits),
                 max_body_bytes=context.max_body_bytes,
+                max_batch_bytes=context.max_batch_bytes,
                 max_faults_per_vm=model.MAX_FAULTS_PER_VM,
                 max_workloads_per_vm=model.MAX_WORKLOADS_PER_VM,
                 max_copies_per_vm=model.MAX_COPIES_PER_VM,

@@ -2,16 +2,19 @@
 
 from typing import Annotated, Final
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, UpdateVm, VmInfo, VmList
 
 from ...service.fleet import Vm
 from ..bodies import json_body
-from ..deps import FleetDep, PageDep, VmDep
-from ..operations import run, show_vm
+from ..deps import EpochDep, FleetDep, PageDep, VmDep
+from ..operations import bytes_of_info, respond_with, run
 from ..paging import SessionQuery, session_key, session_or_all
 from ..preconditions import PreconditionsDep, vm_etag
+from ..responses import respond
+from ..room import hold_of
 from ..routing import resource_router
 
 router = resource_router("vms")
@@ -22,25 +25,30 @@ VM_BYTES: Final = 8 << 20
 
 @router.post("/v1/vms", status_code=201, response_model=VmInfo)
 async def create_vm(
-    fleet: FleetDep, body: Annotated[CreateVm, json_body(CreateVm, VM_BYTES, required=False)]
+    fleet: FleetDep,
+    epoch: EpochDep,
+    body: Annotated[CreateVm, json_body(CreateVm, VM_BYTES, required=False)],
 ) -> Response:
     """Create a VM with its slots and faults: all of them, or nothing."""
-    vm = await fleet.create_vm(body)
-    return show_vm(vm, 201, f"/v1/vms/{vm.vm_id}").response()
+    return await respond_with(await fleet.create_vm(body, epoch), 201)
 
 
 @router.get("/v1/vms", response_model=VmList)
 async def list_vms(
-    fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
+    request: Request, fleet: FleetDep, page: PageDep, session_id: SessionQuery = DEFAULT_SESSION
 ) -> Response:
     """List the VMs of a session, by number."""
-    return page.response(VmList, fleet.vms(session_or_all(fleet, session_id)), session_key, Vm.info)
+    vms = fleet.vms(session_or_all(fleet, session_id))
+    listed, _ = page.of(vms, session_key)
+    await hold_of(request).take_more(sum(bytes_of_info(vm) for vm in listed))
+    work = sum(vm.runtime.work_of_showing() for vm in listed)
+    return await respond(lambda: page.response(VmList, vms, session_key, Vm.info), work)
 
 
 @router.get("/v1/vms/{vm_id}", response_model=VmInfo)
 async def get_vm(vm: VmDep) -> Response:
     """Return a VM."""
-    return show_vm(vm).response()
+    return await respond_with(vm)
 
 
 @router.patch("/v1/vms/{vm_id}", response_model=VmInfo)

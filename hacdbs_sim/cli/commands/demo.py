@@ -7,16 +7,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Annotated
 
-import httpx
 import typer
 from rich.console import Console
 
-from hacdbs_sim.cli.command_context import Token
+from hacdbs_sim.cli.command_context import Token, exit_on_client_error
 from hacdbs_sim.cli.demo import report
 from hacdbs_sim.cli.demo.migration import Phase
 from hacdbs_sim.cli.demo.phases import FULL, QUICK, run_demo
-from hacdbs_sim.client import Client, ClientError, serve_in_thread
-from hacdbs_sim.launcher import NotInstalledError
+from hacdbs_sim.cli.exit_codes import ExitCode
+from hacdbs_sim.client import Client, serve_in_thread
 
 app = typer.Typer()
 
@@ -32,18 +31,14 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON only.")] = False,
 ) -> None:
     """Migrate a 2 GiB VM under every fault; exit 0 if no page is lost or over-reported, else 1."""
-    try:
-        with ExitStack() as stack:
-            if url is None:
-                client = stack.enter_context(stack.enter_context(serve_in_thread()).client())
-            else:
-                client = stack.enter_context(Client(url, token=token or ""))
-            is_good = _show_on(client, quick=quick, seed=seed, as_json=as_json)
-    except (httpx.InvalidURL, ClientError, NotInstalledError, ValueError) as error:
-        typer.echo(f"the demo could not go on: {error}", err=True)
-        raise typer.Exit(1) from None
+    with exit_on_client_error(url or "a new service", as_json=as_json), ExitStack() as stack:
+        if url is None:
+            client = stack.enter_context(stack.enter_context(serve_in_thread()).client())
+        else:
+            client = stack.enter_context(Client(url, token=token or ""))
+        is_good = _show_on(client, quick=quick, seed=seed, as_json=as_json)
     if not is_good:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.NEGATIVE)
 
 
 def _show_on(client: Client, *, quick: bool, seed: int, as_json: bool) -> bool:

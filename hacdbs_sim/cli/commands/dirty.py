@@ -17,11 +17,15 @@ from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
 from hacdbs_sim.client.request import OCTETS
 from hacdbs_sim.client.results import REPORT_HEADER, read, read_dirty_log
+from hacdbs_sim.files import BadFileError, read_file
 from hacdbs_sim.model import DirtyLog
 
 app = typer.Typer(
     name="dirty", no_args_is_help=True, help="Get, peek and clear the dirty log of a memslot."
 )
+
+MAX_BITMAP_BYTES = (1 << 31) // 8
+"""KVM_MEM_MAX_NR_PAGES bits: the most pages of a memslot."""
 
 
 class Form(StrEnum):
@@ -97,9 +101,9 @@ def clear(
     window = {"first_page": first_page, "num_pages": num_pages, "cpu": cpu}
     ranges = {"page_ranges": [list(each) for each in pages or ()]}
     try:
-        body = ranges if bitmap is None else bitmap.read_bytes()
-    except OSError as error:
-        raise usage_error(f"cannot read {bitmap}: {error}") from None
+        body = ranges if bitmap is None else read_file(bitmap, MAX_BITMAP_BYTES)
+    except BadFileError as bad:
+        raise usage_error(f"{bitmap}: {bad}") from None
     handle = context.client.vm(vm_id).slot(slot)
     response = handle.send("POST", "dirty-log", "clear", params=window, body=body)
     context.show(*views.dirty_log(read(DirtyLog, response), None))
@@ -115,8 +119,9 @@ def _show_log(
     """Get or peek a log: with --output into a file as octets, else in the given form."""
     if output is None:
         response = send(params={**params, "format": form.value})
-        ranges = orjson.loads(response.content).get("page_ranges")
-        context.show(*views.dirty_log(read(DirtyLog, response), ranges))
+        body = orjson.loads(response.content)
+        parts = views.dirty_log(read(DirtyLog, response), body.get("page_ranges"))
+        context.show(*parts, *([body["bitmap"]] if form is Form.BASE64 else []))
         return
     with _new_file(output) as file:  # opened first: a get clears the log
         response = send(params=params, headers={"Accept": OCTETS})

@@ -7,6 +7,7 @@ import typer
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command
+from hacdbs_sim.model import DirtyRateMode
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -21,7 +22,7 @@ def dirty_rate(
     duration: Annotated[
         int | None, typer.Option(parser=a.duration, help="Virtual time, 50ms to 60s; 1s if absent.")
     ] = None,
-    mode: Annotated[str | None, typer.Option(help="page_sampling or dirty_bitmap.")] = None,
+    mode: Annotated[DirtyRateMode | None, typer.Option(help="How it is measured.")] = None,
     sample_pages: Annotated[
         int | None, typer.Option(help="Pages to sample of each GiB, 128 to 16384.")
     ] = None,

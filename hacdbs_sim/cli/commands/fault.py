@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from hacdbs_sim.cli import arguments as a
-from hacdbs_sim.cli import views
+from hacdbs_sim.cli import completion, views
 from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
 from hacdbs_sim.client.request import given
+from hacdbs_sim.model import FaultType, LogOp
 
 app = typer.Typer(name="fault", no_args_is_help=True, help="Arm, list and disarm faults.")
 
@@ -17,10 +18,16 @@ def add(
     context: CommandContext,
     *,
     vm_id: a.VmId,
-    fault_type: Annotated[str, typer.Argument(metavar="TYPE", help="One of `fault types`.")],
-    op: Annotated[str | None, typer.Option(help="Only in calls of `get` or `clear`.")] = None,
-    slot: Annotated[int | None, a.optional_number("Only in calls for this slot.")] = None,
-    cpu: Annotated[int | None, a.optional_number("Only in calls on this CPU.")] = None,
+    fault_type: Annotated[
+        FaultType, typer.Argument(metavar="TYPE", help="`fault types` describes each.")
+    ],
+    op: Annotated[LogOp | None, typer.Option(help="Only in calls of `get` or `clear`.")] = None,
+    slot: Annotated[
+        int | None, a.optional_number("Only in calls for this slot.", completion.slots)
+    ] = None,
+    cpu: Annotated[
+        int | None, a.optional_number("Only in calls on this CPU.", completion.cpus)
+    ] = None,
     batch: Annotated[int | None, a.optional_number("In this run of the unit.")] = None,
     index: Annotated[int | None, a.optional_number("At this entry of the run.")] = None,
     gfn: Annotated[int | None, a.optional_number("At the entry of this frame.")] = None,
@@ -55,7 +62,10 @@ def remove(
     context: CommandContext,
     *,
     vm_id: a.VmId,
-    fault_id: Annotated[str | None, typer.Argument(metavar="[FAULT]", help="Such as f1.")] = None,
+    fault_id: Annotated[
+        str | None,
+        typer.Argument(metavar="[FAULT]", help="Such as f1.", autocompletion=completion.fault_ids),
+    ] = None,
     all_faults: Annotated[bool, typer.Option("--all", help="All faults of the VM.")] = False,
 ) -> None:
     """Disarm a fault, or all."""

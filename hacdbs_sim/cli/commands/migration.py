@@ -1,5 +1,6 @@
 """`migrate`, `compare`: migrations in virtual time."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -10,20 +11,22 @@ from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
 from hacdbs_sim.cli.documents import read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
+from hacdbs_sim.cli.options import Fields
 from hacdbs_sim.cli.progress import pass_display
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
-from hacdbs_sim.model import ComparisonInfo, MigrationInfo
+from hacdbs_sim.model import ComparisonInfo, MigrationInfo, StartMigration
+from hacdbs_sim.model.migrations import PresetName
 
 app = typer.Typer(no_args_is_help=True)
 
 WAIT_SECONDS: Final = 20
 """How long one request waits at the service; the client times out later."""
 
-Preset = Annotated[str | None, typer.Option(help="converges or never_converges.")]
+PRESET: Final[PresetName] = "converges"
 
 
-@service_command(app, "migrate")
+@service_command(app, "migrate", fields_of=[StartMigration], without=("vm_id", "link"))
 def migrate(
     context: CommandContext,
     vm_id: a.VmId,
@@ -31,70 +34,17 @@ def migrate(
     file: Annotated[
         Path | None, typer.Option(help="Fields of POST /v1/migrations, JSON or YAML; `-`: stdin.")
     ] = None,
-    preset: Preset = None,
-    bandwidth: Annotated[
-        int | None, typer.Option(parser=a.bandwidth, help="Bytes a second, such as 1GiB.")
-    ] = None,
-    downtime_limit: Annotated[
-        int | None, typer.Option(parser=a.duration, help="Such as 300ms.")
-    ] = None,
-    max_iterations: Annotated[int | None, typer.Option(help="Passes while the guest runs.")] = None,
-    timeout: Annotated[
-        int | None, typer.Option(parser=a.duration, help="Virtual time, such as 30s.")
-    ] = None,
-    timeout_strategy: Annotated[
-        str | None,
-        typer.Option(
-            help="cancel, switch_over or postcopy: at the timeout, after the last pass, in a stall."
-        ),
-    ] = None,
-    stall: Annotated[
-        int | None, typer.Option(parser=a.duration, help="The longest time without progress.")
-    ] = None,
-    postcopy: Annotated[bool, typer.Option("--postcopy", help="Allow post-copy.")] = False,
     link_bandwidth: Annotated[
         int | None, typer.Option(parser=a.bandwidth, help="The link's speed, such as 4MiB.")
     ] = None,
     latency: Annotated[
         int | None, typer.Option(parser=a.duration, help="The link's latency, one way.")
     ] = None,
-    auto_converge: Annotated[
-        bool, typer.Option("--auto-converge", help="Throttle the vCPUs as QEMU does.")
-    ] = False,
-    slot: Annotated[list[int] | None, typer.Option(help="Migrate these slots only.")] = None,
-    clear_order: Annotated[
-        str | None, typer.Option(help="before_copy, or after_copy, which loses pages.")
-    ] = None,
-    clear_chunk_pages: Annotated[int | None, typer.Option(help="Pages of one clear.")] = None,
-    verify: Annotated[bool, typer.Option(help="Verify the result by page versions.")] = True,
-    pace: Annotated[
-        float | None, typer.Option(help="Real seconds that a virtual second takes.")
-    ] = None,
-    pace_ms: Annotated[
-        int | None, typer.Option(help="Real milliseconds to wait after each pass.")
-    ] = None,
+    fields: Fields,
 ) -> None:
     """Migrate a VM: exit 0 if it completes and no page is lost, else 1."""
-    fields = given(
-        vm_id=vm_id,
-        preset=preset,
-        bandwidth_bytes_per_second=bandwidth,
-        downtime_limit_ns=downtime_limit,
-        max_iterations=max_iterations,
-        timeout_ns=timeout,
-        timeout_strategy=timeout_strategy,
-        auto_converge={} if auto_converge else None,
-        slots=slot or None,
-        clear_order=clear_order,
-        clear_chunk_pages=clear_chunk_pages,
-        verify=None if verify else False,
-        stall_ns=stall,
-        postcopy={} if postcopy else None,
-        link=given(bytes_per_second=link_bandwidth, latency_ns=latency) or None,
-        pace=pace,
-        pace_ms=pace_ms,
-    )
-    body = fields if file is None else {**read_document(file).value, **fields}
+    link = given(bytes_per_second=link_bandwidth, latency_ns=latency)
+    body = {**_of_file(file), "vm_id": vm_id, **fields, **given(link=link or None)}
     started = read(MigrationInfo, context.client.send("POST", "v1", "migrations", body=body))
     report = _watch(context, started)
     context.show(
@@ -122,6 +72,10 @@ def _watch(context: CommandContext, report: MigrationInfo) -> MigrationInfo:
     return report
 
 
+def _of_file(file: Path | None) -> Mapping[str, Any]:
+    return {} if file is None else read_document(file).value
+
+
 @service_command(app, "compare")
 def compare(
     context: CommandContext,
@@ -129,15 +83,17 @@ def compare(
     file: Annotated[
         Path | None, typer.Option(help="The body of POST /v1/comparisons; `-`: stdin.")
     ] = None,
-    preset: Preset = None,
+    preset: Annotated[
+        PresetName | None, typer.Option(help=f"The migration, with its VM; default: {PRESET}.")
+    ] = None,
 ) -> None:
     """Run one migration with HACDBS, by software and under faults, side by side.
 
     Exit 0 if all complete and no page is lost, else 1.
     """
-    if (file is None) == (preset is None):
+    if file is not None and preset is not None:
         raise usage_error("give --preset or --file, and not both")
-    body = _preset_body(context, preset) if file is None else read_document(file).value
+    body = _preset_body(context, preset or PRESET) if file is None else read_document(file).value
     comparison = read(ComparisonInfo, context.client.send("POST", "v1", "comparisons", body=body))
     handle = context.client.comparison(comparison.comparison_id)
     while not comparison.is_over:
@@ -147,9 +103,6 @@ def compare(
         raise typer.Exit(ExitCode.NEGATIVE)
 
 
-def _preset_body(context: CommandContext, name: str | None) -> dict[str, Any]:
-    presets = context.client.list_migration_presets()
-    found = {preset.preset: preset for preset in presets}
-    if name not in found:
-        raise usage_error(f"--preset must be one of {', '.join(sorted(found))}, not {name!r}")
+def _preset_body(context: CommandContext, name: PresetName) -> dict[str, Any]:
+    found = {preset.preset: preset for preset in context.client.list_migration_presets()}
     return {"vm": found[name].vm, "migration": {"preset": name}}

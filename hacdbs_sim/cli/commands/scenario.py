@@ -8,18 +8,19 @@ from typing import Annotated, Final
 
 import orjson
 import typer
-import yaml
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
-from hacdbs_sim.cli import backends, views
+from hacdbs_sim.cli import arguments as a
+from hacdbs_sim.cli import backends, completion, views
 from hacdbs_sim.cli.command_context import CommandContext, print_json, service_command, usage_error
 from hacdbs_sim.cli.documents import Document, read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import ProblemError
 from hacdbs_sim.client.waiting import POLL_SECONDS
-from hacdbs_sim.model import BackendName, ScenarioOutcome, Verdict
+from hacdbs_sim.model import DEFAULT_SESSION, BackendName, ScenarioOutcome, Verdict
 from hacdbs_sim.scenarios.reading import explain
+from hacdbs_sim.scenarios.yaml_nodes import dump
 
 app = typer.Typer(
     name="scenario", no_args_is_help=True, help="Run scenarios: builtin ones, or those of files."
@@ -30,7 +31,11 @@ _FILES: Final = (".yaml", ".yml", ".json")
 
 Which = Annotated[
     str,
-    typer.Argument(metavar="NAME|FILE", help="A builtin one, or a JSON or YAML file; `-`: stdin."),
+    typer.Argument(
+        metavar="NAME|FILE",
+        help="A builtin one, or a JSON or YAML file; `-`: stdin.",
+        autocompletion=completion.scenario_names,
+    ),
 ]
 
 
@@ -48,17 +53,22 @@ def list_scenarios(context: CommandContext) -> None:
 @service_command(app, "show")
 def show(
     context: CommandContext,
-    name: Annotated[str, typer.Argument(help="Name of a builtin scenario.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a builtin scenario.", autocompletion=completion.scenario_names
+        ),
+    ],
 ) -> None:
     """Show a builtin scenario as YAML that `run` reads."""
     found = context.client.get_builtin_scenario(name)
-    context.show(Text(yaml.safe_dump(found.document, sort_keys=False, width=100)))
+    context.show(Text(dump(found.document)))
 
 
 @service_command(app, "outcome")
 def outcome(
     context: CommandContext,
-    session: Annotated[str, typer.Argument(metavar="[SESSION]")] = "default",
+    session: a.SessionName = DEFAULT_SESSION,
 ) -> None:
     """Show the outcome of a session's scenario; exit as `run` does."""
     _finish(context, context.client.session(session).get_scenario())
@@ -72,7 +82,8 @@ def run(
     session: Annotated[
         str | None,
         typer.Option(
-            help="A session whose content it replaces; by default a new one, deleted afterwards."
+            help="A session whose content it replaces; by default a new one, deleted afterwards.",
+            autocompletion=completion.session_ids,
         ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the new session.")] = False,
@@ -116,7 +127,7 @@ def _document(context: CommandContext, which: str) -> Document:
     if which == "-" or which.endswith(_FILES) or Path(which).is_file():
         return read_document(Path(which))
     found = context.client.get_builtin_scenario(which)
-    return Document(which, yaml.safe_dump(found.document, sort_keys=False), dict(found.document))
+    return Document(which, dump(found.document), dict(found.document))
 
 
 @contextmanager
@@ -125,11 +136,13 @@ def _document_errors(context: CommandContext, document: Document) -> Iterator[No
     try:
         yield
     except ProblemError as refused:
-        if context.as_json:
-            print_json(orjson.dumps(refused.problem))
         errors = [error for error in refused.errors if error["in"] == "body"]
         lines = explain(document.name, document.text, errors)
-        typer.echo("\n".join(lines) or f"refused: {refused}", err=True)
+        if not lines:
+            raise
+        if context.as_json:
+            print_json(orjson.dumps(refused.problem))
+        typer.echo("\n".join(lines), err=True)
         raise typer.Exit(ExitCode.REFUSED) from None
 
 
@@ -139,7 +152,7 @@ def _finish(context: CommandContext, result: ScenarioOutcome) -> None:
         raise typer.Exit(ExitCode.NEGATIVE)
 
 
-def _steps(result: ScenarioOutcome) -> Iterator[Table]:
+def _steps(result: ScenarioOutcome) -> Iterator[RenderableType]:
     if result.steps:
         columns = ("#step", "VM", "action", "#status", "verdict")
         rows = ((each.step, each.vm, each.op, each.status, each.verdict) for each in result.steps)
@@ -149,7 +162,7 @@ def _steps(result: ScenarioOutcome) -> Iterator[Table]:
         yield from views.happenings(report)
 
 
-def _mismatches(result: ScenarioOutcome) -> Iterator[Table | str]:
+def _mismatches(result: ScenarioOutcome) -> Iterator[RenderableType]:
     found = [(f"step {each.step}", wrong) for each in result.steps for wrong in each.mismatches]
     found += [("migration", wrong) for wrong in result.mismatches]
     rows = [(of, each.pointer, each.detail, each.expected, each.found) for of, each in found]

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from hacdbs_sim.cli import views
+from hacdbs_sim.cli import arguments as a
+from hacdbs_sim.cli import completion, views
 from hacdbs_sim.cli.command_context import CommandContext, service_command
 from hacdbs_sim.client import WaitTimeoutError
 from hacdbs_sim.client.waiting import POLL_SECONDS, READY_SECONDS
+from hacdbs_sim.model import DEFAULT_SESSION
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -18,7 +20,7 @@ app = typer.Typer(no_args_is_help=True)
 def reset(
     context: CommandContext,
     *,
-    session: Annotated[str, typer.Argument(metavar="[SESSION]")] = "default",
+    session: a.SessionName = DEFAULT_SESSION,
 ) -> None:
     """Delete a session's VMs, and number new ones from 1 again."""
     context.client.session(session).reset()
@@ -31,7 +33,11 @@ def wait(
     *,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait.")] = READY_SECONDS,
     migration: Annotated[
-        str | None, typer.Option(help="Wait for the end of this migration, such as default-m1.")
+        str | None,
+        typer.Option(
+            help="Wait for the end of this migration, such as default-m1.",
+            autocompletion=completion.migration_ids,
+        ),
     ] = None,
 ) -> None:
     """Wait until the service is ready, or until a migration has ended."""

@@ -10,14 +10,15 @@ from typing import Annotated
 import orjson
 import typer
 from rich.console import RenderableType
-from rich.table import Table
 
+from hacdbs_sim.cli import completion, views
 from hacdbs_sim.cli.command_context import open_console, print_json
 from hacdbs_sim.cli.exit_codes import ExitCode
+from hacdbs_sim.files import BadFileError, open_regular
 from hacdbs_sim.traces.figures import figures_of, interval_length, pages_over_time, rewritten
 from hacdbs_sim.traces.lackey import DEFAULT_INTERVAL_INSTRUCTIONS, import_lackey
 from hacdbs_sim.traces.plot import svg_of
-from hacdbs_sim.traces.recording import SHIPPED, Recording, RecordingError, builtin
+from hacdbs_sim.traces.recording import SHIPPED, Recording, builtin
 from hacdbs_sim.traces.soft_dirty import has_soft_dirty, record
 
 BAR_COLUMNS = 40
@@ -36,7 +37,7 @@ def _exit_on_error(name: str) -> Generator[None]:
     """Print the error of a file or a process, and exit with a usage error."""
     try:
         yield
-    except (RecordingError, OSError) as error:
+    except (BadFileError, OSError) as error:
         typer.echo(f"{name}: {error}", err=True)
         raise typer.Exit(ExitCode.USAGE) from None
 
@@ -51,9 +52,10 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Import the output of valgrind --tool=lackey --trace-mem=yes."""
-    with _exit_on_error(source), ExitStack() as stack:
+    name = "stdin" if source == "-" else source
+    with _exit_on_error(name), ExitStack() as stack:
         is_stdin = source == "-"
-        file = sys.stdin.buffer if is_stdin else stack.enter_context(Path(source).open("rb"))
+        file = sys.stdin.buffer if is_stdin else stack.enter_context(open_regular(source))
         recording, skipped = import_lackey(file, interval_instructions)
     _save(recording, output)
     typer.echo(f"{output}: {skipped} other lines passed over", err=True)
@@ -89,7 +91,12 @@ def record_(
 @app.command("info")
 def info(
     source: Annotated[
-        str, typer.Argument(metavar="FILE", help=f"An .npz file, or one of {', '.join(SHIPPED)}.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help=f"An .npz file, or one of {', '.join(SHIPPED)}.",
+            autocompletion=completion.one_of(*SHIPPED),
+        ),
     ],
     plot: Annotated[Path | None, typer.Option(help="Draw it to this .svg file.")] = None,
     as_json: AsJson = False,
@@ -120,36 +127,37 @@ def _show(recording: Recording, name: str, *, as_json: bool) -> None:
 
 def _figures(recording: Recording, name: str) -> RenderableType:
     figures = figures_of(recording)
-    table = Table(title=name, show_header=False, title_justify="left")
-    if (length := interval_length(recording)) is not None:
-        table.add_row("an interval", length)
-    table.add_row("intervals", f"{figures.intervals:,}")
-    table.add_row("distinct pages", f"{figures.distinct_pages:,} of {figures.page_size} bytes")
-    table.add_row("page records", f"{figures.records:,}")
-    table.add_row(
-        "pages an interval",
-        f"{figures.least:,} to {figures.most:,}, median {figures.median:g}, mean {figures.mean:g}",
-    )
-    table.add_row("written in one interval only", f"{figures.written_once:,}")
-    return table
+    length = interval_length(recording)
+    values: dict[str, object] = {} if length is None else {"an interval": length}
+    values |= {
+        "intervals": figures.intervals,
+        "distinct pages": f"{figures.distinct_pages:,} of {figures.page_size} bytes",
+        "page records": figures.records,
+        "pages an interval": (
+            f"{figures.least:,} to {figures.most:,},"
+            f" median {figures.median:g}, mean {figures.mean:g}"
+        ),
+        "written in one interval only": figures.written_once,
+    }
+    return views.facts(name, values)
 
 
 def _over_time(recording: Recording) -> RenderableType:
-    table = Table("intervals", "pages", title="pages an interval, over time", title_justify="left")
     parts = pages_over_time(recording, TIME_ROWS)
-    return _add_bars(table, [(f"{first}-{last}", mean) for first, last, mean in parts])
+    rows = [(f"{first}-{last}", mean) for first, last, mean in parts]
+    return _bars("pages an interval, over time", rows)
 
 
 def _rewritten(recording: Recording) -> RenderableType:
-    table = Table("intervals", "pages", title="pages by intervals that write them")
     rows = rewritten(recording)
-    return _add_bars(
-        table, [(f"{low}-{high}" if high > low else str(low), count) for low, high, count in rows]
-    )
+    named = [(f"{low}-{high}" if high > low else str(low), count) for low, high, count in rows]
+    return _bars("pages by intervals that write them", named)
 
 
-def _add_bars(table: Table, rows: Sequence[tuple[str, float]]) -> Table:
+def _bars(title: str, rows: Sequence[tuple[str, float]]) -> RenderableType:
     most = max((value for _, value in rows), default=0) or 1
-    for name, value in rows:
-        table.add_row(name, f"{value:,.0f}", "█" * round(BAR_COLUMNS * value / most))
-    return table
+    cells = [
+        (name, f"{value:,.0f}", "█" * round(BAR_COLUMNS * value / most) or " ")
+        for name, value in rows
+    ]
+    return views.rows_table(title, ("#intervals", "#pages", ""), cells, least_columns=2)

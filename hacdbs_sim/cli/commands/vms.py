@@ -1,18 +1,21 @@
 """`list`, `inspect`, `create`, `delete`, `write`: VMs, and writes to their memory."""
 
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hacdbs_sim.cli import arguments as a
-from hacdbs_sim.cli import views
+from hacdbs_sim.cli import completion, views
 from hacdbs_sim.cli.command_context import CommandContext, service_command
 from hacdbs_sim.cli.documents import read_document
+from hacdbs_sim.client import ConflictError, NotFoundError
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
-from hacdbs_sim.model import VmInfo
+from hacdbs_sim.model import BackendName, KernelProfile, VmInfo
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -21,7 +24,7 @@ app = typer.Typer(no_args_is_help=True)
 def list_vms(
     context: CommandContext,
     *,
-    session: Annotated[str, typer.Option(help="The session; `-`: all.")] = "-",
+    session: a.InSession = "-",
 ) -> None:
     """List the VMs."""
     context.show(views.vms(context.list_all(context.client.list_vms(session), "vms")))
@@ -40,7 +43,13 @@ def create_vm(
     file: Annotated[
         Path | None, typer.Option(help="The body of POST /v1/vms, JSON or YAML; `-`: stdin.")
     ] = None,
-    session: Annotated[str | None, typer.Option(help="The session.")] = None,
+    session: Annotated[
+        str | None,
+        typer.Option(
+            help="The session; it is created if it does not exist.",
+            autocompletion=completion.session_ids,
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="A label.")] = None,
     slot: Annotated[
         list[Any] | None,
@@ -53,19 +62,28 @@ def create_vm(
     vcpus: Annotated[int | None, typer.Option(help="vCPUs.")] = None,
     cpus: Annotated[int | None, typer.Option(help="Host CPUs, each with a HACDBS unit.")] = None,
     page_size: Annotated[
-        str | None, typer.Option(help="The granule: 4KiB, 16KiB or 64KiB.")
+        str | None,
+        typer.Option(
+            help="The granule: 4KiB, 16KiB or 64KiB.",
+            autocompletion=completion.one_of("4KiB", "16KiB", "64KiB"),
+        ),
     ] = None,
     ipa_bits: Annotated[int | None, typer.Option(help="Width of the IPA space.")] = None,
     manual_protect: Annotated[
-        int | None, typer.Option(help="KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, 1 or 3.")
+        int | None,
+        typer.Option(
+            help="KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, 1 or 3.",
+            autocompletion=completion.one_of("0", "1", "3"),
+        ),
     ] = None,
     eager_split: Annotated[
         str | None, typer.Option(help="KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, such as 2MiB.")
     ] = None,
-    kernel: Annotated[str | None, typer.Option(help="Kernel profile: fixed or v1.")] = None,
+    kernel: Annotated[KernelProfile | None, typer.Option(help="Kernel profile.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of faults and workloads.")] = None,
     backend: Annotated[
-        str | None, typer.Option(help="simulated, or host_kvm: real KVM of the service's machine.")
+        BackendName | None,
+        typer.Option(help="host_kvm: real KVM of the service's machine; default: simulated."),
     ] = None,
     hacdbs: Annotated[bool, typer.Option(help="Whether the kernel has the hook.")] = True,
     dbm: Annotated[bool, typer.Option(help="Whether writable leaves get DBM.")] = True,
@@ -89,7 +107,40 @@ def create_vm(
     )
     of_file = {} if file is None else read_document(file).value
     body = {"session_id": "default", **of_file, **fields}
-    context.show(*views.vm(read(VmInfo, context.client.send("POST", "v1", "vms", body=body))))
+    context.show(*views.vm(_create(context, body)))
+
+
+def _create(context: CommandContext, body: dict[str, Any]) -> VmInfo:
+    """Create a VM, and its session if that does not exist."""
+    send = partial(context.client.send, "POST", "v1", "vms", body=body)
+    try:
+        return read(VmInfo, send())
+    except NotFoundError as refused:
+        if refused.code != "no_such_session":
+            raise
+    with suppress(ConflictError):  # another client has created it meanwhile
+        context.client.create_session(body["session_id"])
+    return read(VmInfo, send())
+
+
+@service_command(app, "stage2")
+def stage2(
+    context: CommandContext,
+    *,
+    vm_id: a.VmId,
+    pages: Annotated[
+        a.PageRange | None,
+        typer.Argument(
+            metavar="[PAGES]",
+            parser=a.pages,
+            help="Guest frames: N, FIRST-LAST or FIRST+COUNT; all by default.",
+        ),
+    ] = None,
+) -> None:
+    """Show stage 2: runs of guest frames with leaves of the same level and state."""
+    first, count = pages or (0, None)
+    runs = context.list_all(context.client.vm(vm_id).get_stage2(first, count), "runs")
+    context.show(views.stage2(runs))
 
 
 @service_command(app, "delete")

@@ -5,17 +5,20 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final
 
-from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
+from hacdbs_sim.cli import views
 from hacdbs_sim.cli.demo.migration import Phase
 from hacdbs_sim.cli.demo.phases import DemoResult
+from hacdbs_sim.cli.tables import Rows
 
 COLUMNS: Final = ("written", "reported", "hardware", "software", "requeued")
+
+LEAST_COLUMNS: Final = 4
+"""Columns that a narrow terminal keeps: to what was reported."""
 
 
 @contextmanager
@@ -53,17 +56,18 @@ def plain_lines(console: Console) -> Generator[Callable[[Phase], None]]:
     report(None)
 
 
-def _phase_table(phases: list[Phase]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, expand=True)
-    table.add_column("phase", no_wrap=True)
-    for name in ("rounds", *COLUMNS):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("notes", overflow="fold")
-    for phase in phases:
-        rounds = f"{phase.rounds_done}/{phase.rounds}" if phase.rounds else ""
-        counts = [f"{getattr(phase, name):,}" for name in COLUMNS]
-        table.add_row(phase.name, rounds, *counts, "; ".join(phase.notes))
-    return table
+def _phase_table(phases: list[Phase]) -> Rows:
+    headers = ("phase", "rounds", *(f"#{name}" for name in COLUMNS), "notes")
+    rows = (
+        (
+            phase.name,
+            f"{phase.rounds_done}/{phase.rounds}" if phase.rounds else " ",
+            *(getattr(phase, name) for name in COLUMNS),
+            "; ".join(phase.notes) or " ",
+        )
+        for phase in phases
+    )
+    return views.rows_table("", headers, rows, least_columns=LEAST_COLUMNS)
 
 
 def print_report(console: Console, result: DemoResult) -> None:
@@ -71,11 +75,7 @@ def print_report(console: Console, result: DemoResult) -> None:
     counts = result.counts
     service = "reports of the service"
     compared = "gfns compared with bitmaps, by this client"
-    table = Table(box=box.SIMPLE_HEAD, title="report", title_justify="left")
-    table.add_column("pages")
-    table.add_column("", justify="right")
-    table.add_column("source")
-    for name, count, source in (
+    rows = (
         ("written by the guest", counts.written, "gfns that this client sent"),
         ("reported", counts.reported, "bitmaps that it received"),
         ("cleaned by hardware", result.total("hardware"), service),
@@ -83,9 +83,8 @@ def print_report(console: Console, result: DemoResult) -> None:
         ("requeued", result.total("requeued"), service),
         ("lost", counts.lost, compared),
         ("over-reported", counts.over_reported, compared),
-    ):
-        table.add_row(name, f"{count:,}", source)
-    console.print(table)
+    )
+    console.print(views.rows_table("report", ("pages", "#", "source"), rows))
     hits = ", ".join(f"{fault.type} x{fault.hits}" for fault in result.faults)
     console.print(f"faults that hit: {hits}", soft_wrap=True)
     for complaint in result.complaints:

@@ -82,6 +82,10 @@ class AsyncClient(AsyncVmMaker):
         """Close connections; in process, stop the service."""
         await self.http.aclose()
 
+    def accept_restart(self) -> None:
+        """Go on after a `ServiceRestartedError` with the service as it is: it has nothing of before."""
+        self._sender.instance.accept_next()
+
     def session(self, session_id: str = DEFAULT_SESSION) -> AsyncSession:
         """Return the handle of a session, which need not exist."""
         return AsyncSession(self._sender, session_id)

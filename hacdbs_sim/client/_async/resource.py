@@ -12,7 +12,7 @@ from hacdbs_sim.client.connecting import Sent
 from hacdbs_sim.client.pairs import async_sleep
 from hacdbs_sim.client.request import JSON, KEY_HEADER, OCTETS, Body, Params, given, path_of
 from hacdbs_sim.client.results import read
-from hacdbs_sim.client.retrying import Attempts
+from hacdbs_sim.client.retrying import Attempts, Instance
 from hacdbs_sim.model import Page
 from hacdbs_sim.wire import write
 
@@ -27,11 +27,13 @@ class AsyncSender:
     Attributes:
         http: httpx's own client.
         history: The last requests, oldest first; one that was sent again is there again.
+        instance: The start of the service that has answered.
     """
 
     def __init__(self, http: httpx.AsyncClient, retries: int) -> None:
         self.http = http
         self.history: deque[Sent] = deque(maxlen=100)
+        self.instance = Instance()
         self._retries = retries
 
     async def send(self, request: httpx.Request) -> httpx.Response:
@@ -40,6 +42,7 @@ class AsyncSender:
         Raises:
             ProblemError: The service refused it.
             TransportError: There was no response.
+            ServiceRestartedError: Another start of the service has answered before.
         """
         attempts = Attempts(request, self._retries)
         while True:
@@ -50,6 +53,7 @@ class AsyncSender:
                 await async_sleep(attempts.lost(error))
                 continue
             self.history.append(Sent.of(response.request, response))
+            self.instance.check(response)
             pause = attempts.responded(response)
             if pause is None:
                 return response

@@ -83,6 +83,10 @@ class Client(VmMaker):
         """Close connections; in process, stop the service."""
         self.http.close()
 
+    def accept_restart(self) -> None:
+        """Go on after a `ServiceRestartedError` with the service as it is: it has nothing of before."""
+        self._sender.instance.accept_next()
+
     def session(self, session_id: str = DEFAULT_SESSION) -> Session:
         """Return the handle of a session, which need not exist."""
         return Session(self._sender, session_id)

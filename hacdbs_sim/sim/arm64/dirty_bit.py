@@ -215,7 +215,7 @@ class AcceleratedClear:
     def _cannot_stop(self) -> bool:
         """Return whether it is known beforehand that the unit will clean every entry."""
         return (
-            not self._faults.faults
+            not self._faults.has_faults
             and not self._trace
             and self._ttwl == PAGE_LEVEL
             and self._stage2.every_page_has_dbm

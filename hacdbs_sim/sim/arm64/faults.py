@@ -13,8 +13,10 @@ It fires iff draw < p. `ordinal` is the n of the fault id "f{n}" (from 1), oppor
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Final, NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple, TypeAlias
 
 from hacdbs_sim.model import errors
 from hacdbs_sim.model.faults import (
@@ -155,28 +157,48 @@ class ArmedFault:
         )
 
 
+Found: TypeAlias = Mapping[tuple[FaultType, int | None], tuple[ArmedFault, ...]]
+"""The enabled faults of a board, oldest first, by type and slot (None: any). Replaced, never changed."""
+
+
 class FaultCall(NamedTuple):
-    """One get or clear, with the faults that match it as they were when it began."""
+    """One get or clear, with the faults of the board as they were when it began."""
 
     op: LogOp
     slot: int
     cpu: int | None
-    faults: tuple[ArmedFault, ...]
+    found: Found
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether a fault of any type matches the call."""
+        return bool(self.found) and bool(self._matching(tuple(FaultType)))
 
     def firing(self, *types: FaultType) -> list[ArmedFault]:
         """Reach a site: count an opportunity for each fault of some types; return those that fire."""
-        if not self.faults:  # a call passes five sites
+        if not self.found:  # a call passes five sites
             return []
-        return [fault for fault in self.faults if fault.spec.type in types and fault.fires()]
+        return [fault for fault in self._matching(types) if fault.fires()]
 
     def strikes(self, kind: FaultType) -> bool:
         """Reach a site without a place; the oldest fault that fires hits."""
-        if not self.faults:
+        if not self.found:
             return False
         firing = self.firing(kind)
         if firing:
             firing[0].hit(self, None, None, None)
         return bool(firing)
+
+    def _matching(self, types: tuple[FaultType, ...]) -> list[ArmedFault]:
+        """Return the faults of some types that match the call, oldest first."""
+        found = [
+            fault
+            for kind in types
+            for slot in (self.slot, None)
+            for fault in self.found.get((kind, slot), ())
+            if fault.place.op in (None, self.op) and fault.place.cpu in (None, self.cpu)
+        ]
+        return sorted(found, key=attrgetter("ordinal")) if len(found) > 1 else found
 
 
 class FaultBoard:
@@ -187,6 +209,7 @@ class FaultBoard:
         self._bounds = bounds
         self._next = 1
         self._armed: dict[str, ArmedFault] = {}
+        self._found: Found = {}
         self._hits: Counter[FaultType] = Counter()
 
     def hits(self) -> dict[FaultType, int]:
@@ -199,17 +222,26 @@ class FaultBoard:
         fault = ArmedFault(self._next, spec, self._seed, self._hits)
         self._next += 1
         self._armed[fault.fault_id] = fault
+        if spec.enabled:
+            key = _key_of(fault)
+            self._found = {**self._found, key: (*self._found.get(key, ()), fault)}
         return fault.view()
 
     def disarm(self, fault_id: str) -> FaultInfo:
         """Disarm a fault; return its last state (NoSuchFaultError if none has that id)."""
         view = self.view(fault_id)
-        del self._armed[fault_id]
+        fault = self._armed.pop(fault_id)
+        if fault.spec.enabled:
+            key = _key_of(fault)
+            left = tuple(each for each in self._found[key] if each is not fault)
+            others = {each: found for each, found in self._found.items() if each != key}
+            self._found = {**others, key: left} if left else others
         return view
 
     def disarm_all(self) -> None:
         """Disarm all faults."""
         self._armed.clear()
+        self._found = {}
 
     def view(self, fault_id: str) -> FaultInfo:
         """Return the state of one fault (NoSuchFaultError if none has that id)."""
@@ -224,21 +256,15 @@ class FaultBoard:
         """Return the state of all faults."""
         return tuple(fault.view() for fault in tuple(self._armed.values()))
 
-    def armed(self) -> tuple[ArmedFault, ...]:
+    def armed(self) -> Found:
         """Return the faults as they are when a get or clear begins."""
-        return tuple(self._armed.values())
+        return self._found
 
     @staticmethod
-    def call(armed: tuple[ArmedFault, ...], op: LogOp, slot: int, cpu: int | None) -> FaultCall:
-        """Begin a get or clear: select the enabled faults that match it."""
-        if not armed:
-            return FaultCall(op, slot, cpu, ())
-        matching = tuple(
-            fault
-            for fault in armed
-            if fault.spec.enabled
-            and fault.place.op in (None, op)
-            and fault.place.slot in (None, slot)
-            and fault.place.cpu in (None, cpu)
-        )
-        return FaultCall(op, slot, cpu, matching)
+    def call(armed: Found, op: LogOp, slot: int, cpu: int | None) -> FaultCall:
+        """Begin a get or clear with the faults as they are."""
+        return FaultCall(op, slot, cpu, armed)
+
+
+def _key_of(fault: ArmedFault) -> tuple[FaultType, int | None]:
+    return fault.spec.type, fault.place.slot

@@ -99,4 +99,5 @@ class TracePlan:
         start = first % max(len(self.pages), 1)
         if start + count <= len(self.pages):
             return self.pages[start : start + count].astype(np.uint64)
-        return np.take(self.pages, np.arange(start, start + count), mode="wrap").astype(np.uint64)
+        # Not np.take's mode "wrap": it subtracts the length again and again, quadratic for a short trace
+        return self.pages[np.arange(start, start + count) % len(self.pages)].astype(np.uint64)

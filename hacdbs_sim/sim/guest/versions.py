@@ -23,7 +23,7 @@ class PageVersions:
     """The versions of all pages of a machine.
 
     A page that has not been written since the start has version `since`, as if all of them had been
-    written just before: whoever compares with versions of an earlier time sees that nothing is known of
+    written just before: a comparison with versions of an earlier time finds that nothing is known of
     the time between.
 
     Args:

@@ -7,7 +7,7 @@ from hacdbs_sim import model
 from hacdbs_sim.model.errors import CopyToUserError
 from hacdbs_sim.model.page_checks import check_first_page, check_window, user_words
 from hacdbs_sim.sim.arm64.dirty_bit import AcceleratedClear, ClearConfig
-from hacdbs_sim.sim.arm64.faults import ArmedFault, FaultBoard, FaultCall
+from hacdbs_sim.sim.arm64.faults import FaultBoard, FaultCall, Found
 from hacdbs_sim.sim.arm64.regions import stage2_of
 from hacdbs_sim.sim.kvm import dirty_log
 from hacdbs_sim.sim.kvm.dirty_bitmap import DirtyBitmap
@@ -83,7 +83,7 @@ class DirtyLogCalls:
             flush_tlb=cleaned.flush_tlb,
         )
 
-    def _enter(self) -> tuple[ArmedFault, ...]:
+    def _enter(self) -> Found:
         """Read the board of faults: what is armed from now on is for the next call."""
         armed = self.faults.armed()
         self.entered()
@@ -91,7 +91,7 @@ class DirtyLogCalls:
 
     def _cleaner(
         self,
-        armed: tuple[ArmedFault, ...],
+        armed: Found,
         op: model.LogOp,
         slot: Memslot,
         action: model.GetDirtyLog | model.ClearDirtyLog,

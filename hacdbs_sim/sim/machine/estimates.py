@@ -4,11 +4,11 @@ The unit is one word of a dirty bitmap gone through (some 20 ns); a single gfn c
 four words, since it is sorted and searched.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from hacdbs_sim import model
 from hacdbs_sim.model.base import WORK_PER_ACTION
-from hacdbs_sim.model.pages import Gfns, PageSet
+from hacdbs_sim.model.pages import Bitmap, Gfns, PageRanges, PageSet
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.guest.guest import MAX_SLICES, WRITES_PER_SLICE
 
@@ -30,6 +30,20 @@ def work_of_adding(action: model.AddWorkload) -> int:
             return WORK_OF_ZIPF_TABLE * action.copies
         case _:
             return WORK_PER_ACTION
+
+
+def least_work(action: model.Action[Any]) -> int:
+    """Return what an action takes at least, by its own size: to estimate a long one takes long."""
+    pages = getattr(action, "pages", None)
+    if isinstance(action, model.AddWorkload):
+        return work_of_adding(action)
+    if isinstance(action, model.GuestWriteMemory):
+        return WORK_PER_GFN * len(action.gpa_ranges)
+    if isinstance(pages, Gfns):
+        return WORK_PER_GFN * pages.gfns.size
+    if isinstance(pages, PageRanges):
+        return WORK_PER_GFN * pages.first.size
+    return pages.words.size if isinstance(pages, Bitmap) else 0
 
 
 def work_of_run(writes: int, workloads: int) -> int:

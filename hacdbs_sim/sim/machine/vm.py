@@ -118,6 +118,10 @@ class Machine:
             work=self._work(action), pages=after.pages, state_bytes=after.state_bytes
         )
 
+    def pieces(self) -> list[object]:
+        """Return the memslots, for who frees them one by one."""
+        return list(self._slots.by_id())
+
     # Queries
 
     @property

@@ -61,10 +61,10 @@ def test_pages_are_given_once(copy: Copy) -> None:
 def test_pending_pages_are_named_by_slot(vm: Vm, copy: Copy) -> None:
     log = vm.slot(0).get_dirty_log()
 
-    copy.verify(pending={0: log}).assert_nothing_lost()
-    copy.verify(pending={0: log.words}).assert_nothing_lost()
+    copy.verify(pending={0: log}).assert_no_lost_pages()
+    copy.verify(pending={0: log.words}).assert_no_lost_pages()
     with pytest.raises(AssertionError, match=r"^slot 0 lost 2 pages: 64, 999$"):
-        copy.verify(pending={0: next(log.windows(64))}).assert_nothing_lost()
+        copy.verify(pending={0: next(log.windows(64))}).assert_no_lost_pages()
 
 
 def test_a_copy_begins_with_another_one_by_handle_or_id(vm: Vm, copy: Copy) -> None:
@@ -101,7 +101,7 @@ def test_the_verification_of_a_migration_asserts_in_the_same_way(vm: Vm) -> None
 
     report = vm.start_migration().wait()
 
-    report.verification.assert_nothing_lost()
+    report.verification.assert_no_lost_pages()
     report.verification.assert_complete()
 
 
@@ -117,7 +117,7 @@ def test_coroutines_have_the_same_copies() -> None:
             await vm.guest_write([BASE_GFN + 4])
             await vm.slot(0).get_dirty_log()
             with pytest.raises(AssertionError) as raised:
-                (await onwards.verify()).assert_nothing_lost()
+                (await onwards.verify()).assert_no_lost_pages()
             return str(raised.value)
 
     assert asyncio.run(run()) == "slot 0 lost 1 page: 4"

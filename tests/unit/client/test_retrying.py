@@ -14,6 +14,7 @@ from hacdbs_sim.client import (
     NotFoundError,
     PreconditionFailedError,
     Service,
+    ServiceRestartedError,
     TransportError,
     Vm,
     serve_in_thread,
@@ -195,3 +196,21 @@ def test_other_refusals_are_not_retried(client: Client, vm: Vm) -> None:
         vm.slot(7).get_dirty_log()
 
     assert len(client.history) == 1
+
+
+def test_a_restart_is_not_taken_for_the_service_before(service: Service) -> None:
+    with serve_in_thread() as other, Client(service.url) as client:
+        client.session().reset()
+        vm = client.create_vm(memslots=[MEMSLOT])
+        with other.client() as elsewhere:
+            assert elsewhere.create_vm().vm_id == vm.vm_id  # of the same name, and without the slot
+        client.http.base_url = httpx.URL(other.url)  # as a new service on the old port
+
+        with pytest.raises(ServiceRestartedError, match="was restarted") as restarted:
+            vm.get()
+        with pytest.raises(ServiceRestartedError):
+            client.wait_ready()
+        client.accept_restart()
+
+        assert client.get_version().instance == restarted.value.now != restarted.value.before
+        assert list(vm.list_memslots()) == []

@@ -5,6 +5,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message
 
+from app.http.room import HOLD
+from app.service.traffic import Hold, TrafficBudget
+
 
 def scope_of(
     method: str = "GET",
@@ -28,7 +31,8 @@ def request_of(*headers: tuple[str, str], body: bytes = b"", **scope: Any) -> Re
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return Request({**scope_of("POST", "/", *headers), **scope}, receive)
+    hold = Hold(TrafficBudget(1 << 30))
+    return Request({**scope_of("POST", "/", *headers), HOLD: hold, **scope}, receive)
 
 
 async def answer_of(

@@ -10,13 +10,15 @@ from app.http.batches import check_answer, perform_all, weight_of
 from app.http.operations import perform_now, work_of_batch
 from app.service.fleet import Fleet, Vm
 from app.service.limits import Limits
-from app.service.vm_runtime import INLINE_WORK
-from hacdbs_sim.model import Batch, BatchAction, CreateVm, MemslotFlags, SetMemslot
+from app.service.vm_runtime import INLINE_WORK, VmRuntime
+from hacdbs_sim.model import Action, Batch, BatchAction, CreateVm, MemslotFlags, SetMemslot
+from hacdbs_sim.model.base import WORK_PER_ACTION
 from hacdbs_sim.wire import read
 from hacdbs_sim.wire.codec import BatchAnswerLimitError
 
 SLOT = {"op": "set_memslot", "slot": 1, "guest_phys_addr": "0x10000000000"}
 HUGE = {**SLOT, "memory_size": "128GiB"}
+LARGE = {**SLOT, "memory_size": "2GiB"}
 SMALL = {**SLOT, "memory_size": "4KiB"}
 GET = {"op": "get_dirty_log", "slot": 0}
 SUMMARY = {**GET, "format": "summary"}
@@ -65,7 +67,22 @@ def test_each_action_is_estimated_on_the_slots_as_they_are_by_then(vm: Vm) -> No
     def work(*actions: dict[str, Any]) -> int:
         return work_of_batch(vm, batch(*actions))
 
-    assert work(SUMMARY, HUGE) < work(HUGE, SUMMARY)
+    assert work(SUMMARY, LARGE) < work(LARGE, SUMMARY)
+
+
+def test_a_long_batch_is_estimated_only_until_it_is_long(
+    vm: Vm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimated: list[Action[Any]] = []
+
+    def work(_: VmRuntime, action: Action[Any]) -> int:
+        estimated.append(action)
+        return WORK_PER_ACTION
+
+    monkeypatch.setattr(VmRuntime, "work", work)
+
+    assert work_of_batch(vm, batch(SUMMARY) * 10_000) > INLINE_WORK
+    assert len(estimated) == INLINE_WORK // WORK_PER_ACTION + 1
 
 
 def test_a_batch_stops_at_the_first_refusal(vm: Vm) -> None:

@@ -6,8 +6,10 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from app.http.bodies import THREAD_BYTES, PagesBody, media_type_of, read_body, read_octets
+from app.http.bodies import THREAD_BYTES, Bound, PagesBody, media_type_of, read_body, read_octets
 from app.http.problems import Refusal
+from app.http.room import HOLD
+from app.service.traffic import Hold, TrafficBudget
 from hacdbs_sim.model import Bitmap, ClearDirtyLog, Gfns, GuestRead, PageRanges
 from hacdbs_sim.wire import InvalidRequestError, body_class
 
@@ -33,9 +35,10 @@ def _request(messages: list[Message], length: int | None, media_type: str = "") 
     headers = [] if length is None else [(b"content-length", b"%d" % length)]
     if media_type:
         headers.append((b"content-type", media_type.encode()))
-    context = SimpleNamespace(max_body_bytes=LIMIT)
-    app = SimpleNamespace(context=context)
-    return Request({"type": "http", "headers": headers, "app": app}, receive)
+    app = SimpleNamespace(context=SimpleNamespace(max_body_bytes=LIMIT))
+    hold = Hold(TrafficBudget(64 * LIMIT))
+    scope = {"type": "http", "headers": headers, "app": app, HOLD: hold}
+    return Request(scope, receive)
 
 
 def _chunks(octets: bytes, size: int) -> list[Message]:
@@ -54,7 +57,7 @@ def _chunks(octets: bytes, size: int) -> list[Message]:
 async def test_octets_come_together_again(size: int, *, has_length: bool) -> None:
     request = _request(_chunks(OCTETS, size), len(OCTETS) if has_length else None)
 
-    assert await read_octets(request) == OCTETS
+    assert await read_octets(request, 1) == OCTETS
 
 
 @pytest.mark.parametrize("length", [len(OCTETS) - 1, LIMIT + 1, None])
@@ -63,7 +66,7 @@ async def test_more_octets_than_announced_or_allowed_are_refused(length: int | N
     request = _request(_chunks(octets, 65_536), length)
 
     with pytest.raises(Refusal) as refused:
-        await read_octets(request)
+        await read_octets(request, 1)
 
     assert refused.value.problem.status == 413
 
@@ -72,16 +75,16 @@ async def test_a_body_from_a_client_that_disconnects_is_not_read() -> None:
     request = _request([_chunks(OCTETS, 65_536)[0], {"type": "http.disconnect"}], len(OCTETS))
 
     with pytest.raises(ClientDisconnect):
-        await read_octets(request)
+        await read_octets(request, 1)
 
 
 @pytest.mark.parametrize("length", [None, LIMIT])
 async def test_a_body_is_read_up_to_the_operations_own_limit(length: int | None) -> None:
     chunks = _chunks(b"x" * 100, 7)
 
-    assert await read_body(_request(list(chunks), None), 100) == b"x" * 100
+    assert await read_body(_request(list(chunks), None), Bound(max_bytes=100)) == b"x" * 100
     with pytest.raises(Refusal) as refused:
-        await read_body(_request(chunks, length), 99)
+        await read_body(_request(chunks, length), Bound(max_bytes=99))
     assert refused.value.problem.status == 413
 
 

@@ -44,7 +44,7 @@ async def begin(log: EventLog, after: int) -> tuple[Caller, asyncio.Task[None]]:
     served = asyncio.create_task(stream({"type": "http"}, caller.receive, caller.send))
     start = await caller.sent.get()
     assert (b"content-type", b"text/event-stream; charset=utf-8") in start["headers"]
-    assert await caller.body() == b"retry: 1000\n\n"
+    assert await caller.body() == b"retry: 1000\n\nid: %d\n\n" % after
     return caller, served
 
 

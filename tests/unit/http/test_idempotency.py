@@ -62,16 +62,12 @@ async def test_another_key_is_another_request(app: Any) -> None:
     assert len(handle.bodies) == 2
 
 
-@pytest.mark.parametrize(
-    "keys", [[KEY, KEY], [("Idempotency-Key", "")], [("Idempotency-Key", "a b")]]
-)
-async def test_a_request_has_one_key_of_visible_characters(
-    app: Any, keys: list[tuple[str, str]]
-) -> None:
+@pytest.mark.parametrize("key", ["", "a b"])
+async def test_a_key_has_visible_characters_only(app: Any, key: str) -> None:
     handle = Counting()
 
     with pytest.raises(InvalidRequestError):
-        await answer_once(sent(app, *keys), handle)
+        await answer_once(sent(app, ("Idempotency-Key", key)), handle)
 
     assert handle.bodies == []
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from app.http.logs import make_logger
 from app.http.metrics import Metrics
-from app.http.middleware import ServiceMiddleware
+from app.http.middleware import SENT_AT_ONCE, ServiceMiddleware
 from app.http.responses import JsonResponse
 from app.service.fleet import Fleet
 from app.service.limits import Limits
@@ -31,7 +32,7 @@ def guarding(app: Served, metrics: Metrics | None = None, **given: Any) -> Servi
         app,
         metrics=metrics or Metrics(Fleet(Limits())),
         logger=make_logger("json", "info"),
-        **{"allowed_hosts": ("localhost",), "token": None, **given},
+        **{"allowed_hosts": ("localhost",), "token": None, "instance": "0" * 16, **given},
     )
 
 
@@ -75,10 +76,91 @@ async def test_a_request_comes_from_an_allowed_host_and_the_services_own_pages(
     assert (await answer_of(guarding(served), scope_of("GET", "/v1/vms", *headers)))[0] == status
 
 
-async def test_an_ipv6_address_is_a_host() -> None:
-    guard = guarding(served, allowed_hosts=("[::1]",))
+@pytest.mark.parametrize("allowed", [("localhost", "127.0.0.1", "[::1]", "a.b-c.d"), ("*",)])
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("[::1]:8000", 200),
+        ("[::1]", 200),
+        ("127.0.0.1:1", 200),
+        ("localhost:", 200),
+        ("A.b-C.d:65535", 200),
+        ("[::1]evil.com", 400),
+        ("[::1", 400),
+        ("[::1]:", 200),
+        ("[::1]:x", 400),
+        ("[::1]:80:80", 400),
+        ("localhost:80:80", 400),
+        ("localhost:evil.com", 400),
+        ("localhost:999999", 400),
+        ("localhost:-1", 400),
+        ("localhost/", 400),
+        ("user@localhost", 400),
+        ("localhost,localhost", 400),
+        ("localhost localhost", 400),
+        ("localhost\t", 400),
+        (".localhost", 400),
+        ("localhost\u0660", 400),
+        (":80", 400),
+        ("", 400),
+    ],
+)
+async def test_a_host_is_a_name_or_an_address_and_perhaps_a_port(
+    host: str, status: int, allowed: tuple[str, ...]
+) -> None:
+    guard = guarding(served, allowed_hosts=allowed)
+    scope = scope_of("GET", "/v1/vms")
+    scope["headers"] = [(b"host", host.encode("latin-1", "replace"))]
 
-    assert (await answer_of(guard, scope_of("GET", "/v1/vms", ("Host", "[::1]:8000"))))[0] == 200
+    assert (await answer_of(guard, scope))[0] == status
+
+
+@pytest.mark.parametrize(("version", "status"), [("1.0", 200), ("1.1", 400)])
+async def test_only_an_old_request_may_have_no_host_where_all_are_allowed(
+    version: str, status: int
+) -> None:
+    scope = scope_of("GET", "/v1/vms") | {"http_version": version}
+
+    assert (await answer_of(guarding(served, allowed_hosts=("*",)), scope))[0] == status
+    assert (await answer_of(guarding(served), scope))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "version", "status"),
+    [
+        ([("Transfer-Encoding", "chunked")], "1.1", 200),
+        ([("Transfer-Encoding", "Chunked")], "1.1", 200),
+        ([("Transfer-Encoding", "chunked")], "1.0", 400),
+        ([("Transfer-Encoding", "gzip, chunked")], "1.1", 400),
+        ([("Transfer-Encoding", "chunked, chunked")], "1.1", 400),
+        ([("Transfer-Encoding", "identity")], "1.1", 400),
+        ([("Transfer-Encoding", "")], "1.1", 400),
+        ([("Transfer-Encoding", "chunked"), ("Content-Length", "0")], "1.1", 400),
+        ([("Content-Length", "0"), ("Content-Length", "0")], "1.1", 400),
+    ],
+)
+async def test_a_body_has_one_length_that_all_read_alike(
+    headers: list[tuple[str, str]], version: str, status: int
+) -> None:
+    scope = scope_of("POST", "/v1/vms", HOST, *headers) | {"http_version": version}
+
+    answer = await answer_of(guarding(served), scope)
+
+    assert answer[0] == status
+    assert (answer[1].get("connection") == "close") is (status == 400)
+    if status == 400:
+        (error,) = json.loads(answer[2])["errors"]
+        assert error["pointer"] in {"Transfer-Encoding", "Content-Length"}
+
+
+async def test_a_header_of_its_own_stands_in_an_answer() -> None:
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        await JsonResponse({}, headers={"Cache-Control": "no-cache"})(scope, receive, send)
+
+    _, headers, _ = await answer_of(guarding(answering), scope_of("GET", "/v1/vms", HOST))
+
+    assert headers["cache-control"] == "no-cache"
+    assert headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize(
@@ -151,3 +233,26 @@ async def test_what_is_not_http_passes() -> None:
     await answer_of(guarding(app), {"type": "lifespan"})
 
     assert seen == ["lifespan"]
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2, 3.5])
+async def test_a_long_body_is_sent_in_pieces(pieces: float) -> None:
+    body = bytes(range(256)) * int(pieces * SENT_AT_ONCE // 256)
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is asked for")
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(body)(scope, receive, send)
+
+    await guarding(serve)(scope_of("GET", "/v1/vms", HOST), receive, send)
+
+    start, *parts = sent
+    assert (b"content-length", b"%d" % len(body)) in start["headers"]
+    assert b"".join(part["body"] for part in parts) == body
+    assert max(len(part["body"]) for part in parts) <= SENT_AT_ONCE
+    assert [part.get("more_body", False) for part in parts] == [True] * (len(parts) - 1) + [False]

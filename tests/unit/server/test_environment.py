@@ -53,6 +53,26 @@ def test_bad_settings_end_a_command_with_a_message(
     assert name in result.stderr
 
 
+@pytest.mark.parametrize("given", ["2", "0", "x", " 4 "])
+def test_serve_refuses_a_variable_that_asks_for_more(given: str) -> None:
+    ended = CliRunner().invoke(cli, ["serve", "--port", "0"], env={"WEB_CONCURRENCY": given})
+
+    assert ended.exit_code == 2
+    assert f"hacdbs-sim is one process, not WEB_CONCURRENCY={given}" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "token", ["", " ", " padded", "padded ", "two parts", "tab\t", "caf\u00e9"]
+)
+def test_an_unusable_token_ends_the_start_with_one_line_that_does_not_show_it(token: str) -> None:
+    by_serve = CliRunner().invoke(cli, ["serve", "--port", "0"], env={"HACDBS_TOKEN": token})
+
+    assert by_serve.exit_code == 2
+    line = "HACDBS_TOKEN: must be visible ASCII characters, at least one, and no space\n"
+    assert by_serve.stderr == line
+
+
 def test_a_port_in_use_is_reported() -> None:
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]

@@ -258,8 +258,8 @@ async def test_a_vm_made_of_a_copy_has_its_memslots_and_no_log() -> None:
     copy = await copied(vm)
     vm.runtime.perform(SetMemslot(slot=1, guest_phys_addr=0, memory_size=4096))
 
-    same = await fleet.start_copy(vm, copy, StartCopy())
-    named = await fleet.start_copy(vm, copy, StartCopy(session_id="there", name="restored"))
+    same = await fleet.start_copy(vm, copy.copy_id, StartCopy())
+    named = await fleet.start_copy(vm, copy.copy_id, StartCopy(session_id="there", name="restored"))
 
     assert (same.vm_id, same.name) == ("default-3", "source")
     assert (named.vm_id, named.name) == ("there-1", "restored")
@@ -271,7 +271,7 @@ async def test_a_vm_made_of_a_copy_has_its_memslots_and_no_log() -> None:
 async def test_no_page_of_a_vm_made_of_a_copy_is_known_to_be_zero() -> None:
     fleet = Fleet(Limits())
     vm = await made(fleet)
-    started = await fleet.start_copy(vm, await copied(vm), StartCopy())
+    started = await fleet.start_copy(vm, (await copied(vm)).copy_id, StartCopy())
 
     copy = await copied(started)
 

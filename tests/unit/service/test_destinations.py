@@ -17,6 +17,7 @@ from app.service.errors import (
 from app.service.fleet import Fleet, Vm
 from app.service.limits import Limits
 from app.service.migrations import Migration
+from app.service.vm_runtime import SLOT_BYTES, VM_BYTES
 from hacdbs_sim.model import (
     AddIntervals,
     AddIpaf,
@@ -293,7 +294,7 @@ async def test_a_destination_that_cannot_be_made_is_refused_and_nothing_is_start
 
 
 async def test_a_destination_without_room_for_its_memslots_is_refused_there() -> None:
-    fleet = Fleet(Limits(max_state_bytes=3 << 10))
+    fleet = Fleet(Limits(max_state_bytes=2 * VM_BYTES + SLOT_BYTES + (3 << 10)))
     source = await fleet.create_vm(vm_spec())
 
     with pytest.raises(SetupRefusedError) as refused:
@@ -320,8 +321,8 @@ async def test_a_source_deleted_while_the_destination_is_made_leaves_no_destinat
     source = await fleet.create_vm(vm_spec("default", WRITES))
     create = Fleet.create_vm
 
-    async def create_late(self: Fleet, spec: CreateVm) -> Vm:
-        made = await create(self, spec)
+    async def create_late(self: Fleet, spec: CreateVm, epoch: int | None) -> Vm:
+        made = await create(self, spec, epoch)
         self.delete_vm(source.vm_id)
         return made
 

@@ -138,7 +138,8 @@ async def test_a_vm_that_is_deleted_meanwhile_has_no_result() -> None:
 
 async def test_versions_beyond_the_budget_refuse_it_and_change_nothing() -> None:
     one = Fleet(Limits())
-    held = (await make_vm(one)).runtime.query(model.GetFootprint()).state_bytes
+    await make_vm(one)
+    held = one.budget.used_bytes
     fleet = Fleet(Limits(max_state_bytes=held + 1_000))
     vm = await make_vm(fleet)
 

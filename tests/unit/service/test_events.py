@@ -6,8 +6,16 @@ from typing import Any
 
 import pytest
 
+from app.service import events
 from app.service.errors import EventReaderLimitError
-from app.service.events import ALL_EVENTS, MAX_EVENT_READERS, EventFilter, EventLog
+from app.service.events import (
+    ALL_EVENTS,
+    MAX_EVENT_READERS,
+    READERS_AT_ONCE,
+    EventFilter,
+    EventLog,
+    EventReader,
+)
 from app.service.fleet import Fleet
 from app.service.limits import Limits
 from hacdbs_sim.model import (
@@ -114,7 +122,7 @@ async def test_a_reader_that_took_a_part_need_not_wait_for_the_rest() -> None:
     first = reader.take(2)
 
     assert ids(first.events) == [1, 2]
-    assert await reader.wait(0)
+    assert await reader.wait(HANG_SECONDS)
     assert ids(reader.take(2).events) == [3]
 
 
@@ -139,6 +147,53 @@ async def test_a_slow_reader_gets_a_stale_page_and_continues() -> None:
     assert page.stale
     assert ids(page.events) == [7, 8, 9, 10]
     assert not reader.take(10).stale
+
+
+async def test_readers_take_turns_a_page_each_and_others_run_between() -> None:
+    log = EventLog()
+    readers = [log.open_reader(0, ALL_EVENTS) for _ in range(MAX_EVENT_READERS)]
+    taken: list[int] = []
+    between: list[int] = []
+
+    async def read(number: int, reader: EventReader) -> None:
+        for _ in range(3):
+            await reader.wait(HANG_SECONDS)
+            reader.take(1)
+            taken.append(number)
+
+    reading = [asyncio.ensure_future(read(*each)) for each in enumerate(readers)]
+    for _ in range(3):
+        log.emit(EventType.VM_CREATED, session_id="s")
+    while not all(each.done() for each in reading):
+        before = len(taken)
+        await asyncio.sleep(0)
+        between.append(len(taken) - before)
+
+    assert max(between) <= READERS_AT_ONCE
+    assert taken == [*range(MAX_EVENT_READERS)] * 3
+
+
+async def test_an_event_is_written_once_for_all_readers() -> None:
+    log = EventLog(4)
+    written: list[int] = []
+
+    def write(event: Event) -> bytes:
+        written.append(event.event_id)
+        return b"%d" % event.event_id
+
+    readers = [log.open_reader(0, ALL_EVENTS) for _ in range(3)]
+    log.emit(EventType.VM_CREATED, session_id="s")
+    (first,) = log.after(0, ALL_EVENTS, 1).events
+    texts = {reader.text_of(first, write) for reader in readers}
+    for _ in range(4):  # the fourth takes the place of the first
+        log.emit(EventType.VM_CREATED, session_id="s")
+    fifth = log.after(4, ALL_EVENTS, 1).events[0]
+
+    assert (texts, written) == ({b"1"}, [1])
+    assert log.text_of(fifth, write) == b"5"
+    assert log.text_of(first, write) == b"1"
+    assert log.text_of(fifth, write) == b"5"
+    assert written == [1, 5, 1]
 
 
 async def test_readers_are_counted_and_bounded() -> None:
@@ -296,3 +351,15 @@ async def test_a_disarmed_fault_of_another_is_not_emitted_again() -> None:
 
     hits = [d["fault_id"] for kind, _, d in await emitted(fleet, before) if kind == "fault_hit"]
     assert hits == ["f2"]
+
+
+async def test_a_new_reader_takes_the_place_of_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = EventLog()
+    readers = [log.open_reader(0, ALL_EVENTS) for _ in range(MAX_EVENT_READERS)]
+    monkeypatch.setattr(events, "MIN_READER_SECONDS", 0.0)
+
+    late = [log.open_reader(0, ALL_EVENTS) for _ in range(2)]
+
+    assert [each.is_closed for each in readers] == [True, True] + [False] * (len(readers) - 2)
+    assert not any(each.is_closed for each in late)
+    assert log.reader_count == MAX_EVENT_READERS

@@ -1,12 +1,14 @@
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from app.service import fleet as fleet_module
+from app.service import vm_runtime
 from app.service.errors import (
-    NoSuchSessionError,
     NoSuchVmError,
     SessionLimitError,
+    SessionResetError,
     SetupRefusedError,
     VmLimitError,
 )
@@ -22,6 +24,7 @@ from hacdbs_sim.model import (
     ListMemslots,
     SetMemslot,
 )
+from tests.support.wire import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -81,22 +84,72 @@ async def test_a_vm_whose_workload_takes_long_to_add_is_built_beside_the_event_l
     await making
 
 
-@pytest.mark.parametrize("size_bytes", [4096, 256 * GIB])
-async def test_a_session_deleted_meanwhile_takes_no_vm_and_keeps_no_bytes(size_bytes: int) -> None:
+@pytest.mark.parametrize("ending", [Fleet.delete_session, Fleet.reset_session])
+async def test_a_session_emptied_meanwhile_takes_no_vm_and_keeps_no_bytes(
+    ending: Callable[[Fleet, str], None],
+) -> None:
     fleet = Fleet(Limits())
     fleet.create_session("gone")
     making = asyncio.ensure_future(
-        fleet.create_vm(spec("gone", SetMemslot(slot=0, guest_phys_addr=0, memory_size=size_bytes)))
+        fleet.create_vm(spec("gone", SetMemslot(slot=0, guest_phys_addr=0, memory_size=256 * GIB)))
     )
-    if size_bytes > GIB:
-        await asyncio.sleep(0)
-    fleet.delete_session("gone")
+    await asyncio.sleep(0)
+    ending(fleet, "gone")
 
-    with pytest.raises(NoSuchSessionError):
+    with pytest.raises(SessionResetError):
         await making
 
     assert fleet.vm_count == 0
     assert fleet.budget.used_bytes == 0
+
+
+async def test_a_session_of_the_same_name_is_another_one() -> None:
+    fleet = Fleet(Limits())
+    fleet.create_session("again")
+    making = asyncio.ensure_future(
+        fleet.create_vm(spec("again", SetMemslot(slot=0, guest_phys_addr=0, memory_size=256 * GIB)))
+    )
+    await asyncio.sleep(0)
+    fleet.delete_session("again")
+    fleet.create_session("again")
+
+    with pytest.raises(SessionResetError):
+        await making
+
+    assert (await fleet.create_vm(spec("again"))).vm_id == "again-1"
+
+
+async def test_a_call_that_began_before_a_reset_makes_nothing_after_it() -> None:
+    fleet = Fleet(Limits())
+    epoch = fleet.epoch
+    fleet.reset_session("default")
+
+    with pytest.raises(SessionResetError):
+        await fleet.create_vm(spec(), epoch)
+
+    assert (await fleet.create_vm(spec(), fleet.epoch)).vm_id == "default-1"
+
+
+async def test_a_call_that_is_cancelled_before_its_thread_begins_releases_the_vm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(vm_runtime, "INLINE_WORK", -1)
+    fleet = Fleet(Limits())
+    vm = await fleet.create_vm(spec())
+
+    async def call() -> None:
+        await vm.runtime.run(lambda: None, work=lambda: 0)
+
+    before = asyncio.all_tasks()
+    calling = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - before:  # as the end of a loop does
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+
+    async with asyncio.timeout(HANG_SECONDS):
+        await call()
 
 
 async def test_a_refused_part_is_named_and_leaves_nothing() -> None:

@@ -13,7 +13,7 @@ import pytest
 from app.service.errors import NoSuchVmError, SetupRefusedError, StateBytesLimitError
 from app.service.fleet import Fleet, Vm
 from app.service.limits import Limits
-from app.service.vm_runtime import INLINE_WORK
+from app.service.vm_runtime import INLINE_WORK, SLOT_BYTES, VM_BYTES
 from hacdbs_sim.host_kvm import HostKvmBackend, device, guest
 from hacdbs_sim.model import (
     AddIpaf,
@@ -119,13 +119,14 @@ async def test_what_real_kvm_has_not_is_refused_by_its_field(
 async def test_guest_memory_counts_against_the_budget(fleet: Fleet) -> None:
     vm = await fleet.create_vm(spec(SLOT))
 
-    assert fleet.budget.used_bytes == 4 * MIB + guest.SIZE_BYTES
+    held = 4 * MIB + guest.SIZE_BYTES + VM_BYTES + SLOT_BYTES
+    assert fleet.budget.used_bytes == held
     big = SetMemslot(slot=1, guest_phys_addr=2 * BASE, memory_size=64 * MIB)
     with pytest.raises(StateBytesLimitError):
         vm.runtime.perform(big)
     with pytest.raises(SetupRefusedError):
         await fleet.create_vm(spec(big))
-    assert fleet.budget.used_bytes == 4 * MIB + guest.SIZE_BYTES
+    assert fleet.budget.used_bytes == held
 
 
 async def deleted(fleet: Fleet, vm: Vm) -> None:

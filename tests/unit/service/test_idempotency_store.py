@@ -1,5 +1,6 @@
 """Answers kept for retries: one answer a key, within bounds of count, bytes and time."""
 
+import tracemalloc
 from dataclasses import dataclass
 
 import pytest
@@ -14,6 +15,7 @@ from app.service.errors import (
     IdempotencyKeyReusedError,
 )
 from app.service.idempotency_store import (
+    OBJECT_BYTES,
     RECORD_BYTES,
     SCOPE_SHARE,
     Claim,
@@ -156,11 +158,11 @@ def test_time_frees_the_bytes_of_every_scope(clock: Clock) -> None:
     for scope in "abc":
         serve(idempotency, "k", scope, size=100)
 
-    assert idempotency.held_bytes == 3 * (RECORD_BYTES + 100)
+    assert idempotency.held_bytes == 3 * (RECORD_BYTES + answer(100).size_bytes)
 
     clock.now = 1000.0
     serve(idempotency, "k", "d", size=5)
-    assert (len(idempotency), idempotency.held_bytes) == (1, RECORD_BYTES + 5)
+    assert (len(idempotency), idempotency.held_bytes) == (1, RECORD_BYTES + answer(5).size_bytes)
 
 
 def test_the_oldest_answer_makes_room_for_a_key(
@@ -227,14 +229,15 @@ def test_an_answer_whose_room_others_in_flight_hold_is_not_kept(clock: Clock) ->
 
 def test_scopes_share_the_bytes_and_one_cannot_drive_out_anothers(clock: Clock) -> None:
     idempotency = replays_of(clock, share_bytes=2 * RECORD_BYTES)
+    size = RECORD_BYTES - OBJECT_BYTES
     for number in range(SCOPE_SHARE):
-        serve(idempotency, "k", f"s{number}", size=RECORD_BYTES)
+        serve(idempotency, "k", f"s{number}", size=size)
 
     with pytest.raises(IdempotencyKeyLimitError) as refused:
         idempotency.begin("late", "k", FINGERPRINT)
 
     assert refused.value.bound == SCOPE_SHARE * 2 * RECORD_BYTES
-    assert idempotency.begin("s0", "k", FINGERPRINT) == answer(RECORD_BYTES)
+    assert idempotency.begin("s0", "k", FINGERPRINT) == answer(size)
     # One's own old answers go for one's own new ones
     assert callable(idempotency.begin("s0", "new", FINGERPRINT))
 
@@ -288,3 +291,30 @@ def test_the_bytes_held_are_those_of_the_keys_and_stay_within_the_bounds(
     for scope in "ab":
         idempotency.clear(scope)
     assert (len(idempotency), idempotency.held_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("key_length", "headers", "body_length", "scopes"),
+    [(36, 4, 300, 5), (255, 6, 0, 5), (255, 4, 300, 2_000), (36, 4, 20_000, 5)],
+)
+def test_the_bytes_are_those_that_are_held(
+    key_length: int, headers: int, body_length: int, scopes: int
+) -> None:
+    store = IdempotencyStore(Limits(), Clock())
+    tracemalloc.start()
+    try:
+        for number in range(2_000):
+            claim = store.begin(
+                f"session-{number % scopes}",
+                f"{number:0{key_length}d}",
+                number.to_bytes(32, "big"),
+            )
+            assert callable(claim)
+            named = tuple((b"name-%d" % each, b"%d-text" % number) for each in range(headers))
+            claim(KeptAnswer(200, named, b"%06d" % number + bytes(body_length)))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert held <= store.held_bytes * 1.1
+    assert store.held_bytes <= 2 * held

@@ -136,15 +136,35 @@ async def test_the_oldest_that_ended_go_for_newer_ones(monkeypatch: pytest.Monke
     slow.run.cancel()
 
 
-async def test_all_sessions_together_keep_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrations, "MAX_KEPT_MIGRATIONS", 1)
+async def test_a_session_never_drops_the_reports_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(migrations, "MAX_KEPT_MIGRATIONS_PER_SESSION", 1)
     fleet = Fleet(Limits())
     fleet.create_session("other")
 
     await ended(start(fleet, await make_vm(fleet)))
-    await ended(start(fleet, await make_vm(fleet, "other")))
+    vm = await make_vm(fleet, "other")
+    for _ in range(3):
+        await ended(start(fleet, vm))
 
-    assert [each.migration_id for each in fleet.migrations.migrations(None)] == ["other-m1"]
+    kept = [each.migration_id for each in fleet.migrations.migrations(None)]
+    assert kept == ["default-m1", "other-m3"]
+
+
+async def test_kept_reports_take_their_bytes_until_they_are_dropped() -> None:
+    fleet = Fleet(Limits())
+    vm = await make_vm(fleet)
+    before = fleet.budget.used_bytes
+
+    migration = start(fleet, vm)
+    await ended(migration)
+    passes = len(migration.report().iterations)
+    held = fleet.budget.used_bytes - before
+    fleet.reset_session("default")
+
+    assert held == migration_tasks.bytes_of_report(passes)
+    assert fleet.budget.used_bytes == 0
 
 
 async def test_a_vm_that_is_deleted_ends_its_migration_and_the_report_stays() -> None:
@@ -213,7 +233,8 @@ async def test_what_it_holds_is_given_back_at_the_end() -> None:
     await ended(migration)
 
     assert during >= before + 4 * 4096
-    assert fleet.budget.used_bytes == before
+    report = migration_tasks.bytes_of_report(len(migration.report().iterations))
+    assert fleet.budget.used_bytes == before + report
 
 
 async def test_without_room_for_what_arrives_it_is_refused_and_nothing_is_held() -> None:
@@ -242,8 +263,10 @@ async def test_a_comparison_runs_its_machines_one_after_the_other_and_lets_them_
 
     assert fleet.migrations.comparisons("default") == [comparison]
     assert fleet.migrations.comparison("default-c1") is comparison
-    assert [each.report.status for each in comparison.run.tasks] == [MigrationStatus.COMPLETED] * 2
-    assert fleet.budget.used_bytes == before
+    reports = [each.report for each in comparison.run.tasks]
+    assert [each.status for each in reports] == [MigrationStatus.COMPLETED] * 2
+    kept = sum(migration_tasks.bytes_of_report(len(each.iterations)) for each in reports)
+    assert fleet.budget.used_bytes == before + kept
     assert fleet.vms(None) == []
 
 

@@ -78,7 +78,7 @@ async def test_everything_that_changes_a_service_has_a_number_and_they_have_no_g
     fleet.delete_vm("s-1")
     fleet.reset_session("s")
     fleet.delete_session("s")
-    await fleet.replace_vms("default", [SPEC, SPEC])
+    await fleet.replace_vms(fleet.session("default"), [SPEC, SPEC])
 
     assert changes.names == [
         ("s", "create_session"),

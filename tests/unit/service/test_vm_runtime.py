@@ -1,28 +1,52 @@
 """One machine, several requests: who waits, who does not, and what a cancelled one leaves."""
 
 import asyncio
+import queue
 import threading
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
+from typing_extensions import override
 
 from app.service.budget import StateBudget
 from app.service.errors import FaultLimitError, PageLimitError, StateBytesLimitError
 from app.service.limits import Limits
 from app.service.order import Order
 from app.service.totals import Totals
-from app.service.vm_runtime import INLINE_WORK, VmRuntime
+from app.service.vm_runtime import (
+    INLINE_WORK,
+    PIECES_AT_ONCE,
+    SLOT_BYTES,
+    VM_BYTES,
+    WORK_PER_PART,
+    VmRuntime,
+)
 from hacdbs_sim.model import (
     MAX_FAULTS_PER_VM,
+    Action,
+    AddIntervals,
+    AddSequential,
+    Bitmap,
+    ClearDirtyLog,
     CountFaultHits,
     DeleteFault,
     DeleteFaults,
     DeleteMemslot,
+    DeleteWorkload,
+    Estimate,
     FaultType,
     GetDirtyLog,
     GetStage2,
+    Gfns,
     GuestWrite,
+    GuestWriteMemory,
+    HintFree,
+    HostDiscard,
+    Intervals,
     ListFaults,
     ListMemslots,
+    PageRanges,
     SetMemslot,
     VmConfig,
 )
@@ -187,7 +211,7 @@ def test_slots_stay_within_the_pages_of_a_vm() -> None:
 
 
 def test_slots_stay_within_the_bytes_of_all_vms() -> None:
-    budget = StateBudget(10_000)
+    budget = StateBudget(2 * VM_BYTES + SLOT_BYTES + 10_000)
     one, other = make(budget=budget), make(budget=budget)
     one.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=8192 * PAGE, flags=LOGGING))
     held = budget.used_bytes
@@ -254,6 +278,80 @@ def test_a_get_beside_many_faults_runs_in_a_thread() -> None:
     assert runtime.work(write) < INLINE_WORK
     runtime.perform(DeleteFaults())
     assert runtime.work(get) < INLINE_WORK
+
+
+class Piece:
+    """A piece of a machine that notes in which thread it is freed."""
+
+    freed_in: ClassVar[queue.SimpleQueue[int]] = queue.SimpleQueue()
+
+    def __del__(self) -> None:
+        self.freed_in.put(threading.get_ident())
+
+
+class MachineOfPieces(Machine):
+    """A machine whose pieces note where they are freed."""
+
+    def __init__(self) -> None:
+        super().__init__(VmConfig())
+        self.own = [Piece() for _ in range(3)]
+
+    @override
+    def pieces(self) -> list[object]:
+        return [*self.own]
+
+
+async def test_a_wide_vm_is_freed_in_a_thread_once_nobody_uses_it() -> None:
+    budget = StateBudget(1 << 30)
+    runtime = VmRuntime(lambda _: MachineOfPieces(), Limits(), budget, Totals(), Order())
+    for slot in range(PIECES_AT_ONCE + 1):
+        runtime.perform(SetMemslot(slot=slot, guest_phys_addr=slot * PAGE, memory_size=PAGE))
+    runtime.close()
+
+    assert budget.used_bytes == 0
+    assert Piece.freed_in.empty()
+    del runtime
+    for _ in range(3):
+        freed_in = await asyncio.to_thread(Piece.freed_in.get, timeout=HANG_SECONDS)
+        assert freed_in != threading.get_ident()
+
+
+def test_a_long_action_is_not_estimated_to_know_that_it_is_long() -> None:
+    class Unasked(Machine):
+        @override
+        def estimate(self, action: Action[Any]) -> Estimate:
+            raise AssertionError(f"{action.op} is long by itself")
+
+    runtime = VmRuntime(
+        lambda _: Unasked(VmConfig()), Limits(), StateBudget(1 << 30), Totals(), Order()
+    )
+    many = np.arange(INLINE_WORK, dtype=np.uint64)
+    trace = Intervals(np.array([0, len(many)]), many.astype(np.uint32))
+
+    for action in (
+        HintFree(pages=Gfns(many)),
+        HostDiscard(pages=PageRanges(2 * many, np.ones_like(many))),
+        ClearDirtyLog(slot=0, pages=Bitmap(np.append(many, many))),
+        GuestWriteMemory(gpa_ranges=((0, 1),) * 65_536),
+        AddIntervals(slot=0, interval_ns=1, pages=trace),
+    ):
+        assert runtime.work(action) > INLINE_WORK
+
+
+def test_the_parts_of_a_vm_count_as_the_work_of_showing_it() -> None:
+    runtime = make()
+    alone = runtime.work_of_showing()
+    runtime.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=PAGE))
+    runtime.perform(SetMemslot(slot=1, guest_phys_addr=PAGE, memory_size=PAGE))
+    runtime.perform(fault(FaultType.IPAF))
+    runtime.perform(AddSequential(slot=0, writes_per_second=1))
+    shown = runtime.work_of_showing()
+    runtime.perform(DeleteWorkload(workload_id="w1"))
+    runtime.perform(DeleteMemslot(slot=1))
+    runtime.perform(DeleteFaults())
+
+    assert shown == alone + 4 * WORK_PER_PART
+    assert runtime.work_of_showing() == alone + WORK_PER_PART
 
 
 def test_gets_are_tallied() -> None:

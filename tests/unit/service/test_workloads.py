@@ -16,7 +16,6 @@ from hacdbs_sim.model import (
     CopyVersions,
     DeleteWorkload,
     DeleteWorkloads,
-    GetFootprint,
     ListWorkloads,
     SetMemslot,
     TrackVersions,
@@ -103,7 +102,9 @@ def test_page_versions_are_charged_and_given_back() -> None:
 def test_what_does_not_fit_the_budget_is_refused_and_changes_nothing(
     action: AddIntervals | TrackVersions,
 ) -> None:
-    budget = StateBudget(make().query(GetFootprint()).state_bytes + 4 * PAGES - 1)
+    measured = StateBudget(1 << 30)
+    make(measured)
+    budget = StateBudget(measured.used_bytes + 4 * PAGES - 1)
     runtime = make(budget)
     before = budget.used_bytes
 

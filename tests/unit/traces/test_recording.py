@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.traces.recording import SHIPPED, Recording, RecordingError, builtin, recording_of
+from hacdbs_sim.traces.npz import RecordingError
+from hacdbs_sim.traces.recording import SHIPPED, Recording, builtin, recording_of
 
 PAGES = st.lists(st.lists(st.integers(0, 1 << 45), max_size=6), min_size=1, max_size=6)
 

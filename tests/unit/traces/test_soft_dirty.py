@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hacdbs_sim.traces import soft_dirty
-from hacdbs_sim.traces.recording import RecordingError
+from hacdbs_sim.traces.npz import RecordingError
 from hacdbs_sim.traces.soft_dirty import has_soft_dirty, record
 
 PAGE = mmap.PAGESIZE

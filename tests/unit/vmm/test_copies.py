@@ -172,7 +172,7 @@ def test_a_copy_of_the_source_lacks_a_slot_that_does_not_log_whole() -> None:
 
 def test_a_copy_of_the_source_lacks_a_slot_that_logs_for_a_measurement_only() -> None:
     made = machine(region(0, 0), region(1))
-    tracking = DirtyTracking(TransferHistory())
+    tracking = DirtyTracking()
     rate = model.CalcDirtyRate(duration_ns=10**9, mode=model.DirtyRateMode.DIRTY_BITMAP)
     DirtyRate(tracking).start(made, rate)
 
@@ -183,7 +183,7 @@ def test_a_copy_of_the_source_lacks_a_slot_that_logs_for_a_measurement_only() ->
 
 def test_a_copy_of_the_source_lacks_what_a_measurement_took_from_the_log() -> None:
     made = machine()
-    tracking = DirtyTracking(TransferHistory())
+    tracking = DirtyTracking()
     write(made, 3, 4)
     rate = model.CalcDirtyRate(duration_ns=10**9, mode=model.DirtyRateMode.DIRTY_BITMAP)
     DirtyRate(tracking).start(made, rate)
@@ -195,7 +195,7 @@ def test_a_copy_of_the_source_lacks_what_a_measurement_took_from_the_log() -> No
 
 def test_the_end_of_a_measurement_keeps_the_versions_of_a_copy() -> None:
     made = machine()
-    measured = DirtyRate(DirtyTracking(TransferHistory()))
+    measured = DirtyRate(DirtyTracking())
     measured.start(made, model.CalcDirtyRate(duration_ns=10**9))
     copy = Copy(made)
     receive(copy, every())
@@ -446,7 +446,7 @@ def test_nothing_is_proved_of_a_slot_that_has_gone() -> None:
 
     assert (found.verified, found.unproved_slots) == (False, (1,))
     with pytest.raises(AssertionError, match="nothing is proved of slots 1"):
-        found.assert_nothing_lost()
+        found.assert_no_lost_pages()
     assert Copy(made, copy).verify().verified  # a copy that begins now is of what there is
 
 
@@ -544,7 +544,7 @@ def test_a_result_names_slots_and_ranges_that_are_lost() -> None:
     get(made, slot=1)
 
     with pytest.raises(AssertionError) as raised:
-        copy.verify().assert_nothing_lost()
+        copy.verify().assert_no_lost_pages()
 
     assert str(raised.value) == "slot 0 lost 4 pages: 5, 64..66; slot 1 lost 1 page: 0"
 
@@ -556,7 +556,7 @@ def test_a_result_says_how_many_ranges_it_leaves_out() -> None:
     get(made)
 
     with pytest.raises(AssertionError, match=r"lost 1000 pages: 0, 2, .*510, and 744 ranges more$"):
-        copy.verify().assert_nothing_lost()
+        copy.verify().assert_no_lost_pages()
 
 
 def test_a_complete_copy_has_nothing_pending() -> None:
@@ -564,7 +564,7 @@ def test_a_complete_copy_has_nothing_pending() -> None:
     copy = Copy(made)
     write(made, 5)
 
-    copy.verify().assert_nothing_lost()
+    copy.verify().assert_no_lost_pages()
     with pytest.raises(AssertionError, match=r"^1 page still to be sent: 1 of slot 0$"):
         copy.verify().assert_complete()
 
@@ -573,7 +573,7 @@ def test_a_result_of_a_migration_that_verified_nothing_proves_nothing() -> None:
     report = LiveMigration(machine(), MigrationSpec(verify=False)).run()
 
     with pytest.raises(AssertionError, match="versions of pages were not tracked"):
-        report.verification.assert_nothing_lost()
+        report.verification.assert_no_lost_pages()
 
 
 def test_the_guest_runs_while_pages_are_read_as_a_run_of_it_does() -> None:

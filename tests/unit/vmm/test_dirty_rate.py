@@ -24,7 +24,7 @@ from hacdbs_sim.model import (
     VmConfig,
 )
 from hacdbs_sim.model.errors import CopyToUserError
-from hacdbs_sim.vmm import DirtyRate, DirtyTracking, LiveMigration, TransferHistory
+from hacdbs_sim.vmm import DirtyRate, DirtyTracking, LiveMigration
 from hacdbs_sim.vmm.errors import (
     DirtyRateMeasuringError,
     InvalidDirtyRateError,
@@ -59,7 +59,7 @@ class Vm:
             )
         if rate:
             self.machine.perform(AddSequential(slot=0, writes_per_second=rate))
-        self.tracking = DirtyTracking(TransferHistory())
+        self.tracking = DirtyTracking()
         self.dirty_rate = DirtyRate(self.tracking)
 
     def start(self, mode: DirtyRateMode = SAMPLING, **fields: Any) -> None:

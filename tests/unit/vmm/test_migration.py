@@ -22,7 +22,7 @@ from hacdbs_sim.model import (
 )
 from hacdbs_sim.model import TimeoutStrategy as Strategy
 from hacdbs_sim.sim.guest import guest
-from hacdbs_sim.vmm import LiveMigration, public_report
+from hacdbs_sim.vmm import LiveMigration, public_report, running
 from hacdbs_sim.vmm.errors import InvalidMigrationStateError
 from tests.unit.vmm.source import (
     FAST,
@@ -461,7 +461,7 @@ def test_a_guest_that_writes_too_much_for_one_run_runs_for_less_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     expected = migrated(source()).totals
-    monkeypatch.setattr(guest, "MAX_WRITES_PER_RUN", 100)
+    monkeypatch.setattr(running, "WORK_PER_STEP", 4_000)
 
     report = migrated(source())
 
@@ -554,7 +554,7 @@ def test_a_report_while_it_runs_has_the_same_parts() -> None:
     assert report.iterations == ()
     assert report.downtime_ns == 0
     assert report.totals.total_ns == report.now_ns - report.started_ns
-    assert migration.progress == (MigrationStatus.ACTIVE, 0)
+    assert migration.progress == (MigrationStatus.ACTIVE, 0, 1)
     assert migration.total_pages == NPAGES
     assert public_report(report).status is MigrationStatus.ACTIVE
 

@@ -173,6 +173,40 @@ def test_a_slow_background_stream_carries_no_more_than_its_limit(limit: int) -> 
     assert last.duration_ns == pytest.approx(last.sent_pages * 4_104 * S / limit, rel=0.05)
 
 
+def test_the_limit_of_its_stream_can_be_changed_while_it_runs() -> None:
+    def one() -> LiveMigration:
+        slow = PostcopySpec(after_iterations=1, bandwidth_bytes_per_second=1_000_000)
+        migration = LiveMigration(a_guest(0, npages=500), spec(**fields(postcopy=slow)))
+        until(migration, "active")
+        migration.request(ScheduledChange(command=MigrationCommand.START_POSTCOPY))
+        until(migration, "postcopy-active")
+        return migration
+
+    slow, fast = one(), one()
+    fast.request(ScheduledChange(postcopy_bandwidth_bytes_per_second=4_000_000))
+    at_the_old_limit, report = slow.run(), fast.run()
+
+    last = report.iterations[-1]
+    assert report.spec.postcopy == PostcopySpec(
+        after_iterations=1, bandwidth_bytes_per_second=4_000_000
+    )
+    assert last.sent_pages == at_the_old_limit.iterations[-1].sent_pages == 500
+    assert last.duration_ns == pytest.approx(
+        at_the_old_limit.iterations[-1].duration_ns / 4, rel=0.1
+    )
+    assert report.verification.lost_pages == 0
+
+
+def test_its_limit_cannot_be_changed_without_it() -> None:
+    migration = LiveMigration(a_guest(), spec(**fields(postcopy=None)))
+    until(migration, "active")
+
+    with pytest.raises(InvalidMigrationStateError, match="without postcopy"):
+        migration.request(ScheduledChange(postcopy_bandwidth_bytes_per_second=4_000_000))
+
+    assert migration.report().changes == ()
+
+
 def test_it_begins_by_call_at_the_next_chunk_even_in_the_first_pass() -> None:
     migration = LiveMigration(a_guest(), spec(**fields(postcopy=PostcopySpec())))
     until(migration, "active")

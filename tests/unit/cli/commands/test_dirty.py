@@ -1,5 +1,6 @@
 """`dirty get | peek | clear`."""
 
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def test_a_bitmap_that_cannot_be_read_is_reported(vm: Vm, tmp_path: Path, run: R
     result = run("dirty", "clear", vm.vm_id, "0", "--bitmap", str(tmp_path / "none"))
 
     assert result.exit_code == 2
-    assert "cannot read" in result.stderr
+    assert "No such file or directory" in result.stderr
 
 
 def test_a_place_that_cannot_be_written_is_reported_before_the_log_is_taken(
@@ -145,3 +146,15 @@ def test_a_bitmap_of_another_length_is_refused_by_the_service(
 
     assert result.exit_code == 3
     assert "invalid_argument" in result.stderr
+
+
+def test_base64_is_printed_whole_and_is_the_bitmap(
+    vm: Vm, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    vm.guest_write([BASE_GFN, BASE_GFN + 1023])
+
+    result = run("dirty", "get", vm.vm_id, "0", "--format", "base64")
+
+    bitmap = base64.b64decode(result.stdout.splitlines()[-1], validate=True)
+    assert (len(bitmap), bitmap[0], bitmap[-1]) == (128, 1, 0x80)

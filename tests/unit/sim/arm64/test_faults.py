@@ -2,6 +2,8 @@
 
 import math
 from collections import Counter
+from itertools import product
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hacdbs_sim.model import (
+    AddFault,
     AddIpaf,
     AddUnitBusy,
     DeleteFault,
@@ -21,8 +24,9 @@ from hacdbs_sim.model import (
     known,
 )
 from hacdbs_sim.model.errors import NoSuchFaultError
-from hacdbs_sim.sim.arm64.faults import ArmedFault, draw
+from hacdbs_sim.sim.arm64.faults import ENTRY_FAULTS, ArmedFault, FaultBoard, FaultBounds, draw
 from tests.support.building import LOG, arm, clear, get, machine, write
+from tests.support.faults import fault
 
 if TYPE_CHECKING:
     from tests.support.machine import Machine
@@ -194,4 +198,40 @@ def test_a_call_in_flight_keeps_the_faults_it_began_with() -> None:
     made.perform(DeleteFault(fault_id="f1"))
     made.perform(AddUnitBusy())
 
-    assert [fault.fault_id for fault in call.faults] == ["f1"]
+    assert [fault.fault_id for fault in call.firing(FaultType.UNIT_BUSY)] == ["f1"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_faults_of_a_call_are_those_that_a_walk_finds(seed: int) -> None:
+    random = Random(seed)
+    board = FaultBoard(seed, FaultBounds(cpus=4, end_gfn=1 << 28, entries_per_array=512))
+    armed: dict[str, AddFault] = {}
+    for _ in range(200):
+        if armed and random.random() < 0.4:
+            gone = random.choice(list(armed))
+            board.disarm(gone)
+            del armed[gone]
+            continue
+        kind = random.choice([FaultType.IPAF, FaultType.STRUCTF, FaultType.UNIT_BUSY])
+        place: dict[str, Any] = {
+            "op": random.choice([None, *LogOp]),
+            "slot": random.choice([None, 0, 1]),
+            "cpu": random.choice([None, 0, 1]),
+        }
+        made = fault(kind, enabled=random.random() < 0.8, when=place)
+        armed[board.arm(made).fault_id] = made
+
+    for op, slot, cpu in product(LogOp, (0, 1, 2), (0, 1, None)):
+        walked = [
+            (fault_id, made.type)
+            for fault_id, made in armed.items()
+            if made.enabled
+            and made.when.op in (None, op)
+            and made.when.slot in (None, slot)
+            and made.when.cpu in (None, cpu)
+        ]
+        call = board.call(board.armed(), op, slot, cpu)
+        for types in ((FaultType.UNIT_BUSY,), ENTRY_FAULTS):
+            firing = [each.fault_id for each in call.firing(*types)]
+            assert firing == [fault_id for fault_id, kind in walked if kind in types]
+        assert call.has_faults is bool(walked)

@@ -118,3 +118,13 @@ def test_as_many_records_as_allowed_are_taken() -> None:
     plan = plan_of(trace([0] * 4096, copies=4096), 4096)
 
     assert len(plan.pages) == MAX_RECORDS
+
+
+def test_a_short_trace_repeats_for_many_writes_at_once() -> None:
+    plan = plan_of(trace([3, 1], [4]), 10)
+
+    pages = plan.pages_of(first=4, count=1 << 20)
+
+    assert pages.size == 1 << 20
+    assert pages[:5].tolist() == [1, 4, 3, 1, 4]
+    assert np.array_equal(pages[3:], pages[:-3])

@@ -193,7 +193,7 @@ def test_after_a_stop_pages_that_nobody_ever_wrote_are_still_known_to_be_so() ->
     assert versions(made) == [0] * 16
 
 
-def test_they_are_tracked_as_the_caller_says_whoever_needs_them_meanwhile() -> None:
+def test_they_are_tracked_as_the_caller_says_even_if_others_need_them_meanwhile() -> None:
     made = machine()
     made.perform(GuestWrite(pages=gfns(BASE)))
 

@@ -1,0 +1,119 @@
+"""A siege: all attacks at once, a bystander that must be served, then everything is deleted."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.siege.attacks import TIB, Siege, begin
+from tests.siege.cage import LIMIT_BYTES, caged_service
+from tests.support.serving import Serving
+from tests.support.wire import Calls
+
+SETTLING_SECONDS: Final = 60.0
+"""How long memory may take to come back."""
+
+RETURNED_BYTES: Final = 30 << 20
+"""How much more may be resident at the end than at the start."""
+
+PAUSE_SECONDS: Final = 0.1
+
+
+@dataclass(eq=False)
+class Outcome:
+    """What a siege showed."""
+
+    cage: str = ""
+    start_bytes: int = 0
+    peak_bytes: int = 0
+    end_bytes: int = 0
+    statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
+    served: int = 0
+    """Calls of the bystander."""
+    ready_seconds: list[float] = field(default_factory=list)
+    """How long each call of /readyz took, ascending."""
+    faults: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Fail if the service did not hold."""
+        assert not self.faults, self.faults[:10]
+        assert self.served > 0
+        assert self.peak_bytes < LIMIT_BYTES, self.peak_bytes
+        assert self.end_bytes < self.start_bytes + RETURNED_BYTES, (
+            self.start_bytes,
+            self.end_bytes,
+        )
+
+
+def run(seconds: float) -> Outcome:
+    """Besiege a service for so long."""
+    outcome = Outcome()
+    with caged_service() as (service, cage), Calls(service.url) as calls:
+        outcome.cage = cage.name
+        limits = calls.made("GET", "/v1/capabilities")["limits"]
+        outcome.start_bytes = service.rss_bytes
+        siege = Siege(service.port, limits)
+        siege.shared_vm = _shared_vm(calls)
+        threads = begin(siege)
+        _stand_by(calls, service, seconds, outcome)
+        siege.end()
+        for thread in threads:
+            thread.join(SETTLING_SECONDS)
+        outcome.statuses = siege.statuses
+        outcome.faults += siege.faults
+        _delete_everything(calls)
+        outcome.peak_bytes = service.peak_bytes
+        outcome.end_bytes = _settled(service, outcome.start_bytes + RETURNED_BYTES)
+        if said := service.log.read_text(errors="replace"):
+            outcome.faults.append(f"the service logged: {said[:4000]}")
+    return outcome
+
+
+def _shared_vm(calls: Calls) -> str:
+    """Make a VM with a log of 1 TiB, of which every page is dirty."""
+    slot = {"slot": 0, "guest_phys_addr": 0, "memory_size": TIB, "flags": ["LOG_DIRTY_PAGES"]}
+    made = calls.made("POST", "/v1/vms", {"ipa_bits": 42, "memslots": [slot]})
+    path = f"/v1/vms/{made['vm_id']}"
+    calls.made("POST", f"{path}/host/write", {"gfn_ranges": [[0, TIB >> 12]]})
+    return path
+
+
+def _stand_by(calls: Calls, service: Serving, seconds: float, outcome: Outcome) -> None:
+    """Use the service as a bystander does, and compare what it answers."""
+    calls.made("POST", "/v1/sessions", {"session_id": "bystander"})
+    slot = {"slot": 0, "guest_phys_addr": 0, "memory_size": 64 << 12, "flags": ["LOG_DIRTY_PAGES"]}
+    made = calls.made("POST", "/v1/vms", {"session_id": "bystander", "memslots": [slot]})
+    path = f"/v1/vms/{made['vm_id']}"
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        if service.process.poll() is not None:
+            outcome.faults.append(f"the service ended with {service.process.returncode}")
+            return
+        asked = time.monotonic()
+        calls.made("GET", "/readyz")
+        outcome.ready_seconds.append(time.monotonic() - asked)
+        gfn = outcome.served % 64
+        calls.made("POST", f"{path}/guest/write", {"gfns": [gfn]})
+        taken = calls.made("POST", f"{path}/memslots/0/dirty-log/get")
+        if taken["page_ranges"] != [[gfn, 1]]:
+            outcome.faults.append(f"the bystander wrote {gfn} and got {taken['page_ranges']}")
+        outcome.served += 1
+        time.sleep(PAUSE_SECONDS)
+    outcome.ready_seconds.sort()
+
+
+def _delete_everything(calls: Calls) -> None:
+    for session in calls.made("GET", "/v1/sessions?limit=1000")["sessions"]:
+        name = session["session_id"]
+        if name == "default":
+            calls.made("POST", "/v1/sessions/default/reset")
+        else:
+            calls.made("DELETE", f"/v1/sessions/{name}")
+
+
+def _settled(service: Serving, wanted_bytes: int) -> int:
+    """Return what is resident once that is as wanted, or the time is over."""
+    give_up_at = time.monotonic() + SETTLING_SECONDS
+    while (resident := service.rss_bytes) > wanted_bytes and time.monotonic() < give_up_at:
+        time.sleep(1)
+    return resident
