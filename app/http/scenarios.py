@@ -49,19 +49,26 @@ def scenario_of(body: bytes) -> Scenario:
     """Parse a scenario from JSON."""
     spec = read(model.Scenario, body)
     text = whole(body)
-    _check_expected(spec)
+    expected = _expected_in(spec)
+    _check_integers(expected)
     # An expected value may be any JSON, and pydantic's JSON has NaN: this has not
     plain_document = canonical(body, text)
+    _check_finite(expected)
     if spec.migration is not None:
         plain: Any = abridged(body, text)
         spec = replace(spec, migration=with_preset(spec.migration, plain["migration"]))
     return Scenario(spec, plain_document)
 
 
-def _check_expected(spec: model.Scenario) -> None:
-    """Refuse what a response can neither be nor repeat: integers beyond 64 bits, floats beyond doubles."""
-    expected = {f"steps.{at}.expect.body": step.expect.body for at, step in enumerate(spec.steps)}
-    for field, value in {**expected, "expect": spec.expect}.items():
+def _expected_in(spec: model.Scenario) -> dict[str, object]:
+    """Return what is expected, by field."""
+    bodies = {f"steps.{at}.expect.body": step.expect.body for at, step in enumerate(spec.steps)}
+    return {**bodies, "expect": spec.expect}
+
+
+def _check_integers(expected: Mapping[str, object]) -> None:
+    """Refuse what a response can neither be nor repeat: integers beyond 64 bits."""
+    for field, value in expected.items():
         try:
             orjson.dumps(value)
         except orjson.JSONEncodeError:
@@ -70,8 +77,13 @@ def _check_expected(spec: model.Scenario) -> None:
                 field=field,
                 bound=(1 << 64) - 1,
             ) from None
+
+
+def _check_finite(expected: Mapping[str, object]) -> None:
+    """Refuse numbers beyond doubles, such as 1e400, of which orjson makes null."""
+    for field, value in expected.items():
         try:
-            json.dumps(value, allow_nan=False)  # orjson writes null for 1e400
+            json.dumps(value, allow_nan=False)
         except ValueError:
             raise SenselessScenarioError(
                 f"{field} must have no number beyond {MAX_FLOAT}: no answer has one",

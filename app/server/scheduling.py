@@ -20,6 +20,9 @@ YOUNG: Final = (700, 10)
 NEVER: Final = 1 << 30
 
 TEND_SECONDS: Final = 10.0
+BLOCKS_PER_OBJECT: Final = 2
+"""How many blocks of memory there are for each object that a collection goes over (measured)."""
+
 MAX_COLLECTED: Final = 100_000
 """Objects that a collection goes over: about 5 ms."""
 
@@ -32,7 +35,9 @@ def share_interpreter() -> None:
 
 def tend() -> None:
     """Collect the oldest generation if it is small, else leave its objects out of collections."""
-    if len(gc.get_objects(2)) > MAX_COLLECTED:
+    # Estimated: `gc.get_objects` would hold a tuple that a worker thread is making, which ends in SystemError
+    loose = sys.getallocatedblocks() // BLOCKS_PER_OBJECT - gc.get_freeze_count()
+    if loose > MAX_COLLECTED:
         gc.freeze()
     else:
         gc.collect()

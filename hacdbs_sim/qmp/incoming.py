@@ -51,6 +51,7 @@ class Incoming:
         self._server: asyncio.Server | None = None
         self._channel: Channel | None = None
         self._error: str | None = None
+        self._is_closed = False
 
     # Commands
 
@@ -99,6 +100,7 @@ class Incoming:
 
     async def close(self) -> None:
         """End what runs: the process ends."""
+        self._is_closed = True
         self._stop_listening()
         if self._channel is not None:
             self._channel.close()
@@ -197,6 +199,8 @@ class Incoming:
         self._set_status(Status.COMPLETED)
 
     def _source_went(self) -> None:
+        if self._is_closed:
+            return
         if self.status.is_postcopy:
             self._channel = None
             self._set_status(Status.POSTCOPY_PAUSED)

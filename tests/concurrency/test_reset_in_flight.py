@@ -112,7 +112,12 @@ async def test_calls_in_flight_are_answered_or_get_a_404(service: Serving, endin
         await calls.made("DELETE", f"/v1/sessions/{session}")
         after = await calls.made("GET", "/metrics")
 
-    assert answers.refused <= {(404, "no_such_vm"), (404, "no_such_session"), (409, "fault_limit")}
+    assert answers.refused <= {
+        (404, "no_such_vm"),
+        (404, "no_such_session"),
+        (409, "session_reset"),
+        (409, "fault_limit"),
+    }
     assert answers.has_both
     assert service.rss_bytes < before + (1 << 30)
     assert after.status == 200

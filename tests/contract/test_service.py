@@ -51,7 +51,7 @@ async def test_the_documents_need_no_other_host(client: httpx.AsyncClient) -> No
     page = (await client.get("/docs")).text
 
     sources = re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert len(sources) == 3
+    assert len(sources) == 4
     for source in sources:
         assert source.startswith("/docs/")
         assert len((await client.get(source)).content) > 100

@@ -31,9 +31,8 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def run_pytest(*arguments: str) -> pytest.RunResult:
         # schemathesis takes longer to load than the suites to run
-        return pytester.runpytest_subprocess(
-            "-p", "no:schemathesis", *arguments, timeout=HANG_SECONDS
-        )
+        without = ("-p", "no:schemathesis", "-p", "no:asyncio")
+        return pytester.runpytest_subprocess(*without, *arguments, timeout=HANG_SECONDS)
 
     return run_pytest
 

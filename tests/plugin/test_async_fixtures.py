@@ -45,7 +45,6 @@ def test_coroutines_have_clients_sessions_and_vms(
 ) -> None:
     options = []
     if plugin == "asyncio":
-        pytest.importorskip("pytest_asyncio")
         options = ["-p", "asyncio", "-o", "asyncio_default_fixture_loop_scope=function"]
     pytester.makepyfile(SAMPLE.format(plugin=plugin))
 

@@ -37,39 +37,35 @@ def test_a_mark_sets_what_vms_are_made_of(pytester: pytest.Pytester, run: Run) -
     run("--strict-markers").assert_outcomes(passed=3)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("cpus=0", "cpus: must be an integer of 1..512 (got 0)"),
-        ("cpu=2", "no parameter 'cpu'; there are name, page_size,"),
-        ("session_id='a'", "no parameter 'session_id'"),
-        ("4", "takes keyword arguments only, not 4"),
-        ("kernel='v9'", "kernel: "),
-        ("memslots=[{'slot': 0}]", "memslots/0/guest_phys_addr: Field required"),
-        ("memslots=5", "not iterable"),
-        ("faults=[{'type': 'none'}]", "faults/0: "),
-        ("page_size='3KiB'", "page_size: "),
-    ],
-)
-def test_a_wrong_mark_is_an_error_that_names_the_field_and_the_test(
-    pytester: pytest.Pytester, run: Run, arguments: str, message: str
-) -> None:
-    pytester.makepyfile(
-        test_marked=f"""
-        import pytest
+WRONG = {
+    "cpus=0": "cpus: must be an integer of 1..512 (got 0)",
+    "cpu=2": "no parameter 'cpu'; there are name, page_size,",
+    "session_id='a'": "no parameter 'session_id'",
+    "4": "takes keyword arguments only, not 4",
+    "kernel='v9'": "kernel: ",
+    "memslots=[{'slot': 0}]": "memslots/0/guest_phys_addr: Field required",
+    "memslots=5": "not iterable",
+    "faults=[{'type': 'none'}]": "faults/0: ",
+    "page_size='3KiB'": "page_size: ",
+}
 
-        @pytest.mark.hacdbs({arguments})
-        def test_wrong():
-            pass
-        """
+
+def test_a_wrong_mark_is_an_error_that_names_the_field_and_the_test(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    tests = "".join(
+        f"@pytest.mark.hacdbs({arguments})\ndef test_{number}(): pass\n"
+        for number, arguments in enumerate(WRONG)
     )
+    pytester.makepyfile(test_marked=f"import pytest\n{tests}\ndef test_right(): pass\n")
 
     result = run()
 
-    result.assert_outcomes(errors=1)
+    result.assert_outcomes(errors=len(WRONG), passed=1)
     shown = result.stdout.str()
-    where = "test_marked.py::test_wrong: @pytest.mark.hacdbs: "
-    assert any(line.startswith(where) and message in line for line in shown.splitlines())
+    for number, message in enumerate(WRONG.values()):
+        where = f"test_marked.py::test_{number}: @pytest.mark.hacdbs: "
+        assert any(line.startswith(where) and message in line for line in shown.splitlines())
     assert "Traceback" not in shown
     assert "marks.py" not in shown
 

@@ -621,9 +621,6 @@ async def dirty_rates(lab: Lab) -> None:
         {"calc-time": 1, "mode": "dirty-bitmap"},
     ):
         await source.call("calc-dirty-rate", **arguments)
-        await _until_dirty_rate_is(source, "measuring")
-        await source.call("calc-dirty-rate", **arguments)
-        await source.call("query-dirty-rate")
         await _until_dirty_rate_is(source, "measured")
         await source.call("query-dirty-rate")
         await source.call("query-dirty-rate", calc_time_unit="millisecond")
@@ -632,6 +629,12 @@ async def dirty_rates(lab: Lab) -> None:
     await source.call("set-vcpu-dirty-limit", dirty_rate=10)
     await source.call("query-vcpu-dirty-limit")
     await source.call("cancel-vcpu-dirty-limit")
+    await source.call("calc-dirty-rate", calc_time=60)
+    await _until_dirty_rate_is(source, "measuring")
+    await source.call("calc-dirty-rate", calc_time=1)
+    await source.call("query-dirty-rate")
+    await source.call("quit")
+    await source.until_exit()
 
 
 async def _until_dirty_rate_is(side: Side, status: str) -> None:

@@ -110,6 +110,7 @@ def test_qmp_shell_talks_to_it(directory: Path) -> None:
     assert '"downtime-limit": 7' in ended.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_meet_by_the_service() -> None:
     """What a harness does that starts a process for each side, and one more for a second destination."""
     with serve_in_thread() as service:
@@ -123,6 +124,7 @@ def test_two_processes_meet_by_the_service() -> None:
     assert migrations == ["cancelled", "completed"]
 
 
+@pytest.mark.slow
 def test_a_vm_of_the_service_is_left_as_it_was(directory: Path) -> None:
     path = str(directory / "src")
     with serve_in_thread() as service, Client(service.url) as client:
@@ -140,6 +142,7 @@ def test_a_vm_of_the_service_is_left_as_it_was(directory: Path) -> None:
     assert (made, left) == (["default-1", "default-2"], ["default-1"])
 
 
+@pytest.mark.slow
 def test_it_listens_on_any_free_port(directory: Path) -> None:
     with running("--tcp", "127.0.0.1:0", "--incoming") as (_, (address,)):
         protocol, host, port = address.split(":")
@@ -151,6 +154,7 @@ def test_it_listens_on_any_free_port(directory: Path) -> None:
     assert list(directory.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_socket_that_was_left_behind_is_replaced(directory: Path) -> None:
     path = directory / "src"
     with socket.socket(socket.AF_UNIX) as left:
@@ -160,6 +164,7 @@ def test_a_socket_that_was_left_behind_is_replaced(directory: Path) -> None:
         assert process.wait(HANG_SECONDS) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
@@ -184,6 +189,7 @@ def test_what_cannot_be_served_says_why(arguments: list[str], status: int, said:
     assert said in " ".join(ended[1].replace("│", " ").split())
 
 
+@pytest.mark.slow
 def test_an_unknown_vm_is_refused(directory: Path) -> None:
     with serve_in_thread() as service:
         ended = refused("--unix", str(directory / "a"), "--vm", "x-1", HACDBS_URL=service.url)
