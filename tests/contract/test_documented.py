@@ -17,8 +17,9 @@ PROBLEM = {
     "instance": "/v1/vms/x",
     "code": "no_such_vm",
 }
-PROBLEM_TYPE = {"content-type": "application/problem+json"}
-JSON_TYPE = {"content-type": "application/json; charset=utf-8"}
+OF_ALL = {"hacdbs-instance": "0123456789abcdef"}
+PROBLEM_TYPE = {"content-type": "application/problem+json", **OF_ALL}
+JSON_TYPE = {"content-type": "application/json; charset=utf-8", **OF_ALL}
 SESSION = {"session_id": "x", "vm_count": 0}
 
 

@@ -32,7 +32,7 @@ from .vms import VM_BYTES
 
 router = resource_router("comparisons")
 
-ComparisonPath = Annotated[str, Path(description="As in `default-c1`.")]
+ComparisonPath = Annotated[str, Path(description="As in `default-c1`.", examples=["default-c1"])]
 WaitForEnd = Annotated[
     str, Query(pattern="^(end)?$", description="Wait for the `end` of all variants.")
 ]

@@ -1,4 +1,4 @@
-"""Memslots: KVM_SET_USER_MEMORY_REGION."""
+"""Memslots: what KVM_SET_USER_MEMORY_REGION sets, and the state of their pages."""
 
 from typing import Annotated, Any, Final
 

@@ -1,4 +1,4 @@
-"""Index, health, build, metrics, documents, capabilities."""
+"""The service itself: index, health, build, metrics, documents, capabilities."""
 
 import platform
 from dataclasses import asdict
