@@ -1,8 +1,7 @@
 """Links of the OpenAPI document: from an operation that makes something to those that name it.
 
-What was made is what a GET with the same answer returns; of a PUT, what is at its own path. The operations
-whose paths have the parameters of that path can follow: each parameter comes from the answer, or from the path
-of the call before.
+What was made is what a GET with the same answer returns; of a PUT, what is at its own path. The operations at
+that path can follow: each parameter comes from the answer, or from the path of the call before.
 """
 
 import re
@@ -41,13 +40,9 @@ def add_links(document: dict[str, Any]) -> None:
                     for name in names
                 }
                 answer["links"] = {
-                    each["operationId"]: {
-                        "operationId": each["operationId"],
-                        "parameters": sources,
-                    }
-                    for other, following in paths.items()
-                    for each in following.values()
-                    if path_names(other) == names and each is not operation
+                    each["operationId"]: {"operationId": each["operationId"], "parameters": sources}
+                    for each in paths[made].values()
+                    if each is not operation
                 }
 
 

@@ -75,7 +75,10 @@ def _refuse_all_but_one(schema: JsonSchema, group: tuple[str, ...]) -> None:
 
     As whole objects, the others null, it would not be clear to readers which of them an answer is.
     """
-    _refuse(schema, {"properties": {name: {"type": "null"} for name in group}})
+    given = [
+        {"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in group
+    ]
+    _refuse(schema, {"not": {"anyOf": given}})
     for pair in combinations(group, 2):
         _refuse_both(schema, pair)
 
