@@ -565,7 +565,7 @@ _HUGE: Final = {**JSON, **_KEYED, "content-length": str(1 << 40)}
 
 _EVERYWHERE: Final[Mapping[str, Mapping[str, Any]]] = {
     "bad_request": {"headers": {"transfer-encoding": "gzip"}},
-    "host_not_allowed": {"headers": {"host": "elsewhere.example"}},
+    "host_not_allowed": {"headers": {"host": "elsewhere.example/"}},
     "origin_not_allowed": {"headers": {"origin": "http://elsewhere.example"}},
     "unauthorized": {},
     "invalid_request": {"params": {"no_such_parameter": 1}},
