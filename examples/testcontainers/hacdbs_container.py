@@ -12,7 +12,7 @@ from typing import Any, Final
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import HttpWaitStrategy
 
-from hacdbs_sim.client import Client
+from hacdbs_sim.client import Client, Service
 
 PORT: Final = 8000
 START_SECONDS: Final = 60
@@ -48,6 +48,11 @@ class HacdbsContainer(DockerContainer):
         """Where the service is served: HACDBS_URL of what calls it."""
         return f"http://{self.get_container_host_ip()}:{self.get_exposed_port(PORT)}"
 
+    @property
+    def service(self) -> Service:
+        """The service, as the pytest plugin's fixture `hacdbs_server` has it."""
+        return Service(self.url, self.token)
+
     def client(self) -> Client:
         """Return a client of the service; close it."""
-        return Client(self.url, token=self.token)
+        return self.service.client()
