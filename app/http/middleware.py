@@ -18,13 +18,16 @@ from structlog.typing import FilteringBoundLogger
 from hacdbs_sim.model import Problem
 from hacdbs_sim.wire import Site, error_at
 
-from . import problems, ui
+from . import problems, swagger, ui
 from .metrics import Metrics
 from .responses import ProblemResponse
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 INSTANCE_HEADER: Final = "Hacdbs-Instance"
-TOKEN_FREE_PATHS: Final = frozenset({"/", "/livez", "/readyz"}) | ui.PATHS
+TOKEN_FREE_PATHS: Final = (
+    frozenset({"/", "/livez", "/readyz", "/openapi.json"}) | ui.PATHS | swagger.PATHS
+)
+"""Paths of what is the same for everybody: a browser cannot send a token before a page asks for it."""
 ANY_HOST_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 """What an orchestrator and Prometheus call by an address that no setting can know, such as a pod's."""
 

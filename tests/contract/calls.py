@@ -152,14 +152,21 @@ _ENDED: Final = (_json("start_migration", _BODIES["start_migration"]), _waited("
 
 _BEFORE: Final[Mapping[str, tuple[Call, ...]]] = {
     **dict.fromkeys(
-        ("get_scenario", "delete_scenario"), (_json("put_scenario", _scenario(WORLD)),)
+        ("get_scenario", "report_scenario", "delete_scenario"),
+        (_json("put_scenario", _scenario(WORLD)),),
     ),
     **dict.fromkeys(
         ("get_copy", "delete_copy", "receive_copy", "verify_copy", "start_copy"),
         (_json("create_copy", _BODIES["create_copy"]),),
     ),
     **dict.fromkeys(
-        ("get_migration", "cancel_migration", "query_migrate", "get_iterations"),
+        (
+            "get_migration",
+            "cancel_migration",
+            "query_migrate",
+            "get_iterations",
+            "report_migration",
+        ),
         (_json("start_migration", _BODIES["start_migration"]),),
     ),
     **dict.fromkeys(("update_migration", "switch_over_migration"), (_RUNNING,)),
@@ -171,7 +178,7 @@ _BEFORE: Final[Mapping[str, tuple[Call, ...]]] = {
     "pause_migration": _IN_POSTCOPY,
     "resume_migration": (*_IN_POSTCOPY, Call("pause_migration"), _waited("postcopy-paused")),
     **dict.fromkeys(
-        ("get_comparison", "cancel_comparison"),
+        ("get_comparison", "cancel_comparison", "report_comparison"),
         (_json("start_comparison", _BODIES["start_comparison"]),),
     ),
 }
@@ -517,6 +524,7 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
         )
     },
     ("get_page_versions", "no_such_memslot"): Call("get_page_versions", {"slot": "7"}),
+    ("get_heat", "window_outside_memslot"): _query("get_heat", first_page=1 << 20),
     ("get_page_versions", "window_outside_memslot"): _query("get_page_versions", first_page=1_024),
     ("list_migrations", "no_such_session"): _query("list_migrations", session_id="none"),
     ("start_comparison", "migration_limit"): _after(_SIXTEEN, good("start_comparison")),
@@ -549,6 +557,7 @@ def _of_scenario(create_vm: Call) -> Call:
 REFUSED_SCENARIOS: Final[Mapping[tuple[str, str], Call]] = {
     ("put_scenario", "senseless_scenario"): _json("put_scenario", _scenario(WORLD, steps=[_STRAY])),
     ("get_scenario", "no_such_scenario"): Call("get_scenario"),
+    ("report_scenario", "no_such_scenario"): Call("report_scenario"),
     ("delete_scenario", "no_such_scenario"): Call("delete_scenario"),
     **{
         ("put_scenario", code): _of_scenario(call)
