@@ -28,6 +28,8 @@ TOKEN_FREE_PATHS: Final = (
     frozenset({"/", "/livez", "/readyz", "/openapi.json"}) | ui.PATHS | swagger.PATHS
 )
 """Paths of what is the same for everybody: a browser cannot send a token before a page asks for it."""
+ANY_HOST_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
+"""What an orchestrator and Prometheus call by an address that no setting can know, such as a pod's."""
 
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_ROUTE: Final = "none"
@@ -189,7 +191,7 @@ class ServiceMiddleware:
     def _fault_of_host(self, scope: Scope, headers: Headers) -> str | None:
         """Return what is wrong with the Host header; a request of HTTP/1.0 may have none."""
         given = headers.get("host")
-        allows_any = "*" in self._allowed_hosts
+        allows_any = "*" in self._allowed_hosts or scope["path"] in ANY_HOST_PATHS
         if given is None:
             is_old = scope.get("http_version", "1.0") == "1.0"
             return None if allows_any and is_old else "a request names its Host"

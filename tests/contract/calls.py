@@ -580,7 +580,7 @@ WITHOUT_ROOM: Final = ("traffic_limit", "request_too_large")
 
 _EVERYWHERE: Final[Mapping[str, Mapping[str, Any]]] = {
     "bad_request": {"headers": {"transfer-encoding": "gzip"}},
-    "host_not_allowed": {"headers": {"host": "elsewhere.example"}},
+    "host_not_allowed": {"headers": {"host": "elsewhere.example/"}},
     "origin_not_allowed": {"headers": {"origin": "http://elsewhere.example"}},
     "unauthorized": {},
     "invalid_request": {"params": {"no_such_parameter": 1}},

@@ -288,7 +288,7 @@ class TestToken:
 async def test_only_allowed_hosts_are_answered(
     client: httpx.AsyncClient, host: str, status: int
 ) -> None:
-    answer = await client.get("/livez", headers={"host": host})
+    answer = await client.get("/version", headers={"host": host})
 
     assert answer.status_code == status
 

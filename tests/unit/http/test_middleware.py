@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.http.logs import make_logger
 from app.http.metrics import Metrics
-from app.http.middleware import SENT_AT_ONCE, ServiceMiddleware
+from app.http.middleware import ANY_HOST_PATHS, SENT_AT_ONCE, ServiceMiddleware
 from app.http.responses import JsonResponse
 from app.service.fleet import Fleet
 from app.service.limits import Limits
@@ -123,6 +123,57 @@ async def test_only_an_old_request_may_have_no_host_where_all_are_allowed(
 
     assert (await answer_of(guarding(served, allowed_hosts=("*",)), scope))[0] == status
     assert (await answer_of(guarding(served), scope))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/livez", 200),
+        ("/readyz", 200),
+        ("/metrics", 200),
+        ("/", 400),
+        ("/livez/", 400),
+        ("//livez", 400),
+        ("/LIVEZ", 400),
+        ("/metrics/x", 400),
+        ("/version", 400),
+        ("/ui", 400),
+        ("/v1/vms", 400),
+    ],
+)
+async def test_probes_and_scrapes_alone_call_by_any_address(path: str, status: int) -> None:
+    scope = scope_of("GET", path, ("Host", "10.244.3.17:8000"))
+
+    assert (await answer_of(guarding(served), scope))[0] == status
+
+
+@pytest.mark.parametrize("path", sorted(ANY_HOST_PATHS))
+@pytest.mark.parametrize(
+    ("headers", "version", "status"),
+    [
+        ([("Host", "[fd00::17]:8000")], "1.1", 200),
+        ([], "1.0", 200),  # a load balancer's check, as HAProxy sends it
+        ([], "1.1", 400),
+        ([("Host", "")], "1.1", 400),
+        ([("Host", "10.0.0.1:port")], "1.1", 400),
+        ([("Host", "user@10.0.0.1")], "1.1", 400),
+        ([("Host", "10.0.0.1"), ("Host", "10.0.0.1")], "1.1", 400),
+        ([("Host", "10.0.0.1"), ("Origin", "http://evil.example")], "1.1", 403),
+    ],
+)
+async def test_what_calls_by_any_address_is_well_formed(
+    path: str, headers: list[tuple[str, str]], version: str, status: int
+) -> None:
+    scope = scope_of("GET", path, *headers) | {"http_version": version}
+
+    assert (await answer_of(guarding(served), scope))[0] == status
+
+
+async def test_a_scrape_by_any_address_needs_the_token() -> None:
+    guard = guarding(served, token="secret")  # noqa: S106 - the test's own
+    scope = scope_of("GET", "/metrics", ("Host", "10.244.3.17:8000"))
+
+    assert (await answer_of(guard, scope))[0] == 401
 
 
 @pytest.mark.parametrize(
