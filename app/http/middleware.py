@@ -18,6 +18,7 @@ from hacdbs_sim.model import Problem
 from hacdbs_sim.wire import Site, error_at
 
 from . import problems, ui
+from .long_poll import WAITS
 from .metrics import Metrics
 from .request_log import RequestLine, RequestLog, logged_path
 from .responses import ProblemResponse
@@ -28,7 +29,7 @@ INSTANCE_HEADER: Final = "Hacdbs-Instance"
 TOKEN_FREE_PATHS: Final = frozenset({"/", "/livez", "/readyz"}) | ui.PATHS
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_ROUTE: Final = "none"
-"""The metrics' label of requests that matched no route: paths must not become labels."""
+"""The metrics' label of requests that matched no route and method: paths must not become labels."""
 
 SENT_AT_ONCE: Final = 1 << 18
 
@@ -204,11 +205,17 @@ class ServiceMiddleware:
         self._logger.error("unhandled", request_id=request_id, path=path, exc_info=error)
 
     def _account(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", NO_ROUTE)
         method = scope["method"] if scope["method"] in KNOWN_METHODS else "other"
-        self._metrics.observe(method, route, status, seconds)
+        found = scope.get("route")
+        # FastAPI names the route of a path that has none for the method, too
+        is_served = method in (getattr(found, "methods", None) or ())
+        route: str = getattr(found, "path", NO_ROUTE) if is_served else NO_ROUTE
+        status = status or CLIENT_GONE
+        self._metrics.count(method, route, status)
+        if is_served and WAITS not in scope:
+            self._metrics.observe(method, route, seconds)
         if self._request_log is not None:
-            more = {} if route != NO_ROUTE else {"path": logged_path(scope["path"])}
+            more = {} if is_served else {"path": logged_path(scope["path"])}
             if (trace_id := trace_id_of(scope)) is not None:
                 more["trace_id"] = trace_id
             self._request_log.add(RequestLine(request_id, method, route, status, seconds, more))

@@ -2,8 +2,6 @@
 
 import platform
 from dataclasses import asdict
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from fastapi import Request
@@ -15,13 +13,13 @@ from hacdbs_sim.model.kinds import MAX_SLOT
 from hacdbs_sim.wire.codec import MAX_RANGES
 
 from ...service.limits import MAX_IDEMPOTENCY_KEYS_PER_SCOPE, MAX_SESSIONS
+from ..build import NAME, installed_version
 from ..deps import ContextDep, FleetDep
 from ..metrics import CONTENT_TYPE
 from ..problems import NOT_READY, Refusal
 from ..responses import JsonResponse
 from ..routing import resource_router
 
-NAME: Final = "hacdbs-sim"
 API: Final = "v1"
 
 router = resource_router("service")
@@ -55,14 +53,6 @@ _EXTENSIONS: Final = {
 }
 
 
-@cache
-def _installed_version() -> str:
-    try:
-        return version(NAME)
-    except PackageNotFoundError:  # served from a source tree
-        return "unreleased"
-
-
 @router.get("/", response_model=Index)
 async def get_index() -> Response:
     """List the entry points."""
@@ -89,7 +79,7 @@ async def get_version(fleet: FleetDep) -> Response:
     return JsonResponse(
         Version(
             name=NAME,
-            version=_installed_version(),
+            version=installed_version(),
             api=API,
             python=platform.python_version(),
             instance=fleet.instance,
