@@ -39,7 +39,7 @@ def reference(document: Node) -> str:
     """Describe every operation by its tag, then every model.
 
     Args:
-        document: An OpenAPI 3.1 document whose operations all have tags and ids.
+        document: An OpenAPI 3.1 document that declares its tags, and whose operations all have tags and ids.
     """
     lines = [_HEAD]
     tagged: dict[str, list[str]] = {}
@@ -47,8 +47,9 @@ def reference(document: Node) -> str:
         for method, operation in methods.items():
             lines_of_tag = tagged.setdefault(operation["tags"][0], [])
             lines_of_tag.extend(_operation(method.upper(), path, operation))
+    descriptions = {tag["name"]: tag["description"] for tag in document["tags"]}
     for tag, described in tagged.items():
-        lines += [f"## {tag.capitalize()}", "", *described]
+        lines += [f"## {tag.capitalize()}", "", *_prose(descriptions[tag]), *described]
     lines += ["## Models", ""]
     for name, schema in sorted(document["components"]["schemas"].items()):
         lines += _model(name, schema)
@@ -121,8 +122,8 @@ def _type(schema: Node) -> str:
 def _with_bounds(schema: Node, text: str) -> str:
     """Append a schema's bounds and default to its description."""
     bounds = [form.format(schema[key]) for key, form in _BOUNDS if key in schema]
-    if "default" in schema:
-        bounds.append(f"default `{json.dumps(schema['default'])}`")
+    choices = (schema, *schema.get("anyOf", ()))
+    bounds += [f"default `{json.dumps(each['default'])}`" for each in choices if "default" in each]
     parts = (_flat(text), "; ".join(bounds))
     return " ".join(f"{part.rstrip('.')}." for part in parts if part)
 

@@ -6,7 +6,13 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from .responses import CSV_MEDIA_TYPE, EVENTS_MEDIA_TYPE, JSON_MEDIA_TYPE, OCTETS_MEDIA_TYPE
+from .responses import (
+    CSV_MEDIA_TYPE,
+    EVENTS_MEDIA_TYPE,
+    HTML_MEDIA_TYPE,
+    JSON_MEDIA_TYPE,
+    OCTETS_MEDIA_TYPE,
+)
 
 
 def _qualities(accept: str) -> dict[str, float]:
@@ -35,3 +41,4 @@ def accepts(media_type: str, request: Request) -> bool:
 AcceptsOctets = Annotated[bool, Depends(partial(accepts, OCTETS_MEDIA_TYPE))]
 AcceptsEvents = Annotated[bool, Depends(partial(accepts, EVENTS_MEDIA_TYPE))]
 AcceptsCsv = Annotated[bool, Depends(partial(accepts, CSV_MEDIA_TYPE))]
+AcceptsHtml = Annotated[bool, Depends(partial(accepts, HTML_MEDIA_TYPE))]

@@ -21,7 +21,7 @@ from hacdbs_sim.wire.codec import words_from_octets
 
 from .deps import context_of
 from .problems import BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
-from .responses import JSON_MEDIA_TYPE, OCTETS_CONTENT, OCTETS_MEDIA_TYPE
+from .responses import JSON_MEDIA_TYPE, NOT_JSON, OCTETS_MEDIA_TYPE
 from .room import TEXT_BYTES, bytes_of_json, hold_of
 
 THREAD_BYTES: Final = 1 << 18
@@ -201,7 +201,7 @@ class PagesBody(JsonBody):
 
     @override
     def described(self) -> dict[str, Any]:
-        content = {JSON_MEDIA_TYPE: {"schema": {}}, OCTETS_MEDIA_TYPE: OCTETS_CONTENT}
+        content = {JSON_MEDIA_TYPE: {"schema": {}}, OCTETS_MEDIA_TYPE: NOT_JSON}
         return {"required": True, "content": content, "description": self.text}
 
 

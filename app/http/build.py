@@ -1,4 +1,4 @@
-"""The name and the version of the service."""
+"""Which build serves."""
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version

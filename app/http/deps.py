@@ -7,7 +7,7 @@ from fastapi import Depends, Path, Query
 from pydantic.json_schema import SkipJsonSchema
 from starlette.requests import Request
 
-from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Page64, SlotId
+from hacdbs_sim.model.kinds import Boolean, Count, Gfn, Page64, PositiveCount, SlotId
 
 from ..service.fleet import Fleet, Session, Vm
 from .metrics import Metrics
@@ -36,13 +36,17 @@ def find_fleet(request: Request) -> Fleet:
     return context_of(request).fleet
 
 
-def find_vm(request: Request, vm_id: Annotated[str, Path(description="As in `default-1`.")]) -> Vm:
+def find_vm(
+    request: Request,
+    vm_id: Annotated[str, Path(description="As in `default-1`.", examples=["default-1"])],
+) -> Vm:
     """Return the VM of the path."""
     return context_of(request).fleet.vm(vm_id)
 
 
 def find_session(
-    request: Request, session_id: Annotated[str, Path(description="As in `default`.")]
+    request: Request,
+    session_id: Annotated[str, Path(description="As in `default`.", examples=["default"])],
 ) -> Session:
     """Return the session of the path."""
     return context_of(request).fleet.session(session_id)
@@ -62,14 +66,18 @@ PageDep = Annotated[Page, Depends(read_page)]
 
 SlotPath = Annotated[SlotId, Path(description="The slot's number.", examples=[0])]
 CpuPath = Annotated[Count, Path(description="The host CPU's number.", examples=[0])]
-FaultPath = Annotated[str, Path(description="As in `f1`.")]
-CopyPath = Annotated[str, Path(description="As in `c1`.")]
-WorkloadPath = Annotated[str, Path(description="As in `w1`.")]
-ScenarioPath = Annotated[str, Path(description="As in `read-fails-after-clearing`.")]
-SessionPath = Annotated[str, Path(description="As in `default`.")]
+FaultPath = Annotated[str, Path(description="As in `f1`.", examples=["f1"])]
+CopyPath = Annotated[str, Path(description="As in `c1`.", examples=["c1"])]
+WorkloadPath = Annotated[str, Path(description="As in `w1`.", examples=["w1"])]
+ScenarioPath = Annotated[
+    str,
+    Path(description="As in `read-fails-after-clearing`.", examples=["read-fails-after-clearing"]),
+]
+SessionPath = Annotated[str, Path(description="As in `default`.", examples=["default"])]
 
 CountQuery = Annotated[Count, Query()]
 GfnQuery = Annotated[Gfn, Query()]
+OptionalPositiveCountQuery = Annotated[PositiveCount | SkipJsonSchema[None], Query()]
 OptionalCountQuery = Annotated[Count | SkipJsonSchema[None], Query()]
 FirstPageQuery = Annotated[Page64, Query()]
 TruthQuery = Annotated[Boolean, Query()]

@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 from hacdbs_sim.model import Problem
 from hacdbs_sim.wire import Site, error_at
 
-from . import problems, ui
+from . import problems, swagger, ui
 from .long_poll import WAITS
 from .metrics import Metrics
 from .request_log import RequestLine, RequestLog, logged_path
@@ -26,7 +26,11 @@ from .tracing import trace_id_of
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 INSTANCE_HEADER: Final = "Hacdbs-Instance"
-TOKEN_FREE_PATHS: Final = frozenset({"/", "/livez", "/readyz"}) | ui.PATHS
+TOKEN_FREE_PATHS: Final = (
+    frozenset({"/", "/livez", "/readyz", "/openapi.json"}) | ui.PATHS | swagger.PATHS
+)
+"""Paths of what is the same for everybody: a browser cannot send a token before a page asks for it."""
+
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_ROUTE: Final = "none"
 """The metrics' label of requests that matched no route and method: paths must not become labels."""

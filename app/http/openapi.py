@@ -1,9 +1,12 @@
 """The OpenAPI document: FastAPI's paths and parameters, the wire's schemas, exact refusals.
 
 Bodies are read and answers are written by the wire, so their schemas come from there. The refusals of
-all operations come from one table, in place of FastAPI's own.
+all operations come from one table, in place of FastAPI's own. Summaries are the docstrings of routes,
+descriptions of tags those of their modules.
 """
 
+import inspect
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -12,9 +15,10 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
 from hacdbs_sim.model import Problem
-from hacdbs_sim.wire import json_schemas
+from hacdbs_sim.wire.openapi import json_schemas, tidy
 
 from .headers import OF_ALL, add_headers_of_all, describe_headers
+from .links import add_links, path_names
 from .middleware import TOKEN_FREE_PATHS
 from .refusals import responses_of
 from .responses import JSON_MEDIA_TYPE
@@ -38,19 +42,13 @@ _SECURITY_SCHEMES: Final = {
 _SECURITY: Final[list[dict[str, list[str]]]] = [{}, {_SCHEME: []}]
 """None, or the token: which of them depends on a setting, and the document on none."""
 
+_SERVERS: Final = [{"url": "/", "description": "The service that serves this document."}]
+_CONTACT: Final = {"name": "The hacdbs-sim authors"}
+_LICENSE: Final = {"name": "MIT License", "identifier": "MIT"}
 
-def _tidy(node: Any) -> None:  # noqa: ANN401 - any part of a document
-    """Print whole numbers as integers: FastAPI's own model holds bounds as floats."""
-    if isinstance(node, list):
-        for value in node:
-            _tidy(value)
-    if not isinstance(node, dict):
-        return
-    for key, value in node.items():
-        if isinstance(value, float) and value.is_integer():
-            node[key] = int(value)
-        else:
-            _tidy(value)
+_PLACES: Final = ("path", "query", "header")
+_SENTENCE_END: Final = re.compile(r"[.:;](\s|$)")
+_EXAMPLES: Final = "examples"
 
 
 def _responses(path: str, operation: dict[str, Any]) -> dict[str, Any]:
@@ -90,23 +88,77 @@ def _fill_schemas(document: dict[str, Any], routes: Iterable[StrictRoute]) -> No
     }
 
 
+def _summary_of(description: str) -> str:
+    """Return the beginning of a description that says what an operation does, without when and how."""
+    return " ".join(_SENTENCE_END.split(description, maxsplit=1)[0].split())
+
+
+def _describe_parameters(path: str, operation: dict[str, Any]) -> None:
+    """Put parameters in the order of the path, then of the place, each with its example."""
+    parameters = operation.get("parameters", [])
+    names = path_names(path)
+    for parameter in parameters:
+        if examples := parameter["schema"].pop(_EXAMPLES, None):
+            parameter["example"] = examples[0]
+
+    def position(parameter: dict[str, Any]) -> tuple[int, int]:
+        place = _PLACES.index(parameter["in"])
+        return place, names.index(parameter["name"]) if place == 0 else 0
+
+    parameters.sort(key=position)
+
+
+def _tags_of(routes: Iterable[StrictRoute]) -> list[dict[str, str]]:
+    """Describe each tag by the docstring of the first module that has it."""
+    described: dict[str, str] = {}
+    for route in routes:
+        if route.include_in_schema:
+            text = inspect.getdoc(inspect.getmodule(route.endpoint)) or ""
+            for tag in route.tags:
+                described.setdefault(str(tag), " ".join(text.split()))
+    return [{"name": tag, "description": text} for tag, text in described.items()]
+
+
+def _add_request_examples(document: dict[str, Any]) -> None:
+    """Give each JSON body the example of its schema, or of the first of several."""
+    schemas = document["components"]["schemas"]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            content = operation.get("requestBody", {}).get("content", {})
+            if (json := content.get(JSON_MEDIA_TYPE)) is None:
+                continue
+            schema = json["schema"]
+            while _EXAMPLES not in schema:
+                choice = schema["oneOf"][0] if "oneOf" in schema else schema
+                schema = schemas[choice["$ref"].rpartition("/")[2]]
+            json["example"] = schema[_EXAMPLES][0]
+
+
 def document_of(app: FastAPI) -> dict[str, Any]:
     """Make the OpenAPI document of an application whose routes are complete."""
+    contexts = [context.original_route for context in iter_route_contexts(app.routes)]
+    routes = [route for route in contexts if isinstance(route, StrictRoute)]
     document = get_openapi(
         title=app.title,
         version=app.version,
         summary=app.summary,
         description=app.description,
+        contact=_CONTACT,
+        license_info=_LICENSE,
+        servers=_SERVERS,
+        tags=_tags_of(routes),
         routes=app.routes,
     )
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             describe_headers(method, operation)
+            operation["summary"] = _summary_of(operation["description"])
             operation["responses"] = _responses(path, operation)
             add_headers_of_all(operation)
-            if path not in TOKEN_FREE_PATHS:
-                operation["security"] = _SECURITY
-    routes = (context.original_route for context in iter_route_contexts(app.routes))
-    _fill_schemas(document, (route for route in routes if isinstance(route, StrictRoute)))
-    _tidy(document)
+            operation["security"] = [] if path in TOKEN_FREE_PATHS else _SECURITY
+            _describe_parameters(path, operation)
+    _fill_schemas(document, routes)
+    _add_request_examples(document)
+    add_links(document)
+    tidy(document)  # FastAPI's own parts too
     return document

@@ -73,6 +73,7 @@ _OF_SERVICE: Final[Mapping[str, tuple[type[errors.KvmError], ...]]] = {
         *AddFault.refusals,
     ),
     "get_scenario": (fleet.NoSuchScenarioError,),
+    "report_scenario": (fleet.NoSuchScenarioError,),
     "delete_scenario": (fleet.NoSuchScenarioError,),
     "list_vms": (fleet.NoSuchSessionError, *_TRAFFIC),
     "set_memslot": _REGION,

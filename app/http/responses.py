@@ -21,9 +21,13 @@ PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 OCTETS_MEDIA_TYPE: Final = "application/octet-stream"
 EVENTS_MEDIA_TYPE: Final = "text/event-stream"
 CSV_MEDIA_TYPE: Final = "text/csv"
+HTML_MEDIA_TYPE: Final = "text/html"
 
-OCTETS_CONTENT: Final = {"schema": {"type": "string", "format": "binary"}}
-"""Octets in the OpenAPI document."""
+NOT_JSON: Final[dict[str, Any]] = {}
+"""Another form of a JSON body in the OpenAPI document.
+
+Without a schema, for it is no JSON; generators of clients then use the JSON form.
+"""
 
 CREATED: Final[dict[int | str, dict[str, Any]]] = {
     201: {"description": "Created.", "content": {JSON_MEDIA_TYPE: {}}}

@@ -30,7 +30,8 @@ from .routing import Handler, StrictRoute
 class _Step:
     """A prefix of some paths: the segments that may follow, and the routes that end here, by method.
 
-    Names follow, or a parameter; with both, the order of the routes would decide.
+    Names follow, or a parameter; with both, the order of the routes would decide. A parameter is not
+    empty, so the end of a path after a slash may be there too.
     """
 
     named: dict[str, "_Step"] = field(default_factory=dict)
@@ -39,9 +40,9 @@ class _Step:
 
     def add(self, segment: str) -> "_Step":
         if not segment.startswith("{"):
-            assert self.parameter is None, f"{segment} conflicts with a parameter"
+            assert self.parameter is None or not segment, f"{segment} conflicts with a parameter"
             return self.named.setdefault(segment, _Step())
-        assert not self.named, f"{segment} conflicts with names"
+        assert not any(self.named), f"{segment} conflicts with names"
         self.parameter = self.parameter or _Step()
         return self.parameter
 

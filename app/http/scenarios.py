@@ -18,6 +18,7 @@ from hacdbs_sim import model
 from hacdbs_sim.model import MigrationStatus, Mismatch, StepOutcome, StepVerdict, Verdict
 from hacdbs_sim.model.batches import FIRST_REFUSAL
 from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.report import MAX_BODY_BYTES
 from hacdbs_sim.scenarios.builtin import load, names
 from hacdbs_sim.scenarios.matching import mismatches
 from hacdbs_sim.wire import Site, document, read, to_plain
@@ -124,7 +125,9 @@ async def _apply(
         vms = session.vms.values()
         keyed = dict(zip((vm.key for vm in scenario.spec.vms), vms, strict=True))
         vm_ids = {key: vm.vm_id for key, vm in keyed.items()}
-        standing = StandingScenario(scenario.document, account, removed_vms, vm_ids)
+        standing = StandingScenario(
+            scenario.spec.scenario, scenario.document, account, removed_vms, vm_ids
+        )
         session.scenario = standing
         await _Play(fleet, session, standing, keyed, len(scenario.document)).all_of(scenario)
         return standing, True
@@ -294,6 +297,21 @@ def scenario_outcome(session_id: str, standing: StandingScenario) -> model.Scena
         mismatches=found,
         document=Written(standing.document),
     )
+
+
+def reported_outcome(session_id: str, standing: StandingScenario) -> model.ScenarioOutcome:
+    """Return the same with the document decoded; a long one without its VMs and steps."""
+    text = standing.document
+    is_long = len(text) > MAX_BODY_BYTES
+    shown = [
+        (name, part) for name, part in members(text, whole(text)) if not is_long or name in _ABOUT
+    ]
+    document = {name: decode(text, part) for name, part in shown}
+    return replace(scenario_outcome(session_id, standing), document=document)
+
+
+_ABOUT: Final = frozenset({"scenario", "description", "seen_in"})
+"""The fields of a document that a report has however long the others are."""
 
 
 @cache

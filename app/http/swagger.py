@@ -18,6 +18,9 @@ BUNDLED: Final = {
 }
 """The files of Swagger UI, which fastapi-swagger bundles, and their media types."""
 
+PATHS: Final = frozenset({PATH, f"{PATH}/{START}", *(f"{PATH}/{name}" for name in BUNDLED)})
+"""The paths of the page and its parts; they hold nothing that a token would protect."""
+
 _PAGE: Final = """\
 <!doctype html>
 <html lang="en">

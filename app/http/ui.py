@@ -27,7 +27,7 @@ _FILES: Final = {
 }
 INDEX: Final = "index.html"
 
-PATHS: Final = frozenset({PATH, *(f"{PATH}/{name}" for name in _FILES)})
+PATHS: Final = frozenset({PATH, f"{PATH}/", *(f"{PATH}/{name}" for name in _FILES)})
 """The paths of the page and its parts."""
 
 _POLICY: Final = (
@@ -63,6 +63,7 @@ def file(name: str) -> Response:
 
 
 @router.get(PATH, include_in_schema=False)
+@router.get(f"{PATH}/", include_in_schema=False)
 async def get_page() -> Response:
     """Return the page."""
     return file(INDEX)

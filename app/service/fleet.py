@@ -125,7 +125,11 @@ class Session:
 
     def info(self) -> model.SessionInfo:
         """Return the representation for clients."""
-        return model.SessionInfo(session_id=self.session_id, vm_count=len(self.vms))
+        return model.SessionInfo(
+            session_id=self.session_id,
+            vm_count=len(self.vms),
+            scenario=None if self.scenario is None else self.scenario.name,
+        )
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from .errors import (
 )
 from .events import EventLog
 from .migration_tasks import MigrationRun, MigrationTask, OnEnd, bytes_of, bytes_of_report
+from .origins import origin_of
 from .vm_runtime import VmRuntime
 
 MAX_RUNNING_MIGRATIONS: Final = 16
@@ -35,6 +36,7 @@ class Migration:
     number: int
     vm_id: str
     run: MigrationRun
+    origin: model.Origin
     destination_vm_id: str | None = None
 
     @property
@@ -63,6 +65,7 @@ class Migration:
             session_id=self.session_id,
             vm_id=self.vm_id,
             destination_vm_id=self.destination_vm_id,
+            origin=self.origin,
             **vars(public_report(self.report())),
         )
 
@@ -87,6 +90,7 @@ class Comparison:
     session_id: str
     number: int
     run: MigrationRun
+    compared: model.Compared
 
     @property
     def comparison_id(self) -> str:
@@ -103,7 +107,7 @@ class Comparison:
             model.VariantReport(name=task.name, **vars(public_report(task.seen())))
             for task in self.run.tasks
         )
-        return model.ComparisonInfo(reports=reports, **self._brief())
+        return model.ComparisonInfo(compared=self.compared, reports=reports, **self._brief())
 
     def _brief(self) -> dict[str, Any]:
         return {
@@ -202,6 +206,7 @@ class Migrations:
             StateBytesLimitError: The received pages would exceed the budget.
         """
         self.check_startable(session_id, vm_id, runtime)
+        origin = origin_of(runtime, spec)
         task = self.task("", runtime, spec, pace=pace)
         number = self._migrations.number(session_id)
         migration_id = f"{session_id}-m{number}"
@@ -213,7 +218,7 @@ class Migrations:
             on_end=on_end,
             on_progress=partial(self._emit_progress, session_id, vm_id, migration_id),
         )
-        migration = Migration(session_id, number, vm_id, run, destination_vm_id)
+        migration = Migration(session_id, number, vm_id, run, origin, destination_vm_id)
         self._migrations.add(migration_id, migration)
         self._start(run)
         return migration
@@ -248,11 +253,17 @@ class Migrations:
         return None
 
     def compare(
-        self, session_id: str, tasks: list[MigrationTask], *, pace_ms: int = 0
+        self,
+        session_id: str,
+        tasks: list[MigrationTask],
+        compared: model.Compared,
+        *,
+        pace_ms: int = 0,
     ) -> Comparison:
         """Start to migrate machines that the comparison owns, one after the other."""
         run = MigrationRun(tasks, pace_seconds=pace_ms / 1000, owns_machines=True)
-        comparison = Comparison(session_id, self._comparisons.number(session_id), run)
+        number = self._comparisons.number(session_id)
+        comparison = Comparison(session_id, number, run, compared)
         self._comparisons.add(comparison.comparison_id, comparison)
         self._start(run)
         return comparison

@@ -14,6 +14,7 @@ class StandingScenario:
     """A scenario and its outcome so far, which its player updates.
 
     Attributes:
+        name: The scenario's name.
         document: The document, as JSON with sorted names: the same document is the same bytes.
         account: The outcome's share of the bytes that the service may hold.
         removed_vms: The number of VMs that applying it removed from the session.
@@ -24,6 +25,7 @@ class StandingScenario:
         refused: The problem if the migration was refused.
     """
 
+    name: str
     document: bytes
     account: Account
     removed_vms: int

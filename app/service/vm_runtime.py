@@ -27,6 +27,9 @@ from .totals import Totals
 
 T = TypeVar("T")
 
+_SETTINGS: Final = (model.AddFault, model.AddWorkload, model.SetMemslot, model.TrackVersions)
+"""Actions that set a VM up: performed after its creation, they do what they do in it."""
+
 INLINE_WORK: Final = 1 << 16
 """Work done on the event loop itself: about a millisecond. More goes to a worker thread."""
 
@@ -81,7 +84,7 @@ class VmRuntime:
     faults: from then on a fault that is armed is behind it in the order.
 
     `tracking` is what its migrations and its dirty rate share. Once it `is_deleted`, nobody runs its
-    guest any more.
+    guest any more. It `was_used` once an action has been performed that does not only set it up.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class VmRuntime:
         self.tracking = DirtyTracking()
         self.dirty_rate = DirtyRate(self.tracking)
         self.is_deleted = False
+        self.was_used = False
         self._lock = asyncio.Lock()
         self._memslots = self._workloads = self._faults = 0
         self._has_had_faults = False
@@ -238,6 +242,8 @@ class VmRuntime:
 
     def perform(self, action: model.Action[T]) -> T:
         """Perform an action within the limits; the caller holds the lock where needed."""
+        if not (self.was_used or isinstance(action, _SETTINGS)):
+            self.was_used = True
         special = _PERFORM.get(type(action))
         if special is not None:
             return cast("T", special(self, action))

@@ -14,21 +14,28 @@ export class Refused extends Error {
   }
 }
 
-function headers(more) {
-  const token = sessionStorage.getItem(KEY);
+const tokenNow = () => sessionStorage.getItem(KEY);
+
+function headers(more, token) {
   return token ? { ...more, Authorization: `Bearer ${token}` } : more;
+}
+
+/** After a 401: ask for another token, unless another call has asked since this one was sent. */
+async function tokenAfter(sent) {
+  if (tokenNow() === sent) await askForToken(sent !== null);
 }
 
 async function send(method, path, body, options) {
   for (;;) {
-    const init = { method, headers: headers({ Accept: "application/json" }), ...options };
+    const token = tokenNow();
+    const init = { method, headers: headers({ Accept: "application/json" }, token), ...options };
     if (body !== undefined) {
       init.body = JSON.stringify(body);
       init.headers["Content-Type"] = "application/json";
     }
     const answer = await fetch(path, init);
     if (answer.status !== 401) return answer;
-    await askForToken();
+    await tokenAfter(token);
   }
 }
 
@@ -72,9 +79,10 @@ export async function follow(on, state, signal) {
         const now = (await get("/v1/events?limit=1", { signal })).last_event_id;
         last = Math.max(0, now - 100);
       }
-      const answer = await fetch(`/v1/events?after=${last}`, { headers: headers({ Accept: "text/event-stream" }), signal });
+      const token = tokenNow();
+      const answer = await fetch(`/v1/events?after=${last}`, { headers: headers({ Accept: "text/event-stream" }, token), signal });
       if (answer.status === 401) {
-        await askForToken();
+        await tokenAfter(token);
         continue;
       }
       if (!answer.ok) throw new Error(String(answer.status));
@@ -106,13 +114,23 @@ async function* eventsOf(body) {
   }
 }
 
-/** Ask for the token, once however many calls want it. */
-function askForToken() {
+/** Fetch a report as a file and have the browser save it: a link could not send the token. */
+export async function save(path, name) {
+  const answer = await send("GET", path, undefined, {});
+  if (!answer.ok) throw new Refused(await answer.json());
+  const url = URL.createObjectURL(await answer.blob());
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+/** Ask for the token, once however many calls want it; say that the one before was wrong. */
+function askForToken(wasWrong) {
   asking ??= new Promise((resolve) => {
     const input = h("input", { name: "token", type: "password", required: true, autocomplete: "off" });
     const dialog = h("dialog", { "aria-labelledby": "token-title" },
       h("form", { method: "dialog" },
         h("h2", { id: "token-title" }, "This service asks for its token"),
+        wasWrong ? h("p", { class: "wrong", role: "alert" }, "That token is wrong.") : null,
         h("p", { class: "quiet" }, "The value of HACDBS_TOKEN. It stays in this tab."),
         h("label", {}, "Token", input),
         h("div", { class: "actions" }, h("button", { class: "main" }, "Continue"))));

@@ -1,7 +1,7 @@
 // Charts of migrations: what was left after each pass, and when the switch-over was allowed.
 
 import { h, s } from "./dom.js";
-import { bytes, count } from "./format.js";
+import { bytes, count, nanoseconds } from "./format.js";
 
 const WIDE = 760;
 const NARROW = 380; // of a phone: a chart is drawn as wide as it is shown, so that its figures can be read
@@ -9,8 +9,8 @@ const PHONE = matchMedia("(max-width: 640px)");
 const HEIGHT = 310;
 const LEFT = 64;
 const RIGHT = 12;
-const TOP = 14;
-const BOTTOM = 30;
+const TOP = 30;
+const BOTTOM = 40;
 const INNER_HEIGHT = HEIGHT - TOP - BOTTOM;
 
 /** The largest of some values, as a round figure of bytes. */
@@ -34,22 +34,26 @@ const widthNow = () => (PHONE.matches ? NARROW : WIDE);
 
 const yOf = (value, scale) => TOP + INNER_HEIGHT * (1 - scale.part(value));
 
-function frame(label, scale, width) {
+function frame(label, scale, width, text = bytes, axis = "bytes") {
   const chart = s("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label });
   for (const tick of scale.ticks) {
     const y = yOf(tick, scale);
     chart.append(
       s("line", { class: tick === scale.ticks[0] ? "axis" : "grid-line", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }),
-      s("text", { x: LEFT - 8, y: y + 4, "text-anchor": "end" }, bytes(tick)),
+      s("text", { x: LEFT - 8, y: y + 4, "text-anchor": "end" }, text(tick)),
     );
   }
+  chart.append(
+    s("text", { class: "title", x: 4, y: 14 }, axis),
+    s("text", { class: "title", x: width / 2, y: HEIGHT - 4, "text-anchor": "middle" }, "pass"),
+  );
   return chart;
 }
 
 function numbered(chart, passes, xOf, width) {
   const step = Math.ceil((passes * 48) / width);
   for (let pass = 0; pass < passes; pass += step) {
-    chart.append(s("text", { x: xOf(pass), y: HEIGHT - 10, "text-anchor": "middle" }, String(pass)));
+    chart.append(s("text", { x: xOf(pass), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, String(pass)));
   }
 }
 
@@ -65,9 +69,10 @@ function changesByPass(changes) {
 }
 
 /** Draw one migration: for each pass what was sent and what was dirty again, against the limit. */
-export function convergence({ iterations, spec, qmp, changes }, isLogarithmic) {
+export function convergence({ iterations, spec, qmp, changes, origin }, isLogarithmic) {
+  const pageSize = origin.vm.page_size;
   if (!qmp.ram) return h("p", { class: "quiet" }, "No figures in this state.");
-  const size = qmp.ram["page-size"];
+  const size = pageSize;
   const rows = iterations.map((row) => ({ ...row, left: row.remaining_pages * size }));
   const limit = (spec.bandwidth_bytes_per_second * spec.downtime_limit_ns) / 1e9;
   const top = ceiling([qmp.ram.total / 8, ...rows.flatMap((row) => [row.sent_bytes, row.left])]);
@@ -75,7 +80,7 @@ export function convergence({ iterations, spec, qmp, changes }, isLogarithmic) {
   const last = rows.at(-1);
   const state = last ? `after pass ${last.iteration} ${bytes(last.left)} are left, and ${bytes(limit)} may be` : "no pass has ended";
   const width = widthNow();
-  const chart = frame(`Convergence: ${state}.`, scale, width);
+  const chart = frame(`Convergence: ${state}.`, scale, width, bytes, isLogarithmic ? "bytes, log scale" : "bytes");
   const slots = Math.max(rows.length, 6);
   const pitch = (width - LEFT - RIGHT) / slots;
   const xOf = (index) => LEFT + pitch * (index + 0.5);
@@ -101,23 +106,39 @@ export function convergence({ iterations, spec, qmp, changes }, isLogarithmic) {
   return chart;
 }
 
-/** Draw several migrations: what each had left after each pass, as a line. */
-export function comparison(reports) {
-  const lines = reports.map(({ name, iterations, qmp }) => ({
-    name,
-    values: iterations.map((row) => row.remaining_pages * (qmp.ram?.["page-size"] ?? 4096)),
-  }));
-  const scale = linear(ceiling(lines.flatMap((line) => line.values)));
-  const passes = Math.max(2, ...lines.map((line) => line.values.length));
+/** A logarithmic scale of times, from a power of ten below the least. */
+function times(values) {
+  const some = values.filter((value) => value > 0);
+  const floor = some.length ? 10 ** Math.floor(Math.log10(Math.min(...some))) : 1;
+  const span = Math.max(1, Math.log10(Math.max(floor * 10, ...some) / floor));
+  const ticks = Array.from({ length: Math.floor(span + 1e-9) + 1 }, (_, step) => floor * 10 ** step);
+  return { ticks, part: (value) => (value > floor ? Math.log10(value / floor) / span : 0) };
+}
+
+function lines(what, axis, reports, valueOf, scaleOf, text) {
+  const drawn = reports.map((report) => ({ name: report.name, values: report.iterations.map((row) => valueOf(row, report)) }));
+  const scale = scaleOf(drawn.flatMap((line) => line.values));
+  const passes = Math.max(2, ...drawn.map((line) => line.values.length));
   const width = widthNow();
   const xOf = (pass) => LEFT + ((width - LEFT - RIGHT) * (pass + 0.5)) / passes;
-  const chart = frame(`Bytes left after each pass, of ${lines.map((line) => line.name).join(", ")}.`, scale, width);
-  lines.forEach(({ values }, index) => {
+  const chart = frame(`${what}, of ${drawn.map((line) => line.name).join(", ")}.`, scale, width, text, axis);
+  drawn.forEach(({ values }, index) => {
     const d = values.map((value, pass) => `${pass ? "L" : "M"}${xOf(pass).toFixed(1)} ${yOf(value, scale).toFixed(1)}`).join("");
     if (d) chart.append(s("path", { class: `line s${index}`, d }));
   });
   numbered(chart, passes, xOf, width);
   return chart;
+}
+
+/** Draw several migrations: what each had left after each pass, as a line. */
+export function comparison(reports, pageSize) {
+  const scale = (values) => logarithmic(ceiling(values), pageSize);
+  return lines("Bytes left after each pass", "bytes, log scale", reports, (row) => row.remaining_pages * pageSize, scale, bytes);
+}
+
+/** Draw what the gets and clears of each pass cost. */
+export function costs(reports) {
+  return lines("Time to get and clear in each pass", "virtual time, log scale", reports, (row) => row.get_ns + row.clear_ns, times, nanoseconds);
 }
 
 /** Say which line is whose. */

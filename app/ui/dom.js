@@ -150,3 +150,22 @@ export function submits(form, work) {
   });
   return form;
 }
+
+/** Ask whether to do what cannot be undone; the answer is true or false. */
+export function confirmed(question, consequence, verb) {
+  return new Promise((resolve) => {
+    const dialog = h("dialog", { "aria-labelledby": "confirm-title" },
+      h("form", { method: "dialog" },
+        h("h2", { id: "confirm-title" }, question),
+        h("p", { class: "quiet" }, consequence),
+        h("div", { class: "actions" },
+          h("button", { value: "no", autofocus: true }, "Keep"),
+          h("button", { class: "danger", value: "yes" }, verb))));
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}

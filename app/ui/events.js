@@ -1,6 +1,6 @@
 // What happened, newest first.
 
-import { card, h, keyed } from "./dom.js";
+import { card, choice, field, h, keyed } from "./dom.js";
 import { count, nanoseconds, words } from "./format.js";
 
 const KEPT = 500;
@@ -24,7 +24,7 @@ const DETAILS = {
   migration: (d) => `${d.migration_id} ${d.status}${d.reason ? ` (${words(d.reason)})` : ""}, pass ${d.iteration}, ${count(d.remaining_pages)} pages left`,
 };
 
-/** Make a list of events; `concerns` selects them. */
+/** Make a list of events; `concerns` selects them. Gives the node, and a function that selects again. */
 export function eventList(part, concerns, most, namesVm = true) {
   const list = h("ol", { class: "events", reversed: true });
   const empty = h("p", { class: "empty" }, "Nothing yet.");
@@ -32,6 +32,7 @@ export function eventList(part, concerns, most, namesVm = true) {
   const update = () => {
     const some = kept.filter(concerns).slice(0, most);
     empty.hidden = some.length > 0;
+    empty.textContent = kept.length ? "No event of this kind is kept." : "Nothing yet.";
     show(some);
   };
   let isAsked = false;
@@ -44,7 +45,7 @@ export function eventList(part, concerns, most, namesVm = true) {
     });
   });
   update();
-  return h("div", {}, list, empty);
+  return { node: h("div", {}, list, empty), update };
 }
 
 function subject({ vm_id: vmId, session_id: sessionId }) {
@@ -52,16 +53,33 @@ function subject({ vm_id: vmId, session_id: sessionId }) {
 }
 
 function line(event, namesVm) {
-  const details = DETAILS[event.type]?.(event.details) ?? "";
+  const said = DETAILS[event.type]?.(event.details) ?? "";
+  const id = event.details.migration_id;
+  const details = id ? [h("a", { href: `#/migrations/${encodeURIComponent(id)}` }, id), said.slice(id.length)] : [said];
   return { node: h("li", {},
     h("time", { title: "Virtual time of the VM" }, event.vm_id ? nanoseconds(event.now_ns) : "–"),
     h("span", {}, words(event.type)),
-    h("span", { class: "what" }, namesVm ? [subject(event), ` ${details}`] : details)) };
+    h("span", { class: "what" }, namesVm ? [subject(event), " ", ...details] : details)) };
 }
 
+const matches = (event, { type, subject, text }) =>
+  (!type || event.type === type)
+  && (!subject || [event.vm_id, event.session_id].includes(subject))
+  && (!text || JSON.stringify(event).toLowerCase().includes(text.toLowerCase()));
+
 export function showEvents(part) {
+  const form = h("form", { class: "row", id: "filter" },
+    field("Type", choice("type", [["", "all"], ...Object.keys(DETAILS).map((type) => [type, words(type)])], "")),
+    field("Machine or session", h("input", { name: "subject", placeholder: "default-1" })),
+    field("Text", h("input", { name: "text", type: "search", placeholder: "EAGAIN" })),
+    h("button", { type: "reset" }, "Show all"));
+  const wanted = () => Object.fromEntries(new FormData(form));
+  const list = eventList(part, (event) => matches(event, wanted()), KEPT);
+  form.addEventListener("input", () => list.update());
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(list.update));
   part.root.append(
     h("div", { class: "head" }, h("h1", {}, "Events")),
-    card("What happened, newest first", "", [], eventList(part, () => true, KEPT)),
+    card("What happened, newest first", "", [], form, list.node),
   );
 }

@@ -37,7 +37,7 @@ function writeForm(machine, slot, outcome) {
   async (given) => {
     const { base_gfn: base } = slot() ?? { base_gfn: 0 };
     const done = await post(`${machine.path}/${given.access}`, { gfn_ranges: [[base + Number(given.first), Number(given.pages)]] });
-    setText(outcome, `${many(done.pages, "page")}: ${count(done.newly_dirty)} newly dirty, ${count(done.translation_faults)} translation and ${count(done.permission_faults)} permission faults.`);
+    setText(outcome, `${many(done.pages, "page")}: ${count(done.newly_dirty)} newly dirty, ${count(done.translation_faults)} translation and ${count(done.permission_faults)} permission faults${done.mmio_exits ? `, ${many(done.mmio_exits, "MMIO exit")}: no memslot is there` : ""}.`);
     machine.refresh();
   });
 }
@@ -86,7 +86,7 @@ function runForm(machine, outcome) {
       duration_ns: Math.round(Number(duration.value) * MS),
       throttle_percent: Number(throttle.value),
     });
-    setText(outcome, `Ran for ${nanoseconds(done.guest_ns)}, stalled for ${nanoseconds(done.stalled_ns)}: ${many(done.writes, "write")}, ${count(done.newly_dirty)} newly dirty.`);
+    setText(outcome, `Ran for ${nanoseconds(done.guest_ns)}, stalled for ${nanoseconds(done.stalled_ns)}: ${many(done.writes, "write")}, ${count(done.newly_dirty)} newly dirty${done.mmio_exits ? `, ${many(done.mmio_exits, "MMIO exit")}` : ""}.`);
     machine.refresh();
   };
   let timer = null;

@@ -1,4 +1,4 @@
-// The heat map of a slot: the server's bins on a canvas, read by pointer or by keyboard.
+// The heat map of a slot: the server's bins on a canvas, by rows with their gfn, read by pointer or by keyboard.
 
 import { h, setText } from "./dom.js";
 import { count, hex, many } from "./format.js";
@@ -14,21 +14,29 @@ const NAMES = {
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const FADE_MS = 260;
 
-/** Make a heat map; `update(heat, base_gfn)` shows another answer of the service. */
-export function heatMap() {
+const ROWS = 32;
+const LABELLED_ROWS = 8;
+const LEAST_PIXELS = 2; // a state that some pages have is seen, however few they are
+
+/** Make a heat map; `update(heat, base_gfn)` shows another answer, `zoom(by, page)` is called on + - 0 and a double click. */
+export function heatMap(zoom) {
   const canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": "Pages of the slot", "aria-describedby": "heat-readout" });
   const readout = h("p", { class: "readout", id: "heat-readout", "aria-live": "polite" });
   const legend = h("div", { class: "legend" });
-  const map = new HeatCanvas(canvas, readout, legend);
-  return { node: h("div", { class: "heat" }, canvas, h("div", { class: "below" }, readout, legend)), update: (heat, base) => map.show(heat, base), view: (name) => map.setMode(name) };
+  const gfns = h("div", { class: "gfns", "aria-hidden": "true" });
+  const map = new HeatCanvas(canvas, readout, legend, gfns, zoom);
+  return { node: h("div", { class: "heat" }, h("div", { class: "grid-rows" }, gfns, canvas), h("div", { class: "below" }, readout, legend)), page: () => map.page(), update: (heat, base) => map.show(heat, base), view: (name) => map.setMode(name) };
 }
 
+/** How many bins stand in a row of a map of this width. */
+const columnsFor = (width) => (width < 500 ? 32 : width < 800 ? 64 : 128);
+
 /** How many bins a map of this width takes. */
-export const binsFor = (width) => (width < 500 ? 768 : width < 900 ? 2048 : 4096);
+export const binsFor = (width) => ROWS * columnsFor(width);
 
 class HeatCanvas {
-  constructor(canvas, readout, legend) {
-    Object.assign(this, { canvas, readout, legend, heat: null, base: 0, mode: "dirty", at: null, shown: [], from: [], began: 0 });
+  constructor(canvas, readout, legend, gfns, zoom) {
+    Object.assign(this, { canvas, readout, legend, gfns, zoom, heat: null, base: 0, mode: "dirty", at: null, place: null, shown: [], from: [], began: 0 });
     this.context = canvas.getContext("2d");
     new ResizeObserver(() => this.draw()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
@@ -38,18 +46,20 @@ class HeatCanvas {
     canvas.addEventListener("focus", () => this.read(this.at ?? 0));
     canvas.addEventListener("blur", () => this.read(null));
     canvas.addEventListener("keydown", (event) => this.key(event));
+    canvas.addEventListener("dblclick", () => this.zoom(1, this.page()));
     this.explain();
   }
 
   show(heat, base) {
-    const isSame = this.heat && heat.slot === this.heat.slot && heat.bins === this.heat.bins;
+    const place = this.page();
+    const isSame = this.heat && ["slot", "bins", "first_page"].every((name) => heat[name] === this.heat[name]);
     this.heat = heat;
     this.base = base;
     this.from = isSame && !calm.matches ? this.shown : this.shares();
     this.began = performance.now();
     this.canvas.setAttribute("aria-label", this.summary());
     this.fade();
-    this.read(this.at !== null && this.at < heat.bins ? this.at : null);
+    this.read(this.at === null ? null : Math.max(0, Math.min(heat.bins - 1, Math.floor((place - heat.first_page) / heat.pages_per_bin))));
   }
 
   setMode(mode) {
@@ -60,7 +70,16 @@ class HeatCanvas {
   }
 
   pagesOf(bin) {
-    return Math.min(this.heat.pages_per_bin, this.heat.npages - bin * this.heat.pages_per_bin);
+    return Math.min(this.heat.pages_per_bin, this.heat.num_pages - bin * this.heat.pages_per_bin);
+  }
+
+  /** The first page of the bin that was read last; of the middle one if none was. */
+  page() {
+    const { heat, place } = this;
+    if (!heat) return 0;
+    const end = heat.first_page + heat.num_pages;
+    if (place !== null && place >= heat.first_page && place < end) return place;
+    return heat.first_page + Math.floor(heat.bins / 2) * heat.pages_per_bin;
   }
 
   shares() {
@@ -72,8 +91,8 @@ class HeatCanvas {
   summary() {
     const { heat } = this;
     const dirty = heat.dirty?.reduce((sum, pages) => sum + pages, 0);
-    const summary = heat.dirty ? `${count(dirty)} of ${many(heat.npages, "page")} dirty` : `${many(heat.npages, "page")}, no dirty log`;
-    return `Heat map of slot ${heat.slot}: ${summary}. Arrow keys read the bins.`;
+    const summary = heat.dirty ? `${count(dirty)} of ${many(heat.num_pages, "page")} dirty` : `${many(heat.num_pages, "page")}, no dirty log`;
+    return `Heat map of slot ${heat.slot}: ${summary}. Arrow keys read the bins, + and - zoom.`;
   }
 
   fade() {
@@ -91,7 +110,7 @@ class HeatCanvas {
   grid() {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     const bins = this.heat.bins;
-    const columns = Math.max(1, Math.min(bins, Math.ceil(Math.sqrt((bins * width) / height))));
+    const columns = Math.min(bins, columnsFor(width));
     return { width, height, columns, rows: Math.ceil(bins / columns) };
   }
 
@@ -102,6 +121,7 @@ class HeatCanvas {
     const { width, height, columns, rows } = this.grid();
     canvas.width = Math.round(width * scale);
     canvas.height = Math.round(height * scale);
+    this.label(columns, rows);
     const colours = palette();
     const gap = width / columns >= 6 ? Math.max(1, Math.round(scale)) : 0;
     const edge = (index, of, size) => Math.round((index * size) / of);
@@ -123,16 +143,36 @@ class HeatCanvas {
     }
   }
 
-  stack([left, top, width, height], bin, colours) {
-    let before = 0;
-    const pages = this.pagesOf(bin);
-    for (const state of STATES) {
-      const after = before + this.heat[state][bin];
-      const y = top + Math.round((before / pages) * height);
-      this.context.fillStyle = colours[state];
-      this.context.fillRect(left, y, width, top + Math.round((after / pages) * height) - y);
-      before = after;
+  /** Write the gfn of every few rows at their left. */
+  label(columns, rows) {
+    const { heat, base, gfns } = this;
+    const key = [base, heat.first_page, heat.pages_per_bin, columns, rows].join();
+    if (gfns.dataset.key === key) return;
+    gfns.dataset.key = key;
+    const step = Math.max(1, Math.ceil(rows / LABELLED_ROWS));
+    const labels = [];
+    for (let row = 0; row < rows; row += step) {
+      const label = h("span", {}, hex(base + heat.first_page + row * columns * heat.pages_per_bin));
+      label.style.top = `${(100 * row) / rows}%`;
+      labels.push(label);
     }
+    gfns.replaceChildren(...labels);
+  }
+
+  stack([left, top, width, height], bin, colours) {
+    const pages = this.pagesOf(bin);
+    const some = STATES.filter((state) => this.heat[state][bin]);
+    const least = Math.min(LEAST_PIXELS * devicePixelRatio, height / some.length);
+    const heights = some.map((state) => Math.max(least, (this.heat[state][bin] / pages) * height));
+    const widest = heights.indexOf(Math.max(...heights));
+    heights[widest] -= heights.reduce((sum, each) => sum + each, 0) - height;
+    let y = top;
+    some.forEach((state, index) => {
+      const end = index === some.length - 1 ? top + height : Math.round(y + heights[index]);
+      this.context.fillStyle = colours[state];
+      this.context.fillRect(left, y, width, end - y);
+      y = end;
+    });
   }
 
   point(event) {
@@ -152,6 +192,9 @@ class HeatCanvas {
     if (event.key in steps) this.read(Math.max(0, Math.min(last, at + steps[event.key])));
     else if (event.key === "Home") this.read(0);
     else if (event.key === "End") this.read(last);
+    else if (event.key === "+") this.zoom(1, this.page());
+    else if (event.key === "-") this.zoom(-1, this.page());
+    else if (event.key === "0") this.zoom(0, this.page());
     else return;
     event.preventDefault();
   }
@@ -163,7 +206,8 @@ class HeatCanvas {
     if (bin === null) {
       setText(this.readout, `${many(heat.bins, "bin")} of ${many(heat.pages_per_bin, "page")}. Point at one, or use the arrow keys.`);
     } else {
-      const first = bin * heat.pages_per_bin;
+      const first = heat.first_page + bin * heat.pages_per_bin;
+      if (this.place === null || this.place < first || this.place >= first + heat.pages_per_bin) this.place = first;
       const pages = this.pagesOf(bin);
       const place = pages === 1 ? `Page ${count(first)}` : `Pages ${count(first)} to ${count(first + pages - 1)}`;
       const dirty = heat.dirty ? `${count(heat.dirty[bin])} of ${count(pages)} dirty` : "no dirty log";

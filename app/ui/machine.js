@@ -1,12 +1,13 @@
 // One machine: its memory as a heat map, its guest, its CPUs, its faults, what it counted.
 
 import { all, get, post, remove } from "./api.js";
-import { act, card, h, notify, setText, segments } from "./dom.js";
+import { act, card, confirmed, h, notify, setText, segments } from "./dom.js";
 import { counters, cpus, faults } from "./control.js";
 import { eventList } from "./events.js";
 import { bytes, count, many, nanoseconds } from "./format.js";
 import { guest } from "./guest.js";
-import { binsFor, heatMap } from "./heat.js";
+import { binsFor } from "./heat.js";
+import { heatView } from "./heatview.js";
 import { startForm } from "./migrations.js";
 
 export function showMachine(part, vmId) {
@@ -18,6 +19,7 @@ export function showMachine(part, vmId) {
   const parts = [memory(machine), guest(machine), migration(machine), counters(), cpus(machine), faults(machine)];
   const name = h("span", { class: "quiet" });
   const drop = h("button", { class: "danger", onclick: () => act(drop, async () => {
+    if (!(await confirmed(`Delete ${vmId}?`, "Its memory, logs and workloads are gone; its migrations end.", "Delete"))) return;
     await remove(path);
     location.hash = "#/";
   }) }, "Delete machine");
@@ -28,7 +30,7 @@ export function showMachine(part, vmId) {
     h("div", { class: "cards" }, parts[0].node,
       h("div", { class: "column" }, parts.slice(1, 4).map((each) => each.node)),
       h("div", { class: "column" }, parts.slice(4).map((each) => each.node),
-        card("Events", "", [], eventList(part, concerns, 12, false)))),
+        card("Events", "", [], eventList(part, concerns, 12, false).node))),
   );
 
   machine.refresh = part.repeat(async () => {
@@ -66,7 +68,7 @@ function describe(chips, { vm, clock }) {
 }
 
 function memory(machine) {
-  const map = heatMap();
+  const map = heatView(() => machine.refresh());
   const slots = h("select", { "aria-label": "Memslot" });
   const figures = h("span", { class: "quiet" });
   const empty = h("p", { class: "empty" }, "This machine has no memslot.");
@@ -85,11 +87,11 @@ function memory(machine) {
   });
   const body = h("div", {}, map.node,
     h("div", { class: "tools" }, take, clear, outcome));
-  slots.addEventListener("change", () => machine.refresh());
+  slots.addEventListener("change", () => map.reset());
 
   return {
     node: card("Memory", "", [figures, slots, modes], body, empty),
-    async update({ vm }) {
+    async update({ vm, clock }) {
       body.hidden = vm.memslots.length === 0;
       empty.hidden = !body.hidden;
       slots.hidden = vm.memslots.length < 2;
@@ -103,8 +105,8 @@ function memory(machine) {
       if (!slot) return setText(figures, "");
       take.disabled = clear.disabled = slot.dirty_count === null;
       setText(figures, `${bytes(slot.memory_size)} at ${slot.guest_phys_addr}, ${slot.dirty_count === null ? "no dirty log" : `${count(slot.dirty_count)} dirty`}`);
-      const bins = binsFor(map.node.clientWidth);
-      map.update(await get(`${slotPath()}/heat?bins=${bins}`, { signal: machine.signal }), slot.base_gfn);
+      const place = `${slotPath()}/heat?bins=${binsFor(map.width())}${map.query()}`;
+      map.update(await get(place, { signal: machine.signal }), slot.base_gfn, clock.now_ns);
     },
   };
 }

@@ -1,8 +1,9 @@
 // All machines, and the making of one.
 
 import { all, post } from "./api.js";
-import { card, choice, field, h, submits, table } from "./dom.js";
+import { act, card, choice, field, h, submits, table } from "./dom.js";
 import { bytes, count, many } from "./format.js";
+import { apply, DEMO } from "./scenarios.js";
 
 const SIZES = ["4MiB", "64MiB", "1GiB", "8GiB", "64GiB", "128GiB"].map((size) => [size, size.replace(/(\d)([MG])/, "$1 $2")]);
 
@@ -52,15 +53,30 @@ export function showMachines(part) {
     },
   );
 
+  const first = welcome();
   const heading = h("h1", {}, "Machines");
   const total = h("span", { class: "quiet" });
   part.root.append(
     h("div", { class: "head" }, heading, total),
+    first,
     h("div", { class: "cards" }, card("All sessions", "", [], list.node), card("New machine", "", [], form)),
   );
   part.repeat(async () => {
     const vms = await all("/v1/vms?session_id=-", "vms", { signal: part.signal });
     total.textContent = many(vms.length, "machine");
     list.update(vms);
+    first.hidden = vms.length > 0;
   }, 2000, (event) => event.type !== "migration");
+}
+
+/** What a first visit reads. */
+function welcome() {
+  const demo = h("button", { class: "main", type: "button", onclick: () => act(demo, () => apply(DEMO)) }, "Run the demo");
+  const text = (words) => h("p", {}, words);
+  return h("section", { class: "card welcome", "aria-labelledby": "welcome", hidden: true },
+    h("h2", { id: "welcome" }, "Virtual machines that track their dirty pages"),
+    text("This service simulates KVM on arm64 and its dirty log: which guest pages were written since they were last read. A live migration sends these pages again and again, until few enough are left to stop the guest."),
+    text("FEAT_HACDBS is a unit of the CPU that cleans the log in place of software. No silicon with it is on sale: here you can migrate with it, break it, unplug its CPU, and see whether a page is lost."),
+    h("p", { class: "tools" }, demo, h("a", { href: "#/scenarios" }, "All scenarios"), h("a", { href: "/docs" }, "The HTTP API")),
+    h("p", { class: "quiet" }, "The demo makes a machine of 256 MiB, migrates it and unplugs two of its three CPUs on the way. It runs in a session of its own."));
 }

@@ -1,12 +1,13 @@
 // The entry of the page: which part is shown, and the stream of events.
 
-import { follow } from "./api.js";
+import { follow, get } from "./api.js";
 import { showComparison, showComparisons } from "./comparisons.js";
 import { h, setText } from "./dom.js";
 import { keep, showEvents } from "./events.js";
 import { showMachine } from "./machine.js";
 import { showMachines } from "./machines.js";
 import { showMigration, showMigrations } from "./migrations.js";
+import { showScenario, showScenarios } from "./scenarios.js";
 
 const main = document.getElementById("main");
 const link = document.getElementById("link");
@@ -20,6 +21,8 @@ const PLACES = [
   [/^#\/migrations\/([^/]+)$/, "migrations", showMigration],
   [/^#\/comparisons$/, "comparisons", showComparisons],
   [/^#\/comparisons\/([^/]+)$/, "comparisons", showComparison],
+  [/^#\/scenarios$/, "scenarios", showScenarios],
+  [/^#\/scenarios\/([^/]+)$/, "scenarios", showScenario],
   [/^#\/events$/, "events", showEvents],
 ];
 
@@ -113,3 +116,5 @@ follow(
   },
   new AbortController().signal,
 );
+
+get("/version").then(({ version, api }) => setText(document.getElementById("version"), `${version}, API ${api}`)).catch(() => {});

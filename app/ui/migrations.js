@@ -1,8 +1,8 @@
 // Migrations: all of them, one while it runs, and the form that begins one.
 
-import { all, get, post } from "./api.js";
+import { all, get, post, save } from "./api.js";
 import { barKey, convergence } from "./chart.js";
-import { act, card, choice, field, h, keyed, setText, segments, submits, table } from "./dom.js";
+import { act, card, choice, confirmed, field, h, keyed, setText, segments, submits, table } from "./dom.js";
 import { bytes, count, many, nanoseconds, words } from "./format.js";
 import { link as machineLink } from "./machines.js";
 
@@ -127,12 +127,15 @@ function happened({ changes, changed_slots, scheduled, postcopy, verification })
 export function showMigration(part, id) {
   const path = `/v1/migrations/${encodeURIComponent(id)}`;
   const machine = h("a", { href: "#/" });
-  const cancel = h("button", { class: "danger", type: "button", onclick: () => act(cancel, () => post(`${path}/cancel`)) }, "Cancel migration");
+  const cancel = h("button", { class: "danger", type: "button", onclick: () => act(cancel, async () => {
+    if (await confirmed(`Cancel ${id}?`, "It ends, and what was sent is lost.", "Cancel it")) await post(`${path}/cancel`);
+  }) }, "Cancel migration");
+  const keep = saveReport(() => `${path}/report.html`, id);
   const verdict = h("p", { class: "verdict", role: "status", id: "verdict" });
   const chart = h("div", { id: "chart" });
-  const now = { report: null, isLogarithmic: false };
+  const now = { report: null, isLogarithmic: true };
   const draw = () => now.report && chart.replaceChildren(convergence(now.report, now.isLogarithmic));
-  const scales = segments("Scale", [["linear", "Linear"], ["log", "Log"]], (name) => {
+  const scales = segments("Scale", [["log", "Log"], ["linear", "Linear"]], (name) => {
     now.isLogarithmic = name === "log";
     draw();
   });
@@ -144,7 +147,7 @@ export function showMigration(part, id) {
   });
   const rows = table("Passes", COLUMNS, (row) => `${row.iteration}${row.phase}`, "No pass has ended.");
   part.root.append(
-    h("div", { class: "head" }, h("h1", {}, id), machine, h("span", { class: "grow" }), commands.map(({ button }) => button), cancel),
+    h("div", { class: "head" }, h("h1", {}, id), machine, h("span", { class: "grow" }), commands.map(({ button }) => button), keep, cancel),
     verdict,
     story,
     h("div", { class: "cards" },
@@ -169,6 +172,12 @@ export function showMigration(part, id) {
   }, 500, (event) => event.details.migration_id === id);
 }
 
+/** A button that saves a report to keep. */
+export function saveReport(pathOf, name) {
+  const button = h("button", { type: "button", onclick: () => act(button, () => save(pathOf(), `${name}.html`)) }, "Save report");
+  return button;
+}
+
 /** What it means that no page is lost. */
 function proved(status) {
   return status === "completed" ? "Every page arrived as it was at the switch-over." : "No page lost: what differs is in the log, or was still to be sent.";
@@ -184,13 +193,30 @@ function judge(node, { status, reason, problem, verification, totals }, isOver) 
   setText(node, `${status}${why}.${time}${proof}`);
 }
 
+const inUnit = (unit) => (value) => `${count(value)} ${unit}`;
+
+/** How the figures of query-migrate are written: QMP's names do not say the units. */
+const UNITS = {
+  status: String,
+  "total-time": inUnit("ms"),
+  "setup-time": inUnit("ms"),
+  downtime: inUnit("ms"),
+  "expected-downtime": inUnit("ms"),
+  "cpu-throttle-percentage": inUnit("%"),
+  "ram transferred": bytes,
+  "ram remaining": bytes,
+  "ram total": bytes,
+  "ram dirty-pages-rate": inUnit("pages/s"),
+  "ram mbps": inUnit("Mbit/s"),
+  "ram dirty-sync-count": inUnit("gets"),
+};
+
 function showFigures(list, { qmp }) {
   const pairs = [];
   for (const [name, value] of Object.entries(qmp)) {
     if (name === "ram") for (const [inner, figure] of Object.entries(value)) pairs.push([`ram ${inner}`, figure]);
     else pairs.push([name, value]);
   }
-  const WANTED = ["status", "total-time", "setup-time", "downtime", "expected-downtime", "cpu-throttle-percentage", "ram transferred", "ram remaining", "ram total", "ram dirty-pages-rate", "ram mbps", "ram dirty-sync-count"];
-  list.replaceChildren(...pairs.filter(([name]) => WANTED.includes(name)).map(([name, value]) =>
-    h("div", {}, h("dt", { class: "mono" }, name), h("dd", {}, typeof value === "number" ? count(value) : String(value ?? "–")))));
+  list.replaceChildren(...pairs.filter(([name]) => name in UNITS).map(([name, value]) =>
+    h("div", {}, h("dt", { class: "mono" }, name), h("dd", {}, UNITS[name](value)))));
 }

@@ -31,6 +31,7 @@ MODULES: Final[Mapping[str, str]] = {
     "stage2": "vms",
     "events": "events",
     "trace": "trace",
+    "report": "report",
     "scenario": "scenario",
     "qmp": "qmp",
     "reset": "service",

@@ -339,24 +339,6 @@ def _ranges(ranges: Sequence[tuple[int, int]]) -> Rows:
     return rows_table("", ("#first page", "#last page", "#pages"), rows)
 
 
-_WHY: Final[Mapping[model.Reason, str]] = {
-    model.Reason.CONVERGED: "the rest could be sent within the downtime limit",
-    model.Reason.REQUESTED: "a call or the schedule had it switch over",
-    model.Reason.MAX_ITERATIONS: "the passes were used up",
-    model.Reason.TIMEOUT: "the time was used up",
-    model.Reason.STALLED: "the remaining pages did not get fewer",
-    model.Reason.POSTCOPY: "post-copy sent the rest",
-    model.Reason.REFUSED: "the machine refused a call",
-    model.Reason.MEMORY_LAYOUT_CHANGED: "a migrated memslot changed",
-    model.Reason.LINK_FAILED: "the connection to the destination broke",
-    model.Reason.DESTINATION_DIED: "the destination died",
-    model.Reason.CANCEL: "it was cancelled",
-    model.Reason.VM_DELETED: "the VM was deleted",
-    model.Reason.SESSION_RESET: "the session was reset",
-    model.Reason.SERVICE_STOPPED: "the service stopped",
-}
-
-
 def dirty_rate(info: model.DirtyRateInfo) -> list[RenderableType]:
     """Show a measurement of the dirty rate, and what it found in the slots."""
     values: dict[str, object] = {"status": info.status, "mode": info.mode}
@@ -382,7 +364,7 @@ def outcome(name: str, report: model.MigrationReport) -> Table:
     """Show how a migration ended, and why."""
     values: dict[str, object] = {"status": report.status, "reason": report.reason}
     if report.reason is not None:
-        values["because"] = _WHY[report.reason]
+        values["because"] = report.reason.because
     if report.problem is not None:
         values["problem"] = f"{report.problem.code}: {report.problem.detail}"
     if report.verification.enabled:

@@ -33,6 +33,7 @@ from hacdbs_sim.model.batches import LogFormat as LogFormat
 from hacdbs_sim.model.comparisons import DEFAULT_VARIANTS as DEFAULT_VARIANTS
 from hacdbs_sim.model.comparisons import MAX_VARIANTS as MAX_VARIANTS
 from hacdbs_sim.model.comparisons import VARIANT_NAME_PATTERN as VARIANT_NAME_PATTERN
+from hacdbs_sim.model.comparisons import Compared as Compared
 from hacdbs_sim.model.comparisons import ComparisonBrief as ComparisonBrief
 from hacdbs_sim.model.comparisons import ComparisonInfo as ComparisonInfo
 from hacdbs_sim.model.comparisons import ComparisonRow as ComparisonRow
@@ -186,6 +187,7 @@ from hacdbs_sim.model.memslots import MemslotLife as MemslotLife
 from hacdbs_sim.model.memslots import SetMemslot as SetMemslot
 from hacdbs_sim.model.memslots import flag_names as flag_names
 from hacdbs_sim.model.migration_reports import ITERATION_FIELDS as ITERATION_FIELDS
+from hacdbs_sim.model.migration_reports import MAX_ORIGIN_PARTS as MAX_ORIGIN_PARTS
 from hacdbs_sim.model.migration_reports import SUMMED as SUMMED
 from hacdbs_sim.model.migration_reports import AppliedChange as AppliedChange
 from hacdbs_sim.model.migration_reports import ChangedSlot as ChangedSlot
@@ -195,6 +197,7 @@ from hacdbs_sim.model.migration_reports import LostPages as LostPages
 from hacdbs_sim.model.migration_reports import MigrationBrief as MigrationBrief
 from hacdbs_sim.model.migration_reports import MigrationInfo as MigrationInfo
 from hacdbs_sim.model.migration_reports import MigrationReport as MigrationReport
+from hacdbs_sim.model.migration_reports import Origin as Origin
 from hacdbs_sim.model.migration_reports import PostcopyReport as PostcopyReport
 from hacdbs_sim.model.migration_reports import Reason as Reason
 from hacdbs_sim.model.migration_reports import Refused as Refused

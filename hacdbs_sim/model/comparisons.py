@@ -10,9 +10,9 @@ from hacdbs_sim.model.base import Model, Request
 from hacdbs_sim.model.faults import AddIpaf, AnyFault
 from hacdbs_sim.model.kinds import Count, ManualProtect, Pattern, Size
 from hacdbs_sim.model.migration_reports import MigrationReport, Reason
-from hacdbs_sim.model.migrations import PaceMs, PresetMigration
+from hacdbs_sim.model.migrations import MigrationSpec, PaceMs, PresetMigration
 from hacdbs_sim.model.query_migrate import MigrationStatus
-from hacdbs_sim.model.vms import CreateVm, Features, KernelProfile
+from hacdbs_sim.model.vms import CreateVm, Features, KernelProfile, VmSpec
 
 MAX_VARIANTS: Final = 8
 VARIANT_NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,31}$"
@@ -125,9 +125,26 @@ class ComparisonBrief(Model):
         return self.status is not ComparisonStatus.RUNNING
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared(Model):
+    """What is compared: the body of POST /v1/comparisons that repeats it."""
+
+    vm: VmSpec
+    """The VM."""
+    migration: MigrationSpec
+    """How each variant is migrated."""
+    variants: tuple[Variant, ...]
+    """In what they differ from the VM; what is null is the VM's."""
+    omitted_parts: Count
+    """Parts of the VM that `vm` lacks, as in the origin of a migration."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ComparisonInfo(ComparisonBrief):
     """A comparison, with the reports of its variants."""
+
+    compared: Compared
+    """What is compared."""
 
     reports: tuple[VariantReport, ...]
     """One for each variant."""

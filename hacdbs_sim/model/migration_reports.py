@@ -16,6 +16,7 @@ from hacdbs_sim.model.migrations import (
     UpdateMigration,
 )
 from hacdbs_sim.model.query_migrate import MigrationStatus, QueryMigrate
+from hacdbs_sim.model.vms import VmSpec
 
 
 class Reason(StrEnum):
@@ -35,6 +36,29 @@ class Reason(StrEnum):
     VM_DELETED = "vm_deleted"
     SESSION_RESET = "session_reset"
     SERVICE_STOPPED = "service_stopped"
+
+    @property
+    def because(self) -> str:
+        """The same as a clause."""
+        return _BECAUSE[self]
+
+
+_BECAUSE: Final = {
+    Reason.CONVERGED: "the rest could be sent within the downtime limit",
+    Reason.REQUESTED: "a call or the schedule had it switch over",
+    Reason.MAX_ITERATIONS: "the passes were used up",
+    Reason.TIMEOUT: "the time was used up",
+    Reason.STALLED: "the remaining pages did not get fewer",
+    Reason.POSTCOPY: "post-copy sent the rest",
+    Reason.REFUSED: "the machine refused a call",
+    Reason.MEMORY_LAYOUT_CHANGED: "a migrated memslot changed",
+    Reason.LINK_FAILED: "the connection to the destination broke",
+    Reason.DESTINATION_DIED: "the destination died",
+    Reason.CANCEL: "it was cancelled",
+    Reason.VM_DELETED: "the VM was deleted",
+    Reason.SESSION_RESET: "the session was reset",
+    Reason.SERVICE_STOPPED: "the service stopped",
+}
 
 
 @dataclass(kw_only=True)
@@ -399,6 +423,26 @@ class MigrationBrief(Model):
     """Pages that the proof found lost."""
 
 
+MAX_ORIGIN_PARTS: Final = 256
+"""How many memslots, faults and workloads each an origin keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin(Model):
+    """What a migration began with: two bodies that repeat it."""
+
+    vm: VmSpec
+    """Of POST /v1/vms: the source when the migration began."""
+    migration: MigrationSpec
+    """Of POST /v1/migrations, beside `vm_id`."""
+    was_used: Boolean
+    """Whether the source had run, been accessed or lost parts before. If not, and if no part is
+    omitted and no call changed the migration, the two calls return the same report."""
+    omitted_parts: Count
+    """Parts of the source that `vm` lacks: of more than 256 memslots, faults or workloads the rest,
+    and traces given in full."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MigrationInfo(MigrationReport):
     """A migration of a VM, and its report."""
@@ -411,6 +455,8 @@ class MigrationInfo(MigrationReport):
     """The source."""
     destination_vm_id: str | None
     """The VM made of what arrived; null: none."""
+    origin: Origin
+    """What it began with, to repeat it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,3 +29,5 @@ class SessionInfo(Model):
     """Its id."""
     vm_count: Count
     """How many VMs it has."""
+    scenario: str | None
+    """The name of the scenario that it has; null: none."""

@@ -9,8 +9,12 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from hacdbs_sim.model.base import Model, Query
-from hacdbs_sim.model.errors import GfnBeyondIpaSpaceError, NoSuchMemslotError
-from hacdbs_sim.model.kinds import Count, Gfn, PositiveCount, Register, SlotId, whole
+from hacdbs_sim.model.errors import (
+    GfnBeyondIpaSpaceError,
+    NoSuchMemslotError,
+    WindowOutsideMemslotError,
+)
+from hacdbs_sim.model.kinds import Count, Gfn, Page64, PositiveCount, Register, SlotId, whole
 from hacdbs_sim.model.pages import CountsForm, equal_arrays
 
 MAX_BINS: Final = 8_192
@@ -77,6 +81,10 @@ class Heat(Model):
     """The memslot."""
     npages: Count
     """Its pages."""
+    first_page: Count
+    """Where the first bin begins, in pages of the slot."""
+    num_pages: Count
+    """Pages of all bins."""
     bins: Count
     """How many bins."""
     pages_per_bin: Count
@@ -111,9 +119,13 @@ class Heat(Model):
 class GetHeat(Query[Heat]):
     """Show a slot as a heat map of at most so many bins."""
 
-    refusals = (NoSuchMemslotError,)
+    refusals = (NoSuchMemslotError, WindowOutsideMemslotError)
 
     slot: SlotId
     """The memslot."""
     bins: Bins = 1_024
     """The most bins; from 64 pages on a bin is made of whole words."""
+    first_page: Page64 = 0
+    """Where the shown part begins, in pages of the slot."""
+    num_pages: PositiveCount | None = None
+    """Its length, rounded up to whole words and cut at the slot's end; null: to that end."""

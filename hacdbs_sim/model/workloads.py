@@ -207,7 +207,7 @@ class MovingInfo(Moving, Progress):
 class TraceProgress(Progress):
     """How far a trace has come, and how much it has."""
 
-    writes_per_second: None = None
+    writes_per_second: Rate | None = None
     """Null: a trace has its own times."""
     interval_count: Count
     """Its intervals."""

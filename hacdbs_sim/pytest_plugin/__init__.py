@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SEED_KEY: Final = pytest.StashKey[int]()
 TESTBED_KEY: Final = pytest.StashKey["Testbed"]()
+RUNS_KEY: Final = pytest.StashKey[dict[str, Any]]()
 SETTINGS_KEY: Final = pytest.StashKey[dict[str, Any]]()
 WORKER_INPUT: Final = "hacdbs_seed"
 URL_VARIABLE: Final = "HACDBS_URL"
@@ -49,6 +50,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0,
         help="Source of the VMs' seeds: a number, or `random` (default: 0).",
     )
+    group.addoption(
+        "--hacdbs-report",
+        metavar="FILE",
+        default=None,
+        help="Write an HTML file with the migrations, comparisons and scenarios of each test.",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,6 +66,10 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     worker: dict[str, Any] = getattr(config, "workerinput", {})
     config.stash[SEED_KEY] = worker.get(WORKER_INPUT, config.getoption("--hacdbs-seed"))
+    if not worker and (path := config.getoption("--hacdbs-report")) is not None:
+        from hacdbs_sim.pytest_plugin.report_file import ReportFile  # noqa: PLC0415 - see above
+
+        config.pluginmanager.register(ReportFile(path, config.stash[SEED_KEY]))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -87,6 +98,9 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add a failed test's migrations, VMs and requests to its report, and how to run it again."""
     report = yield
+    if report.when == "teardown" and (runs := item.stash.get(RUNS_KEY, None)) is not None:
+        vars(report)["hacdbs_runs"] = runs  # pytest sends it along, from a worker too
+        del item.stash[RUNS_KEY]
     testbed = item.stash.get(TESTBED_KEY, None)
     if report.failed and testbed is not None and report.when != "teardown":
         report.sections += testbed.sections()
@@ -150,12 +164,21 @@ def hacdbs_client(hacdbs_testbed: "Testbed") -> "Client":
 
 
 @pytest.fixture
-def hacdbs_session(hacdbs_testbed: "Testbed") -> "Generator[Session]":
-    """A session of the test, deleted after it; if the test fails, its VMs are reported."""
+def hacdbs_session(
+    request: pytest.FixtureRequest, hacdbs_testbed: "Testbed"
+) -> "Generator[Session]":
+    """A session of the test, deleted after it; if the test fails, its VMs are reported.
+
+    What migrated in it is among the test's properties, which JUnit files have, and in the file of
+    --hacdbs-report.
+    """
     from hacdbs_sim.client import NotFoundError  # noqa: PLC0415 - see above
 
     session = hacdbs_testbed.create_session()
     yield session
+    runs = hacdbs_testbed.kept_runs()
+    request.node.stash[RUNS_KEY] = runs.plain()
+    request.node.user_properties += runs.properties()
     with suppress(NotFoundError):  # the test may have deleted it
         session.delete()
 

@@ -12,6 +12,7 @@ import httpx
 from hacdbs_sim.client import AsyncClient, AsyncSession, AsyncVm, Client, Service, Session, Vm
 from hacdbs_sim.model import MIB, MemslotFlags, SetMemslot
 from hacdbs_sim.pytest_plugin.failure_report import sections_of
+from hacdbs_sim.pytest_plugin.kept_runs import KeptRuns, kept_runs
 
 __tracebackhide__ = True
 
@@ -81,6 +82,12 @@ class Testbed:
         if given.get("seed") is None:
             given["seed"] = self.seed_of(number)
         return given
+
+    def kept_runs(self) -> KeptRuns:
+        """Return the migrations, comparisons and the scenario of the session."""
+        return (
+            KeptRuns() if self._session_id is None else kept_runs(self._service, self._session_id)
+        )
 
     def _digest(self, *parts: object) -> str:
         name = "\0".join([self._nodeid, *map(str, parts)])

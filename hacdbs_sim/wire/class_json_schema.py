@@ -1,5 +1,6 @@
 """How a model class enters an OpenAPI document."""
 
+from itertools import combinations
 from typing import Any
 
 from hacdbs_sim.wire.class_fields import fields_of, is_request, one_of_names
@@ -28,7 +29,7 @@ def describe_class(cls: type, name: str, without: frozenset[str] = frozenset()) 
         for pair in getattr(cls, "not_with", ()):
             _refuse_both(schema, pair)
         if group := one_of_names(cls):
-            _require_one(schema, group)
+            (_refuse_all_but_one if writes else _require_one)(schema, group)
         if is_request(cls) and not writes and (example := example_of(name, without)) is not None:
             schema["examples"] = [example]
         return reference
@@ -66,30 +67,55 @@ def _drop_null(properties: JsonSchema, name: str) -> None:
 def _refuse_both(schema: JsonSchema, names: tuple[str, str]) -> None:
     """State that two fields exclude each other; null is as good as absent."""
     given = {name: {"not": {"type": "null"}} for name in names}
-    refused = schema.setdefault("not", {"anyOf": []})
-    refused["anyOf"].append({"required": [*names], "properties": given})
+    _refuse(schema, {"required": [*names], "properties": given})
+
+
+def _refuse_all_but_one(schema: JsonSchema, group: tuple[str, ...]) -> None:
+    """State that one field of a group is given, of an object that is written with all of them.
+
+    As whole objects, the others null, it would not be clear to readers which of them an answer is.
+    """
+    given = [
+        {"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in group
+    ]
+    _refuse(schema, {"not": {"anyOf": given}})
+    for pair in combinations(group, 2):
+        _refuse_both(schema, pair)
+
+
+def _refuse(schema: JsonSchema, refused: JsonSchema) -> None:
+    """Add a case to what a schema refuses."""
+    if "not" not in schema:
+        schema["not"] = refused
+    else:
+        first = schema["not"]
+        schema["not"] = {"anyOf": [*first.get("anyOf", [first]), refused]}
 
 
 def _require_one(schema: JsonSchema, group: tuple[str, ...]) -> None:
     """Write one whole object for each of the fields of which one is given.
 
     `required` alone in each would be shorter, and the same to a validator; generators of
-    clients take that for objects without fields.
+    clients take that for objects without fields. The others of the group may be null, by a pattern:
+    as properties of type null they stop some generators.
     """
     properties: JsonSchema = schema.pop("properties")
     required: list[str] = schema.pop("required", [])
     del schema["type"], schema["additionalProperties"]
     for name in group:
         _drop_null(properties, name)
-    absent = {"type": "null"}
     schema["oneOf"] = [
         {
             "title": schema["title"] + _as_words(given),
             "type": "object",
             "additionalProperties": False,
             "properties": {
-                name: absent if name in group and name != given else field
+                name: field
                 for name, field in properties.items()
+                if name == given or name not in group
+            },
+            "patternProperties": {
+                f"^({'|'.join(name for name in group if name != given)})$": {"type": "null"}
             },
             "required": [*(name for name in required if name not in group), given],
         }

@@ -6,7 +6,7 @@ batch has its `op`. It is read as an object of those fields, then built; and wri
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field
+from dataclasses import MISSING, Field, is_dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -168,11 +168,18 @@ def _with_default(field: WireField, schema: CoreSchema) -> CoreSchema:
     # A class of the model is frozen, so that one instance can stand for all
     make = field.field.default_factory
     default: Any = field.field.default if make is MISSING else make()
-    flags = kind_of(field.hint, Form.FLAGS)
-    if flags is None:
-        return core_schema.with_default_schema(schema, default=default)
-    metadata = {"pydantic_js_updates": {"default": names_of(flags, default)}}
+    metadata: dict[str, Any] | None = None
+    if (flags := kind_of(field.hint, Form.FLAGS)) is not None:
+        metadata = {"pydantic_js_updates": {"default": names_of(flags, default)}}
+    elif is_dataclass(default):
+        metadata = {"pydantic_js_annotation_functions": [_state_no_default]}
     return core_schema.with_default_schema(schema, default=default, metadata=metadata)
+
+
+def _state_no_default(core: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's own
+    """Leave a class without a default: its fields state theirs, and generators take no objects."""
+    schema: dict[str, Any] = handler(core)
+    return {key: value for key, value in schema.items() if key != "default"}
 
 
 def _described(cls: type, field: "Field[Any]") -> dict[str, Any]:

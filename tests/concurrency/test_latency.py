@@ -4,11 +4,10 @@ How long they take beside such calls is a figure, which `scripts/load --big` pri
 is held in its thread until the small ones have been answered.
 """
 
-import asyncio
 import queue
 import threading
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -21,15 +20,17 @@ from tests.support.wire import HANG_SECONDS, Calls
 
 
 class Threads:
-    """Stands in for `asyncio.to_thread`: what is handed over is held until it may go."""
+    """Stands in for the executor of the event loop: what is handed over is held until it may go."""
 
     def __init__(self) -> None:
         self.handed_over: queue.Queue[threading.Event] = queue.Queue()
         self.holds = False
         self.may_go = threading.Event()
-        self._to_thread = asyncio.to_thread
+        self.submit = ThreadPoolExecutor.submit
 
-    async def to_thread(self, call: Callable[..., Any], *arguments: Any) -> Any:
+    def submit_held(
+        self, executor: ThreadPoolExecutor, call: Callable[..., Any], *arguments: Any
+    ) -> Future[Any]:
         may_go = threading.Event()
         if self.holds:
             self.handed_over.put(may_go)
@@ -40,7 +41,7 @@ class Threads:
             assert may_go.wait(HANG_SECONDS)
             return call(*arguments)
 
-        return await self._to_thread(held)
+        return self.submit(executor, held)
 
     def let_all_go(self) -> None:
         self.holds = False
@@ -65,7 +66,13 @@ def big_vm(service: Service) -> str:
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> Threads:
     threads = Threads()
-    monkeypatch.setattr(asyncio, "to_thread", threads.to_thread)
+
+    def submit(
+        executor: ThreadPoolExecutor, call: Callable[..., Any], *arguments: Any
+    ) -> Future[Any]:
+        return threads.submit_held(executor, call, *arguments)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
     return threads
 
 
@@ -92,7 +99,7 @@ def test_health_checks_and_fault_calls_never_wait_for_128_gib(
     ):
         call = big_calls(big, big_vm)[name]
         threads.holds = True
-        done = caller.submit(call)
+        done = threads.submit(caller, call)
         done.add_done_callback(lambda _: threads.handed_over.put(threading.Event()))
         try:
             while True:

@@ -16,7 +16,7 @@ from app.main import create_app
 from app.service import fleet, vm_runtime
 from app.settings import LogLevel, Settings
 from hacdbs_sim.model import AddUniform, CreateVm, MigrationSpec
-from tests.concurrency.vm_calls import CPUS, CREATION, SLOTS, random_call
+from tests.concurrency.vm_calls import BASE_GFN, CPUS, CREATION, SLOTS, random_call
 from tests.support.recorded_order import Recorded
 from tests.support.wire import HANG_SECONDS
 
@@ -47,6 +47,21 @@ FIRST: Final = [
     *[("POST", "/v1/vms", CREATION)] * 8,
 ]
 """What a client begins with, so that there are sessions and VMs."""
+
+_STEADY: Final = "/v1/vms/steady-1"
+STEADY: Final = [
+    ("POST", "/v1/sessions", {"session_id": "steady"}),
+    ("POST", "/v1/vms", {**CREATION, "session_id": "steady", "manual_dirty_log_protect2": 1}),
+    ("POST", f"{_STEADY}/guest/write", {"gfns": [BASE_GFN]}),
+    ("POST", f"{_STEADY}/guest/run", {"duration_ns": 1000}),
+    ("POST", f"{_STEADY}/memslots/0/dirty-log/get", None),
+    ("POST", f"{_STEADY}/memslots/0/dirty-log/clear", {"page_ranges": [[0, 1]]}),
+    ("POST", f"{_STEADY}/faults", {"type": "ipaf"}),
+    ("DELETE", f"{_STEADY}/faults", None),
+    ("DELETE", _STEADY, None),
+    ("POST", "/v1/sessions/steady/reset", None),
+]
+"""What one client does in a session of its own, so that each kind of change is among the others."""
 
 
 def random_request(random: Random, vms: list[str]) -> tuple[str, str, Any]:
@@ -98,22 +113,23 @@ async def test_what_32_clients_did_at_once_replays_by_number(
     app.context.fleet.create_session(MIGRATED.session_id)
     vms = [f"{session}-{number}" for session in SESSIONS for number in range(1, 6)]
 
-    async def client(number: int) -> None:
-        random = Random(f"{seed} {number}")
+    async def client(requests: list[Any], *refusals: int) -> None:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as calls:
-            requests = [random_request(random, vms) for _ in range(CALLS_EACH)]
-            for method, path, body in FIRST[number : number + 1] + requests:
+            for method, path, body in requests:
                 answer = await calls.request(method, path, json=body)
-                assert answer.is_success or answer.status_code in (404, 409), answer.text
+                assert answer.is_success or answer.status_code in refusals, answer.text
 
     migrated = await app.context.fleet.create_vm(MIGRATED)
     migration = app.context.fleet.migrations.start(
         migrated.session_id, migrated.vm_id, migrated.runtime, MIGRATION, pace_ms=1
     )
     async with asyncio.TaskGroup() as group:
-        for number in range(CLIENTS):
-            group.create_task(client(number))
+        group.create_task(client(STEADY))
+        for number in range(1, CLIENTS):
+            random = Random(f"{seed} {number}")
+            requests = [random_request(random, vms) for _ in range(CALLS_EACH)]
+            group.create_task(client(FIRST[number - 1 : number] + requests, 404, 409))
     await migration.run.wait(lambda: False, HANG_SECONDS)
     await app.context.fleet.migrations.stop()
 

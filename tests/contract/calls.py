@@ -152,14 +152,21 @@ _ENDED: Final = (_json("start_migration", _BODIES["start_migration"]), _waited("
 
 _BEFORE: Final[Mapping[str, tuple[Call, ...]]] = {
     **dict.fromkeys(
-        ("get_scenario", "delete_scenario"), (_json("put_scenario", _scenario(WORLD)),)
+        ("get_scenario", "report_scenario", "delete_scenario"),
+        (_json("put_scenario", _scenario(WORLD)),),
     ),
     **dict.fromkeys(
         ("get_copy", "delete_copy", "receive_copy", "verify_copy", "start_copy"),
         (_json("create_copy", _BODIES["create_copy"]),),
     ),
     **dict.fromkeys(
-        ("get_migration", "cancel_migration", "query_migrate", "get_iterations"),
+        (
+            "get_migration",
+            "cancel_migration",
+            "query_migrate",
+            "get_iterations",
+            "report_migration",
+        ),
         (_json("start_migration", _BODIES["start_migration"]),),
     ),
     **dict.fromkeys(("update_migration", "switch_over_migration"), (_RUNNING,)),
@@ -171,7 +178,7 @@ _BEFORE: Final[Mapping[str, tuple[Call, ...]]] = {
     "pause_migration": _IN_POSTCOPY,
     "resume_migration": (*_IN_POSTCOPY, Call("pause_migration"), _waited("postcopy-paused")),
     **dict.fromkeys(
-        ("get_comparison", "cancel_comparison"),
+        ("get_comparison", "cancel_comparison", "report_comparison"),
         (_json("start_comparison", _BODIES["start_comparison"]),),
     ),
 }
@@ -447,6 +454,9 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
         (_json("add_fault", {"type": "copy_to_user"}),), _json("calc_dirty_rate", _BY_BITMAP)
     ),
     ("add_fault", "fault_limit"): _after((_ALL_FAULTS,), good("add_fault")),
+    ("add_fault", "state_bytes_limit"): _after(
+        (_ALL_FAULTS,), good("add_fault"), max_state_bytes=1 << 17
+    ),
     ("get_fault", "no_such_fault"): Call("get_fault", {"fault_id": "f9"}),
     ("delete_fault", "no_such_fault"): Call("delete_fault", {"fault_id": "f9"}),
     ("create_copy", "no_such_copy"): _json("create_copy", {"base": "c7"}),
@@ -478,7 +488,7 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
     ("start_copy", "state_bytes_limit"): _after(
         (_slot(1, memory_size="128MiB"), good("create_copy")),
         good("start_copy"),
-        max_state_bytes=288_000,
+        max_state_bytes=310_000,
     ),
     ("start_migration", "no_such_vm"): _json("start_migration", {"vm_id": "default-99"}),
     ("start_migration", "migration_running"): _after((_SLOW,), good("start_migration")),
@@ -517,6 +527,7 @@ REFUSED: Final[Mapping[tuple[str, str], Call]] = {
         )
     },
     ("get_page_versions", "no_such_memslot"): Call("get_page_versions", {"slot": "7"}),
+    ("get_heat", "window_outside_memslot"): _query("get_heat", first_page=1 << 20),
     ("get_page_versions", "window_outside_memslot"): _query("get_page_versions", first_page=1_024),
     ("list_migrations", "no_such_session"): _query("list_migrations", session_id="none"),
     ("start_comparison", "migration_limit"): _after(_SIXTEEN, good("start_comparison")),
@@ -549,6 +560,7 @@ def _of_scenario(create_vm: Call) -> Call:
 REFUSED_SCENARIOS: Final[Mapping[tuple[str, str], Call]] = {
     ("put_scenario", "senseless_scenario"): _json("put_scenario", _scenario(WORLD, steps=[_STRAY])),
     ("get_scenario", "no_such_scenario"): Call("get_scenario"),
+    ("report_scenario", "no_such_scenario"): Call("report_scenario"),
     ("delete_scenario", "no_such_scenario"): Call("delete_scenario"),
     **{
         ("put_scenario", code): _of_scenario(call)
@@ -562,6 +574,9 @@ KEY: Final = "a-key"
 _KEYED: Final = {"idempotency-key": KEY}
 _HUGE: Final = {**JSON, **_KEYED, "content-length": str(1 << 40)}
 
+_LONG_ANSWERS: Final = frozenset({"get_dirty_log", "peek_dirty_log", "list_vms"})
+WITHOUT_ROOM: Final = ("traffic_limit", "request_too_large")
+"""The refusals where the bytes of requests in flight are used up, or one request may have none."""
 
 _EVERYWHERE: Final[Mapping[str, Mapping[str, Any]]] = {
     "bad_request": {"headers": {"transfer-encoding": "gzip"}},
@@ -584,6 +599,7 @@ _EVERYWHERE: Final[Mapping[str, Mapping[str, Any]]] = {
     "idempotency_key_in_flight": {"headers": _KEYED},
     "idempotency_key_limit": {"headers": _KEYED},
     "answer_not_kept": {"headers": _KEYED},
+    **{code: {} for code in WITHOUT_ROOM},
 }
 """The changes that make the successful call of any operation a refused one, by code."""
 
@@ -593,12 +609,21 @@ _SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
+def _that_takes_room(call: Call) -> Call:
+    """Return a call that takes room: with a long answer, or with a body, which a key has read first."""
+    if {"json", "content"} & call.request.keys() or call.operation_id in _LONG_ANSWERS:
+        return call
+    return call.but(content=b"{}", headers={**JSON, **_KEYED})
+
+
 def refused(operation_id: str, code: str) -> Call:
     """Return a call that an operation refuses with a code."""
     for refusing in (REFUSED, REFUSED_SCENARIOS, _OF_NEW_VMS):
         if (found := refusing.get((operation_id, code))) is not None:
             return found
     call = good(operation_id)
+    if code in WITHOUT_ROOM:
+        call = _that_takes_room(call)
     keyed = (call.but(headers=_KEYED),) if code == "idempotency_key_reused" else ()
     bad = call.but(**_EVERYWHERE[code])
     return replace(bad, before=(*call.before, *keyed), settings=_SETTINGS.get(code, {}))

@@ -6,10 +6,8 @@ without it the examples are few, and the same every time.
 
 import json
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable
-from itertools import count
 from typing import Any, Final
 
 import httpx
@@ -18,14 +16,13 @@ from hypothesis import HealthCheck, Phase, settings
 from starlette import types as asgi
 
 from app.http.application import Application
-from app.http.idempotency import KEY_PATTERN
-from app.http.preconditions import TAGS_PATTERN
 from app.service.budget import Account
 from app.service.fleet import Fleet
 from app.service.scenarios import StandingScenario
 from hacdbs_sim.model import DEFAULT_SESSION, CreateCopy, CreateVm, MigrationSpec
 from hacdbs_sim.wire import read
 from tests.contract.calls import NAMES, WORLD
+from tests.support.building import NOTHING_COMPARED
 from tests.support.wire import HANG_SECONDS
 
 Schema = schemathesis.BaseSchema
@@ -100,7 +97,9 @@ async def _make_world(fleet: Fleet) -> None:
         fleet.create_session(NAMES["session_id"])
     other = fleet.session(NAMES["session_id"])
     if other.scenario is None:
-        other.scenario = StandingScenario(_SCENARIO, Account(fleet.budget), 0, {}, is_done=True)
+        other.scenario = StandingScenario(
+            "given", _SCENARIO, Account(fleet.budget), 0, {}, is_done=True
+        )
     fleet.reset_session(DEFAULT_SESSION)
     await _make_vm(fleet)
 
@@ -111,7 +110,7 @@ async def _make_vm(fleet: Fleet) -> None:
     await vm.copies.create(CreateCopy())
     migration = fleet.migrations.start(vm.session_id, vm.vm_id, vm.runtime, _SMALL_MIGRATION)
     task = fleet.migrations.task("one", await fleet.build_apart(_SPEC), _SMALL_MIGRATION)
-    comparison = fleet.migrations.compare(vm.session_id, [task])
+    comparison = fleet.migrations.compare(vm.session_id, [task], NOTHING_COMPARED)
     for run in (migration.run, comparison.run):
         await run.wait(lambda: False, HANG_SECONDS)
 
@@ -123,25 +122,6 @@ def forget_everything(send: Send) -> None:
         if session["session_id"] != "default":
             send("DELETE", f"/v1/sessions/{session['session_id']}", None)
     assert send("POST", "/v1/sessions/default/reset", None).status_code == 204
-
-
-_keys: Final = count()
-
-
-def freshen(case: Case) -> None:
-    """Make a request independent of earlier ones.
-
-    The same key with another body is refused, and so is a tag of an older state, which no schema can
-    express. So a valid key is replaced by a new one, a valid condition is removed, and waits are set to 0.
-    """
-    for name, value in list((case.headers or {}).items()):
-        if name == "Idempotency-Key" and _fits(KEY_PATTERN, value):
-            case.headers[name] = f"key-{next(_keys)}"
-        elif name in {"If-Match", "If-None-Match"} and _fits(TAGS_PATTERN, value):
-            del case.headers[name]
-    query = case.query or {}
-    if _fits(r"[0-9]+", waits := str(query.get("wait_seconds", ""))) and int(waits) <= 60:
-        query["wait_seconds"] = "0"  # no event would come, so each call would take the whole time
 
 
 def map_path_parameters(
@@ -160,10 +140,6 @@ def map_path_parameters(
         if isinstance(named.get(name), int) and named[name] >= 0:
             named[name] %= 3
     return named
-
-
-def _fits(pattern: str, value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
 class Statuses:

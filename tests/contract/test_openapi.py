@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from app.http.problems import all_problems
@@ -113,7 +114,7 @@ def test_no_enumeration_mixes_types(document: dict[str, Any]) -> None:
 
 
 def test_every_form_of_a_choice_is_an_object_of_its_own(document: dict[str, Any]) -> None:
-    """Generators take `oneOf` of bare `required` lists for objects without fields."""
+    """Generators take a choice of bare `required` lists for objects without fields."""
     forms = [
         form
         for schema in document["components"]["schemas"].values()
@@ -133,3 +134,93 @@ def test_json_comes_before_octets(document: dict[str, Any]) -> None:
             both += 1
 
     assert both == 9
+
+
+def test_every_integer_has_a_format_and_every_tuple_has_items(document: dict[str, Any]) -> None:
+    """Without `int64` generators take 32 bits; without `items` those before JSON Schema 2020 fail."""
+    schemas = [node for node in walk(document) if isinstance(node, dict)]
+    integers = [node for node in schemas if node.get("type") == "integer"]
+    tuples = [node for node in schemas if isinstance(node.get("prefixItems"), list)]
+
+    assert {node["format"] for node in integers} == {"int64", "uint64"}
+    assert tuples
+    assert all(node["items"] and node["minItems"] == node["maxItems"] for node in tuples)
+
+
+def test_what_operations_refer_to_is_declared(document: dict[str, Any]) -> None:
+    used = {tag for operation in operations(document) for tag in operation["tags"]}
+
+    assert {tag["name"] for tag in document["tags"]} == used
+    assert all(tag["description"] for tag in document["tags"])
+    assert document["servers"] == [
+        {"url": "/", "description": document["servers"][0]["description"]}
+    ]
+    assert document["info"]["license"]["identifier"] == "MIT"
+    assert document["info"]["contact"]["name"]
+
+
+def test_every_operation_says_whether_it_needs_the_token(document: dict[str, Any]) -> None:
+    free = {o["operationId"] for o in operations(document) if o["security"] == []}
+
+    assert free == {"get_index", "get_livez", "get_readyz"}
+
+
+def test_parameters_are_in_the_order_of_the_path(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            parameters = operation.get("parameters", ())
+            places = [parameter["in"] for parameter in parameters]
+
+            named = [each["name"] for each in parameters if each["in"] == "path"]
+            assert named == re.findall(r"{(\w+)}", path)
+            assert places == sorted(places, key=["path", "query", "header"].index)
+
+
+def test_a_summary_says_what_the_operation_does(document: dict[str, Any]) -> None:
+    """In words of the description, not in those of the operation's id."""
+    summaries = [operation["summary"] for operation in operations(document)]
+
+    for operation in operations(document):
+        words = operation["operationId"].replace("_", " ")
+        assert operation["description"].startswith(operation["summary"])
+        assert operation["summary"].lower() != words
+        assert not operation["summary"].endswith(".")
+    assert len(set(summaries)) == len(summaries)
+
+
+def test_every_path_parameter_and_every_json_body_has_an_example(document: dict[str, Any]) -> None:
+    for operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            assert parameter["in"] != "path" or "example" in parameter
+        content = operation.get("requestBody", {}).get("content", {})
+        assert all("example" in body for media, body in content.items() if media.endswith("json"))
+
+
+def test_every_default_and_every_example_is_valid(document: dict[str, Any]) -> None:
+    checked = 0
+    for schema, value in stated_values(document):
+        own = {"components": document["components"], **schema}
+        broken = jsonschema_rs.Draft202012Validator(own).iter_errors(value)
+        assert [error.message for error in broken] == [], (schema.get("title"), value)
+        checked += 1
+
+    assert checked > 500
+
+
+def stated_values(node: Any) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Every default and example, with its schema: of schemas, media types and parameters."""
+    if isinstance(node, list):
+        for each in node:
+            yield from stated_values(each)
+    if not isinstance(node, dict):
+        return
+    if "example" in node:
+        yield node["schema"], node["example"]
+    if "default" in node:
+        yield node, node["default"]
+    yield from ((node, example) for example in node.get("examples", ()))
+    for key, inner in node.items():
+        if key == "properties":  # which may have these names too
+            yield from stated_values(list(inner.values()))
+        elif key not in {"default", "example", "examples"}:
+            yield from stated_values(inner)

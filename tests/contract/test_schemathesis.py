@@ -16,6 +16,8 @@ import pytest
 import schemathesis
 from pydantic import SecretStr
 
+from app.http.idempotency import KEY_PATTERN
+from app.http.preconditions import TAGS_PATTERN
 from app.main import create_app
 from app.settings import LogLevel, Settings
 from hacdbs_sim.client import open_http
@@ -27,11 +29,11 @@ from tests.contract.schemes import (
     Send,
     Statuses,
     forget_everything,
-    freshen,
     looking,
     map_path_parameters,
     patient,
 )
+from tests.support.schemathesis_hooks import KEY, TAGS, freshen
 from tests.support.service_process import running_service
 
 pytestmark = pytest.mark.slow
@@ -167,3 +169,8 @@ def follow_links(linked: Schema, send: Send) -> None:
     Calls.run(settings=looking(EXAMPLES, stateful_step_count=20))
 
     assert len(statuses.seen) > 20
+
+
+def test_the_hooks_know_a_valid_key_and_valid_tags_as_the_service_does() -> None:
+    assert f"^{KEY.pattern}$" == KEY_PATTERN
+    assert f"^({TAGS.pattern})$" == TAGS_PATTERN

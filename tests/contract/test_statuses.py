@@ -12,8 +12,19 @@ from app.main import create_app
 from app.service.events import ALL_EVENTS, MAX_EVENT_READERS
 from app.service.idempotency_store import RECORD_BYTES, SCOPE_SHARE, KeptAnswer
 from app.service.limits import MAX_SESSIONS
+from app.service.traffic import Hold, TrafficBudget
 from app.settings import Settings
-from tests.contract.calls import JSON, KEY, OTHERWISE, REFUSED, WORLD, Call, good, refused
+from tests.contract.calls import (
+    JSON,
+    KEY,
+    OTHERWISE,
+    REFUSED,
+    WITHOUT_ROOM,
+    WORLD,
+    Call,
+    good,
+    refused,
+)
 from tests.contract.documented import Contract
 from tests.support.real_kvm import require_kvm
 
@@ -71,6 +82,15 @@ async def claim_keys(client: httpx.AsyncClient, app: Application, call: Call, co
         claim(None)
 
 
+def use_room_up(traffic: TrafficBudget, code: str) -> None:
+    """Leave no room: others hold it all, and nobody waits; or one request may have none."""
+    if code == "traffic_limit":
+        traffic.wait_seconds = 0
+        Hold(traffic).keep(traffic.limit_bytes)
+    else:
+        traffic.limit_bytes = 0
+
+
 async def prepare(client: httpx.AsyncClient, app: Application, call: Call, code: str) -> None:
     token = call.settings.get("token", "")
     client.headers["authorization"] = f"Bearer {token}"
@@ -80,6 +100,8 @@ async def prepare(client: httpx.AsyncClient, app: Application, call: Call, code:
     if code in {"idempotency_key_in_flight", "idempotency_key_limit", "answer_not_kept"}:
         await claim_keys(client, app, call, code)
     del client.headers["authorization"]
+    if code in WITHOUT_ROOM:
+        use_room_up(app.context.fleet.traffic, code)
     app.context.is_stopping = code == "not_ready"
 
 

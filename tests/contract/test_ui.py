@@ -33,6 +33,18 @@ async def test_the_page_and_its_parts_are_served_as_what_they_are(
         assert answer.content == file.read_bytes()
         assert answer.headers["content-type"].partition(";")[0] == TYPES[file.suffix]
     assert (await client.get("/ui")).text == (await client.get("/ui/index.html")).text
+    assert (await client.get("/ui/")).text == (await client.get("/ui")).text
+
+
+async def test_a_browser_that_opens_the_service_gets_the_page(client: httpx.AsyncClient) -> None:
+    browsers = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+    page = await client.get("/", headers=browsers)
+
+    assert page.content == (await client.get("/ui")).content
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    for accept in ("*/*", "application/json", "application/json, text/html"):
+        assert "links" in (await client.get("/", headers={"accept": accept})).json()
 
 
 async def test_the_policy_forbids_loads_and_calls_to_other_hosts(
@@ -50,7 +62,7 @@ async def test_the_policy_forbids_loads_and_calls_to_other_hosts(
 
 
 async def test_another_part_is_not_there(client: httpx.AsyncClient) -> None:
-    for path in ("/ui/", "/ui/none.js", "/ui/%2e%2e%2fsettings.py", "/ui/ui/main.js"):
+    for path in ("/ui//", "/ui/none.js", "/ui/%2e%2e%2fsettings.py", "/ui/ui/main.js"):
         answer = await client.get(path)
 
         assert (answer.status_code, answer.json()["code"]) == (404, "no_such_path"), path
@@ -61,10 +73,14 @@ async def test_the_page_wants_no_token_and_what_it_calls_does(
 ) -> None:
     async with connect(create_app(Settings(token=SecretStr("secret")))) as client:
         statuses = {(await client.get(path)).status_code for path in PATHS}
-        call = await client.get("/v1/vms")
+        documents = {
+            (await client.get(path)).status_code
+            for path in ("/docs", "/docs/start.js", "/openapi.json")
+        }
+        calls = {(await client.get(path)).status_code for path in ("/v1/vms", "/metrics")}
 
-    assert statuses == {200}
-    assert call.status_code == 401
+    assert statuses == documents == {200}
+    assert calls == {401}
 
 
 def test_each_part_names_only_parts_that_are_there() -> None:

@@ -1,12 +1,13 @@
 """Short words for making machines and actions in tests."""
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from hacdbs_sim.model import (
     Bitmap,
     ClearDirtyLog,
+    Compared,
     DirtyLog,
     FaultType,
     GetDirtyLog,
@@ -14,9 +15,11 @@ from hacdbs_sim.model import (
     GuestRead,
     GuestWrite,
     MemslotFlags,
+    MigrationSpec,
     PageRanges,
     SetMemslot,
     VmConfig,
+    VmSpec,
 )
 from tests.support.faults import fault
 from tests.support.machine import Machine
@@ -109,3 +112,9 @@ def states(made: Machine, gfn: int, count: int) -> list[tuple[int, int, int | No
     page = made.stage2(gfn, count, 10_000)
     assert page.next_gfn is None
     return [(run.gfn, run.count, run.level, run.state.value) for run in page.runs]
+
+
+NOTHING_COMPARED: Final = Compared(
+    vm=VmSpec(), migration=MigrationSpec(), variants=(), omitted_parts=0
+)
+"""What a comparison shows whose tasks a test makes itself."""

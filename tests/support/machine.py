@@ -47,8 +47,8 @@ class Machine(machine.Machine):
     def last_version(self) -> int | None:
         return self.query(model.GetLastVersion())
 
-    def heat(self, slot: int, bins: int) -> model.Heat:
-        return self.query(model.GetHeat(slot=slot, bins=bins))
+    def heat(self, slot: int, bins: int, **window: int) -> model.Heat:
+        return self.query(model.GetHeat(slot=slot, bins=bins, **window))
 
     def counters(self) -> dict[str, int]:
         return self.query(model.GetCounters())

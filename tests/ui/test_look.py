@@ -33,14 +33,15 @@ def migrated(client: Client, vm: Vm) -> str:
 
 
 @pytest.mark.parametrize(
-    "place", ["", "#/vms/default-1", "#/migrations", "#/migrations/default-m1", "#/comparisons", "#/events"]
+    "place",
+    ["", "#/vms/default-1", "#/migrations", "#/migrations/default-m1", "#/comparisons", "#/scenarios", "#/events"]
 )  # fmt: skip
 @pytest.mark.usefixtures("migrated")
 def test_nothing_is_wider_than_a_phone(opening: Opening, place: str) -> None:
     with opening(**PHONE) as watched:
         page = watched.go(place)
         expect(page.locator("#link")).to_have_text("live")
-        expect(page.locator("main .card").first).to_be_visible()
+        expect(page.locator("main .card:not([hidden])").first).to_be_visible()
         watched.settle()
 
         width = page.evaluate("document.documentElement.scrollWidth")
@@ -118,7 +119,7 @@ def test_every_field_and_button_has_a_name(opening: Opening, vm: Vm) -> None:
     with opening() as watched:
         for place in ("", f"#/vms/{vm.vm_id}", "#/migrations", "#/comparisons"):
             page = watched.go(place)
-            expect(page.locator("main button").first).to_be_visible()
+            expect(page.locator("main button:visible").first).to_be_visible()
             watched.settle()
 
             nameless = page.evaluate(
@@ -136,9 +137,13 @@ def test_behind_a_token_the_page_asks_for_it_until_it_is_right(opening: Opening)
             vm = client.create_vm(memslots=[MEMSLOT])
         with opening(guarded.url, expects_refusals=True) as watched:
             page = watched.go("")
-            for given in ("wrong", "let-me-in"):
-                page.get_by_role("dialog").get_by_label("Token").fill(given)
-                page.get_by_role("dialog").get_by_role("button", name="Continue").click()
+            dialog = page.get_by_role("dialog")
+            dialog.get_by_label("Token").fill("wrong")
+            assert dialog.get_by_role("alert").count() == 0
+            dialog.get_by_role("button", name="Continue").click()
+            expect(dialog.get_by_role("alert")).to_have_text("That token is wrong.")
+            dialog.get_by_label("Token").fill("let-me-in")
+            dialog.get_by_role("button", name="Continue").click()
 
             expect(page.get_by_role("link", name=vm.vm_id)).to_be_visible()
             expect(page.locator("#link")).to_have_text("live")

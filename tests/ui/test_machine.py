@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from hacdbs_sim.client import Client, Vm
-from tests.ui.conftest import BASE_GFN, Opening, Watched
+from tests.ui.conftest import BASE_GFN, MEMSLOT, Opening, Watched
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +86,7 @@ def test_the_pages_of_stage_2_are_drawn_by_their_state(watched: Watched, vm: Vm)
     expect_colours(page, differ=True)
 
     page.get_by_role("button", name="Stage 2").click()
-    dirty, clean, unmapped = (colour_at(page, 0.5, part) for part in (0.05, 0.19, 0.6))
+    dirty, clean, unmapped = (colour_at(page, 0.502, part) for part in (0.05, 0.19, 0.6))
 
     legend = page.locator(".legend").first
     expect(legend).to_contain_text("writable dirty")
@@ -213,3 +213,108 @@ def test_all_of_it_is_done_by_keyboard(watched: Watched, client: Client) -> None
 
     assert ring == "solid"
     assert [info.name for info in client.list_vms()] == ["by keyboard"]
+
+
+def test_deleting_a_machine_asks_first(opening: Opening, vm: Vm, client: Client) -> None:
+    with opening(expects_refusals=True) as watched:
+        page = watched.go(f"#/vms/{vm.vm_id}")
+        expect_colours(page, differ=False)
+        drop = page.get_by_role("button", name="Delete machine")
+
+        drop.click()
+        page.get_by_role("dialog").get_by_role("button", name="Keep").click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        assert [info.vm_id for info in client.list_vms()] == [vm.vm_id]
+        drop.click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+
+        expect(page.get_by_role("heading", level=1)).to_have_text("Machines")
+        assert list(client.list_vms()) == []
+
+
+def test_the_map_has_gfns_and_is_zoomed_to_single_pages(watched: Watched, client: Client) -> None:
+    slot = {**MEMSLOT, "memory_size": "1GiB"}
+    vm = client.create_vm(memslots=[slot])
+    vm.guest_write([BASE_GFN + 200_000])
+    page = watched.go(f"#/vms/{vm.vm_id}")
+    readout, canvas = page.locator("#heat-readout"), page.locator("canvas")
+    expect(canvas).to_have_attribute("aria-label", re.compile("1 of 262,144 pages dirty"))
+    labels = page.locator(".gfns span")
+    expect(labels.first).to_have_text("0x40000")
+    assert [label.inner_text() for label in labels.all()] == [
+        hex(BASE_GFN + row * 128 * 64) for row in range(0, 32, 4)
+    ]
+    canvas.focus()
+    for _ in range(24):
+        page.keyboard.press("ArrowDown")
+    for _ in range(200_000 // 64 - 24 * 128):
+        page.keyboard.press("ArrowRight")
+    expect(readout).to_contain_text("1 of 64 dirty")
+
+    for _ in range(3):
+        part = page.locator("#heat-part").inner_text()
+        page.get_by_role("button", name="Zoom in").click()
+        expect(page.locator("#heat-part")).not_to_have_text(part)
+
+    expect(canvas).to_have_attribute("aria-label", re.compile("1 of 512 pages dirty"))
+    page.get_by_role("button", name="Whole slot").click()
+    expect(page.locator("#heat-part")).to_have_text("")
+
+
+def test_one_dirty_page_of_many_is_seen_in_stage_2_too(watched: Watched, client: Client) -> None:
+    slot = {**MEMSLOT, "memory_size": "1GiB"}
+    vm = client.create_vm(memslots=[slot])
+    vm.guest_write([BASE_GFN])
+    page = watched.go(f"#/vms/{vm.vm_id}")
+    expect_colours(page, differ=True)
+
+    page.get_by_role("button", name="Stage 2").click()
+
+    assert colour_at(page, 0.002, 0.001) != colour_at(page, *LAST)
+
+
+def test_the_history_of_the_map_is_scrubbed(watched: Watched, vm: Vm) -> None:
+    page = watched.go(f"#/vms/{vm.vm_id}")
+    expect_colours(page, differ=False)
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 512))
+    expect_colours(page, differ=True)
+    history = page.get_by_role("slider", name="History")
+
+    history.focus()
+    page.keyboard.press("Home")
+
+    expect(page.locator("#heat-when")).to_contain_text("of virtual time")
+    expect_colours(page, differ=False)
+    page.keyboard.press("End")
+    expect(page.locator("#heat-when")).to_have_text("now")
+    expect_colours(page, differ=True)
+
+
+def test_accesses_outside_of_memory_are_named(watched: Watched, vm: Vm) -> None:
+    page = watched.go(f"#/vms/{vm.vm_id}")
+    expect_colours(page, differ=False)
+    page.get_by_label("First page").fill("1000000")
+    page.get_by_role("spinbutton", name="Pages").fill("3")
+
+    page.get_by_role("button", name="Access").click()
+
+    expect(page.locator("#guest-outcome")).to_contain_text("3 MMIO exits")
+
+
+def test_events_are_filtered_and_lead_to_what_they_are_about(watched: Watched, vm: Vm) -> None:
+    vm.add_fault("ipaf", times=1)
+    vm.guest_write(range(BASE_GFN, BASE_GFN + 100))
+    vm.slot(0).get_dirty_log()
+    vm.start_migration().wait()
+    page = watched.go("#/events")
+    events = page.get_by_role("list")
+    expect(events).to_contain_text("fault hit")
+    expect(events).to_contain_text("default-m1 completed")
+
+    page.get_by_label("Type").select_option("fault_hit")
+    expect(events).not_to_contain_text("default-m1")
+    expect(events.get_by_role("listitem").first).to_contain_text("f1 (ipaf) hit in get")
+    page.get_by_role("button", name="Show all").click()
+    events.get_by_role("link", name="default-m1").first.click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("default-m1")

@@ -36,6 +36,8 @@ def test_a_migration_is_begun_watched_and_read(watched: Watched, client: Client)
     expect(verdict).to_contain_text("Every page arrived as it was at the switch-over.")
     expect(page.get_by_role("table", name="Passes").get_by_role("row")).to_have_count(passes + 1)
     expect(bars).to_have_count(passes)
+    by_powers = heights_of(bars)
+    page.get_by_role("button", name="Linear").click()
     heights = heights_of(bars)
     sent = heights_of(page.locator("#chart .bar-sent"))
     for row, left_height, sent_height in zip(report["iterations"], heights, sent, strict=True):
@@ -45,8 +47,6 @@ def test_a_migration_is_begun_watched_and_read(watched: Watched, client: Client)
     assert heights[0] > LEAST_HEIGHT
     assert heights[-1] == 0
     expect(page.get_by_role("img", name=re.compile("Convergence: after pass"))).to_be_visible()
-    page.get_by_role("button", name="Log").click()
-    by_powers = heights_of(bars)
     assert all(high >= low for low, high in zip(heights, by_powers, strict=True))
     assert by_powers != heights
     expect(page.get_by_role("button", name="Cancel migration")).to_be_hidden()
@@ -58,6 +58,7 @@ def test_a_migration_that_does_not_end_is_cancelled(watched: Watched, client: Cl
     expect(page.locator("#verdict")).to_contain_text("active")
 
     page.get_by_role("button", name="Cancel migration").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel it").click()
 
     verdict = page.locator("#verdict")
     expect(verdict).to_contain_text("cancelled", timeout=LONG)
@@ -95,6 +96,29 @@ def test_variants_are_compared_side_by_side(watched: Watched, client: Client) ->
         expect(rows.nth(number)).to_contain_text(row["name"])
         expect(rows.nth(number)).to_contain_text(f"{row['hardware_cleaned']:,}")
     expect(page.locator("#chart path.line")).to_have_count(3)
+    expect(page.locator("#costs path.line")).to_have_count(3)
+    differs = page.get_by_role("table", name="What differs")
+    expect(differs.get_by_role("row").nth(2)).to_contain_text("hacdbs false")
+    expect(differs.get_by_role("row").nth(3)).to_contain_text("type ipaf")
+    expect(page.locator("#shared")).to_contain_text("256 MiB, hot set at 200,000 writes a second")
+
+
+def test_a_report_is_saved_and_query_migrate_has_units(watched: Watched, client: Client) -> None:
+    vm = client.create_vm(memslots=[{"slot": 0, "guest_phys_addr": 0, "memory_size": "4MiB"}])
+    migration = vm.start_migration()
+    migration.wait()
+    page = watched.go(f"#/migrations/{migration.migration_id}")
+    expect(page.locator("#verdict")).to_contain_text("completed", timeout=LONG)
+    figures = page.get_by_role("region", name="query-migrate")
+    expect(figures).to_contain_text("4 MiB")
+    expect(figures).to_contain_text(re.compile(r"total-time\s*\d+ ms"))
+
+    with page.expect_download() as begun:
+        page.get_by_role("button", name="Save report").click()
+
+    saved = begun.value
+    assert saved.suggested_filename == f"{migration.migration_id}.html"
+    assert saved.path().read_text(encoding="utf-8") == migration.report()
 
 
 def test_a_waiting_migration_is_continued_and_the_page_shows_what_was_changed(

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from hacdbs_sim import model
 from hacdbs_sim.model import ComparisonInfo, ComparisonList, StartComparison, Variant
 from hacdbs_sim.model.errors import KvmError, NotSupportedByBackendError
+from hacdbs_sim.report import comparison_html
 from hacdbs_sim.vmm.errors import InvalidMigrationError
 from hacdbs_sim.wire import read
 from hacdbs_sim.wire.cutting import abridged, whole
@@ -17,19 +18,21 @@ from ...service.errors import SetupRefusedError
 from ...service.fleet import Fleet
 from ...service.migration_tasks import MigrationTask
 from ...service.migrations import Comparison
+from ...service.origins import compared
 from ...service.shielding import to_the_end
 from ..bodies import json_body
 from ..deps import EpochDep, FleetDep, PageDep
 from ..long_poll import WaitSeconds
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
+from ..reports import HTML, html_report
 from ..responses import show
 from ..routing import resource_router
 from .vms import VM_BYTES
 
 router = resource_router("comparisons")
 
-ComparisonPath = Annotated[str, Path(description="As in `default-c1`.")]
+ComparisonPath = Annotated[str, Path(description="As in `default-c1`.", examples=["default-c1"])]
 WaitForEnd = Annotated[
     str, Query(pattern="^(end)?$", description="Wait for the `end` of all variants.")
 ]
@@ -62,7 +65,8 @@ async def _begin(fleet: Fleet, body: StartComparison, epoch: int) -> Comparison:
         for task in tasks:
             task.close(owns_machine=True)
         raise
-    return fleet.migrations.compare(session.session_id, tasks, pace_ms=body.pace_ms)
+    shown = compared(body, variants)
+    return fleet.migrations.compare(session.session_id, tasks, shown, pace_ms=body.pace_ms)
 
 
 async def _task(fleet: Fleet, body: StartComparison, index: int, variant: Variant) -> MigrationTask:
@@ -119,6 +123,14 @@ async def get_comparison(
         run = comparison.run
         await run.wait(lambda: run.is_over, wait_seconds)
     return await show(comparison.info())
+
+
+@router.get("/v1/comparisons/{comparison_id}/report.html", response_class=Response, responses=HTML)
+async def report_comparison(fleet: FleetDep, comparison_id: ComparisonPath) -> Response:
+    """Return a comparison's report as one HTML file to keep."""
+    return await html_report(
+        comparison_html, fleet.migrations.comparison(comparison_id).info(), comparison_id
+    )
 
 
 @router.post("/v1/comparisons/{comparison_id}/cancel", response_model=ComparisonInfo)

@@ -1,4 +1,4 @@
-"""Memslots: KVM_SET_USER_MEMORY_REGION."""
+"""Memslots: what KVM_SET_USER_MEMORY_REGION sets, and the state of their pages."""
 
 from typing import Annotated, Any, Final
 
@@ -10,7 +10,14 @@ from hacdbs_sim.model import ChangedMemslot, Heat, MemslotInfo, MemslotList, Set
 from hacdbs_sim.model.guest import DEFAULT_VERSIONS
 
 from ..bodies import json_body
-from ..deps import CountQuery, PageDep, SlotPath, VmDep
+from ..deps import (
+    CountQuery,
+    FirstPageQuery,
+    OptionalPositiveCountQuery,
+    PageDep,
+    SlotPath,
+    VmDep,
+)
 from ..operations import run, run_query
 from ..paging import number_key
 from ..preconditions import PreconditionsDep, memslot_etag
@@ -60,9 +67,15 @@ async def delete_memslot(vm: VmDep, slot: SlotPath, preconditions: Preconditions
 
 
 @router.get("/v1/vms/{vm_id}/memslots/{slot}/heat", response_model=Heat)
-async def get_heat(vm: VmDep, slot: SlotPath, bins: BinsQuery = DEFAULT_BINS) -> Response:
-    """Return a memslot as a heat map: dirty pages, and states of stage 2, by bin."""
-    query = model.GetHeat(slot=slot, bins=bins)
+async def get_heat(
+    vm: VmDep,
+    slot: SlotPath,
+    bins: BinsQuery = DEFAULT_BINS,
+    first_page: FirstPageQuery = 0,
+    num_pages: OptionalPositiveCountQuery = None,
+) -> Response:
+    """Return a memslot, or a part of it, as a heat map: dirty pages and states of stage 2, by bin."""
+    query = model.GetHeat(slot=slot, bins=bins, first_page=first_page, num_pages=num_pages)
     return await run_query(vm, lambda: Answer(vm.runtime.query(query)))
 
 

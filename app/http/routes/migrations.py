@@ -23,6 +23,7 @@ from hacdbs_sim.model import (
     StartMigration,
     UpdateMigration,
 )
+from hacdbs_sim.report import migration_html
 from hacdbs_sim.vmm.presets import PRESETS
 from hacdbs_sim.wire import reader_of
 
@@ -34,7 +35,8 @@ from ..deps import EpochDep, FleetDep, PageDep
 from ..long_poll import WaitSeconds
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
-from ..responses import CSV_MEDIA_TYPE, JsonResponse, show
+from ..reports import HTML, html_report
+from ..responses import CSV_MEDIA_TYPE, NOT_JSON, JsonResponse, show
 from ..routing import resource_router
 
 router = resource_router("migrations")
@@ -60,9 +62,9 @@ _WAIT_PATTERN: Final = (
 )
 
 _WITH_CSV: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {"application/json": {}, CSV_MEDIA_TYPE: {"schema": {"type": "string"}}}}
+    200: {"content": {"application/json": {}, CSV_MEDIA_TYPE: NOT_JSON}}
 }
-MigrationPath = Annotated[str, Path(description="As in `default-m1`.")]
+MigrationPath = Annotated[str, Path(description="As in `default-m1`.", examples=["default-m1"])]
 WaitFor = Annotated[
     str,
     Query(
@@ -215,6 +217,14 @@ async def get_iterations(
         migration_id=migration_id, status=report.status, iterations=report.iterations
     )
     return await show(table)
+
+
+@router.get("/v1/migrations/{migration_id}/report.html", response_class=Response, responses=HTML)
+async def report_migration(fleet: FleetDep, migration_id: MigrationPath) -> Response:
+    """Return a migration's report as one HTML file to keep: charts, tables, how to repeat it."""
+    return await html_report(
+        migration_html, fleet.migrations.migration(migration_id).info(), migration_id
+    )
 
 
 @router.get("/v1/migration-presets", response_model=PresetList)

@@ -16,7 +16,9 @@ router = resource_router("service")
 
 @router.get("/problems/{code}", response_model=ProblemType)
 async def get_problem(
-    code: Annotated[str, Path(description="The `code` of a problem document.")],
+    code: Annotated[
+        str, Path(description="The `code` of a problem document.", examples=["no_such_vm"])
+    ],
 ) -> Response:
     """Return the explanation of a problem."""
     if (found := all_problems().get(code)) is None:

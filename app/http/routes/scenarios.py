@@ -7,12 +7,14 @@ from starlette.responses import Response
 
 from hacdbs_sim import model
 from hacdbs_sim.model import BuiltinScenario, ScenarioList, ScenarioOutcome
+from hacdbs_sim.report import scenario_html
 
 from ...service.scenarios import StandingScenario
 from .. import scenarios
 from ..bodies import THREAD_BYTES, json_body
 from ..deps import FleetDep, PageDep, ScenarioPath, SessionDep, SessionPath
 from ..long_poll import WaitSeconds
+from ..reports import HTML, html_report
 from ..responses import Answer, JsonResponse
 from ..routing import resource_router
 
@@ -71,6 +73,16 @@ async def get_scenario(
         run = migration.run
         await run.wait(lambda: run.is_over, wait_seconds)
     return await _show(session_id, standing)
+
+
+@router.get(
+    "/v1/sessions/{session_id}/scenario/report.html", response_class=Response, responses=HTML
+)
+async def report_scenario(fleet: FleetDep, session_id: SessionPath) -> Response:
+    """Return the report of the session's scenario as one HTML file to keep."""
+    standing = scenarios.standing_in(fleet, session_id)
+    outcome = await asyncio.to_thread(scenarios.reported_outcome, session_id, standing)
+    return await html_report(scenario_html, outcome, f"{session_id}-{outcome.scenario}")
 
 
 @router.delete("/v1/sessions/{session_id}/scenario", status_code=204)

@@ -1,4 +1,4 @@
-"""Index, health, build, metrics, documents, capabilities."""
+"""The service itself: index, health, build, metrics, documents, capabilities."""
 
 import platform
 from dataclasses import asdict
@@ -13,11 +13,13 @@ from hacdbs_sim.model.kinds import MAX_SLOT
 from hacdbs_sim.wire.codec import MAX_RANGES
 
 from ...service.limits import MAX_IDEMPOTENCY_KEYS_PER_SCOPE, MAX_SESSIONS
+from .. import ui
+from ..accept import AcceptsHtml
 from ..build import NAME, installed_version
 from ..deps import ContextDep, FleetDep
 from ..metrics import CONTENT_TYPE
 from ..problems import NOT_READY, Refusal
-from ..responses import JsonResponse
+from ..responses import HTML_MEDIA_TYPE, JSON_MEDIA_TYPE, JsonResponse
 from ..routing import resource_router
 
 API: Final = "v1"
@@ -53,9 +55,19 @@ _EXTENSIONS: Final = {
 }
 
 
-@router.get("/", response_model=Index)
-async def get_index() -> Response:
-    """List the entry points."""
+@router.get(
+    "/",
+    response_model=Index,
+    responses={
+        200: {
+            "content": {JSON_MEDIA_TYPE: {}, HTML_MEDIA_TYPE: {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def get_index(*, as_page: AcceptsHtml) -> Response:
+    """List the entry points; `Accept: text/html`, as of a browser, gets the page of /ui."""
+    if as_page:
+        return ui.file(ui.INDEX)
     return JsonResponse(Index(name=NAME, links=_LINKS))
 
 

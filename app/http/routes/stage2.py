@@ -1,4 +1,4 @@
-"""The stage 2 page tables."""
+"""Stage 2: how the page tables map each guest frame."""
 
 from typing import Annotated
 

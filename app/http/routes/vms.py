@@ -1,4 +1,4 @@
-"""Virtual machines."""
+"""Virtual machines: their memory, CPUs, settings and faults; memslots and CPUs have calls of their own."""
 
 from typing import Annotated, Final
 

@@ -104,6 +104,10 @@ class AsyncMigration(AsyncResource):
         response = await self.send("GET", "iterations", headers={"Accept": "text/csv"})
         return response.text
 
+    async def report(self) -> str:
+        """Return the report as one HTML file to keep."""
+        return (await self.send("GET", "report.html")).text
+
     async def wait(
         self, wait_for: str = "end", timeout: float = MIGRATION_SECONDS
     ) -> MigrationInfo:
@@ -144,6 +148,10 @@ class AsyncComparison(AsyncResource):
     async def cancel(self, *, key: str | None = None) -> ComparisonInfo:
         """Cancel the variants that have not ended."""
         return read(ComparisonInfo, await self.send("POST", "cancel", key=key))
+
+    async def report(self) -> str:
+        """Return the report as one HTML file to keep."""
+        return (await self.send("GET", "report.html")).text
 
     async def wait(self, timeout: float = MIGRATION_SECONDS) -> ComparisonInfo:
         """Wait for the end of all variants, and return the reports.

@@ -109,6 +109,10 @@ class AsyncSession(AsyncVmMaker):
         params = {"wait_seconds": wait_seconds}
         return read(ScenarioOutcome, await self.send("GET", "scenario", params=params))
 
+    async def report_scenario(self) -> str:
+        """Return the scenario's report as one HTML file to keep."""
+        return (await self.send("GET", "scenario", "report.html")).text
+
     async def delete_scenario(self) -> None:
         """Delete the scenario: the session is reset."""
         await self.send("DELETE", "scenario")

@@ -73,9 +73,22 @@ class Slot(Resource):
         response = self.send("POST", "dirty-log", "clear", params=params, body=body, key=key)
         return read(DirtyLog, response)
 
-    def get_heat(self, *, bins: int | None = None) -> Heat:
-        """Return a heat map of at most `bins` parts: dirty pages, and states of stage 2."""
-        return read(Heat, self.send("GET", "heat", params={"bins": bins}))
+    def get_heat(
+        self,
+        *,
+        bins: int | None = None,
+        first_page: int | None = None,
+        num_pages: int | None = None,
+    ) -> Heat:
+        """Return a heat map of at most `bins` parts: dirty pages, and states of stage 2.
+
+        Args:
+            bins: The most parts; 1,024 if None.
+            first_page: Where it begins, a multiple of 64; None: at the slot's start.
+            num_pages: Its length, cut at the slot's end; None: to that end.
+        """
+        params = {"bins": bins, "first_page": first_page, "num_pages": num_pages}
+        return read(Heat, self.send("GET", "heat", params=params))
 
     def get_page_versions(
         self, *, first_page: int | None = None, num_pages: int | None = None

@@ -103,6 +103,10 @@ class Migration(Resource):
         response = self.send("GET", "iterations", headers={"Accept": "text/csv"})
         return response.text
 
+    def report(self) -> str:
+        """Return the report as one HTML file to keep."""
+        return (self.send("GET", "report.html")).text
+
     def wait(self, wait_for: str = "end", timeout: float = MIGRATION_SECONDS) -> MigrationInfo:
         """Wait for the end, a phase, or an iteration (`iteration-3`); return the report.
 
@@ -141,6 +145,10 @@ class Comparison(Resource):
     def cancel(self, *, key: str | None = None) -> ComparisonInfo:
         """Cancel the variants that have not ended."""
         return read(ComparisonInfo, self.send("POST", "cancel", key=key))
+
+    def report(self) -> str:
+        """Return the report as one HTML file to keep."""
+        return (self.send("GET", "report.html")).text
 
     def wait(self, timeout: float = MIGRATION_SECONDS) -> ComparisonInfo:
         """Wait for the end of all variants, and return the reports.

@@ -110,6 +110,10 @@ class Session(VmMaker):
         params = {"wait_seconds": wait_seconds}
         return read(ScenarioOutcome, self.send("GET", "scenario", params=params))
 
+    def report_scenario(self) -> str:
+        """Return the scenario's report as one HTML file to keep."""
+        return (self.send("GET", "scenario", "report.html")).text
+
     def delete_scenario(self) -> None:
         """Delete the scenario: the session is reset."""
         self.send("DELETE", "scenario")

@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hacdbs_sim.model import MAX_BINS, Counts, Heat, LeafState
+from hacdbs_sim.model import MAX_BINS, Counts, GetHeat, Heat, LeafState
+from hacdbs_sim.model.errors import WindowOutsideMemslotError
 from hacdbs_sim.model.pages import flags_of
 from hacdbs_sim.model.words import WORD_BITS, Words, words_for
 from hacdbs_sim.sim.arm64.blocks import BlockLevel
@@ -28,19 +29,38 @@ from hacdbs_sim.sim.kvm.memslots import Memslot
 _MAPPED_LEAVES: Final = (READ_ONLY, READ_WRITE, WRITABLE_CLEAN, WRITABLE_DIRTY)
 
 
-def read_heat(slot: Memslot, bins: int) -> Heat:
-    """Count a slot's pages by bin, of which there are 1..`bins`; large ones are whole words."""
+def read_heat(slot: Memslot, query: GetHeat) -> Heat:
+    """Count the pages of a window of a slot by bin; large bins are whole words.
+
+    Raises:
+        WindowOutsideMemslotError: The window begins behind the slot's end.
+    """
+    bins, npages = query.bins, slot.region.npages
     assert 1 <= bins <= MAX_BINS, f"bins must be 1..{MAX_BINS}, not {bins}"
-    npages = slot.region.npages
-    cut = _Cut.of(npages, bins)
+    if query.first_page >= npages:
+        raise WindowOutsideMemslotError(
+            f"first_page must be below {npages}, the slot's pages, not {query.first_page}",
+            field="first_page",
+            bound=npages - 1,
+            value=query.first_page,
+        )
+    cut = _Cut.of(_window(query, npages), bins)
     return Heat(
         slot=slot.region.slot,
         npages=npages,
-        bins=-(-npages // cut.pages_per_bin),
+        first_page=cut.pages.start,
+        num_pages=len(cut.pages),
+        bins=-(-len(cut.pages) // cut.pages_per_bin),
         pages_per_bin=cut.pages_per_bin,
         dirty=None if slot.log is None else cut.count(slot.log.words),
         **{state.value: counts for state, counts in _states(stage2_of(slot), cut).items()},
     )
+
+
+def _window(query: GetHeat, npages: int) -> range:
+    """Return the pages to count: whole words, or up to the slot's end."""
+    wanted = npages if query.num_pages is None else query.num_pages
+    return range(query.first_page, min(query.first_page + words_for(wanted) * WORD_BITS, npages))
 
 
 def _states(stage2: Stage2, cut: "_Cut") -> dict[LeafState, Counts]:
@@ -62,22 +82,22 @@ def _states(stage2: Stage2, cut: "_Cut") -> dict[LeafState, Counts]:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """How a slot is cut."""
+    """How a window of a slot is cut."""
 
-    npages: int
+    pages: range
     pages_per_bin: int
 
     @classmethod
-    def of(cls, npages: int, bins: int) -> "_Cut":
-        pages_per_bin = max(-(-npages // bins), 1)
+    def of(cls, pages: range, bins: int) -> "_Cut":
+        pages_per_bin = max(-(-len(pages) // bins), 1)
         if pages_per_bin >= WORD_BITS:
             pages_per_bin = words_for(pages_per_bin) * WORD_BITS
-        return cls(npages, pages_per_bin)
+        return cls(pages, pages_per_bin)
 
     def edges(self) -> Counts:
-        """Return the page at which each bin begins, and the slot's end."""
-        starts = np.arange(0, self.npages, self.pages_per_bin, dtype=np.int64)
-        return np.append(starts, self.npages)
+        """Return the page at which each bin begins, and the window's end."""
+        starts = np.arange(self.pages.start, self.pages.stop, self.pages_per_bin, dtype=np.int64)
+        return np.append(starts, self.pages.stop)
 
     def sizes(self) -> Counts:
         """Return how many pages each bin has."""
@@ -87,13 +107,14 @@ class _Cut:
         """Count the bits of each bin, of one plane or of those that are set in both."""
         if not plane.strides[0]:  # of `unset_words`
             return np.zeros(len(self.edges()) - 1, np.int64)
-        words = plane if also is None else plane & also
+        window = slice(self.pages.start // WORD_BITS, words_for(self.pages.stop))
+        words = plane[window] if also is None else plane[window] & also[window]
         if self.pages_per_bin >= WORD_BITS:
             counts = np.bitwise_count(words)
             starts = np.arange(0, len(words), self.pages_per_bin // WORD_BITS)
         else:  # less than 2**19 pages: MAX_BINS bins of less than a word
-            counts = flags_of(words, self.npages).view(np.uint8)
-            starts = np.arange(0, self.npages, self.pages_per_bin)
+            counts = flags_of(words, len(self.pages)).view(np.uint8)
+            starts = np.arange(0, len(self.pages), self.pages_per_bin)
         return np.add.reduceat(counts, starts, dtype=np.int64)
 
     def covered(self, level: BlockLevel, blocks: NDArray[np.intp]) -> Counts:

@@ -346,7 +346,7 @@ _QUERY: Final[dict[type[model.Query[Any]], Handler]] = {
     model.GetFreePages: lambda m, q: m._guest_side.free_pages(q),
     model.GetWrittenPages: lambda m, q: m._guest_side.written_pages(q),
     model.GetStage2: lambda m, q: m.stage2(q.gfn, q.count, q.limit),
-    model.GetHeat: lambda m, q: read_heat(m._slots.get(q.slot), q.bins),
+    model.GetHeat: lambda m, q: read_heat(m._slots.get(q.slot), q),
     model.GetConfig: lambda m, _: m.config,
     model.GetCounters: lambda m, _: m._counters.read(),
     model.GetFootprint: lambda m, _: m.footprint,

@@ -4,6 +4,7 @@ from app.http.refusals import CODES
 from scripts.reference import reference
 
 DOCUMENT = {
+    "tags": [{"name": "things", "description": "What there is."}],
     "paths": {
         "/v1/things/{number}": {
             "put": {
@@ -51,6 +52,7 @@ DOCUMENT = {
                         "prefixItems": [{"type": "integer"}, {"type": "string"}],
                     },
                     "either": {"anyOf": [{"type": "null"}, {"const": "x"}]},
+                    "size": {"anyOf": [{"type": "integer", "default": 4}, {"type": "string"}]},
                 },
             }
         }
@@ -61,7 +63,7 @@ DOCUMENT = {
 def test_an_operation_has_its_parameters_body_and_answers() -> None:
     text = reference(DOCUMENT)
 
-    assert "## Things\n" in text
+    assert "## Things\n\nWhat there is.\n" in text
     assert "### `PUT /v1/things/{number}`\n\n`set_thing`. Sets a thing.\n" in text
     assert "| `number` * | path | integer | >= 0; at most" not in text
     assert "| `number` * | path | integer | >= 0; <= 7. |" in text
@@ -79,3 +81,4 @@ def test_a_model_has_its_fields() -> None:
     assert "| `parts` | list of integer |  |" in text
     assert "| `pair` | [integer, string] |  |" in text
     assert "| `either` | null or `x` |  |" in text
+    assert "| `size` | integer or string | default `4`. |" in text

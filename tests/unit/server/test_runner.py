@@ -76,7 +76,7 @@ def test_a_stream_of_a_service_in_a_thread_ends_with_the_service() -> None:
         assert next(lines) == "retry: 1000"
         stop_at = time.monotonic()
 
-    assert list(lines) == [""]
+    assert list(lines) == ["", "id: 0", ""]
     assert time.monotonic() - stop_at < 3
     stream.__exit__(None, None, None)
 

@@ -27,6 +27,7 @@ from hacdbs_sim.model import (
     Scheduled,
 )
 from hacdbs_sim.vmm import LiveMigration
+from tests.support.building import NOTHING_COMPARED
 from tests.support.wire import HANG_SECONDS
 from tests.unit.service.migrating import ENDLESS, WRITES, ended, machine, make_vm, spec, vm_spec
 
@@ -184,7 +185,9 @@ async def test_a_vm_that_is_deleted_ends_its_migration_and_the_report_stays() ->
 async def test_a_session_that_is_reset_ends_and_forgets_and_numbers_anew() -> None:
     fleet = Fleet(Limits())
     migration = start(fleet, await make_vm(fleet), pace_ms=PACED)
-    comparison = fleet.migrations.compare("default", [await a_task(fleet)], pace_ms=PACED)
+    comparison = fleet.migrations.compare(
+        "default", [await a_task(fleet)], NOTHING_COMPARED, pace_ms=PACED
+    )
 
     fleet.reset_session("default")
     report = await ended(migration)
@@ -258,7 +261,9 @@ async def test_a_comparison_runs_its_machines_one_after_the_other_and_lets_them_
     fleet = Fleet(Limits())
     before = fleet.budget.used_bytes
 
-    comparison = fleet.migrations.compare("default", [await a_task(fleet), await a_task(fleet)])
+    comparison = fleet.migrations.compare(
+        "default", [await a_task(fleet), await a_task(fleet)], NOTHING_COMPARED
+    )
     await comparison.run.wait(lambda: False, HANG_SECONDS)
 
     assert fleet.migrations.comparisons("default") == [comparison]
@@ -291,7 +296,7 @@ async def test_a_defect_in_one_of_several_leaves_those_before_as_they_ended() ->
     impossible = Scheduled(iteration=0, action=cast("Action[object]", object()))
     tasks = [await a_task(fleet), await a_task(fleet, spec(schedule=(impossible,)))]
 
-    comparison = fleet.migrations.compare("default", tasks)
+    comparison = fleet.migrations.compare("default", tasks, NOTHING_COMPARED)
     await comparison.run.wait(lambda: False, HANG_SECONDS)
 
     assert [each.report.status.value for each in tasks] == ["completed", "failed"]

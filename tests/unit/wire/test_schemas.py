@@ -1,7 +1,9 @@
 """How the model enters an OpenAPI document."""
 
+from copy import deepcopy
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from hacdbs_sim.model.accesses import GuestWrite
@@ -10,9 +12,11 @@ from hacdbs_sim.model.batches import Batch
 from hacdbs_sim.model.costs import CostModel
 from hacdbs_sim.model.dirty_log import DirtyLog
 from hacdbs_sim.model.faults import AddFault, EntryWhen
+from hacdbs_sim.model.migrations import Scheduled
 from hacdbs_sim.model.operations import ACTIONS, QUERIES
 from hacdbs_sim.model.vms import CreateVm, VmInfo
 from hacdbs_sim.wire import body_class, json_schemas
+from hacdbs_sim.wire.openapi import tidy
 from tests.unit.wire.instances import json_schema, outcome_of
 
 COUNT = {"type": "integer", "format": "int64", "minimum": 0, "maximum": 9007199254740991}
@@ -26,7 +30,8 @@ def definition(kind: Any, name: str, mode: Any = "validation") -> dict[str, Any]
 
 
 def test_a_body_of_pages_is_one_whole_object_for_each_form() -> None:
-    gfn = {"anyOf": [COUNT, {"type": "string", "pattern": "^0[xX][01]?[0-9a-fA-F]{1,13}$"}]}
+    text = {"type": "string", "pattern": "^0[xX][01]?[0-9a-fA-F]{1,13}$"}
+    gfn = {"anyOf": [COUNT, text]}
     null = {"type": "null"}
     common = {"type": "object", "additionalProperties": False}
 
@@ -48,27 +53,28 @@ def test_a_body_of_pages_is_one_whole_object_for_each_form() -> None:
                         "items": gfn,
                         "description": "Guest frames, one by one; order is free, repeats count.",
                     },
-                    "gfn_ranges": null,
                 },
+                "patternProperties": {"^(gfn_ranges)$": null},
                 "required": ["gfns"],
             },
             {
                 **common,
                 "title": "GuestWriteBodyGfnRanges",
                 "properties": {
-                    "gfns": null,
                     "gfn_ranges": {
                         "type": "array",
                         "title": "Gfn Ranges",
                         "items": {
                             "type": "array",
                             "prefixItems": [gfn, POSITIVE],
+                            "items": {"anyOf": [COUNT, text, POSITIVE]},
                             "minItems": 2,
                             "maxItems": 2,
                         },
                         "description": "Guest frames as ranges [first, count].",
                     },
                 },
+                "patternProperties": {"^(gfns)$": null},
                 "required": ["gfn_ranges"],
             },
         ],
@@ -99,6 +105,64 @@ def test_an_outcome_states_what_is_always_there() -> None:
         **COUNT, "title": "Trace Omitted", "description": "How many runs more there were."
     }  # fmt: skip
     assert "additionalProperties" not in schema
+
+
+def test_a_pair_of_integers_is_described_to_readers_of_items_alone() -> None:
+    """By bounds in an `allOf`: one generator takes a plain `items` for an element more."""
+    pages = definition(DirtyLog, "DirtyLog", "serialization")["properties"]["page_ranges"]
+
+    assert pages["items"]["prefixItems"] == [COUNT, POSITIVE]
+    bounds = [{"minimum": 0}, {"maximum": COUNT["maximum"]}]
+    assert pages["items"]["items"] == {"type": "integer", "format": "int64", "allOf": bounds}
+
+
+def test_a_choice_that_answers_have_too_is_one_object_with_all_fields() -> None:
+    """For answers have every field, and an object for each choice would not say which one it is."""
+    kinds: list[tuple[Any, Any]] = [(Scheduled, "validation"), (Scheduled, "serialization")]
+    _, definitions = json_schemas(kinds)
+    schema = definitions["Scheduled"]
+    validator = jsonschema_rs.Draft202012Validator(
+        {**schema, "components": {"schemas": definitions}}
+    )
+
+    assert [*schema["properties"]] == ["at", "iteration", "action", "set"]
+    assert schema["properties"]["action"]["anyOf"][0]["oneOf"]
+    for given, is_valid in (
+        ({"iteration": 1, "at": None}, True),
+        ({"at": {"ns": 5}}, True),
+        ({"at": {"ns": 5, "iteration": 1}}, False),
+        ({"at": {"ns": 5}, "iteration": 1}, False),
+        ({"at": None}, False),
+        (
+            {"iteration": 1, "action": {"op": "set_cpu", "cpu": 0, "online": False}, "set": {}},
+            False,
+        ),
+    ):
+        assert validator.is_valid(given) is is_valid, given
+
+
+def test_a_field_that_is_a_class_states_no_default() -> None:
+    """Generators write defaults as literals, and its own fields have theirs."""
+    fields = definition(AddFault, "AddIpaf")["properties"]
+
+    assert "default" not in fields["when"]
+    assert fields["every"]["default"] == 1
+
+
+def test_the_default_of_a_choice_is_that_of_its_first_form() -> None:
+    size = definition(CreateVm, "CreateVm")["properties"]["page_size"]
+
+    assert "default" not in size
+    assert [form.get("default") for form in size["anyOf"]] == [4096, None]
+
+
+def test_a_document_can_be_tidied_twice() -> None:
+    _, definitions = json_schema(CreateVm)
+    again = deepcopy(definitions)
+
+    tidy(again)
+
+    assert again == definitions
 
 
 def test_a_tag_is_required_and_the_union_has_a_discriminator() -> None:

@@ -19,7 +19,7 @@ from hacdbs_sim.model import (
     LeafState,
     SetMemslot,
 )
-from hacdbs_sim.model.errors import NoSuchMemslotError
+from hacdbs_sim.model.errors import NoSuchMemslotError, WindowOutsideMemslotError
 from tests.support.building import LOG, MIB, gfns, machine, ranges
 from tests.support.machine import Machine
 from tests.unit.sim.read_back import dirty_pages
@@ -150,3 +150,42 @@ def test_a_query_changes_nothing() -> None:
     vm.heat(0, 100)
 
     assert (vm.counters(), vm.peek_dirty_log(0).bitmap) == before
+
+
+@given(
+    places=PLACES,
+    first=st.sampled_from([0, 64, 512, 960]),
+    length=st.sampled_from([1, 64, 65, 500, 9_999]),
+    bins=BINS,
+)
+def test_a_window_has_what_the_whole_has_there(
+    places: list[int], first: int, length: int, bins: int
+) -> None:
+    vm = machine(1_000, base_gfn=BASE)
+    if written := [BASE + place for place in places if place < 1_000]:
+        vm.perform(GuestWrite(pages=gfns(*written)))
+    whole = vm.heat(0, MAX_BINS)
+
+    part = vm.heat(0, bins, first_page=first, num_pages=length)
+
+    end = min(first + -(-length // 64) * 64, 1_000)
+    assert (part.npages, part.first_page, part.num_pages) == (1_000, first, end - first)
+    starts = range(0, end - first, part.pages_per_bin)
+    assert part.bins == len(starts) <= bins
+    for name in ("dirty", *(state.value for state in LeafState)):
+        pages = getattr(whole, name)[first:end]
+        expected = [int(pages[at : at + part.pages_per_bin].sum()) for at in starts]
+        assert getattr(part, name).tolist() == expected
+
+
+def test_a_window_behind_the_end_is_refused_with_its_bound() -> None:
+    vm = machine(256)
+
+    with pytest.raises(WindowOutsideMemslotError) as refused:
+        vm.heat(0, 1, first_page=256)
+
+    assert (refused.value.field, refused.value.bound, refused.value.value) == (
+        "first_page",
+        255,
+        256,
+    )
