@@ -11,17 +11,18 @@ from structlog.typing import FilteringBoundLogger
 from .http import rendering
 from .http.application import Application
 from .http.deps import Context
-from .http.logs import make_logger, silence_server
 from .http.metrics import Metrics
 from .http.middleware import ServiceMiddleware
+from .http.request_log import RequestLog
 from .http.room import TrafficMiddleware
 from .http.router import PathRouter
 from .http.routes import ROUTERS
 from .http.startup_scenario import ScenarioNotStartedError, start_with
+from .logs import adopt_server, make_logger
 from .server.workers import STARTUP_FAILURE, MoreWorkersError, check_one_worker
 from .service.fleet import Fleet
 from .service.limits import Limits
-from .settings import BadSettingsError, Settings, read_settings
+from .settings import BadSettingsError, LogLevel, Settings, read_settings
 
 DESCRIPTION = """\
 Simulated KVM/arm64 virtual machines whose dirty log is cleaned by a FEAT_HACDBS unit first and by \
@@ -31,11 +32,17 @@ explains its code."""
 
 @asynccontextmanager
 async def _lifespan(
-    app: Application, *, scenario: str | None, logger: FilteringBoundLogger
+    app: Application,
+    *,
+    settings: Settings,
+    logger: FilteringBoundLogger,
+    request_log: RequestLog | None,
 ) -> AsyncGenerator[None]:
-    silence_server()  # here, for a server configures its loggers after it has loaded us
+    adopt_server(
+        settings.log_format
+    )  # here, for a server may configure its loggers after it has loaded us
     app.begin()
-    if scenario is not None:
+    if (scenario := settings.scenario) is not None:
         try:
             verdict = await start_with(app.context.fleet, scenario)
         except ScenarioNotStartedError as refused:
@@ -44,6 +51,8 @@ async def _lifespan(
         logger.info("scenario", scenario=scenario, verdict=verdict)
     yield
     await app.end()
+    if request_log is not None:
+        request_log.flush()
 
 
 def create_app(settings: Settings | None = None) -> Application:
@@ -55,6 +64,8 @@ def create_app(settings: Settings | None = None) -> Application:
     )
     metrics = Metrics(fleet)
     logger = make_logger(settings.log_format, settings.log_level)
+    logs_requests = settings.log_level in {LogLevel.DEBUG, LogLevel.INFO}
+    request_log = RequestLog(settings.log_format) if logs_requests else None
     app = Application(
         title="hacdbs-sim",
         version="1",
@@ -64,7 +75,7 @@ def create_app(settings: Settings | None = None) -> Application:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=partial(_lifespan, scenario=settings.scenario, logger=logger),
+        lifespan=partial(_lifespan, settings=settings, logger=logger, request_log=request_log),
     )
     app.context = Context(
         fleet,
@@ -82,6 +93,7 @@ def create_app(settings: Settings | None = None) -> Application:
         ServiceMiddleware,
         metrics=metrics,
         logger=logger,
+        request_log=request_log,
         allowed_hosts=settings.allowed_hosts,
         token=None if settings.token is None else settings.token.get_secret_value(),
         instance=fleet.instance,
@@ -93,7 +105,9 @@ def _app_of_environment() -> Application:
     """Create the application of `uvicorn app.main:app`; end with one line if it must not start."""
     try:
         check_one_worker()
-        return create_app(read_settings())
+        settings = read_settings()
+        adopt_server(settings.log_format)  # before uvicorn reports that it starts
+        return create_app(settings)
     except (MoreWorkersError, BadSettingsError) as refused:
         sys.stderr.write(f"{refused}\n")
         sys.exit(STARTUP_FAILURE)

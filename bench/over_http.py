@@ -13,7 +13,7 @@ from bench.core import PAGE_SIZE
 from bench.goals import Goal, at_least
 from bench.rounds import Effort, Side, nothing, waiting
 from bench.rows import Figures, Row, compare, rate
-from bench.service import Service, slot_of
+from bench.service import Service, service, slot_of
 from bench.wire import Crowd, as_json, request
 from hacdbs_sim.model.units import GIB
 
@@ -22,6 +22,7 @@ BURST: Final = 256
 """Requests of one round; each goes to a VM of its own, so that every one finds its slot dirty."""
 
 EMPTY: Final = "empty endpoint, same process"
+WITHOUT_LOG: Final = "the same without the line (level error)"
 SAME_REQUEST: Final = "plain FastAPI endpoint, same request"
 EMPTY_GET: Final = request("GET", "/empty/x")
 _EMPTY_VM: Final = "/empty/x"
@@ -106,6 +107,21 @@ def _clear(service: Service, effort: Effort, goal: Goal) -> Figures:
         return _against_plain(service, effort, goal, requests)
 
 
+def _logged_get(effort: Effort, goal: Goal, log_format: str) -> Figures:
+    settings = {"HACDBS_LOG_FORMAT": log_format}
+    with (
+        service(**settings, HACDBS_LOG_LEVEL="info") as ours,
+        service(**settings, HACDBS_LOG_LEVEL="error") as theirs,
+        gets(ours, dirty=False) as logged,
+        gets(theirs, dirty=False) as silent,
+        ours.crowd(CONNECTIONS) as our_crowd,
+        theirs.crowd(CONNECTIONS) as their_crowd,
+    ):
+        return compare(
+            goal, logged.side(our_crowd), silent.side(their_crowd), effort, show=rate(BURST)
+        )
+
+
 class _Lives:
     """VMs made and deleted. Their ids are known beforehand: a session counts them."""
 
@@ -161,6 +177,15 @@ def rows(effort: Effort, get_service: GetService) -> Iterator[Row]:
         at_least(0.85),
         lambda goal: _get(get_service(), effort, goal, dirty=False),
     )
+    for log_format in ("json", "console"):
+        yield Row(
+            f"http-get-logged-{log_format}",
+            f"the same, and its log line ({log_format}) to a file",
+            "logging, never written",
+            WITHOUT_LOG,
+            at_least(0.9),
+            lambda goal, log_format=log_format: _logged_get(effort, goal, log_format),  # type: ignore[misc]
+        )
     yield Row(
         "http-clear",
         f"POST clear, one range, 1 GiB, {many}",

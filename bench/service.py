@@ -70,8 +70,8 @@ def rss_bytes(pid: int) -> int:
 
 
 @contextmanager
-def service() -> Generator[Service]:
-    """Run the service, empty endpoints included, on any free port of loopback."""
+def service(**settings: str) -> Generator[Service]:
+    """Run the service, empty endpoints included, on any free port of loopback; its log is a file."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("HACDBS_")}
     with tempfile.TemporaryDirectory(prefix="hacdbs-bench-") as directory:
         port_file, log_path = Path(directory) / "port", Path(directory) / "log"
@@ -80,7 +80,7 @@ def service() -> Generator[Service]:
             subprocess.Popen(
                 [sys.executable, "-m", "bench.serving", str(port_file)],
                 cwd=ROOT,
-                env={"HACDBS_LOG_LEVEL": "warning", **environ},
+                env={"HACDBS_LOG_LEVEL": "warning", **environ, **settings},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

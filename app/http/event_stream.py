@@ -15,6 +15,7 @@ from hacdbs_sim.model import Event, EventPage, StaleReader
 from hacdbs_sim.wire import InvalidRequestError, error_at, write
 
 from ..service.events import EventReader
+from .long_poll import WAITS
 from .responses import EVENTS_MEDIA_TYPE
 
 KEEP_ALIVE_SECONDS: Final = 15.0
@@ -77,6 +78,7 @@ class EventStream(StreamingResponse):
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[WAITS] = True
         try:
             await super().__call__(scope, receive, send)
         finally:

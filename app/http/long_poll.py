@@ -1,4 +1,4 @@
-"""The parameters of long polls."""
+"""The parameters of long polls, and the mark of requests that wait."""
 
 from typing import Annotated, Final
 
@@ -8,6 +8,11 @@ from hacdbs_sim.model.kinds import whole
 
 MAX_WAIT_SECONDS: Final = 60
 """The maximum time that a call waits."""
+
+WAIT_PARAMETER: Final = "wait_seconds"
+
+WAITS: Final = "hacdbs.waits"
+"""In the scope of a request that waits, or an event stream: how long it takes says nothing about the service."""
 
 Seconds = Annotated[int, whole(le=MAX_WAIT_SECONDS)]
 

@@ -3,7 +3,6 @@
 import asyncio
 import hmac
 import itertools
-import logging
 import re
 import secrets
 import time
@@ -19,8 +18,11 @@ from hacdbs_sim.model import Problem
 from hacdbs_sim.wire import Site, error_at
 
 from . import problems, swagger, ui
+from .long_poll import WAITS
 from .metrics import Metrics
+from .request_log import RequestLine, RequestLog, logged_path
 from .responses import ProblemResponse
+from .tracing import trace_id_of
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 INSTANCE_HEADER: Final = "Hacdbs-Instance"
@@ -33,7 +35,7 @@ ANY_HOST_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_ROUTE: Final = "none"
-"""The metrics' label of requests that matched no route: paths must not become labels."""
+"""The metrics' label of requests that matched no route and method: paths must not become labels."""
 
 SENT_AT_ONCE: Final = 1 << 18
 
@@ -92,7 +94,7 @@ class ServiceMiddleware:
     """Middleware that guards an application, and logs and counts each request.
 
     `allowed_hosts` are lowercase, and `*` allows all; `token` is what clients must send, if any; `instance`
-    names this start of the service, in each response.
+    names this start of the service, in each response. Without a `request_log` no request is logged.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class ServiceMiddleware:
         *,
         metrics: Metrics,
         logger: FilteringBoundLogger,
+        request_log: RequestLog | None,
         allowed_hosts: tuple[str, ...],
         token: str | None,
         instance: str,
@@ -108,9 +111,8 @@ class ServiceMiddleware:
         self._app = app
         self._instance_header = (INSTANCE_HEADER.lower().encode("ascii"), instance.encode("ascii"))
         self._metrics = metrics
-        # Bound once: structlog's lazy logger is assembled again at each use
-        self._logger = logger.bind()
-        self._logs_requests = self._logger.is_enabled_for(logging.INFO)
+        self._logger = logger
+        self._request_log = request_log
         # An id must be unique, not hard to guess.
         self._id_prefix = secrets.token_hex(4)
         self._ids = itertools.count(1)
@@ -151,8 +153,8 @@ class ServiceMiddleware:
                 await _stopped(scope)(scope, receive, send_with_id)
         except ClientDisconnect:
             status = status or CLIENT_GONE  # the client has gone: no response is sent
-        except Exception:
-            self._logger.exception("unhandled", request_id=request_id, path=scope["path"])
+        except Exception as error:
+            self._log_defect(scope, request_id, error)
             if status:  # the response has started; only the server can abort it
                 raise
             await _defect(scope)(scope, receive, send_with_id)
@@ -202,19 +204,27 @@ class ServiceMiddleware:
             return None
         return "the Host header must name one of HACDBS_ALLOWED_HOSTS"
 
+    def _log_defect(self, scope: Scope, request_id: str, error: Exception) -> None:
+        if self._request_log is not None:
+            self._request_log.flush()  # the requests before it
+        path = logged_path(scope["path"])
+        self._logger.error("unhandled", request_id=request_id, path=path, exc_info=error)
+
     def _account(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", NO_ROUTE)
         method = scope["method"] if scope["method"] in KNOWN_METHODS else "other"
-        self._metrics.observe(method, route, status, seconds)
-        if self._logs_requests:
-            self._logger.info(
-                "request",
-                request_id=request_id,
-                method=method,
-                route=route,
-                status=status,
-                duration_seconds=round(seconds, 6),
-            )
+        found = scope.get("route")
+        # FastAPI names the route of a path that has none for the method, too
+        is_served = method in (getattr(found, "methods", None) or ())
+        route: str = getattr(found, "path", NO_ROUTE) if is_served else NO_ROUTE
+        status = status or CLIENT_GONE
+        self._metrics.count(method, route, status)
+        if is_served and WAITS not in scope:
+            self._metrics.observe(method, route, seconds)
+        if self._request_log is not None:
+            more = {} if is_served else {"path": logged_path(scope["path"])}
+            if (trace_id := trace_id_of(scope)) is not None:
+                more["trace_id"] = trace_id
+            self._request_log.add(RequestLine(request_id, method, route, status, seconds, more))
 
 
 def _stopped(scope: Scope) -> ProblemResponse:

@@ -27,6 +27,8 @@ from starlette.responses import Response
 from hacdbs_sim.model import Place
 from hacdbs_sim.wire import InvalidRequestError, error_at, parameter_errors
 
+from .long_poll import WAIT_PARAMETER, WAITS
+
 
 @dataclass(frozen=True, slots=True)
 class _Parameter:
@@ -143,6 +145,8 @@ class ParameterPlan:
         inner_values = [inner.values(request, query, errors) for inner in self._inner]
         if errors:
             raise InvalidRequestError(parameter_errors(errors))
+        if values.get(WAIT_PARAMETER):
+            request.scope[WAITS] = True
         for inner, given in zip(self._inner, inner_values, strict=True):
             value = inner.function(**given)
             values[inner.name] = await value if inner.is_async else value

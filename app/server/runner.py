@@ -1,7 +1,6 @@
 """The server, and the runner of `hacdbs-sim serve`: one process, one socket, a bounded stop."""
 
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
+from ..logs import log_line, log_process
 from ..settings import BadSettingsError, LogFormat, override_settings, read_settings
 from .memory import bound_allocator, give_back
 from .protocol import BoundedHttp
@@ -156,8 +156,10 @@ def serve(
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
-        print(f"cannot listen on {settings.host}:{settings.port}: {error}", file=sys.stderr)
+        event = f"cannot listen on {settings.host}:{settings.port}: {error}"
+        print(log_line(settings.log_format, "error", event), file=sys.stderr)
         return NOT_SERVED
+    log_process(settings.log_format, settings.log_level)
 
     def report() -> None:
         port = listener.getsockname()[1]
@@ -197,8 +199,8 @@ def listening_line(listener: socket.socket, log_format: LogFormat) -> str:
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if log_format is LogFormat.JSON:
-        return json.dumps({"event": "listening", "url": url})
-    return f"hacdbs-sim listens on {url}"
+        return log_line(log_format, "info", "listening", url=url)
+    return log_line(log_format, "info", f"hacdbs-sim listens on {url}")
 
 
 def write_port(path: Path, port: int) -> None:

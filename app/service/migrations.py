@@ -1,5 +1,6 @@
 """The migrations and comparisons of a service: the running ones, and the kept reports."""
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
@@ -221,6 +222,10 @@ class Migrations:
         self._migrations.add(migration_id, migration)
         self._start(run)
         return migration
+
+    def count_by_status(self) -> Counter[str]:
+        """Count the kept migrations, running ones included, by status."""
+        return Counter(each.report().status.value for each in self._migrations.of(None))
 
     def check_startable(self, session_id: str, vm_id: str, runtime: VmRuntime) -> None:
         """Refuse a migration that could not start, whatever its parameters are.

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.main import create_app
-from app.settings import LogFormat, Settings
+from app.settings import LogFormat, LogLevel, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -93,6 +93,79 @@ async def test_metrics_count_by_template_and_never_by_path(
     assert 'http_requests_total{method="GET",route="none",status="404"} 1.0' in text
     assert 'method="other"' in text
     assert "default-1" not in text
+
+
+ODD_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW", "PROPFIND")
+ODD_STATUSES = {"404", "405", "422", "400", "501"}
+"""What a request may get that matches no route and method."""
+
+
+async def test_the_series_are_bounded_whatever_is_requested() -> None:
+    app = create_app(Settings(log_level=LogLevel.ERROR))
+    paths = app.openapi()["paths"]
+    documented = {
+        (method.upper(), path, status)
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        for status in operation["responses"]
+    }
+
+    async def series(client: httpx.AsyncClient, name: str) -> set[tuple[str, ...]]:
+        text = (await client.get("/metrics")).text
+        found = re.findall(rf"^{name}{{(.*)}} ", text, re.MULTILINE)
+        return {tuple(re.findall(r'"([^"]*)"', labels)) for labels in found}
+
+    async def be_odd(client: httpx.AsyncClient, salt: str) -> None:
+        for path in [*paths, "/nothing", "/v1/vms/a/b", "/%2F", "/v1/vms/{vm_id}%2Fmemslots"]:
+            url = re.sub(r"{[^}]*}", salt, path)
+            for method in ODD_METHODS:
+                await client.request(method, url, params={salt: salt})
+            await client.put(f"{url}/{salt}", content=salt.encode())
+
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://localhost"
+    ) as client:
+        await be_odd(client, "odd")
+        counted = await series(client, "http_requests_total")
+        timed = await series(client, "http_request_duration_seconds_count")
+        await be_odd(client, "odder")
+        again = await series(client, "http_requests_total")
+
+    assert {each for each in counted if each[1] != "none"} <= documented
+    assert {each[2] for each in counted if each[1] == "none"} <= ODD_STATUSES
+    assert timed <= {each[:2] for each in documented}
+    assert len(again - counted) <= 1  # that of /metrics itself
+    assert again >= counted
+
+
+async def test_what_waits_is_not_in_the_latency(connect: Connect) -> None:
+    app = create_app(Settings())
+    route = 'method="GET",route="/v1/events"'
+
+    async def counted(client: httpx.AsyncClient, name: str) -> int:
+        text = (await client.get("/metrics")).text
+        found = re.search(rf"^{name}{{{route}[^}}]*}} ([0-9]+)", text, re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    async with connect(app) as client:
+        await client.get("/v1/events")
+        await client.get("/v1/events", params={"wait_seconds": 1})
+        app.begin_stop()  # ends streams
+        stream = await client.get("/v1/events", headers={"Accept": "text/event-stream"})
+
+        assert stream.text.startswith("retry:") or not stream.text
+        assert await counted(client, "http_requests_total") == 3
+        assert await counted(client, "http_request_duration_seconds_count") == 1
+
+
+async def test_migrations_are_counted_by_status(client: httpx.AsyncClient, vm: str) -> None:
+    started = await client.post("/v1/migrations", json={"vm_id": vm.rpartition("/")[2]})
+    path = f"/v1/migrations/{started.json()['migration_id']}"
+    ended = (await client.get(path, params={"wait_seconds": 30})).json()
+
+    text = (await client.get("/metrics")).text
+    assert f'hacdbs_migrations{{status="{ended["status"]}"}} 1.0' in text
+    assert 'hacdbs_migrations{status="active"} 0.0' in text
 
 
 async def test_applications_count_apart(connect: Connect) -> None:

@@ -114,7 +114,8 @@ def test_json_logs_are_json_from_the_first_line(tmp_path: Path) -> None:
         said = service.end(signal.SIGTERM)[1]
 
     lines = [json.loads(line) for line in said.splitlines()]
-    assert lines[0] == {"event": "listening", "url": service.url}
+    assert (lines[0]["event"], lines[0]["url"]) == ("listening", service.url)
+    assert all(line["level"] and line["timestamp"] for line in lines)
     assert [line["route"] for line in lines if line["event"] == "request"] == ["/v1/vms"]
 
 

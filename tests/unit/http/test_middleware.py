@@ -9,10 +9,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from app.http.logs import make_logger
 from app.http.metrics import Metrics
 from app.http.middleware import ANY_HOST_PATHS, SENT_AT_ONCE, ServiceMiddleware
+from app.http.request_log import RequestLog
 from app.http.responses import JsonResponse
+from app.logs import make_logger
 from app.service.fleet import Fleet
 from app.service.limits import Limits
 from tests.unit.http.requests import answer_of, scope_of
@@ -32,6 +33,7 @@ def guarding(app: Served, metrics: Metrics | None = None, **given: Any) -> Servi
         app,
         metrics=metrics or Metrics(Fleet(Limits())),
         logger=make_logger("json", "info"),
+        request_log=RequestLog("json"),
         **{"allowed_hosts": ("localhost",), "token": None, "instance": "0" * 16, **given},
     )
 
@@ -307,3 +309,60 @@ async def test_a_long_body_is_sent_in_pieces(pieces: float) -> None:
     assert b"".join(part["body"] for part in parts) == body
     assert max(len(part["body"]) for part in parts) <= SENT_AT_ONCE
     assert [part.get("more_body", False) for part in parts] == [True] * (len(parts) - 1) + [False]
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN = "00f067aa0ba902b7"
+
+
+async def logged(capsys: pytest.CaptureFixture[str], scope: dict[str, Any]) -> dict[str, Any]:
+    await answer_of(guarding(served), scope)
+    (line,) = capsys.readouterr().err.splitlines()
+    fields: dict[str, Any] = json.loads(line)
+    return fields
+
+
+@pytest.mark.parametrize(
+    ("given", "is_traced"),
+    [
+        ([f"00-{TRACE}-{SPAN}-01"], True),
+        ([f"00-{TRACE}-{SPAN}-00"], True),
+        ([f"cc-{TRACE}-{SPAN}-01-what-comes-later"], True),
+        ([f"00-{TRACE}-{SPAN}-01-what-comes-later"], False),
+        ([f"ff-{TRACE}-{SPAN}-01"], False),
+        ([f"00-{'0' * 32}-{SPAN}-01"], False),
+        ([f"00-{TRACE}-{'0' * 16}-01"], False),
+        ([f"00-{TRACE.upper()}-{SPAN}-01"], False),
+        ([f"00-{TRACE}-{SPAN}-01\n"], False),
+        ([f"00-{TRACE}-{SPAN}"], False),
+        ([f"00-{TRACE}-{SPAN}-01"] * 2, False),
+        ([""], False),
+        ([], False),
+    ],
+)
+async def test_a_line_names_the_trace_of_its_request(
+    capsys: pytest.CaptureFixture[str], given: list[str], *, is_traced: bool
+) -> None:
+    headers = [("traceparent", value) for value in given]
+
+    line = await logged(capsys, scope_of("GET", "/v1/vms", HOST, *headers))
+
+    assert line.get("trace_id") == (TRACE if is_traced else None)
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/nothing/here", "/nothing/here"),
+        ('/a b\n\x1b[31m"', "/a%20b%0A%1B%5B31m%22"),
+        ("/\u202e\ud800", "/%E2%80%AE%3F"),
+        ("/" + "x" * 300, "/" + "x" * 199),
+        ("/" + "\n" * 300, ("/" + "%0A" * 300)[:200]),
+    ],
+)
+async def test_the_line_of_a_request_without_a_route_has_its_path(
+    capsys: pytest.CaptureFixture[str], path: str, shown: str
+) -> None:
+    line = await logged(capsys, {**scope_of("GET", "/", HOST), "path": path})
+
+    assert (line["route"], line["path"]) == ("none", shown)
