@@ -111,7 +111,11 @@ async def test_sessions_keep_their_vms_apart(client: httpx.AsyncClient) -> None:
     assert await listed("") == ["default-1"]
     assert await listed("?session_id=ci-7") == ["ci-7-1"]
     assert await listed("?session_id=-") == ["ci-7-1", "default-1"]
-    assert (await client.get("/v1/sessions/ci-7")).json() == {"session_id": "ci-7", "vm_count": 1}
+    assert (await client.get("/v1/sessions/ci-7")).json() == {
+        "session_id": "ci-7",
+        "vm_count": 1,
+        "scenario": None,
+    }
 
     assert (await client.delete("/v1/sessions/ci-7")).status_code == 204
     assert (await client.get("/v1/vms/ci-7-1")).status_code == 404
