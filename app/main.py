@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import fields
 from functools import partial
+from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
 
@@ -18,11 +19,15 @@ from .http.room import TrafficMiddleware
 from .http.router import PathRouter
 from .http.routes import ROUTERS
 from .http.startup_scenario import ScenarioNotStartedError, start_with
+from .http.tracing import trace_id_of
 from .logs import adopt_server, make_logger
 from .server.workers import STARTUP_FAILURE, MoreWorkersError, check_one_worker
 from .service.fleet import Fleet
 from .service.limits import Limits
 from .settings import BadSettingsError, LogLevel, Settings, read_settings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 DESCRIPTION = """\
 Simulated KVM/arm64 virtual machines whose dirty log is cleaned by a FEAT_HACDBS unit first and by \
@@ -37,6 +42,7 @@ async def _lifespan(
     settings: Settings,
     logger: FilteringBoundLogger,
     request_log: RequestLog | None,
+    telemetry: "TracerProvider | None",
 ) -> AsyncGenerator[None]:
     adopt_server(
         settings.log_format
@@ -53,10 +59,20 @@ async def _lifespan(
     await app.end()
     if request_log is not None:
         request_log.flush()
+    if telemetry is not None:
+        from .http.telemetry import send_the_last  # noqa: PLC0415 - of an extra
+
+        await send_the_last(telemetry)
 
 
 def create_app(settings: Settings | None = None) -> Application:
-    """Create an application with its own fleet; settings are read from the environment if absent."""
+    """Create an application with its own fleet; settings are read from the environment if absent.
+
+    With the setting `otel` it makes spans until its lifespan ends.
+
+    Raises:
+        BadSettingsError: An OTEL_* variable has no usable value.
+    """
     settings = settings or Settings.from_environment()
     fleet = Fleet(
         Limits(**{each.name: getattr(settings, each.name) for each in fields(Limits)}),
@@ -66,6 +82,16 @@ def create_app(settings: Settings | None = None) -> Application:
     logger = make_logger(settings.log_format, settings.log_level)
     logs_requests = settings.log_level in {LogLevel.DEBUG, LogLevel.INFO}
     request_log = RequestLog(settings.log_format) if logs_requests else None
+    telemetry: TracerProvider | None = None
+    find_trace_id = trace_id_of
+    if settings.otel:
+        try:
+            from .http.telemetry import make_provider, trace_id_of_span  # noqa: PLC0415 - of an extra
+
+            telemetry = make_provider(fleet.instance)
+        except ValueError as error:  # some OTEL_* are read by the import
+            raise BadSettingsError(f"OTEL_*: {error}") from None
+        find_trace_id = trace_id_of_span
     app = Application(
         title="hacdbs-sim",
         version="1",
@@ -75,7 +101,14 @@ def create_app(settings: Settings | None = None) -> Application:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=partial(_lifespan, settings=settings, logger=logger, request_log=request_log),
+        lifespan=partial(
+            _lifespan,
+            settings=settings,
+            logger=logger,
+            request_log=request_log,
+            telemetry=telemetry,
+        ),
+        telemetry={"tracing": telemetry is None},  # one span a request, whatever the process has
     )
     app.context = Context(
         fleet,
@@ -97,7 +130,12 @@ def create_app(settings: Settings | None = None) -> Application:
         allowed_hosts=settings.allowed_hosts,
         token=None if settings.token is None else settings.token.get_secret_value(),
         instance=fleet.instance,
+        trace_id_of=find_trace_id,
     )
+    if telemetry is not None:
+        from .http.telemetry import TelemetryMiddleware  # noqa: PLC0415 - of an extra
+
+        app.add_middleware(TelemetryMiddleware, provider=telemetry)
     return app
 
 

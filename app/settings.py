@@ -3,17 +3,25 @@
 import os
 import re
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Annotated, Final, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from hacdbs_sim.launcher import MissingExtraError
+
 PREFIX: Final = "HACDBS_"
 URL_VARIABLE: Final = "HACDBS_URL"
 """The URL of the service for clients: not a setting of the service, but allowed beside them."""
 
 _TOKEN_VARIABLE: Final = f"{PREFIX}TOKEN"
+_OTEL_PACKAGES: Final = (
+    "opentelemetry.sdk",
+    "opentelemetry.exporter.otlp.proto.http",
+    "opentelemetry.instrumentation.asgi",
+)
 _TOKEN: Final = re.compile(r"[!-~]+\Z")
 
 
@@ -91,6 +99,10 @@ class Settings(BaseSettings):
     host_kvm: bool = Field(
         default=False, description="Whether VMs of this machine's /dev/kvm may be made."
     )
+    otel: bool = Field(
+        default=False,
+        description="Whether requests are traced with OpenTelemetry; OTEL_* say where to.",
+    )
 
     @field_validator("token")
     @classmethod
@@ -136,14 +148,26 @@ def read_settings(**given: object) -> Settings:
     """Read HACDBS_* from the environment, but for the settings that are given by name.
 
     Raises:
-        BadSettingsError: An invalid one, or an unknown name.
+        BadSettingsError: An invalid one, an unknown name, or one that needs what is not installed.
     """
     try:
-        return Settings.from_environment(**given)
+        settings = Settings.from_environment(**given)
     except UnknownSettingError as error:
         raise BadSettingsError(str(error)) from error
     except ValidationError as error:
         raise BadSettingsError("\n".join(map(_line, error.errors()))) from None
+    missing = next(filter(_is_missing, _OTEL_PACKAGES), None) if settings.otel else None
+    if missing is not None:
+        raise BadSettingsError(f"{PREFIX}OTEL: {MissingExtraError('otel', missing)}")
+    return settings
+
+
+def _is_missing(package: str) -> bool:
+    """Return whether a package is not installed; a parent of it may be missing too."""
+    try:
+        return find_spec(package) is None
+    except ModuleNotFoundError:
+        return True
 
 
 def _line(error: ErrorDetails) -> str:

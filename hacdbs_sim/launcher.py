@@ -16,7 +16,7 @@ from typing import Final, Literal
 _PACKAGED: Final = "hacdbs_sim.app"
 _CHECKOUT: Final = "app"
 
-Extra = Literal["cli", "server"]
+Extra = Literal["cli", "server", "otel"]
 
 
 class NotInstalledError(ImportError):

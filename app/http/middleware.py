@@ -6,7 +6,7 @@ import itertools
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -35,7 +35,7 @@ ANY_HOST_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_ROUTE: Final = "none"
-"""The metrics' label of requests that matched no route and method: paths must not become labels."""
+"""The route of requests that matched no route and method: paths must not become labels or names."""
 
 SENT_AT_ONCE: Final = 1 << 18
 
@@ -94,7 +94,8 @@ class ServiceMiddleware:
     """Middleware that guards an application, and logs and counts each request.
 
     `allowed_hosts` are lowercase, and `*` allows all; `token` is what clients must send, if any; `instance`
-    names this start of the service, in each response. Without a `request_log` no request is logged.
+    names this start of the service, in each response. Without a `request_log` no request is logged;
+    `trace_id_of` finds the trace that a line names.
     """
 
     def __init__(
@@ -107,12 +108,14 @@ class ServiceMiddleware:
         allowed_hosts: tuple[str, ...],
         token: str | None,
         instance: str,
+        trace_id_of: Callable[[Scope], str | None] = trace_id_of,
     ) -> None:
         self._app = app
         self._instance_header = (INSTANCE_HEADER.lower().encode("ascii"), instance.encode("ascii"))
         self._metrics = metrics
         self._logger = logger
         self._request_log = request_log
+        self._trace_id_of = trace_id_of
         # An id must be unique, not hard to guess.
         self._id_prefix = secrets.token_hex(4)
         self._ids = itertools.count(1)
@@ -211,20 +214,26 @@ class ServiceMiddleware:
         self._logger.error("unhandled", request_id=request_id, path=path, exc_info=error)
 
     def _account(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        method = scope["method"] if scope["method"] in KNOWN_METHODS else "other"
-        found = scope.get("route")
-        # FastAPI names the route of a path that has none for the method, too
-        is_served = method in (getattr(found, "methods", None) or ())
-        route: str = getattr(found, "path", NO_ROUTE) if is_served else NO_ROUTE
+        method, route = method_and_route(scope)
+        is_served = route != NO_ROUTE
         status = status or CLIENT_GONE
         self._metrics.count(method, route, status)
         if is_served and WAITS not in scope:
             self._metrics.observe(method, route, seconds)
         if self._request_log is not None:
             more = {} if is_served else {"path": logged_path(scope["path"])}
-            if (trace_id := trace_id_of(scope)) is not None:
+            if (trace_id := self._trace_id_of(scope)) is not None:
                 more["trace_id"] = trace_id
             self._request_log.add(RequestLine(request_id, method, route, status, seconds, more))
+
+
+def method_and_route(scope: Scope) -> tuple[str, str]:
+    """Return the method, and the template of the route that it found, of a request that was served."""
+    method = scope["method"] if scope["method"] in KNOWN_METHODS else "other"
+    found = scope.get("route")
+    # FastAPI names the route of a path that has none for the method, too
+    is_served = method in (getattr(found, "methods", None) or ())
+    return method, getattr(found, "path", NO_ROUTE) if is_served else NO_ROUTE
 
 
 def _stopped(scope: Scope) -> ProblemResponse:
