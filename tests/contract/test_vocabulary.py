@@ -16,8 +16,9 @@ def names(node: Any) -> Iterator[str]:
         properties = node.get("properties")
         if isinstance(properties, dict):
             yield from properties
-        for parameter in node.get("parameters", []):
-            yield parameter["name"]
+        parameters = node.get("parameters")
+        if isinstance(parameters, list):  # those of a link are a mapping
+            yield from (parameter["name"] for parameter in parameters)
         for value in node.values():
             yield from names(value)
     elif isinstance(node, list):

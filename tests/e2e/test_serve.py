@@ -182,12 +182,11 @@ def test_healthcheck_follows_the_service(tmp_path: Path) -> None:
     assert "no response" in stopped.stderr
 
 
-def test_a_host_that_is_not_allowed_is_not_healthy(tmp_path: Path) -> None:
+def test_a_health_check_may_use_any_name(tmp_path: Path) -> None:
     with serving(tmp_path, HACDBS_ALLOWED_HOSTS="vm.example") as service:
         result = hacdbs_sim("healthcheck", "--port", str(service.port))
 
-    assert result.returncode == 1
-    assert "returned 4" in result.stderr
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_bad_setting_ends_the_start_with_2() -> None:

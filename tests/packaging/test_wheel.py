@@ -146,7 +146,6 @@ def test_without_an_extra_client_and_plugin_use_a_service_elsewhere(
     ("extras", "arguments", "extra"),
     [
         ((), ["serve"], "cli"),
-        (("qmp",), ["list"], "cli"),
         (("server",), ["serve"], "cli"),
         (("cli",), ["serve"], "server"),
         (("cli",), ["healthcheck"], "server"),

@@ -18,6 +18,12 @@ Run: TypeAlias = Callable[..., Result]
 RunJson: TypeAlias = Callable[..., Any]
 
 
+@pytest.fixture(autouse=True)
+def _width_of_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The workers of pytest-xdist have that of a terminal
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def service() -> Generator[Service]:
     with serve_in_thread() as running:
