@@ -28,6 +28,13 @@ _DESCRIPTIONS: Final = {
     LAST_EVENT_ID: "The last event that the reader has seen; wins over `after`.",
 }
 
+_EXAMPLES: Final = {
+    IDEMPOTENCY_KEY: "get-of-round-3",
+    IF_MATCH: "*",
+    IF_NONE_MATCH: "*",
+    LAST_EVENT_ID: "17",
+}
+
 
 def _parameter(name: str) -> dict[str, Any]:
     pattern = {IDEMPOTENCY_KEY: KEY_PATTERN, LAST_EVENT_ID: EVENT_ID_PATTERN}.get(name)
@@ -35,7 +42,7 @@ def _parameter(name: str) -> dict[str, Any]:
     if pattern is None:
         schema["maxLength"] = MAX_TAGS_CHARS
     described = {"required": False, "description": _DESCRIPTIONS[name], "schema": schema}
-    return {"name": name, "in": "header", **described}
+    return {"name": name, "in": "header", **described, "example": _EXAMPLES[name]}
 
 
 def _header(description: str, pattern: str) -> dict[str, Any]:

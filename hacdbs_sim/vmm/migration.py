@@ -113,7 +113,7 @@ class LiveMigration:
         self._wants_switch_over = False
         self._wants_postcopy = False
         self._is_resumed = False
-        self.is_waiting = False
+        self._needs_command = False
         self._setup_ns = 0
         self._paused_ns: int | None = None
         self._downtime_ns = 0
@@ -134,6 +134,11 @@ class LiveMigration:
         return self.status, len(self._passes), self._stream.stats.syncs
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a command, and none has come."""
+        return self._needs_command and not self._requests and self._asked_to_end is None
+
+    @property
     def now_ns(self) -> int:
         """The clock."""
         return self._ended_ns if self.status.is_final else self._source.now_ns
@@ -145,7 +150,7 @@ class LiveMigration:
             InvalidMigrationStateError: It waits for a command that nobody sends.
         """
         while self.step():
-            if self.is_waiting and not self._requests and self._asked_to_end is None:
+            if self.is_waiting:
                 raise InvalidMigrationStateError(
                     f"the migration waits in {self.status.value}", field="status"
                 )
@@ -473,9 +478,9 @@ class LiveMigration:
             self._apply_requests()
             self._perform_due()
             may_go_on = recovers_ns is not None or self._schedule.next_ns() is not None
-            self.is_waiting = not (may_go_on or self._is_resumed)
+            self._needs_command = not (may_go_on or self._is_resumed)
             yield
-        self.is_waiting = False
+        self._needs_command = False
         self.status = MigrationStatus.POSTCOPY_RECOVER
         postcopy.resume()
         yield from self._source.spend(2 * self._link.latency_ns)
@@ -490,12 +495,12 @@ class LiveMigration:
             if is_done():
                 break
             next_ns = self._schedule.next_ns()
-            self.is_waiting = next_ns is None
+            self._needs_command = next_ns is None
             if next_ns is not None:
                 yield from self._source.spend(self._started_ns + next_ns - self._source.now_ns)
                 self._perform_due()
             yield
-        self.is_waiting = False
+        self._needs_command = False
 
     def _give_up(self, reason: Reason) -> Steps:
         """Apply the strategy; return only where it is to switch over."""

@@ -312,6 +312,22 @@ def test_a_link_that_fails_pauses_it_and_resume_sends_what_did_not_arrive(
     assert report.verification.lost_pages == 0
 
 
+def test_a_command_that_has_come_ends_the_waiting_before_it_is_applied() -> None:
+    migration = LiveMigration(a_guest(), spec(postcopy=PostcopySpec()))
+    until(migration, "active")
+    migration.request(command(MigrationCommand.START_POSTCOPY))
+    until(migration, "postcopy-active")
+    migration.request(command(MigrationCommand.PAUSE))
+    while not migration.is_waiting:
+        migration.step()
+
+    migration.request(command(MigrationCommand.RESUME))
+    while not migration.is_waiting and migration.step():
+        pass
+
+    assert migration.report().status is MigrationStatus.COMPLETED
+
+
 def test_a_link_that_recovers_by_itself_needs_no_resume_and_the_guest_stood_still() -> None:
     report = migrated(a_guest(), **fields(failure(4_500 * MS, 2 * S)))
 
