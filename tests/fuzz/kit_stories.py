@@ -117,6 +117,7 @@ class KitStories(Pen):
                 self._plain("get_migration", "GET", made),
                 self._plain("query_migrate", "GET", f"{made}/query-migrate"),
                 self._plain("get_iterations", "GET", f"{made}/iterations"),
+                self._plain("report_migration", "GET", f"{made}/report.html"),
                 self._plain("cancel_migration", "POST", f"{made}/cancel"),
                 self._with("update_migration", "PATCH", made, change),
                 self._plain(f"{command}_migration", "POST", f"{made}/{command.replace('_', '-')}"),
@@ -177,6 +178,7 @@ class KitStories(Pen):
             (
                 self._with("start_comparison", "POST", "/v1/comparisons", {"vm": _VM}),
                 self._plain("get_comparison", "GET", made),
+                self._plain("report_comparison", "GET", f"{made}/report.html"),
                 self._plain("cancel_comparison", "POST", f"{made}/cancel"),
                 self._plain("list_comparisons", "GET", "/v1/comparisons"),
                 self._plain("list_migration_presets", "GET", "/v1/migration-presets"),
@@ -187,9 +189,11 @@ class KitStories(Pen):
     def _scenario(self) -> Call:
         rng = self._rng
         place = "/v1/sessions/default/scenario"
-        match rng.randrange(6):
+        match rng.randrange(7):
             case 0:
                 return self._plain("get_scenario", "GET", place)
+            case 4:
+                return self._plain("report_scenario", "GET", f"{place}/report.html")
             case 1:
                 return self._plain("delete_scenario", "DELETE", place)
             case 2:

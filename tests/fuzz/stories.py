@@ -54,8 +54,8 @@ class Author(KitStories):
             (self._guest, 8),
             (self._migration, 5),
             (self._copy, 5),
-            (self._comparison, 2),
-            (self._scenario, 1),
+            (self._comparison, 3),
+            (self._scenario, 3),
         )
 
     def next(self) -> Call:
