@@ -13,7 +13,7 @@ from tests.interleave.promises import BrokenPromiseError
 from tests.interleave.stories import make_application, play
 
 FEW = 60
-MANY = 3_000
+MANY = 600
 TRIED = 200
 """Within so many seeds a defect must be found."""
 
