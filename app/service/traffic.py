@@ -72,13 +72,18 @@ class TrafficBudget:
             self._admit()
 
     def _admit(self) -> None:
-        """Admit in order of arrival; small requests pass a large one that does not fit yet."""
+        """Admit in order of arrival; small requests pass a large one that does not fit yet.
+
+        So do large ones that go on: the one before them may wait for what they hold.
+        """
         blocks_large = False
         for waiter in tuple(self._waiters):
             if waiter.admitted.done():  # it gave up just now
                 continue
             is_large = waiter.wanted_bytes > self._small_bytes
-            if (is_large and blocks_large) or not self._has_room(waiter.hold, waiter.wanted_bytes):
+            begins_large = is_large and not waiter.hold.held_bytes
+            has_room = self._has_room(waiter.hold, waiter.wanted_bytes)
+            if (begins_large and blocks_large) or not has_room:
                 blocks_large |= is_large
                 continue
             self._waiters.remove(waiter)
@@ -95,6 +100,7 @@ class TrafficBudget:
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
+                self._admit()  # those behind it may fit
 
 
 class Hold:

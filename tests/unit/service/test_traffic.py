@@ -103,3 +103,33 @@ async def test_what_is_there_counts_whether_it_fits_or_not() -> None:
         await held(budget, 1)
     hold.close()
     await held(budget, 1)
+
+
+async def test_a_request_that_goes_on_does_not_wait_behind_one_that_begins() -> None:
+    budget = TrafficBudget(LIMIT)
+    ends, goes_on = await held(budget, LARGEST * 3 // 5), await held(budget, LARGEST // 4)
+    begins = asyncio.create_task(held(budget, LARGEST * 9 // 10))
+    await asyncio.sleep(0)
+    more = asyncio.create_task(goes_on.take(LARGEST // 2))
+    await asyncio.sleep(0)
+
+    ends.close()
+    await more
+
+    assert not begins.done()
+    goes_on.close()
+    assert (await begins).held_bytes == budget.used_bytes == LARGEST * 9 // 10
+
+
+async def test_a_request_that_gives_up_lets_those_behind_it_pass() -> None:
+    budget = TrafficBudget(LIMIT)
+    await held(budget, LARGEST // 2)
+    gives_up = asyncio.create_task(held(budget, LARGEST))
+    await asyncio.sleep(0)
+    behind = asyncio.create_task(held(budget, LARGEST // 4))
+    await asyncio.sleep(0)
+    assert not behind.done()
+
+    gives_up.cancel()
+
+    assert (await behind).held_bytes == LARGEST // 4
