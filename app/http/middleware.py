@@ -37,8 +37,6 @@ KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE
 NO_ROUTE: Final = "none"
 """The route of requests that matched no route and method: paths must not become labels or names."""
 
-SENT_AT_ONCE: Final = 1 << 18
-
 CLIENT_GONE: Final = 499
 """The status recorded for a request whose client disconnected before it was complete."""
 
@@ -74,20 +72,6 @@ _HOST: Final = re.compile(
 """A name or an address, in lowercase, and perhaps a port (RFC 9110, 7.2)."""
 
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
-
-
-async def _send_in_pieces(send: Send, message: Message) -> None:
-    """Send a long body piece by piece, each when the one before has left.
-
-    The server copies what its socket does not take: of 64 MiB that would hold the event loop.
-    """
-    body = message.get("body", b"")
-    last = (len(body) - 1) // SENT_AT_ONCE * SENT_AT_ONCE if len(body) else 0
-    view = memoryview(body)
-    for at in range(0, last, SENT_AT_ONCE):
-        piece = view[at : at + SENT_AT_ONCE]
-        await send({"type": message["type"], "body": piece, "more_body": True})
-    await send({**message, "body": view[last:]} if last else message)
 
 
 class ServiceMiddleware:
@@ -143,7 +127,7 @@ class ServiceMiddleware:
                     id_header,
                     self._instance_header,
                 ]
-            await _send_in_pieces(send, message)
+            await send(message)
 
         try:
             serve = self._refusal(scope, headers) or self._app
@@ -155,7 +139,7 @@ class ServiceMiddleware:
             if not status:  # else it closes the connection
                 await _stopped(scope)(scope, receive, send_with_id)
         except ClientDisconnect:
-            status = status or CLIENT_GONE  # the client has gone: no response is sent
+            pass  # no response is sent
         except Exception as error:
             self._log_defect(scope, request_id, error)
             if status:  # the response has started; only the server can abort it

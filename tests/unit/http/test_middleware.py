@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.http.metrics import Metrics
-from app.http.middleware import ANY_HOST_PATHS, SENT_AT_ONCE, ServiceMiddleware
+from app.http.middleware import ANY_HOST_PATHS, ServiceMiddleware
 from app.http.request_log import RequestLog
 from app.http.responses import JsonResponse
 from app.logs import make_logger
@@ -286,29 +285,6 @@ async def test_what_is_not_http_passes() -> None:
     await answer_of(guarding(app), {"type": "lifespan"})
 
     assert seen == ["lifespan"]
-
-
-@pytest.mark.parametrize("pieces", [0, 1, 2, 3.5])
-async def test_a_long_body_is_sent_in_pieces(pieces: float) -> None:
-    body = bytes(range(256)) * int(pieces * SENT_AT_ONCE // 256)
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    async def receive() -> Message:
-        raise AssertionError("nothing is asked for")
-
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        await Response(body)(scope, receive, send)
-
-    await guarding(serve)(scope_of("GET", "/v1/vms", HOST), receive, send)
-
-    start, *parts = sent
-    assert (b"content-length", b"%d" % len(body)) in start["headers"]
-    assert b"".join(part["body"] for part in parts) == body
-    assert max(len(part["body"]) for part in parts) <= SENT_AT_ONCE
-    assert [part.get("more_body", False) for part in parts] == [True] * (len(parts) - 1) + [False]
 
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
