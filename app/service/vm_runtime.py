@@ -204,8 +204,8 @@ class VmRuntime:
 
     @property
     def parts(self) -> int:
-        """The number of slots and faults."""
-        return self._memslots + self._faults
+        """The number of slots, faults and workloads."""
+        return self._memslots + self._faults + self._workloads
 
     def supports(self, kind: type[model.Operation[Any]]) -> bool:
         """Whether the backend performs such operations."""
@@ -238,7 +238,7 @@ class VmRuntime:
 
     def work_of_showing(self) -> int:
         """Estimate the work of showing the VM with all its parts."""
-        return WORK_PER_ACTION + WORK_PER_PART * (self._memslots + self._workloads + self._faults)
+        return WORK_PER_ACTION + WORK_PER_PART * self.parts
 
     def perform(self, action: model.Action[T]) -> T:
         """Perform an action within the limits; the caller holds the lock where needed."""
@@ -296,7 +296,7 @@ class VmRuntime:
             raise PageLimitError(detail, field="memory_size", bound=most, value=after.pages)
         if isinstance(action, model.AddWorkload):
             most = model.MAX_WORKLOADS_PER_VM
-            if len(self._backend.query(model.ListWorkloads())) >= most:
+            if self._workloads >= most:
                 detail = f"the VM has {most} workloads, as many as one VM takes"
                 raise WorkloadLimitError(detail, bound=most)
 
