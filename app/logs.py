@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -24,7 +24,7 @@ _TRACEBACKS: Final = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
 _TEXT_TRACEBACKS: Final = structlog.processors.ExceptionRenderer()
-_JSON_OPTIONS: Final = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+_JSON_OPTIONS: Final = orjson.OPT_NON_STR_KEYS
 _SERVER: Final = "uvicorn"
 
 Renderer: TypeAlias = Callable[[Any, str, EventDict], str]
@@ -34,11 +34,11 @@ Renderer: TypeAlias = Callable[[Any, str, EventDict], str]
 def _as_json(_logger: object, level: str, event: EventDict) -> str:
     if "exc_info" in event:
         event = dict(_TRACEBACKS(None, level, event))
-    line = {"timestamp": datetime.now(UTC), "level": level, **event}
+    line = {"timestamp": now(), "level": level, **event}
     try:
         return orjson.dumps(line, repr, _JSON_OPTIONS).decode()
-    except TypeError:  # text that is no Unicode, such as a file's name
-        return json.dumps({**line, "timestamp": now()}, default=repr)
+    except TypeError:  # text that is not Unicode, such as a file's name
+        return json.dumps(line, default=repr)
 
 
 def _as_text(_logger: object, level: str, event: EventDict) -> str:
@@ -56,17 +56,10 @@ def now() -> str:
     return f"{_second(seconds)}.{microseconds:06}Z"
 
 
-_shown_second: tuple[int, str] = (0, "")
-
-
+@lru_cache(1)  # most lines are of the same second
 def _second(seconds: int) -> str:
-    """Return a second as ISO 8601 has it; kept, because most lines are of the same one."""
-    global _shown_second  # noqa: PLW0603
-    shown = _shown_second
-    if shown[0] != seconds:
-        shown = (seconds, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)))
-        _shown_second = shown
-    return shown[1]
+    """Return a second as ISO 8601 has it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _word(value: object) -> str:
