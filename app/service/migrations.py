@@ -136,6 +136,7 @@ class _Kept(Generic[K]):
     def __init__(self, per_session: int) -> None:
         self._per_session = per_session
         self._by_id: dict[str, K] = {}
+        self._running: list[K] = []
         self._last_numbers: dict[str, int] = {}
 
     def number(self, session_id: str) -> int:
@@ -146,16 +147,13 @@ class _Kept(Generic[K]):
     def add(self, known_as: str, item: K) -> None:
         """Add an item."""
         self._by_id[known_as] = item
+        self._running = self.running()
+        self._running.append(item)
         of_session = [each for each in self._by_id.values() if each.session_id == item.session_id]
         ended = [each for each in of_session if each.run.is_over]
         for dropped in ended[: max(len(of_session) - self._per_session, 0)]:
             dropped.run.release_reports()
             self._by_id = {k: each for k, each in self._by_id.items() if each is not dropped}
-
-    def release(self, session_id: str) -> None:
-        """Return the bytes of the reports of a session that will be forgotten."""
-        for item in self.of(session_id):
-            item.run.release_reports()
 
     def find(self, known_as: str) -> K | None:
         """Return an item by its id."""
@@ -166,11 +164,17 @@ class _Kept(Generic[K]):
         found = [e for e in self._by_id.values() if session_id in {None, e.session_id}]
         return sorted(found, key=lambda each: (each.session_id, each.number))
 
+    def running(self) -> list[K]:
+        """List the items that have not ended, oldest first."""
+        return [each for each in self._running if not each.run.is_over]
+
     def forget(self, session_id: str) -> None:
         """Forget the items of a session, and number the next ones from 1 again."""
         for item in self.of(session_id):
+            item.run.release_reports()
             item.run.forget()
         self._by_id = {k: each for k, each in self._by_id.items() if each.session_id != session_id}
+        self._running = [each for each in self._running if each.session_id != session_id]
         self._last_numbers.pop(session_id, None)
 
 
@@ -247,8 +251,8 @@ class Migrations:
 
     def running_of(self, session_id: str, vm_id: str) -> Migration | None:
         """Return the migration of a VM that has not ended; None: there is none."""
-        for each in self._migrations.of(session_id):
-            if each.vm_id == vm_id and not each.run.is_over:
+        for each in self._migrations.running():
+            if (each.session_id, each.vm_id) == (session_id, vm_id):
                 return each
         return None
 
@@ -314,7 +318,7 @@ class Migrations:
 
     def vm_gone(self, vm_id: str) -> None:
         """End the migration of a deleted VM, and those that arrive at it; their reports are kept."""
-        for migration in self._migrations.of(None):
+        for migration in self._migrations.running():
             if migration.vm_id == vm_id:
                 migration.run.cancel(Reason.VM_DELETED)
             elif migration.destination_vm_id == vm_id:
@@ -322,8 +326,6 @@ class Migrations:
 
     def session_gone(self, session_id: str) -> None:
         """End and forget the migrations and comparisons of a session that is reset or deleted."""
-        self._migrations.release(session_id)
-        self._comparisons.release(session_id)
         self._migrations.forget(session_id)
         self._comparisons.forget(session_id)
 
