@@ -99,9 +99,8 @@ class EventLog:
             self.counts[type] += 1
             is_first = bool(self._readers) and not self._has_news
             self._has_news = self._has_news or is_first
-        if (
-            is_first and self._loop is not None
-        ):  # one call of the loop for all events before it runs
+        if is_first and self._loop is not None:
+            # One call of the loop for all events before it runs
             self._loop.call_soon_threadsafe(self._wake_all)
 
     def _wake_all(self) -> None:
@@ -171,7 +170,6 @@ class EventLog:
             raise EventReaderLimitError(detail, bound=MAX_EVENT_READERS)
         self._loop = asyncio.get_running_loop()
         reader = EventReader(self, after, wanted)
-        reader.opened_at = time.monotonic()
         with self._lock:
             self._readers[reader] = None
         if self._is_stopping:
@@ -181,7 +179,7 @@ class EventLog:
         return reader
 
     def _end_oldest(self) -> None:
-        oldest = min(self._readers, key=lambda each: each.opened_at)
+        oldest = next(iter(self._readers))
         if time.monotonic() - oldest.opened_at >= MIN_READER_SECONDS:
             oldest.close()
 
@@ -206,10 +204,8 @@ class EventLog:
 class EventReader:
     """A position in a log, the id of the event after which it reads, with a wait for events."""
 
-    opened_at: float
-    """On the monotonic clock."""
-
     def __init__(self, log: EventLog, position: int, wanted: EventFilter) -> None:
+        self.opened_at = time.monotonic()
         self.position = position
         self.is_closed = False
         self.has_turn = False
