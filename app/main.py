@@ -44,9 +44,8 @@ async def _lifespan(
     request_log: RequestLog | None,
     telemetry: "TracerProvider | None",
 ) -> AsyncGenerator[None]:
-    adopt_server(
-        settings.log_format
-    )  # here, for a server may configure its loggers after it has loaded us
+    # Here, for a server may configure its loggers after it has loaded us
+    adopt_server(settings.log_format)
     app.begin()
     if (scenario := settings.scenario) is not None:
         try:
@@ -151,4 +150,13 @@ def _app_of_environment() -> Application:
         sys.exit(STARTUP_FAILURE)
 
 
-app = _app_of_environment()
+if TYPE_CHECKING:
+    app: Application
+else:
+
+    def __getattr__(name: str) -> object:
+        # `app` is made when a server asks for it: others import this module for create_app
+        if name != "app":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        made = globals()["app"] = _app_of_environment()
+        return made

@@ -232,7 +232,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_a_variable_that_makes_no_sense_is_one_line(name: str, value: str, reason: str) -> None:
-    ended = run("import app.main", HACDBS_OTEL="1", **{name: value})
+    ended = run("from app.main import app", HACDBS_OTEL="1", **{name: value})
 
     assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr.startswith(f"OTEL_*: {reason}")
@@ -261,7 +261,7 @@ def test_a_collector_that_does_not_answer_holds_no_stop(monkeypatch: pytest.Monk
 def test_nothing_of_it_is_imported_unless_it_is_on(*, is_on: bool) -> None:
     code = """
 import sys
-import app.main
+from app.main import app
 names = ("app.http.telemetry", "opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.instrumentation")
 print(*(name in sys.modules for name in names))
 """
@@ -278,7 +278,7 @@ print(*(name in sys.modules for name in names))
     ("start", "status"),
     [
         ("sys.argv = ['hacdbs-sim', 'serve', '--port', '0']; hacdbs_sim.cli.main()", 2),
-        ("import app.main", 3),
+        ("from app.main import app", 3),
     ],
 )
 def test_a_package_that_is_missing_names_the_extra_and_the_service_does_not_start(
