@@ -1,8 +1,8 @@
 """JSON texts cut into their parts, without being decoded: where each member of an array or object is.
 
 Strings, brackets and commas are found by arrays over a piece of the text at a time, so that no call into
-C holds the interpreter for long. What the parts hold is not looked at: whoever decodes them refuses what
-is not JSON.
+C holds the interpreter for long. The parts are not decoded here; the code that decodes them refuses
+malformed JSON.
 """
 
 import re
@@ -85,6 +85,11 @@ def is_object(body: bytes, span: Span) -> bool:
     return body[span.begin : span.begin + 1] == b"{"
 
 
+def is_empty_array(body: bytes, span: Span) -> bool:
+    """Whether a part is an array without elements, however much white space is in it."""
+    return is_array(body, span) and next(parts(body, span), None) is None
+
+
 def parts(body: bytes, span: Span) -> Iterator[Span]:
     """Yield the parts between the commas of an array or object; one that is empty has none.
 
@@ -106,7 +111,7 @@ def members(body: bytes, span: Span) -> Iterator[tuple[str, Span]]:
     """Yield name and value of each member of an object.
 
     Raises:
-        MalformedBodyError: As `parts`, and where a name is none.
+        MalformedBodyError: As `parts`, or a member has no name.
     """
     for part in parts(body, span):
         match = _KEY.match(body, part.begin, min(part.end, part.begin + _MAX_KEY_BYTES))

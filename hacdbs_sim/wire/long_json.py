@@ -40,7 +40,9 @@ from hacdbs_sim.wire.cutting import (
     Span,
     decode,
     is_array,
+    is_empty_array,
     is_object,
+    malformed,
     members,
     parts,
     whole,
@@ -54,7 +56,7 @@ from hacdbs_sim.wire.errors import (
 )
 from hacdbs_sim.wire.page_forms import page_field_schema, pages_from
 from hacdbs_sim.wire.pages_json import bitmap_in, numbers_of
-from hacdbs_sim.wire.repeated import check_fields_once
+from hacdbs_sim.wire.repeated import check_fields_once, field_twice
 
 Where = tuple[str | int, ...]
 """The names and indices that lead to a part."""
@@ -94,6 +96,8 @@ class _Long:
 
     def value(self, hint: Any, span: Span, where: Where) -> Any:  # noqa: ANN401
         """Read a part as an annotation."""
+        if span.is_long and is_empty_array(self._body, span):
+            return self._at_once(_validator(hint), b"[]", span, where)
         if span.is_long:
             if (read := self._reader_of(hint)) is not None:
                 return read(span, where)
@@ -243,7 +247,7 @@ class _Long:
             read = self._at_once(validator, self._elements(group), group, where, count)
             arrays.append(np.array(read, np.uint32))
             count += len(arrays[-1])
-        return np.concatenate(arrays)
+        return np.concatenate([np.zeros(0, np.uint32), *arrays])
 
     def _action(self, hint: Any, span: Span, where: Where) -> Any:  # noqa: ANN401
         """Read an action with its `op`."""
@@ -312,10 +316,7 @@ class _Long:
         long: dict[str, Span] = {}
         for name, part in members(self._body, span):
             if name in short or name in long:
-                pointer = pointer_to((*where, name))
-                detail = "the field is there twice; an object has each field once"
-                error = error_at("body", pointer, detail, bound=1, value=2)
-                raise InvalidRequestError((error,))
+                raise field_twice(pointer_to((*where, name)))
             if part.is_long:
                 long[name] = part
             else:
@@ -371,11 +372,16 @@ class _Long:
         if name == "bitmap":
             if self._has_parts(span):
                 self._refuse(validator, span, where)
-            bitmap = bitmap_in(self._body, begin, end, where)
+            is_quoted = self._body[span.begin : begin] == self._body[end : span.end] == b'"'
+            bitmap = bitmap_in(self._body, begin, end, where) if is_quoted else None
             text = self._text(span)
             return bitmap or pages_from(name, self._at_once(validator, text, span, where))
         if not is_array(self._body, span):
             self._refuse(validator, span, where)
+        if self._body[end : span.end] != b"]":
+            raise malformed("expected `]`", end)
+        if is_empty_array(self._body, span):
+            return pages_from(name, self._at_once(validator, b"[]", span, where))
         found = numbers_of(self._body, begin, end, name, where)
         return self._pages_of_parts(validator, name, span, where) if found is None else found
 

@@ -16,13 +16,10 @@ from pydantic_core import SchemaValidator, ValidationError, from_json
 
 from hacdbs_sim.model.pages import Bitmap, Gfns, PageRanges
 from hacdbs_sim.wire.codec import octets_from_base64, words_from_octets
+from hacdbs_sim.wire.cutting import PIECE_BYTES, SPACE
 from hacdbs_sim.wire.errors import InvalidRequestError, body_errors
 from hacdbs_sim.wire.page_forms import page_field_schema, pages_from
 
-PIECE_BYTES: Final = 1 << 16
-
-# JSON's white space; that of `re` and of `bytes.strip` has more.
-_SPACE: Final = b" \t\r\n"
 _HEAD: Final = rb'[ \t\r\n]*\{[ \t\r\n]*"%s"[ \t\r\n]*:[ \t\r\n]*\['
 _TAIL: Final = re.compile(rb"\][ \t\r\n]*\}[ \t\r\n]*\Z")
 _BITMAP_HEAD: Final = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"bitmap"[ \t\r\n]*:[ \t\r\n]*"')
@@ -47,7 +44,7 @@ def _pieces(body: bytes, start: int, end: int, cut: re.Pattern[bytes]) -> Iterat
         comma = cut.search(body, start + PIECE_BYTES, end)
         stop = end if comma is None else comma.end() - 1
         # White space alone would pass for a list without elements.
-        yield b"[" + (body[start:stop].strip(_SPACE) or b",") + b"]"
+        yield b"[" + (body[start:stop].strip(SPACE) or b",") + b"]"
         start = stop + 1
 
 

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any, Final
 
-from hacdbs_sim.wire.errors import InvalidRequestError, MalformedBodyError, error_at
+from hacdbs_sim.wire.errors import InvalidRequestError, MalformedBodyError, error_at, pointer_to
 
 FEW_NAMES: Final = 64
 """More names than these repeat, as those of a batch's actions do, so they are not compared first."""
@@ -30,8 +30,13 @@ def check_fields_once(body: bytes | str) -> None:
     except (ValueError, RecursionError) as malformed:
         raise MalformedBodyError(f"the body is not JSON: {malformed}") from None
     if pointer is not None:
-        detail = "the field is there twice; an object has each field once"
-        raise InvalidRequestError((error_at("body", pointer, detail, bound=1, value=2),))
+        raise field_twice(pointer)
+
+
+def field_twice(pointer: str) -> InvalidRequestError:
+    """Return the refusal of a field that an object has twice."""
+    detail = "the field is there twice; an object has each field once"
+    return InvalidRequestError((error_at("body", pointer, detail, bound=1, value=2),))
 
 
 def _has_distinct_names(octets: bytes) -> bool:
@@ -68,7 +73,7 @@ class _Finder:
         known: set[str] = set()
         for name, _ in pairs:
             if name in known:
-                return _Twice(_step(name))
+                return _Twice(pointer_to((name,)))
             known.add(name)
         raise AssertionError("a name is there twice")
 
@@ -76,7 +81,7 @@ class _Finder:
 def _first_within(pairs: list[tuple[str, Any]]) -> _Twice | None:
     for name, value in pairs:
         if (pointer := _within(value)) is not None:
-            return _Twice(_step(name) + pointer)
+            return _Twice(pointer_to((name,)) + pointer)
     return None
 
 
@@ -89,7 +94,3 @@ def _within(value: object) -> str | None:
             if (pointer := _within(item)) is not None:
                 return f"/{index}{pointer}"
     return None
-
-
-def _step(name: str) -> str:
-    return "/" + name.replace("~", "~0").replace("/", "~1")

@@ -69,10 +69,16 @@ def _members(fields: Mapping[str, Any]) -> Iterator[bytes]:
     opening = b"{"
     for name, part in fields.items():
         yield opening + orjson.dumps(name) + b":"
-        is_written = isinstance(part, JsonArray | JsonString)
-        yield part.octets if is_written else orjson.dumps(part, default=_fragment, option=_OPTIONS)
+        yield _octets_of(part)
         opening = b","
     yield b"}"
+
+
+def _octets_of(part: object) -> bytes:
+    """Write a field; what is JSON already stands as it is."""
+    if isinstance(part, JsonArray | JsonString):
+        return part.octets
+    return orjson.dumps(part, default=_fragment, option=_OPTIONS)
 
 
 class Written(dict[str, Any]):
@@ -108,16 +114,18 @@ def _long_parts(value: Model) -> Iterator[tuple[WireField, object]]:
 def count_elements(value: object) -> int:
     """Count the elements of all lists in a value of the model: so long it takes to write it."""
     if isinstance(value, tuple):
-        first = value[0] if value else None
-        has_lists = isinstance(first, Model) and bool(_lists_of(_class_of(first)))
-        return len(value) + (sum(map(count_elements, value)) if has_lists else 0)
+        return len(value) + (sum(map(count_elements, value)) if _have_lists(value) else 0)
     if isinstance(value, Model):
         return sum(count_elements(part) for _, part in _long_parts(value))
     return 0
 
 
-def _class_of(value: object) -> type:
-    return type(value)
+def _have_lists(elements: tuple[Any, ...]) -> bool:
+    """Whether elements, which are of one class, may be long themselves."""
+    if not elements or not isinstance(elements[0], Model):
+        return False
+    cls: type = type(elements[0])
+    return bool(_lists_of(cls))
 
 
 def _is_long(value: Model) -> bool:
@@ -131,9 +139,7 @@ def _is_long_part(part: object) -> bool:
         return isinstance(part, Written)
     if len(part) > ELEMENTS_AT_ONCE:
         return True
-    first = part[0] if part else None
-    has_lists = isinstance(first, Model) and bool(_lists_of(_class_of(first)))
-    return has_lists and any(map(_is_long, part))
+    return _have_lists(part) and any(map(_is_long, part))
 
 
 def _pieces(value: Model, log_format: LogFormat) -> Iterator[bytes]:
@@ -152,7 +158,7 @@ def _pieces(value: Model, log_format: LogFormat) -> Iterator[bytes]:
             yield opening + orjson.dumps(name) + b":"
             opening = b","
             if name not in long:
-                yield orjson.dumps(short[name], default=_fragment, option=_OPTIONS)
+                yield _octets_of(short[name])
             elif isinstance(part := long[name], Written):
                 yield part.octets
             elif isinstance(part, Model):

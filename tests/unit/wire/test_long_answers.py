@@ -56,8 +56,19 @@ def test_what_is_written_in_pieces_is_what_is_written_at_once(
     assert in_pieces == at_once
 
 
+def traced(runs: int) -> model.AcceleratorReport | None:
+    """Return what the unit did, with so many runs; without one: None."""
+    if not runs:
+        return None
+    run = model.RunTrace(size=512, cleaned=512, first_gfn=0, last_gfn=511, ttwl=3)
+    return model.AcceleratorReport(
+        cpu=0, outcome=model.AcceleratorOutcome.CLEANED, trace=(run,) * runs
+    )
+
+
+@pytest.mark.parametrize("runs", [0, 1_000])
 @pytest.mark.parametrize("log_format", LogFormat)
-def test_a_long_log_is_written_in_pieces(log_format: LogFormat) -> None:
+def test_a_long_log_is_written_in_pieces(log_format: LogFormat, runs: int) -> None:
     words = np.random.default_rng(1).integers(0, 1 << 63, 1_000, dtype=np.uint64)
     log = DirtyLog(
         slot=0,
@@ -66,6 +77,7 @@ def test_a_long_log_is_written_in_pieces(log_format: LogFormat) -> None:
         bitmap=Bitmap(words),
         dirty_count=1,
         remaining_count=1,
+        accelerator=traced(runs),
     )
 
     with limited(64):

@@ -147,7 +147,25 @@ MALFORMED = (
     b'{"actions":[{"op":"guest_write","gfns":[1,2,3,4,5,6,7,8,9,,1]}]}',
     b'{"actions":[{"op":"guest_write","gfns":[1,2,3,4,5,6,7,8,9,1}]}',
     b'{"actions" [{"op":"delete_faults"},{"op":"delete_faults"}]}',
+    b'{"actions":[{"op":"guest_write","gfns":[1,2,3,4,5,6,7,8,9,1}}]}',
+    b'{"actions":[{"op":"guest_write","gfn_ranges":[[1,2],[3,4],[5,6]}}]}',
+    b'{"actions":[{"op":"clear_dirty_log","slot":0,"bitmap":xAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAx}]}',
 )
+
+SPACE = " " * 100
+EMPTY: tuple[tuple[Any, str], ...] = (
+    (model.Batch, f'{{"actions":[{SPACE}]}}'),
+    (model.Batch, f'{{"actions":[{{"op":"guest_write","gfns":[{SPACE}]}}]}}'),
+    (model.Batch, f'{{"actions":[{{"op":"guest_write","gfn_ranges":[{SPACE}]}}]}}'),
+    (WRITE_BODY, f'{{"gfns":[{SPACE}]}}'),
+    (CLEAR_BODY, f'{{"page_ranges":[{SPACE}],"first_page":64}}'),
+    (model.CreateVm, f'{{"memslots":[{SPACE}]}}'),
+    (model.GuestWriteMemory, f'{{"gpa_ranges":[{SPACE}]}}'),
+    (model.Scenario, f'{{"scenario":"a","vms":[{SPACE}]}}'),
+    (model.AddWorkload, f'{{"slot":0,"kind":"intervals","interval_ns":3,"pages":[{SPACE}]}}'),
+    (model.AddWorkload, f'{{"slot":0,"kind":"intervals","interval_ns":3,"pages":[[{SPACE}]]}}'),
+)
+"""Arrays without elements, which are long all the same."""
 
 
 def outcome_of(read: Reader[Any], text: bytes) -> object:
@@ -165,7 +183,7 @@ def outcome_of(read: Reader[Any], text: bytes) -> object:
 
 def read_both_ways(monkeypatch: pytest.MonkeyPatch, kind: Any, given: Any) -> tuple[object, object]:
     read = kind if isinstance(kind, Reader) else reader_of(kind)
-    text = json.dumps(given).encode()
+    text = given if isinstance(given, bytes) else json.dumps(given).encode()
     at_once = outcome_of(read, text)
     for module in (cutting, long_json):
         monkeypatch.setattr(module, "PIECE_BYTES", PIECE)
@@ -190,6 +208,15 @@ def test_what_is_wrong_in_a_piece_is_described_as_at_once(
     at_once, in_pieces = read_both_ways(monkeypatch, kind, given)
 
     assert not isinstance(at_once, bytes)
+    assert in_pieces == at_once
+
+
+@pytest.mark.parametrize(("kind", "text"), EMPTY)
+def test_an_array_of_white_space_is_read_as_one_without_elements(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, text: str
+) -> None:
+    at_once, in_pieces = read_both_ways(monkeypatch, kind, text.encode())
+
     assert in_pieces == at_once
 
 

@@ -11,7 +11,7 @@ from hacdbs_sim.model.accesses import GuestWrite
 from hacdbs_sim.model.dirty_log import ClearDirtyLog
 from hacdbs_sim.model.errors import InvalidArgumentError
 from hacdbs_sim.model.pages import Bitmap, Gfns, PageRanges
-from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, body_class, pages_json
+from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, body_class, cutting, pages_json
 from hacdbs_sim.wire.pages_json import bitmap_of, list_of
 
 PAGES = body_class(GuestWrite, without=frozenset({"vcpu"}))
@@ -256,4 +256,4 @@ def test_long_lists_of_ranges_are_never_validated_whole(
     assert isinstance(read, PageRanges)
     assert read.first.size == 100_000
     assert len(lengths) > 10
-    assert max(lengths) < 2 * pages_json.PIECE_BYTES
+    assert max(lengths) < 2 * cutting.PIECE_BYTES
