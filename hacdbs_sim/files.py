@@ -62,8 +62,14 @@ def read_file(path: str | PathLike[str], max_bytes: int) -> bytes:
         return read_all(file, max_bytes)
 
 
+def first_line_of(error: Exception) -> str:
+    """Return the first line of what an error says; without one, its class."""
+    line, *_ = [*str(error).splitlines(), type(error).__name__]
+    return line
+
+
 def decoded(octets: bytes) -> str:
-    """Decode UTF-8 (BadFileError if it is none)."""
+    """Decode UTF-8 (BadFileError if it is malformed)."""
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError as error:

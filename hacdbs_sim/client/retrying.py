@@ -41,7 +41,7 @@ class Instance:
         self._seen = now
 
     def accept_next(self) -> None:
-        """Take whichever instance answers next."""
+        """Accept the next instance that answers."""
         self._seen = ""
 
 

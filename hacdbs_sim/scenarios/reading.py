@@ -44,12 +44,6 @@ def _parse_json(text: str) -> object:
     return value
 
 
-def line_of(text: str, pointer: str) -> int | None:
-    """Return the line of a JSON pointer's target, or of the last part of it that exists."""
-    node = _tree_of(text)
-    return None if node is None else _line_in(node, pointer)
-
-
 def _tree_of(text: str) -> Node | None:
     try:
         return compose(text)
@@ -58,6 +52,7 @@ def _tree_of(text: str) -> Node | None:
 
 
 def _line_in(node: Node, pointer: str) -> int:
+    """Return the line of a JSON pointer's target, or of the last part of it that exists."""
     for step in pointer.split("/")[1:]:
         child = node.child(step.replace("~1", "/").replace("~0", "~"))
         if child is None:

@@ -24,6 +24,8 @@ from yaml.events import (
     StreamStartEvent,
 )
 
+from hacdbs_sim.files import first_line_of
+
 MAX_DEPTH: Final = 64
 MAX_CHARS: Final = 1 << 20
 MAX_EVENTS: Final = 100_000
@@ -105,8 +107,7 @@ def compose(text: str) -> Node:
     except (yaml.YAMLError, ValueError) as wrong:
         if isinstance(wrong, BadDocumentError):
             raise
-        first_line, *_ = [*str(wrong).splitlines(), type(wrong).__name__]
-        raise BadDocumentError(1, f"cannot be read: {first_line}") from None
+        raise BadDocumentError(1, f"cannot be read: {first_line_of(wrong)}") from None
 
 
 def _line(event: Any) -> int:  # noqa: ANN401 - an event, which has a mark if it is of a text

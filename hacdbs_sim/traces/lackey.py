@@ -21,7 +21,7 @@ PAGE_SIZE: Final = 4096
 DEFAULT_INTERVAL_INSTRUCTIONS: Final = 1_000_000
 CHUNK_BYTES: Final = 1 << 24
 MAX_LINE_BYTES: Final = 1 << 20
-"""A line of valgrind's is far shorter; what has none as long is no text."""
+"""Lines of valgrind are far shorter: input with a longer one is not lackey's output."""
 
 MAX_INTERVALS: Final = 1 << 20
 

@@ -1,4 +1,4 @@
-"""Reading of .npz files, of which nothing is believed: a zip of arrays of integers (numpy.lib.format).
+"""Reading of .npz files without trusting them: a zip of arrays of integers (numpy.lib.format).
 
 Names, sizes and shapes are checked before an array is read, so that a file takes no more memory than
 an array of MAX_ELEMENTS for each of its names.
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from hacdbs_sim.files import BadFileError
+from hacdbs_sim.files import BadFileError, first_line_of
 from hacdbs_sim.sim.guest.trace import MAX_RECORDS
 
 MAX_ELEMENTS: Final = MAX_RECORDS
@@ -62,8 +62,7 @@ def read_arrays(file: IO[bytes], names: Iterable[str]) -> Mapping[str, NDArray[A
     except RecordingError:
         raise
     except _ANY_FAULT as cause:
-        first_line, *_ = [*str(cause).splitlines(), type(cause).__name__]
-        raise RecordingError(f"it is no .npz file: {first_line}") from cause
+        raise RecordingError(f"it is no .npz file: {first_line_of(cause)}") from cause
 
 
 def _read(file: IO[bytes], names: Mapping[str, str]) -> dict[str, NDArray[Any]]:

@@ -2,8 +2,8 @@
 
 By `page_sampling` a share of the pages is looked at before and after: a page whose version has changed
 was written. The log is not touched. By `dirty_bitmap` the log is taken at the beginning, and what gets name
-from then on is counted. The pages that a measurement takes from a log are handed to who has to send
-them.
+from then on is counted. The pages that a measurement takes from a log are handed to the migration that
+has to send them.
 
 A measurement only begins and ends; the caller lets the guest run in between.
 """

@@ -84,7 +84,7 @@ class Client(VmMaker):
         self.http.close()
 
     def accept_restart(self) -> None:
-        """Go on after a `ServiceRestartedError` with the service as it is: it has nothing of before."""
+        """Continue after a `ServiceRestartedError`: what this client made before is gone."""
         self._sender.instance.accept_next()
 
     def session(self, session_id: str = DEFAULT_SESSION) -> Session:

@@ -260,11 +260,6 @@ class FaultBoard:
         """Return the faults as they are when a get or clear begins."""
         return self._found
 
-    @staticmethod
-    def call(armed: Found, op: LogOp, slot: int, cpu: int | None) -> FaultCall:
-        """Begin a get or clear with the faults as they are."""
-        return FaultCall(op, slot, cpu, armed)
-
 
 def _key_of(fault: ArmedFault) -> tuple[FaultType, int | None]:
     return fault.spec.type, fault.place.slot

@@ -76,6 +76,11 @@ class Guest:
         """Return the state of all workloads, oldest first."""
         return tuple(workload.view() for workload in self._workloads.copy().values())
 
+    @property
+    def workload_count(self) -> int:
+        """How many workloads there are."""
+        return len(self._workloads)
+
     def specs(self) -> tuple[AddWorkload, ...]:
         """Return what was added, oldest first."""
         return tuple(workload.spec for workload in self._workloads.copy().values())

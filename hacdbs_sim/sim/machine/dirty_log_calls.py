@@ -36,7 +36,7 @@ class DirtyLogCalls:
         slot, log = self.slots.logging(action.slot)
         if config.protects_manually:
             # A pure copy: no hook, no turn, no fault but that of the copy itself.
-            faults = self.faults.call(armed, model.LogOp.GET, action.slot, action.cpu)
+            faults = FaultCall(model.LogOp.GET, action.slot, action.cpu, armed)
             self._copy_to_user(faults)
             self.counters.add_copy()
             return copied(action.slot, log)
@@ -99,7 +99,7 @@ class DirtyLogCalls:
     ) -> tuple[AcceleratedClear, FaultCall]:
         """Begin a call of the hook: a CPU, the faults for it, the architecture's side."""
         unit = self.cpus.for_hook(action.cpu)
-        faults = self.faults.call(armed, op, action.slot, unit.cpu)
+        faults = FaultCall(op, action.slot, unit.cpu, armed)
         cleaner = AcceleratedClear(
             self.clear_config,
             stage2_of(slot),

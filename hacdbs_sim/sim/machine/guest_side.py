@@ -159,7 +159,7 @@ class GuestSide:
         self._follow_tracking()
 
     def need_versions(self, *, needed: bool) -> None:
-        """Count one more, or one fewer, who needs page versions: tracked while somebody does."""
+        """Count one more, or one fewer, reader of page versions: they are tracked while there is one."""
         self._version_users = self._version_users_after(needed=needed)
         self._follow_tracking()
 

@@ -119,7 +119,7 @@ class Machine:
         )
 
     def pieces(self) -> list[object]:
-        """Return the memslots, for who frees them one by one."""
+        """Return the memslots, so that the caller can free them one by one."""
         return list(self._slots.by_id())
 
     # Queries
@@ -244,7 +244,7 @@ class Machine:
             case model.RunGuest():
                 guest = self._guest_side.guest
                 writes = guest.writes_of_run(action.duration_ns, action.throttle_percent)
-                return work_of_run(writes, len(guest.views()))
+                return work_of_run(writes, guest.workload_count)
             case model.AddWorkload():
                 return work_of_adding(action)
             case _:

@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacdbs_sim.scenarios.reading import explain, line_of, parse
+from hacdbs_sim.scenarios.reading import explain, parse
 from hacdbs_sim.scenarios.yaml_nodes import MAX_CHARS, BadDocumentError, dump
 
 TEXT = """\
@@ -17,6 +17,12 @@ vms:
   - {key: dst,
      "a/b~c": 1}
 """
+
+
+def place_of(text: str, pointer: str) -> str:
+    """Return the file and line that a problem at a pointer is reported with."""
+    (line,) = explain("x.yaml", text, [{"pointer": pointer, "detail": "wrong"}])
+    return line.removesuffix(f": {pointer or 'the document'}: wrong")
 
 
 @pytest.mark.parametrize(
@@ -36,15 +42,15 @@ vms:
     ],
 )
 def test_a_pointer_leads_to_its_line_or_the_nearest_above(pointer: str, line: int) -> None:
-    assert line_of(TEXT, pointer) == line
+    assert place_of(TEXT, pointer) == f"x.yaml:{line}"
 
 
 def test_a_text_that_cannot_be_read_has_no_lines() -> None:
-    assert line_of("a: [", "/a") is None
+    assert place_of("a: [", "/a") == "x.yaml"
 
 
 def test_json_has_lines_too() -> None:
-    assert line_of('{\n "a": [1,\n 2]}', "/a/1") == 3
+    assert place_of('{\n "a": [1,\n 2]}', "/a/1") == "x.yaml:3"
 
 
 def test_a_problem_is_reported_line_by_line() -> None:

@@ -24,7 +24,14 @@ from hacdbs_sim.model import (
     known,
 )
 from hacdbs_sim.model.errors import NoSuchFaultError
-from hacdbs_sim.sim.arm64.faults import ENTRY_FAULTS, ArmedFault, FaultBoard, FaultBounds, draw
+from hacdbs_sim.sim.arm64.faults import (
+    ENTRY_FAULTS,
+    ArmedFault,
+    FaultBoard,
+    FaultBounds,
+    FaultCall,
+    draw,
+)
 from tests.support.building import LOG, arm, clear, get, machine, write
 from tests.support.faults import fault
 
@@ -193,7 +200,7 @@ def test_a_disarmed_fault_strikes_no_more() -> None:
 def test_a_call_in_flight_keeps_the_faults_it_began_with() -> None:
     made: Machine = machine(64)
     arm(made, FaultType.UNIT_BUSY)
-    call = made._faults.call(made._faults.armed(), LogOp.GET, 0, 0)
+    call = FaultCall(LogOp.GET, 0, 0, made._faults.armed())
 
     made.perform(DeleteFault(fault_id="f1"))
     made.perform(AddUnitBusy())
@@ -230,7 +237,7 @@ def test_the_faults_of_a_call_are_those_that_a_walk_finds(seed: int) -> None:
             and made.when.slot in (None, slot)
             and made.when.cpu in (None, cpu)
         ]
-        call = board.call(board.armed(), op, slot, cpu)
+        call = FaultCall(op, slot, cpu, board.armed())
         for types in ((FaultType.UNIT_BUSY,), ENTRY_FAULTS):
             firing = [each.fault_id for each in call.firing(*types)]
             assert firing == [fault_id for fault_id, kind in walked if kind in types]
