@@ -44,10 +44,10 @@ def find_vm(
     return context_of(request).fleet.vm(vm_id)
 
 
-def find_session(
-    request: Request,
-    session_id: Annotated[str, Path(description="As in `default`.", examples=["default"])],
-) -> Session:
+SessionPath = Annotated[str, Path(description="As in `default`.", examples=["default"])]
+
+
+def find_session(request: Request, session_id: SessionPath) -> Session:
     """Return the session of the path."""
     return context_of(request).fleet.session(session_id)
 
@@ -73,7 +73,6 @@ ScenarioPath = Annotated[
     str,
     Path(description="As in `read-fails-after-clearing`.", examples=["read-fails-after-clearing"]),
 ]
-SessionPath = Annotated[str, Path(description="As in `default`.", examples=["default"])]
 
 CountQuery = Annotated[Count, Query()]
 GfnQuery = Annotated[Gfn, Query()]

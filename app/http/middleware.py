@@ -31,7 +31,7 @@ TOKEN_FREE_PATHS: Final = (
 )
 """Paths of what is the same for everybody: a browser cannot send a token before a page asks for it."""
 ANY_HOST_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
-"""What an orchestrator and Prometheus call by an address that no setting can know, such as a pod's."""
+"""What an orchestrator and Prometheus call every few seconds, by an address that no setting can know."""
 
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_ROUTE: Final = "none"

@@ -26,7 +26,7 @@ HTML_MEDIA_TYPE: Final = "text/html"
 NOT_JSON: Final[dict[str, Any]] = {}
 """Another form of a JSON body in the OpenAPI document.
 
-Without a schema, for it is no JSON; generators of clients then use the JSON form.
+Without a schema, for it is not JSON; generators of clients then use the JSON form.
 """
 
 CREATED: Final[dict[int | str, dict[str, Any]]] = {

@@ -310,7 +310,7 @@ def reported_outcome(session_id: str, standing: StandingScenario) -> model.Scena
     return replace(scenario_outcome(session_id, standing), document=document)
 
 
-_ABOUT: Final = frozenset({"scenario", "description", "seen_in"})
+_ABOUT: Final = ("scenario", "description", "seen_in")
 """The fields of a document that a report has however long the others are."""
 
 
@@ -318,9 +318,8 @@ _ABOUT: Final = frozenset({"scenario", "description", "seen_in"})
 def builtin() -> tuple[model.BuiltinScenario, ...]:
     """List the builtin scenarios by name; they are read once."""
     documents = map(load, names())
-    shown = ("scenario", "description", "seen_in")
     return tuple(
-        model.BuiltinScenario(document=plain, **{name: plain[name] for name in shown})
+        model.BuiltinScenario(document=plain, **{name: plain[name] for name in _ABOUT})
         for plain in documents
     )
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from .responses import HTML_MEDIA_TYPE
 from .routing import resource_router
 
 PATH: Final = "/docs"
@@ -75,7 +76,7 @@ def asset(name: str) -> bytes:
 @router.get(PATH, include_in_schema=False)
 async def get_docs() -> Response:
     """Show the API in Swagger UI, which loads nothing from other hosts."""
-    return Response(_PAGE, media_type="text/html", headers=_HEADERS)
+    return Response(_PAGE, media_type=HTML_MEDIA_TYPE, headers=_HEADERS)
 
 
 @router.get(f"{PATH}/{START}", include_in_schema=False)

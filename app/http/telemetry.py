@@ -13,13 +13,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, format_trace_id, get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hacdbs_sim import __version__
-
-from .middleware import NO_ROUTE, method_and_route
+from .build import NAME, installed_version
+from .middleware import ANY_HOST_PATHS, NO_ROUTE, method_and_route
 from .tracing import trace_id_of
-
-UNTRACED_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
-"""What orchestrators and Prometheus call every few seconds."""
 
 SEND_SECONDS: Final = 2.0
 """How long a stop waits for a collector; the calls in flight have had their seconds before."""
@@ -34,8 +30,8 @@ def make_provider(instance: str) -> TracerProvider:
         ValueError: An OTEL_* variable has no usable value.
     """
     ours = {
-        "service.name": "hacdbs-sim",
-        "service.version": __version__,
+        "service.name": NAME,
+        "service.version": installed_version(),
         "service.instance.id": instance,
     }
     resource = Resource.create(ours).merge(OTELResourceDetector().detect())  # the user's come last
@@ -73,7 +69,7 @@ class TelemetryMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        is_traced = scope["type"] == "http" and scope["path"] not in UNTRACED_PATHS
+        is_traced = scope["type"] == "http" and scope["path"] not in ANY_HOST_PATHS
         await (self._traced if is_traced else self._app)(scope, receive, send)
 
     async def _serve_named(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,6 +13,7 @@ from hacdbs_sim.model.pages import PageRanges
 from hacdbs_sim.vmm import Report, refused_of
 from hacdbs_sim.wire.codec import range_table
 
+from .copies import PAGES_PER_WORK
 from .vm_runtime import INLINE_WORK, VmRuntime
 
 
@@ -75,13 +76,17 @@ async def move_guest(source: VmRuntime, destination: VmRuntime, report: Report) 
         KvmError: The destination has no room for the workloads; they stay at the source.
     """
     there = {view.slot: view for view in destination.query(model.ListMemslots())}
-    workloads = [each for each in source.query(model.ListWorkloadSpecs()) if each.slot in there]
-    content = [
-        model.HostWrite(pages=pages)
-        for slot in report.spec.slots or ()
-        if slot in there and (pages := _content(source, slot, there[slot])) is not None
-    ]
-    moved: list[model.Action[Any]] = [*content, *workloads]
+
+    def read() -> list[model.Action[Any]]:
+        content = [
+            model.HostWrite(pages=pages)
+            for slot in report.spec.slots or ()
+            if slot in there and (pages := _content(source, slot, there[slot])) is not None
+        ]
+        workloads = [each for each in source.query(model.ListWorkloadSpecs()) if each.slot in there]
+        return [*content, *workloads]
+
+    moved = await source.run(read, work=lambda: source.sweep_work(PAGES_PER_WORK))
 
     def arrive() -> None:
         for action in moved:

@@ -15,7 +15,7 @@ from ..accept import AcceptsOctets
 from ..bodies import pages_body
 from ..deps import FirstPageQuery, OptionalCountQuery, SlotPath, TruthQuery, VmDep
 from ..operations import bytes_of_log, run, run_peek
-from ..responses import NOT_JSON, OCTETS_MEDIA_TYPE, REPORT_HEADER
+from ..responses import JSON_MEDIA_TYPE, NOT_JSON, OCTETS_MEDIA_TYPE, REPORT_HEADER
 from ..room import hold_of
 from ..routing import resource_router
 
@@ -24,7 +24,7 @@ router = resource_router("dirty log")
 _PATH: Final = "/v1/vms/{vm_id}/memslots/{slot}/dirty-log"
 _WITH_OCTETS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "content": {"application/json": {}, OCTETS_MEDIA_TYPE: NOT_JSON},
+        "content": {JSON_MEDIA_TYPE: {}, OCTETS_MEDIA_TYPE: NOT_JSON},
         "headers": {
             REPORT_HEADER: {
                 "description": "With octets: the JSON answer without pages and trace.",

@@ -8,7 +8,7 @@ from hacdbs_sim.model import CalcDirtyRate, DirtyRateInfo, DirtyRateStatus
 
 from ..bodies import json_body
 from ..deps import FleetDep, VmDep
-from ..responses import show
+from ..responses import JSON_MEDIA_TYPE, show
 from ..routing import resource_router
 
 router = resource_router("dirty rate")
@@ -17,7 +17,7 @@ router = resource_router("dirty rate")
 @router.post(
     "/v1/vms/{vm_id}/dirty-rate",
     response_model=DirtyRateInfo,
-    responses={202: {"description": "Measuring.", "content": {"application/json": {}}}},
+    responses={202: {"description": "Measuring.", "content": {JSON_MEDIA_TYPE: {}}}},
 )
 async def calc_dirty_rate(
     fleet: FleetDep, vm: VmDep, body: Annotated[CalcDirtyRate, json_body(CalcDirtyRate)]

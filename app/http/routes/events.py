@@ -16,13 +16,13 @@ from ..deps import FleetDep, OptionalCountQuery
 from ..event_stream import EventStream, LastEventId, first_page
 from ..long_poll import Seconds
 from ..paging import DEFAULT_LIMIT, MAX_LIMIT, Limit
-from ..responses import EVENTS_MEDIA_TYPE, NOT_JSON, show
+from ..responses import EVENTS_MEDIA_TYPE, JSON_MEDIA_TYPE, NOT_JSON, show
 from ..routing import resource_router
 
 router = resource_router("events")
 
 _WITH_STREAM: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {"application/json": {}, EVENTS_MEDIA_TYPE: NOT_JSON}}
+    200: {"content": {JSON_MEDIA_TYPE: {}, EVENTS_MEDIA_TYPE: NOT_JSON}}
 }
 _TYPE_NAMES: Final = "|".join(kind.value for kind in EventType)
 

@@ -36,7 +36,7 @@ from ..long_poll import WaitSeconds
 from ..paging import SessionQuery, session_key, session_or_all
 from ..presets import with_preset
 from ..reports import HTML, html_report
-from ..responses import CSV_MEDIA_TYPE, NOT_JSON, JsonResponse, show
+from ..responses import CSV_MEDIA_TYPE, JSON_MEDIA_TYPE, NOT_JSON, JsonResponse, show
 from ..routing import resource_router
 
 router = resource_router("migrations")
@@ -62,7 +62,7 @@ _WAIT_PATTERN: Final = (
 )
 
 _WITH_CSV: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {"application/json": {}, CSV_MEDIA_TYPE: NOT_JSON}}
+    200: {"content": {JSON_MEDIA_TYPE: {}, CSV_MEDIA_TYPE: NOT_JSON}}
 }
 MigrationPath = Annotated[str, Path(description="As in `default-m1`.", examples=["default-m1"])]
 WaitFor = Annotated[

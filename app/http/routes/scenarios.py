@@ -15,7 +15,7 @@ from ..bodies import THREAD_BYTES, json_body
 from ..deps import FleetDep, PageDep, ScenarioPath, SessionDep, SessionPath
 from ..long_poll import WaitSeconds
 from ..reports import HTML, html_report
-from ..responses import Answer, JsonResponse
+from ..responses import JSON_MEDIA_TYPE, Answer, JsonResponse
 from ..routing import resource_router
 
 router = resource_router("scenarios")
@@ -40,7 +40,7 @@ async def _show(
     responses={
         201: {
             "description": "Applied; the previous content of the session was deleted.",
-            "content": {"application/json": {}},
+            "content": {JSON_MEDIA_TYPE: {}},
         }
     },
 )
