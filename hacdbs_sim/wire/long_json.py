@@ -7,25 +7,21 @@ long sets of pages become arrays at once. What is wrong is described as the ordi
 it, up to the first piece that has something wrong in it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Final, NamedTuple, NoReturn, Union, get_args, get_origin
 
-import numpy as np
-import orjson
 from annotated_types import Len
-from pydantic import GetCoreSchemaHandler, GetPydanticSchema, TypeAdapter, ValidationError
+from pydantic import GetCoreSchemaHandler, GetPydanticSchema
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator
 
-from hacdbs_sim.model import kinds
 from hacdbs_sim.model.base import Action
 from hacdbs_sim.model.batches import BatchAction
 from hacdbs_sim.model.dirty_log import GetDirtyLog
 from hacdbs_sim.model.errors import InvalidArgumentError
 from hacdbs_sim.model.kinds import Tagged
-from hacdbs_sim.model.pages import IntervalForm, Intervals
+from hacdbs_sim.model.pages import IntervalForm
 from hacdbs_sim.wire.actions import classes_by_op, tag_of
 from hacdbs_sim.wire.class_fields import (
     WireField,
@@ -36,30 +32,23 @@ from hacdbs_sim.wire.class_fields import (
 )
 from hacdbs_sim.wire.class_schema import FlatForm, builder_of, flat_schema
 from hacdbs_sim.wire.cutting import (
-    PIECE_BYTES,
     Span,
     decode,
     is_array,
     is_empty_array,
     is_object,
-    malformed,
     members,
-    parts,
     whole,
 )
 from hacdbs_sim.wire.errors import (
     UNKNOWN_FIELD_DETAIL,
     InvalidRequestError,
-    body_errors,
     error_at,
     pointer_to,
 )
-from hacdbs_sim.wire.page_forms import page_field_schema, pages_from
-from hacdbs_sim.wire.pages_json import bitmap_in, numbers_of
-from hacdbs_sim.wire.repeated import check_fields_once, field_twice
-
-Where = tuple[str | int, ...]
-"""The names and indices that lead to a part."""
+from hacdbs_sim.wire.long_pages import LongPages
+from hacdbs_sim.wire.long_text import Where, object_of, validator_for
+from hacdbs_sim.wire.repeated import field_twice
 
 _OP: Final = "op"
 
@@ -88,22 +77,19 @@ def read_long_fields(cls: type, body: bytes, without: frozenset[str]) -> Any:  #
     return _Long(body).fields(Form(cls, without=without), whole(body), ())
 
 
-class _Long:
-    """A long text."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
+class _Long(LongPages):
+    """A long text, read into the classes of the model."""
 
     def value(self, hint: Any, span: Span, where: Where) -> Any:  # noqa: ANN401
         """Read a part as an annotation."""
         if span.is_long and is_empty_array(self._body, span):
-            return self._at_once(_validator(hint), b"[]", span, where)
+            return self._at_once(validator_for(hint), b"[]", span, where)
         if span.is_long:
             if (read := self._reader_of(hint)) is not None:
                 return read(span, where)
             if not _takes_anything(hint) and self._has_parts(span):
-                self._refuse(_validator(hint), span, where)
-        return self._at_once(_validator(hint), self._text(span), span, where)
+                self._refuse(validator_for(hint), span, where)
+        return self._at_once(validator_for(hint), self._text(span), span, where)
 
     def _reader_of(self, hint: Any) -> Callable[[Span, Where], Any] | None:  # noqa: ANN401
         """Return what reads a long part as an annotation; None if nothing of that kind is long."""
@@ -111,7 +97,7 @@ class _Long:
         for each in metadata:
             if isinstance(each, IntervalForm):
                 form = each
-                return lambda span, where: self._intervals(form, span, where)
+                return lambda span, where: self.intervals(form, span, where)
         if get_origin(inner) is tuple and get_args(inner)[-1] is Ellipsis:
             element = get_args(inner)[0]
             most = next(each.max_length or 0 for each in metadata if isinstance(each, Len))
@@ -127,127 +113,19 @@ class _Long:
             return lambda span, where: self.fields(Form(inner), span, where)
         return None
 
-    def _text(self, span: Span) -> bytes:
-        return self._body[span.begin : span.end]
-
-    def _has_parts(self, span: Span) -> bool:
-        return is_array(self._body, span) or is_object(self._body, span)
-
-    @staticmethod
-    def _at_once(
-        validator: SchemaValidator,
-        text: bytes,
-        span: Span,
-        where: Where,
-        before: int | None = None,
-    ) -> Any:  # noqa: ANN401
-        """Read a text in one call; `before` it are so many elements, if it is a piece of a list."""
-        try:
-            value = validator.validate_json(text)
-        except ValidationError as refused:
-            decode(text, Span(0, len(text)), at=span.begin)  # NaN, too, is refused as no JSON
-            errors = body_errors(refused, within=where, before=before)
-            raise InvalidRequestError(errors) from None
-        try:
-            check_fields_once(text)
-        except InvalidRequestError as refused:
-            (error,) = refused.errors
-            pointer = pointer_to(where) + _moved(error.pointer, before)
-            raise InvalidRequestError((replace(error, pointer=pointer),)) from None
-        return value
-
-    def _refuse(self, validator: SchemaValidator, span: Span, where: Where) -> Any:  # noqa: ANN401
-        """Have a part refused that is not what it should be, without what is long in it."""
-        return self._at_once(validator, self._stub(span), span, where)
-
-    def _stub(self, span: Span) -> bytes:
-        """Return a text of the same kind as a part, without what is long in it."""
-        if is_array(self._body, span):
-            return b"[]"
-        is_text = not is_object(self._body, span)
-        return self._text(span) if is_text else _object_of(self._short_members(span))
-
-    def _elements(self, span: Span) -> bytes:
-        """Return a list of a group of elements, of which no long one is right."""
-        return b"[" + (self._stub(span) if span.is_long else self._text(span)) + b"]"
-
-    def _short_members(self, span: Span) -> dict[str, bytes]:
-        """Return the texts of the members that are not long."""
-        if not is_object(self._body, span):
-            return {}
-        found = members(self._body, span)
-        return {name: self._text(part) for name, part in found if not part.is_long}
-
     def _list(self, hint: Any, most: int, span: Span, where: Where) -> tuple[Any, ...]:  # noqa: ANN401
-        validator = _validator(list[hint])
-        if not is_array(self._body, span):
-            self._refuse(validator, span, where)
+        validator = validator_for(list[hint])
+        self._check_array(validator, span, where)
         read: list[Any] = []
         for group in self._groups(span):
             if group.is_long:
                 read.append(self.value(hint, group, (*where, len(read))))
             else:
-                text = b"[" + self._text(group) + b"]"
+                text = self._elements(group)
                 read += self._at_once(validator, text, group, where, len(read))
             if len(read) > most:
                 self._refuse_length(most, span, where)
         return tuple(read)
-
-    def _refuse_length(self, most: int, span: Span, where: Where) -> NoReturn:
-        count = sum(1 for _ in parts(self._body, span))
-        detail = f"List should have at most {most} items after validation, not {count}"
-        error = error_at("body", pointer_to(where), detail, bound=most, value=[])
-        raise InvalidRequestError((error,))
-
-    def _groups(self, span: Span) -> Iterator[Span]:
-        """Yield groups of elements, together of about a piece; a long element by itself."""
-        begin = end = -1
-        for part in parts(self._body, span):
-            if begin >= 0 and (part.is_long or part.end - begin > PIECE_BYTES):
-                yield Span(begin, end)
-                begin = -1
-            if part.is_long:
-                yield part
-            else:
-                begin, end = (part.begin if begin < 0 else begin), part.end
-        if begin >= 0:
-            yield Span(begin, end)
-
-    def _intervals(self, form: IntervalForm, span: Span, where: Where) -> Intervals:
-        validator = _validator(Annotated[Intervals, form])
-        if not is_array(self._body, span):
-            self._refuse(validator, span, where)
-        lengths: list[Any] = []
-        pages: list[Any] = []
-        count = 0
-        for group in self._groups(span):
-            if group.is_long:
-                interval = self._interval(form, group, (*where, count))
-                lengths.append(np.array([len(interval)]))
-                pages.append(interval)
-            else:
-                text = b"[" + self._text(group) + b"]"
-                read: Intervals = self._at_once(validator, text, group, where, count)
-                lengths.append(np.diff(read.starts))
-                pages.append(read.pages)
-            count += len(lengths[-1])
-            if count > form.max_intervals:
-                self._refuse_length(form.max_intervals, span, where)
-        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
-        return Intervals(starts, np.concatenate(pages))
-
-    def _interval(self, form: IntervalForm, span: Span, where: Where) -> Any:  # noqa: ANN401
-        """Read the pages of one long interval."""
-        validator = _validator(list[Annotated[int, kinds.whole(0, form.max_page)]])
-        if not is_array(self._body, span):
-            self._refuse(validator, span, where)
-        arrays: list[Any] = []
-        count = 0
-        for group in self._groups(span):
-            read = self._at_once(validator, self._elements(group), group, where, count)
-            arrays.append(np.array(read, np.uint32))
-            count += len(arrays[-1])
-        return np.concatenate([np.zeros(0, np.uint32), *arrays])
 
     def _action(self, hint: Any, span: Span, where: Where) -> Any:  # noqa: ANN401
         """Read an action with its `op`."""
@@ -261,7 +139,7 @@ class _Long:
                 break
             action = self.fields(Form(cls, op=cls.op), span, where)
             return BatchAction(action=action) if hint is BatchAction else action
-        return self._refuse(_validator(hint), span, where)
+        return self._refuse(validator_for(hint), span, where)
 
     def _one_of(self, hint: Any, choices: tuple[type, ...], span: Span, where: Where) -> Any:  # noqa: ANN401
         """Read one of several classes, by the constant that distinguishes them."""
@@ -269,7 +147,7 @@ class _Long:
         for cls in choices:
             if tag_of(cls) == given:
                 return self.fields(Form(cls), span, where)
-        return self._refuse(_validator(hint), span, where)
+        return self._refuse(validator_for(hint), span, where)
 
     def _constants(self, span: Span) -> dict[str, object]:
         """Return the members that are texts."""
@@ -294,7 +172,7 @@ class _Long:
         self._check_known(long, known, where)
         self._check_pages(known, short, long, where)
         left = frozenset(known[name].name for name in long)
-        given = self._at_once(_validator_of(form, left), _object_of(short), span, where)
+        given = self._at_once(_validator_of(form, left), object_of(short), span, where)
         if form.op is not None:
             del given[_OP]
         try:
@@ -365,56 +243,12 @@ class _Long:
         raise InvalidRequestError((error,))
 
     def _field(self, field: WireField, name: str, span: Span, where: Where) -> Any:  # noqa: ANN401
-        if not field.pages:
-            return self.value(field.hint, span, where)
-        validator = _page_validator(name)
-        begin, end = span.begin + 1, span.end - 1
-        if name == "bitmap":
-            if self._has_parts(span):
-                self._refuse(validator, span, where)
-            is_quoted = self._body[span.begin : begin] == self._body[end : span.end] == b'"'
-            bitmap = bitmap_in(self._body, begin, end, where) if is_quoted else None
-            text = self._text(span)
-            return bitmap or pages_from(name, self._at_once(validator, text, span, where))
-        if not is_array(self._body, span):
-            self._refuse(validator, span, where)
-        if self._body[end : span.end] != b"]":
-            raise malformed("expected `]`", end)
-        if is_empty_array(self._body, span):
-            return pages_from(name, self._at_once(validator, b"[]", span, where))
-        found = numbers_of(self._body, begin, end, name, where)
-        return self._pages_of_parts(validator, name, span, where) if found is None else found
-
-    def _pages_of_parts(
-        self, validator: SchemaValidator, name: str, span: Span, where: Where
-    ) -> Any:  # noqa: ANN401
-        """Read pages whose texts or inner lists have commas: at the latest these are refused."""
-        read: list[Any] = []
-        count = 0
-        for group in self._groups(span):
-            text = self._elements(group)
-            # An array takes far less memory than a list
-            read.append(np.array(self._at_once(validator, text, group, where, count), np.uint64))
-            count += len(read[-1])
-        return pages_from(name, np.concatenate(read))
-
-
-def _moved(pointer: str, before: int | None) -> str:
-    """Return a pointer into a piece of a list as one into the list."""
-    if before is None:
-        return pointer
-    _, index, *rest = pointer.split("/")
-    return "/".join(("", str(before + int(index)), *rest))
+        return self.pages(name, span, where) if field.pages else self.value(field.hint, span, where)
 
 
 def _tags_of(cls: type) -> list[tuple[str, str]]:
     """Return the constants of a class, by field."""
     return [(field.wire, field.tag) for field in fields_of(cls) if field.tag is not None]
-
-
-def _object_of(members: Mapping[str, bytes]) -> bytes:
-    written = [orjson.dumps(name) + b":" + text for name, text in members.items()]
-    return b"{" + b",".join(written) + b"}"
 
 
 def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:  # noqa: ANN401 - a type
@@ -438,16 +272,6 @@ def _takes_anything(hint: Any) -> bool:  # noqa: ANN401 - a type
 
 
 @lru_cache(256)
-def _validator(hint: Any) -> SchemaValidator:  # noqa: ANN401 - a type
-    return TypeAdapter(hint).validator  # type: ignore[return-value]
-
-
-@lru_cache(8)
-def _page_validator(name: str) -> SchemaValidator:
-    return SchemaValidator(page_field_schema(name))
-
-
-@lru_cache(256)
 def _validator_of(form: Form, left: frozenset[str]) -> SchemaValidator:
     """Return what reads the fields of a form as a dict, but for some that are left out."""
     flat = FlatForm(form.cls, form.cls.__name__, op=form.op, without=form.without | left)
@@ -455,4 +279,4 @@ def _validator_of(form: Form, left: frozenset[str]) -> SchemaValidator:
     def schema(_: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return flat_schema(flat, handler.generate_schema, dict)
 
-    return _validator(Annotated[dict, GetPydanticSchema(schema)])
+    return validator_for(Annotated[dict, GetPydanticSchema(schema)])

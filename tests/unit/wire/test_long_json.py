@@ -13,6 +13,7 @@ from hacdbs_sim.wire import (
     body_class,
     cutting,
     long_json,
+    long_text,
     reader,
     reader_of,
     write,
@@ -185,7 +186,7 @@ def read_both_ways(monkeypatch: pytest.MonkeyPatch, kind: Any, given: Any) -> tu
     read = kind if isinstance(kind, Reader) else reader_of(kind)
     text = given if isinstance(given, bytes) else json.dumps(given).encode()
     at_once = outcome_of(read, text)
-    for module in (cutting, long_json):
+    for module in (cutting, long_text):
         monkeypatch.setattr(module, "PIECE_BYTES", PIECE)
     monkeypatch.setattr(reader, "PIECEWISE_BYTES", 0)
     return at_once, outcome_of(read, text)
@@ -224,7 +225,7 @@ def test_an_array_of_white_space_is_read_as_one_without_elements(
 def test_a_long_text_that_is_not_json_is_refused_as_such(
     monkeypatch: pytest.MonkeyPatch, text: bytes
 ) -> None:
-    for module in (cutting, long_json):
+    for module in (cutting, long_text):
         monkeypatch.setattr(module, "PIECE_BYTES", PIECE)
 
     with pytest.raises(MalformedBodyError, match="the body is not JSON"):
@@ -232,7 +233,7 @@ def test_a_long_text_that_is_not_json_is_refused_as_such(
 
 
 def test_a_field_that_is_there_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (cutting, long_json):
+    for module in (cutting, long_text):
         monkeypatch.setattr(module, "PIECE_BYTES", PIECE)
 
     once = b'{"op":"delete_faults"},'
@@ -246,13 +247,13 @@ def test_a_field_that_is_there_twice_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 def test_no_call_of_the_validator_has_more_than_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths: list[int] = []
-    at_once = long_json._Long._at_once
+    at_once = long_text.LongText._at_once
 
     def noting(validator: Any, text: bytes, *rest: Any) -> Any:
         lengths.append(len(text))
         return at_once(validator, text, *rest)
 
-    monkeypatch.setattr(long_json._Long, "_at_once", staticmethod(noting))
+    monkeypatch.setattr(long_text.LongText, "_at_once", staticmethod(noting))
     actions = [{"op": "set_cpu", "cpu": 0, "online": True}] * 10_000
     text = json.dumps({"actions": [*actions[1:], {**WRITE, "gfns": [1] * 200_000}]}).encode()
 
