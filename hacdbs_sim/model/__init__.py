@@ -178,6 +178,7 @@ from hacdbs_sim.model.memslots import ChangedMemslot as ChangedMemslot
 from hacdbs_sim.model.memslots import DeleteMemslot as DeleteMemslot
 from hacdbs_sim.model.memslots import Flags as Flags
 from hacdbs_sim.model.memslots import GetMemslot as GetMemslot
+from hacdbs_sim.model.memslots import GetMemslotLife as GetMemslotLife
 from hacdbs_sim.model.memslots import ListMemslotLives as ListMemslotLives
 from hacdbs_sim.model.memslots import ListMemslots as ListMemslots
 from hacdbs_sim.model.memslots import MemslotChange as MemslotChange

@@ -158,5 +158,13 @@ class MemslotLife(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GetMemslotLife(Query[MemslotLife | None]):
+    """Show which slot a number stands for; None: there is none."""
+
+    slot: SlotId
+    """Its number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListMemslotLives(Query[tuple[MemslotLife, ...]]):
     """List which slots there are, ascending by slot number."""

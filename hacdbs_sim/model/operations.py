@@ -44,6 +44,7 @@ ACTIONS: Final[tuple[type[Action[Any]], ...]] = (
 QUERIES: Final[tuple[type[Query[Any]], ...]] = (
     memslots.GetMemslot,
     memslots.ListMemslots,
+    memslots.GetMemslotLife,
     memslots.ListMemslotLives,
     dirty_log.PeekDirtyLog,
     cpus.GetCpu,

@@ -163,7 +163,8 @@ class Copy:
 
     def _adopt(self, view: MemslotInfo) -> _Held:
         """Return the copy of a slot as it is now; one that was made since is lacking whole."""
-        life = next(life for life in self._lives() if life.slot == view.slot)
+        life = self._backend.query(model.GetMemslotLife(slot=view.slot))
+        assert life is not None, "its window was looked at"
         held = self._held.get(life.slot)
         if held is None or held.pages.life.created != life.created:
             held = self._held[life.slot] = _Held(SlotCopy(life), view, SlotBegan.NOTHING)

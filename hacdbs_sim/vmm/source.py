@@ -454,7 +454,8 @@ class Source:
         return pieces
 
     def _take_piece(self, count: int) -> Piece:
-        slot, first, end = self._next_words()
+        number, first, end = self._next_words()
+        slot = self.slots[number]
         words = slot.pending[first:end]
         counts = np.bitwise_count(words)
         pages = int(counts.sum(dtype=np.int64))
@@ -476,7 +477,7 @@ class Source:
                 self._touched[slot.view.slot, chunk] = slot
         words &= ~taken
         self.pending_pages -= pages
-        self._cursor = (self.slots.index(slot), end if not words[-1] else end - 1)
+        self._cursor = (number, end if not words[-1] else end - 1)
         return self._read(slot, first, taken, pages)
 
     def _read(self, slot: SourceSlot, first: int, taken: Words, pages: int) -> Piece:
@@ -509,15 +510,20 @@ class Source:
         """Count the pages that can be sent before a further chunk has to be cleared; at least one."""
         if not self.is_manual:
             return self.pending_pages
-        slot, first, _ = self._next_words()
+        number, first, _ = self._next_words()
+        slot = self.slots[number]
         end = (first // self._chunk_words + 1) * self._chunk_words
         return popcount(slot.pending[first:end])
 
     def _pages_of(self, slot: SourceSlot, first: int, words: Words) -> int:
         return min(len(words) * WORD_BITS, slot.view.npages - first * WORD_BITS)
 
-    def _next_words(self) -> tuple[SourceSlot, int, int]:
-        """Find the next words with pages to send, within one chunk; there are some."""
+    def _next_words(self) -> tuple[int, int, int]:
+        """Find the next words with pages to send, within one chunk; there are some.
+
+        Returns:
+            The slot, by its place among `slots`, the first word and the end.
+        """
         at, word = self._cursor
         while True:
             if at >= len(self.slots):
@@ -530,7 +536,7 @@ class Source:
             end = min(word + _SCAN_WORDS, chunk_end, len(slot.pending))
             found = np.flatnonzero(slot.pending[word:end])
             if len(found):
-                return slot, word + int(found[0]), end
+                return at, word + int(found[0]), end
             # Long empty stretches at once: up to the next word that has something
             rest = slot.pending[end:]
             following = int(np.argmax(rest != 0)) if len(rest) and rest.any() else len(rest)
@@ -659,10 +665,8 @@ class Source:
 
     def has(self, slot: SourceSlot) -> bool:
         """Return whether a slot is still the one that is migrated."""
-        lives = self._backend.query(model.ListMemslotLives())
-        return any(
-            life.slot == slot.life.slot and life.created == slot.life.created for life in lives
-        )
+        now = self._backend.query(model.GetMemslotLife(slot=slot.life.slot))
+        return now is not None and now.created == slot.life.created
 
     def versions(self, slot: SourceSlot) -> Versions:
         """Return the versions of a slot's pages, uint32[npages].

@@ -44,7 +44,7 @@ class DirtyTracking:
         """Have a slot log; where `holds_log` is true afterwards, `release_log` has to follow."""
         if life.log is None:
             self._set_logging(backend, life.slot, enabled=True)
-            life = _life(backend, life.slot) or life
+            life = backend.query(model.GetMemslotLife(slot=life.slot)) or life
             self._logs[life.slot, life.log] = 0
         if self.holds_log(life):
             self._logs[life.slot, life.log] += 1
@@ -57,7 +57,7 @@ class DirtyTracking:
         if self._logs[key] > 0:
             return
         del self._logs[key]
-        now = _life(backend, life.slot)
+        now = backend.query(model.GetMemslotLife(slot=life.slot))
         if now is not None and now.log == life.log:
             with suppress(KvmError):
                 self._set_logging(backend, life.slot, enabled=False)
@@ -100,9 +100,3 @@ def calls_that_took(backend: model.Backend) -> int:
     is_manual = backend.query(model.GetConfig()).protects_manually
     gets = 0 if is_manual else counters["dirty_log_gets"]
     return gets + counters["dirty_log_clears"]
-
-
-def _life(backend: model.Backend, slot: int) -> model.MemslotLife | None:
-    """Return which slot a number stands for now."""
-    lives = backend.query(model.ListMemslotLives())
-    return next((life for life in lives if life.slot == slot), None)

@@ -117,6 +117,11 @@ class Memslots:
             raise errors.NoSuchMemslotError(f"slot {slot} does not exist", field="slot", value=slot)
         return found
 
+    def life(self, slot: int) -> MemslotLife | None:
+        """Return which slot a number stands for; None: there is none."""
+        found = self._by_id.get(slot)
+        return None if found is None else found.life()
+
     def logging(self, slot: int) -> tuple[Memslot, DirtyBitmap]:
         """Return a slot and its dirty bitmap, as the dirty-log ioctls do (EINVAL, ENOENT)."""
         check_slot_id(slot)

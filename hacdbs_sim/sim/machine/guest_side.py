@@ -216,7 +216,7 @@ class GuestSide:
         return None if self._versions is None else self._versions.last
 
     def follow_memslots(self) -> None:
-        """Follow a change of the memslots."""
+        """Follow a memslot that was made or deleted."""
         if self._versions is not None:
             self._versions.follow(self._slots)
         if self._free is not None:

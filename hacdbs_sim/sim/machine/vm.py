@@ -168,7 +168,8 @@ class Machine:
         hooks = self._region_hooks()
         slot = self._slots.set_region(plan, hooks)
         self._footprint = after
-        self._guest_side.follow_memslots()
+        if plan.change in {model.MemslotChange.CREATE, model.MemslotChange.DELETE}:
+            self._guest_side.follow_memslots()
         self._counters.add_region(hooks)
         info = view_of(plan.new, None) if slot is None else slot.view()
         return model.ChangedMemslot(change=plan.change, **vars(info))
@@ -328,6 +329,7 @@ _PERFORM: Final[dict[type[model.Action[Any]], Handler]] = {
 _QUERY: Final[dict[type[model.Query[Any]], Handler]] = {
     model.GetMemslot: lambda m, q: m._slots.get(q.slot).view(),
     model.ListMemslots: lambda m, _: tuple(slot.view() for slot in m._slots.by_id()),
+    model.GetMemslotLife: lambda m, q: m._slots.life(q.slot),
     model.ListMemslotLives: lambda m, _: tuple(slot.life() for slot in m._slots.by_id()),
     model.PeekDirtyLog: lambda m, q: copied(q.slot, m._slots.logging(q.slot)[1]),
     model.GetCpu: lambda m, q: m._cpus.unit(q.cpu).view(),
