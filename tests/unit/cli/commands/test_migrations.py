@@ -58,6 +58,7 @@ def test_settings_are_changed_and_what_is_not_given_stays(
     settings = ("--bandwidth", "2GiB", "--timeout", "90s", "--throttle-percent", "20")
     run_json("migration", "set", running.migration_id, *settings, "--auto-converge")
     running.switch_over()
+    running.wait("pre-switchover")
     running.continue_()
     report = running.wait()
 
