@@ -99,21 +99,23 @@ class Address:
             return {"path": self.path, "type": "unix"}
         return {"host": self.host, "port": self.port, "type": "inet"}
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect to it.
+    async def connect(self, max_line: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to it, for lines up to a length.
 
         Raises:
             QmpError: Nothing listens there.
         """
         try:
             if self.path is not None:
-                return await asyncio.open_unix_connection(self.path)
-            return await asyncio.open_connection(_host(self.host), self.port)
+                return await asyncio.open_unix_connection(self.path, limit=max_line)
+            return await asyncio.open_connection(_host(self.host), self.port, limit=max_line)
         except (OSError, ValueError, OverflowError) as error:
             raise QmpError(f"Failed to connect to '{self._shown}': {_reason(error)}") from None
 
-    async def listen(self, on_connection: OnConnection) -> tuple[asyncio.Server, "Address"]:
-        """Listen on it; a socket that an earlier process left is replaced.
+    async def listen(
+        self, on_connection: OnConnection, max_line: int = 1 << 16
+    ) -> tuple[asyncio.Server, "Address"]:
+        """Listen on it, for lines up to a length; a socket that an earlier process left is replaced.
 
         Returns:
             The server, and where it listens: for port 0, the port that was free.
@@ -123,8 +125,12 @@ class Address:
         """
         try:
             if self.path is not None:
-                return await asyncio.start_unix_server(on_connection, self.path), self
-            server = await asyncio.start_server(on_connection, _host(self.host), self.port)
+                return await asyncio.start_unix_server(
+                    on_connection, self.path, limit=max_line
+                ), self
+            server = await asyncio.start_server(
+                on_connection, _host(self.host), self.port, limit=max_line
+            )
         except (OSError, ValueError, OverflowError) as error:
             raise QmpError(f"Failed to bind socket to {self._shown}: {_reason(error)}") from None
         host, port, *_ = server.sockets[0].getsockname()

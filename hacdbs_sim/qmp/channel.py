@@ -1,4 +1,4 @@
-"""What the two sides of a migration say to each other: JSON, a line each.
+"""Messages between the two sides of a migration: one JSON object a line.
 
 The pages themselves do not travel: the service migrates its own VM, and makes the VM of the destination.
 The channel carries what the destination's QMP has to show, and when; a break of it is a break of the link.
@@ -17,6 +17,7 @@ GREETING: Final = "hacdbs-sim-migration"
 
 VERSION: Final = 1
 MAX_LINE: Final = 1 << 20
+"""The greeting of a VM with 32,767 memslots has about 700 KiB."""
 
 
 class Channel:
@@ -38,7 +39,7 @@ class Channel:
     async def send(self, message: Message) -> None:
         """Send a message; one to a side that has gone is lost."""
         self._writer.write(orjson.dumps(message) + b"\n")
-        with suppress(OSError):
+        with suppress(OSError):  # the other side has gone
             await self._writer.drain()
 
     def close(self) -> None:
@@ -47,5 +48,5 @@ class Channel:
 
     async def wait_closed(self) -> None:
         """Wait until it is closed."""
-        with suppress(OSError):
+        with suppress(OSError):  # the other side has gone
             await self._writer.wait_closed()

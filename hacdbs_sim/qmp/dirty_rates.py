@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
-from hacdbs_sim.client import ClientError
+from hacdbs_sim.client import AsyncVm, ClientError
 from hacdbs_sim.model import CalcDirtyRate, DirtyRateInfo, DirtyRateMode
 from hacdbs_sim.model.dirty_rate import (
     DEFAULT_SAMPLE_PAGES,
@@ -60,7 +60,8 @@ class DirtyRates:
             raise QmpError(f"Calculation time is out of range [{low}ms, {high}ms].")
         if sample_pages is not None and mode != MODES[0]:
             raise QmpError("sample-pages is used only in page-sampling mode")
-        if not MIN_SAMPLE_PAGES <= (sample_pages or DEFAULT_SAMPLE_PAGES) <= MAX_SAMPLE_PAGES:
+        sampled = DEFAULT_SAMPLE_PAGES if sample_pages is None else sample_pages
+        if not MIN_SAMPLE_PAGES <= sampled <= MAX_SAMPLE_PAGES:
             raise QmpError(f"sample-pages is out of range[{MIN_SAMPLE_PAGES}, {MAX_SAMPLE_PAGES}].")
         if mode == "dirty-ring":
             raise QmpError("mode dirty-ring is not enabled, use other method instead.")
@@ -69,27 +70,30 @@ class DirtyRates:
             mode=DirtyRateMode(mode.replace("-", "_")),
             sample_pages_per_gib=sample_pages,
         )
-        self._guest.here  # noqa: B018 - it must have arrived
+        vm = self._guest.here
         self._mode, self._duration_ns, self._info = mode, duration_ns, None
-        self._sample_pages = sample_pages or DEFAULT_SAMPLE_PAGES
+        self._sample_pages = sampled
         self._started_seconds = int(time.time())
-        self._measuring = asyncio.get_running_loop().create_task(self._measure(request))
+        self._measuring = asyncio.get_running_loop().create_task(self._measure(vm, request))
 
-    async def _measure(self, request: CalcDirtyRate) -> None:
+    async def _measure(self, vm: AsyncVm, request: CalcDirtyRate) -> None:
         began = time.monotonic()
         try:
             with suppress(ClientError):  # then there is no rate
-                self._info = await self._guest.measure(request)
+                self._info = await vm.calc_dirty_rate(
+                    request.duration_ns,
+                    mode=request.mode.value,
+                    sample_pages_per_gib=request.sample_pages_per_gib,
+                )
             left = request.duration_ns / 1e9 * self._pace - (time.monotonic() - began)
             await asyncio.sleep(max(left, 0.0))
             with suppress(ClientError):  # beside a migration it has only begun
-                self._info = await self._guest.here.query_dirty_rate()
+                self._info = await vm.query_dirty_rate()
         finally:
             self._measuring = None
 
     def query(self, calc_time_unit: str = "second") -> dict[str, Any]:
         """Return what query-dirty-rate returns."""
-        is_measured = self._measuring is None and self._duration_ns > 0
         found: dict[str, Any] = {
             "status": "unstarted",
             "start-time": self._started_seconds,
@@ -100,7 +104,7 @@ class DirtyRates:
         }
         if self._measuring is not None:
             found["status"] = "measuring"
-        elif is_measured:
+        elif self._duration_ns:
             rate = None if self._info is None else self._info.dirty_rate
             found["status"] = "measured"
             found["dirty-rate"] = -1 if rate is None else rate

@@ -67,7 +67,9 @@ class Guest:
         """
         if self.vm is None:
             return
-        response = await self.vm.send("GET", "workloads")
+        response = await self.vm.send(
+            "GET", "workloads", params={"limit": model.MAX_WORKLOADS_PER_VM}
+        )
         found: list[Workload] = orjson.loads(response.content)["workloads"]
         if any(each["kind"] == WorkloadKind.INTERVALS for each in found):
             raise QmpError("a guest with a workload of kind intervals cannot be stopped")
@@ -86,11 +88,3 @@ class Guest:
         workloads, self.stopped = self.stopped, []
         for each in workloads:
             await self.here.send("POST", "workloads", body=each)
-
-    async def measure(self, request: model.CalcDirtyRate) -> model.DirtyRateInfo:
-        """Measure the dirty rate."""
-        return await self.here.calc_dirty_rate(
-            request.duration_ns,
-            mode=request.mode.value,
-            sample_pages_per_gib=request.sample_pages_per_gib,
-        )

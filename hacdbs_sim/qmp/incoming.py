@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from hacdbs_sim.client import AsyncClient, ClientError
 from hacdbs_sim.qmp.addresses import Address
-from hacdbs_sim.qmp.channel import GREETING, VERSION, Channel, Message
+from hacdbs_sim.qmp.channel import GREETING, MAX_LINE, VERSION, Channel, Message
 from hacdbs_sim.qmp.errors import QmpError
 from hacdbs_sim.qmp.guest import Guest
 from hacdbs_sim.qmp.state import RunState, State, Status
@@ -110,7 +110,7 @@ class Incoming:
 
     async def _wait_at(self, address: Address) -> None:
         self._stop_listening()
-        self._server, self._address = await address.listen(self._receive)
+        self._server, self._address = await address.listen(self._receive, MAX_LINE)
 
     def _stop_listening(self) -> None:
         if self._server is not None and self._address is not None:
@@ -134,9 +134,9 @@ class Incoming:
         try:
             if await self._greet(channel, is_recovery=is_recovery):
                 while (message := await channel.receive()) is not None:
-                    await self._hear(channel, message)
+                    await self._handle(channel, message)
                 self._source_went()
-        except ClientError as error:
+        except (ClientError, QmpError) as error:
             self._fail(str(error))
         except (KeyError, TypeError, ValueError):  # messages of something else
             self._fail(_NOT_A_SOURCE)
@@ -159,7 +159,7 @@ class Incoming:
 
     async def _refusal(self, greeting: Message | None, *, is_recovery: bool) -> str | None:
         if greeting is None or greeting.get(GREETING) != VERSION:
-            return f"it is no source of version {VERSION}"
+            return f"it is not a source of version {VERSION}"
         if greeting.get("is_resumed") is not is_recovery:
             return "a post-copy waits to be resumed" if is_recovery else "none waits to be resumed"
         memslots = [tuple(each) for each in greeting["memslots"]]
@@ -172,7 +172,7 @@ class Incoming:
         self._guest.adopt(greeting["vm_id"])
         return None
 
-    async def _hear(self, channel: Channel, message: Message) -> None:
+    async def _handle(self, channel: Channel, message: Message) -> None:
         status = message.get("status")
         if status == Status.POSTCOPY_ACTIVE:
             is_begin = self.status is Status.ACTIVE

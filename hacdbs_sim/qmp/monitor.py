@@ -51,12 +51,14 @@ class Monitor:
         self._server, self.address = await self.address.listen(self._serve)
 
     async def close(self) -> None:
-        """End all connections, once what was sent has gone."""
-        if self._server is not None:
-            self._server.close()
+        """End all connections, once what was sent has gone; do nothing if it does not listen."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
         for writer in tuple(self._writers):
             writer.close()
-            with suppress(OSError, TimeoutError):
+            with suppress(OSError, TimeoutError):  # the client has gone, or reads nothing
                 async with asyncio.timeout(1):
                     await writer.wait_closed()
         self.address.unlink()

@@ -16,7 +16,7 @@ from hacdbs_sim import __version__
 from hacdbs_sim.client import AsyncClient, AsyncMigration, ClientError, NotFoundError
 from hacdbs_sim.model.migrations import MAX_BANDWIDTH, MAX_ITERATIONS, MIN_BANDWIDTH
 from hacdbs_sim.qmp.addresses import Address
-from hacdbs_sim.qmp.channel import GREETING, VERSION, Channel
+from hacdbs_sim.qmp.channel import GREETING, MAX_LINE, VERSION, Channel
 from hacdbs_sim.qmp.errors import QmpError
 from hacdbs_sim.qmp.guest import Guest
 from hacdbs_sim.qmp.state import RunState, State, Status
@@ -165,7 +165,7 @@ class Outgoing:
         if self.status is Status.NONE:
             raise QmpError("Postcopy must be started after migration has been started")
         self._wants_postcopy = True
-        if self._migration is not None and self.status is Status.ACTIVE:
+        if self._migration is not None and self.status in {Status.SETUP, Status.ACTIVE}:
             with suppress(ClientError):  # the switch-over has begun meanwhile
                 await self._migration.start_postcopy()
 
@@ -199,7 +199,7 @@ class Outgoing:
 
     async def query(self) -> dict[str, Any]:
         """Return what query-migrate returns."""
-        with suppress(TimeoutError):
+        with suppress(TimeoutError):  # the service has not caught up: what it has is returned
             async with asyncio.timeout(_AGREEMENT_SECONDS):
                 while True:
                     self._news.clear()
@@ -231,7 +231,7 @@ class Outgoing:
         if channel is not None:
             await channel.wait_closed()
         if self._migration is not None and self.status.is_running:
-            with suppress(ClientError):
+            with suppress(ClientError):  # it has ended, or its VM was deleted
                 if self.status is Status.POSTCOPY_ACTIVE:
                     await self._migration.pause()
                 else:
@@ -265,9 +265,12 @@ class Outgoing:
                 self._ended(Status.CANCELLED)
                 return
             after = (await self._client.list_events(limit=1)).last_event_id
-            self._migration = await self._guest.here.start_migration(**self._spec())
+            spec = self._spec()
+            self._migration = await self._guest.here.start_migration(**spec)
             self._run(self._listen())
             await self._apply_early_commands()
+            if self._spec() != spec:  # parameters were set meanwhile
+                await self.update(set(self._state.settings.parameters))
             await self._follow(after)
         except (QmpError, ClientError) as error:
             self._error = str(error)
@@ -296,7 +299,7 @@ class Outgoing:
             ending.cancel()
 
     async def _connect(self, address: Address, *, is_resumed: bool) -> None:
-        channel = Channel(*await address.connect())
+        channel = Channel(*await address.connect(MAX_LINE))
         self._channel = channel
         await channel.send(
             {

@@ -48,7 +48,7 @@ async def serve(sides: Sequence[Side], announce: Callable[[str, Address], None])
         for monitor in monitors:
             await monitor.listen()
         for number in (signal.SIGTERM, signal.SIGINT):
-            with suppress(NotImplementedError):  # not in a thread, nor on Windows
+            with suppress(NotImplementedError, RuntimeError):  # Windows, or not the main thread
                 loop.add_signal_handler(number, end)
         for side, monitor in zip(sides, monitors, strict=True):
             announce(side.role, monitor.address)

@@ -190,6 +190,19 @@ def test_what_cannot_be_served_says_why(arguments: list[str], status: int, said:
 
 
 @pytest.mark.slow
+def test_a_file_that_is_no_socket_is_left_as_it_is(directory: Path) -> None:
+    file, socket_beside = directory / "notes.txt", directory / "other"
+    file.write_text("mine")
+    with socket.socket(socket.AF_UNIX) as beside:
+        beside.bind(str(socket_beside))
+        ended = refused("--unix", str(file), "--destination", f"unix:{socket_beside}")
+
+        assert ended[0] == 2, ended
+        assert file.read_text() == "mine"
+        assert socket_beside.exists()
+
+
+@pytest.mark.slow
 def test_an_unknown_vm_is_refused(directory: Path) -> None:
     with serve_in_thread() as service:
         ended = refused("--unix", str(directory / "a"), "--vm", "x-1", HACDBS_URL=service.url)

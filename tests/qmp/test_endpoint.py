@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from hacdbs_sim.client import AsyncClient, AsyncVm
+from hacdbs_sim.model import MAX_WORKLOADS_PER_VM
 from hacdbs_sim.model.units import MIB
 from hacdbs_sim.model.workloads import HotSetInfo
 from hacdbs_sim.qmp import LinkOptions
@@ -173,6 +174,68 @@ def test_a_workload_that_could_not_be_added_again_refuses_a_stop() -> None:
         assert len((await client.vm("default-1").get()).workloads) == 1
 
     in_lab(conversation, prepare=prepare)
+
+
+def test_a_stop_takes_all_workloads_off_and_cont_adds_them_again() -> None:
+    async def prepare(vm: AsyncVm) -> None:
+        one = {"op": "add_workload", "kind": "uniform", "slot": 0, "writes_per_second": 10}
+        await vm.run_batch([one] * MAX_WORKLOADS_PER_VM)
+
+    async def conversation(lab: Lab, client: AsyncClient) -> None:
+        source = await lab.start("src")
+        await source.call("stop")
+        stopped = len((await client.vm("default-1").get()).workloads)
+        await source.call("cont")
+
+        assert stopped == 0
+        assert len((await client.vm("default-1").get()).workloads) == MAX_WORKLOADS_PER_VM
+
+    in_lab(conversation, prepare=prepare)
+
+
+def test_a_destination_whose_guest_cannot_be_stopped_fails() -> None:
+    async def prepare(vm: AsyncVm) -> None:
+        await vm.add_workload("intervals", slot=0, pages=[[1, 2]], interval_ns=10_000_000)
+
+    async def conversation(lab: Lab, _: AsyncClient) -> None:
+        source, target = await lab.pair()
+        await target.call("stop")
+        await target.call("migrate-incoming", uri=lab.uri(), exit_on_error=False)
+        await source.call("migrate", uri=lab.uri())
+        failed = await target.until("failed")
+
+        assert "intervals" in failed["error-desc"]
+
+    in_lab(conversation, link=AT_ONCE, prepare=prepare)
+
+
+def test_the_sides_of_a_vm_of_thousands_of_memslots_meet() -> None:
+    more = [(slot, 4_096) for slot in range(1, 4_001)]
+
+    async def prepare(vm: AsyncVm) -> None:
+        region = {"op": "set_memslot", "memory_size": 4_096}
+        at = 1 << 32
+        actions = [{**region, "slot": n, "guest_phys_addr": at + n * 8_192} for n, _ in more]
+        await vm.run_batch(actions)
+
+    async def conversation(lab: Lab, _: AsyncClient) -> None:
+        source, target = await lab.pair()
+        await target.call("migrate-incoming", uri=lab.uri())
+        await source.call("migrate", uri=lab.uri())
+        await source.until("completed")
+        await target.until("completed")
+
+    in_lab(conversation, link=AT_ONCE, memslots=((0, MEMORY), *more), prepare=prepare)
+
+
+def test_a_sample_of_no_pages_is_refused() -> None:
+    async def conversation(lab: Lab, _: AsyncClient) -> None:
+        source = await lab.start("src")
+        refused = await source.call("calc-dirty-rate", calc_time=1, sample_pages=0)
+
+        assert refused["desc"] == "sample-pages is out of range[128, 16384]."
+
+    in_lab(conversation)
 
 
 def test_a_destination_with_other_memory_refuses_the_source() -> None:

@@ -1,16 +1,19 @@
 """`events`: what happened on the service, a line each."""
 
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated, Any, Final
 
 import typer
 
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import completion, views
 from hacdbs_sim.cli.command_context import CommandContext, print_json, service_command
-from hacdbs_sim.model import Event, EventType
+from hacdbs_sim.model import Event, EventPage, EventType
 from hacdbs_sim.wire import write
 
 app = typer.Typer(no_args_is_help=True)
+
+PAGE_EVENTS: Final = 1_000
 
 
 @service_command(app, "events")
@@ -42,8 +45,11 @@ def events(
         "vm_id": vm,
     }
     if not follow:
-        page = context.client.list_events(**selected)
-        context.show(*map(views.event, page.events))
+        page = _stored(context, selected)
+        if context.as_json:
+            print_json(write(page))
+        else:
+            context.show(*map(views.event, page.events))
         return
     for event in context.client.watch_events(**selected):
         if not isinstance(event, Event):
@@ -53,3 +59,14 @@ def events(
             print_json(write(event))
         else:
             context.console.print(views.event(event), soft_wrap=True)
+
+
+def _stored(context: CommandContext, selected: dict[str, Any]) -> EventPage:
+    """Return all stored events in one page."""
+    first = page = context.client.list_events(**selected, limit=PAGE_EVENTS)
+    found = page.events
+    while page.next_after < page.last_event_id:
+        following = {**selected, "after": page.next_after}
+        page = context.client.list_events(**following, limit=PAGE_EVENTS)
+        found += page.events
+    return replace(page, events=found, stale=first.stale)

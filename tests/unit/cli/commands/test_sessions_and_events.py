@@ -87,6 +87,18 @@ def test_events_are_shown_a_line_each(run: Run, client: Client, vm: Vm) -> None:
     assert of_type == shown[:1]
 
 
+def test_all_stored_events_are_shown(run: Run, run_json: RunJson, client: Client, vm: Vm) -> None:
+    before = client.list_events().last_event_id
+    toggles = [{"op": "set_cpu", "cpu": 1, "online": at % 2 == 1} for at in range(1_200)]
+    vm.run_batch(toggles)
+
+    shown = run("events", "--after", str(before)).stdout.splitlines()
+    page = run_json("events", "--after", str(before))
+
+    assert len(shown) == len(page["events"]) == 1_200
+    assert page["next_after"] == page["last_event_id"] == before + 1_200
+
+
 def test_events_can_be_selected(run_json: RunJson, client: Client, vm: Vm) -> None:
     before = client.list_events().last_event_id
     with client.create_session("other") as other:
