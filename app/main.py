@@ -14,10 +14,11 @@ from .http.application import Application
 from .http.deps import Context
 from .http.metrics import Metrics
 from .http.middleware import ServiceMiddleware
+from .http.openapi import DESCRIPTION, SUMMARY, TITLE, VERSION
 from .http.request_log import RequestLog
 from .http.room import TrafficMiddleware
 from .http.router import PathRouter
-from .http.routes import ROUTERS
+from .http.routes import ROUTERS, ROUTES
 from .http.startup_scenario import ScenarioNotStartedError, start_with
 from .http.tracing import trace_id_of
 from .logs import adopt_server, make_logger
@@ -28,11 +29,6 @@ from .settings import BadSettingsError, LogLevel, Settings, read_settings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
-
-DESCRIPTION = """\
-Simulated KVM/arm64 virtual machines whose dirty log is cleaned by a FEAT_HACDBS unit first and by \
-software where that stops. Each refusal is a problem document (RFC 9457); `/problems/{code}` \
-explains its code."""
 
 
 @asynccontextmanager
@@ -92,9 +88,9 @@ def create_app(settings: Settings | None = None) -> Application:
             raise BadSettingsError(f"OTEL_*: {error}") from None
         find_trace_id = trace_id_of_span
     app = Application(
-        title="hacdbs-sim",
-        version="1",
-        summary="A migration-test harness for an accelerated dirty log",
+        title=TITLE,
+        version=VERSION,
+        summary=SUMMARY,
         description=DESCRIPTION,
         openapi_url=None,
         docs_url=None,
@@ -117,9 +113,9 @@ def create_app(settings: Settings | None = None) -> Application:
     )
     for router in ROUTERS:
         app.include_router(router)
-    rendering.install(app)
+    rendering.install(app, ROUTES)
     # The last one added comes first
-    app.add_middleware(PathRouter, routes=[route for each in ROUTERS for route in each.routes])
+    app.add_middleware(PathRouter, routes=ROUTES)
     app.add_middleware(TrafficMiddleware, budget=fleet.traffic)
     app.add_middleware(
         ServiceMiddleware,

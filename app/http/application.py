@@ -1,5 +1,6 @@
 """The application: FastAPI, with a context for routes, its own OpenAPI document and a stop."""
 
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -8,6 +9,7 @@ from typing_extensions import override
 
 from .deps import Context
 from .openapi import document_of
+from .routes import ROUTES
 
 
 class Application(FastAPI):
@@ -49,7 +51,10 @@ class Application(FastAPI):
 
     @override
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, made once: the routes are complete when it is first requested."""
-        if self.openapi_schema is None:
-            self.openapi_schema = document_of(self)
-        return self.openapi_schema
+        """Return the OpenAPI document, which is the same for all settings."""
+        return _document()
+
+
+@cache
+def _document() -> dict[str, Any]:
+    return document_of(ROUTES)

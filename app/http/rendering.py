@@ -1,14 +1,14 @@
 """Refusals as responses: each exception that is a refusal becomes its problem document."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, TypeAlias, cast
 
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import compile_path
+from starlette.routing import Route
 
 from hacdbs_sim.model import ACTIONS, Problem
 from hacdbs_sim.model.errors import KvmError
@@ -69,13 +69,9 @@ def document_of(
     return document(refused, site)
 
 
-def install(app: FastAPI) -> None:
-    """Install the renderers of all refusals in an application whose routes are complete."""
-    paths = [
-        (compile_path(context.path)[0], frozenset(context.methods))
-        for context in iter_route_contexts(app.routes)
-        if context.path is not None and context.methods is not None
-    ]
+def install(app: FastAPI, routes: Iterable[Route]) -> None:
+    """Install the renderers of all refusals in an application that has these routes."""
+    paths = [(route.path_regex, frozenset(route.methods or ())) for route in routes]
 
     async def refuse(request: Request, error: Exception) -> Response:
         return refusal_response(request, cast("AnyRefusal", error))

@@ -3,6 +3,7 @@
 from typing import Final
 
 from .. import swagger, ui
+from ..routing import StrictRoute
 from . import (
     accesses,
     batch,
@@ -47,3 +48,8 @@ ROUTERS: Final = (
     swagger.router,
     ui.router,
 )
+
+ROUTES: Final = tuple(
+    route for router in ROUTERS for route in router.routes if isinstance(route, StrictRoute)
+)
+"""The routes of all of them."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -19,9 +20,9 @@ def app() -> FastAPI:
 
     def handle() -> None: ...
 
-    app.add_api_route("/things/{number}", handle, methods=["GET"])
-    app.add_api_route("/things/{number}", handle, methods=["DELETE"])
-    install(app)
+    install(
+        app, [APIRoute("/things/{number}", handle, methods=[each]) for each in ("GET", "DELETE")]
+    )
     return app
 
 
