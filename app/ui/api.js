@@ -39,8 +39,8 @@ async function send(method, path, body, options) {
   }
 }
 
-/** Make a call; gives the answer's JSON, null where it has none. */
-export async function call(method, path, body, options) {
+/** Make a call that succeeds; return the response. */
+async function answered(method, path, body, options) {
   let answer;
   try {
     answer = await send(method, path, body, options);
@@ -48,10 +48,14 @@ export async function call(method, path, body, options) {
     if (error.name === "AbortError") throw error;
     throw new Error("The service does not answer.");
   }
-  const text = await answer.text();
-  const json = text ? JSON.parse(text) : null;
-  if (!answer.ok) throw new Refused(json);
-  return json;
+  if (!answer.ok) throw new Refused(await answer.json());
+  return answer;
+}
+
+/** Make a call; return the JSON of the response, null where it has none. */
+export async function call(method, path, body, options) {
+  const text = await (await answered(method, path, body, options)).text();
+  return text ? JSON.parse(text) : null;
 }
 
 export const get = (path, options) => call("GET", path, undefined, options);
@@ -116,8 +120,7 @@ async function* eventsOf(body) {
 
 /** Fetch a report as a file and have the browser save it: a link could not send the token. */
 export async function save(path, name) {
-  const answer = await send("GET", path, undefined, {});
-  if (!answer.ok) throw new Refused(await answer.json());
+  const answer = await answered("GET", path);
   const url = URL.createObjectURL(await answer.blob());
   h("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);

@@ -34,7 +34,7 @@ const widthNow = () => (PHONE.matches ? NARROW : WIDE);
 
 const yOf = (value, scale) => TOP + INNER_HEIGHT * (1 - scale.part(value));
 
-function frame(label, scale, width, text = bytes, axis = "bytes") {
+function frame(label, scale, width, text, axis) {
   const chart = s("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label });
   for (const tick of scale.ticks) {
     const y = yOf(tick, scale);
@@ -70,11 +70,10 @@ function changesByPass(changes) {
 
 /** Draw one migration: for each pass what was sent and what was dirty again, against the limit. */
 export function convergence({ iterations, spec, qmp, changes, origin }, isLogarithmic) {
-  const pageSize = origin.vm.page_size;
   if (!qmp.ram) return h("p", { class: "quiet" }, "No figures in this state.");
-  const size = pageSize;
+  const size = origin.vm.page_size;
   const rows = iterations.map((row) => ({ ...row, left: row.remaining_pages * size }));
-  const limit = (spec.bandwidth_bytes_per_second * spec.downtime_limit_ns) / 1e9;
+  const limit = ((spec.switchover_bandwidth_bytes_per_second ?? spec.bandwidth_bytes_per_second) * spec.downtime_limit_ns) / 1e9;
   const top = ceiling([qmp.ram.total / 8, ...rows.flatMap((row) => [row.sent_bytes, row.left])]);
   const scale = isLogarithmic ? logarithmic(top, size) : linear(top);
   const last = rows.at(-1);

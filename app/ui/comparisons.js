@@ -61,7 +61,7 @@ const COLUMNS = [
 const text = (value) => {
   if (Array.isArray(value)) return value.length ? value.map(text).join("; ") : "none";
   if (value === null || typeof value !== "object") return String(value);
-  const given = Object.entries(value).filter(([, each]) => each !== null && String(each) !== "[object Object]");
+  const given = Object.entries(value).filter(([, each]) => each !== null);
   return given.map(([name, each]) => `${words(name)} ${text(each)}`).join(", ");
 };
 
@@ -102,7 +102,7 @@ export function showComparison(part, id) {
   const cost = h("div");
   const share = h("div");
   part.root.append(
-    h("div", { class: "head" }, h("h1", {}, id), h("span", { class: "grow" }), saveReport(() => `${path}/report.html`, id)),
+    h("div", { class: "head" }, h("h1", {}, id), h("span", { class: "grow" }), saveReport(`${path}/report.html`, id)),
     h("div", { class: "cards" },
       card("What is compared", "", [], same, differ.node),
       card("Left after each pass", "two", [key], chart),

@@ -3,7 +3,7 @@
 import { h, setText } from "./dom.js";
 import { count, hex, many } from "./format.js";
 
-const STATES = ["writable_dirty", "writable_clean", "read_write", "read_only", "unmapped"];
+export const STATES = ["writable_dirty", "writable_clean", "read_write", "read_only", "unmapped"];
 const NAMES = {
   writable_dirty: "writable dirty",
   writable_clean: "writable clean",

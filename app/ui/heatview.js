@@ -2,12 +2,12 @@
 
 import { h, setText } from "./dom.js";
 import { count, nanoseconds } from "./format.js";
-import { heatMap } from "./heat.js";
+import { heatMap, STATES } from "./heat.js";
 
 const ZOOM = 8;
 const LEAST_PAGES = 64;
 const KEPT = 60;
-const FIGURES = ["dirty", "writable_dirty", "writable_clean", "read_write", "read_only"];
+const FIGURES = ["dirty", ...STATES];
 
 /** Make the map and its controls; `changed()` is called when another part of the slot is wanted. */
 export function heatView(changed) {
@@ -79,7 +79,10 @@ export function heatView(changed) {
       const last = samples.at(-1);
       if (last && FIGURES.every((name) => String(last.heat[name]) === String(heat[name]))) last.now_ns = now_ns;
       else samples.push({ heat, base, now_ns });
-      if (samples.length > KEPT) samples.shift();
+      if (samples.length > KEPT) {
+        samples.shift();
+        if (!wasLive) scrub.value = String(Math.max(0, Number(scrub.value) - 1)); // the sample that is shown stays
+      }
       scrub.max = String(samples.length - 1);
       if (wasLive) scrub.value = scrub.max;
       scrub.disabled = samples.length < 2;

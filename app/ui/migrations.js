@@ -130,7 +130,7 @@ export function showMigration(part, id) {
   const cancel = h("button", { class: "danger", type: "button", onclick: () => act(cancel, async () => {
     if (await confirmed(`Cancel ${id}?`, "It ends, and what was sent is lost.", "Cancel it")) await post(`${path}/cancel`);
   }) }, "Cancel migration");
-  const keep = saveReport(() => `${path}/report.html`, id);
+  const keep = saveReport(`${path}/report.html`, id);
   const verdict = h("p", { class: "verdict", role: "status", id: "verdict" });
   const chart = h("div", { id: "chart" });
   const now = { report: null, isLogarithmic: true };
@@ -173,8 +173,8 @@ export function showMigration(part, id) {
 }
 
 /** A button that saves a report to keep. */
-export function saveReport(pathOf, name) {
-  const button = h("button", { type: "button", onclick: () => act(button, () => save(pathOf(), `${name}.html`)) }, "Save report");
+export function saveReport(path, name) {
+  const button = h("button", { type: "button", onclick: () => act(button, () => save(path, `${name}.html`)) }, "Save report");
   return button;
 }
 

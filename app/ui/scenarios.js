@@ -179,7 +179,7 @@ export function showScenario(part, sessionId) {
     location.hash = "#/scenarios";
   }), class: "danger" }, "Reset session");
   part.root.append(
-    h("div", { class: "head" }, title, h("span", { class: "quiet" }, `session ${sessionId}`), h("span", { class: "grow" }), saveReport(() => `${path}/report.html`, sessionId), again),
+    h("div", { class: "head" }, title, h("span", { class: "quiet" }, `session ${sessionId}`), h("span", { class: "grow" }), saveReport(`${path}/report.html`, sessionId), again),
     verdict, wrong, about, seen, machines, h("div", { class: "cards" }, steps, migration),
   );
   part.repeat(async () => {
