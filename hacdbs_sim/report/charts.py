@@ -18,8 +18,6 @@ _INNER_HEIGHT: Final = _HEIGHT - _TOP - _BOTTOM
 MAX_BARS: Final = 60
 """Above so many passes a series is a line."""
 _MAX_TICKS: Final = 8
-_MAX_SERIES: Final = 8
-"""As many as the style sheet has colours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +40,12 @@ class Chart:
     Attributes:
         title: What it shows.
         axis: What its values are.
-        series: At most 8.
+        series: At most 8: the style sheet has so many colours.
         figure: How a value is written.
         base: The scale's ticks are powers of it.
         floor: The value at the bottom, where nothing is drawn: below it is nothing.
         limit: A value that is marked, and what it is.
-        marks: What happened at the begin of a pass, by pass.
+        marks: What happened at the beginning of a pass, by pass.
         are_bars: Whether bars are drawn, where there is room for them.
     """
 
@@ -72,7 +70,7 @@ class _Scale:
 
     def __init__(self, base: int, floor: float, most: float) -> None:
         self._floor = floor
-        span = max(1, math.ceil(round(math.log(max(most, floor) / floor, base), 9)))
+        span = max(1, math.ceil(round(math.log(most / floor, base), 9)))
         step = -(-span // _MAX_TICKS)
         self._log_span = span * math.log(base)
         self.ticks = [floor * base**power for power in range(0, span + 1, step)]
@@ -91,18 +89,18 @@ def draw(chart: Chart) -> Markup:
     most = max([chart.floor * chart.base, *values, *([chart.limit[0]] if chart.limit else [])])
     scale = _Scale(chart.base, chart.floor, most)
     svg = ET.Element("svg", {"viewBox": f"0 0 {_WIDTH} {_HEIGHT}", "role": "img"})
-    if not chart.are_bars:  # lines of equal values must be told apart
+    if not chart.are_bars:  # so that lines of equal values differ
         svg.set("class", "dashes")
     _part(svg, "title", chart.title)
-    _axes(svg, chart, scale, passes)
     slots = max(passes, 4)
     pitch = _INNER_WIDTH / slots
+    _axes(svg, chart, scale, passes, pitch)
     for number, text in chart.marks.items():
         x = _LEFT + pitch * min(number, slots)
         mark = _part(svg, "path", d=f"M{x:.1f} {_TOP}V{_TOP + _INNER_HEIGHT}", **{"class": "mark"})
         _part(mark, "title", f"Pass {number}: {text}")
     draw_series = _bars if chart.are_bars and passes <= MAX_BARS else _line
-    for index, series in enumerate(chart.series[:_MAX_SERIES]):
+    for index, series in enumerate(chart.series):
         if series.is_empty:
             continue
         draw_series(svg, chart, series, scale, (index, pitch))
@@ -129,7 +127,7 @@ def _label(svg: ET.Element, x: float, y: float, text: str, anchor: str = "middle
     _part(svg, "text", text, x=f"{x:.1f}", y=f"{y:.1f}", **{"text-anchor": anchor})
 
 
-def _axes(svg: ET.Element, chart: Chart, scale: _Scale, passes: int) -> None:
+def _axes(svg: ET.Element, chart: Chart, scale: _Scale, passes: int, pitch: float) -> None:
     for tick in scale.ticks:
         y = scale.y(tick)
         name = "axis" if tick == scale.ticks[0] else "grid"
@@ -137,7 +135,6 @@ def _axes(svg: ET.Element, chart: Chart, scale: _Scale, passes: int) -> None:
         _label(svg, _LEFT - 8, y + 4, "0" if name == "axis" else chart.figure(tick), "end")
     _label(svg, _LEFT - 8, _TOP - 10, chart.axis, "start")
     _label(svg, _LEFT + _INNER_WIDTH / 2, _HEIGHT - 6, "pass")
-    pitch = _INNER_WIDTH / max(passes, 4)
     step = max(1, math.ceil(passes * 44 / _INNER_WIDTH))
     for number in range(0, passes, step):
         _label(svg, _LEFT + pitch * (number + 0.5), _HEIGHT - _BOTTOM + 18, str(number))
@@ -153,7 +150,7 @@ def _bars(
         if not value:
             continue
         x = _LEFT + pitch * (number + 0.5) + width * (index - many / 2)
-        # A value at the floor is still seen
+        # A value at the floor is visible
         y = min(scale.y(value), _TOP + _INNER_HEIGHT - 2)
         bar = _part(
             svg,
@@ -175,8 +172,6 @@ def _line(
         (_LEFT + pitch * (number + 0.5), scale.y(value))
         for number, value in enumerate(series.values)
     ]
-    if not points:
-        return
     drawn = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     line = _part(svg, "path", d=f"M{drawn}", **{"class": f"l{index}"})
     _part(line, "title", series.name)

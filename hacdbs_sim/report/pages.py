@@ -13,8 +13,8 @@ import orjson
 from markupsafe import Markup
 
 from hacdbs_sim import model
-from hacdbs_sim.report import figures, parts, repeat
-from hacdbs_sim.report.parts import Drawn, Table, Verdict
+from hacdbs_sim.report import comparisons, figures, migrations, repeat, settings
+from hacdbs_sim.report.parts import Drawn, Table, Verdict, table
 
 MAX_ANSWER_CHARS: Final = 2_000
 """How much of a step's answer is shown."""
@@ -177,23 +177,23 @@ def _migration(info: model.MigrationInfo, anchor: str = "migration") -> Section:
     return Section(
         anchor=anchor,
         title=f"Migration {info.migration_id}",
-        verdict=parts.verdict_of(info),
-        facts=parts.facts_of(info, vm.seed),
-        charts=parts.charts_of(info, vm.page_size),
+        verdict=migrations.verdict_of(info),
+        facts=migrations.facts_of(info, vm.seed),
+        charts=migrations.charts_of(info, vm.page_size),
         tables=_happened(info),
         settings=(
-            parts.spec_table(info.origin.migration),
-            *parts.schedule_table(info.origin.migration),
-            *parts.vm_tables(vm),
+            settings.spec_table(info.origin.migration),
+            *settings.schedule_table(info.origin.migration),
+            *settings.vm_tables(vm),
         ),
     )
 
 
 def _happened(report: model.MigrationReport) -> tuple[Table, ...]:
     return (
-        *parts.proof_tables(report),
-        *parts.story_tables(report),
-        *parts.pass_tables(report),
+        *migrations.proof_tables(report),
+        *migrations.story_tables(report),
+        *migrations.pass_tables(report),
     )
 
 
@@ -218,12 +218,12 @@ def _comparison(info: model.ComparisonInfo, anchor: str = "comparison") -> Secti
         title=f"Comparison {info.comparison_id}",
         verdict=_verdict_of_comparison(info),
         facts=(("Seed", str(info.compared.vm.seed)),),
-        charts=parts.comparison_charts(info),
-        tables=(parts.comparison_table(info), parts.differences_table(info)),
+        charts=comparisons.comparison_charts(info),
+        tables=(comparisons.comparison_table(info), comparisons.differences_table(info)),
         settings=(
-            parts.spec_table(info.compared.migration),
-            *parts.schedule_table(info.compared.migration),
-            *parts.vm_tables(info.compared.vm),
+            settings.spec_table(info.compared.migration),
+            *settings.schedule_table(info.compared.migration),
+            *settings.vm_tables(info.compared.vm),
         ),
     )
 
@@ -234,9 +234,9 @@ def _variants(info: model.ComparisonInfo, anchor: str = "variant") -> list[Secti
         Section(
             anchor=f"{anchor}-{index}",
             title=f"Variant {report.name}",
-            verdict=parts.verdict_of(report),
-            facts=parts.facts_of(report, vm.seed),
-            charts=parts.charts_of(report, vm.page_size),
+            verdict=migrations.verdict_of(report),
+            facts=migrations.facts_of(report, vm.seed),
+            charts=migrations.charts_of(report, vm.page_size),
             tables=_happened(report),
             is_folded=True,
         )
@@ -269,10 +269,10 @@ def _scenario_tables(outcome: model.ScenarioOutcome) -> list[Table]:
         (of, wrong.pointer, wrong.detail, _json(wrong.expected), _json(wrong.found))
         for of, wrong in found
     ]
-    tables = [parts.table("VMs", ("key", "VM"), [(each.key, each.vm_id) for each in outcome.vms])]
+    tables = [table("VMs", ("key", "VM"), [(each.key, each.vm_id) for each in outcome.vms])]
     if rows:
         headers = ("of", "where", "what", "expected", "found")
-        tables.insert(0, parts.table("What is not as expected", headers, rows))
+        tables.insert(0, table("What is not as expected", headers, rows))
     return tables
 
 
@@ -351,7 +351,7 @@ class _Test:
 
     anchor: str
     run: TestRun
-    sections: Sequence[tuple[Section, repeat.Repeat | None]]
+    sections: Sequence[tuple[Section, repeat.Repeat]]
 
 
 def _sections_of(index: int, run: TestRun) -> _Test:
@@ -359,7 +359,7 @@ def _sections_of(index: int, run: TestRun) -> _Test:
     return _Test(anchor=anchor, run=run, sections=tuple(_runs_of(anchor, run)))
 
 
-def _runs_of(anchor: str, run: TestRun) -> Iterable[tuple[Section, repeat.Repeat | None]]:
+def _runs_of(anchor: str, run: TestRun) -> Iterable[tuple[Section, repeat.Repeat]]:
     for at, info in enumerate(run.migrations):
         yield _migration(info, f"{anchor}-m{at}"), repeat.repeat_migration(info)
     for at, each in enumerate(run.comparisons):

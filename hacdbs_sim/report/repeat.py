@@ -1,6 +1,6 @@
 """How to repeat a run: the bodies of its calls, for curl and for the client."""
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass
 from pprint import pformat
 from shlex import quote
 from typing import Any, Final
@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from hacdbs_sim.model import ComparisonInfo, MigrationInfo, Model, ScenarioOutcome
+from hacdbs_sim.report.settings import with_defaults
 from hacdbs_sim.wire import to_plain
 
 MAX_BODY_BYTES: Final = 1 << 18
@@ -40,11 +41,9 @@ def body_of(value: Model) -> dict[str, Any]:
     """Return a request as JSON values, without the fields that have their defaults."""
     plain = to_plain(value)
     body = {}
-    for each in fields(value):  # type: ignore[arg-type]  # each class of the model is a dataclass
-        own = getattr(value, each.name)
-        default = each.default if each.default_factory is MISSING else each.default_factory()
+    for name, own, default in with_defaults(value):
         if default is MISSING or own != default:
-            body[each.name] = body_of(own) if each.name == "costs" else _given(plain[each.name])
+            body[name] = body_of(own) if name == "costs" else _given(plain[name])
     return body
 
 
