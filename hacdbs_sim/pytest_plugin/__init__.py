@@ -176,8 +176,10 @@ def hacdbs_session(
 
     session = hacdbs_testbed.create_session()
     yield session
-    runs = hacdbs_testbed.kept_runs()
-    request.node.stash[RUNS_KEY] = runs.plain()
+    is_reported = request.config.getoption("--hacdbs-report") is not None
+    runs = hacdbs_testbed.kept_runs(is_reported=is_reported)
+    if is_reported:
+        request.node.stash[RUNS_KEY] = runs.plain()
     request.node.user_properties += runs.properties()
     with suppress(NotFoundError):  # the test may have deleted it
         session.delete()

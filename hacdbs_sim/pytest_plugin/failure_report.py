@@ -7,6 +7,7 @@ from typing import Final
 
 from hacdbs_sim import model
 from hacdbs_sim.client import Client, ClientError, Sent, Service
+from hacdbs_sim.pytest_plugin.reporting_client import reporting_client
 
 SHOWN_VMS: Final = 8
 SHOWN_SLOTS: Final = 16
@@ -15,8 +16,6 @@ SHOWN_MIGRATIONS: Final = 8
 SHOWN_REQUESTS: Final = 40
 SHOWN_CHARS: Final = 200
 """Of the ranges of lost pages in a memslot."""
-TIMEOUT_SECONDS: Final = 5.0
-"""A service that does not respond must not hold the test run."""
 
 
 def sections_of(
@@ -41,8 +40,7 @@ def _lines(service: Service, session_id: str) -> tuple[list[str], list[str]]:
     """Return the lines of migrations and VMs, and among these why there are no more of them."""
     migrations: list[str] = []
     vms: list[str] = []
-    # A client of its own: these requests must not appear among those of the test
-    with service.client(timeout=TIMEOUT_SECONDS, retries=0) as client:
+    with reporting_client(service) as client:
         try:
             vms.extend(_vms(client, session_id))
             migrations.extend(_migrations(client, session_id))

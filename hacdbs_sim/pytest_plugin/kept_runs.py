@@ -7,10 +7,8 @@ from typing import Any, Final
 
 from hacdbs_sim import model
 from hacdbs_sim.client import ClientError, NotFoundError, Service, Session
+from hacdbs_sim.pytest_plugin.reporting_client import reporting_client
 from hacdbs_sim.wire import read, write
-
-TIMEOUT_SECONDS: Final = 5.0
-"""A service that does not respond must not hold the test run."""
 
 MAX_MIGRATIONS: Final = 100
 """As many as a session keeps."""
@@ -62,13 +60,17 @@ class KeptRuns:
         )
 
 
-def kept_runs(service: Service, session_id: str) -> KeptRuns:
-    """Read what a session has; nothing if the service does not respond or the session is gone."""
-    # A client of its own: these requests must not appear among those of the test
-    with service.client(timeout=TIMEOUT_SECONDS, retries=0) as client:
+def kept_runs(service: Service, session_id: str, *, is_reported: bool) -> KeptRuns:
+    """Read what a session has; nothing if the service does not respond or the session is gone.
+
+    The comparisons and the scenario are read only if they are reported.
+    """
+    with reporting_client(service) as client:
         try:
             listed = islice(client.list_migrations(session_id), MAX_MIGRATIONS)
             migrations = tuple(client.migration(each.migration_id).get() for each in listed)
+            if not is_reported:
+                return KeptRuns(migrations)
             comparisons = tuple(
                 client.comparison(each.comparison_id).get()
                 for each in client.list_comparisons(session_id)

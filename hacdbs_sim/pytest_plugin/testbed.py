@@ -5,6 +5,7 @@ import re
 import secrets
 import shlex
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import Any, Concatenate, Final, ParamSpec
 
 import httpx
@@ -41,21 +42,26 @@ class Testbed:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.client = client
-        self.async_client = AsyncClient(
-            service.url,
-            token=service.token or "",
-            # No connection outlasts its request, so none has to be closed in the test's event loop
-            transport=httpx.AsyncHTTPTransport(
-                verify=not service.url.startswith("http:"),
-                limits=httpx.Limits(max_keepalive_connections=0),
-            ),
-        )
         self.settings = dict(settings or {})
         self._service = service
         self._nodeid = nodeid
         self._seed = seed
         self._is_shared = is_shared
         self._session_id: str | None = None
+        self._vms = 0
+
+    @cached_property
+    def async_client(self) -> AsyncClient:
+        """The client for coroutines."""
+        return AsyncClient(
+            self._service.url,
+            token=self._service.token or "",
+            # No connection outlasts its request, so none has to be closed in the test's event loop
+            transport=httpx.AsyncHTTPTransport(
+                verify=not self._service.url.startswith("http:"),
+                limits=httpx.Limits(max_keepalive_connections=0),
+            ),
+        )
 
     def create_session(self) -> Session:
         """Create the session; its id has the test's name, and a random part on a shared service."""
@@ -70,24 +76,27 @@ class Testbed:
 
     def sections(self) -> list[tuple[str, str]]:
         """Return the state of the session's VMs and the requests, under headings."""
-        history = [*self.client.history, *self.async_client.history]
+        history = list(self.client.history)
+        if "async_client" in vars(self):  # the test has used it
+            history += self.async_client.history
         place = f" --hacdbs-url={self._service.url}" if self._is_shared else ""
         again = f"pytest {shlex.quote(self._nodeid)} --hacdbs-seed={self._seed}{place}"
         sections = sections_of(self._service, self._session_id, history)
         return [*sections, ("hacdbs-sim: to run it again", again)]
 
-    def fields_of_vm(self, number: int, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of one of the test's VMs: given ones, those of its marks, defaults."""
+    def fields_of_next_vm(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of the test's next VM: given ones, those of its marks, defaults."""
         given = {"memslots": (DEFAULT_MEMSLOT,), **self.settings, **fields}
         if given.get("seed") is None:
-            given["seed"] = self.seed_of(number)
+            given["seed"] = self.seed_of(self._vms)
+        self._vms += 1
         return given
 
-    def kept_runs(self) -> KeptRuns:
-        """Return the migrations, comparisons and the scenario of the session."""
-        return (
-            KeptRuns() if self._session_id is None else kept_runs(self._service, self._session_id)
-        )
+    def kept_runs(self, *, is_reported: bool) -> KeptRuns:
+        """Return the migrations of the session, and for a report its comparisons and scenario."""
+        if self._session_id is None:
+            return KeptRuns()
+        return kept_runs(self._service, self._session_id, is_reported=is_reported)
 
     def _digest(self, *parts: object) -> str:
         name = "\0".join([self._nodeid, *map(str, parts)])
@@ -117,7 +126,6 @@ class VmFactory:
     def __init__(self, session: Session, testbed: Testbed) -> None:
         self._session = session
         self._testbed = testbed
-        self._made = 0
 
     @_like(Session.create_vm)
     def __call__(self, **fields: Any) -> Vm:  # noqa: ANN401 - those of create_vm
@@ -126,8 +134,7 @@ class VmFactory:
         What is not given is that of `@pytest.mark.hacdbs`. Without `memslots` it has one of 64 MiB
         that logs; without `seed`, one derived from --hacdbs-seed and the test's name.
         """
-        self._made += 1
-        return self._session.create_vm(**self._testbed.fields_of_vm(self._made - 1, fields))
+        return self._session.create_vm(**self._testbed.fields_of_next_vm(fields))
 
 
 class AsyncVmFactory:
@@ -136,10 +143,8 @@ class AsyncVmFactory:
     def __init__(self, session: AsyncSession, testbed: Testbed) -> None:
         self._session = session
         self._testbed = testbed
-        self._made = 0
 
     @_like_async(AsyncSession.create_vm)
     async def __call__(self, **fields: Any) -> AsyncVm:  # noqa: ANN401 - those of create_vm
         """Create a VM, as `VmFactory` does."""
-        self._made += 1
-        return await self._session.create_vm(**self._testbed.fields_of_vm(self._made - 1, fields))
+        return await self._session.create_vm(**self._testbed.fields_of_next_vm(fields))
