@@ -34,3 +34,8 @@ def read_document(file: Path) -> Document:
         raise usage_error(f"{name}:{bad.line}: {bad}") from None
     except BadFileError as bad:
         raise usage_error(f"{name}: {bad}") from None
+
+
+def fields_of(file: Path | None) -> dict[str, Any]:
+    """Return the object in a file; without a file an empty one."""
+    return {} if file is None else read_document(file).value

@@ -8,6 +8,6 @@ from hacdbs_sim.qmp.addresses import Address as Address
 from hacdbs_sim.qmp.addresses import parse_uri as parse_uri
 from hacdbs_sim.qmp.endpoint import Endpoint as Endpoint
 from hacdbs_sim.qmp.errors import QmpError as QmpError
-from hacdbs_sim.qmp.outgoing import LinkOptions as LinkOptions
+from hacdbs_sim.qmp.migration_spec import LinkOptions as LinkOptions
 from hacdbs_sim.qmp.serving import Side as Side
 from hacdbs_sim.qmp.serving import serve as serve

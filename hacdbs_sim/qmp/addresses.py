@@ -31,21 +31,12 @@ _UNIX: Final = Struct({"path": String()}, {"abstract": Boolean(), "tight": Boole
 _SOCKET: Final = Tagged(
     "type",
     {
-        "inet": lambda: _INET,
-        "unix": lambda: _UNIX,
-        "vsock": lambda: Struct({"cid": String(), "port": String()}),
-        "fd": lambda: Struct({"str": String()}),
+        "inet": _INET,
+        "unix": _UNIX,
+        "vsock": Struct({"cid": String(), "port": String()}),
+        "fd": Struct({"str": String()}),
     },
 )
-
-
-class _SocketMembers(Struct):
-    """The members of an address beside `transport: socket`."""
-
-    @override
-    def read(self, value: Any, path: str) -> dict[str, Any]:
-        return _SOCKET.read(value, path)
-
 
 CHANNELS: Final = Array(
     Struct(
@@ -54,10 +45,10 @@ CHANNELS: Final = Array(
             "addr": Tagged(
                 "transport",
                 {
-                    "socket": _SocketMembers,
-                    "exec": lambda: Struct({"args": Array(String())}),
-                    "rdma": lambda: _INET,
-                    "file": lambda: Struct({"filename": String(), "offset": Integer()}),
+                    "socket": _SOCKET,
+                    "exec": Struct({"args": Array(String())}),
+                    "rdma": _INET,
+                    "file": Struct({"filename": String(), "offset": Integer()}),
                 },
             ),
         }

@@ -1,7 +1,7 @@
 """The arguments of commands: their types, and QEMU's refusals of what does not fit."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from typing_extensions import override
@@ -164,7 +164,7 @@ class Tagged(Kind):
         branches: The members for each of its values.
     """
 
-    def __init__(self, tag: str, branches: Mapping[str, Callable[[], Kind]]) -> None:
+    def __init__(self, tag: str, branches: Mapping[str, "Struct | Tagged"]) -> None:
         self._tag = tag
         self._branches = dict(branches)
 
@@ -176,4 +176,4 @@ class Tagged(Kind):
             raise QmpError(f"Parameter '{path}.{self._tag}' is missing")
         name = Enumeration(self._branches).read(value[self._tag], f"{path}.{self._tag}")
         rest = {member: each for member, each in value.items() if member != self._tag}
-        return {self._tag: name, **self._branches[name]().read(rest, path)}
+        return {self._tag: name, **self._branches[name].read(rest, path)}

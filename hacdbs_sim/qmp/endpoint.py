@@ -11,7 +11,8 @@ from hacdbs_sim.qmp.dirty_rates import DirtyRates
 from hacdbs_sim.qmp.errors import QmpError
 from hacdbs_sim.qmp.guest import Guest
 from hacdbs_sim.qmp.incoming import Incoming
-from hacdbs_sim.qmp.outgoing import LinkOptions, Outgoing
+from hacdbs_sim.qmp.migration_spec import LinkOptions
+from hacdbs_sim.qmp.outgoing import Outgoing
 from hacdbs_sim.qmp.settings import PARAMETERS
 from hacdbs_sim.qmp.state import RunState, State, Status
 

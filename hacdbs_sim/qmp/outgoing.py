@@ -7,50 +7,25 @@ between two of them follows from the two.
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from hacdbs_sim import __version__
 from hacdbs_sim.client import AsyncClient, AsyncMigration, ClientError, NotFoundError
-from hacdbs_sim.model.migrations import MAX_BANDWIDTH, MAX_ITERATIONS, MIN_BANDWIDTH
 from hacdbs_sim.qmp.addresses import Address
 from hacdbs_sim.qmp.channel import GREETING, MAX_LINE, VERSION, Channel
 from hacdbs_sim.qmp.errors import QmpError
 from hacdbs_sim.qmp.guest import Guest
+from hacdbs_sim.qmp.migration_spec import LinkOptions, changes_of, spec_of
 from hacdbs_sim.qmp.state import RunState, State, Status
 
-DEVICE_STATE_BYTES: Final = 113_500
-"""What a small machine of QEMU sends beside its memory."""
-
-_NS_PER_MS: Final = 1_000_000
 _POLL_SECONDS: Final = 20
 _AGREEMENT_SECONDS: Final = 5.0
 _STATUS_ALONE: Final = frozenset({Status.SETUP, Status.CANCELLED, Status.FAILED})
 _PAUSED_BY_USER: Final = "Postcopy migration is paused by the user"
 _CANCELLED_WHILE_PAUSED: Final = "Channel error: Input/output error"
 _LINK_BROKE: Final = "Unable to write to socket: Broken pipe"
-
-
-@dataclass(frozen=True, slots=True)
-class LinkOptions:
-    """What carries migrations, and how fast they run.
-
-    Attributes:
-        bytes_per_second: The link's speed; None: 10 Gbit/s.
-        latency_ns: One way.
-        pace: Real seconds that a virtual second takes; 0: as fast as possible.
-    """
-
-    bytes_per_second: int | None = None
-    latency_ns: int = 0
-    pace: float = 1.0
-
-
-def bandwidth_of(octets: int) -> int:
-    """Return a bandwidth that the service accepts for one of QMP, where 0 is unlimited."""
-    return min(max(octets, MIN_BANDWIDTH), MAX_BANDWIDTH) if octets else MAX_BANDWIDTH
 
 
 class Outgoing:
@@ -187,13 +162,7 @@ class Outgoing:
         """Apply parameters that were set to a migration that runs."""
         if self._migration is None or not self.status.is_running:
             return
-        spec = self._spec()
-        names = {name for each in changed for name in _SETTING_OF.get(each, ())}
-        wanted = {name: spec[name] for name in names if spec.get(name) is not None}
-        if "max-postcopy-bandwidth" in changed and spec["postcopy"] is not None:
-            postcopy_bandwidth = spec["postcopy"]["bandwidth_bytes_per_second"]
-            wanted["postcopy_bandwidth_bytes_per_second"] = postcopy_bandwidth
-        if wanted:
+        if wanted := changes_of(self._spec(), changed):
             with suppress(ClientError):  # it has ended meanwhile
                 await self._migration.send("PATCH", body=wanted)
 
@@ -243,6 +212,9 @@ class Outgoing:
 
     # A migration
 
+    def _spec(self) -> dict[str, Any]:
+        return spec_of(self._state.settings, self._link)
+
     @property
     def _started(self) -> AsyncMigration:
         assert self._migration is not None, "a migration in this status has begun"
@@ -267,7 +239,7 @@ class Outgoing:
             after = (await self._client.list_events(limit=1)).last_event_id
             spec = self._spec()
             self._migration = await self._guest.here.start_migration(**spec)
-            self._run(self._listen())
+            self._run(self._receive())
             await self._apply_early_commands()
             if self._spec() != spec:  # parameters were set meanwhile
                 await self.update(set(self._state.settings.parameters))
@@ -315,45 +287,10 @@ class Outgoing:
             refusal = "it closed the connection" if answer is None else answer.get("refused")
             raise QmpError(f"the destination at {address} refuses: {refusal}")
 
-    def _spec(self) -> dict[str, Any]:
-        """Return the settings of a migration of the service."""
-        settings, link = self._state.settings, self._link
-        parameters, capabilities = settings.parameters, settings.capabilities
-        postcopy_bandwidth = bandwidth_of(parameters["max-postcopy-bandwidth"])
-        available = parameters["avail-switchover-bandwidth"]
-        return {
-            "bandwidth_bytes_per_second": bandwidth_of(parameters["max-bandwidth"]),
-            "downtime_limit_ns": parameters["downtime-limit"] * _NS_PER_MS,
-            "switchover_bandwidth_bytes_per_second": bandwidth_of(available) if available else None,
-            "auto_converge": {
-                "initial": parameters["cpu-throttle-initial"],
-                "increment": parameters["cpu-throttle-increment"],
-                "max": parameters["max-cpu-throttle"],
-                "trigger_threshold": parameters["throttle-trigger-threshold"],
-                "tailslow": parameters["cpu-throttle-tailslow"],
-            }
-            if capabilities["auto-converge"]
-            else None,
-            "pause_before_switchover": capabilities["pause-before-switchover"],
-            "postcopy": {"bandwidth_bytes_per_second": postcopy_bandwidth}
-            if capabilities["postcopy-ram"]
-            else None,
-            "max_iterations": MAX_ITERATIONS,
-            "zero_pages": True,
-            "device_state_bytes": DEVICE_STATE_BYTES,
-            "timing": "exact",
-            "link": {
-                "bytes_per_second": link.bytes_per_second,
-                "latency_ns": link.latency_ns,
-            },
-            "destination": {},
-            "pace": link.pace,
-        }
-
-    async def _listen(self) -> None:
-        """Hear the destination; its end is the link's."""
+    async def _receive(self) -> None:
+        """Receive from the destination; its end is the link's."""
         channel, acknowledged = self._channel, self._acknowledged
-        assert channel is not None, "it is heard while it is connected"
+        assert channel is not None, "it is connected"
         while (message := await channel.receive()) is not None:
             if message.get("acknowledged"):
                 acknowledged.set()
@@ -458,11 +395,11 @@ class Outgoing:
         if self.status in {Status.POSTCOPY_PAUSED, Status.POSTCOPY_RECOVER_SETUP}:
             self._set_status(Status.POSTCOPY_RECOVER)
         self._set_status(Status.POSTCOPY_ACTIVE)
-        await self._tell({"status": Status.POSTCOPY_ACTIVE, "is_running": self._has_stopped_guest})
+        await self._send({"status": Status.POSTCOPY_ACTIVE, "is_running": self._has_stopped_guest})
 
     async def _complete(self) -> None:
         info = await self._started.get()
-        said = {
+        message = {
             "status": Status.COMPLETED,
             "vm_id": info.destination_vm_id,
             "is_running": self._has_stopped_guest,
@@ -471,14 +408,14 @@ class Outgoing:
         capabilities = self._state.settings.capabilities
         self._state.run_state = RunState.POSTMIGRATE
         if capabilities["return-path"] or capabilities["postcopy-ram"]:
-            await self._tell(said)
+            await self._send(message)
             await self._acknowledged.wait()
             self._set_status(Status.COMPLETED)
         else:
             self._set_status(Status.COMPLETED)
-            await self._tell(said)
+            await self._send(message)
 
-    async def _tell(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: dict[str, Any]) -> None:
         if self._channel is not None:
             await self._channel.send(message)
 
@@ -492,27 +429,9 @@ class Outgoing:
             self._acknowledged = asyncio.Event()
             await self._connect(address, is_resumed=True)
             self._error = None
-            self._run(self._listen())
+            self._run(self._receive())
             await self._started.resume()
         except (QmpError, ClientError) as error:
             self._error = str(error)
             self._close_channel()
             self._set_status(Status.POSTCOPY_PAUSED)
-
-
-_SETTING_OF: Final[dict[str, tuple[str, ...]]] = {
-    "max-bandwidth": ("bandwidth_bytes_per_second",),
-    "downtime-limit": ("downtime_limit_ns",),
-    "avail-switchover-bandwidth": ("switchover_bandwidth_bytes_per_second",),
-    **dict.fromkeys(
-        (
-            "cpu-throttle-initial",
-            "cpu-throttle-increment",
-            "max-cpu-throttle",
-            "throttle-trigger-threshold",
-            "cpu-throttle-tailslow",
-        ),
-        ("auto_converge",),
-    ),
-}
-"""The settings of a migration of the service that a parameter is part of."""

@@ -78,10 +78,10 @@ def _percent(default: int) -> Parameter:
 
 
 def _between(
-    bits: int, default: int, low: int, high: int, said_low: int | None = None
+    bits: int, default: int, low: int, high: int, shown_low: int | None = None
 ) -> Parameter:
-    said = low if said_low is None else said_low
-    bounds = f"expects a value between {said} and {high}"
+    shown = low if shown_low is None else shown_low
+    bounds = f"expects a value between {shown} and {high}"
     return Parameter(Unsigned(bits), default, _within(low, high), bounds)
 
 
@@ -93,7 +93,7 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     "announce-initial": _between(64, 50, 0, 100_000),
     "announce-max": _between(64, 550, 0, 100_000),
     "announce-rounds": _between(64, 5, 0, 1_000),
-    "announce-step": _between(64, 100, 1, 10_000, said_low=0),
+    "announce-step": _between(64, 100, 1, 10_000, shown_low=0),
     "throttle-trigger-threshold": Parameter(
         Unsigned(8), 50, _within(1, 100), "expects an integer in the range of 1 to 100"
     ),

@@ -1,6 +1,5 @@
 """`migrate`, `compare`: migrations in virtual time."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -9,7 +8,7 @@ import typer
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
-from hacdbs_sim.cli.documents import read_document
+from hacdbs_sim.cli.documents import fields_of, read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.cli.options import Fields
 from hacdbs_sim.cli.progress import pass_display
@@ -44,7 +43,7 @@ def migrate(
 ) -> None:
     """Migrate a VM: exit 0 if it completes and no page is lost, else 1."""
     link = given(bytes_per_second=link_bandwidth, latency_ns=latency)
-    body = {**_of_file(file), "vm_id": vm_id, **fields, **given(link=link or None)}
+    body = {**fields_of(file), "vm_id": vm_id, **fields, **given(link=link or None)}
     started = read(MigrationInfo, context.client.send("POST", "v1", "migrations", body=body))
     report = _watch(context, started)
     context.show(
@@ -70,10 +69,6 @@ def _watch(context: CommandContext, report: MigrationInfo) -> MigrationInfo:
             migration.cancel()
             raise
     return report
-
-
-def _of_file(file: Path | None) -> Mapping[str, Any]:
-    return {} if file is None else read_document(file).value
 
 
 @service_command(app, "compare")

@@ -1,7 +1,6 @@
 """`qmp`: a source and a destination of migrations that speak QEMU's protocol."""
 
 import asyncio
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -11,8 +10,9 @@ import typer
 
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli.command_context import Token, Url, exit_on_client_error, usage_error
-from hacdbs_sim.cli.documents import read_document
+from hacdbs_sim.cli.documents import fields_of
 from hacdbs_sim.client import AsyncClient, AsyncVm, NotFoundError
+from hacdbs_sim.client.connecting import url_of_environment
 from hacdbs_sim.client.results import FetchedVm, read
 from hacdbs_sim.model import DEFAULT_SESSION, CreateVm
 from hacdbs_sim.qmp import Address, Endpoint, LinkOptions, QmpError, Side, parse_uri, serve
@@ -108,12 +108,12 @@ def qmp(
         )
     address = Address(path=unix) if unix is not None else _monitor(f"tcp:{tcp}")
     second = None if destination is None else _monitor(destination)
-    is_in_process = url is None and not os.environ.get("HACDBS_URL") and vm is None
-    client = AsyncClient.in_process() if is_in_process else AsyncClient(url, token=token)
+    is_in_process = url is None and vm is None
     link = LinkOptions(link_bandwidth, latency or 0, pace)
     body = _body(file, session, slot or [], writes_per_second)
 
     async def live() -> int:
+        client = AsyncClient.in_process() if is_in_process else AsyncClient(url, token=token)
         async with client:
             if incoming:
                 waiting = Endpoint(
@@ -129,10 +129,10 @@ def qmp(
                 return await serve(sides, _announce)
             finally:
                 if vm is None:
-                    with suppress(NotFoundError):
+                    with suppress(NotFoundError):  # a client of the service has deleted it
                         await guest.delete()
 
-    with exit_on_client_error(str(client.http.base_url), as_json=False):
+    with exit_on_client_error(url or url_of_environment(), as_json=False):
         try:
             status = asyncio.run(live())
         except QmpError as error:
@@ -163,7 +163,7 @@ def _body(
     writes_per_second: int | None,
 ) -> dict[str, Any]:
     """Return the body of the VM to create."""
-    body: dict[str, Any] = {} if file is None else read_document(file).value
+    body = fields_of(file)
     memslots = slots or body.get("memslots") or [a.memslot(DEFAULT_MEMSLOT)]
     workloads = body.get("workloads", [])
     if writes_per_second is not None:

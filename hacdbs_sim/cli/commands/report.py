@@ -5,7 +5,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
+from hacdbs_sim.model import DEFAULT_SESSION
 
 app = typer.Typer(
     name="report", no_args_is_help=True, help="Write a report to keep: one HTML file."
@@ -20,7 +22,7 @@ Output: TypeAlias = Annotated[
 @service_command(app, "migration")
 def migration(
     context: CommandContext,
-    migration_id: Annotated[str, typer.Argument(metavar="MIGRATION_ID")],
+    migration_id: a.MigrationId,
     *,
     output: Output = None,
 ) -> None:
@@ -42,7 +44,7 @@ def comparison(
 @service_command(app, "scenario")
 def scenario(
     context: CommandContext,
-    session: Annotated[str, typer.Argument(metavar="[SESSION]")] = "default",
+    session: a.SessionName = DEFAULT_SESSION,
     *,
     output: Output = None,
 ) -> None:

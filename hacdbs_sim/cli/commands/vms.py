@@ -11,7 +11,7 @@ import typer
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import completion, views
 from hacdbs_sim.cli.command_context import CommandContext, service_command
-from hacdbs_sim.cli.documents import read_document
+from hacdbs_sim.cli.documents import fields_of
 from hacdbs_sim.client import ConflictError, NotFoundError
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
@@ -105,7 +105,7 @@ def create_vm(
         features={name: False for name, is_absent in absent.items() if is_absent} or None,
         backend=backend,
     )
-    of_file = {} if file is None else read_document(file).value
+    of_file = fields_of(file)
     body = {"session_id": "default", **of_file, **fields}
     context.show(*views.vm(_create(context, body)))
 

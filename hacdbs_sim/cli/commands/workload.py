@@ -8,7 +8,7 @@ import typer
 from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import completion, views
 from hacdbs_sim.cli.command_context import CommandContext, service_command, usage_error
-from hacdbs_sim.cli.documents import read_document
+from hacdbs_sim.cli.documents import fields_of
 from hacdbs_sim.cli.options import Fields
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
@@ -44,7 +44,7 @@ def add(
     fields: Fields,
 ) -> None:
     """Add a workload, which writes whenever the guest runs; options take precedence over the file."""
-    of_file = {} if file is None else read_document(file).value
+    of_file = fields_of(file)
     body = {**of_file, **given(kind=kind), **fields}
     response = context.client.vm(vm_id).send("POST", "workloads", body=body)
     context.show(views.workloads([read(WorkloadInfo, response)]))  # type: ignore[arg-type]  # a union

@@ -76,3 +76,8 @@ def run_json(run: Run) -> RunJson:
         return json.loads(result.stdout)
 
     return invoke
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the words of each line."""
+    return [line.split() for line in text.splitlines()]

@@ -10,7 +10,7 @@ import hacdbs_sim
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import Client, Vm
 from tests.support.wire import HANG_SECONDS
-from tests.unit.cli.commands.conftest import SLOT, Run, RunJson
+from tests.unit.cli.commands.conftest import SLOT, Run, RunJson, rows
 
 
 @pytest.fixture(autouse=True)
@@ -18,10 +18,6 @@ def only_default(client: Client) -> None:
     for session in client.list_sessions():
         if session.session_id != "default":
             client.session(session.session_id).delete()
-
-
-def rows(text: str) -> list[list[str]]:
-    return [line.split() for line in text.splitlines()]
 
 
 def test_sessions_are_created_listed_reset_and_deleted(run: Run, client: Client) -> None:

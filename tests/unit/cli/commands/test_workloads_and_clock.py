@@ -6,11 +6,7 @@ import pytest
 
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import Vm
-from tests.unit.cli.commands.conftest import Run, RunJson
-
-
-def rows(text: str) -> list[list[str]]:
-    return [line.split() for line in text.splitlines()]
+from tests.unit.cli.commands.conftest import Run, RunJson, rows
 
 
 def test_a_workload_is_added_listed_and_deleted(vm: Vm, run: Run) -> None:
