@@ -13,8 +13,9 @@ from typing import Final
 
 from tests.concurrency.big_calls import CREATION, big_calls
 from tests.concurrency.histories import make_vms
-from tests.concurrency.latency import quantile, watching
+from tests.concurrency.latency import watching
 from tests.concurrency.vm_calls import random_call
+from tests.support.quantiles import quantile
 from tests.support.serving import Serving, serving
 from tests.support.wire import AsyncCalls, Calls
 
@@ -122,13 +123,17 @@ async def mixed(url: str, vms: int, clients: int, seconds: float) -> list[float]
 def many_clients(clients: int, seconds: float) -> None:
     """Report throughput and latencies of mixed calls on small VMs."""
     print(f"\n{clients} clients, mixed calls, {seconds:.0f} s")
-    row("", "requests/s", "p50", "p99", "max", "RSS")
+    row("", "requests/s", "p50", "p99", "max", "RSS before", "after", "after reset")
     for vms in (1, clients):
-        with serving() as service:
+        with serving() as service, Calls(service.url) as calls:
+            sizes = [service.rss_bytes]
             latencies = asyncio.run(mixed(service.url, vms, clients, seconds))
-            rss = f"{service.rss_bytes / MIB:.0f} MiB"
+            sizes.append(service.rss_bytes)
+            calls.made("POST", "/v1/sessions/default/reset")
+            sizes.append(service.rss_bytes)
+            rss = (f"{size / MIB:.0f} MiB" for size in sizes)
             rate = f"{len(latencies) / seconds:.0f}"
-            row(f"on {vms} VM{'s' * (vms > 1)}", rate, *milliseconds(latencies), rss)
+            row(f"on {vms} VM{'s' * (vms > 1)}", rate, *milliseconds(latencies), *rss)
 
 
 def beside_big_calls(seconds: float) -> None:

@@ -25,11 +25,6 @@ class Latencies:
     faults: list[float] = field(default_factory=list)
 
 
-def quantile(seconds: list[float], share: float) -> float:
-    """The value that so large a share stays below."""
-    return sorted(seconds)[min(int(len(seconds) * share), len(seconds) - 1)]
-
-
 def _timed(calls: Calls, times: list[float], method: str, path: str, body: object = None) -> bytes:
     began = time.perf_counter()
     answer = calls.call(method, path, body)

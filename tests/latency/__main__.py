@@ -13,7 +13,8 @@ import time
 from typing import Final
 
 from tests.latency.cases import DOCUMENT, Case, World, cases_of, make_world
-from tests.latency.prober import Prober, probing, quantile
+from tests.latency.prober import Prober, probing
+from tests.support.quantiles import quantile
 from tests.support.serving import serving
 from tests.support.wire import Calls
 

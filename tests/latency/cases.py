@@ -151,7 +151,7 @@ def make_world(url: str, calls: Calls) -> World:
     for session_id in ("other", "deep", "many", "crowd", "own", _MIGRATED):
         calls.made("POST", "/v1/sessions", {"session_id": session_id})
     calls.made("POST", "/v1/vms", _deep(session_id="deep"))
-    calls.made("POST", f"/v1/vms/{DEEP}/guest/write", {"gfn_ranges": [[0, DEEP_PAGES]]})
+    _write_deep(world)
     for _ in range(MANY_VMS):
         faults = _faults(MAX_FAULTS_PER_VM)
         calls.made("POST", "/v1/vms", {**_SMALL_VM, "session_id": "many", "faults": faults})
@@ -182,47 +182,41 @@ def _gfns_text() -> bytes:
     return b",".join(gfns.tolist())
 
 
-def _pairs_text(bound: int = BODY_BYTES, text: bytes = b"[%d,1],") -> bytes:
+def _pairs_text(bound: int = BODY_BYTES) -> bytes:
     count = bound // 12
-    return b"".join([text % (10_000_000 + 2 * n) for n in range(count)])[:-1]
+    return b"".join([b"[%d,1]," % (10_000_000 + 2 * n) for n in range(count)])[:-1]
 
 
-def _page_bodies(operation: Operation) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _full_bitmap() -> bytes:
+    return b"\xff" * (DEEP_PAGES // 8)
+
+
+def _page_bodies(operation: Operation) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Yield the bodies of an operation on pages, each as long as it gets."""
-    content = operation.described["requestBody"]["content"]
     if operation.operation_id == "clear_dirty_log":
-        octets = b"\xff" * (DEEP_PAGES // 8)
-        yield "bitmap", lambda: {"body": b'{"bitmap":"%s"}' % base64.b64encode(octets)}
-        yield "page_ranges", lambda: {"body": b'{"page_ranges":[%s]}' % _pairs_text()}
+        octets = _full_bitmap
+        yield "bitmap", lambda: b'{"bitmap":"%s"}' % base64.b64encode(_full_bitmap())
+        yield "page_ranges", lambda: b'{"page_ranges":[%s]}' % _pairs_text()
     else:
-        octets = np.arange(1, BODY_BYTES // 8, dtype="<u8").tobytes()
-        yield "gfns", lambda: {"body": b'{"gfns":[%s]}' % _gfns_text()}
-        yield "gfn_ranges", lambda: {"body": b'{"gfn_ranges":[%s]}' % _pairs_text()}
-        yield "bad gfns", lambda: {"body": b'{"gfns":[%s,-1]}' % _gfns_text()}
-    if OCTETS in content:
-        yield "octets", lambda: {"octets": octets}
+        octets = np.arange(1, BODY_BYTES // 8, dtype="<u8").tobytes
+        yield "gfns", lambda: b'{"gfns":[%s]}' % _gfns_text()
+        yield "gfn_ranges", lambda: b'{"gfn_ranges":[%s]}' % _pairs_text()
+        yield "bad gfns", lambda: b'{"gfns":[%s,-1]}' % _gfns_text()
+    if OCTETS in operation.described["requestBody"]["content"]:
+        yield "octets", octets
 
 
 def _of_pages(operation: Operation) -> Iterator[Case]:
     path = operation.path.format(vm_id=DEEP, slot=0)
     for name, make in _page_bodies(operation):
-        made: dict[str, Any] = {}
-
-        def prepare(
-            world: World, made: dict[str, Any] = made, make: Callable[[], Any] = make
-        ) -> None:
-            made.update(made or make())
-            world.calls.made(
-                "POST", f"/v1/vms/{DEEP}/guest/write", {"gfn_ranges": [[0, DEEP_PAGES]]}
-            )
-
-        def run(world: World, made: dict[str, Any] = made) -> None:
-            world.ask(operation.method, path, **made)
-
-        def tidy(_: World, made: dict[str, Any] = made) -> None:
-            made.clear()
-
-        yield Case(operation.operation_id, name, run, prepare, tidy, repeats=False)
+        yield _post(
+            operation.operation_id,
+            name,
+            path,
+            make,
+            prepare=_write_deep,
+            as_octets=name == "octets",
+        )
 
 
 def _post(
@@ -234,8 +228,9 @@ def _post(
     method: str = "POST",
     prepare: Step | None = None,
     tidy: Step | None = None,
+    as_octets: bool = False,
 ) -> Case:
-    """Return a call with a body that is made before the clock runs."""
+    """Return a call with a body that is made before the clock runs, and freed after it."""
     made: list[bytes] = []
 
     def make_body(world: World) -> None:
@@ -244,18 +239,19 @@ def _post(
         if prepare is not None:
             prepare(world)
 
-    return Case(
-        operation_id,
-        variant,
-        lambda world: world.ask(method, path, made[0]),
-        make_body,
-        tidy,
-        repeats=False,
-    )
+    def run(world: World) -> None:
+        world.ask(method, path, **{"octets" if as_octets else "body": made[0]})
+
+    def free_body(world: World) -> None:
+        made.clear()
+        if tidy is not None:
+            tidy(world)
+
+    return Case(operation_id, variant, run, make_body, free_body, repeats=False)
 
 
-def _ask(method: str, path: str, body: object = None, **rest: Any) -> Step:
-    return lambda world: world.ask(method, path, body, **rest)
+def _ask(method: str, path: str, **rest: Any) -> Step:
+    return lambda world: world.ask(method, path, **rest)
 
 
 def _reset(session_id: str) -> Step:
@@ -279,11 +275,10 @@ def _under_streams(operation_id: str, path: str, make: Callable[[], object]) -> 
 
     def run(world: World) -> None:
         world.ask("POST", path, make())
-        waiting = {each.fileno(): each for each in streams}
         give_up_at = time.monotonic() + 10
         quiet_since = time.monotonic()
         while time.monotonic() < give_up_at and time.monotonic() - quiet_since < 0.3:
-            for stream in waiting.values():
+            for stream in streams:
                 stream.settimeout(0)
                 try:
                     while stream.recv(1 << 20):
@@ -480,11 +475,14 @@ def variants() -> Iterator[Case]:
     )
     yield Case("get_heat", "deep", _ask("GET", f"{deep}/memslots/0/heat?bins={MAX_BINS}"))
     yield Case("get_stage2", "wide", _ask("GET", f"/v1/vms/{WIDE}/stage2?limit=1000"))
-    pairs = lambda: b'{"gpa_ranges":[%s]}' % _pairs_text(65_536 * 12, b"[%d,1],")  # noqa: E731
-    yield _post("guest_write_memory", "65,536 ranges", f"{deep}/guest/write-memory", pairs)
-    restored = lambda world: world.ask("PUT", f"/v1/vms/{WIDE}/memslots/0", _SLOT_0)  # noqa: E731
+    yield _post(
+        "guest_write_memory",
+        "65,536 ranges",
+        f"{deep}/guest/write-memory",
+        lambda: b'{"gpa_ranges":[%s]}' % _pairs_text(65_536 * 12),
+    )
     slot = f"/v1/vms/{WIDE}/memslots/0"
-    yield Case("delete_memslot", "", _without(slot), restored, restored, repeats=False)
+    yield Case("delete_memslot", "", _without(slot), _restore, _restore, repeats=False)
     # Copies
     copy = f"/v1/vms/{DEEP}/copies"
     yield Case(
@@ -497,7 +495,7 @@ def variants() -> Iterator[Case]:
         "receive_copy",
         "bitmap",
         f"{copy}/c1/receive",
-        lambda: b'{"slot":0,"bitmap":"%s"}' % base64.b64encode(b"\xff" * (DEEP_PAGES // 8)),
+        lambda: b'{"slot":0,"bitmap":"%s"}' % base64.b64encode(_full_bitmap()),
         prepare=_copy_of_deep,
     )
     yield _post("verify_copy", "deep", f"{copy}/c1/verify", dict, prepare=_copy_of_deep)
@@ -530,6 +528,10 @@ def _copy_of_deep(world: World) -> None:
 def _deep_in_crowd(world: World) -> None:
     world.calls.made("POST", "/v1/vms", _deep(session_id="crowd"))
     world.calls.made("POST", "/v1/vms/crowd-1/guest/write", {"gfn_ranges": [[0, DEEP_PAGES]]})
+
+
+def _restore(world: World) -> None:
+    world.ask("PUT", f"/v1/vms/{WIDE}/memslots/0", _SLOT_0)
 
 
 def _write_deep(world: World) -> None:

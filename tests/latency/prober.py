@@ -69,9 +69,3 @@ def probing(url: str) -> Generator[Prober]:
         process.kill()
         process.join()
         here.close()
-
-
-def quantile(seconds: list[float], share: float) -> float:
-    """Return the value that so large a share stays below."""
-    ordered = sorted(seconds)
-    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]

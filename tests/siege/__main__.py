@@ -5,6 +5,7 @@ import sys
 from collections import defaultdict
 
 from tests.siege.campaign import Outcome, run
+from tests.support.quantiles import quantile
 
 
 def report(outcome: Outcome) -> None:
@@ -22,8 +23,8 @@ def report(outcome: Outcome) -> None:
     print(f"limit: {outcome.cage}")
     ready = outcome.ready_seconds
     if ready:
-        p99 = ready[int(len(ready) * 0.99)]
-        print(f"/readyz: {p99 * 1000:.0f} ms at p99, {ready[-1] * 1000:.0f} at most")
+        p99 = quantile(ready, 0.99)
+        print(f"/readyz: {p99 * 1000:.0f} ms at p99, {max(ready) * 1000:.0f} at most")
     print(f"the bystander was served {outcome.served:,} times")
     for fault in outcome.faults[:20]:
         print("FAULT", fault)

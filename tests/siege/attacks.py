@@ -28,14 +28,14 @@ class Siege:
     port: int
     settings: dict[str, int]
     """The service's limits, by name."""
-    shared_vm: str = ""
+    shared_vm: str
     """The path of a VM with a log of 1 TiB."""
     over: threading.Event = field(default_factory=threading.Event)
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Answers by attack and status; 0: the connection was closed."""
     faults: list[str] = field(default_factory=list)
-
     connections: set[Connection] = field(default_factory=set)
+    counting: threading.Lock = field(default_factory=threading.Lock)
 
     def connect(self) -> Connection:
         """Return a connection that `end` cuts."""
@@ -49,9 +49,11 @@ class Siege:
         for connection in tuple(self.connections):
             connection.cut()
 
-    def count(self, attack: str, answer: Answer) -> None:
-        self.statuses[attack, answer.status] += 1
-        if answer.status not in GOOD | FAIR:
+    def count(self, attack: str, answer: Answer | None) -> None:
+        """Count an answer; None: the connection was closed."""
+        with self.counting:
+            self.statuses[attack, 0 if answer is None else answer.status] += 1
+        if answer is not None and answer.status not in GOOD | FAIR:
             self.faults.append(f"{attack}: {answer.status} {answer.content[:300]!r}")
 
 
@@ -67,12 +69,15 @@ class Attacker:
 
     def send(self, method: str, path: str, body: object = None, **more: Any) -> Answer | None:
         """Make a call; None if the connection was closed."""
-        request = Request.of(method, path, body, **more)
+        return self.exchange(Request.of(method, path, body, **more))
+
+    def exchange(self, request: Request) -> Answer | None:
+        """Send a request; None if the connection was closed."""
         try:
             answer = self.connection.exchange(request)
         except (NoAnswerError, ConnectionError):
             if self.goes_on:
-                self.siege.statuses[self.name, 0] += 1
+                self.siege.count(self.name, None)
             self.connection.close()
             return None
         self.siege.count(self.name, answer)
@@ -167,13 +172,11 @@ def slow_uploads(attacker: Attacker) -> None:
                 if attacker.siege.over.wait(DRIP_SECONDS):
                     return
                 connection.send(bytes(1 << 10))
-        attacker.siege.statuses[attacker.name, 0] += 1
+        attacker.siege.count(attacker.name, None)
 
 
 def peeks(attacker: Attacker) -> None:
     """Peeks at a log of 1 TiB as base64, as octets, as ranges, as words."""
-    if not attacker.siege.shared_vm:
-        return
     for log_format in itertools.cycle(["base64", "base64", "ranges", "words"]):
         if not attacker.goes_on:
             return
@@ -183,11 +186,11 @@ def peeks(attacker: Attacker) -> None:
 def unread_answers(attacker: Attacker) -> None:
     """The same, of which nothing is read."""
     target = f"{attacker.siege.shared_vm}/memslots/0/dirty-log?format=base64"
-    while attacker.goes_on and attacker.siege.shared_vm:
+    while attacker.goes_on:
         with suppress(OSError), attacker.siege.connect() as connection:
             connection.send(Request.of("GET", target).encoded())
             attacker.siege.over.wait(PATIENCE_SECONDS / 2)
-        attacker.siege.statuses[attacker.name, 0] += 1
+        attacker.siege.count(attacker.name, None)
 
 
 def keys(attacker: Attacker) -> None:
@@ -199,9 +202,7 @@ def keys(attacker: Attacker) -> None:
             return
         request = Request.of("POST", f"{attacker.vm}/guest/write", {"gfns": [number % 99]})
         key = {"Idempotency-Key": f"{attacker.session}-{number:0200d}"}
-        request = replace(request, headers={**request.headers, **key})
-        with suppress(NoAnswerError, ConnectionError):
-            attacker.siege.count(attacker.name, attacker.connection.exchange(request))
+        attacker.exchange(replace(request, headers={**request.headers, **key}))
 
 
 def silent_readers(attacker: Attacker) -> None:
@@ -211,7 +212,7 @@ def silent_readers(attacker: Attacker) -> None:
             request = Request.of("GET", "/v1/events", accept="text/event-stream")
             connection.send(request.encoded())
             attacker.siege.over.wait(PATIENCE_SECONDS)
-        attacker.siege.statuses[attacker.name, 0] += 1
+        attacker.siege.count(attacker.name, None)
 
 
 def many_parts(attacker: Attacker) -> None:

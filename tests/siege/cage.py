@@ -1,9 +1,7 @@
 """A service under a hard limit of memory, with the settings of docker-compose.yml."""
 
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,8 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.support.service_process import stop
-from tests.support.serving import CLEAN_ENVIRONMENT, Serving, wait_for_start
+from tests.support.serving import Serving, started
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LIMIT_BYTES: Final = 1 << 30
@@ -75,26 +72,11 @@ class Cage:
 def caged_service() -> Generator[tuple[Serving, Cage]]:
     """Run the service under the limit, on a free port of loopback."""
     cage = Cage()
-    with tempfile.TemporaryDirectory(prefix="hacdbs-siege-") as directory:
-        port_file, log_file = Path(directory) / "port", Path(directory) / "log"
-        serve = [sys.executable, "-m", "hacdbs_sim.cli", "serve", "--host", "127.0.0.1"]
-        serve += ["--port", "0", "--port-file", str(port_file)]
-        environ = {**CLEAN_ENVIRONMENT, **compose_settings(), "HACDBS_LOG_LEVEL": "error"}
-        with (
-            log_file.open("ab") as log,
-            subprocess.Popen(  # noqa: S603 - this program itself
-                cage.command(serve),
-                env={**environ, "HACDBS_LOG_FORMAT": "json"},
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            ) as process,
-        ):
-            try:
-                wait_for_start(process, port_file, log_file)
-                os.truncate(log_file, 0)
-                yield Serving(process, int(port_file.read_text()), log_file), cage
-            finally:
-                stop(process)
+    command = cage.command([sys.executable, "-m", "hacdbs_sim.cli", "serve"])
+    quiet = {"HACDBS_LOG_LEVEL": "error", "HACDBS_LOG_FORMAT": "json"}
+    try:
+        with started(command, {**compose_settings(), **quiet}) as service:
+            os.truncate(service.log, 0)
+            yield service, cage
+    finally:
         cage.open()

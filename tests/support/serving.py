@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,25 +70,15 @@ class Serving:
 
 
 @contextmanager
-def serving(*, constants: str = "pass", **settings: object) -> Generator[Serving]:
-    """Run `hacdbs-sim serve` on any free port of loopback; `max_vms=3` is HACDBS_MAX_VMS=3.
-
-    Args:
-        constants: Assignments to constants of `app.service`'s modules `fleet` and `vm_runtime`.
-        settings: The settings.
-    """
-    program = f"from hacdbs_sim.cli import main; from app.service import fleet, vm_runtime; {constants}; main()"
-    given = {f"HACDBS_{name.upper()}": str(value) for name, value in settings.items()}
+def started(command: Sequence[str], environ: Mapping[str, str]) -> Generator[Serving]:
+    """Run a command that serves, on any free port of loopback."""
     with tempfile.TemporaryDirectory(prefix="hacdbs-serving-") as directory:
         port_file, log_file = Path(directory) / "port", Path(directory) / "log"
         with (
             log_file.open("ab") as log,
             subprocess.Popen(  # noqa: S603 - this program itself
-                [
-                    *(sys.executable, "-c", program, "serve", "--host", "127.0.0.1"),
-                    *("--port", "0", "--port-file", str(port_file)),
-                ],
-                env={"HACDBS_LOG_LEVEL": "warning", **CLEAN_ENVIRONMENT, **given},
+                [*command, "--host", "127.0.0.1", "--port", "0", "--port-file", str(port_file)],
+                env={**CLEAN_ENVIRONMENT, **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -99,6 +89,21 @@ def serving(*, constants: str = "pass", **settings: object) -> Generator[Serving
                 yield Serving(process, int(port_file.read_text()), log_file)
             finally:
                 stop(process)
+
+
+@contextmanager
+def serving(*, constants: str = "pass", **settings: object) -> Generator[Serving]:
+    """Run `hacdbs-sim serve` on any free port of loopback; `max_vms=3` is HACDBS_MAX_VMS=3.
+
+    Args:
+        constants: Assignments to constants of `app.service`'s modules `fleet` and `vm_runtime`.
+        settings: The settings.
+    """
+    program = f"from hacdbs_sim.cli import main; from app.service import fleet, vm_runtime; {constants}; main()"
+    given = {f"HACDBS_{name.upper()}": str(value) for name, value in settings.items()}
+    command = [sys.executable, "-c", program, "serve"]
+    with started(command, {"HACDBS_LOG_LEVEL": "warning", **given}) as service:
+        yield service
 
 
 @contextmanager
