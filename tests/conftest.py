@@ -40,7 +40,7 @@ settings.register_profile(
 PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE", "dev")
 settings.load_profile(PROFILE)
 
-WALK_STEPS: Final = {"dev": 10_000, "ci": 10_000, "long": 2_000_000}[PROFILE]
+WALK_STEPS: Final = {"dev": 2_000, "ci": 10_000, "long": 2_000_000}[PROFILE]
 """Steps that the seeded walks against the scalar model take in all."""
 
 

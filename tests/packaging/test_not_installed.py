@@ -12,6 +12,8 @@ from hacdbs_sim import launcher
 from hacdbs_sim.cli.exit_codes import ExitCode
 from tests.plugin.conftest import Run, loaded, run  # noqa: F401 - fixtures
 
+pytestmark = pytest.mark.slow
+
 ROOT: Final = Path(__file__).parents[2]
 SERVER: Final = ("fastapi", "prometheus_client", "pydantic_settings", "structlog", "uvicorn")
 CLI: Final = ("rich", "typer")

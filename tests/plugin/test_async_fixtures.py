@@ -5,6 +5,8 @@ import pytest
 from tests.plugin.conftest import Run
 from tests.unit.client.test_docs import EXAMPLES
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = """
     import asyncio
     import pytest

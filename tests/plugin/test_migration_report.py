@@ -9,6 +9,8 @@ from hacdbs_sim.client import serve_in_thread
 from hacdbs_sim.pytest_plugin.failure_report import sections_of
 from tests.plugin.conftest import Run
 
+pytestmark = pytest.mark.slow
+
 LOSING = """
     def test_it_loses_pages(hacdbs_vm):
         vm = hacdbs_vm(

@@ -7,6 +7,8 @@ import pytest
 
 from tests.plugin.conftest import Run
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = """
     import pytest
 

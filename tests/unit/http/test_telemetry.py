@@ -25,7 +25,7 @@ from app.http import telemetry
 from app.main import create_app
 from app.settings import LogFormat, Settings
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 ROOT: Final = Path(__file__).parents[3]
 TRACE: Final = "0af7651916cd43dd8448eb211c80319c"

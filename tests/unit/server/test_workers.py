@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.wire import HANG_SECONDS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 UVICORN = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", "0"]
 

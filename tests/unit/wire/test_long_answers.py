@@ -17,6 +17,8 @@ from hacdbs_sim.wire.writer import Written, count_elements
 from tests.unit.wire.instances import of_type
 from tests.unit.wire.test_round_trips import quick
 
+pytestmark = pytest.mark.slow
+
 LONG: tuple[Any, ...] = (
     model.VmList,
     model.VmInfo,

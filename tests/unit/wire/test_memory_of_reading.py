@@ -8,6 +8,8 @@ import pytest
 from hacdbs_sim.model import Batch, GuestWrite
 from hacdbs_sim.wire import InvalidRequestError, body_class, read
 
+pytestmark = pytest.mark.slow
+
 COUNT = 400_000
 BATCH = '{{"actions":[{{"op":"guest_write",{}}}]}}'
 ALONE = "{{{}}}"

@@ -25,6 +25,8 @@ from tests.support.building import MIB, arm, machine, set_log, states
 from tests.support.machine import Machine
 from tests.unit.sim.read_back import dirty_pages
 
+pytestmark = pytest.mark.slow
+
 PAGES = 4096 - 29
 """64 words and, in each array of 512 entries, at least 8 of them: runs, frontiers and blocks span tiles."""
 
