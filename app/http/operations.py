@@ -12,7 +12,7 @@ from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.wire.codec import MAX_RANGES, check_ranges
 
 from ..service.fleet import Vm
-from ..service.vm_runtime import INLINE_WORK, WORK_PER_RANGE, VmRuntime
+from ..service.vm_runtime import INLINE_WORK, WORK_PER_PART, WORK_PER_RANGE, VmRuntime
 from .preconditions import Preconditions, memslot_etag, vm_etag
 from .responses import Answer, respond
 
@@ -174,11 +174,12 @@ async def run_peek(vm: Vm, slot: int, log_format: LogFormat | None) -> Response:
     return await runtime.run(peek, work=work)
 
 
-async def run_query(vm: Vm, query: Callable[[], Answer]) -> Response:
-    """Run a query while holding the VM, and write its response there."""
+async def run_query(vm: Vm, query: Callable[[], Answer], *, parts: int = 0) -> Response:
+    """Run a query while holding the VM, and write its response there; `parts` it goes over one by one."""
     runtime = vm.runtime
+    work = WORK_PER_PART * parts
     return await runtime.run(
-        lambda: query().response(), work=lambda: runtime.sweep_work(PAGES_PER_WORD)
+        lambda: query().response(), work=lambda: work + runtime.sweep_work(PAGES_PER_WORD)
     )
 
 

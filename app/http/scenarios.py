@@ -29,6 +29,7 @@ from hacdbs_sim.wire.writer import Written
 from ..service.budget import Account
 from ..service.errors import NoSuchScenarioError, NoSuchVmError, SenselessScenarioError
 from ..service.fleet import Fleet, Session, Vm
+from ..service.migrations import prepare
 from ..service.scenarios import StandingScenario
 from ..service.shielding import to_the_end
 from .batches import MAX_ANSWER_BYTES
@@ -190,15 +191,18 @@ class _Play:
             await asyncio.sleep(0)  # short steps run on the event loop: let others run
             self.fleet.check_current(self.session)
         if not is_failed and (migration := scenario.spec.migration) is not None:
-            self._begin(migration)
+            await self._begin(migration)
         self.standing.is_done = True
 
-    def _begin(self, migration: model.ScenarioMigration) -> None:
+    async def _begin(self, migration: model.ScenarioMigration) -> None:
         vm = self.vms[migration.vm]
         try:
             self._check(vm)
+            prepared = await prepare(vm.runtime, migration)
+            self.fleet.check_current(self.session)
+            self._check(vm)
             self.standing.migration = self.fleet.migrations.start(
-                vm.session_id, vm.vm_id, vm.runtime, migration, pace_ms=migration.pace_ms
+                vm.session_id, vm.vm_id, vm.runtime, prepared, pace_ms=migration.pace_ms
             )
         except KvmError as refused:
             site = Site("/v1/migrations", body_pointer="/migration")

@@ -35,7 +35,7 @@ from .errors import SetupRefusedError
 from .events import EventLog
 from .idempotency_store import IdempotencyStore
 from .limits import MAX_SESSIONS, Limits
-from .migrations import Migration, Migrations
+from .migrations import Migration, Migrations, prepare
 from .order import Order
 from .scenarios import StandingScenario
 from .shielding import to_the_end
@@ -429,9 +429,9 @@ class Fleet:
             KvmError: As `Migrations.start` and `create_vm`.
         """
         source = self.vm(request.vm_id, epoch)
+        self.migrations.check_startable(source.session_id, source.vm_id, source.runtime)
         destination = None
         if request.destination is not None:
-            self.migrations.check_startable(source.session_id, source.vm_id, source.runtime)
             spec = destination_of(source.session_id, source.name, source.runtime, request)
             try:
                 destination = await self.create_vm(spec, epoch)
@@ -439,7 +439,8 @@ class Fleet:
                 part = f"destination/{refused.part}"
                 raise SetupRefusedError(part, refused.index, refused.cause) from refused
         try:
-            # Either may have been deleted while the destination was made
+            prepared = await prepare(source.runtime, request)
+            # Either may have been deleted meanwhile
             self.check_present(source)
             if destination is not None:
                 self.check_present(destination)
@@ -447,7 +448,7 @@ class Fleet:
                 source.session_id,
                 source.vm_id,
                 source.runtime,
-                request,
+                prepared,
                 pace_ms=request.pace_ms,
                 pace=request.pace,
                 destination_vm_id=None if destination is None else destination.vm_id,

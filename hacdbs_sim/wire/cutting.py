@@ -182,10 +182,11 @@ def canonical(body: bytes, span: Span) -> bytes:
     if not span.is_long or not (is_array(body, span) or is_object(body, span)):
         return orjson.dumps(decode(body, span), option=orjson.OPT_SORT_KEYS)
     if is_array(body, span):
-        return b"[" + b",".join([canonical(body, part) for part in parts(body, span)]) + b"]"
+        text = b",".join([canonical(body, part) for part in parts(body, span)])
+        return b"".join((b"[", text, b"]"))
     named = dict(members(body, span))
     written = [orjson.dumps(name) + b":" + canonical(body, named[name]) for name in sorted(named)]
-    return b"{" + b",".join(written) + b"}"
+    return b"".join((b"{", b",".join(written), b"}"))
 
 
 def abridged(body: bytes, span: Span, depth: int = 2) -> object:

@@ -65,7 +65,8 @@ class LongText:
 
     def _elements(self, span: Span) -> bytes:
         """Return a list of a group of elements, of which no long one is right."""
-        return b"[" + (self._stub(span) if span.is_long else self._text(span)) + b"]"
+        text = self._stub(span) if span.is_long else self._text(span)
+        return b"".join((b"[", text, b"]"))
 
     def _short_members(self, span: Span) -> dict[str, bytes]:
         """Return the texts of the members that are not long."""
@@ -111,7 +112,7 @@ def _moved(pointer: str, before: int | None) -> str:
 def object_of(members: Mapping[str, bytes]) -> bytes:
     """Write an object of members that are written."""
     written = [orjson.dumps(name) + b":" + text for name, text in members.items()]
-    return b"{" + b",".join(written) + b"}"
+    return b"".join((b"{", b",".join(written), b"}"))
 
 
 @lru_cache(256)

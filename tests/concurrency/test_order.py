@@ -14,6 +14,7 @@ import pytest
 
 from app.main import create_app
 from app.service import fleet, vm_runtime
+from app.service.migrations import prepared
 from app.settings import LogLevel, Settings
 from hacdbs_sim.model import AddUniform, CreateVm, MigrationSpec
 from tests.concurrency.vm_calls import BASE_GFN, CPUS, CREATION, SLOTS, random_call
@@ -122,7 +123,11 @@ async def test_what_32_clients_did_at_once_replays_by_number(
 
     migrated = await app.context.fleet.create_vm(MIGRATED)
     migration = app.context.fleet.migrations.start(
-        migrated.session_id, migrated.vm_id, migrated.runtime, MIGRATION, pace_ms=1
+        migrated.session_id,
+        migrated.vm_id,
+        migrated.runtime,
+        prepared(migrated.runtime, MIGRATION),
+        pace_ms=1,
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(client(STEADY))

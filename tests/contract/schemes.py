@@ -18,6 +18,7 @@ from starlette import types as asgi
 from app.http.application import Application
 from app.service.budget import Account
 from app.service.fleet import Fleet
+from app.service.migrations import prepared
 from app.service.scenarios import StandingScenario
 from hacdbs_sim.model import DEFAULT_SESSION, CreateCopy, CreateVm, MigrationSpec
 from hacdbs_sim.wire import read
@@ -108,8 +109,11 @@ async def _make_vm(fleet: Fleet) -> None:
     """Create the VM and a copy, and run a migration and a comparison to their end."""
     vm = await fleet.create_vm(_SPEC)
     await vm.copies.create(CreateCopy())
-    migration = fleet.migrations.start(vm.session_id, vm.vm_id, vm.runtime, _SMALL_MIGRATION)
-    task = fleet.migrations.task("one", await fleet.build_apart(_SPEC), _SMALL_MIGRATION)
+    migration = fleet.migrations.start(
+        vm.session_id, vm.vm_id, vm.runtime, prepared(vm.runtime, _SMALL_MIGRATION)
+    )
+    apart = await fleet.build_apart(_SPEC)
+    task = fleet.migrations.task("one", apart, prepared(apart, _SMALL_MIGRATION).migration)
     comparison = fleet.migrations.compare(vm.session_id, [task], NOTHING_COMPARED)
     for run in (migration.run, comparison.run):
         await run.wait(lambda: False, HANG_SECONDS)

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Final
 
-from tests.latency.cases import DOCUMENT, Case, World, cases_of, make_world
+from tests.latency.cases import DOCUMENT, MAX_BODY_BYTES, Case, World, cases_of, make_world
 from tests.latency.prober import Prober, probing
 from tests.support.quantiles import quantile
 from tests.support.serving import serving
@@ -78,7 +78,7 @@ def main() -> None:
     print(f"{'p50':>8}{'p99.9':>8}{'max':>8}{'checks':>8}\n{'':<44}{'service':>24}{'control':>24}")
     failed = []
     with (
-        serving() as service,
+        serving(max_batch_bytes=MAX_BODY_BYTES) as service,
         serving() as control,
         Calls(service.url) as calls,
         probing(service.url) as service_prober,

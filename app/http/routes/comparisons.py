@@ -17,7 +17,7 @@ from hacdbs_sim.wire.cutting import abridged, whole
 from ...service.errors import SetupRefusedError
 from ...service.fleet import Fleet
 from ...service.migration_tasks import MigrationTask
-from ...service.migrations import Comparison
+from ...service.migrations import Comparison, prepare
 from ...service.origins import compared
 from ...service.shielding import to_the_end
 from ..bodies import json_body
@@ -77,7 +77,8 @@ async def _task(fleet: Fleet, body: StartComparison, index: int, variant: Varian
         part = f"variants/{index}/{refused.part}" if is_its_own else f"vm/{refused.part}"
         raise SetupRefusedError(part, refused.index, refused.cause) from refused
     try:
-        return fleet.migrations.task(variant.name, runtime, body.migration)
+        prepared = await prepare(runtime, body.migration)
+        return fleet.migrations.task(variant.name, runtime, prepared.migration)
     except KvmError as refused:
         runtime.close()
         # The body has the migration and the VM one level down

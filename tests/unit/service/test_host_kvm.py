@@ -13,6 +13,7 @@ import pytest
 from app.service.errors import NoSuchVmError, SetupRefusedError, StateBytesLimitError
 from app.service.fleet import Fleet, Vm
 from app.service.limits import Limits
+from app.service.migrations import prepare
 from app.service.vm_runtime import INLINE_WORK, SLOT_BYTES, VM_BYTES
 from hacdbs_sim.host_kvm import HostKvmBackend, device, guest
 from hacdbs_sim.model import (
@@ -247,7 +248,7 @@ async def test_it_is_not_migrated(fleet: Fleet) -> None:
     vm = await fleet.create_vm(spec(SLOT))
 
     with pytest.raises(NotSupportedByBackendError):
-        fleet.migrations.start("default", vm.vm_id, vm.runtime, MigrationSpec())
+        await prepare(vm.runtime, MigrationSpec())
 
 
 @needs_kvm

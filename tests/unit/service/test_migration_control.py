@@ -7,7 +7,7 @@ import pytest
 
 from app.service.fleet import Fleet, Vm
 from app.service.limits import Limits
-from app.service.migrations import Migration
+from app.service.migrations import Migration, prepared
 from hacdbs_sim.model import (
     AutoConverge,
     MigrationCommand,
@@ -32,7 +32,9 @@ HOT = 100_000
 
 
 def start(fleet: Fleet, vm: Vm, given: MigrationSpec, **pace: Any) -> Migration:
-    return fleet.migrations.start(vm.session_id, vm.vm_id, vm.runtime, given, **pace)
+    return fleet.migrations.start(
+        vm.session_id, vm.vm_id, vm.runtime, prepared(vm.runtime, given), **pace
+    )
 
 
 async def started(given: MigrationSpec, rate: int = HOT, **pace: Any) -> tuple[Fleet, Migration]:

@@ -17,7 +17,7 @@ from app.service.events import ALL_EVENTS
 from app.service.fleet import Fleet, Vm
 from app.service.limits import Limits
 from app.service.migration_tasks import MigrationTask
-from app.service.migrations import Migration
+from app.service.migrations import Migration, prepared
 from hacdbs_sim.model import (
     Action,
     EventType,
@@ -41,7 +41,7 @@ def start(
     fleet: Fleet, vm: Vm, given: MigrationSpec = SPEC, *, pace_ms: int = 0, pace: float = 0.0
 ) -> Migration:
     return fleet.migrations.start(
-        vm.session_id, vm.vm_id, vm.runtime, given, pace_ms=pace_ms, pace=pace
+        vm.session_id, vm.vm_id, vm.runtime, prepared(vm.runtime, given), pace_ms=pace_ms, pace=pace
     )
 
 
@@ -254,7 +254,7 @@ async def test_without_room_for_what_arrives_it_is_refused_and_nothing_is_held()
 
 async def a_task(fleet: Fleet, given: MigrationSpec = SPEC) -> MigrationTask:
     runtime = await fleet.build_apart(vm_spec("default", WRITES))
-    return fleet.migrations.task("one", runtime, given)
+    return fleet.migrations.task("one", runtime, prepared(runtime, given).migration)
 
 
 async def test_a_comparison_runs_its_machines_one_after_the_other_and_lets_them_go() -> None:

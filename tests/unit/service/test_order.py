@@ -15,6 +15,7 @@ from app.service.budget import StateBudget
 from app.service.errors import FaultLimitError, PageLimitError
 from app.service.fleet import Fleet
 from app.service.limits import Limits
+from app.service.migrations import prepared
 from app.service.order import Order
 from app.service.totals import Totals
 from app.service.vm_runtime import INLINE_WORK, VmRuntime
@@ -301,7 +302,8 @@ class Clients:
             await self._fleet.create_vm(self._spec())
         elif chance < 0.2:
             vm = random.choice(vms)
-            self._fleet.migrations.start(vm.session_id, vm.vm_id, vm.runtime, self._migration())
+            start = prepared(vm.runtime, self._migration())
+            self._fleet.migrations.start(vm.session_id, vm.vm_id, vm.runtime, start)
         elif chance < 0.5:
             runtime, action = random.choice(vms).runtime, self._fault()
             if random.random() < 0.5:
