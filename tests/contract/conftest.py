@@ -1,5 +1,4 @@
 from collections.abc import AsyncIterator, Callable
-from functools import cache
 
 import httpx
 import pytest
@@ -7,7 +6,7 @@ from fastapi import FastAPI
 
 from app.main import create_app
 from app.settings import Settings
-from tests.contract.documented import Contract
+from tests.contract.sending import CONTRACT
 
 MEMSLOT = {"guest_phys_addr": "0x40000000", "memory_size": "4MiB", "flags": ["LOG_DIRTY_PAGES"]}
 
@@ -15,12 +14,6 @@ MEMSLOT = {"guest_phys_addr": "0x40000000", "memory_size": "4MiB", "flags": ["LO
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@cache
-def contract() -> Contract:
-    """The OpenAPI document: the same for all settings, and slower to make than most tests."""
-    return Contract(create_app(Settings()).openapi())
 
 
 @pytest.fixture
@@ -35,9 +28,7 @@ def connect() -> Callable[[FastAPI], httpx.AsyncClient]:
             request = answer.request
             path = request.url.raw_path.partition(b"?")[0].decode("ascii")
             await answer.aread()
-            contract().judge(
-                request.method, path, answer.status_code, answer.headers, answer.content
-            )
+            CONTRACT.judge(request.method, path, answer.status_code, answer.headers, answer.content)
 
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(app),

@@ -1,7 +1,7 @@
 """What the document states can be used as it stands: defaults, examples and links."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,19 +9,15 @@ import httpx
 import jsonschema_rs
 import pytest
 
-from app.http.application import Application
 from app.main import create_app
 from app.settings import Settings
 from tests.contract.calls import NAMES, WORLD, Call, good
-from tests.contract.documented import Contract, Operation
+from tests.contract.documented import Operation
+from tests.contract.sending import CONTRACT, OPERATIONS, Connect, send
 
 pytestmark = pytest.mark.anyio
 
-Connect = Callable[[Application], httpx.AsyncClient]
-
-CONTRACT = Contract(create_app(Settings()).openapi())
 COMPONENTS = CONTRACT.document["components"]
-OPERATIONS = {operation.operation_id: operation for operation in CONTRACT.operations}
 
 
 def json_body(operation: Operation) -> dict[str, Any]:
@@ -46,11 +42,6 @@ async def world(connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
     async with connect(app) as client:
         assert (await client.post("/v1/vms", json=WORLD)).status_code == 201
         yield client
-
-
-async def send(client: httpx.AsyncClient, call: Call) -> httpx.Response:
-    operation = OPERATIONS[call.operation_id]
-    return await client.request(operation.method, call.path(operation.path), **call.request)
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Every documented answer can be got, and what was got is documented: walked from the document."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import httpx
@@ -25,15 +25,11 @@ from tests.contract.calls import (
     good,
     refused,
 )
-from tests.contract.documented import Contract
+from tests.contract.sending import OPERATIONS, Connect, send
 from tests.support.real_kvm import require_kvm
 
 pytestmark = pytest.mark.anyio
 
-Connect = Callable[[Application], httpx.AsyncClient]
-
-CONTRACT = Contract(create_app(Settings()).openapi())
-OPERATIONS = {operation.operation_id: operation for operation in CONTRACT.operations}
 DOCUMENTED = [
     (operation_id, status, code)
     for operation_id, operation in OPERATIONS.items()
@@ -41,11 +37,6 @@ DOCUMENTED = [
     if code != "host_kernel_error"
 ]
 """Without what no caller can provoke: a host whose kernel fails."""
-
-
-async def send(client: httpx.AsyncClient, call: Call) -> httpx.Response:
-    operation = OPERATIONS[call.operation_id]
-    return await client.request(operation.method, call.path(operation.path), **call.request)
 
 
 def make_world(call: Call, code: str) -> Application:

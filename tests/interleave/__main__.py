@@ -23,15 +23,15 @@ def main() -> int:
     seed = options.first if options.seed is None else options.seed
     while not schedules or (options.seed is None and time.monotonic() - began < options.seconds):
         try:
-            told = play(app, seed)
+            played = play(app, seed)
         except Exception:  # noqa: BLE001 - each failure is reported with its seed
             failed += 1
             print(f"seed {seed}:")
             traceback.print_exc(limit=-3, file=sys.stdout)
         else:
-            codes.update(told.codes)
-            requests += told.requests
-            steps += told.steps
+            codes.update(played.codes)
+            requests += played.requests
+            steps += played.steps
         schedules += 1
         seed += 1
     seconds = time.monotonic() - began

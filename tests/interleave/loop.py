@@ -51,7 +51,7 @@ class ScheduledLoop(base_events.BaseEventLoop):
         def call() -> None:
             try:
                 result = func(*args)
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+            except BaseException as error:  # noqa: BLE001 - the future passes it to the task that waits
                 self._results.append(partial(_settle, future.set_exception, future, error))
             else:
                 self._results.append(partial(_settle, future.set_result, future, result))

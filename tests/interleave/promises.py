@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from app.service.events import ALL_EVENTS as _ALL
+from app.service.events import ALL_EVENTS
 from tests.interleave.world import ENDINGS, Event, Request, World
 
 REFUSALS = frozenset(
@@ -92,7 +92,7 @@ def check_runs(world: World, listed: Request, kind: str) -> None:
         session_id, _, number = run_id.rpartition("-")
         numbers[session_id].add(int(number[1:]))
         if any(each.is_cancelled for each in world.requests):
-            continue  # nobody knows what was started
+            continue  # what was started is unknown
         by = [each for each in started[run_id] if not _has_ended(world, each, session_id)]
         require(by, run_id, "was started before a reset, by", started[run_id])
     for session_id, found in numbers.items():
@@ -125,7 +125,7 @@ def check_events(world: World) -> None:
     """Check that no event of a VM comes after the event of its end."""
     log = world.fleet.events
     there: set[str] = set()
-    for each in log.after(0, _ALL, log.last_event_id).events:
+    for each in log.after(0, ALL_EVENTS, log.last_event_id).events:
         match each.type.value:
             case "vm_created":
                 there.add(str(each.vm_id))

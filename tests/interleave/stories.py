@@ -185,7 +185,7 @@ _CALLS: Final[dict[Callable[[Story], Request], int]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Played:
     """What a schedule did."""
 
     requests: int
@@ -193,7 +193,7 @@ class Told:
     codes: tuple[str, ...]
 
 
-def play(app: Application, seed: int) -> Told:
+def play(app: Application, seed: int) -> Played:
     """Play the schedule of a seed.
 
     Raises:
@@ -216,7 +216,7 @@ def play(app: Application, seed: int) -> Told:
         loop.close()
     promises.require(not defects, defects)
     codes = tuple(request.code or str(request.status) for request in world.requests)
-    return Told(len(world.requests), loop.steps, codes)
+    return Played(len(world.requests), loop.steps, codes)
 
 
 async def _play(app: Application, random: Random) -> World:
@@ -271,9 +271,8 @@ async def _let_others_run(random: Random) -> None:
 
 
 async def _check_and_empty(world: World) -> None:
-    while (
-        others := _others()
-    ):  # migrations, too, so that the lists are final; some wait for a command
+    # Migrations, too, so that the lists are final; some wait for a command
+    while others := _others():
         running = [each for each in world.fleet.migrations.migrations(None) if not each.run.is_over]
         for each in running:
             if each.run.tasks[0].is_waiting:
