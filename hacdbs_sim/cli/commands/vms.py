@@ -12,7 +12,7 @@ from hacdbs_sim.cli import arguments as a
 from hacdbs_sim.cli import completion, views
 from hacdbs_sim.cli.command_context import CommandContext, service_command
 from hacdbs_sim.cli.documents import fields_of
-from hacdbs_sim.client import ConflictError, NotFoundError
+from hacdbs_sim.client import ConflictError, NotFoundError, ProblemError, Session
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
 from hacdbs_sim.model import BackendName, KernelProfile, VmInfo
@@ -118,9 +118,15 @@ def _create(context: CommandContext, body: dict[str, Any]) -> VmInfo:
     except NotFoundError as refused:
         if refused.code != "no_such_session":
             raise
+    created: Session | None = None
     with suppress(ConflictError):  # another client has created it meanwhile
-        context.client.create_session(body["session_id"])
-    return read(VmInfo, send())
+        created = context.client.create_session(body["session_id"])
+    try:
+        return read(VmInfo, send())
+    except ProblemError:
+        if created is not None:
+            created.delete()
+        raise
 
 
 @service_command(app, "stage2")

@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.client import Client, NotFoundError, Vm
 from tests.unit.cli.commands.conftest import BASE_GFN, SLOT, Run, RunJson
 
@@ -154,3 +155,12 @@ def test_reset_empties_a_session(client: Client, vm: Vm, run: Run) -> None:
 def test_wait_ends_once_the_service_is_ready(run: Run, run_json: RunJson) -> None:
     assert run("wait").stdout == "ready\n"
     assert run_json("wait", "--timeout", "600") == {"status": "ok"}
+
+
+def test_a_refused_vm_leaves_no_new_session(client: Client, run: Run) -> None:
+    slots = ("--slot", SLOT, "--slot", SLOT.replace("0:", "1:", 1))
+
+    result = run("create", "--session", "never-made", *slots)
+
+    assert result.exit_code == ExitCode.REFUSED
+    assert "never-made" not in [each.session_id for each in client.list_sessions()]
