@@ -204,6 +204,7 @@ def builder_of(cls: type, without: frozenset[str] = frozenset()) -> Callable[[di
     """
     pages = page_field_of(cls)
     rule = _rule_of(cls)
+    has_log = pages is not None and is_log(pages.hint)
     renamed = [(f.wire, f.name) for f in fields_of(cls) if f.wire != f.name]
 
     def build(given: dict[str, Any]) -> Any:  # noqa: ANN401 - of the class, or its fields
@@ -218,7 +219,7 @@ def builder_of(cls: type, without: frozenset[str] = frozenset()) -> Callable[[di
                 if value is not None:
                     given[pages.name] = (
                         log_from(name, value, given["num_pages"])
-                        if is_log(pages.hint)
+                        if has_log
                         else pages_from(name, value)
                     )
         return given if without else cls(**given)

@@ -24,6 +24,8 @@ _ANY_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS
 ELEMENTS_AT_ONCE: Final = 256
 """The most elements of a list that are written in one call."""
 
+_WRITTEN: Final = frozenset({JsonArray, JsonString})
+
 _TRACE: Final = ("trace", "trace_omitted")
 
 _SERIALIZERS: Final[dict[type, SchemaSerializer]] = {}
@@ -58,7 +60,7 @@ def write(
         if not with_trace and (accelerator := fields.get("accelerator")) is not None:
             for name in _TRACE:
                 accelerator.pop(name, None)
-        if any(isinstance(part, JsonArray | JsonString) for part in fields.values()):
+        if not _WRITTEN.isdisjoint(map(type, fields.values())):
             return b"".join(_members(fields))
         return orjson.dumps(fields, default=_fragment, option=_OPTIONS)
     return orjson.dumps(value, default=partial(_inner, format), option=_ANY_OPTIONS)
