@@ -103,7 +103,8 @@ def create_app(settings: Settings | None = None) -> Application:
             request_log=request_log,
             telemetry=telemetry,
         ),
-        telemetry={"tracing": telemetry is None},  # one span a request, whatever the process has
+        # One span a request, whatever the process has; its figures are those of /metrics
+        telemetry={"tracing": telemetry is None, "metrics": False, "logs": False},
     )
     app.context = Context(
         fleet,
