@@ -192,6 +192,7 @@ class _Play:
             self.fleet.check_current(self.session)
         if not is_failed and (migration := scenario.spec.migration) is not None:
             await self._begin(migration)
+            self.fleet.check_current(self.session)
         self.standing.is_done = True
 
     async def _begin(self, migration: model.ScenarioMigration) -> None:
@@ -199,8 +200,7 @@ class _Play:
         try:
             self._check(vm)
             prepared = await prepare(vm.runtime, migration)
-            self.fleet.check_current(self.session)
-            self._check(vm)
+            self._check(vm)  # that took time
             self.standing.migration = self.fleet.migrations.start(
                 vm.session_id, vm.vm_id, vm.runtime, prepared, pace_ms=migration.pace_ms
             )

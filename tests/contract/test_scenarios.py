@@ -8,7 +8,10 @@ import pytest
 
 from app.http.batches import MAX_ANSWER_BYTES
 from app.main import create_app
+from app.service.migrations import Prepared, prepare
+from app.service.vm_runtime import VmRuntime
 from app.settings import Settings
+from hacdbs_sim.model import MigrationSpec
 from tests.contract.conftest import MEMSLOT
 
 pytestmark = pytest.mark.anyio
@@ -458,3 +461,22 @@ async def test_a_reset_ends_the_migration_with_the_scenario(client: httpx.AsyncC
     assert (await client.get("/v1/migrations")).json()["migrations"] == []
     assert (await put(client, scenario(migration=MIGRATION))).status_code == 201
     assert (await ended(client))["verdict"] == "passed"
+
+
+async def test_a_reset_while_its_migration_is_prepared_refuses_it(
+    connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(Settings())
+
+    async def prepare_and_reset(runtime: VmRuntime, spec: MigrationSpec) -> Prepared:
+        made = await prepare(runtime, spec)
+        app.context.fleet.reset_session("default")
+        return made
+
+    monkeypatch.setattr("app.http.scenarios.prepare", prepare_and_reset)
+    async with connect(app) as client:
+        refused = await put(client, scenario(migration={"vm": "src"}))
+        migrations = (await client.get("/v1/migrations")).json()["migrations"]
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "session_reset")
+    assert migrations == []
