@@ -12,7 +12,7 @@ from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.wire.codec import MAX_RANGES, check_ranges
 
 from ..service.fleet import Vm
-from ..service.vm_runtime import INLINE_WORK, WORK_PER_PART, WORK_PER_RANGE, VmRuntime
+from ..service.vm_runtime import INLINE_WORK, WORK_PER_RANGE, VmRuntime
 from .preconditions import Preconditions, memslot_etag, vm_etag
 from .responses import Answer, respond
 
@@ -174,13 +174,13 @@ async def run_peek(vm: Vm, slot: int, log_format: LogFormat | None) -> Response:
     return await runtime.run(peek, work=work)
 
 
-async def run_query(vm: Vm, query: Callable[[], Answer], *, parts: int = 0) -> Response:
-    """Run a query while holding the VM, and write its response there; `parts` it goes over one by one."""
+async def run_query(
+    vm: Vm, query: Callable[[], Answer], *, of_all_memslots: bool = False
+) -> Response:
+    """Run a query of a memslot, or of all, while holding the VM, and write its response there."""
     runtime = vm.runtime
-    work = WORK_PER_PART * parts
-    return await runtime.run(
-        lambda: query().response(), work=lambda: work + runtime.sweep_work(PAGES_PER_WORD)
-    )
+    work = runtime.work_of_all_memslots if of_all_memslots else runtime.sweep_work
+    return await runtime.run(lambda: query().response(), work=lambda: work(PAGES_PER_WORD))
 
 
 def _work_of_writing(runtime: VmRuntime, slot: int, log_format: LogFormat | None) -> int:

@@ -76,7 +76,7 @@ class KeptCopy:
             run = 0
             if request.duration_ns:
                 run = self._runtime.work(model.RunGuest(duration_ns=request.duration_ns))
-            return run + self._runtime.sweep_work(PAGES_PER_WORK)
+            return run + self._runtime.work_of_all_memslots(PAGES_PER_WORK)
 
         return await self._runtime.run(call, work=work)
 
@@ -91,7 +91,9 @@ class KeptCopy:
             self._check_present()
             return self.copy.verify(request.pending)
 
-        return await self._runtime.run(call, work=lambda: self._runtime.sweep_work(PAGES_PER_WORK))
+        return await self._runtime.run(
+            call, work=lambda: self._runtime.work_of_all_memslots(PAGES_PER_WORK)
+        )
 
     async def memslots(self) -> tuple[model.MemslotInfo, ...]:
         """Return the memslots of the copy."""
@@ -196,7 +198,8 @@ class VmCopies:
     async def _begin(self, kept: KeptCopy, base: Copy | None) -> KeptCopy:
         try:
             await self._runtime.run(
-                lambda: kept.begin(base), work=lambda: self._runtime.sweep_work(PAGES_PER_WORK)
+                lambda: kept.begin(base),
+                work=lambda: self._runtime.work_of_all_memslots(PAGES_PER_WORK),
             )
         except BaseException:
             kept.release()

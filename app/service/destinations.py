@@ -86,7 +86,7 @@ async def move_guest(source: VmRuntime, destination: VmRuntime, report: Report) 
         workloads = [each for each in source.query(model.ListWorkloadSpecs()) if each.slot in there]
         return [*content, *workloads]
 
-    moved = await source.run(read, work=lambda: source.sweep_work(PAGES_PER_WORK))
+    moved = await source.run(read, work=lambda: source.work_of_all_memslots(PAGES_PER_WORK))
 
     def arrive() -> None:
         for action in moved:

@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 from hacdbs_sim import model
 from hacdbs_sim.model import EventType, MigrationSpec, Reason, RunGuest
 from hacdbs_sim.model.errors import NotSupportedByBackendError
+from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.vmm import LiveMigration, Report, public_report, row_of
 
 from .budget import Account, StateBudget
@@ -20,7 +21,7 @@ from .errors import (
 from .events import EventLog
 from .migration_tasks import MigrationRun, MigrationTask, OnEnd, bytes_of, bytes_of_report
 from .origins import origin_of
-from .vm_runtime import WORK_PER_PART, VmRuntime
+from .vm_runtime import VmRuntime
 
 MAX_RUNNING_MIGRATIONS: Final = 16
 MAX_KEPT_MIGRATIONS_PER_SESSION: Final = 100
@@ -51,7 +52,7 @@ def prepared(runtime: VmRuntime, spec: MigrationSpec) -> Prepared:
 async def prepare(runtime: VmRuntime, spec: MigrationSpec) -> Prepared:
     """The same while holding the VM, in a thread where that takes long."""
     return await runtime.run(
-        lambda: prepared(runtime, spec), work=lambda: WORK_PER_PART * runtime.parts
+        lambda: prepared(runtime, spec), work=lambda: runtime.work_of_all_memslots(PAGES_PER_WORD)
     )
 
 

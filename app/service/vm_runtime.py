@@ -236,6 +236,10 @@ class VmRuntime:
         pages = self._backend.query(model.GetFootprint()).pages
         return WORK_PER_ACTION + pages // pages_per_work
 
+    def work_of_all_memslots(self, pages_per_work: int) -> int:
+        """Estimate the work of going over all pages, memslot by memslot."""
+        return WORK_PER_PART * self._memslots + self.sweep_work(pages_per_work)
+
     def work_of_showing(self) -> int:
         """Estimate the work of showing the VM with all its parts."""
         return WORK_PER_ACTION + WORK_PER_PART * self.parts

@@ -55,18 +55,21 @@ def queries(monkeypatch: pytest.MonkeyPatch) -> list[tuple[type, int]]:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "query"),
-    [("GET", "/v1/vms/default-1/stage2", GetStage2), ("POST", "/v1/migrations", ListMemslots)],
+    ("call", "query"),
+    [
+        (("GET", "/v1/vms/default-1/stage2", None), GetStage2),
+        (("POST", "/v1/migrations", {"vm_id": "default-1"}), ListMemslots),
+        (("POST", "/v1/vms/default-1/copies", {}), ListMemslots),
+    ],
 )
 async def test_the_event_loop_does_not_go_over_them(
     vm: tuple[httpx.AsyncClient, Vm],
     queries: list[tuple[type, int]],
-    method: str,
-    path: str,
+    call: tuple[str, str, dict[str, str] | None],
     query: type,
 ) -> None:
     client, _ = vm
-    body = {"vm_id": "default-1"} if method == "POST" else None
+    method, path, body = call
 
     answer = await client.request(method, path, json=body)
 

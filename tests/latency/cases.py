@@ -493,6 +493,12 @@ def variants() -> Iterator[Case]:
         lambda world: world.ask("POST", copy, {"base": "source"}),
         repeats=False,
     )
+    yield Case(
+        "create_copy",
+        "all memslots",
+        lambda world: world.ask("POST", f"/v1/vms/{WIDE}/copies", {"base": "source"}),
+        repeats=False,
+    )
     yield _post(
         "receive_copy",
         "bitmap",

@@ -42,4 +42,4 @@ async def get_stage2(
         token = "" if page.next_gfn is None else f"{page.next_gfn:016x}"
         return Answer(Stage2List(runs=page.runs, next_page_token=token))
 
-    return await run_query(vm, show, parts=vm.runtime.parts)
+    return await run_query(vm, show, of_all_memslots=True)
