@@ -49,7 +49,11 @@ ROUTERS: Final = (
     ui.router,
 )
 
-ROUTES: Final = tuple(
-    route for router in ROUTERS for route in router.routes if isinstance(route, StrictRoute)
-)
+
+def _strict(route: object) -> StrictRoute:
+    assert isinstance(route, StrictRoute), f"{route} is of a router without strict routes"
+    return route
+
+
+ROUTES: Final = tuple(_strict(route) for router in ROUTERS for route in router.routes)
 """The routes of all of them."""
