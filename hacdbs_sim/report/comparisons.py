@@ -5,8 +5,16 @@ from typing import Final
 
 from hacdbs_sim import model
 from hacdbs_sim.report import figures
-from hacdbs_sim.report.charts import Chart, Series
-from hacdbs_sim.report.parts import Drawn, Table, cell, drawn_charts, floor_of, table
+from hacdbs_sim.report.charts import Series
+from hacdbs_sim.report.parts import (
+    Drawn,
+    Table,
+    cell,
+    chart_of_bytes,
+    chart_of_times,
+    drawn_charts,
+    table,
+)
 from hacdbs_sim.wire import to_plain
 
 
@@ -19,23 +27,16 @@ def comparison_charts(info: model.ComparisonInfo) -> tuple[Drawn, ...]:
             Series(each.name, [value(row) for row in each.iterations]) for each in info.reports
         )
 
-    costs = series(lambda row: row.get_ns + row.clear_ns)
     charts = (
-        Chart(
-            title="Left after each pass",
-            axis="bytes (log scale)",
-            series=series(lambda row: row.remaining_pages * page_size),
-            figure=figures.octets,
-            base=4,
-            floor=page_size / 4,
+        chart_of_bytes(
+            "Left after each pass",
+            series(lambda row: row.remaining_pages * page_size),
+            page_size,
             are_bars=False,
         ),
-        Chart(
-            title="What the gets and clears of each pass cost",
-            axis="virtual time (log scale)",
-            series=costs,
-            figure=figures.nanoseconds,
-            floor=floor_of(costs),
+        chart_of_times(
+            "What the gets and clears of each pass cost",
+            series(lambda row: row.get_ns + row.clear_ns),
             are_bars=False,
         ),
     )

@@ -11,9 +11,10 @@ from hacdbs_sim.report.parts import (
     Table,
     Verdict,
     cell,
+    chart_of_bytes,
+    chart_of_times,
     drawn_charts,
     fields_table,
-    floor_of,
     given,
     table,
 )
@@ -72,37 +73,22 @@ def charts_of(report: model.MigrationReport, page_size: int) -> tuple[Drawn, ...
         marks[change.iteration] = earlier + change_text(change)
     bandwidth = spec.switchover_bandwidth_bytes_per_second or spec.bandwidth_bytes_per_second
     may_be_left = bandwidth * spec.downtime_limit_ns / model.NS_PER_SECOND
-    costs = _series(rows, gets="get_ns", clears="clear_ns", faults_kept_the_guest="guest_stall_ns")
     charts = (
-        Chart(
-            title="Sent in each pass, and left after it",
-            axis="bytes (log scale)",
-            series=(
+        chart_of_bytes(
+            "Sent in each pass, and left after it",
+            (
                 Series("sent in the pass", [each.sent_bytes for each in rows]),
                 Series("left after it", [each.remaining_pages * page_size for each in rows]),
             ),
-            figure=figures.octets,
-            base=4,
-            floor=page_size / 4,
+            page_size,
             limit=(may_be_left, "bandwidth times downtime limit"),
             marks=marks,
         ),
-        Chart(
-            title="What each pass cost",
-            axis="virtual time (log scale)",
-            series=costs,
-            figure=figures.nanoseconds,
-            floor=floor_of(costs),
-        ),
+        chart_of_times("What each pass cost", _series(rows, _COST_SERIES)),
         Chart(
             title="Who cleaned the pages",
             axis="pages (log scale)",
-            series=_series(
-                rows,
-                the_unit="hardware_cleaned",
-                software="software_cleaned",
-                given_back_by_the_unit="requeued",
-            ),
+            series=_series(rows, _CLEANED_SERIES),
             figure=figures.count,
             floor=0.1,
         ),
@@ -110,11 +96,22 @@ def charts_of(report: model.MigrationReport, page_size: int) -> tuple[Drawn, ...
     return drawn_charts(charts)
 
 
-def _series(rows: Sequence[model.Iteration], **names: str) -> tuple[Series, ...]:
-    """Return a field's values, as a series whose name is written with underscores."""
+_COST_SERIES: Final[Mapping[str, str]] = {
+    "get_ns": "gets",
+    "clear_ns": "clears",
+    "guest_stall_ns": "faults kept the guest",
+}
+_CLEANED_SERIES: Final[Mapping[str, str]] = {
+    "hardware_cleaned": "the unit",
+    "software_cleaned": "software",
+    "requeued": "given back by the unit",
+}
+
+
+def _series(rows: Sequence[model.Iteration], names: Mapping[str, str]) -> tuple[Series, ...]:
+    """Return the values of fields as series with these names."""
     return tuple(
-        Series(name.replace("_", " "), [getattr(each, field) for each in rows])
-        for name, field in names.items()
+        Series(name, [getattr(each, field) for each in rows]) for field, name in names.items()
     )
 
 

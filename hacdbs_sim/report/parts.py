@@ -85,6 +85,40 @@ def given(plain: Mapping[str, Any]) -> str:
     return figures.text({name: value for name, value in plain.items() if value not in (None, [])})
 
 
+def chart_of_bytes(
+    title: str,
+    series: tuple[Series, ...],
+    page_size: int,
+    **more: Any,  # noqa: ANN401 - of Chart
+) -> Chart:
+    """Return a chart of bytes, of which a quarter of a page is the bottom."""
+    return Chart(
+        title=title,
+        axis="bytes (log scale)",
+        series=series,
+        figure=figures.octets,
+        base=4,
+        floor=page_size / 4,
+        **more,
+    )
+
+
+def chart_of_times(
+    title: str,
+    series: tuple[Series, ...],
+    **more: Any,  # noqa: ANN401 - of Chart
+) -> Chart:
+    """Return a chart of virtual times."""
+    return Chart(
+        title=title,
+        axis="virtual time (log scale)",
+        series=series,
+        figure=figures.nanoseconds,
+        floor=_floor_of(series),
+        **more,
+    )
+
+
 def drawn_charts(charts: Iterable[Chart]) -> tuple[Drawn, ...]:
     """Draw the charts that have something to show."""
     return tuple(_drawn(each) for each in charts if not each.is_empty)
@@ -98,7 +132,7 @@ def _drawn(chart: Chart) -> Drawn:
     return Drawn(chart.title, draw(chart), keys, limit, bool(chart.marks))
 
 
-def floor_of(series: Iterable[Series]) -> float:
+def _floor_of(series: Iterable[Series]) -> float:
     """Return a tenth of the power of ten below the least value."""
     values = [value for each in series for value in each.values if value]
     return 10.0 ** (math.floor(math.log10(min(values))) - 1) if values else 1.0
