@@ -35,7 +35,6 @@ class Prober:
 async def _probe(url: str, pipe: Connection) -> None:
     taken: list[float] = []
     free: list[AsyncCalls] = []
-    asking: set[asyncio.Task[None]] = set()
 
     async def ask(asked: float) -> None:
         calls = free.pop() if free else await AsyncCalls(url).__aenter__()
@@ -43,22 +42,20 @@ async def _probe(url: str, pipe: Connection) -> None:
         taken.append(time.perf_counter() - asked)
         free.append(calls)
 
-    due = time.perf_counter()
     while True:
-        await asyncio.sleep(max(due - time.perf_counter(), 0.0))
-        asked = time.perf_counter()
-        task = asyncio.create_task(ask(asked))
-        asking.add(task)
-        task.add_done_callback(asking.discard)
-        due = asked + INTERVAL_SECONDS
-        if pipe.poll():
-            try:
-                pipe.recv()
-            except EOFError:
-                return
-            await asyncio.gather(*asking)
-            pipe.send(taken.copy())
-            taken.clear()
+        async with asyncio.TaskGroup() as asking:  # its end waits for all answers
+            while True:
+                asked = time.perf_counter()
+                asking.create_task(ask(asked))
+                await asyncio.sleep(INTERVAL_SECONDS - (time.perf_counter() - asked))
+                if pipe.poll():
+                    break
+        try:
+            pipe.recv()
+        except EOFError:
+            return
+        pipe.send(taken)
+        taken.clear()
 
 
 def _run(url: str, pipe: Connection) -> None:
