@@ -15,7 +15,7 @@ from hacdbs_sim.cli.documents import fields_of
 from hacdbs_sim.client import ConflictError, NotFoundError, ProblemError, Session
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
-from hacdbs_sim.model import BackendName, KernelProfile, VmInfo
+from hacdbs_sim.model import DEFAULT_SESSION, BackendName, KernelProfile, VmInfo
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -106,7 +106,7 @@ def create_vm(
         backend=backend,
     )
     of_file = fields_of(file)
-    body = {"session_id": "default", **of_file, **fields}
+    body = {"session_id": DEFAULT_SESSION, **of_file, **fields}
     context.show(*views.vm(_create(context, body)))
 
 
