@@ -51,6 +51,10 @@ _GUARDS: Final = (
 )
 
 
+def _nothing() -> None:
+    pass
+
+
 class HeadTooLargeError(Exception):
     """The head of a request is longer than the server accepts."""
 
@@ -92,6 +96,9 @@ class BoundedHttp(HttpToolsProtocol):
                 cycle.disconnected = True
                 cycle.message_event.set()
         super().connection_lost(exc)
+        while self.pipeline:  # they never run, and what they refer to refers to them
+            cycle, _ = self.pipeline.popleft()
+            cycle.on_response = _nothing
 
     @override
     def pause_writing(self) -> None:

@@ -15,7 +15,10 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.get_running_loop().create_task(work)
     _working.add(task)
     task.add_done_callback(_has_ended)
-    return await asyncio.shield(task)
+    try:
+        return await asyncio.shield(task)
+    finally:
+        del task  # its exception refers to this frame: a circle would keep all that was sent
 
 
 def _has_ended(task: asyncio.Task[Any]) -> None:

@@ -141,7 +141,12 @@ class VmRuntime:
         finally:
             if thread is None:
                 self._lock.release()
-        return await asyncio.shield(thread)
+        try:
+            return await asyncio.shield(thread)
+        finally:
+            del (
+                thread
+            )  # its exception refers to this frame: a circle would keep the VM and the request
 
     def _release(self, thread: asyncio.Future[Any]) -> None:
         self._lock.release()

@@ -28,7 +28,7 @@ from hacdbs_sim.model.workloads import (
     WorkloadInfo,
 )
 from hacdbs_sim.sim.guest.patterns import PagesOf, pages_of
-from hacdbs_sim.sim.guest.trace import plan_trace, state_bytes_of
+from hacdbs_sim.sim.guest.trace import TracePlan, plan_trace, state_bytes_of
 
 NS_PER_SECOND: Final = 10**9
 
@@ -79,16 +79,15 @@ class Workload:
         self.skipped = 0
         self._began_ns = began_ns
         self._recording = recording
-        self._writes_by = self._at_its_rate
+        self._plan: TracePlan | None = None
         self.pages_of: PagesOf
         if recording is None:
             assert isinstance(spec, TimedFields), "what replays nothing writes at a rate"
             self.pages_of = pages_of(spec, spec.seed, spec.num_pages)
         else:
             assert isinstance(spec, TraceFields), "only a trace replays"
-            plan = plan_trace(spec, recording, spec.num_pages)
-            self._writes_by = plan.writes_by
-            self.pages_of = plan.pages_of
+            self._plan = plan_trace(spec, recording, spec.num_pages)
+            self.pages_of = self._plan.pages_of
 
     @property
     def state_bytes(self) -> int:
@@ -102,7 +101,11 @@ class Workload:
         """Count the writes that it has made once its writer has run for `writer_ns` in all."""
         time_ns = writer_ns - self._began_ns
         burst = self.spec.burst
-        return self._writes_by(time_ns if burst is None else burst.time_on(time_ns))
+        on_ns = time_ns if burst is None else burst.time_on(time_ns)
+        if self._plan is not None:
+            return self._plan.writes_by(on_ns)
+        assert isinstance(self.spec, TimedFields), "what replays nothing writes at a rate"
+        return on_ns * self.spec.writes_per_second // NS_PER_SECOND
 
     def view(self) -> WorkloadInfo:
         """Return the state of the workload."""
@@ -116,7 +119,3 @@ class Workload:
         return WORKLOAD_INFOS[spec.kind](
             workload_id=self.workload_id, writes=self.writes, skipped=self.skipped, **given
         )
-
-    def _at_its_rate(self, time_ns: int) -> int:
-        assert isinstance(self.spec, TimedFields), "a trace has its own times"
-        return time_ns * self.spec.writes_per_second // NS_PER_SECOND
