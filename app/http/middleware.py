@@ -6,8 +6,8 @@ import itertools
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeAlias
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -26,6 +26,7 @@ from .tracing import trace_id_of
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 INSTANCE_HEADER: Final = "Hacdbs-Instance"
+_REQUEST_ID: Final = REQUEST_ID_HEADER.lower().encode("ascii")
 TOKEN_FREE_PATHS: Final = (
     frozenset({"/", "/livez", "/readyz", "/openapi.json"}) | ui.PATHS | swagger.PATHS
 )
@@ -74,6 +75,10 @@ _HOST: Final = re.compile(
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 
 
+Sent: TypeAlias = Mapping[bytes, bytes]
+"""The headers of a request, by lowercase name: the last of each."""
+
+
 class ServiceMiddleware:
     """Middleware that guards an application, and logs and counts each request.
 
@@ -112,9 +117,9 @@ class ServiceMiddleware:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        headers = Headers(scope=scope)
+        headers: Sent = dict(scope["headers"])
         request_id = self._request_id(headers)
-        id_header = (REQUEST_ID_HEADER.lower().encode("ascii"), request_id.encode("ascii"))
+        id_header = (_REQUEST_ID, request_id.encode("ascii"))
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -148,28 +153,28 @@ class ServiceMiddleware:
         finally:
             self._account(scope, request_id, status, time.perf_counter() - started)
 
-    def _request_id(self, headers: Headers) -> str:
-        given = headers.get(REQUEST_ID_HEADER, "")
+    def _request_id(self, headers: Sent) -> str:
+        given = headers.get(_REQUEST_ID, b"").decode("latin-1")
         return given if _SANE_REQUEST_ID.match(given) else f"{self._id_prefix}{next(self._ids):08x}"
 
-    def _refusal(self, scope: Scope, headers: Headers) -> ProblemResponse | None:
+    def _refusal(self, scope: Scope, headers: Sent) -> ProblemResponse | None:
         path = scope["path"]
         if (malformed := _malformed(scope, headers)) is not None:
             # What follows on the connection may not be what the client means
             return ProblemResponse(malformed, {"Connection": "close"})
         if (fault := self._fault_of_host(scope, headers)) is not None:
             return ProblemResponse(problems.plain_document(problems.HOST_NOT_ALLOWED, fault, path))
-        if "origin" in headers and not _is_same_origin(headers):
+        if b"origin" in headers and not _is_same_origin(Headers(scope=scope)):
             detail = "a browser may call from the service's own pages only"
             return ProblemResponse(
                 problems.plain_document(problems.ORIGIN_NOT_ALLOWED, detail, path)
             )
         if self._token is None or path in TOKEN_FREE_PATHS:
             return None
-        scheme, _, given = headers.get("authorization", "").partition(" ")
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
         # Compared in constant time, so that the time does not show how much of a guess was right
-        is_same = hmac.compare_digest(given.strip().encode("latin-1"), self._token)
-        if is_same and scheme.lower() == "bearer":
+        is_same = hmac.compare_digest(given.strip(), self._token)
+        if is_same and scheme.lower() == b"bearer":
             return None
         detail = "Authorization must be: Bearer, and the service's token"
         challenge = {"WWW-Authenticate": 'Bearer realm="hacdbs-sim"'}
@@ -177,14 +182,14 @@ class ServiceMiddleware:
             problems.plain_document(problems.UNAUTHORIZED, detail, path), challenge
         )
 
-    def _fault_of_host(self, scope: Scope, headers: Headers) -> str | None:
+    def _fault_of_host(self, scope: Scope, headers: Sent) -> str | None:
         """Return what is wrong with the Host header; a request of HTTP/1.0 may have none."""
-        given = headers.get("host")
+        given = headers.get(b"host")
         allows_any = "*" in self._allowed_hosts or scope["path"] in ANY_HOST_PATHS
         if given is None:
             is_old = scope.get("http_version", "1.0") == "1.0"
             return None if allows_any and is_old else "a request names its Host"
-        found = _HOST.match(given.lower())
+        found = _HOST.match(given.decode("latin-1").lower())
         if found is None:
             return "Host must be a name or an address, and perhaps a port"
         if allows_any or found[1] in self._allowed_hosts:
@@ -241,20 +246,20 @@ def _guarded(given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return [*headers, *(guard for guard in GUARDS if guard[0] not in names)]
 
 
-def _malformed(scope: Scope, headers: Headers) -> Problem | None:
+def _malformed(scope: Scope, headers: Sent) -> Problem | None:
     """Return the problem of headers that two readers may read in two ways."""
-    names = [name for name, _ in scope["headers"]]
-    if len(set(names)) != len(names):
+    if len(headers) != len(scope["headers"]):
+        names = [name for name, _ in scope["headers"]]
         for name, shown in SINGLE_HEADERS.items():
             if (count := names.count(name)) > 1:
                 detail = f"{shown} is given {count} times, and a request has it once"
                 return _bad_header(scope, shown, detail, bound=1, value=count)
-    if b"transfer-encoding" not in names:
+    if (given := headers.get(b"transfer-encoding")) is None:
         return None
-    coding = headers["transfer-encoding"]
+    coding = given.decode("latin-1")
     if coding.lower() != _CHUNKED:
         detail = "the service reads no other transfer coding than chunked"
-    elif "content-length" in headers:
+    elif b"content-length" in headers:
         detail = "a body has a Content-Length or is chunked, not both"
     elif scope.get("http_version") == "1.0":
         detail = "HTTP/1.0 has no transfer codings"

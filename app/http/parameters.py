@@ -15,8 +15,9 @@ Not supported:
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from inspect import iscoroutinefunction
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
 from fastapi.dependencies.models import Dependant
@@ -96,10 +97,13 @@ def _read(
         errors += refused
 
 
-def read_query(request: Request, known: frozenset[str]) -> Mapping[str, str]:
-    """Read the query; refuse unknown and repeated parameters."""
-    if not (octets := request.scope["query_string"]):
-        return {}
+KEPT_QUERIES: Final = 64
+"""Clients send the same few queries again and again, and reading one takes as long as finding a route."""
+
+
+@lru_cache(KEPT_QUERIES)
+def read_query(octets: bytes, known: frozenset[str]) -> Mapping[str, str]:
+    """Read a query; refuse unknown and repeated parameters."""
     given = parse_qsl(octets.decode("latin-1"), keep_blank_values=True)
     query = dict(given)
     if known.issuperset(query) and len(query) == len(given):
@@ -139,7 +143,8 @@ class ParameterPlan:
 
     async def __call__(self, request: Request) -> Response:
         """Validate the parameters and call the route."""
-        query = read_query(request, self._query_names)
+        octets = request.scope["query_string"]
+        query = read_query(octets, self._query_names) if octets else {}
         errors: list[dict[str, Any]] = []
         values = self._route.values(request, query, errors)
         inner_values = [inner.values(request, query, errors) for inner in self._inner]

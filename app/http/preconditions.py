@@ -67,9 +67,11 @@ def refuse_preconditions(request: Request) -> None:
     If-None-Match of a GET is how a cache asks whether its copy is still good; it gets a new one.
     """
     names = (IF_MATCH,) if request.method in {"GET", "HEAD"} else (IF_MATCH, IF_NONE_MATCH)
+    headers = request.headers
     for name in names:
-        if (given := request.headers.get(name)) is not None:
-            error = error_at("header", name, "the operation checks no such condition", value=given)
+        if name in headers:
+            detail = "the operation checks no such condition"
+            error = error_at("header", name, detail, value=headers[name])
             raise InvalidRequestError((error,))
 
 
