@@ -84,7 +84,7 @@ ANY_BODY: Final = Bound()
 def _length_of(request: Request, bound: Bound) -> int | None:
     """Return the Content-Length, if any; refuse one beyond the bound."""
     given = request.headers.get("content-length", "")
-    if not (given.isdigit() and len(given) < 20):
+    if not (given.isdecimal() and len(given) < 20):
         return None
     length = int(given)
     if length > bound.limit(request):

@@ -101,9 +101,17 @@ KEPT_QUERIES: Final = 64
 """Clients send the same few queries again and again, and reading one takes as long as finding a route."""
 
 
+MAX_PARAMETERS: Final = 64
+"""Of one query: each one that is unknown is reported."""
+
+
 @lru_cache(KEPT_QUERIES)
 def read_query(octets: bytes, known: frozenset[str]) -> Mapping[str, str]:
     """Read a query; refuse unknown and repeated parameters."""
+    if (count := octets.count(b"&") + 1) > MAX_PARAMETERS:
+        detail = f"a query has at most {MAX_PARAMETERS} parameters"
+        error = error_at("query", "", detail, bound=MAX_PARAMETERS, value=count)
+        raise InvalidRequestError((error,))
     given = parse_qsl(octets.decode("latin-1"), keep_blank_values=True)
     query = dict(given)
     if known.issuperset(query) and len(query) == len(given):

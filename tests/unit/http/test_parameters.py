@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.http.parameters import read_query
+from app.http.parameters import MAX_PARAMETERS, read_query
 from hacdbs_sim.wire import InvalidRequestError
 
 
@@ -38,3 +38,11 @@ def test_an_unknown_parameter_is_refused(query: str) -> None:
 
     (error,) = refused.value.errors
     assert (error.pointer, error.bound, error.value) == ("b", "a", "2")
+
+
+def test_a_query_of_thousands_of_parameters_is_refused_as_one() -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        _read("a&" * 31_000, frozenset({"a"}))
+
+    (error,) = refused.value.errors
+    assert (error.bound, error.value) == (MAX_PARAMETERS, 31_001)
