@@ -18,7 +18,7 @@ from .http.openapi import DESCRIPTION, SUMMARY, TITLE, VERSION
 from .http.request_log import RequestLog
 from .http.room import TrafficMiddleware
 from .http.router import PathRouter
-from .http.routes import ROUTERS, ROUTES
+from .http.routes import ROUTERS, ROUTES, prepare_answers
 from .http.startup_scenario import ScenarioNotStartedError, start_with
 from .http.tracing import trace_id_of
 from .logs import adopt_server, make_logger
@@ -141,6 +141,7 @@ def _app_of_environment() -> Application:
         check_one_worker()
         settings = read_settings()
         adopt_server(settings.log_format)  # before uvicorn reports that it starts
+        prepare_answers()
         return create_app(settings)
     except (MoreWorkersError, BadSettingsError) as refused:
         sys.stderr.write(f"{refused}\n")

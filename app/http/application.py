@@ -7,6 +7,8 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 from typing_extensions import override
 
+from hacdbs_sim.wire import write
+
 from .deps import Context
 from .openapi import document_of
 from .routes import ROUTES
@@ -54,7 +56,16 @@ class Application(FastAPI):
         """Return the OpenAPI document, which is the same for all settings."""
         return _document()
 
+    def openapi_text(self) -> bytes:
+        """Return it as JSON; to make it takes seconds, once."""
+        return _document_text()
+
 
 @cache
 def _document() -> dict[str, Any]:
     return document_of(ROUTES)
+
+
+@cache
+def _document_text() -> bytes:
+    return write(_document())

@@ -2,6 +2,9 @@
 
 from typing import Final
 
+from hacdbs_sim.model.base import Model
+from hacdbs_sim.wire.writer import serializer_of
+
 from .. import swagger, ui
 from ..routing import StrictRoute
 from . import (
@@ -57,3 +60,10 @@ def _strict(route: object) -> StrictRoute:
 
 ROUTES: Final = tuple(_strict(route) for router in ROUTERS for route in router.routes)
 """The routes of all of them."""
+
+
+def prepare_answers() -> None:
+    """Make what writes the answers of all routes: the first of a kind would keep others waiting for it."""
+    for route in ROUTES:
+        if isinstance(route.outcome, type) and issubclass(route.outcome, Model):
+            serializer_of(route.outcome)

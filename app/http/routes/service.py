@@ -1,5 +1,6 @@
 """The service itself: index, health, build, metrics, documents, capabilities."""
 
+import asyncio
 import platform
 from dataclasses import asdict
 from typing import Final
@@ -112,7 +113,8 @@ async def get_metrics(context: ContextDep) -> Response:
 @router.get("/openapi.json", include_in_schema=False)
 async def get_openapi(request: Request) -> Response:
     """Return the OpenAPI document."""
-    return JsonResponse(request.app.openapi())
+    text = await asyncio.to_thread(request.app.openapi_text)
+    return Response(text, media_type=JSON_MEDIA_TYPE)
 
 
 @router.get("/v1/capabilities", response_model=Capabilities)
