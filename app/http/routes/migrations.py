@@ -56,6 +56,8 @@ _ORDER: Final = (
 )
 """The phases, in order."""
 
+_BROKEN: Final = (MigrationStatus.POSTCOPY_PAUSED, MigrationStatus.POSTCOPY_RECOVER)
+
 _WAIT_PATTERN: Final = (
     r"^(end|setup|active|pre-switchover|device|postcopy-active|postcopy-paused|completed|failed"
     r"|cancelled|iteration-[0-9]{1,4})?$"
@@ -75,7 +77,8 @@ WaitFor = Annotated[
 ]
 
 
-def _has_reached(migration: Migration, wait_for: str) -> bool:
+def has_reached(migration: Migration, wait_for: str) -> bool:
+    """Return whether a migration has come to a phase, or has ended."""
     report = migration.report()
     if report.status.is_final or not wait_for:
         return True
@@ -83,9 +86,12 @@ def _has_reached(migration: Migration, wait_for: str) -> bool:
         return len(report.iterations) >= int(wait_for.removeprefix("iteration-"))
     if report.status == wait_for:
         return True
-    if wait_for not in _ORDER or report.status not in _ORDER:
+    now = report.status
+    if now in _BROKEN:  # later than all before post-copy, and not what post-copy is waited for
+        now = MigrationStatus.DEVICE
+    if wait_for not in _ORDER or now not in _ORDER:
         return False
-    return _ORDER.index(report.status) >= _ORDER.index(MigrationStatus(wait_for))
+    return _ORDER.index(now) >= _ORDER.index(MigrationStatus(wait_for))
 
 
 def _migration_of(body: bytes) -> StartMigration:
@@ -130,8 +136,8 @@ async def get_migration(
 ) -> Response:
     """Return a migration and its report, at once or when it has reached a phase."""
     migration = fleet.migrations.migration(migration_id)
-    if wait_seconds and not _has_reached(migration, wait_for):
-        await migration.run.wait(lambda: _has_reached(migration, wait_for), wait_seconds)
+    if wait_seconds and not has_reached(migration, wait_for):
+        await migration.run.wait(lambda: has_reached(migration, wait_for), wait_seconds)
     return await show(migration.info())
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.http.routes.migrations import has_reached
 from app.service.fleet import Fleet, Vm
 from app.service.limits import Limits
 from app.service.migrations import Migration, prepared
@@ -212,11 +213,20 @@ async def test_post_copy_is_paused_and_resumed_by_calls() -> None:
 
     migration.run.request(command(MigrationCommand.PAUSE))
     paused = await reached(migration, "postcopy-paused")
+    came_to = [phase for phase in MigrationStatus if has_reached(migration, phase)]
     migration.run.request(command(MigrationCommand.RESUME))
     resumed = await reached(migration, "postcopy-active")
     migration.run.cancel(Reason.SERVICE_STOPPED)
     report = await ended(migration)
 
+    assert came_to == [
+        MigrationStatus.NONE,
+        MigrationStatus.SETUP,
+        MigrationStatus.ACTIVE,
+        MigrationStatus.PRE_SWITCHOVER,
+        MigrationStatus.DEVICE,
+        MigrationStatus.POSTCOPY_PAUSED,
+    ]
     assert paused.postcopy is not None
     assert (paused.postcopy.pauses, resumed.spec.postcopy) == (1, report.spec.postcopy)
     commands = [change.command for change in report.changes if change.by == "call"]
