@@ -31,7 +31,6 @@ from ..service.errors import NoSuchScenarioError, NoSuchVmError, SenselessScenar
 from ..service.fleet import Fleet, Session, Vm
 from ..service.migrations import prepare
 from ..service.scenarios import StandingScenario
-from ..service.shielding import to_the_end
 from .batches import MAX_ANSWER_BYTES
 from .operations import perform_now, work_of_batch
 from .presets import with_preset
@@ -103,7 +102,7 @@ async def apply(
     another call meanwhile. Return whether this call applied it, too.
     """
     # A caller that disconnects must not leave half a session
-    return await to_the_end(_apply(fleet, session, scenario))
+    return await fleet.background.to_the_end(_apply(fleet, session, scenario))
 
 
 async def _apply(

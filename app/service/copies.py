@@ -9,9 +9,9 @@ from hacdbs_sim.model.errors import NotSupportedByBackendError
 from hacdbs_sim.vmm import Copy
 from hacdbs_sim.vmm.copies import BYTES_A_PAGE
 
+from .background import Background
 from .budget import Account, StateBudget
 from .errors import CopyLimitError, NoSuchCopyError, NoSuchVmError
-from .shielding import to_the_end
 from .vm_runtime import VmRuntime
 
 PAGES_PER_WORK: Final = 8
@@ -134,10 +134,14 @@ class VmCopies:
         vm_id: The VM's id.
         runtime: The VM.
         budget: The bytes that all VMs and copies share.
+        background: Where a copy begins and ends.
     """
 
-    def __init__(self, vm_id: str, runtime: VmRuntime, budget: StateBudget) -> None:
+    def __init__(
+        self, vm_id: str, runtime: VmRuntime, budget: StateBudget, background: Background
+    ) -> None:
         self._vm_id = vm_id
+        self._background = background
         self._runtime = runtime
         self._budget = budget
         self._by_number: dict[int, KeptCopy] = {}
@@ -193,7 +197,7 @@ class VmCopies:
         kept = KeptCopy(self._runtime, request.base, Account(self._budget))
         self._beginning += 1
         # Shielded: a request that is cancelled would leave the versions needed by nobody.
-        return await to_the_end(self._begin(kept, base))
+        return await self._background.to_the_end(self._begin(kept, base))
 
     async def _begin(self, kept: KeptCopy, base: Copy | None) -> KeptCopy:
         try:
@@ -222,7 +226,7 @@ class VmCopies:
         """
         kept = self.find(copy_id)
         del self._by_number[kept.number]
-        await to_the_end(kept.end())
+        await self._background.to_the_end(kept.end())
 
     def close(self) -> None:
         """Forget all copies: the VM is gone."""

@@ -11,6 +11,7 @@ from hacdbs_sim.model import MemslotFlags, MigrationStatus, Reason
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.pages import PageRanges
 from hacdbs_sim.vmm import Report, refused_of
+from hacdbs_sim.vmm.errors import DestinationDiedError
 from hacdbs_sim.wire.codec import range_table
 
 from .copies import PAGES_PER_WORK
@@ -73,7 +74,8 @@ async def move_guest(source: VmRuntime, destination: VmRuntime, report: Report) 
     """Let the guest run at the destination: its memory is written there, and its workloads go there.
 
     Raises:
-        KvmError: The destination has no room for the workloads; they stay at the source.
+        DestinationDiedError: The destination was deleted meanwhile.
+        KvmError: It has no room for the workloads; in either case they stay at the source.
     """
     there = {view.slot: view for view in destination.query(model.ListMemslots())}
 
@@ -92,8 +94,13 @@ async def move_guest(source: VmRuntime, destination: VmRuntime, report: Report) 
         for action in moved:
             destination.perform(action)
 
+    def leave() -> None:
+        if destination.is_deleted:
+            raise DestinationDiedError("the VM of the destination was deleted")
+        source.perform(model.DeleteWorkloads())
+
     await destination.run(arrive, work=lambda: sum(map(destination.work, moved)))
-    await source.run(lambda: source.perform(model.DeleteWorkloads()), work=lambda: 0)
+    await source.run(leave, work=lambda: 0)
 
 
 def _content(source: VmRuntime, slot: int, there: model.MemslotInfo) -> model.PageRanges | None:
@@ -112,9 +119,10 @@ def _content(source: VmRuntime, slot: int, there: model.MemslotInfo) -> model.Pa
 
 def failed(report: Report, refused: KvmError) -> Report:
     """Return the report of a migration whose guest could not run at the destination."""
+    died = isinstance(refused, DestinationDiedError)
     return replace(
         report,
         status=MigrationStatus.FAILED,
-        reason=Reason.REFUSED,
+        reason=Reason.DESTINATION_DIED if died else Reason.REFUSED,
         refused=refused_of(refused),
     )

@@ -5,17 +5,15 @@ measurement that is due; without one the measurement runs it, piece by piece, so
 VM are served in between. A measurement that outlives a migration goes on by itself.
 """
 
-import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 
 from hacdbs_sim.model import CalcDirtyRate, DirtyRateInfo, RunGuest
 from hacdbs_sim.model.errors import NotSupportedByBackendError
 
+from .background import Background
 from .errors import NoSuchVmError
 from .migrations import Migrations
-from .shielding import retrieve
 from .vm_runtime import INLINE_WORK, VmRuntime
 
 
@@ -24,11 +22,12 @@ class DirtyRates:
 
     Args:
         migrations: The service's migrations.
+        background: Where they run.
     """
 
-    def __init__(self, migrations: Migrations) -> None:
+    def __init__(self, migrations: Migrations, background: Background) -> None:
         self._migrations = migrations
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = background
 
     async def measure(
         self, session_id: str, vm_id: str, runtime: VmRuntime, request: CalcDirtyRate
@@ -46,8 +45,8 @@ class DirtyRates:
                 " measured in virtual time: its guest does not run by itself",
                 field="vm_id",
             )
-        # Shielded: it goes on where the caller does not wait for it
-        await asyncio.shield(self._keep(self._measure(session_id, vm_id, runtime, request)))
+        # It goes on where the caller does not wait for it
+        await self._background.to_the_end(self._measure(session_id, vm_id, runtime, request))
         if runtime.is_deleted:
             raise NoSuchVmError("the VM was deleted while it was measured", field="vm_id")
         return runtime.dirty_rate.info
@@ -63,7 +62,7 @@ class DirtyRates:
             runtime: The VM.
             is_paused: Whether its guest is paused.
         """
-        self._keep(self._let_time_pass(session_id, vm_id, runtime, is_paused=is_paused))
+        self._background.begin(self._let_time_pass(session_id, vm_id, runtime, is_paused=is_paused))
 
     async def _measure(
         self, session_id: str, vm_id: str, runtime: VmRuntime, request: CalcDirtyRate
@@ -84,21 +83,3 @@ class DirtyRates:
                 if self._migrations.running_of(session_id, vm_id) is not None:
                     return
                 await runtime.run(piece, work=lambda: INLINE_WORK + 1)
-
-    def _keep(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run something in the background, even if no caller waits for it any more."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
-        return task
-
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        retrieve(task)
-
-    async def stop(self) -> None:
-        """End all, because the service stops."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)

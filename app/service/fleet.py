@@ -27,6 +27,7 @@ from hacdbs_sim.vmm import Report
 
 from . import errors
 from .backends import backend_maker
+from .background import Background
 from .budget import StateBudget
 from .copies import VmCopies
 from .destinations import destination_of, failed, fill_memory, move_guest, vm_like
@@ -38,7 +39,6 @@ from .limits import MAX_SESSIONS, Limits
 from .migrations import Migration, Migrations, prepare
 from .order import Order
 from .scenarios import StandingScenario
-from .shielding import to_the_end
 from .totals import Totals
 from .traffic import TrafficBudget
 from .vm_runtime import INLINE_WORK, PIECES_AT_ONCE, VmRuntime, free_later
@@ -160,7 +160,8 @@ class Fleet:
         self.events = EventLog()
         self.order = Order()
         self.migrations = Migrations(self.budget, self.events)
-        self.dirty_rates = DirtyRates(self.migrations)
+        self.background = Background()
+        self.dirty_rates = DirtyRates(self.migrations, self.background)
         self.epoch = 0
         """How many times a session has begun: been created, reset or deleted."""
         self._sessions = {DEFAULT_SESSION: Session(DEFAULT_SESSION)}
@@ -322,7 +323,7 @@ class Fleet:
         if _work_of_making(spec) <= INLINE_WORK:
             return self._publish(session, spec, self._build(spec))
         # Shielded: if the request were cancelled, what the thread still takes would never be returned.
-        return await to_the_end(self._create_in_thread(session, spec))
+        return await self.background.to_the_end(self._create_in_thread(session, spec))
 
     async def _create_in_thread(self, session: Session, spec: CreateVm) -> Vm:
         return self._publish(session, spec, await asyncio.to_thread(self._build, spec))
@@ -362,7 +363,8 @@ class Fleet:
     def _link(self, session: Session, spec: CreateVm, runtime: VmRuntime) -> Vm:
         session.last_number += 1
         number = session.last_number
-        copies = VmCopies(f"{session.session_id}-{number}", runtime, self.budget)
+        vm_id = f"{session.session_id}-{number}"
+        copies = VmCopies(vm_id, runtime, self.budget, self.background)
         self._last_serial += 1
         incarnation = f"{self.instance}.{self._last_serial}"
         vm = Vm(session, number, incarnation, spec.name, runtime, copies)
@@ -428,6 +430,10 @@ class Fleet:
         Raises:
             KvmError: As `Migrations.start` and `create_vm`.
         """
+        # Shielded: a request that is cancelled must not leave a destination without its migration
+        return await self.background.to_the_end(self._start_migration(request, epoch))
+
+    async def _start_migration(self, request: model.StartMigration, epoch: int | None) -> Migration:
         source = self.vm(request.vm_id, epoch)
         self.migrations.check_startable(source.session_id, source.vm_id, source.runtime)
         destination = None
@@ -438,6 +444,10 @@ class Fleet:
             except SetupRefusedError as refused:
                 part = f"destination/{refused.part}"
                 raise SetupRefusedError(part, refused.index, refused.cause) from refused
+            except KvmError as refused:
+                if refused.field is not None:
+                    refused.field = f"destination.{refused.field}"
+                raise
         try:
             prepared = await prepare(source.runtime, request)
             # Either may have been deleted meanwhile
@@ -497,7 +507,7 @@ class Fleet:
         memslots = await source.copies.find(copy_id).memslots()
         spec = vm_like(source.session_id, source.name, source.runtime, wanted, memslots)
         # Shielded: a request that is cancelled must not leave a VM without its memory
-        return await to_the_end(self._create_filled(spec, epoch))
+        return await self.background.to_the_end(self._create_filled(spec, epoch))
 
     async def _create_filled(self, spec: CreateVm, epoch: int | None) -> Vm:
         vm = await self.create_vm(spec, epoch)
@@ -522,8 +532,9 @@ class Fleet:
 
     async def close(self) -> None:
         """End all that runs in the background, and free what the VMs hold: the service stops."""
+        await self.background.stop()  # what would begin a run
         await self.migrations.stop()
-        await self.dirty_rates.stop()
+        await self.background.stop()  # a measurement that went on after its migration
         for vm in self._vms.values():
             self._close(vm.runtime)
         while self._closing:

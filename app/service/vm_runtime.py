@@ -6,6 +6,7 @@ Limits, events and the order of changes wrap the backend here, once for all acti
 import asyncio
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import asdict
@@ -18,11 +19,11 @@ from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.sim.machine.estimates import least_work
 from hacdbs_sim.vmm import DirtyRate, DirtyTracking
 
+from .background import retrieve
 from .budget import Account, StateBudget
 from .errors import FaultLimitError, NoSuchVmError, PageLimitError, WorkloadLimitError
 from .limits import Limits
 from .order import Order, VmOrder
-from .shielding import retrieve
 from .totals import Totals
 
 T = TypeVar("T")
@@ -50,6 +51,9 @@ VM_BYTES: Final = 8 << 10
 SLOT_BYTES: Final = 2 << 10
 FAULT_BYTES: Final = 1 << 9
 """What a VM, a slot and a fault hold as objects (measured, from above)."""
+
+_MACHINES: Final = ThreadPoolExecutor(thread_name_prefix="machine")
+"""Threads of calls on machines: bodies, answers and lists have others, and never wait for these."""
 
 Emit: TypeAlias = Callable[..., None]
 """Receives the type, `now_ns` and `details` of what happens on a VM."""
@@ -136,7 +140,8 @@ class VmRuntime:
             if work() <= INLINE_WORK:
                 return call()
             # A future, not a task: a task that is cancelled before its first step releases nothing
-            thread = asyncio.get_running_loop().run_in_executor(None, copy_context().run, call)
+            loop = asyncio.get_running_loop()
+            thread = loop.run_in_executor(_MACHINES, copy_context().run, call)
             thread.add_done_callback(self._release)
         finally:
             if thread is None:
@@ -318,7 +323,11 @@ class VmRuntime:
                 raise FaultLimitError(detail, bound=most)
             self._account.hold(self._account.held_bytes + FAULT_BYTES)
             self._order.number(action)
-            fault = self._backend.perform(action)
+            try:
+                fault = self._backend.perform(action)
+            except KvmError:
+                self._account.hold(self._account.held_bytes - FAULT_BYTES)
+                raise
             self._faults += 1
             self._has_had_faults = True
             return fault

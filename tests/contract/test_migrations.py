@@ -371,6 +371,11 @@ async def test_a_comparison_that_is_cancelled_says_so(client: httpx.AsyncClient)
             "/variants/1/faults/0",
         ),
         ({"vm": VM, "migration": {"slots": [3]}}, "/migration/slots"),
+        ({"vm": {**VM, "eager_split_chunk_size": 12345}}, "/vm/eager_split_chunk_size"),
+        (
+            {"vm": VM, "variants": [{"name": "one", "eager_split_chunk_size": 12345}]},
+            "/variants/0/eager_split_chunk_size",
+        ),
     ],
 )
 async def test_a_refused_variant_of_a_comparison_is_named_and_nothing_is_started(

@@ -11,7 +11,7 @@ from app.http.application import Application
 from app.main import create_app
 from app.settings import LogLevel, Settings
 from tests.interleave import promises
-from tests.interleave.loop import ScheduledLoop
+from tests.interleave.loop import HangError, ScheduledLoop
 from tests.interleave.world import Request, World, small_steps
 
 SESSIONS: Final = ("default", "x")
@@ -270,14 +270,22 @@ async def _let_others_run(random: Random) -> None:
         await asyncio.sleep(0)
 
 
+MAX_SECONDS: Final = 10_000
+"""The virtual time in which everything ends by itself."""
+
+
 async def _check_and_empty(world: World) -> None:
     # Migrations, too, so that the lists are final; some wait for a command
-    while others := _others():
+    for _ in range(MAX_SECONDS):
+        if not (others := _others()):
+            break
         running = [each for each in world.fleet.migrations.migrations(None) if not each.run.is_over]
         for each in running:
             if each.run.tasks[0].is_waiting:
                 each.run.cancel()
         await asyncio.wait(others, timeout=1)
+    else:
+        raise HangError
     promises.check_listed(
         world, await world.call(Request("GET", "/v1/vms?session_id=-&limit=1000"))
     )

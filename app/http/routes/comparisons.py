@@ -19,7 +19,6 @@ from ...service.fleet import Fleet
 from ...service.migration_tasks import MigrationTask
 from ...service.migrations import Comparison, prepare
 from ...service.origins import compared
-from ...service.shielding import to_the_end
 from ..bodies import json_body
 from ..deps import EpochDep, FleetDep, PageDep
 from ..long_poll import WaitSeconds
@@ -76,6 +75,12 @@ async def _task(fleet: Fleet, body: StartComparison, index: int, variant: Varian
         is_its_own = refused.part in variant.given
         part = f"variants/{index}/{refused.part}" if is_its_own else f"vm/{refused.part}"
         raise SetupRefusedError(part, refused.index, refused.cause) from refused
+    except KvmError as refused:
+        if refused.field is not None:
+            is_its_own = refused.field in variant.given
+            whose = f"variants.{index}" if is_its_own else "vm"
+            refused.field = f"{whose}.{refused.field}"
+        raise
     try:
         prepared = await prepare(runtime, body.migration)
         return fleet.migrations.task(variant.name, runtime, prepared.migration)
@@ -97,7 +102,7 @@ async def start_comparison(
 ) -> Response:
     """Start to run a migration in variants, one after the other, with the same seed."""
     # Shielded: if the request were cancelled, nothing would own the machine that a thread makes
-    comparison = await to_the_end(_begin(fleet, body, epoch))
+    comparison = await fleet.background.to_the_end(_begin(fleet, body, epoch))
     location = f"/v1/comparisons/{comparison.comparison_id}"
     return await show(comparison.info(), 202, location)
 

@@ -1,5 +1,7 @@
 """Migrations to a VM of their own: it is there from the start, and has the guest at the end."""
 
+import asyncio
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +19,7 @@ from app.service.errors import (
 from app.service.fleet import Fleet, Vm
 from app.service.limits import Limits
 from app.service.migrations import Migration
-from app.service.vm_runtime import SLOT_BYTES, VM_BYTES
+from app.service.vm_runtime import INLINE_WORK, SLOT_BYTES, VM_BYTES
 from hacdbs_sim.model import (
     AddIntervals,
     AddIpaf,
@@ -44,6 +46,8 @@ from hacdbs_sim.model import (
     StartMigration,
 )
 from hacdbs_sim.model.pages import pages_of
+from tests.support.settling import settle
+from tests.support.wire import HANG_SECONDS
 from tests.unit.service.migrating import (
     ENDLESS,
     IN_POSTCOPY,
@@ -360,3 +364,58 @@ async def test_faults_stay_at_the_source() -> None:
 
     assert fleet.vm("default-2").info().faults == ()
     assert len(source.info().faults) == 1
+
+
+async def test_a_destination_that_is_deleted_while_the_guest_arrives_has_not_taken_it() -> None:
+    fleet = Fleet(Limits())
+    source = await fleet.create_vm(vm_spec("default", WRITES))
+    migration = await begin(fleet, source.vm_id)
+    may_end = threading.Event()
+    held = asyncio.create_task(
+        fleet.vm("default-2").runtime.run(
+            lambda: may_end.wait(HANG_SECONDS), work=lambda: INLINE_WORK + 1
+        )
+    )
+    async with asyncio.timeout(HANG_SECONDS):
+        while migration.report().status not in {  # noqa: ASYNC110
+            MigrationStatus.DEVICE,
+            MigrationStatus.COMPLETED,
+        }:
+            await asyncio.sleep(0.001)
+    await settle()
+
+    fleet.delete_vm("default-2")
+    may_end.set()
+    await held
+    report = await ended(migration)
+
+    assert (report.status, report.reason) == (MigrationStatus.FAILED, Reason.DESTINATION_DIED)
+    assert report.refused is not None
+    assert report.refused.code == "destination_died"
+    assert len(source.runtime.query(ListWorkloads())) == 1
+
+
+async def test_a_call_that_is_cancelled_leaves_no_destination_without_its_migration() -> None:
+    fleet = Fleet(Limits())
+    source = await fleet.create_vm(vm_spec("default", WRITES))
+    call = asyncio.create_task(begin(fleet, source.vm_id, **ENDLESS))
+    while len(ids(fleet)) < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+    call.cancel()
+    await asyncio.wait([call])
+    await settle()
+
+    (migration,) = fleet.migrations.migrations(None)
+    assert migration.destination_vm_id == "default-2"
+    await fleet.close()
+
+
+async def test_what_refuses_the_destination_is_named_within_it() -> None:
+    fleet = Fleet(Limits())
+    source = await fleet.create_vm(vm_spec("default", WRITES))
+
+    with pytest.raises(NoSuchSessionError) as refused:
+        await begin(fleet, source.vm_id, destination=Destination(session_id="nowhere"))
+
+    assert refused.value.field == "destination.session_id"

@@ -158,7 +158,7 @@ async def test_the_service_stops_while_one_goes_on() -> None:
         while not vm.runtime.dirty_rate.is_measuring:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
-        await fleet.dirty_rates.stop()
+        await fleet.background.stop()
 
         with pytest.raises(asyncio.CancelledError):
             await measuring

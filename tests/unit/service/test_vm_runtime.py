@@ -50,7 +50,12 @@ from hacdbs_sim.model import (
     SetMemslot,
     VmConfig,
 )
-from hacdbs_sim.model.errors import BeyondIpaSpaceError, CopyToUserError, MemslotChangedError
+from hacdbs_sim.model.errors import (
+    BeyondIpaSpaceError,
+    CopyToUserError,
+    MemslotChangedError,
+    NoSuchCpuError,
+)
 from tests.support.building import ranges
 from tests.support.faults import fault
 from tests.support.machine import Machine
@@ -122,6 +127,20 @@ async def test_the_loop_continues_while_a_machine_works_and_its_lock_is_held() -
 
     assert armed.fault_id == "f1"
     assert order == ["fault", "long", "short"]
+
+
+async def test_calls_on_machines_leave_threads_for_others() -> None:
+    may_end = threading.Event()
+    calls = [
+        asyncio.create_task(make().run(lambda: may_end.wait(HANG_SECONDS), work=lambda: LONG))
+        for _ in range(64)
+    ]
+    await settle()
+
+    async with asyncio.timeout(HANG_SECONDS):
+        await asyncio.to_thread(may_end.set)
+
+    assert all(await asyncio.gather(*calls))
 
 
 async def test_a_cancelled_request_leaves_the_lock_with_its_thread() -> None:
@@ -263,6 +282,17 @@ def test_faults_stay_within_what_one_vm_takes() -> None:
 
     with pytest.raises(FaultLimitError):
         runtime.perform(fault(FaultType.IPAF))
+
+
+def test_a_fault_that_is_refused_holds_nothing() -> None:
+    budget = StateBudget(1 << 30)
+    runtime = make(budget=budget)
+    held = budget.used_bytes
+
+    with pytest.raises(NoSuchCpuError):
+        runtime.perform(fault(FaultType.IPAF, when={"cpu": 99}))
+
+    assert budget.used_bytes == held
 
 
 def test_a_get_beside_many_faults_runs_in_a_thread() -> None:
