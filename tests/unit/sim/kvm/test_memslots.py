@@ -8,9 +8,13 @@ from hacdbs_sim.model import (
     ChangedMemslot,
     DeleteMemslot,
     Footprint,
+    GetGenerations,
+    GetMemslotLife,
     HostWrite,
+    ListMemslotLives,
     MemslotChange,
     MemslotFlags,
+    MemslotLife,
     SetMemslot,
     UpdateVm,
     VmConfig,
@@ -354,3 +358,33 @@ def test_generations_count_the_changes_of_memslots() -> None:
         set_region(made, **region)
 
         assert (made.generations(0).memslots, made.generations(0).slot) == (memslots, slot_0)
+
+
+def test_a_slot_has_one_life_from_its_creation_to_its_deletion_and_so_has_its_log() -> None:
+    made = machine()
+
+    def life() -> MemslotLife | None:
+        return made.query(GetMemslotLife(slot=3))
+
+    def lived(created: int, log: int | None, gpa: int = A) -> MemslotLife:
+        return MemslotLife(slot=3, created=created, log=log, npages=MIB >> 12, base_gfn=gpa >> 12)
+
+    assert life() is None
+    set_region(made, 3)
+    first = made.query(GetGenerations(slot=3)).slot or 0
+    assert life() == lived(first, None)
+    set_region(made, 3, flags=LOG)
+    second = made.query(GetGenerations(slot=3)).slot or 0
+    assert second > first
+    assert life() == lived(first, second)
+    set_region(made, 3, 2 * A, flags=LOG, userspace_addr=A)
+    assert life() == lived(first, second, 2 * A)
+    set_region(made, 3, 2 * A, userspace_addr=A)
+    assert life() == lived(first, None, 2 * A)
+    made.perform(DeleteMemslot(slot=3))
+    assert life() is None
+    set_region(made, 3, flags=LOG)
+    again = made.query(GetGenerations(slot=3)).slot or 0
+    assert again > second
+    assert life() == lived(again, again)
+    assert made.query(ListMemslotLives()) == (life(),)
