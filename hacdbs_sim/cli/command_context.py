@@ -24,7 +24,7 @@ from hacdbs_sim.client import (
     TransportError,
     WaitTimeoutError,
 )
-from hacdbs_sim.client.connecting import url_of_environment
+from hacdbs_sim.client.connecting import BadConnectionError, url_of_environment
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -127,6 +127,8 @@ def exit_on_client_error(url: str, *, as_json: bool) -> Generator[None]:
     except (ClientError, httpx.InvalidURL) as error:
         typer.echo(f"no service at {url}: {error}", err=True)
         raise typer.Exit(ExitCode.UNREACHABLE) from None
+    except BadConnectionError as error:
+        raise usage_error(f"--{error}") from None
     except ValueError as error:
         # The client rejects some arguments before it sends anything, such as an id of "..".
         raise usage_error(str(error)) from None

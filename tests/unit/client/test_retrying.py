@@ -117,8 +117,9 @@ def test_no_connection_is_retried_too_and_nothing_was_done() -> None:
 
 
 def test_what_cannot_be_sent_is_not_retried() -> None:
-    with Client("ftp://127.0.0.1/") as client:
-        with pytest.raises(TransportError):
+    with Client() as client:
+        client.http.base_url = httpx.URL("ftp://127.0.0.1/")
+        with pytest.raises(TransportError, match="UnsupportedProtocol"):
             client.get_index()
 
         assert len(client.history) == 1

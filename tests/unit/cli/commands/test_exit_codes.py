@@ -120,10 +120,19 @@ def test_another_service_there_ends_in_4(stranger: str) -> None:
     assert "no service" in result.stderr
 
 
-def test_a_url_that_is_none_ends_in_4() -> None:
-    result = CliRunner().invoke(cli, ["list", "--url", "http://[::1"])
+@pytest.mark.parametrize("command", [["list"], ["wait"], ["demo"], ["qmp", "--unix", "unused"]])
+def test_a_url_that_is_none_ends_in_2_at_once(command: list[str]) -> None:
+    result = CliRunner().invoke(cli, [*command, "--url", "foo"])
 
-    assert result.exit_code == ExitCode.UNREACHABLE
+    line = '--url must begin with http:// or https:// (got "foo")\n'
+    assert (result.exit_code, result.stderr) == (ExitCode.USAGE, line)
+
+
+def test_a_token_that_no_header_carries_ends_in_2() -> None:
+    result = CliRunner().invoke(cli, ["list", "--token", "s\u00e9cret"])
+
+    line = "--token must be visible ASCII characters\n"
+    assert (result.exit_code, result.stderr) == (ExitCode.USAGE, line)
 
 
 def test_waiting_in_vain_ends_in_5(nobody: str) -> None:
