@@ -119,7 +119,7 @@ def exit_on_client_error(url: str, *, as_json: bool) -> Generator[None]:
         typer.echo(f"not in time: {error}", err=True)
         raise typer.Exit(ExitCode.NOT_IN_TIME) from None
     except TransportError as error:
-        typer.echo(_no_response(url, error), err=True)
+        typer.echo(f"no response from {url}: {error}" if error.may_be_done else error, err=True)
         raise typer.Exit(ExitCode.UNREACHABLE) from None
     except ServiceRestartedError as error:
         typer.echo(f"another service: {error}", err=True)
@@ -132,13 +132,6 @@ def exit_on_client_error(url: str, *, as_json: bool) -> Generator[None]:
     except ValueError as error:
         # The client rejects some arguments before it sends anything, such as an id of "..".
         raise usage_error(str(error)) from None
-
-
-def _no_response(url: str, error: TransportError) -> str:
-    if error.may_be_done:
-        return f"no response from {url}: {error}"
-    advice = "start one with `hacdbs-sim serve`, or name another with --url or HACDBS_URL"
-    return f"no service at {url}: {error.cause}; {advice}"
 
 
 Command: TypeAlias = Callable[Concatenate[CommandContext, P], None]

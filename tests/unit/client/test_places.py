@@ -66,7 +66,7 @@ def test_a_url_of_the_environment_is_rejected_by_its_name(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("token", ["s\u00e9cret", "two parts", "line\n"])
 def test_a_token_that_no_header_carries_is_rejected_and_not_shown(token: str) -> None:
-    with pytest.raises(ValueError, match="^token must be visible ASCII characters$"):
+    with pytest.raises(ValueError, match=r"^token must be visible ASCII characters$"):
         Client(token=token)
 
 

@@ -111,6 +111,8 @@ def test_no_connection_is_retried_too_and_nothing_was_done() -> None:
     with Client("http://127.0.0.1:9", retries=1) as client:
         with pytest.raises(TransportError) as lost:
             client.create_vm()
+        why = f"no service at http://127.0.0.1:9: {lost.value.cause}; start one with `hacdbs-sim serve`"
+        assert str(lost.value).startswith(why)
 
         assert len(client.history) == 2
     assert not lost.value.may_be_done

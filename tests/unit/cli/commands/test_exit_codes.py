@@ -110,7 +110,8 @@ def test_nobody_there_ends_in_4(nobody: str) -> None:
     assert result.exit_code == ExitCode.UNREACHABLE
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"no service at {nobody}: ")
-    assert "`hacdbs-sim serve`" in line
+    advice = "start one with `hacdbs-sim serve`, or give the URL of another (HACDBS_URL)"
+    assert line.endswith(f"; {advice}")
 
 
 def test_another_service_there_ends_in_4(stranger: str) -> None:
