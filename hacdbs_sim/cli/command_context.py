@@ -113,7 +113,8 @@ def exit_on_client_error(url: str, *, as_json: bool) -> Generator[None]:
         if as_json:
             print_json(orjson.dumps(refused.problem))
         else:
-            typer.echo(f"refused: {refused}", err=True)
+            notes = getattr(refused, "__notes__", ())
+            typer.echo("; ".join([f"refused: {refused}", *notes]), err=True)
         raise typer.Exit(ExitCode.REFUSED) from None
     except WaitTimeoutError as error:
         typer.echo(f"not in time: {error}", err=True)

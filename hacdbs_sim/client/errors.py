@@ -97,7 +97,9 @@ class ProblemError(ClientError):
         self.request_id = request_id
         self.earlier: tuple[BatchResult, ...] = ()
         code = [self.code] if self.code else []
-        super().__init__(" ".join([f"{call}: {status}", *code, self._what_is_wrong()]).rstrip())
+        remedy = ["(set HACDBS_TOKEN)"] if status == 401 else []
+        said = [f"{call}: {status}", *code, self._what_is_wrong(), *remedy]
+        super().__init__(" ".join(filter(None, said)))
 
     def _what_is_wrong(self) -> str:
         """Say once what is wrong: the detail repeats the first part of the request at fault."""

@@ -260,7 +260,9 @@ def test_the_token_comes_from_the_environment_or_the_option() -> None:
         by_option = CliRunner().invoke(cli, [*to, "--token", "secret"])
         by_environment = CliRunner().invoke(cli, to, env={"HACDBS_TOKEN": "secret"})
 
-    assert (refused.exit_code, "401 unauthorized" in refused.stderr) == (ExitCode.REFUSED, True)
+    assert refused.exit_code == ExitCode.REFUSED
+    assert "401 unauthorized" in refused.stderr
+    assert refused.stderr.endswith(" (set HACDBS_TOKEN)\n")
     assert (by_option.exit_code, by_environment.exit_code) == (ExitCode.GOOD, ExitCode.GOOD)
 
 
