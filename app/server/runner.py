@@ -1,6 +1,7 @@
 """The server, and the runner of `hacdbs-sim serve`: one process, one socket, a bounded stop."""
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -156,10 +157,17 @@ def serve(
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
-        event = f"cannot listen on {settings.host}:{settings.port}: {error}"
+        # Python adds the address in brackets
+        what = str(error).partition(" (while attempting")[0]
+        advice = "; choose another with --port" if error.errno == errno.EADDRINUSE else ""
+        event = f"cannot listen on {settings.host}:{settings.port}: {what}{advice}"
         print(log_line(settings.log_format, "error", event), file=sys.stderr)
         return NOT_SERVED
     log_process(settings.log_format, settings.log_level)
+    # The line before has the reason, and this one follows each
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: record.getMessage() != "Application startup failed. Exiting."
+    )
 
     def report() -> None:
         port = listener.getsockname()[1]

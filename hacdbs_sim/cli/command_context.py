@@ -24,7 +24,7 @@ from hacdbs_sim.client import (
     TransportError,
     WaitTimeoutError,
 )
-from hacdbs_sim.client.connecting import url_of_environment
+from hacdbs_sim.client.connecting import BadConnectionError, url_of_environment
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -113,13 +113,14 @@ def exit_on_client_error(url: str, *, as_json: bool) -> Generator[None]:
         if as_json:
             print_json(orjson.dumps(refused.problem))
         else:
-            typer.echo(f"refused: {refused}", err=True)
+            notes = getattr(refused, "__notes__", ())
+            typer.echo("; ".join([f"refused: {refused}", *notes]), err=True)
         raise typer.Exit(ExitCode.REFUSED) from None
     except WaitTimeoutError as error:
         typer.echo(f"not in time: {error}", err=True)
         raise typer.Exit(ExitCode.NOT_IN_TIME) from None
     except TransportError as error:
-        typer.echo(_no_response(url, error), err=True)
+        typer.echo(f"no response from {url}: {error}" if error.may_be_done else error, err=True)
         raise typer.Exit(ExitCode.UNREACHABLE) from None
     except ServiceRestartedError as error:
         typer.echo(f"another service: {error}", err=True)
@@ -127,16 +128,11 @@ def exit_on_client_error(url: str, *, as_json: bool) -> Generator[None]:
     except (ClientError, httpx.InvalidURL) as error:
         typer.echo(f"no service at {url}: {error}", err=True)
         raise typer.Exit(ExitCode.UNREACHABLE) from None
+    except BadConnectionError as error:
+        raise usage_error(f"--{error}") from None
     except ValueError as error:
         # The client rejects some arguments before it sends anything, such as an id of "..".
         raise usage_error(str(error)) from None
-
-
-def _no_response(url: str, error: TransportError) -> str:
-    if error.may_be_done:
-        return f"no response from {url}: {error}"
-    advice = "start one with `hacdbs-sim serve`, or name another with --url or HACDBS_URL"
-    return f"no service at {url}: {error.cause}; {advice}"
 
 
 Command: TypeAlias = Callable[Concatenate[CommandContext, P], None]

@@ -1,8 +1,8 @@
 """Bodies of requests, from the arguments of methods."""
 
 import base64
-from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from hacdbs_sim.client.results import FetchedLog
 from hacdbs_sim.wire import action_to_plain, to_plain
 
 __tracebackhide__ = True
+
+T = TypeVar("T")
 
 Address: TypeAlias = int | str
 """An address: an integer, or text like "0x40000000"."""
@@ -51,6 +53,13 @@ def address(value: int | str | None) -> int | str | None:
     return value
 
 
+def listed(name: str, values: Iterable[T]) -> Iterable[T]:
+    """Return the values of a list; reject one that is given without a list around it."""
+    if isinstance(values, Mapping | str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list")
+    return values
+
+
 def plain(fields: model.Model | Fields) -> dict[str, Any]:
     """Return a part of a body, which is a value of the model or its fields."""
     return to_plain(fields) if isinstance(fields, model.Model) else dict(fields)
@@ -65,6 +74,8 @@ def memslot_body(memslot: AnyMemslot) -> dict[str, Any]:
         fields[name] = address(fields[name])
     if "flags" in fields:
         flags = fields["flags"]
+        if isinstance(flags, str):  # a sequence of strings to its type, so let it be one flag
+            flags = [flags]
         fields["flags"] = model.flag_names(flags) if isinstance(flags, int) else list(flags)
     return fields
 

@@ -1,6 +1,8 @@
 """The connection: the service's URL and token, and the requests that were sent."""
 
+import json
 import os
+import re
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -12,6 +14,12 @@ __tracebackhide__ = True
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS: Final = 30.0
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
+
+_TOKEN: Final = re.compile(r"[!-~]*\Z")
+
+
+class BadConnectionError(ValueError):
+    """The URL or the token is none; the message begins with its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +60,17 @@ def url_of_environment() -> str:
 def connection(
     url: str | None = None, token: str | None = None, timeout: float = TIMEOUT_SECONDS
 ) -> dict[str, Any]:
-    """Return the arguments of an httpx client; the URL is HACDBS_URL or the default if None."""
+    """Return the arguments of an httpx client; the URL is HACDBS_URL or the default if None.
+
+    Raises:
+        BadConnectionError: The URL or the token is none.
+    """
+    name = "url" if url else "HACDBS_URL"
     url = url or url_of_environment()
+    if wrong := _what_is_wrong(url):
+        raise BadConnectionError(f"{name} {wrong} (got {json.dumps(url, ensure_ascii=False)})")
+    if _TOKEN.match(token or "") is None:  # and not shown, for it may be nearly the right one
+        raise BadConnectionError("token must be visible ASCII characters")
     return {
         "base_url": url,
         "headers": {"Authorization": f"Bearer {token}"} if token else {},
@@ -62,6 +79,21 @@ def connection(
         # Loading certificates takes longer than most requests
         "verify": not url.startswith("http:"),
     }
+
+
+def _what_is_wrong(url: str) -> str:
+    """Say what is wrong with the URL of a service; nothing if it is one."""
+    if not url.lower().startswith(("http://", "https://")):
+        return "must begin with http:// or https://"
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        return f"is malformed: {error}"
+    if not parsed.host:
+        return "must name a host"
+    path = parsed.raw_path.decode("ascii")
+    # The service has no prefix of its paths, and what it links to begins at the root
+    return "" if path == "/" else f"must have no path: leave out {path}"
 
 
 def open_http(

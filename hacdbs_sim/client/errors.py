@@ -25,7 +25,15 @@ class TransportError(ClientError):
     def __init__(self, call: str, cause: httpx.RequestError, *, may_be_done: bool) -> None:
         self.may_be_done = may_be_done
         self.cause = cause
-        super().__init__(f"{call}: {type(cause).__name__}: {cause}")
+        name = type(cause).__name__
+        if may_be_done or not isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout):
+            super().__init__(f"{call}: {name}: {cause}")
+            return
+        url = str(cause.request.url.join("/")).removesuffix("/")
+        super().__init__(
+            f"no service at {url}: {str(cause) or name};"
+            " start one with `hacdbs-sim serve`, or give the URL of another (HACDBS_URL)"
+        )
 
 
 class ServiceRestartedError(ClientError):
@@ -52,7 +60,15 @@ class UnexpectedResponseError(ClientError):
 
 
 class WaitTimeoutError(ClientError, TimeoutError):
-    """The awaited event did not happen in time."""
+    """The awaited event did not happen in time.
+
+    Attributes:
+        cause: The last error of the wait for a service; None in other waits.
+    """
+
+    def __init__(self, message: str, cause: Exception | None = None) -> None:
+        self.cause = cause
+        super().__init__(message)
 
 
 class ProblemError(ClientError):
@@ -81,7 +97,9 @@ class ProblemError(ClientError):
         self.request_id = request_id
         self.earlier: tuple[BatchResult, ...] = ()
         code = [self.code] if self.code else []
-        super().__init__(" ".join([f"{call}: {status}", *code, self._what_is_wrong()]).rstrip())
+        remedy = ["(set HACDBS_TOKEN)"] if status == 401 else []
+        said = [f"{call}: {status}", *code, self._what_is_wrong(), *remedy]
+        super().__init__(" ".join(filter(None, said)))
 
     def _what_is_wrong(self) -> str:
         """Say once what is wrong: the detail repeats the first part of the request at fault."""

@@ -29,11 +29,16 @@ WORD_PAGES: Final = 64
 
 def page_numbers(numbers: PageNumbers, name: str) -> Words:
     """Return page numbers as an array; reject other values."""
+    if not isinstance(numbers, Iterable):
+        is_one = isinstance(numbers, int | np.integer)
+        found = f"an int; for one page write [{numbers:#x}]" if is_one else repr(numbers)
+        raise TypeError(f"{name} must be a list, an array or a range, not {found}")
     array = numbers if isinstance(numbers, np.ndarray) else _array_of(list(numbers), name)
     if array.ndim != 1:
         raise ValueError(f"{name} must have one dimension, not {array.ndim}")
     if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, not {array.dtype}")
+        found = "strings" if array.dtype.kind == "U" else array.dtype
+        raise TypeError(f"{name} must be integers, not {found}")
     if array.size and array.min() < 0:
         raise ValueError(f"{name} must not be negative, as {array.min()} is")
     return array.astype(np.uint64, copy=False)

@@ -89,7 +89,8 @@ class Attempts:
         )
         if not may_retry or self._retries_left <= 0:
             call = name_of(self._request)
-            raise TransportError(call, error, may_be_done=self._may_be_done) from error
+            # Its frames, all of libraries, would hide the line of a test that fails
+            raise TransportError(call, error, may_be_done=self._may_be_done) from None
         self._retries_left -= 1
         return next(self._pauses)
 

@@ -41,7 +41,8 @@ class Patience:
         left = self._ends_at - time.monotonic()
         if left <= 0:
             end = "" if cause is None else f": {cause}"
-            raise WaitTimeoutError(f"no {self._what} within {self._timeout:g} s{end}") from cause
+            message = f"no {self._what} within {self._timeout:g} s{end}"
+            raise WaitTimeoutError(message, cause) from None
         return left
 
 

@@ -218,6 +218,10 @@ class AppliedChange(Model):
     """What was set; what is null stayed."""
 
 
+LISTED_RANGES: Final = 10
+"""The most ranges of lost pages in a message, which is one line."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostPages(Model):
     """What a copy of a slot has: each page is current, pending, unneeded or lost."""
@@ -238,13 +242,13 @@ class LostPages(Model):
     """How many ranges more."""
 
     def listed(self) -> str:
-        """Return the ranges of lost pages as text: `5, 64..127`."""
+        """Return the first ranges of lost pages as text, and how many more there are: `5, 64..127`."""
         ranges = [
             str(first) if count == 1 else f"{first}..{first + count - 1}"
-            for first, count in self.lost_ranges
+            for first, count in self.lost_ranges[:LISTED_RANGES]
         ]
-        omitted = [f"and {self.ranges_omitted} ranges more"] if self.ranges_omitted else []
-        return ", ".join(ranges + omitted)
+        more = len(self.lost_ranges) - len(ranges) + self.ranges_omitted
+        return ", ".join(ranges) + (f" and {more} more" if more else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,6 +112,26 @@ def _url(config: pytest.Config) -> str | None:
     return url or os.environ.get(URL_VARIABLE) or None
 
 
+def _why_not_ready(service: "Service", config: pytest.Config) -> str:
+    """Wait until a service is ready; return why it is not, or nothing."""
+    from hacdbs_sim.client import ClientError, TransportError, WaitTimeoutError  # noqa: PLC0415 - see above
+    from hacdbs_sim.client.waiting import READY_SECONDS  # noqa: PLC0415
+
+    source = "--hacdbs-url" if config.getoption("--hacdbs-url") else URL_VARIABLE
+    try:
+        with service.client() as client:
+            client.wait_ready(READY_SECONDS)
+    except WaitTimeoutError as error:
+        why = error.cause.cause if isinstance(error.cause, TransportError) else error.cause
+        return (
+            f"no service at {service.url} (from {source}) within {READY_SECONDS:g} s: {why};"
+            f" start one with `hacdbs-sim serve`, or leave {source} out"
+        )
+    except (ClientError, ValueError) as error:
+        return f"{source}={service.url}: {error}"
+    return ""
+
+
 @pytest.fixture(scope="session")
 def hacdbs_server(pytestconfig: pytest.Config) -> "Generator[Service]":
     """The service of --hacdbs-url or HACDBS_URL, else one in a thread of this process."""
@@ -121,8 +141,8 @@ def hacdbs_server(pytestconfig: pytest.Config) -> "Generator[Service]":
 
     if (url := _url(pytestconfig)) is not None:
         service = Service(url, token_of_environment())
-        with service.client() as client:
-            client.wait_ready()
+        if reason := _why_not_ready(service, pytestconfig):
+            raise pytest.fail.Exception(reason, pytrace=False)
         yield service
         return
     with ExitStack() as stack:

@@ -14,8 +14,6 @@ SHOWN_SLOTS: Final = 16
 SHOWN_CPUS: Final = 16
 SHOWN_MIGRATIONS: Final = 8
 SHOWN_REQUESTS: Final = 40
-SHOWN_CHARS: Final = 200
-"""Of the ranges of lost pages in a memslot."""
 
 
 def sections_of(
@@ -67,7 +65,7 @@ def _migration(report: model.MigrationInfo) -> Iterator[str]:
         yield f"  problem {report.problem.code}: {report.problem.detail}"
     for slot in found.slots:
         if slot.lost_pages:
-            yield f"  slot {slot.slot} lost {slot.lost_pages}: {slot.listed()[:SHOWN_CHARS]}"
+            yield f"  slot {slot.slot} lost {slot.lost_pages}: {slot.listed()}"
 
 
 def _vms(client: Client, session_id: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from hacdbs_sim.client import Session
-from hacdbs_sim.client.bodies import memslot_body, plain
+from hacdbs_sim.client.bodies import listed, memslot_body, plain
 from hacdbs_sim.model import CreateVm
 from hacdbs_sim.wire import InvalidRequestError, MalformedBodyError, read, write
 
@@ -39,9 +39,11 @@ def _check(item: pytest.Item, settings: Mapping[str, Any]) -> None:
     try:
         body = dict(settings)
         if "memslots" in settings:
-            body["memslots"] = [memslot_body(each) for each in settings["memslots"]]
+            body["memslots"] = [
+                memslot_body(each) for each in listed("memslots", settings["memslots"])
+            ]
         for name in {"faults", "workloads"} & settings.keys():
-            body[name] = [plain(each) for each in settings[name]]
+            body[name] = [plain(each) for each in listed(name, settings[name])]
         read(CreateVm, write(body))
     except InvalidRequestError as refused:
         found = (

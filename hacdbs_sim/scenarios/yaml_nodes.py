@@ -135,6 +135,8 @@ class _Composer:
         event = self._next()
         while isinstance(event, StreamStartEvent | DocumentStartEvent):
             event = self._next()
+        if isinstance(event, StreamEndEvent):
+            raise BadDocumentError(1, "the file is empty")
         if not isinstance(event, MappingStartEvent):
             raise BadDocumentError(1, "must be an object")
         node = self._node(event, _line(event), 1)

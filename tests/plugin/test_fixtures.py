@@ -176,6 +176,14 @@ REFUSED = """
         with hacdbs_vm().fault("no_such_fault"):
             pass
 
+    def test_no_service():
+        from hacdbs_sim import Client
+        Client("http://127.0.0.1:9").get_index()
+
+    def test_never_ready():
+        from hacdbs_sim import Client
+        Client("http://127.0.0.1:9").wait_ready(0.1)
+
     def test_not_in_time(hacdbs_client):
         hacdbs_client.wait_until(lambda: False, 0.01)
 
@@ -195,19 +203,49 @@ def test_a_traceback_ends_at_the_users_own_line(pytester: pytest.Pytester, run: 
 
     result = run()
 
-    result.assert_outcomes(failed=6)
+    result.assert_outcomes(failed=8)
     shown = result.stdout.str()
     assert ">       hacdbs_vm().slot(9).get_dirty_log()" in shown
     assert "E       hacdbs_sim.client.errors.NotFoundError: POST /v1/vms/" in shown
     assert "hacdbs_sim/" not in shown.replace(str(Path(__file__).parents[2]), "")
-    assert shown.count("test_a_traceback_ends_at_the_users_own_line.py:") >= 6
+    assert shown.count("test_a_traceback_ends_at_the_users_own_line.py:") >= 8
+    assert "During handling" not in shown
+    assert "direct cause" not in shown
+
+
+NOBODY = """\
+no service at http://127.0.0.1:9 (from HACDBS_URL) within 0.1 s: * refused; \
+start one with `hacdbs-sim serve`, or leave HACDBS_URL out"""
+NO_URL = '--hacdbs-url=foo: url must begin with http:// or https:// (got "foo")'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"), [([], NOBODY), (["--hacdbs-url=foo"], NO_URL)], ids=["nobody", "no URL"]
+)
+def test_no_service_there_is_one_line(
+    arguments: list[str],
+    line: str,
+    pytester: pytest.Pytester,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HACDBS_URL", "http://127.0.0.1:9")
+    pytester.makeconftest("import hacdbs_sim.client.waiting as w; w.READY_SECONDS = 0.1")
+    pytester.makepyfile("def test_one(hacdbs_vm): pass\ndef test_without(): pass")
+
+    result = run(*arguments)
+
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(["*ERROR at setup of*", line, "=====*"], consecutive=True)
 
 
 def test_a_service_that_is_gone_is_shown_and_does_not_hold_the_run() -> None:
     sections = dict(sections_of(Service("http://127.0.0.1:9"), "mine", []))
 
     assert list(sections) == ["hacdbs-sim VMs"]
-    assert sections["hacdbs-sim VMs"].startswith("not available: GET /v1/vms: ConnectError")
+    assert sections["hacdbs-sim VMs"].startswith(
+        "not available: no service at http://127.0.0.1:9: "
+    )
 
 
 def test_what_is_shown_has_bounds() -> None:

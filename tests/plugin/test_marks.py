@@ -44,7 +44,7 @@ WRONG = {
     "4": "takes keyword arguments only, not 4",
     "kernel='v9'": "kernel: ",
     "memslots=[{'slot': 0}]": "memslots/0/guest_phys_addr: Field required",
-    "memslots=5": "not iterable",
+    "memslots=5": "memslots must be a list",
     "faults=[{'type': 'none'}]": "faults/0: ",
     "page_size='3KiB'": "page_size: ",
 }

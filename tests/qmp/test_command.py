@@ -177,6 +177,12 @@ def test_a_socket_that_was_left_behind_is_replaced(directory: Path) -> None:
         (["--unix", "/no/such/directory/a", "--incoming"], 2, "No such file or directory"),
         (["--unix", "a" * 200, "--incoming"], 2, "Failed to bind socket to aaa"),
         (["--unix", "a", "--incoming", "--slot", "0:0:1XiB"], 2, "/memslots/0/memory_size: "),
+        (["--unix", "a", "--vm", "x", "--written", "1MiB"], 2, "--vm names a VM that there is"),
+        (
+            ["--unix", "a", "--written", "1TiB"],
+            2,
+            "must be at most 128 MiB, the size of the largest",
+        ),
         (["--unix", "a", "--slot", "0:0:1"], 3, "409 invalid_argument"),
         (["--unix", "a", "--pace", "101"], 2, "101"),
         (["--unix", "a", "--vm", "x", "--url", "http://127.0.0.1:1"], 4, "no service"),

@@ -45,6 +45,12 @@ def migrate(
     link = given(bytes_per_second=link_bandwidth, latency_ns=latency)
     body = {**fields_of(file), "vm_id": vm_id, **fields, **given(link=link or None)}
     started = read(MigrationInfo, context.client.send("POST", "v1", "migrations", body=body))
+    if body.get("preset") and not context.client.vm(vm_id).get().workloads:
+        typer.echo(
+            f"warning: {vm_id} has no workloads, so nothing is written while it is migrated;"
+            " the preset's VM, with its workloads, is in GET /v1/migration-presets",
+            err=True,
+        )
     report = _watch(context, started)
     context.show(
         views.outcome(report.migration_id, report),

@@ -9,6 +9,7 @@ import orjson
 import typer
 
 from hacdbs_sim.cli import arguments as a
+from hacdbs_sim.cli import views
 from hacdbs_sim.cli.command_context import Token, Url, exit_on_client_error, usage_error
 from hacdbs_sim.cli.documents import fields_of
 from hacdbs_sim.client import AsyncClient, AsyncVm, NotFoundError
@@ -102,7 +103,8 @@ def qmp(
         raise usage_error("give --unix or --tcp, and not both")
     if incoming and (destination is not None or vm is not None or file is not None):
         raise usage_error("--incoming goes without --destination, --vm and --file")
-    if vm is not None and (file is not None or slot or writes_per_second is not None):
+    is_new = file is not None or slot or written is not None or writes_per_second is not None
+    if vm is not None and is_new:
         raise usage_error(
             "--vm names a VM that there is: it goes without --file, --slot and others"
         )
@@ -111,6 +113,7 @@ def qmp(
     is_in_process = url is None and vm is None
     link = LinkOptions(link_bandwidth, latency or 0, pace)
     body = _body(file, session, slot or [], writes_per_second)
+    _check_written(written, body["memslots"])
 
     async def live() -> int:
         client = AsyncClient.in_process() if is_in_process else AsyncClient(url, token=token)
@@ -154,6 +157,15 @@ def _expected(slots: list[dict[str, Any]]) -> list[tuple[int, int]]:
             "; ".join(f"{each.pointer}: {each.detail}" for each in refused.errors)
         ) from None
     return [(each.slot, each.memory_size) for each in spec.memslots]
+
+
+def _check_written(written: int | None, slots: list[dict[str, Any]]) -> None:
+    if written is None:
+        return
+    largest = max(size for _, size in _expected(slots))
+    if written > largest:
+        most = f"{views.size(largest)}, the size of the largest memslot"
+        raise usage_error(f"--written must be at most {most}")
 
 
 def _body(

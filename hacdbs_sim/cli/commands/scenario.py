@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,9 +17,9 @@ from hacdbs_sim.cli import backends, completion, views
 from hacdbs_sim.cli.command_context import CommandContext, print_json, service_command, usage_error
 from hacdbs_sim.cli.documents import Document, read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
-from hacdbs_sim.client import ProblemError
+from hacdbs_sim.client import NotFoundError, ProblemError
 from hacdbs_sim.client.waiting import POLL_SECONDS
-from hacdbs_sim.model import DEFAULT_SESSION, BackendName, ScenarioOutcome, Verdict
+from hacdbs_sim.model import DEFAULT_SESSION, BackendName, BuiltinScenario, ScenarioOutcome, Verdict
 from hacdbs_sim.scenarios.reading import explain
 from hacdbs_sim.scenarios.yaml_nodes import dump
 
@@ -61,7 +62,7 @@ def show(
     ],
 ) -> None:
     """Show a builtin scenario as YAML that `run` reads."""
-    found = context.client.get_builtin_scenario(name)
+    found = _builtin(context, name)
     context.show(Text(dump(found.document)))
 
 
@@ -126,8 +127,20 @@ def run(
 def _document(context: CommandContext, which: str) -> Document:
     if which == "-" or which.endswith(_FILES) or Path(which).is_file():
         return read_document(Path(which))
-    found = context.client.get_builtin_scenario(which)
+    found = _builtin(context, which)
     return Document(which, dump(found.document), dict(found.document))
+
+
+def _builtin(context: CommandContext, name: str) -> BuiltinScenario:
+    """Return a builtin scenario; say which one may be meant by a name that there is not."""
+    try:
+        return context.client.get_builtin_scenario(name)
+    except NotFoundError as refused:
+        names = [each.scenario for each in context.client.list_scenarios()]
+        meant = [f"did you mean {near}?" for near in get_close_matches(name, names, 1)]
+        where = "hacdbs-sim scenario list lists them; a file ends in .yaml or .json"
+        refused.add_note(" ".join([*meant, where]))
+        raise
 
 
 @contextmanager

@@ -33,12 +33,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.
 
 
 @contextmanager
-def _exit_on_error(name: str) -> Generator[None]:
+def _exit_on_error(name: str, advice: str = "") -> Generator[None]:
     """Print the error of a file or a process, and exit with a usage error."""
     try:
         yield
     except (BadFileError, OSError) as error:
-        typer.echo(f"{name}: {error}", err=True)
+        typer.echo(f"{name}: {error}{advice}", err=True)
         raise typer.Exit(ExitCode.USAGE) from None
 
 
@@ -102,7 +102,8 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Show the figures of a recording."""
-    with _exit_on_error(source):
+    others = f"; the builtin traces are {', '.join(SHIPPED)}"
+    with _exit_on_error(source, "" if Path(source).exists() else others):
         recording = builtin(source) if source in SHIPPED else Recording.load(source)
     name = Path(source).stem
     if plot is not None:

@@ -11,7 +11,7 @@ from hacdbs_sim.client._async.migrations import AsyncComparison, AsyncMigration
 from hacdbs_sim.client._async.resource import AsyncSender
 from hacdbs_sim.client._async.session import AsyncSession, AsyncVmMaker
 from hacdbs_sim.client._async.vm import AsyncVm
-from hacdbs_sim.client.bodies import plain
+from hacdbs_sim.client.bodies import listed, plain
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS, connection, token_of_environment
 from hacdbs_sim.client.errors import ConflictError, TransportError
 from hacdbs_sim.client.in_process import ANY_HOST, IN_PROCESS_URL, LoopTransport, load_application
@@ -197,7 +197,9 @@ class AsyncClient(AsyncVmMaker):
         body = given(
             vm=vm,
             migration=None if migration is None else dict(migration),
-            variants=None if variants is None else [plain(each) for each in variants],
+            variants=None
+            if variants is None
+            else [plain(each) for each in listed("variants", variants)],
             pace_ms=pace_ms,
         )
         response = await self.send("POST", "v1", "comparisons", body=body, key=key)

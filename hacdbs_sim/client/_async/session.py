@@ -11,6 +11,7 @@ from hacdbs_sim.client.bodies import (
     AnyMemslot,
     AnyWorkload,
     Size,
+    listed,
     memslot_body,
     plain,
 )
@@ -55,9 +56,9 @@ class AsyncVmMaker(AsyncResource):
         """
         body = arguments(locals()) | {
             "session_id": self.session_id,
-            "memslots": [memslot_body(memslot) for memslot in memslots],
-            "faults": [plain(fault) for fault in faults],
-            "workloads": [plain(workload) for workload in workloads],
+            "memslots": [memslot_body(memslot) for memslot in listed("memslots", memslots)],
+            "faults": [plain(fault) for fault in listed("faults", faults)],
+            "workloads": [plain(workload) for workload in listed("workloads", workloads)],
         }
         root = AsyncResource(self._sender)
         info = read(FetchedVm, await root.send("POST", "v1", "vms", body=body, key=key))

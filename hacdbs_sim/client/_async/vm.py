@@ -15,6 +15,7 @@ from hacdbs_sim.client.bodies import (
     LogWords,
     Size,
     action_body,
+    listed,
     memslot_body,
     plain,
     window_body,
@@ -222,7 +223,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
                 result.
             key: The call's Idempotency-Key.
         """
-        body = {"actions": [action_body(action) for action in actions]}
+        body = {"actions": [action_body(action) for action in listed("actions", actions)]}
         return read_batch(await self.send("POST", "batch", body=body, key=key), check=check)
 
     async def create_copy(
@@ -288,7 +289,9 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         body = arguments(locals()) | given(
             vm_id=self.vm_id,
             slots=None if slots is None else list(slots),
-            schedule=None if schedule is None else [plain(each) for each in schedule],
+            schedule=None
+            if schedule is None
+            else [plain(each) for each in listed("schedule", schedule)],
         )
         root = AsyncResource(self._sender)
         info = read(

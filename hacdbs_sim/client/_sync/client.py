@@ -12,7 +12,7 @@ from hacdbs_sim.client._sync.migrations import Comparison, Migration
 from hacdbs_sim.client._sync.resource import Sender
 from hacdbs_sim.client._sync.session import Session, VmMaker
 from hacdbs_sim.client._sync.vm import Vm
-from hacdbs_sim.client.bodies import plain
+from hacdbs_sim.client.bodies import listed, plain
 from hacdbs_sim.client.connecting import TIMEOUT_SECONDS, connection, token_of_environment
 from hacdbs_sim.client.errors import ConflictError, TransportError
 from hacdbs_sim.client.in_process import ANY_HOST, IN_PROCESS_URL, ThreadTransport, load_application
@@ -196,7 +196,9 @@ class Client(VmMaker):
         body = given(
             vm=vm,
             migration=None if migration is None else dict(migration),
-            variants=None if variants is None else [plain(each) for each in variants],
+            variants=None
+            if variants is None
+            else [plain(each) for each in listed("variants", variants)],
             pace_ms=pace_ms,
         )
         response = self.send("POST", "v1", "comparisons", body=body, key=key)

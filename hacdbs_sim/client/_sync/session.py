@@ -12,6 +12,7 @@ from hacdbs_sim.client.bodies import (
     AnyMemslot,
     AnyWorkload,
     Size,
+    listed,
     memslot_body,
     plain,
 )
@@ -56,9 +57,9 @@ class VmMaker(Resource):
         """
         body = arguments(locals()) | {
             "session_id": self.session_id,
-            "memslots": [memslot_body(memslot) for memslot in memslots],
-            "faults": [plain(fault) for fault in faults],
-            "workloads": [plain(workload) for workload in workloads],
+            "memslots": [memslot_body(memslot) for memslot in listed("memslots", memslots)],
+            "faults": [plain(fault) for fault in listed("faults", faults)],
+            "workloads": [plain(workload) for workload in listed("workloads", workloads)],
         }
         root = Resource(self._sender)
         info = read(FetchedVm, root.send("POST", "v1", "vms", body=body, key=key))

@@ -16,6 +16,7 @@ from hacdbs_sim.client.bodies import (
     LogWords,
     Size,
     action_body,
+    listed,
     memslot_body,
     plain,
     window_body,
@@ -223,7 +224,7 @@ class Vm(Guest, Faults):
                 result.
             key: The call's Idempotency-Key.
         """
-        body = {"actions": [action_body(action) for action in actions]}
+        body = {"actions": [action_body(action) for action in listed("actions", actions)]}
         return read_batch(self.send("POST", "batch", body=body, key=key), check=check)
 
     def create_copy(self, base: Copy | str | None = None, *, key: str | None = None) -> Copy:
@@ -287,7 +288,9 @@ class Vm(Guest, Faults):
         body = arguments(locals()) | given(
             vm_id=self.vm_id,
             slots=None if slots is None else list(slots),
-            schedule=None if schedule is None else [plain(each) for each in schedule],
+            schedule=None
+            if schedule is None
+            else [plain(each) for each in listed("schedule", schedule)],
         )
         root = Resource(self._sender)
         info = read(model.MigrationInfo, root.send("POST", "v1", "migrations", body=body, key=key))

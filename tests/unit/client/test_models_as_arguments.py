@@ -43,6 +43,21 @@ def test_flags_that_no_name_stands_for_are_refused(client: Client, vm: Vm) -> No
         vm.run_batch([odd])
 
 
+@pytest.mark.parametrize("name", ["memslots", "faults", "workloads"])
+@pytest.mark.parametrize("one", [{"slot": 0}, SLOT, "slot"], ids=["mapping", "model", "text"])
+def test_one_that_is_not_in_a_list_is_refused(client: Client, name: str, one: object) -> None:
+    with pytest.raises(TypeError, match=f"^{name} must be a list$"):
+        client.create_vm(**{name: one})  # type: ignore[arg-type]
+
+
+def test_one_flag_may_be_its_name(vm: Vm) -> None:
+    place = {"guest_phys_addr": 1 << 35, "memory_size": 1 << 22}
+
+    made = vm.set_memslot(2, flags="LOG_DIRTY_PAGES", **place)  # type: ignore[arg-type]
+
+    assert made.flags == MemslotFlags.LOG_DIRTY_PAGES
+
+
 def test_a_batch_takes_an_action_with_the_format_of_its_log(client: Client) -> None:
     vm = client.create_vm(memslots=[SLOT])
 

@@ -1,11 +1,15 @@
 """Pages, ranges and bitmaps are converted without loss; invalid ones are rejected."""
 
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hacdbs_sim.client import FetchedLog
+from hacdbs_sim.client.bodies import access_body
 from hacdbs_sim.client.pages import (
     LogWindow,
     bitmap_of,
@@ -63,6 +67,21 @@ def test_ranges_hold_the_pages_once_and_do_not_touch(numbers: list[int]) -> None
 def test_an_invalid_page_number_is_rejected(numbers: list[int], refusal: type[Exception]) -> None:
     with pytest.raises(refusal, match="gfns must"):
         page_numbers(numbers, "gfns")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "what"),
+    [
+        (0x40000, "a list, an array or a range, not an int; for one page write [0x40000]"),
+        (np.uint64(5), "a list, an array or a range, not an int; for one page write [0x5]"),
+        (0.5, "a list, an array or a range, not 0.5"),
+        (["0x40000"], "integers, not strings"),
+        ("0x40000", "integers, not strings"),
+    ],
+)
+def test_what_is_no_list_of_integers_is_named(numbers: Any, what: str) -> None:
+    with pytest.raises(TypeError, match=f"^gfns must be {re.escape(what)}$"):
+        access_body(numbers, None)
 
 
 def test_page_numbers_come_from_anything_that_gives_integers() -> None:

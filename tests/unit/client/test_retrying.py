@@ -111,14 +111,17 @@ def test_no_connection_is_retried_too_and_nothing_was_done() -> None:
     with Client("http://127.0.0.1:9", retries=1) as client:
         with pytest.raises(TransportError) as lost:
             client.create_vm()
+        why = f"no service at http://127.0.0.1:9: {lost.value.cause}; start one with `hacdbs-sim serve`"
+        assert str(lost.value).startswith(why)
 
         assert len(client.history) == 2
     assert not lost.value.may_be_done
 
 
 def test_what_cannot_be_sent_is_not_retried() -> None:
-    with Client("ftp://127.0.0.1/") as client:
-        with pytest.raises(TransportError):
+    with Client() as client:
+        client.http.base_url = httpx.URL("ftp://127.0.0.1/")
+        with pytest.raises(TransportError, match="UnsupportedProtocol"):
             client.get_index()
 
         assert len(client.history) == 1

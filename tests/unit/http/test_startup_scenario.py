@@ -122,3 +122,4 @@ def test_the_service_exits_with_3_and_prints_no_traceback(tmp_path: Path) -> Non
     assert served.returncode == 3
     assert f"{file}:4: /vms/0/cpus" in served.stderr
     assert "Traceback" not in served.stderr
+    assert "Application startup failed" not in served.stderr

@@ -105,7 +105,7 @@ def test_values_are_those_of_json(text: str, value: object) -> None:
     assert parse(text) == {"a": value}
 
 
-@pytest.mark.parametrize("text", ["", "7", '"text"', "[1]", "- 1"])
+@pytest.mark.parametrize("text", ["7", '"text"', "[1]", "- 1"])
 def test_a_document_is_an_object(text: str) -> None:
     with pytest.raises(BadDocumentError, match="must be an object"):
         parse(text)
@@ -152,8 +152,8 @@ def test_a_document_is_an_object(text: str) -> None:
         ("a:\n\tb: 1", 2, "cannot be read: found character that cannot start any token"),
         ('a: "\\ud800"', 1, "cannot be read: "),
         ("a: \x00", 1, "cannot be read: "),
-        ("", 1, "must be an object"),
-        ("# nothing", 1, "must be an object"),
+        ("", 1, "the file is empty"),
+        ("# nothing", 1, "the file is empty"),
     ],
     ids=lambda value: f"{value[:24]}{len(value)}" if isinstance(value, str) else "",
 )

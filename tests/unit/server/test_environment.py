@@ -80,7 +80,9 @@ def test_a_port_in_use_is_reported() -> None:
         result = CliRunner().invoke(cli, ["serve", "--port", str(port)])
 
     assert result.exit_code == 1
-    assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
+    (line,) = result.stderr.splitlines()
+    assert f"cannot listen on 127.0.0.1:{port}: [Errno " in line
+    assert line.endswith("] Address already in use; choose another with --port")
 
 
 def test_the_address_decides_the_family() -> None:

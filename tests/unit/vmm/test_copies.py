@@ -555,7 +555,8 @@ def test_a_result_says_how_many_ranges_it_leaves_out() -> None:
     write(made, *range(0, 2_000, 2))
     get(made)
 
-    with pytest.raises(AssertionError, match=r"lost 1000 pages: 0, 2, .*510, and 744 ranges more$"):
+    first = "0, 2, 4, 6, 8, 10, 12, 14, 16, 18"
+    with pytest.raises(AssertionError, match=f"lost 1000 pages: {first} and 990 more$"):
         copy.verify().assert_no_lost_pages()
 
 

@@ -110,7 +110,8 @@ def test_nobody_there_ends_in_4(nobody: str) -> None:
     assert result.exit_code == ExitCode.UNREACHABLE
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"no service at {nobody}: ")
-    assert "`hacdbs-sim serve`" in line
+    advice = "start one with `hacdbs-sim serve`, or give the URL of another (HACDBS_URL)"
+    assert line.endswith(f"; {advice}")
 
 
 def test_another_service_there_ends_in_4(stranger: str) -> None:
@@ -120,10 +121,19 @@ def test_another_service_there_ends_in_4(stranger: str) -> None:
     assert "no service" in result.stderr
 
 
-def test_a_url_that_is_none_ends_in_4() -> None:
-    result = CliRunner().invoke(cli, ["list", "--url", "http://[::1"])
+@pytest.mark.parametrize("command", [["list"], ["wait"], ["demo"], ["qmp", "--unix", "unused"]])
+def test_a_url_that_is_none_ends_in_2_at_once(command: list[str]) -> None:
+    result = CliRunner().invoke(cli, [*command, "--url", "foo"])
 
-    assert result.exit_code == ExitCode.UNREACHABLE
+    line = '--url must begin with http:// or https:// (got "foo")\n'
+    assert (result.exit_code, result.stderr) == (ExitCode.USAGE, line)
+
+
+def test_a_token_that_no_header_carries_ends_in_2() -> None:
+    result = CliRunner().invoke(cli, ["list", "--token", "s\u00e9cret"])
+
+    line = "--token must be visible ASCII characters\n"
+    assert (result.exit_code, result.stderr) == (ExitCode.USAGE, line)
 
 
 def test_waiting_in_vain_ends_in_5(nobody: str) -> None:
@@ -250,7 +260,9 @@ def test_the_token_comes_from_the_environment_or_the_option() -> None:
         by_option = CliRunner().invoke(cli, [*to, "--token", "secret"])
         by_environment = CliRunner().invoke(cli, to, env={"HACDBS_TOKEN": "secret"})
 
-    assert (refused.exit_code, "401 unauthorized" in refused.stderr) == (ExitCode.REFUSED, True)
+    assert refused.exit_code == ExitCode.REFUSED
+    assert "401 unauthorized" in refused.stderr
+    assert refused.stderr.endswith(" (set HACDBS_TOKEN)\n")
     assert (by_option.exit_code, by_environment.exit_code) == (ExitCode.GOOD, ExitCode.GOOD)
 
 

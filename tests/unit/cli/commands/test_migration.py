@@ -58,6 +58,16 @@ def test_migrate_shows_each_pass_and_how_it_ended(writing: Vm, run: Run) -> None
     assert any(line.startswith("downtime 0.") for line in printed)
 
 
+def test_a_preset_on_a_vm_without_workloads_is_warned_of(vm: Vm, writing: Vm, run: Run) -> None:
+    idle = run("migrate", vm.vm_id, "--preset", "converges")
+    busy = run("migrate", writing.vm_id, "--preset", "converges")
+
+    (line,) = idle.stderr.splitlines()
+    assert line.startswith("warning: default-1 has no workloads")
+    assert "GET /v1/migration-presets" in line
+    assert (idle.exit_code, busy.stderr) == (ExitCode.GOOD, "")
+
+
 def test_migrate_prints_the_body_of_the_response(
     client: Client, writing: Vm, run_json: RunJson
 ) -> None:

@@ -66,6 +66,18 @@ def test_run_runs_a_builtin_scenario_in_a_session_of_its_own(client: Client, run
     assert sessions(client) == before
 
 
+@pytest.mark.parametrize("command", ["run", "show"])
+def test_a_name_that_there_is_not_may_be_another(command: str, run: Run) -> None:
+    wrong = run("scenario", command, "lost-interupt")
+    unlike = run("scenario", command, "zzz")
+
+    where = "hacdbs-sim scenario list lists them; a file ends in .yaml or .json\n"
+    assert wrong.stderr.endswith(f"; did you mean lost-interrupt? {where}")
+    assert "?" not in unlike.stderr
+    assert unlike.stderr.endswith(f"; {where}")
+    assert (wrong.exit_code, unlike.exit_code) == (ExitCode.REFUSED, ExitCode.REFUSED)
+
+
 def test_run_prints_the_body_of_the_response(file: Path, run_json: RunJson) -> None:
     printed = run_json("scenario", "run", str(file))
 

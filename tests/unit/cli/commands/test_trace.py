@@ -88,7 +88,10 @@ def test_info_shows_a_recording_that_does_not_say_how_long_an_interval_is(tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "printed"),
     [
-        (("info", "missing.npz"), "missing.npz: No such file or directory"),
+        (
+            ("info", "missing"),
+            "missing: No such file or directory; the builtin traces are xz, sqlite, cc1\n",
+        ),
         (("info", LACKEY), "it is no .npz file"),
         (("import", "missing.lackey", "-o", "x.npz"), "No such file"),
         (("import", "cc1.npz", "-o", "x.npz"), "no instruction of lackey's"),
