@@ -91,9 +91,11 @@ def _what_is_wrong(url: str) -> str:
         return f"is malformed: {error}"
     if not parsed.host:
         return "must name a host"
-    path = parsed.raw_path.decode("ascii")
-    # The service has no prefix of its paths, and what it links to begins at the root
-    return "" if path == "/" else f"must have no path: leave out {path}"
+    if parsed.query or parsed.fragment:
+        return "must have no query and no fragment"
+    # Another path is the prefix of a proxy, which takes it off
+    has_version = parsed.path.rstrip("/").endswith("/v1")
+    return "must not have the version: leave out /v1" if has_version else ""
 
 
 def open_http(

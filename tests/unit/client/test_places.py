@@ -47,8 +47,8 @@ def test_the_environment_sets_the_url_and_the_token(monkeypatch: pytest.MonkeyPa
         ("ftp://127.0.0.1/", "url must begin with http"),
         ("http://", "url must name a host"),
         ("http://[::1", "url is malformed: "),
-        ("http://127.0.0.1:8000/v1", "url must have no path: leave out /v1 (got "),
-        ("http://127.0.0.1:8000/?page=1", "url must have no path: leave out /?page=1 (got "),
+        ("http://127.0.0.1:8000/v1", "url must not have the version: leave out /v1 (got "),
+        ("http://127.0.0.1:8000/?page=1", "url must have no query and no fragment (got "),
     ],
 )
 def test_a_url_that_is_none_is_rejected_at_once(url: str, refusal: str) -> None:
