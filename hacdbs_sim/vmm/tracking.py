@@ -95,8 +95,6 @@ class DirtyTracking:
 
 
 def calls_that_took(backend: model.Backend) -> int:
-    """Count the calls that took something from a log, whosever they were."""
+    """Count the calls that took something from a log, whosever they were: each calls the hook once."""
     counters = backend.query(model.GetCounters())
-    is_manual = backend.query(model.GetConfig()).protects_manually
-    gets = 0 if is_manual else counters["dirty_log_gets"]
-    return gets + counters["dirty_log_clears"]
+    return sum(counters[f"accelerator_{outcome.value}"] for outcome in model.AcceleratorOutcome)

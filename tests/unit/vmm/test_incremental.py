@@ -131,6 +131,19 @@ def test_nothing_is_proved_where_somebody_took_the_log_between_two_attempts(
     assert report.verification.verified is verified
 
 
+def test_a_get_between_two_attempts_is_counted_though_manual_protect_is_on_around_it() -> None:
+    machine, history = logging(1), TransferHistory()
+    cancelled_attempt(machine, history, 1_000)
+    machine.perform(a.GuestWrite(pages=frames(2_000)))
+    machine.perform(a.UpdateVm(manual_dirty_log_protect2=0))
+    machine.perform(TAKE)
+    machine.perform(a.UpdateVm(manual_dirty_log_protect2=1))
+
+    report = incremental(machine, history)
+
+    assert report.verification.unproved_slots == (0,)
+
+
 def test_nothing_is_proved_after_an_attempt_without_a_proof() -> None:
     machine, history = logging(), TransferHistory()
     cancelled_attempt(machine, history, 1_000, verify=False)
