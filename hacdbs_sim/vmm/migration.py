@@ -22,6 +22,7 @@ from hacdbs_sim import model
 from hacdbs_sim.model import (
     AppliedChange,
     Iteration,
+    MemslotLife,
     MigrationCommand,
     MigrationSpec,
     MigrationStatus,
@@ -46,7 +47,7 @@ from hacdbs_sim.vmm.errors import (
     LinkFailedError,
     refused_of,
 )
-from hacdbs_sim.vmm.history import TransferHistory
+from hacdbs_sim.vmm.history import Left, TransferHistory
 from hacdbs_sim.vmm.link import Link
 from hacdbs_sim.vmm.postcopy import Postcopy
 from hacdbs_sim.vmm.report import Report
@@ -212,6 +213,20 @@ class LiveMigration:
             return False
         return self._source.add_pending(slot, words)
 
+    def left(self, life: MemslotLife) -> Left | None:
+        """Return what it would leave of a slot if it broke off now; between two steps only.
+
+        Returns:
+            None if it does not migrate the slot.
+        """
+        left = self._source.left(life)
+        if left is not None and left.lacking is not None:
+            for piece in self._stream.in_flight():
+                if piece.slot.life.slot == life.slot:
+                    end = piece.first_word + len(piece.words)
+                    left.lacking[piece.first_word : end] |= piece.words
+        return left
+
     def _apply_requests(self) -> None:
         while self._requests:
             self._apply(self._requests.popleft(), "call")
@@ -320,7 +335,7 @@ class LiveMigration:
         self._has_begun = True
         self._point(Phase.SETUP, Point.BEGIN)
         self._source.begin()
-        self._tracking.sender = self.add_pending
+        self._tracking.sender = self
         yield from self._source.pay()
         self._setup_ns = self._source.now_ns - self._started_ns
         self._point(Phase.SETUP, Point.END)

@@ -249,17 +249,24 @@ class Source:
             if is_complete:
                 self._history.forget(slot.life)
             else:
-                self._leave(slot, is_received=is_received)
+                self._history.leave(slot.life, self._left(slot, is_received=is_received))
             if slot.holds_log:
                 self._tracking.release_log(self._backend, slot.life)
         for slot in self._dropped:
-            self._leave(slot, is_received=False)
+            self._history.leave(slot.life, self._left(slot, is_received=False))
         if self._is_tracking:
             self._backend.perform(model.NeedVersions(needed=False))
             self._is_tracking = False
 
-    def _leave(self, slot: SourceSlot, *, is_received: bool) -> None:
-        """Leave to the next attempt what this one did not deliver."""
+    def left(self, life: model.MemslotLife) -> Left | None:
+        """Return what this attempt would leave of a slot now; None: it does not migrate the slot."""
+        for slot in (*self.slots, *self._dropped):
+            if (slot.life.slot, slot.life.created) == (life.slot, life.created):
+                return self._left(slot, is_received=slot in self.slots)
+        return None
+
+    def _left(self, slot: SourceSlot, *, is_received: bool) -> Left:
+        """Return what this attempt leaves to the next one: what it did not deliver."""
         pending = slot.pending
         if not is_received:
             pending = np.zeros_like(pending)
@@ -268,7 +275,7 @@ class Source:
         if slot.copy is not None and slot.view.slot not in self._unknown_bases:
             with suppress(KvmError):
                 lacking = pending | slot.copy.stale(self.versions(slot))
-        self._history.leave(slot.life, Left(slot.life.log, self._taken(), pending, lacking))
+        return Left(slot.life.log, self._taken(), pending, lacking)
 
     # The layout
 
