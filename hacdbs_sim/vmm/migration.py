@@ -558,6 +558,8 @@ class LiveMigration:
         if self._has_begun:
             self._tracking.sender = None
             source.end(is_complete=is_complete, is_received=reason is not Reason.DESTINATION_DIED)
+        else:
+            source.end_before_begin()
         self._reason = reason
         self.status = status
 

@@ -239,14 +239,17 @@ class Source:
         return self._backend.query(model.GetCounters())["eager_blocks_split"]
 
     def end(self, *, is_complete: bool, is_received: bool) -> None:
-        """Restore the slots' flags, where the slots are still there; remember what was not sent.
+        """Restore the slots' flags, where the slots are still there; remember what was not delivered.
+
+        That may be something of a complete migration too: the pages that it lost. After post-copy the
+        guest has gone on without those.
 
         Args:
-            is_complete: Everything was delivered.
+            is_complete: Everything that was known of was delivered.
             is_received: The destination still has what it received.
         """
         for slot in self.slots:
-            if is_complete:
+            if is_complete and self._frozen is not None:
                 self._history.forget(slot.life)
             else:
                 self._history.leave(slot.life, self._left(slot, is_received=is_received))
@@ -257,6 +260,16 @@ class Source:
         if self._is_tracking:
             self._backend.perform(model.NeedVersions(needed=False))
             self._is_tracking = False
+
+    def end_before_begin(self) -> None:
+        """Leave all to the next attempt, where `fix_base` was never called; an incremental one took nothing."""
+        if not self._spec.full_first_pass:
+            return
+        self._history.begin(self._generation)
+        for slot in self.slots:
+            every = np.zeros_like(slot.pending)
+            fill_first(every, slot.view.npages)
+            self._history.leave(slot.life, Left(slot.life.log, self._taken(), every, every))
 
     def left(self, life: model.MemslotLife) -> Left | None:
         """Return what this attempt would leave of a slot now; None: it does not migrate the slot."""
@@ -275,6 +288,10 @@ class Source:
         if slot.copy is not None and slot.view.slot not in self._unknown_bases:
             with suppress(KvmError):
                 lacking = pending | slot.copy.stale(self.versions(slot))
+        if not pending.any():
+            pending = np.zeros(
+                len(pending), np.uint64
+            )  # unlike one that was written, takes no memory
         return Left(slot.life.log, self._taken(), pending, lacking)
 
     # The layout

@@ -230,6 +230,18 @@ def test_a_copy_of_the_source_has_nothing_where_nobody_knows_what_was_lost_since
     assert copy.slots[0].began is SlotBegan.NOTHING
 
 
+def test_a_copy_of_the_source_lacks_what_a_complete_migration_lost() -> None:
+    made, tracking = machine(), DirtyTracking()
+    migration = attempt(made, tracking, full_first_pass=True)
+    write(made, 7)
+    get(made)  # and forgets what it named
+    assert migration.run().verification.lost_pages == 1
+
+    found = Copy(made, "source", tracking).verify()
+
+    assert lost(found) == ((7, 1),)
+
+
 def test_a_copy_of_the_source_lacks_a_slot_that_was_made_after_the_first_migration() -> None:
     made, tracking = machine(), DirtyTracking()
     LiveMigration(made, MigrationSpec(), tracking=tracking).run()

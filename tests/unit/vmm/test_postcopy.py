@@ -21,10 +21,11 @@ from hacdbs_sim.model import (
     SchedulePoint,
 )
 from hacdbs_sim.model import TimeoutStrategy as Strategy
-from hacdbs_sim.vmm import LiveMigration, Report
+from hacdbs_sim.vmm import DirtyTracking, LiveMigration, Report
 from hacdbs_sim.vmm.errors import InvalidMigrationStateError
 from tests.support.machine import Machine
 from tests.unit.vmm.source import (
+    LOGS,
     MS,
     NPAGES,
     SLOW,
@@ -255,6 +256,23 @@ def test_what_is_written_after_the_last_get_is_lost_unless_it_is_still_to_be_sen
     report = migrated(a_guest(), **fields(schedule=items))
 
     assert report.verification.slots[0].lost_ranges == ((4_000, 1),)
+
+
+def test_once_the_guest_has_left_nothing_is_remembered_of_what_it_lost() -> None:
+    tracking = DirtyTracking()
+    machine = a_guest(flags=LOGS)
+    item = Scheduled(
+        at=SchedulePoint(phase=Phase.DEVICE, point=Point.END),
+        action=a.HostWrite(pages=frames(4_000)),
+    )
+    migration = LiveMigration(machine, spec(**fields(schedule=(item,))), tracking=tracking)
+
+    report = migration.run()
+
+    assert report.verification.lost_pages == 1
+    life = machine.query(a.GetMemslotLife(slot=0))
+    assert life is not None
+    assert tracking.left(life) is None
 
 
 def test_pages_that_the_guest_gave_up_are_not_sent_and_not_lost() -> None:
