@@ -372,6 +372,9 @@ class LiveMigration:
             if self._syncs.is_periodic_due(self.spec):
                 yield from self._next_pass()
                 self._syncs.see_tick()
+                if self._is_over_limits() and not self._may_switch_over():
+                    yield from self._give_up(Reason.MAX_ITERATIONS)
+                    return
             floor_pages = -(-self._stream.threshold_bytes // self._source.page_size)
             yield from self._stream.chunk(self._deadline_ns(), floor_pages)
             yield
