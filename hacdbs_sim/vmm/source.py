@@ -188,7 +188,8 @@ class Source:
                 slot.life = now if own else slot.life  # another reader began or ended its log
         self.check_layout()
         for slot in self.slots:
-            self._begin_to_log(slot)
+            if not slot.holds_log:  # one that has appeared does already
+                self._begin_to_log(slot)
         self._see_layout()
 
     def _begin_whole(self, slot: SourceSlot) -> None:
@@ -378,8 +379,7 @@ class Source:
         """Migrate a slot that is there now, whole."""
         slot = SourceSlot(self._backend.query(model.GetMemslot(slot=life.slot)), life)
         self._begin_whole(slot)
-        if life.log is None:
-            self._begin_to_log(slot)
+        self._begin_to_log(slot)
         self.slots.append(slot)
         self.slots.sort(key=lambda each: each.view.slot)
         self._cursor = (0, 0)
