@@ -163,6 +163,10 @@ class LiveMigration:
             return False
         if self._asked_to_end is Reason.CANCEL and self.status.is_postcopy:
             self._asked_to_end = None  # the call came while it was not in post-copy yet
+        if self.status is MigrationStatus.DEVICE and self._asked_to_end is None:
+            self._apply_requests()
+            self._perform_due()
+            self._source.due_ns = self._due_ns()
         if self._asked_to_end is not None:
             self._steps.close()
             self._end_as_requested(self._asked_to_end)
@@ -512,10 +516,10 @@ class LiveMigration:
             self._apply_requests()
             if is_done():
                 break
-            next_ns = self._schedule.next_ns()
-            self._needs_command = next_ns is None
-            if next_ns is not None:
-                yield from self._source.spend(self._started_ns + next_ns - self._source.now_ns)
+            due_ns = self._due_ns()
+            self._needs_command = due_ns is None
+            if due_ns is not None:
+                yield from self._source.spend(due_ns - self._source.now_ns)
                 self._perform_due()
             yield
         self._needs_command = False
@@ -602,13 +606,18 @@ class LiveMigration:
 
     def _deadline_ns(self) -> int | None:
         """Return when the next thing can happen that a chunk may not run past."""
-        started_ns, next_ns, spec = self._started_ns, self._schedule.next_ns(), self.spec
-        ends = [None if next_ns is None else started_ns + next_ns]
+        started_ns, spec = self._started_ns, self.spec
+        ends = [self._due_ns()]
         if self.status is MigrationStatus.ACTIVE:
             ends.append(None if spec.timeout_ns is None else started_ns + spec.timeout_ns)
             ends += [self._syncs.stalls_ns(spec), self._syncs.next_tick_ns(spec)]
         now_ns = self._source.now_ns
         return min((end for end in ends if end is not None and end > now_ns), default=None)
+
+    def _due_ns(self) -> int | None:
+        """Return when the next item of the schedule with a time is due; None: there is none."""
+        next_ns = self._schedule.next_ns()
+        return None if next_ns is None else self._started_ns + next_ns
 
     # The report
 

@@ -92,6 +92,7 @@ class Source:
         is_paused: Whether the guest is paused.
         pending_pages: Pages known to have to be sent.
         owed_ns: What gets and clears cost that has not passed yet.
+        due_ns: When a step with the guest paused has to end: something is scheduled; None: nothing is.
         changed_slots: Migrated slots that changed on the way.
 
     Raises:
@@ -108,6 +109,7 @@ class Source:
         self.is_paused = False
         self.pending_pages = 0
         self.owed_ns = 0
+        self.due_ns: int | None = None
         self.changed_slots: list[model.ChangedSlot] = []
         self._backend = backend
         config = backend.query(model.GetConfig())
@@ -611,10 +613,11 @@ class Source:
             yield
 
     def _uncut_ns(self, duration_ns: int) -> int:
-        """Return how much of a while passes before a measurement ends."""
-        until_ns = self._tracking.until_ns
-        left_ns = 0 if until_ns is None else until_ns - self.now_ns
-        return min(duration_ns, left_ns) if left_ns > 0 else duration_ns
+        """Return how much of a while passes before a measurement ends or something is due."""
+        now_ns = self.now_ns
+        ends = (self._tracking.until_ns, self.due_ns if self.is_paused else None)
+        left = (end_ns - now_ns for end_ns in ends if end_ns is not None and end_ns > now_ns)
+        return min((duration_ns, *left))
 
     def pay(self) -> Iterator[None]:
         """Let the time pass that is owed."""
