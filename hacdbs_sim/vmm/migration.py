@@ -1,8 +1,8 @@
 """A live migration as a state machine, in virtual time.
 
-    setup ─> active ─┬─> pre-switchover ─> device ─> completed
-                     └─> device ─> postcopy-active ─┬─> completed
-                                     postcopy-paused ┘
+    setup ─> active ─> [pre-switchover] ─> device ─┬─> completed
+                                                   └─> postcopy-active ─┬─> completed
+                                                         postcopy-paused ┘
 
 While the guest runs, the VMM sends what its bitmap names. Before each chunk it looks: where less remains
 than may remain at the switch-over, it takes the log; where still less remains then, it stops the guest,
@@ -408,11 +408,6 @@ class LiveMigration:
         """Pause the guest, and send the rest."""
         source = self._source
         yield from self._stop()
-        if self.spec.pause_before_switchover:
-            self.status = MigrationStatus.PRE_SWITCHOVER
-            self._point(Phase.PRE_SWITCHOVER, Point.BEGIN)
-            yield from self._wait(lambda: self._is_continued)
-            self._point(Phase.PRE_SWITCHOVER, Point.END)
         yield from self._enter_device()
         yield from self._stream.send_all()
         yield from self._send_device_state()
@@ -435,7 +430,12 @@ class LiveMigration:
         yield from source.spend(self.spec.stop_latency_ns)
 
     def _enter_device(self) -> Steps:
-        """Take the log for the last time."""
+        """Wait before the switch-over where that is wanted; take the log for the last time."""
+        if self.spec.pause_before_switchover:
+            self.status = MigrationStatus.PRE_SWITCHOVER
+            self._point(Phase.PRE_SWITCHOVER, Point.BEGIN)
+            yield from self._wait(lambda: self._is_continued)
+            self._point(Phase.PRE_SWITCHOVER, Point.END)
         self.status = MigrationStatus.DEVICE
         self._point(Phase.DEVICE, Point.BEGIN)
         yield

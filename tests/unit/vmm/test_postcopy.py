@@ -221,6 +221,29 @@ def test_it_begins_by_call_at_the_next_chunk_even_in_the_first_pass() -> None:
     assert report.verification.lost_pages == 0
 
 
+def test_it_waits_before_the_switch_over_where_that_is_wanted() -> None:
+    items = (
+        Scheduled(at=SchedulePoint(ns=10 * S), set=command(MigrationCommand.CONTINUE)),
+        Scheduled(
+            at=SchedulePoint(phase=Phase.PRE_SWITCHOVER, point=Point.END),
+            action=a.HostWrite(pages=frames(4_000)),
+        ),
+    )
+    migration = LiveMigration(
+        a_guest(), spec(**fields(schedule=items, pause_before_switchover=True))
+    )
+    until(migration, "pre-switchover")
+    until(migration, "device")
+    waited_until_ns = migration.now_ns
+
+    report = migration.run()
+
+    assert waited_until_ns == 10 * S
+    assert report.status is MigrationStatus.COMPLETED
+    assert report.downtime_ns == 10 * S - postcopy_of(report).started_ns
+    assert report.verification.lost_pages == 0
+
+
 def test_it_begins_when_the_time_is_over() -> None:
     report = migrated(
         a_guest(),
