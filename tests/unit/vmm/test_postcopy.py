@@ -121,6 +121,22 @@ def test_a_fault_fetches_its_page_and_keeps_the_guest_for_two_ways_and_the_page(
     assert report.verification.lost_pages == 0
 
 
+@pytest.mark.parametrize("phase", [Phase.POSTCOPY_ACTIVE, None])
+def test_a_write_of_somebody_else_to_a_missing_page_is_a_request_too(phase: Phase | None) -> None:
+    at = SchedulePoint(phase=phase) if phase else SchedulePoint(ns=5 * S)
+    missing = a.GuestWrite(pages=frames(0, 2_000))
+    items = (
+        Scheduled(iteration=1, action=missing),
+        Scheduled(at=at, action=a.GuestWrite(pages=frames(1_999))),
+    )
+
+    report = migrated(quiet(), **fields(schedule=items))
+
+    assert postcopy_of(report).requests == 1
+    assert postcopy_of(report).background_pages == 1_999
+    assert report.verification.lost_pages == 0
+
+
 def test_more_vcpus_wait_at_the_same_time() -> None:
     def blocked(vcpus: int) -> float:
         machine = Machine(a.VmConfig(vcpus=vcpus, manual_dirty_log_protect2=1))
