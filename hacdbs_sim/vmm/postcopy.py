@@ -131,6 +131,8 @@ class Postcopy:
             passed_ns = min(most_ns, self._to_stand_ns)
             self._to_stand_ns -= passed_ns
             self._stand_still(passed_ns)
+            if not self._to_stand_ns:
+                self._stream.arrive()  # what it waited for
             self._send(passed_ns, bandwidth)
             yield
             return
@@ -138,6 +140,7 @@ class Postcopy:
         planned_ns = max(rest_ns // SLICES, MIN_SLICE_NS)
         passed_ns = min(planned_ns, self._slice_ns, most_ns)
         yield from source.spend(passed_ns)
+        self._stream.arrive()  # what was sent before: the guest may have written it
         requested = self._fetch()
         self._to_stand_ns = self._blocked(requested, rate)
         # A guest that faults much runs for less at a time, so that its faults come in order
