@@ -16,6 +16,10 @@ _BEFORE_POSTCOPY: Final = frozenset(
 )
 """Once the guest runs at the destination the source has no state to go on with."""
 
+_STOPPED: Final = frozenset({MigrationStatus.PRE_SWITCHOVER, MigrationStatus.DEVICE})
+_BEFORE_STOP: Final = frozenset({MigrationCommand.SWITCH_OVER, MigrationCommand.START_POSTCOPY})
+"""Once the guest is stopped it is decided where it goes on."""
+
 
 def check_running(status: MigrationStatus) -> None:
     """Refuse to change a migration that has ended.
@@ -54,7 +58,8 @@ def _problem_of(
     needs_postcopy = change.postcopy_bandwidth_bytes_per_second is not None
     if spec.postcopy is None and (needs_postcopy or command is MigrationCommand.START_POSTCOPY):
         return "the migration was started without postcopy"
-    if status.is_postcopy and command in _BEFORE_POSTCOPY:
+    is_late = status.is_postcopy and command in _BEFORE_POSTCOPY
+    if is_late or (status in _STOPPED and command in _BEFORE_STOP):
         return f"the migration is {status.value}"
     needed = None if command is None else _NEEDED_STATUS.get(command)
     if needed is not None and status is not needed:

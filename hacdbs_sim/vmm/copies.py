@@ -23,7 +23,7 @@ from hacdbs_sim.model.words import (
     words_for,
 )
 from hacdbs_sim.vmm.copy import Judgement, SlotCopy
-from hacdbs_sim.vmm.tracking import DirtyTracking
+from hacdbs_sim.vmm.tracking import DirtyTracking, calls_that_took
 from hacdbs_sim.vmm.versions import last_version_of, versions_of
 
 BYTES_A_PAGE: Final = 4
@@ -59,7 +59,7 @@ class Copy:
             written; `source`: the machine as it is, without what the logs name; a copy of the same
             machine: what that one has.
         tracking: What the VMM's own readers of the log share; None: there are none. A copy of base
-            `source` lacks what they took and did not deliver, and slots that log for them only.
+            `source` lacks what they took and have not delivered, and slots that log for them only.
     """
 
     def __init__(
@@ -242,8 +242,13 @@ class _Beginning:
             return None
         pages = SlotCopy(life, last_version_of(self._backend))
         pages.forget(0, _log_of(self._backend, life))
-        if (left := self._tracking.history.left(life)) is not None:
-            pages.forget(0, left.pending if left.lacking is None else left.lacking)
+        left = self._tracking.left(life)
+        if left is None:
+            return None if self._tracking.history.is_new(life) else pages
+        has_gap = left.log != life.log or left.taken != calls_that_took(self._backend)
+        if left.lacking is None or (has_gap and not _is_readonly(view)):
+            return None
+        pages.forget(0, left.lacking)
         return pages
 
     def _of_copy(self, base: Copy, life: MemslotLife, view: MemslotInfo) -> SlotCopy | None:

@@ -252,9 +252,7 @@ class _DirtyBitmap:
     def __init__(self, backend: model.Backend, tracking: DirtyTracking) -> None:
         self._backend = backend
         self._tracking = tracking
-        config = backend.query(model.GetConfig())
-        self._page_size = config.page_size
-        self._is_manual = config.protects_manually
+        self._page_size = backend.query(model.GetConfig()).page_size
         self._lives: list[model.MemslotLife] = []
         self._held: list[model.MemslotLife] = []
         self._named_before: dict[int, int] = {}
@@ -268,24 +266,25 @@ class _DirtyBitmap:
                 if self._tracking.holds_log(now):
                     self._held.append(now)
             for life in self._lives:
-                self._take(life, clears=self._is_manual)
+                self._take(life, clears=True)
         except KvmError:
             self.release()
             raise
         self._named_before = dict(self._tracking.named_pages)
 
     def _take(self, life: model.MemslotLife, *, clears: bool) -> None:
-        """Get a slot's log; where a get takes nothing, clear what it named."""
+        """Get a slot's log; with `clears`, also take it where a get only copies."""
+        copies = self._backend.query(model.GetConfig()).protects_manually  # it may change any time
         before = calls_that_took(self._backend)
         outcome = self._backend.perform(model.GetDirtyLog(slot=life.slot))
         self._tracking.count(outcome)
-        if clears and outcome.words.any():
+        if copies and clears and outcome.words.any():
             self._backend.perform(
                 model.ClearDirtyLog(
                     slot=life.slot, pages=model.Bitmap(outcome.words), num_pages=life.npages
                 )
             )
-        if clears or not self._is_manual:
+        if clears or not copies:
             self._tracking.hand_over(self._backend, life, outcome.words, before)
 
     def end(self) -> tuple[model.SlotDirtyRate, ...]:

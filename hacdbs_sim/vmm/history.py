@@ -2,7 +2,7 @@
 
 Without manual protect a get takes the bits, and with it a clear does. An attempt that ends before it
 has sent those pages is the only one that knows of them, so the next incremental one must begin with
-them.
+them. What a complete one has lost, the destination lacks after the next incremental one too.
 """
 
 from typing import NamedTuple
@@ -55,7 +55,7 @@ class TransferHistory:
         self._left[life.slot] = life.created, left
 
     def forget(self, life: MemslotLife) -> None:
-        """Forget a slot: all of it was delivered."""
+        """Forget a slot: its guest has left."""
         self._left.pop(life.slot, None)
 
     def took(self, life: MemslotLife, words: Words, calls: int) -> None:

@@ -1,8 +1,8 @@
 """A live migration as a state machine, in virtual time.
 
-    setup ─> active ─┬─> pre-switchover ─> device ─> completed
-                     └─> device ─> postcopy-active ─┬─> completed
-                                     postcopy-paused ┘
+    setup ─> active ─> [pre-switchover] ─> device ─┬─> completed
+                                                   └─> postcopy-active ─┬─> completed
+                                                         postcopy-paused ┘
 
 While the guest runs, the VMM sends what its bitmap names. Before each chunk it looks: where less remains
 than may remain at the switch-over, it takes the log; where still less remains then, it stops the guest,
@@ -22,6 +22,7 @@ from hacdbs_sim import model
 from hacdbs_sim.model import (
     AppliedChange,
     Iteration,
+    MemslotLife,
     MigrationCommand,
     MigrationSpec,
     MigrationStatus,
@@ -46,7 +47,7 @@ from hacdbs_sim.vmm.errors import (
     LinkFailedError,
     refused_of,
 )
-from hacdbs_sim.vmm.history import TransferHistory
+from hacdbs_sim.vmm.history import Left, TransferHistory
 from hacdbs_sim.vmm.link import Link
 from hacdbs_sim.vmm.postcopy import Postcopy
 from hacdbs_sim.vmm.report import Report
@@ -162,6 +163,10 @@ class LiveMigration:
             return False
         if self._asked_to_end is Reason.CANCEL and self.status.is_postcopy:
             self._asked_to_end = None  # the call came while it was not in post-copy yet
+        if self.status is MigrationStatus.DEVICE and self._asked_to_end is None:
+            self._apply_requests()
+            self._perform_due()
+            self._source.due_ns = self._due_ns()
         if self._asked_to_end is not None:
             self._steps.close()
             self._end_as_requested(self._asked_to_end)
@@ -211,6 +216,20 @@ class LiveMigration:
         if self.status.is_final or self._postcopy is not None:
             return False
         return self._source.add_pending(slot, words)
+
+    def left(self, life: MemslotLife) -> Left | None:
+        """Return what it would leave of a slot if it broke off now; between two steps only.
+
+        Returns:
+            None if it does not migrate the slot.
+        """
+        left = self._source.left(life)
+        if left is not None and left.lacking is not None:
+            for piece in self._stream.in_flight():
+                if piece.slot.life.slot == life.slot:
+                    end = piece.first_word + len(piece.words)
+                    left.lacking[piece.first_word : end] |= piece.words
+        return left
 
     def _apply_requests(self) -> None:
         while self._requests:
@@ -320,7 +339,7 @@ class LiveMigration:
         self._has_begun = True
         self._point(Phase.SETUP, Point.BEGIN)
         self._source.begin()
-        self._tracking.sender = self.add_pending
+        self._tracking.sender = self
         yield from self._source.pay()
         self._setup_ns = self._source.now_ns - self._started_ns
         self._point(Phase.SETUP, Point.END)
@@ -357,6 +376,9 @@ class LiveMigration:
             if self._syncs.is_periodic_due(self.spec):
                 yield from self._next_pass()
                 self._syncs.see_tick()
+                if self._is_over_limits() and not self._may_switch_over():
+                    yield from self._give_up(Reason.MAX_ITERATIONS)
+                    return
             floor_pages = -(-self._stream.threshold_bytes // self._source.page_size)
             yield from self._stream.chunk(self._deadline_ns(), floor_pages)
             yield
@@ -386,11 +408,6 @@ class LiveMigration:
         """Pause the guest, and send the rest."""
         source = self._source
         yield from self._stop()
-        if self.spec.pause_before_switchover:
-            self.status = MigrationStatus.PRE_SWITCHOVER
-            self._point(Phase.PRE_SWITCHOVER, Point.BEGIN)
-            yield from self._wait(lambda: self._is_continued)
-            self._point(Phase.PRE_SWITCHOVER, Point.END)
         yield from self._enter_device()
         yield from self._stream.send_all()
         yield from self._send_device_state()
@@ -413,7 +430,12 @@ class LiveMigration:
         yield from source.spend(self.spec.stop_latency_ns)
 
     def _enter_device(self) -> Steps:
-        """Take the log for the last time."""
+        """Wait before the switch-over where that is wanted; take the log for the last time."""
+        if self.spec.pause_before_switchover:
+            self.status = MigrationStatus.PRE_SWITCHOVER
+            self._point(Phase.PRE_SWITCHOVER, Point.BEGIN)
+            yield from self._wait(lambda: self._is_continued)
+            self._point(Phase.PRE_SWITCHOVER, Point.END)
         self.status = MigrationStatus.DEVICE
         self._point(Phase.DEVICE, Point.BEGIN)
         yield
@@ -494,10 +516,10 @@ class LiveMigration:
             self._apply_requests()
             if is_done():
                 break
-            next_ns = self._schedule.next_ns()
-            self._needs_command = next_ns is None
-            if next_ns is not None:
-                yield from self._source.spend(self._started_ns + next_ns - self._source.now_ns)
+            due_ns = self._due_ns()
+            self._needs_command = due_ns is None
+            if due_ns is not None:
+                yield from self._source.spend(due_ns - self._source.now_ns)
                 self._perform_due()
             yield
         self._needs_command = False
@@ -543,6 +565,8 @@ class LiveMigration:
         if self._has_begun:
             self._tracking.sender = None
             source.end(is_complete=is_complete, is_received=reason is not Reason.DESTINATION_DIED)
+        else:
+            source.end_before_begin()
         self._reason = reason
         self.status = status
 
@@ -582,13 +606,18 @@ class LiveMigration:
 
     def _deadline_ns(self) -> int | None:
         """Return when the next thing can happen that a chunk may not run past."""
-        started_ns, next_ns, spec = self._started_ns, self._schedule.next_ns(), self.spec
-        ends = [None if next_ns is None else started_ns + next_ns]
+        started_ns, spec = self._started_ns, self.spec
+        ends = [self._due_ns()]
         if self.status is MigrationStatus.ACTIVE:
             ends.append(None if spec.timeout_ns is None else started_ns + spec.timeout_ns)
             ends += [self._syncs.stalls_ns(spec), self._syncs.next_tick_ns(spec)]
         now_ns = self._source.now_ns
         return min((end for end in ends if end is not None and end > now_ns), default=None)
+
+    def _due_ns(self) -> int | None:
+        """Return when the next item of the schedule with a time is due; None: there is none."""
+        next_ns = self._schedule.next_ns()
+        return None if next_ns is None else self._started_ns + next_ns
 
     # The report
 

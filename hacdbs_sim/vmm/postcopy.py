@@ -6,12 +6,12 @@ the vCPU for two ways of the link and the page's time. The guest of the simulate
 destination's: its writes from here on are no part of the proof, and a page that it wrote is never
 overwritten, because it has been fetched before.
 
-Time is cut into slices. The pages that the guest wrote in a slice and that were missing are its faults
-of that slice; while the link is broken the guest stands still.
+Time is cut into slices. The pages that were written since the end of the last slice and that were missing
+are the faults of a slice, whoever wrote them; while the link is broken the guest stands still.
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,9 @@ from hacdbs_sim.vmm.errors import LinkFailedError
 from hacdbs_sim.vmm.link import Link, earliest
 from hacdbs_sim.vmm.source import Piece, Source, SourceSlot
 from hacdbs_sim.vmm.stream import Stream
-from hacdbs_sim.vmm.versions import Versions
+
+if TYPE_CHECKING:
+    from hacdbs_sim.vmm.versions import Versions
 
 MIN_SLICE_NS: Final = 1_000_000
 MAX_SLICE_NS: Final = 50_000_000
@@ -73,6 +75,7 @@ class Postcopy:
         self._vcpus = backend.query(model.GetConfig()).vcpus
         self._missing: dict[int, Words] = {}
         self._at_stop: dict[int, Versions] = {}
+        self._seen: dict[int, Versions] = {}  # at the end of the last slice
         self._discarded = self._background = self._requests = self._requested = 0
         self._blocked_ns = self._pauses = 0
         self._to_stand_ns = 0  # how long the guest still waits for what it has requested
@@ -99,9 +102,10 @@ class Postcopy:
         self._stream.arrive()
         for slot in source.slots:
             self._missing[slot.view.slot] = slot.pending.copy()
+            self._seen[slot.view.slot] = source.versions(slot)
             if slot.copy is not None:
                 slot.copy.forget(0, slot.pending)
-                self._at_stop[slot.view.slot] = source.versions(slot)
+                self._at_stop[slot.view.slot] = self._seen[slot.view.slot]
         self._discarded = source.pending_pages
 
     def chunk(self, spec: model.PostcopySpec | None, deadline_ns: int | None) -> Iterator[None]:
@@ -127,15 +131,17 @@ class Postcopy:
             passed_ns = min(most_ns, self._to_stand_ns)
             self._to_stand_ns -= passed_ns
             self._stand_still(passed_ns)
+            if not self._to_stand_ns:
+                self._stream.arrive()  # what it waited for
             self._send(passed_ns, bandwidth)
             yield
             return
         rest_ns = source.pending_pages * source.page_size * NS_PER_SECOND // bandwidth
         planned_ns = max(rest_ns // SLICES, MIN_SLICE_NS)
         passed_ns = min(planned_ns, self._slice_ns, most_ns)
-        before = self._versions()
         yield from source.spend(passed_ns)
-        requested = self._fetch(before)
+        self._stream.arrive()  # what was sent before: the guest may have written it
+        requested = self._fetch()
         self._to_stand_ns = self._blocked(requested, rate)
         # A guest that faults much runs for less at a time, so that its faults come in order
         is_slow = self._to_stand_ns > MAX_SLICE_NS
@@ -158,14 +164,15 @@ class Postcopy:
         self._carried -= pages * page
         self._background += pages
 
-    def _fetch(self, before: dict[int, Versions]) -> _Requested:
-        """Fetch the missing pages that the guest wrote in a slice."""
+    def _fetch(self) -> _Requested:
+        """Fetch the missing pages that were written since the last slice."""
         requests = pages = 0
         for slot in self._source.slots:
-            then = before.get(slot.view.slot)
-            if then is None or not slot.pending.any():
+            if not slot.pending.any():
                 continue
-            faults = words_of(self._source.versions(slot) != then) & slot.pending
+            then, now = self._seen[slot.view.slot], self._source.versions(slot)
+            self._seen[slot.view.slot] = now
+            faults = words_of(now != then) & slot.pending
             blocks = self._blocks(slot, faults)
             if blocks.any():
                 fetched = self._whole_blocks(slot, blocks)
@@ -212,11 +219,6 @@ class Postcopy:
         for piece in pieces:
             missing = self._missing[piece.slot.view.slot]
             missing[piece.first_word : piece.first_word + len(piece.words)] &= ~piece.words
-
-    def _versions(self) -> dict[int, Versions]:
-        """Return the versions of the slots of which something is missing."""
-        slots = (slot for slot in self._source.slots if slot.pending.any())
-        return {slot.view.slot: self._source.versions(slot) for slot in slots}
 
     # Failures
 

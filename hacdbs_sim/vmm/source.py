@@ -92,6 +92,7 @@ class Source:
         is_paused: Whether the guest is paused.
         pending_pages: Pages known to have to be sent.
         owed_ns: What gets and clears cost that has not passed yet.
+        due_ns: When a step with the guest paused has to end: something is scheduled; None: nothing is.
         changed_slots: Migrated slots that changed on the way.
 
     Raises:
@@ -108,6 +109,7 @@ class Source:
         self.is_paused = False
         self.pending_pages = 0
         self.owed_ns = 0
+        self.due_ns: int | None = None
         self.changed_slots: list[model.ChangedSlot] = []
         self._backend = backend
         config = backend.query(model.GetConfig())
@@ -188,7 +190,8 @@ class Source:
                 slot.life = now if own else slot.life  # another reader began or ended its log
         self.check_layout()
         for slot in self.slots:
-            self._begin_to_log(slot)
+            if not slot.holds_log:  # one that has appeared does already
+                self._begin_to_log(slot)
         self._see_layout()
 
     def _begin_whole(self, slot: SourceSlot) -> None:
@@ -239,27 +242,47 @@ class Source:
         return self._backend.query(model.GetCounters())["eager_blocks_split"]
 
     def end(self, *, is_complete: bool, is_received: bool) -> None:
-        """Restore the slots' flags, where the slots are still there; remember what was not sent.
+        """Restore the slots' flags, where the slots are still there; remember what was not delivered.
+
+        That may be something of a complete migration too: the pages that it lost. After post-copy the
+        guest has gone on without those.
 
         Args:
-            is_complete: Everything was delivered.
+            is_complete: Everything that was known of was delivered.
             is_received: The destination still has what it received.
         """
         for slot in self.slots:
-            if is_complete:
+            if is_complete and self._frozen is not None:
                 self._history.forget(slot.life)
             else:
-                self._leave(slot, is_received=is_received)
+                self._history.leave(slot.life, self._left(slot, is_received=is_received))
             if slot.holds_log:
                 self._tracking.release_log(self._backend, slot.life)
         for slot in self._dropped:
-            self._leave(slot, is_received=False)
+            self._history.leave(slot.life, self._left(slot, is_received=False))
         if self._is_tracking:
             self._backend.perform(model.NeedVersions(needed=False))
             self._is_tracking = False
 
-    def _leave(self, slot: SourceSlot, *, is_received: bool) -> None:
-        """Leave to the next attempt what this one did not deliver."""
+    def end_before_begin(self) -> None:
+        """Leave all to the next attempt, where `fix_base` was never called; an incremental one took nothing."""
+        if not self._spec.full_first_pass:
+            return
+        self._history.begin(self._generation)
+        for slot in self.slots:
+            every = np.zeros_like(slot.pending)
+            fill_first(every, slot.view.npages)
+            self._history.leave(slot.life, Left(slot.life.log, self._taken(), every, every))
+
+    def left(self, life: model.MemslotLife) -> Left | None:
+        """Return what this attempt would leave of a slot now; None: it does not migrate the slot."""
+        for slot in (*self.slots, *self._dropped):
+            if (slot.life.slot, slot.life.created) == (life.slot, life.created):
+                return self._left(slot, is_received=slot in self.slots)
+        return None
+
+    def _left(self, slot: SourceSlot, *, is_received: bool) -> Left:
+        """Return what this attempt leaves to the next one: what it did not deliver."""
         pending = slot.pending
         if not is_received:
             pending = np.zeros_like(pending)
@@ -268,7 +291,11 @@ class Source:
         if slot.copy is not None and slot.view.slot not in self._unknown_bases:
             with suppress(KvmError):
                 lacking = pending | slot.copy.stale(self.versions(slot))
-        self._history.leave(slot.life, Left(slot.life.log, self._taken(), pending, lacking))
+        if not pending.any():
+            pending = np.zeros(
+                len(pending), np.uint64
+            )  # unlike one that was written, takes no memory
+        return Left(slot.life.log, self._taken(), pending, lacking)
 
     # The layout
 
@@ -354,8 +381,7 @@ class Source:
         """Migrate a slot that is there now, whole."""
         slot = SourceSlot(self._backend.query(model.GetMemslot(slot=life.slot)), life)
         self._begin_whole(slot)
-        if life.log is None:
-            self._begin_to_log(slot)
+        self._begin_to_log(slot)
         self.slots.append(slot)
         self.slots.sort(key=lambda each: each.view.slot)
         self._cursor = (0, 0)
@@ -587,10 +613,11 @@ class Source:
             yield
 
     def _uncut_ns(self, duration_ns: int) -> int:
-        """Return how much of a while passes before a measurement ends."""
-        until_ns = self._tracking.until_ns
-        left_ns = 0 if until_ns is None else until_ns - self.now_ns
-        return min(duration_ns, left_ns) if left_ns > 0 else duration_ns
+        """Return how much of a while passes before a measurement ends or something is due."""
+        now_ns = self.now_ns
+        ends = (self._tracking.until_ns, self.due_ns if self.is_paused else None)
+        left = (end_ns - now_ns for end_ns in ends if end_ns is not None and end_ns > now_ns)
+        return min((duration_ns, *left))
 
     def pay(self) -> Iterator[None]:
         """Let the time pass that is owed."""

@@ -331,14 +331,20 @@ class Stream:
         """Let what is on the way arrive."""
         self._last_sent = []
 
-    def lose_in_flight(self) -> list[Piece]:
-        """Lose the last flush: the link broke before it arrived; return its pages."""
-        lost = []
+    def in_flight(self) -> list[Piece]:
+        """Return the pages of the last flush, which may not have arrived."""
+        pieces = []
         for piece in self._last_sent:
             words = last_bits(piece.words, self._flush_pages)
+            pieces.append(replace(piece, words=words, pages=popcount(words), zero_pages=0))
+        return pieces
+
+    def lose_in_flight(self) -> list[Piece]:
+        """Lose the last flush: the link broke before it arrived; return its pages."""
+        lost = self.in_flight()
+        for piece in lost:
             if piece.slot.copy is not None:
-                piece.slot.copy.forget(piece.first_word * WORD_BITS, words)
-            lost.append(replace(piece, words=words, pages=popcount(words), zero_pages=0))
+                piece.slot.copy.forget(piece.first_word * WORD_BITS, piece.words)
         self._last_sent = []
         return lost
 

@@ -5,7 +5,7 @@ from typing import Final
 from hacdbs_sim.model import MigrationSpec
 from hacdbs_sim.model.migrations import NS_PER_SECOND
 from hacdbs_sim.vmm.source import Source
-from hacdbs_sim.vmm.stream import Stream
+from hacdbs_sim.vmm.stream import TARGET_PAGE_BYTES, Stream
 from hacdbs_sim.vmm.throttle import Throttle
 
 RATE_PERIOD_NS: Final = NS_PER_SECOND
@@ -57,12 +57,13 @@ class Syncs:
 
     def _measure(self, now_ns: int) -> None:
         """Look at what was dirtied and sent since the last look."""
-        stats = self._stream.stats
+        source, stats = self._source, self._stream.stats
         self._throttle.look(
-            dirty_bytes=self._dirty_pages * self._source.page_size,
+            dirty_bytes=self._dirty_pages * source.page_size,
             sent_bytes=stats.transferred - self._sent_bytes,
         )
-        stats.dirty_pages_rate = self._dirty_pages * NS_PER_SECOND // (now_ns - self._rates_ns)
+        dirty_pages = self._dirty_pages * source.page_size // TARGET_PAGE_BYTES
+        stats.dirty_pages_rate = dirty_pages * NS_PER_SECOND // (now_ns - self._rates_ns)
         self._rates_ns, self._dirty_pages = now_ns, 0
         self._sent_bytes = stats.transferred
 

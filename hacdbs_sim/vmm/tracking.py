@@ -5,17 +5,25 @@ of them is off again after the last, and the pages that one takes from a log are
 """
 
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeAlias
+from typing import Protocol
 
 from hacdbs_sim import model
 from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.words import Words
-from hacdbs_sim.vmm.history import TransferHistory
+from hacdbs_sim.vmm.history import Left, TransferHistory
 
-Sender: TypeAlias = Callable[[int, Words], bool]
-"""Has pages of a slot sent; returns whether it does."""
+
+class Sender(Protocol):
+    """A migration that runs."""
+
+    def add_pending(self, slot: int, words: Words) -> bool:
+        """Have pages of a slot sent; return whether it does."""
+        ...
+
+    def left(self, life: model.MemslotLife) -> Left | None:
+        """Return what it would leave of a slot now; None: it does not migrate the slot."""
+        ...
 
 
 class DirtyTracking:
@@ -75,6 +83,11 @@ class DirtyTracking:
 
     # Pages
 
+    def left(self, life: model.MemslotLife) -> Left | None:
+        """Return what the migration that runs, or the last attempt, has not delivered of a slot."""
+        left = None if self.sender is None else self.sender.left(life)
+        return self.history.left(life) if left is None else left
+
     def count(self, outcome: model.DirtyLog) -> None:
         """Count the pages that a get named."""
         self.named_pages[outcome.slot] += model.known(outcome.dirty_count)
@@ -88,15 +101,15 @@ class DirtyTracking:
         """
         calls = calls_that_took(backend)
         self.history.counted(before, calls)
-        if not taken.any() or (self.sender is not None and self.sender(life.slot, taken)):
+        if not taken.any() or (
+            self.sender is not None and self.sender.add_pending(life.slot, taken)
+        ):
             return
         if life.log is not None and not self.holds_log(life):
             self.history.took(life, taken, calls)
 
 
 def calls_that_took(backend: model.Backend) -> int:
-    """Count the calls that took something from a log, whosever they were."""
+    """Count the calls that took something from a log, whosever they were: each calls the hook once."""
     counters = backend.query(model.GetCounters())
-    is_manual = backend.query(model.GetConfig()).protects_manually
-    gets = 0 if is_manual else counters["dirty_log_gets"]
-    return gets + counters["dirty_log_clears"]
+    return sum(counters[f"accelerator_{outcome.value}"] for outcome in model.AcceleratorOutcome)

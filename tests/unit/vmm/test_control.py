@@ -196,6 +196,62 @@ def test_settings_of_an_ended_migration_are_refused() -> None:
         check_running(MigrationStatus.FAILED)
 
 
+LONG_DEVICE = {
+    "device_state_bytes": SLOW,
+    "device_state_ns": S,
+    "link": a.LinkSpec(bytes_per_second=SLOW, latency_ns=S),
+}
+"""A second each for the state of the devices, to load it, and for the way."""
+
+
+@pytest.mark.parametrize("postcopy", [None, a.PostcopySpec(after_iterations=1)])
+def test_what_has_a_time_happens_in_the_last_phase_too(postcopy: a.PostcopySpec | None) -> None:
+    fields = {**LONG_DEVICE, "postcopy": postcopy, "downtime_limit_ns": 10**15}
+    plain = migrated(source(npages=64, writes_per_second=0), **fields)
+    times = tuple(plain.now_ns - half * S // 2 for half in (1, 3, 5))
+    items = tuple(
+        Scheduled(at=SchedulePoint(ns=ns), action=a.HostWrite(pages=frames(0))) for ns in times
+    )
+
+    report = migrated(source(npages=64, writes_per_second=0), **fields, schedule=items)
+
+    assert [each.now_ns for each in report.scheduled] == list(times)
+    assert report.totals.total_ns == plain.totals.total_ns
+    assert report.verification.lost_pages == 1
+
+
+def test_settings_that_come_in_the_last_phase_are_applied() -> None:
+    migration = LiveMigration(source(writes_per_second=0), spec(**LONG_DEVICE))
+    until(migration, "device")
+    migration.request(ScheduledChange(downtime_limit_ns=1))
+
+    report = migration.run()
+
+    assert report.spec.downtime_limit_ns == 1
+    assert [each.by for each in report.changes] == ["call"]
+
+
+def test_a_schedule_can_cancel_in_the_last_phase() -> None:
+    cancel = Scheduled(at=SchedulePoint(ns=2 * S), set=command(MigrationCommand.CANCEL))
+
+    report = migrated(source(npages=64, writes_per_second=0), **LONG_DEVICE, schedule=(cancel,))
+
+    assert (report.status, report.now_ns) == (MigrationStatus.CANCELLED, 2 * S)
+
+
+@pytest.mark.parametrize("status", ["pre-switchover", "device"])
+@pytest.mark.parametrize("name", [MigrationCommand.SWITCH_OVER, MigrationCommand.START_POSTCOPY])
+def test_how_it_ends_cannot_be_changed_once_the_guest_is_stopped(
+    status: str, name: MigrationCommand
+) -> None:
+    pauses = status == "pre-switchover"
+    migration = a_slow_one(pause_before_switchover=pauses, postcopy=a.PostcopySpec())
+    until(migration, status)
+
+    with pytest.raises(InvalidMigrationStateError, match=f"{name.value}.*{status}"):
+        migration.request(command(name))
+
+
 def test_a_schedule_can_cancel() -> None:
     report = migrated(source(), schedule=(at_pass(2, command=MigrationCommand.CANCEL),))
 

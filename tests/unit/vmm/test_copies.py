@@ -37,6 +37,7 @@ from hacdbs_sim.model.errors import (
 )
 from hacdbs_sim.sim.machine import Machine
 from hacdbs_sim.vmm import Copy, DirtyRate, DirtyTracking, LiveMigration, TransferHistory
+from hacdbs_sim.vmm.stream import PAGES_PER_FLUSH
 
 PAGE = 4096
 BASE_GFN = 0x40000
@@ -159,6 +160,117 @@ def test_a_copy_of_the_source_lacks_what_a_cancelled_migration_took() -> None:
     found = Copy(made, "source", DirtyTracking(history)).verify()
 
     assert lost(found) == ((7, 2),)
+
+
+def attempt(made: Machine, tracking: DirtyTracking, **fields: Any) -> LiveMigration:
+    """Begin an incremental migration, and let it send 64 pages of a link of 1 MB/s."""
+    given = {"full_first_pass": False, "bandwidth_bytes_per_second": 1_000_000, **fields}
+    link = model.LinkSpec(bytes_per_second=1_000_000)
+    migration = LiveMigration(made, MigrationSpec(link=link, **given), tracking=tracking)
+    while migration.report().stats.normal < 64:
+        migration.step()
+    return migration
+
+
+def cancelled(made: Machine, tracking: DirtyTracking, **fields: Any) -> None:
+    migration = attempt(made, tracking, **fields)
+    migration.cancel()
+    migration.run()
+    assert migration.status is MigrationStatus.CANCELLED
+
+
+def test_a_copy_of_the_source_lacks_what_a_running_migration_took_and_may_not_have_delivered() -> (
+    None
+):
+    made, tracking = machine(), DirtyTracking()
+    write(made, *range(150))
+    migration = attempt(made, tracking)
+    write(made, 190)
+    get(made)  # lost to the migration
+    sent = migration.report().stats.normal
+    on_the_way = PAGES_PER_FLUSH
+
+    copy = Copy(made, "source", tracking)
+
+    lacking = ((sent - on_the_way, 150 - sent + on_the_way), (190, 1))
+    assert lost(copy.verify()) == lacking
+    migration.cancel()
+    migration.run()
+    assert lost(copy.verify()) == lacking
+    assert lost(Copy(made, "source", tracking).verify()) == ((sent, 150 - sent), (190, 1))
+
+
+def test_a_copy_of_the_source_lacks_a_slot_whose_log_was_switched_off_since_an_attempt() -> None:
+    made, tracking = machine(), DirtyTracking()
+    write(made, *range(150))
+    cancelled(made, tracking)
+    made.perform(region(flags=0))
+    write(made, 190)
+    made.perform(region())
+
+    copy = Copy(made, "source", tracking)
+
+    assert copy.slots[0].began is SlotBegan.NOTHING
+    assert counts(copy.verify()) == (0, 0, 0, NPAGES)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_copy_of_the_source_has_nothing_where_nobody_knows_what_was_lost_since_an_attempt(
+    *, verify: bool
+) -> None:
+    made, tracking = machine(), DirtyTracking()
+    write(made, *range(150))
+    cancelled(made, tracking, verify=verify)
+    write(made, 190)
+    if verify:
+        get(made)
+
+    copy = Copy(made, "source", tracking)
+
+    assert copy.slots[0].began is SlotBegan.NOTHING
+
+
+def test_a_copy_of_the_source_lacks_what_a_complete_migration_lost() -> None:
+    made, tracking = machine(), DirtyTracking()
+    migration = attempt(made, tracking, full_first_pass=True)
+    write(made, 7)
+    get(made)  # and forgets what it named
+    assert migration.run().verification.lost_pages == 1
+
+    found = Copy(made, "source", tracking).verify()
+
+    assert lost(found) == ((7, 1),)
+
+
+def test_a_copy_of_the_source_lacks_a_slot_that_was_made_after_the_first_migration() -> None:
+    made, tracking = machine(), DirtyTracking()
+    LiveMigration(made, MigrationSpec(), tracking=tracking).run()
+    made.perform(region(slot=1))
+
+    copy = Copy(made, "source", tracking)
+
+    assert [slot.began for slot in copy.slots] == [SlotBegan.BASE, SlotBegan.NOTHING]
+
+
+def test_a_copy_of_the_source_lacks_of_a_readonly_slot_what_an_attempt_did_not_deliver() -> None:
+    made, tracking = machine(region(flags=int(MemslotFlags.READONLY))), DirtyTracking()
+    cancelled(made, tracking, full_first_pass=True)
+
+    found = Copy(made, "source", tracking).verify()
+
+    assert found.lost_pages == NPAGES - 64
+
+
+def test_a_copy_of_the_source_during_a_migration_without_its_slot_is_of_the_log_alone() -> None:
+    made, tracking = machine(region(), region(slot=1)), DirtyTracking()
+    write(made, *range(150))
+    attempt(made, tracking, slots=(0,))
+    write(made, 3, slot=1)
+
+    copy = Copy(made, "source", tracking)
+
+    get(made, slot=1)
+    assert lost(copy.verify(), slot=1) == ((3, 1),)
 
 
 def test_a_copy_of_the_source_lacks_a_slot_that_does_not_log_whole() -> None:

@@ -482,6 +482,21 @@ def test_the_next_incremental_migration_sends_what_a_bitmap_took(manual: int) ->
     assert report.verification.lost_pages == 0
 
 
+def test_what_the_last_get_takes_is_sent_though_manual_protect_was_on_at_the_beginning() -> None:
+    vm = Vm(rate=0, flags=LOGS, manual_dirty_log_protect2=1)
+    vm.start(BITMAP)
+    vm.write(7, 1)
+    vm.machine.perform(model.UpdateVm(manual_dirty_log_protect2=0))
+    vm.dirty_rate.run(vm.machine)
+
+    report = vm.migration(full_first_pass=False).run()
+
+    assert vm.dirty_rate.info.dirty_pages == 1
+    assert report.totals.sent_pages == 1
+    assert report.verification.verified
+    assert report.verification.lost_pages == 0
+
+
 def test_an_incremental_migration_does_not_build_on_a_log_that_a_measurement_began() -> None:
     vm = Vm()
     vm.start(BITMAP)

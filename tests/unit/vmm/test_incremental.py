@@ -131,6 +131,19 @@ def test_nothing_is_proved_where_somebody_took_the_log_between_two_attempts(
     assert report.verification.verified is verified
 
 
+def test_a_get_between_two_attempts_is_counted_though_manual_protect_is_on_around_it() -> None:
+    machine, history = logging(1), TransferHistory()
+    cancelled_attempt(machine, history, 1_000)
+    machine.perform(a.GuestWrite(pages=frames(2_000)))
+    machine.perform(a.UpdateVm(manual_dirty_log_protect2=0))
+    machine.perform(TAKE)
+    machine.perform(a.UpdateVm(manual_dirty_log_protect2=1))
+
+    report = incremental(machine, history)
+
+    assert report.verification.unproved_slots == (0,)
+
+
 def test_nothing_is_proved_after_an_attempt_without_a_proof() -> None:
     machine, history = logging(), TransferHistory()
     cancelled_attempt(machine, history, 1_000, verify=False)
@@ -212,6 +225,66 @@ def test_once_all_is_delivered_the_attempts_before_are_forgotten() -> None:
 
     assert sum(sent(third)) == 0
     assert lost(third) == (True, 0)
+
+
+@pytest.mark.parametrize("full_first_pass", [True, False])
+def test_a_page_that_a_complete_migration_lost_is_still_lost(*, full_first_pass: bool) -> None:
+    machine, history = logging(), TransferHistory()
+    machine.perform(a.GuestWrite(pages=frames(7)))
+    write = a.GuestWrite(pages=frames(9))
+    schedule = tuple(Scheduled(iteration=1, action=action) for action in (write, TAKE))
+    first = LiveMigration(
+        machine, spec(full_first_pass=full_first_pass, schedule=schedule), history
+    ).run()
+
+    second = incremental(machine, history)
+    machine.perform(write)
+    third = incremental(machine, history)
+
+    assert first.status is second.status is MigrationStatus.COMPLETED
+    assert lost(first) == lost(second) == (True, 1)
+    assert sum(sent(second)) == 0
+    assert second.verification.slots[0].lost_ranges == ((9, 1),)
+    assert lost(third) == (True, 0)
+
+
+def test_nothing_is_proved_where_somebody_took_the_log_since_a_complete_migration() -> None:
+    machine, history = logging(), TransferHistory()
+    LiveMigration(machine, spec(), history).run()
+    machine.perform(a.GuestWrite(pages=frames(9)))
+    machine.perform(TAKE)
+
+    second = incremental(machine, history)
+    third = incremental(machine, history)
+
+    assert second.verification.unproved_slots == third.verification.unproved_slots == (0,)
+
+
+def test_a_full_migration_that_is_cancelled_before_its_first_step_has_delivered_nothing() -> None:
+    machine, history = logging(), TransferHistory()
+    machine.perform(a.GuestWrite(pages=frames(9)))
+    machine.perform(TAKE)
+    migration = LiveMigration(machine, spec(), history)
+    migration.cancel()
+    migration.run()
+
+    report = incremental(machine, history)
+
+    assert sum(sent(report)) == NPAGES
+    assert lost(report) == (True, 0)
+
+
+def test_an_incremental_migration_that_is_cancelled_before_its_first_step_changes_nothing() -> None:
+    machine, history = logging(), TransferHistory()
+    cancelled_attempt(machine, history, 1_000)
+    migration = LiveMigration(machine, spec(full_first_pass=False), history)
+    migration.cancel()
+    migration.run()
+
+    report = incremental(machine, history)
+
+    assert sum(sent(report)) == 1_000 - 128
+    assert lost(report) == (True, 0)
 
 
 def test_a_destination_that_died_has_nothing_so_the_next_attempt_sends_all() -> None:

@@ -190,6 +190,22 @@ def test_a_slot_that_is_named_and_comes_back_later_is_followed_too() -> None:
     assert report.verification.current_pages == 110
 
 
+@pytest.mark.parametrize("change", ["appeared", "replaced by another size"])
+@pytest.mark.parametrize("point", [Point.BEGIN, Point.END])
+def test_a_slot_that_is_new_in_the_setup_and_followed_logs_for_the_migration_only(
+    change: str, point: Point
+) -> None:
+    at = SchedulePoint(phase=Phase.SETUP, point=point)
+    schedule = tuple(Scheduled(at=at, action=action) for action in CHANGES[change])
+    machine = source()
+
+    report = migrated(machine, on_layout_change=LayoutChange.FOLLOW, schedule=schedule)
+
+    assert report.status is MigrationStatus.COMPLETED
+    assert report.verification.lost_pages == 0
+    assert not any(each.is_logging for each in machine.memslots())
+
+
 def test_a_slot_that_is_not_named_may_appear() -> None:
     schedule = (Scheduled(iteration=1, action=OTHER),)
 

@@ -21,10 +21,11 @@ from hacdbs_sim.model import (
     SchedulePoint,
 )
 from hacdbs_sim.model import TimeoutStrategy as Strategy
-from hacdbs_sim.vmm import LiveMigration, Report
+from hacdbs_sim.vmm import DirtyTracking, LiveMigration, Report
 from hacdbs_sim.vmm.errors import InvalidMigrationStateError
 from tests.support.machine import Machine
 from tests.unit.vmm.source import (
+    LOGS,
     MS,
     NPAGES,
     SLOW,
@@ -117,6 +118,22 @@ def test_a_fault_fetches_its_page_and_keeps_the_guest_for_two_ways_and_the_page(
     assert report.stats.requests == found.requests
     assert report.totals.requested_pages == found.requested_pages
     assert report.totals.blocked_ns == found.blocked_ns
+    assert report.verification.lost_pages == 0
+
+
+@pytest.mark.parametrize("phase", [Phase.POSTCOPY_ACTIVE, None])
+def test_a_write_of_somebody_else_to_a_missing_page_is_a_request_too(phase: Phase | None) -> None:
+    at = SchedulePoint(phase=phase) if phase else SchedulePoint(ns=5 * S)
+    missing = a.GuestWrite(pages=frames(0, 2_000))
+    items = (
+        Scheduled(iteration=1, action=missing),
+        Scheduled(at=at, action=a.GuestWrite(pages=frames(1_999))),
+    )
+
+    report = migrated(quiet(), **fields(schedule=items))
+
+    assert postcopy_of(report).requests == 1
+    assert postcopy_of(report).background_pages == 1_999
     assert report.verification.lost_pages == 0
 
 
@@ -220,6 +237,29 @@ def test_it_begins_by_call_at_the_next_chunk_even_in_the_first_pass() -> None:
     assert report.verification.lost_pages == 0
 
 
+def test_it_waits_before_the_switch_over_where_that_is_wanted() -> None:
+    items = (
+        Scheduled(at=SchedulePoint(ns=10 * S), set=command(MigrationCommand.CONTINUE)),
+        Scheduled(
+            at=SchedulePoint(phase=Phase.PRE_SWITCHOVER, point=Point.END),
+            action=a.HostWrite(pages=frames(4_000)),
+        ),
+    )
+    migration = LiveMigration(
+        a_guest(), spec(**fields(schedule=items, pause_before_switchover=True))
+    )
+    until(migration, "pre-switchover")
+    until(migration, "device")
+    waited_until_ns = migration.now_ns
+
+    report = migration.run()
+
+    assert waited_until_ns == 10 * S
+    assert report.status is MigrationStatus.COMPLETED
+    assert report.downtime_ns == 10 * S - postcopy_of(report).started_ns
+    assert report.verification.lost_pages == 0
+
+
 def test_it_begins_when_the_time_is_over() -> None:
     report = migrated(
         a_guest(),
@@ -255,6 +295,23 @@ def test_what_is_written_after_the_last_get_is_lost_unless_it_is_still_to_be_sen
     report = migrated(a_guest(), **fields(schedule=items))
 
     assert report.verification.slots[0].lost_ranges == ((4_000, 1),)
+
+
+def test_once_the_guest_has_left_nothing_is_remembered_of_what_it_lost() -> None:
+    tracking = DirtyTracking()
+    machine = a_guest(flags=LOGS)
+    item = Scheduled(
+        at=SchedulePoint(phase=Phase.DEVICE, point=Point.END),
+        action=a.HostWrite(pages=frames(4_000)),
+    )
+    migration = LiveMigration(machine, spec(**fields(schedule=(item,))), tracking=tracking)
+
+    report = migration.run()
+
+    assert report.verification.lost_pages == 1
+    life = machine.query(a.GetMemslotLife(slot=0))
+    assert life is not None
+    assert tracking.left(life) is None
 
 
 def test_pages_that_the_guest_gave_up_are_not_sent_and_not_lost() -> None:
@@ -310,6 +367,39 @@ def test_a_link_that_fails_pauses_it_and_resume_sends_what_did_not_arrive(
     assert not found.guest_lost
     assert report.verification.verified
     assert report.verification.lost_pages == 0
+
+
+def fetched(migration: LiveMigration) -> tuple[int, int]:
+    found = postcopy_of(migration.report())
+    return found.requested_pages, found.background_pages
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_what_the_guest_has_waited_for_or_written_is_not_lost_with_the_link(
+    *, stands: bool
+) -> None:
+    migration = LiveMigration(
+        source(writes_per_second=20_000, npages=16_384),
+        spec(
+            postcopy=PostcopySpec(after_iterations=1, bandwidth_bytes_per_second=1_000_000),
+            link=LinkSpec(latency_ns=100 * US),
+        ),
+    )
+    until(migration, "postcopy-active")
+    before = (0, 0)
+    # The guest waits in steps of its own; what a step sends beside that may be on the way
+    while before[0] < 100 or (before[0] == fetched(migration)[0]) is not stands:
+        before = fetched(migration)
+        migration.step()
+    on_the_way = sum(fetched(migration)) - sum(before)
+
+    migration.request(command(MigrationCommand.PAUSE))
+    until(migration, "postcopy-paused")
+    migration.request(command(MigrationCommand.RESUME))
+    report = migration.run()
+
+    assert report.status is MigrationStatus.COMPLETED
+    assert sum(fetched(migration)) <= postcopy_of(report).discarded_pages + on_the_way
 
 
 def test_a_command_that_has_come_ends_the_waiting_before_it_is_applied() -> None:

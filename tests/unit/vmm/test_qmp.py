@@ -4,16 +4,21 @@ from typing import Any
 
 from hacdbs_sim.model import (
     AddCopyToUser,
+    AddSequential,
     AutoConverge,
     LinkSpec,
     MigrationCommand,
     PostcopySpec,
     ScheduledChange,
+    SetMemslot,
+    VmConfig,
 )
 from hacdbs_sim.vmm import LiveMigration, Report
 from hacdbs_sim.vmm.qmp import query_migrate
 from hacdbs_sim.wire import to_plain
+from tests.support.machine import Machine
 from tests.unit.vmm.source import (
+    FREE,
     MS,
     NPAGES,
     PAGE_BYTES,
@@ -171,3 +176,16 @@ def test_in_post_copy_there_is_the_downtime_and_no_expectation() -> None:
     assert "expected-downtime" not in during
     assert after["ram"]["postcopy-bytes"] > 0
     assert after["downtime"] == 3
+
+
+def test_the_dirty_rate_is_of_pages_of_the_stream_where_those_of_the_guest_are_larger() -> None:
+    machine = Machine(VmConfig(page_size=65_536, costs=FREE))
+    machine.perform(SetMemslot(slot=0, guest_phys_addr=0, memory_size=256 << 20))
+    machine.perform(AddSequential(slot=0, writes_per_second=100))
+    migration = LiveMigration(machine, spec(bandwidth_bytes_per_second=100 << 20))
+
+    while not (rate := migration.report().stats.dirty_pages_rate):
+        migration.step()
+
+    assert rate // 16 in {99, 100}
+    assert queried(migration.report())["ram"]["dirty-pages-rate"] == rate
