@@ -130,7 +130,10 @@ async def _apply(
             scenario.spec.scenario, scenario.document, account, removed_vms, vm_ids
         )
         session.scenario = standing
-        await _Play(fleet, session, standing, keyed, len(scenario.document)).all_of(scenario)
+        try:
+            await _Play(fleet, session, standing, keyed, len(scenario.document)).all_of(scenario)
+        finally:
+            standing.play_is_over.set()
         return standing, True
 
 

@@ -13,6 +13,7 @@ from app.service.vm_runtime import VmRuntime
 from app.settings import Settings
 from hacdbs_sim.model import MigrationSpec
 from tests.contract.conftest import MEMSLOT
+from tests.support.settling import settle
 
 pytestmark = pytest.mark.anyio
 
@@ -366,6 +367,102 @@ async def ended(client: httpx.AsyncClient) -> dict[str, Any]:
     assert answer.json()["verdict"] != "running"
     out: dict[str, Any] = answer.json()
     return out
+
+
+class Gate:
+    """Holds plays after their steps, before their migration."""
+
+    def __init__(self) -> None:
+        self.is_reached = asyncio.Event()
+        self.opens = asyncio.Event()
+
+    async def prepare(self, runtime: VmRuntime, spec: MigrationSpec) -> Prepared:
+        self.is_reached.set()
+        await self.opens.wait()
+        return await prepare(runtime, spec)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    made = Gate()
+    monkeypatch.setattr("app.http.scenarios.prepare", made.prepare)
+    return made
+
+
+async def play(client: httpx.AsyncClient, gate: Gate) -> asyncio.Task[httpx.Response]:
+    """Begin to apply a scenario, and return once it is held."""
+    playing = asyncio.create_task(put(client, scenario(write(), migration=MIGRATION)))
+    await gate.is_reached.wait()
+    return playing
+
+
+async def waiting(client: httpx.AsyncClient, seconds: int = 60) -> asyncio.Task[httpx.Response]:
+    """Begin to wait for the end of a scenario."""
+    call = asyncio.create_task(client.get(PLACE, params={"wait_seconds": seconds}))
+    await settle()
+    assert not call.done()
+    return call
+
+
+async def test_a_wait_lasts_until_the_play_and_the_migration_are_over(
+    client: httpx.AsyncClient, gate: Gate
+) -> None:
+    playing = await play(client, gate)
+    call = await waiting(client)
+
+    gate.opens.set()
+
+    out = (await call).json()
+    assert (out["verdict"], out["migration"]["status"]) == ("passed", "completed")
+    assert (await playing).status_code == 201
+
+
+async def test_a_wait_for_a_play_ends_when_its_time_is_over(
+    client: httpx.AsyncClient, gate: Gate
+) -> None:
+    playing = await play(client, gate)
+    call = await waiting(client, seconds=1)
+
+    assert (await call).json()["verdict"] == "running"
+    gate.opens.set()
+    await playing
+
+
+@pytest.mark.parametrize("way", ["delete", "reset"])
+async def test_a_reset_ends_a_wait_for_a_play(
+    client: httpx.AsyncClient, gate: Gate, way: str
+) -> None:
+    playing = await play(client, gate)
+    call = await waiting(client)
+
+    if way == "delete":
+        await client.delete(PLACE)
+    else:
+        await client.post("/v1/sessions/default/reset")
+
+    await settle()
+    assert call.done()
+    answer = await call
+    assert (answer.status_code, answer.json()["code"]) == (404, "no_such_scenario")
+    gate.opens.set()
+    assert (await playing).json()["code"] == "session_reset"
+
+
+async def test_a_stop_ends_waits_for_plays(connect: Any, gate: Gate) -> None:
+    app = create_app(Settings())
+    async with connect(app) as client:
+        playing = await play(client, gate)
+        call = await waiting(client)
+
+        app.begin_stop()
+
+        await settle()
+        assert call.done()
+        assert (await call).json()["verdict"] == "running"
+        later = await client.get(PLACE, params={"wait_seconds": 60})
+        assert later.json()["verdict"] == "running"
+        gate.opens.set()
+        await playing
 
 
 async def test_a_migration_follows_the_steps(client: httpx.AsyncClient) -> None:

@@ -12,7 +12,7 @@ from hacdbs_sim.report import scenario_html
 from ...service.scenarios import StandingScenario
 from .. import scenarios
 from ..bodies import THREAD_BYTES, json_body
-from ..deps import FleetDep, PageDep, ScenarioPath, SessionDep, SessionPath
+from ..deps import ContextDep, FleetDep, PageDep, ScenarioPath, SessionDep, SessionPath
 from ..long_poll import WaitSeconds
 from ..reports import HTML, html_report
 from ..responses import JSON_MEDIA_TYPE, Answer, JsonResponse
@@ -65,13 +65,13 @@ async def put_scenario(
 
 @router.get("/v1/sessions/{session_id}/scenario", response_model=ScenarioOutcome)
 async def get_scenario(
-    fleet: FleetDep, session_id: SessionPath, wait_seconds: WaitSeconds = 0
+    context: ContextDep, session_id: SessionPath, wait_seconds: WaitSeconds = 0
 ) -> Response:
     """Return the whole session's scenario and its outcome, at once or when it has ended."""
-    standing = scenarios.standing_in(fleet, session_id)
-    if wait_seconds and (migration := standing.migration) is not None:
-        run = migration.run
-        await run.wait(lambda: run.is_over, wait_seconds)
+    standing = scenarios.standing_in(context.fleet, session_id)
+    if wait_seconds and not context.is_stopping:
+        await standing.wait(wait_seconds)
+        standing = scenarios.standing_in(context.fleet, session_id)  # after a reset it is another
     return await _show(session_id, standing)
 
 
