@@ -10,12 +10,13 @@ from hacdbs_sim.model import BuiltinScenario, ScenarioList, ScenarioOutcome
 from hacdbs_sim.report import scenario_html
 
 from ...service.scenarios import StandingScenario
+from ...service.vm_runtime import INLINE_WORK, WORK_PER_PART
 from .. import scenarios
 from ..bodies import THREAD_BYTES, json_body
 from ..deps import ContextDep, FleetDep, PageDep, ScenarioPath, SessionDep, SessionPath
 from ..long_poll import WaitSeconds
 from ..reports import HTML, html_report
-from ..responses import JSON_MEDIA_TYPE, Answer, JsonResponse
+from ..responses import JSON_MEDIA_TYPE, Answer, JsonResponse, respond
 from ..routing import resource_router
 
 router = resource_router("scenarios")
@@ -29,9 +30,9 @@ async def _show(
     def show() -> Response:
         return Answer(scenarios.scenario_outcome(session_id, standing), status, location).response()
 
-    if standing.account.held_bytes > THREAD_BYTES:
-        return await asyncio.to_thread(show)
-    return show()
+    is_long = standing.account.held_bytes > THREAD_BYTES
+    work = INLINE_WORK + 1 if is_long else WORK_PER_PART * len(standing.steps)
+    return await respond(show, work)
 
 
 @router.put(
