@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Annotated, Final
 
 from fastapi import Depends
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
@@ -51,18 +51,34 @@ def written(page: EventPage, reader: EventReader) -> bytes:
     return (_stale(page) if page.stale else b"") + b"".join(texts)
 
 
-async def first_page(reader: EventReader, limit: int, seconds: float) -> EventPage:
-    """Wait up to `seconds` for events, then close the reader."""
+async def first_page(
+    reader: EventReader, limit: int, seconds: float, receive: Receive
+) -> EventPage:
+    """Wait up to `seconds` for events, then close the reader.
+
+    Raises:
+        ClientDisconnect: The client disconnected: it would keep a reader from those that wait.
+    """
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + seconds
+    disconnect = loop.create_task(_close_on_disconnect(reader, receive))
     try:
         while True:
             has_news = await reader.wait(give_up_at - loop.time())
+            if disconnect.done():
+                raise ClientDisconnect
             page = reader.take(limit)
             if page.events or page.stale or reader.is_closed or not has_news:
                 return page
     finally:
+        disconnect.cancel()
         reader.close()
+
+
+async def _close_on_disconnect(reader: EventReader, receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass  # a body, which the call does not use
+    reader.close()
 
 
 class EventStream(StreamingResponse):

@@ -182,9 +182,12 @@ class Fleet:
         self.migrations.begin()
 
     def begin_stop(self) -> None:
-        """End all waits for events and for runs, including future ones."""
+        """End all waits for events and for runs, including future ones, and those for scenarios."""
         self.events.begin_stop()
         self.migrations.begin_stop()
+        for session in self._sessions.values():
+            if session.scenario is not None:
+                session.scenario.play_is_over.set()
 
     def sessions(self) -> list[Session]:
         """List the sessions, by id."""
@@ -279,6 +282,7 @@ class Fleet:
         self.order.take(session_id, None, change)  # after the last change of the VMs
         if session.scenario is not None:
             session.scenario.account.close()  # its player may still write
+            session.scenario.play_is_over.set()
             session.scenario = None
         self.events.emit(event, session_id=session_id, details={"vm_count": vm_count})
         if vm_count > PIECES_AT_ONCE:

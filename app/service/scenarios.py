@@ -1,6 +1,8 @@
 """The whole session's scenario: its document and its outcome."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from hacdbs_sim.model import Problem, StepOutcome, StepVerdict
@@ -23,6 +25,7 @@ class StandingScenario:
         is_done: Whether all steps have been performed.
         migration: The migration that followed the steps, if one has begun.
         refused: The problem if the migration was refused.
+        play_is_over: Set once its steps are not played any more, or nobody is to wait for that.
     """
 
     name: str
@@ -34,8 +37,18 @@ class StandingScenario:
     is_done: bool = False
     migration: Migration | None = None
     refused: Problem | None = None
+    play_is_over: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def has_failed(self) -> bool:
         """Whether a step had an unexpected outcome."""
         return any(step.verdict is StepVerdict.FAILED for step in self.steps)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until the play and its migration are over, or the time is."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.play_is_over.wait()
+                if self.migration is not None:
+                    run = self.migration.run
+                    await run.wait(lambda: run.is_over, seconds)

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from hacdbs_sim import model
 from hacdbs_sim.report import comparisons, figures, migrations, repeat, settings
 from hacdbs_sim.report.parts import Drawn, Table, Verdict, table
+from hacdbs_sim.wire.writer import Written
 
 MAX_ANSWER_CHARS: Final = 2_000
 """How much of a step's answer is shown."""
@@ -301,6 +302,8 @@ def _steps(outcome: model.ScenarioOutcome) -> list[_Step]:
 
 
 def _json(value: object) -> str:
+    if isinstance(value, Written):
+        return value.octets.decode()
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
 
 

@@ -85,9 +85,9 @@ def base64_octets(words: Words) -> bytes:
     return b"".join(map(base64.b64encode, pieces))
 
 
-def base64_length(words: Words) -> int:
-    """Return how long the base64 text of words is."""
-    return -(-len(words) * BYTES_PER_WORD // 3) * 4
+def base64_length(num_words: int) -> int:
+    """Return how long the base64 text of so many words is."""
+    return -(-num_words * BYTES_PER_WORD // 3) * 4
 
 
 def range_columns(ranges: Sequence[tuple[int, int]] | Words) -> tuple[Words, Words]:

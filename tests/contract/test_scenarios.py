@@ -1,18 +1,22 @@
 """`/v1/sessions/{session_id}/scenario`: a session as one document says it."""
 
 import asyncio
+import threading
 from typing import Any
 
 import httpx
 import pytest
 
 from app.http.batches import MAX_ANSWER_BYTES
+from app.http.operations import RESULT_BYTES
 from app.main import create_app
 from app.service.migrations import Prepared, prepare
 from app.service.vm_runtime import VmRuntime
 from app.settings import Settings
-from hacdbs_sim.model import MigrationSpec
+from hacdbs_sim.model import MigrationSpec, Mismatch
+from hacdbs_sim.scenarios.matching import mismatches
 from tests.contract.conftest import MEMSLOT
+from tests.support.settling import settle
 
 pytestmark = pytest.mark.anyio
 
@@ -318,6 +322,94 @@ async def test_steps_that_answer_too_much_are_refused(connect: Any) -> None:
     assert failed["body"]["code"] == "batch_answer_limit"
 
 
+def get_base64(**expect: Any) -> dict[str, Any]:
+    action = {"op": "get_dirty_log", "slot": 0, "format": "base64"}
+    return {"vm": "src", "action": action, "expect": expect}
+
+
+def of_size(memory_size: str, *steps: dict[str, Any]) -> dict[str, Any]:
+    slot = {"slot": 0, **MEMSLOT, "memory_size": memory_size}
+    return {**scenario(*steps), "vms": [{"key": "src", "ipa_bits": 42, "memslots": [slot]}]}
+
+
+async def test_a_get_whose_answer_could_be_too_large_takes_nothing(
+    client: httpx.AsyncClient,
+) -> None:
+    refused = get_base64(status=409, body={"code": "batch_answer_limit"})
+
+    out = (await put(client, of_size("1TiB", write(), refused))).json()
+
+    assert [step["mismatches"] for step in out["steps"]] == [[], []]
+    assert (await client.get("/v1/vms/default-1/memslots/0")).json()["dirty_count"] == 1
+
+
+async def test_words_of_a_log_that_is_all_set_are_refused(client: httpx.AsyncClient) -> None:
+    action = {"op": "get_dirty_log", "slot": 0, "format": "words"}
+    document = of_size("128GiB", {"vm": "src", "action": action})
+    document["vms"][0]["manual_dirty_log_protect2"] = 3
+
+    (step,) = (await put(client, document)).json()["steps"]
+
+    assert (step["status"], step["body"]["code"]) == (409, "batch_answer_limit")
+
+
+async def test_a_get_whose_answer_finds_no_room_takes_nothing(connect: Any) -> None:
+    refused = get_base64(status=409, body={"code": "state_bytes_limit"})
+    document = of_size("1GiB", write(), refused, write(2, body={"newly_dirty": 1}))
+    app = create_app(Settings())
+    async with connect(app) as client:
+        await put(client, of_size("1GiB", write()))
+        bitmap_bytes = (1 << 18) // 8
+        room = app.context.fleet.budget.used_bytes + bitmap_bytes
+
+    async with connect(create_app(Settings(max_state_bytes=room))) as client:
+        out = (await put(client, document)).json()
+
+    assert [step["mismatches"] for step in out["steps"]] == [[], [], []]
+    assert out["verdict"] == "passed"
+
+
+async def test_what_a_step_holds_for_its_answer_is_given_back(connect: Any) -> None:
+    app = create_app(Settings())
+    async with connect(app) as client:
+        await put(client, scenario(write()))
+        alone = app.context.fleet.budget.used_bytes
+        await put(
+            client,
+            scenario(write(), {**get(status=404), "action": {"op": "get_dirty_log", "slot": 7}}),
+        )
+        with_refused = app.context.fleet.budget.used_bytes
+
+    assert with_refused - alone < RESULT_BYTES
+
+
+async def test_a_long_answer_is_judged_in_a_thread(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[bool] = []
+
+    def mismatches_and_thread(expected: object, found: object) -> list[Mismatch]:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return mismatches(expected, found)
+
+    monkeypatch.setattr("app.http.scenarios.mismatches", mismatches_and_thread)
+    steps = [
+        get_base64(body={"dirty_count": 1, "num_pages": 1 << 21}),
+        get_base64(body={"bitmap": ""}),
+    ]
+
+    out = (await put(client, of_size("8GiB", write(), *steps))).json()
+
+    assert threads == [True, False, False]
+    assert [step["verdict"] for step in out["steps"]] == ["passed", "passed", "failed"]
+    assert len(out["steps"][2]["body"]["bitmap"]) == 349_528
+    # The answer has it
+    assert [(each["pointer"], each["found"]) for each in out["steps"][2]["mismatches"]] == [
+        ("/body/bitmap", None)
+    ]
+    assert (await client.get(PLACE)).json() == out
+
+
 async def test_answers_count_as_state_that_the_service_holds(connect: Any) -> None:
     action = {"op": "get_dirty_log", "slot": 0, "format": "base64"}
     steps = [{"vm": "src", "action": action}] * 100
@@ -366,6 +458,102 @@ async def ended(client: httpx.AsyncClient) -> dict[str, Any]:
     assert answer.json()["verdict"] != "running"
     out: dict[str, Any] = answer.json()
     return out
+
+
+class Gate:
+    """Holds plays after their steps, before their migration."""
+
+    def __init__(self) -> None:
+        self.is_reached = asyncio.Event()
+        self.opens = asyncio.Event()
+
+    async def prepare(self, runtime: VmRuntime, spec: MigrationSpec) -> Prepared:
+        self.is_reached.set()
+        await self.opens.wait()
+        return await prepare(runtime, spec)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    made = Gate()
+    monkeypatch.setattr("app.http.scenarios.prepare", made.prepare)
+    return made
+
+
+async def play(client: httpx.AsyncClient, gate: Gate) -> asyncio.Task[httpx.Response]:
+    """Begin to apply a scenario, and return once it is held."""
+    playing = asyncio.create_task(put(client, scenario(write(), migration=MIGRATION)))
+    await gate.is_reached.wait()
+    return playing
+
+
+async def waiting(client: httpx.AsyncClient, seconds: int = 60) -> asyncio.Task[httpx.Response]:
+    """Begin to wait for the end of a scenario."""
+    call = asyncio.create_task(client.get(PLACE, params={"wait_seconds": seconds}))
+    await settle()
+    assert not call.done()
+    return call
+
+
+async def test_a_wait_lasts_until_the_play_and_the_migration_are_over(
+    client: httpx.AsyncClient, gate: Gate
+) -> None:
+    playing = await play(client, gate)
+    call = await waiting(client)
+
+    gate.opens.set()
+
+    out = (await call).json()
+    assert (out["verdict"], out["migration"]["status"]) == ("passed", "completed")
+    assert (await playing).status_code == 201
+
+
+async def test_a_wait_for_a_play_ends_when_its_time_is_over(
+    client: httpx.AsyncClient, gate: Gate
+) -> None:
+    playing = await play(client, gate)
+    call = await waiting(client, seconds=1)
+
+    assert (await call).json()["verdict"] == "running"
+    gate.opens.set()
+    await playing
+
+
+@pytest.mark.parametrize("way", ["delete", "reset"])
+async def test_a_reset_ends_a_wait_for_a_play(
+    client: httpx.AsyncClient, gate: Gate, way: str
+) -> None:
+    playing = await play(client, gate)
+    call = await waiting(client)
+
+    if way == "delete":
+        await client.delete(PLACE)
+    else:
+        await client.post("/v1/sessions/default/reset")
+
+    await settle()
+    assert call.done()
+    answer = await call
+    assert (answer.status_code, answer.json()["code"]) == (404, "no_such_scenario")
+    gate.opens.set()
+    assert (await playing).json()["code"] == "session_reset"
+
+
+async def test_a_stop_ends_waits_for_plays(connect: Any, gate: Gate) -> None:
+    app = create_app(Settings())
+    async with connect(app) as client:
+        playing = await play(client, gate)
+        call = await waiting(client)
+
+        app.begin_stop()
+
+        await settle()
+        assert call.done()
+        assert (await call).json()["verdict"] == "running"
+        later = await client.get(PLACE, params={"wait_seconds": 60})
+        assert later.json()["verdict"] == "running"
+        gate.opens.set()
+        await playing
 
 
 async def test_a_migration_follows_the_steps(client: httpx.AsyncClient) -> None:

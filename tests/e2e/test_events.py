@@ -69,8 +69,12 @@ def an_event(item: Event | StaleReader) -> Event:
 
 def wait_for_readers(client: Client, count: int) -> None:
     """Wait until this many clients read or wait for events."""
-    line = f"hacdbs_event_readers {count}.0"
-    client.wait_until(lambda: line in client.get_metrics(), HANG_SECONDS, what=f"{count} readers")
+    wait_for_line(client, f"hacdbs_event_readers {count}.0")
+
+
+def wait_for_line(client: Client, line: str) -> None:
+    """Wait until the metrics have a line."""
+    client.wait_until(lambda: line in client.get_metrics(), HANG_SECONDS, what=line)
 
 
 def test_a_stream_sends_events_while_it_is_open(http: httpx.Client, session: Session) -> None:
@@ -173,6 +177,24 @@ def test_a_list_that_waits_in_vain_is_empty(client: Client, session: Session) ->
 
     assert page.events == ()
     assert page.next_after == page.last_event_id
+
+
+def test_waits_of_clients_that_have_disconnected_end(tmp_path: Path) -> None:
+    call = b"GET /v1/events?wait_seconds=60 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with serving(tmp_path) as service, Client(service.url) as client:
+        address = (client.http.base_url.host, client.http.base_url.port)
+        with ExitStack() as callers:
+            for _ in range(MAX_EVENT_READERS):
+                caller = callers.enter_context(socket.create_connection(address))
+                caller.sendall(call)
+            wait_for_readers(client, MAX_EVENT_READERS)
+
+        wait_for_line(
+            client,
+            'http_requests_total{method="GET",route="/v1/events",status="499"}'
+            f" {MAX_EVENT_READERS}.0",
+        )
+        wait_for_readers(client, 0)
 
 
 def test_as_many_as_the_service_takes_may_read_and_who_leaves_makes_room(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 from typing import Annotated, Any, Final
 
 from fastapi import Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from hacdbs_sim.model import EventPage, EventType
@@ -46,6 +47,7 @@ WaitSeconds = Annotated[
 
 @router.get("/v1/events", response_model=EventPage, responses=_WITH_STREAM)
 async def list_events(
+    request: Request,
     fleet: FleetDep,
     *,
     as_stream: AcceptsEvents,
@@ -68,5 +70,5 @@ async def list_events(
     page = log.after(start, wanted, min(limit, MAX_LIMIT))
     if wait_seconds and not (page.events or page.stale):
         reader = log.open_reader(page.next_after, wanted)
-        page = await first_page(reader, min(limit, MAX_LIMIT), wait_seconds)
+        page = await first_page(reader, min(limit, MAX_LIMIT), wait_seconds, request.receive)
     return await show(page)

@@ -10,12 +10,13 @@ from hacdbs_sim.model import BuiltinScenario, ScenarioList, ScenarioOutcome
 from hacdbs_sim.report import scenario_html
 
 from ...service.scenarios import StandingScenario
+from ...service.vm_runtime import INLINE_WORK, WORK_PER_PART
 from .. import scenarios
 from ..bodies import THREAD_BYTES, json_body
-from ..deps import FleetDep, PageDep, ScenarioPath, SessionDep, SessionPath
+from ..deps import ContextDep, FleetDep, PageDep, ScenarioPath, SessionDep, SessionPath
 from ..long_poll import WaitSeconds
 from ..reports import HTML, html_report
-from ..responses import JSON_MEDIA_TYPE, Answer, JsonResponse
+from ..responses import JSON_MEDIA_TYPE, Answer, JsonResponse, respond
 from ..routing import resource_router
 
 router = resource_router("scenarios")
@@ -29,9 +30,9 @@ async def _show(
     def show() -> Response:
         return Answer(scenarios.scenario_outcome(session_id, standing), status, location).response()
 
-    if standing.account.held_bytes > THREAD_BYTES:
-        return await asyncio.to_thread(show)
-    return show()
+    is_long = standing.account.held_bytes > THREAD_BYTES
+    work = INLINE_WORK + 1 if is_long else WORK_PER_PART * len(standing.steps)
+    return await respond(show, work)
 
 
 @router.put(
@@ -65,13 +66,13 @@ async def put_scenario(
 
 @router.get("/v1/sessions/{session_id}/scenario", response_model=ScenarioOutcome)
 async def get_scenario(
-    fleet: FleetDep, session_id: SessionPath, wait_seconds: WaitSeconds = 0
+    context: ContextDep, session_id: SessionPath, wait_seconds: WaitSeconds = 0
 ) -> Response:
     """Return the whole session's scenario and its outcome, at once or when it has ended."""
-    standing = scenarios.standing_in(fleet, session_id)
-    if wait_seconds and (migration := standing.migration) is not None:
-        run = migration.run
-        await run.wait(lambda: run.is_over, wait_seconds)
+    standing = scenarios.standing_in(context.fleet, session_id)
+    if wait_seconds and not context.is_stopping:
+        await standing.wait(wait_seconds)
+        standing = scenarios.standing_in(context.fleet, session_id)  # after a reset it is another
     return await _show(session_id, standing)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.http.batches import check_answer, perform_all, weight_of
-from app.http.operations import perform_now, work_of_batch
+from app.http.batches import check_answer, most_bytes_of, perform_all, weight_of
+from app.http.operations import RESULT_BYTES, perform_now, work_of_batch
 from app.service.fleet import Fleet, Vm
 from app.service.limits import Limits
 from app.service.vm_runtime import INLINE_WORK, VmRuntime
@@ -128,6 +128,46 @@ def test_the_runs_of_a_trace_weigh_too(vm: Vm) -> None:
     perform_now(vm, write.action)
 
     assert weight_of(perform_now(vm, get.action, get.format)) == 2 * 96
+
+
+@pytest.mark.parametrize("written", [[], [[0, 1]], [[n, 1] for n in range(0, 1 << 18, 65)]])
+@pytest.mark.parametrize("log_format", ["ranges", "base64", "words", "summary"])
+def test_an_answer_is_never_longer_than_estimated(
+    vm: Vm, written: list[list[int]], log_format: str
+) -> None:
+    write, get = batch(
+        {"op": "guest_write", "gfn_ranges": written}, {**GET, "format": log_format, "trace": True}
+    )
+    perform_now(vm, write.action)
+
+    most = most_bytes_of(vm, get)
+
+    answer = perform_now(vm, get.action, get.format)
+    assert len(answer.octets()) <= most
+
+
+@pytest.mark.parametrize(("log_format", "most"), [("base64", 43_692), ("words", 4_095 * 2 + 21)])
+def test_an_estimate_counts_the_words_of_a_log(vm: Vm, log_format: str, most: int) -> None:
+    write, get = batch({"op": "guest_write", "gfns": [3]}, {**GET, "format": log_format})
+    perform_now(vm, write.action)
+
+    assert most_bytes_of(vm, get) == RESULT_BYTES + most
+
+
+def test_a_get_that_will_be_refused_has_a_short_answer(vm: Vm) -> None:
+    no_log = {"op": "set_memslot", "slot": 0, "guest_phys_addr": 0, "memory_size": 1 << 30}
+    unset, get, of_none = batch(
+        {**no_log, "flags": []}, {**GET, "format": "words"}, {**GET, "slot": 7}
+    )
+    perform_now(vm, unset.action)
+
+    assert most_bytes_of(vm, get) == most_bytes_of(vm, of_none) == RESULT_BYTES
+
+
+def test_the_answer_that_shows_a_vm_has_its_parts(vm: Vm) -> None:
+    (update,) = batch({"op": "update_vm", "manual_dirty_log_protect2": 1})
+
+    assert len(perform_now(vm, update.action).octets()) <= most_bytes_of(vm, update)
 
 
 def test_the_action_after_an_answer_that_is_too_large_is_refused() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from starlette.requests import ClientDisconnect
 
 from app.http import event_stream
 from app.http.event_stream import EVENTS_AT_ONCE, EventStream, first_page
@@ -104,7 +105,7 @@ async def test_one_who_does_not_read_holds_one_page_and_misses_the_rest() -> Non
 async def test_events_that_are_not_wanted_do_not_end_the_wait() -> None:
     log = EventLog()
     reader = log.open_reader(0, EventFilter(session_id="other"))
-    waiting = asyncio.create_task(first_page(reader, 10, HANG_SECONDS))
+    waiting = asyncio.create_task(first_page(reader, 10, HANG_SECONDS, Caller().receive))
     await settle()
     emit(log)
     await settle()
@@ -114,6 +115,20 @@ async def test_events_that_are_not_wanted_do_not_end_the_wait() -> None:
 
     page = await waiting
     assert [event.event_id for event in page.events] == [2]
+    assert log.reader_count == 0
+
+
+async def test_a_wait_ends_when_its_client_disconnects() -> None:
+    log = EventLog()
+    caller = Caller()
+    reader = log.open_reader(0, ALL_EVENTS)
+    waiting = asyncio.create_task(first_page(reader, 10, HANG_SECONDS, caller.receive))
+    await settle()
+
+    caller.leaves.set()
+
+    with pytest.raises(ClientDisconnect):
+        await waiting
     assert log.reader_count == 0
 
 
