@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import itertools
+import json
 import re
 import secrets
 import time
@@ -17,6 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from hacdbs_sim.model import Problem
 from hacdbs_sim.wire import Site, error_at
 
+from ..settings import ANY_HOST, HOST_PATTERN
 from . import problems, swagger, ui
 from .long_poll import WAITS
 from .metrics import Metrics
@@ -67,10 +69,8 @@ GUARDS: Final = (
 
 _GUARD_NAMES: Final = frozenset(name for name, _ in GUARDS)
 _CHUNKED: Final = "chunked"
-_HOST: Final = re.compile(
-    r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_.])?)(?::[0-9]{0,5})?\Z", re.ASCII
-)
-"""A name or an address, in lowercase, and perhaps a port (RFC 9110, 7.2)."""
+_HOST: Final = re.compile(rf"({HOST_PATTERN})(?::[0-9]{{0,5}})?\Z", re.ASCII)
+"""A name or an address, in lowercase, and perhaps a port."""
 
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 
@@ -171,30 +171,39 @@ class ServiceMiddleware:
             )
         if self._token is None or path in TOKEN_FREE_PATHS:
             return None
-        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
-        # Compared in constant time, so that the time does not show how much of a guess was right
-        is_same = hmac.compare_digest(given.strip(), self._token)
-        if is_same and scheme.lower() == b"bearer":
+        if (fault := self._fault_of_token(headers)) is None:
             return None
-        detail = "Authorization must be: Bearer, and the service's token"
         challenge = {"WWW-Authenticate": 'Bearer realm="hacdbs-sim"'}
         return ProblemResponse(
-            problems.plain_document(problems.UNAUTHORIZED, detail, path), challenge
+            problems.plain_document(problems.UNAUTHORIZED, fault, path), challenge
         )
+
+    def _fault_of_token(self, headers: Sent) -> str | None:
+        """Return what is wrong with the Authorization header; its value may be a secret."""
+        authorization = headers.get(b"authorization", b"")
+        scheme, _, given = authorization.partition(b" ")
+        if scheme.lower() != b"bearer":
+            sent = "another scheme" if authorization else "none"
+            return f'Authorization must be "Bearer TOKEN"; {sent} was sent'
+        assert self._token is not None, "asked where there is one"
+        # Compared in constant time, so that the time does not show how much of a guess was right
+        is_same = hmac.compare_digest(given.strip(), self._token)
+        return None if is_same else "the token is not the service's"
 
     def _fault_of_host(self, scope: Scope, headers: Sent) -> str | None:
         """Return what is wrong with the Host header; a request of HTTP/1.0 may have none."""
         given = headers.get(b"host")
-        allows_any = "*" in self._allowed_hosts or scope["path"] in ANY_HOST_PATHS
+        allows_any = ANY_HOST in self._allowed_hosts or scope["path"] in ANY_HOST_PATHS
         if given is None:
             is_old = scope.get("http_version", "1.0") == "1.0"
             return None if allows_any and is_old else "a request names its Host"
-        found = _HOST.match(given.decode("latin-1").lower())
+        host = given.decode("latin-1").lower()
+        found = _HOST.match(host)
         if found is None:
-            return "Host must be a name or an address, and perhaps a port"
+            return f"Host must be a name or an address, and perhaps a port (got {json.dumps(host[:64])})"
         if allows_any or found[1] in self._allowed_hosts:
             return None
-        return "the Host header must name one of HACDBS_ALLOWED_HOSTS"
+        return f'the Host header must name one of HACDBS_ALLOWED_HOSTS (got "{found[1]}")'
 
     def _log_defect(self, scope: Scope, request_id: str, error: Exception) -> None:
         if self._request_log is not None:

@@ -20,7 +20,7 @@ from typing import Final
 from hacdbs_sim import model
 from hacdbs_sim.model import DEFAULT_SESSION, CreateVm, EventType
 from hacdbs_sim.model.base import WORK_PER_ACTION
-from hacdbs_sim.model.errors import KvmError
+from hacdbs_sim.model.errors import KvmError, MemslotChangedError
 from hacdbs_sim.model.units import PAGES_PER_WORD
 from hacdbs_sim.sim.machine.estimates import work_of_adding
 from hacdbs_sim.vmm import Report
@@ -346,6 +346,7 @@ class Fleet:
         try:
             if spec.track_versions:
                 runtime.perform(model.TrackVersions(enabled=True))
+            _check_slots_once(spec.memslots)
             for part in ("memslots", "faults", "workloads"):
                 for index, action in enumerate(getattr(spec, part)):
                     with _named(part, index):
@@ -564,6 +565,17 @@ def _was_reset(session_id: str) -> errors.SessionResetError:
         field="session_id",
         value=session_id,
     )
+
+
+def _check_slots_once(memslots: Sequence[model.SetMemslot]) -> None:
+    """Refuse a slot that a new VM has twice: the second would change the first."""
+    known: set[int] = set()
+    for index, memslot in enumerate(memslots):
+        if memslot.slot in known:
+            with _named("memslots", index):
+                detail = f"slot {memslot.slot} is given twice"
+                raise MemslotChangedError(detail, field="slot", value=memslot.slot)
+        known.add(memslot.slot)
 
 
 def _work_of_making(spec: CreateVm) -> int:

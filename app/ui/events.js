@@ -70,7 +70,7 @@ const matches = (event, { type, subject, text }) =>
 export function showEvents(part) {
   const form = h("form", { class: "row", id: "filter" },
     field("Type", choice("type", [["", "all"], ...Object.keys(DETAILS).map((type) => [type, words(type)])], "")),
-    field("Machine or session", h("input", { name: "subject", placeholder: "default-1" })),
+    field("VM or session", h("input", { name: "subject", placeholder: "default-1" })),
     field("Text", h("input", { name: "text", type: "search", placeholder: "EAGAIN" })),
     h("button", { type: "reset" }, "Show all"));
   const wanted = () => Object.fromEntries(new FormData(form));

@@ -22,7 +22,7 @@ export function showMachine(part, vmId) {
     if (!(await confirmed(`Delete ${vmId}?`, "Its memory, logs and workloads are gone; its migrations end.", "Delete"))) return;
     await remove(path);
     location.hash = "#/";
-  }) }, "Delete machine");
+  }) }, "Delete VM");
 
   part.root.append(
     h("div", { class: "head" }, h("h1", {}, vmId), name, h("span", { class: "grow" }), drop),
@@ -71,7 +71,7 @@ function memory(machine) {
   const map = heatView(() => machine.refresh());
   const slots = h("select", { "aria-label": "Memslot" });
   const figures = h("span", { class: "quiet" });
-  const empty = h("p", { class: "empty" }, "This machine has no memslot.");
+  const empty = h("p", { class: "empty" }, "This VM has no memslot.");
   const outcome = h("p", { class: "quiet", role: "status", id: "outcome" });
   const modes = segments("What is drawn", [["dirty", "Dirty log"], ["stage2", "Stage 2"]], (mode) => map.view(mode));
 

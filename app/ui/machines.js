@@ -1,4 +1,4 @@
-// All machines, and the making of one.
+// All VMs, and the making of one.
 
 import { all, post } from "./api.js";
 import { act, card, choice, field, h, submits, table } from "./dom.js";
@@ -10,8 +10,8 @@ const SIZES = ["4MiB", "64MiB", "1GiB", "8GiB", "64GiB", "128GiB"].map((size) =>
 export const link = (vmId) => `#/vms/${encodeURIComponent(vmId)}`;
 
 export function showMachines(part) {
-  const list = table("Machines", [
-    { name: "Machine", node: (vm) => h("a", { href: link(vm.vm_id) }, vm.vm_id) },
+  const list = table("VMs", [
+    { name: "VM", node: (vm) => h("a", { href: link(vm.vm_id) }, vm.vm_id) },
     { name: "Name", text: (vm) => vm.name || "–" },
     { name: "Memory", number: true, text: (vm) => bytes(vm.memslots.reduce((sum, slot) => sum + slot.memory_size, 0)) },
     { name: "Dirty", number: true, text: (vm) => count(vm.memslots.reduce((sum, slot) => sum + (slot.dirty_count ?? 0), 0)) },
@@ -19,7 +19,7 @@ export function showMachines(part) {
     { name: "Faults", number: true, text: (vm) => vm.faults.length },
     { name: "Hardware cleaned", number: true, text: (vm) => count(vm.counters.accelerator_cleaned_pages) },
     { name: "Software cleaned", number: true, text: (vm) => count(vm.counters.software_pages) },
-  ], (vm) => vm.vm_id, "No machine yet. Make one below.");
+  ], (vm) => vm.vm_id, "No VM yet. Make one below.");
 
   const form = submits(
     h("form", { class: "grid", id: "create" },
@@ -31,7 +31,7 @@ export function showMachines(part) {
       field("Kernel", choice("kernel", [["fixed", "fixed"], ["v1", "v1, as posted"]], "fixed")),
       field("Seed", h("input", { name: "seed", type: "number", min: "0", value: "0", required: true })),
       field("Accelerator", choice("hacdbs", [["yes", "HACDBS"], ["no", "software only"]], "yes")),
-      h("button", { class: "main" }, "Make machine")),
+      h("button", { class: "main" }, "Make VM")),
     async (given) => {
       const vm = await post("/v1/vms", {
         name: given.name,
@@ -54,16 +54,16 @@ export function showMachines(part) {
   );
 
   const first = welcome();
-  const heading = h("h1", {}, "Machines");
+  const heading = h("h1", {}, "VMs");
   const total = h("span", { class: "quiet" });
   part.root.append(
     h("div", { class: "head" }, heading, total),
     first,
-    h("div", { class: "cards" }, card("All sessions", "", [], list.node), card("New machine", "", [], form)),
+    h("div", { class: "cards" }, card("All sessions", "", [], list.node), card("New VM", "", [], form)),
   );
   part.repeat(async () => {
     const vms = await all("/v1/vms?session_id=-", "vms", { signal: part.signal });
-    total.textContent = many(vms.length, "machine");
+    total.textContent = many(vms.length, "VM");
     list.update(vms);
     first.hidden = vms.length > 0;
   }, 2000, (event) => event.type !== "migration");
@@ -78,5 +78,5 @@ function welcome() {
     text("This service simulates KVM on arm64 and its dirty log: which guest pages were written since they were last read. A live migration sends these pages again and again, until few enough are left to stop the guest."),
     text("FEAT_HACDBS is a unit of the CPU that cleans the log in place of software. No silicon with it is on sale: here you can migrate with it, break it, unplug its CPU, and see whether a page is lost."),
     h("p", { class: "tools" }, demo, h("a", { href: "#/scenarios" }, "All scenarios"), h("a", { href: "/docs" }, "The HTTP API")),
-    h("p", { class: "quiet" }, "The demo makes a machine of 256 MiB, migrates it and unplugs two of its three CPUs on the way. It runs in a session of its own."));
+    h("p", { class: "quiet" }, "The demo makes a VM of 256 MiB, migrates it and unplugs two of its three CPUs on the way. It runs in a session of its own."));
 }

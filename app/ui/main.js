@@ -77,7 +77,7 @@ class Part {
     } catch (error) {
       if (this.signal.aborted) return false;
       if (error.status === 404) {
-        this.root.replaceChildren(h("p", { class: "empty" }, error.message), h("a", { href: "#/" }, "All machines"));
+        this.root.replaceChildren(h("p", { class: "empty" }, error.message), h("a", { href: "#/" }, "All VMs"));
         return false;
       }
       return true;

@@ -60,11 +60,11 @@ export function startForm(begin) {
 export function showMigrations(part) {
   const list = table("Migrations", [
     { name: "Migration", node: (m) => h("a", { href: link(m.migration_id) }, m.migration_id) },
-    { name: "Machine", node: (m) => h("a", { href: machineLink(m.vm_id) }, m.vm_id) },
+    { name: "VM", node: (m) => h("a", { href: machineLink(m.vm_id) }, m.vm_id) },
     stateColumn("Status"),
     { name: "Passes", number: true, text: (m) => count(m.iteration_count) },
     { name: "Pages lost", number: true, text: (m) => count(m.lost_pages) },
-  ], (m) => m.migration_id, "No migration yet. A machine's own page begins one; a preset brings its machine.");
+  ], (m) => m.migration_id, "No migration yet. A VM's own page begins one; a preset brings its VM.");
 
   const presets = h("div", { class: "cards" });
   const show = keyed(presets, preset, (each) => each.preset);
@@ -78,7 +78,7 @@ function preset({ preset: name, description, vm }) {
     const made = await post("/v1/vms", { ...vm, name });
     const begun = await post("/v1/migrations", { vm_id: made.vm_id, preset: name, pace_ms: 250 });
     location.hash = link(begun.migration_id);
-  }) }, "Make its machine and run it");
+  }) }, "Make its VM and run it");
   return { node: card(`Preset: ${words(name)}`, "two", [button], h("p", { class: "quiet" }, description)) };
 }
 

@@ -35,7 +35,7 @@ async function isFree(sessionId) {
     if (error.code !== "session_exists") throw error;
   }
   const { vm_count: machines } = await get(`/v1/sessions/${sessionId}`);
-  if (machines && !(await confirmed(`Reset session ${sessionId}?`, `It has ${count(machines)} machines of an earlier run, which are deleted.`, "Reset and run"))) return false;
+  if (machines && !(await confirmed(`Reset session ${sessionId}?`, `It has ${count(machines)} VMs of an earlier run, which are deleted.`, "Reset and run"))) return false;
   await post(`/v1/sessions/${sessionId}/reset`);
   return true;
 }
@@ -59,7 +59,7 @@ export function showScenarios(part) {
     h("div", { class: "head" }, h("h1", {}, "Scenarios")),
     h("div", { class: "cards" },
       card("Applied", "", [], applied.node),
-      card("Builtin", "", [], h("p", { class: "quiet" }, "Each is a document with machines, steps and expectations. It runs in a session of its own."), h("form", { class: "row", id: "find" }, field("Find", filter)), list)),
+      card("Builtin", "", [], h("p", { class: "quiet" }, "Each is a document with VMs, steps and expectations. It runs in a session of its own."), h("form", { class: "row", id: "find" }, field("Find", filter)), list)),
   );
   part.root.querySelector("#find").addEventListener("submit", (event) => event.preventDefault());
   all("/v1/scenarios", "scenarios", { signal: part.signal }).then((scenarios) => {
@@ -168,13 +168,13 @@ export function showScenario(part, sessionId) {
   const verdict = h("p", { class: "verdict", role: "status", id: "verdict" });
   const about = h("p", { class: "quiet" });
   const seen = h("p", { class: "quiet" });
-  const machines = h("ul", { class: "chips", "aria-label": "Machines" });
+  const machines = h("ul", { class: "chips", "aria-label": "VMs" });
   const wrong = h("ul", { class: "wrong", id: "mismatches" });
   const player = playback(part.signal);
   const steps = card("Steps", "", [], player.node);
   const migration = card("Migration", "", [], h("p", {}, h("a", { href: "#/migrations" }, "")));
   const again = h("button", { type: "button", onclick: () => act(again, async () => {
-    if (!(await confirmed(`Reset session ${sessionId}?`, "Its machines and migrations are deleted, and the scenario is gone.", "Reset"))) return;
+    if (!(await confirmed(`Reset session ${sessionId}?`, "Its VMs and migrations are deleted, and the scenario is gone.", "Reset"))) return;
     await post(`/v1/sessions/${encodeURIComponent(sessionId)}/reset`);
     location.hash = "#/scenarios";
   }), class: "danger" }, "Reset session");

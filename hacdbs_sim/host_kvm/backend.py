@@ -266,9 +266,7 @@ class HostKvmBackend:
         self, kind: guest.Touch, vcpu: int, pages: PageSet, field: str = "gfn_ranges"
     ) -> model.AccessOutcome:
         if vcpu:
-            raise errors.NoSuchVcpuError.must(
-                "vcpu", "be 0, the only one of a host_kvm VM", vcpu, bound=0
-            )
+            raise errors.NoSuchVcpuError.absent("vcpu", vcpu, count=1, what="vCPU")
         gfns = _gfns_of(pages, field)
         with refusals.running_guest():
             exits = self._vm.touch(kind, gfns)

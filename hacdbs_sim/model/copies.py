@@ -37,7 +37,8 @@ class CreateCopy(Request):
     base: CopyBase | None = None
     """What it has from the start. Null: nothing, but zeros for pages that were never written.
     `source`: the VM as it is, without what the logs name. The id of another copy: what that one
-    has. A memslot that has not logged all the time since the base is lacking whole."""
+    has. A memslot that has not logged all the time since the base counts as missing in full
+    until it is received."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

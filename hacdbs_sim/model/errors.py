@@ -83,6 +83,13 @@ class KvmError(Exception):
         """Return the refusal of an argument: "`field` must `rule`, not `value`"."""
         return cls(f"{field} must {rule}, not {value}", field=field, bound=bound, value=value)
 
+    @classmethod
+    def absent(cls, field: str, value: int, *, count: int, what: str) -> Self:
+        """Return the refusal of a number that none of a VM's things has, numbered from 0."""
+        has, numbers = (f"1 {what}", "0") if count == 1 else (f"{count} {what}s", f"0..{count - 1}")
+        detail = f"the VM has {has}, so {field} must be {numbers} (got {value})"
+        return cls(detail, field=field, bound=count - 1, value=value)
+
 
 def check_within(refusal: type[KvmError], field: str, value: int, low: int, high: int) -> None:
     """Refuse a figure outside of its bounds, both included."""

@@ -99,12 +99,12 @@ def user_words(pages: Words | PageRanges, first_page: int, num_pages: int) -> Wo
     )
     if bool(outside.any()):
         worst = int(np.argmax(outside))
-        raise InvalidArgumentError(
-            f"page_ranges must lie in pages {first_page} to {end} of the slot, "
-            f"not [{pages.first[worst]}, {pages.count[worst]}]",
-            field="page_ranges",
-            bound=f"{first_page}..{end}",
-            value=f"[{pages.first[worst]}, {pages.count[worst]}]",
+        bound = f"{first_page}..{end - 1}" if num_pages else "none"
+        raise InvalidArgumentError.must(
+            "page_ranges",
+            f"lie in pages {bound} of the slot" if num_pages else "be empty, as the window is",
+            f"[{pages.first[worst]}, {pages.count[worst]}]",
+            bound=bound,
         )
     return words_of(pages.moved_down(first_page), expected)
 

@@ -25,7 +25,7 @@ class ProblemError(Model):
     bound: Shown
     """The bound that it broke."""
     value: Shown
-    """The value that was given."""
+    """The value that was given; null for none, and for an object or an array, which `detail` names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ MANUAL_PROTECT_AND_INIT_SET: Final = 3
 
 
 class KernelProfile(StrEnum):
-    """Which kernel is simulated: the posted patch with its defects mended, or as it was posted."""
+    """Which kernel is simulated: the posted patch with its defects fixed, or as it was posted."""
 
     FIXED = "fixed"
     V1 = "v1"

@@ -47,7 +47,8 @@ def _check(item: pytest.Item, settings: Mapping[str, Any]) -> None:
         read(CreateVm, write(body))
     except InvalidRequestError as refused:
         found = (
-            f"{each.pointer.removeprefix('/')}: {each.detail} (got {each.value!r})"
+            f"{each.pointer.removeprefix('/')}: {each.detail}"
+            + ("" if each.value is None else f" (got {each.value!r})")
             for each in refused.errors
         )
         raise _wrong(item, "; ".join(found)) from None

@@ -41,10 +41,7 @@ def check_spec(
     if not chosen:
         what = "memslot" if spec.enable_logging else "memslot that logs"
         raise InvalidMigrationError(
-            f"slots must name what is to be migrated: the VM has no {what}",
-            field="slots",
-            bound=1,
-            value=0,
+            f"the VM has no {what}, so there is nothing to migrate", field="slots", bound=1
         )
     if not spec.full_first_pass:
         _check_base(chosen, borrowed)

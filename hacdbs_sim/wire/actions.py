@@ -59,11 +59,20 @@ def tag_of(cls: type) -> str:
 TAGS: Final[set[str]] = set()
 """Tags of all unions described so far: pydantic's paths have them, documents do not."""
 
+TAG_ERROR: Final = "tag"
+"""The type of the error of an object whose tag is absent or unknown."""
+
 
 def union_by(field: str, choices: dict[str, CoreSchema]) -> CoreSchema:
     """Return a union by a field."""
     TAGS.update(choices)
-    return core_schema.tagged_union_schema({**choices}, discriminator=field)
+    return core_schema.tagged_union_schema(
+        {**choices},
+        discriminator=field,
+        custom_error_type=TAG_ERROR,
+        custom_error_message="must be one of {expected_tags}",
+        custom_error_context={"discriminator": field, "expected_tags": ", ".join(choices)},
+    )
 
 
 @lru_cache(1)

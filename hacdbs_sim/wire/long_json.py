@@ -13,8 +13,8 @@ from types import UnionType
 from typing import Annotated, Any, Final, NamedTuple, NoReturn, Union, get_args, get_origin
 
 from annotated_types import Len
-from pydantic import GetCoreSchemaHandler, GetPydanticSchema
-from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator
+from pydantic import GetCoreSchemaHandler, GetPydanticSchema, TypeAdapter
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from hacdbs_sim.model.base import Action
 from hacdbs_sim.model.batches import BatchAction
@@ -34,20 +34,19 @@ from hacdbs_sim.wire.class_schema import FlatForm, builder_of, flat_schema
 from hacdbs_sim.wire.cutting import (
     Span,
     decode,
-    is_array,
     is_empty_array,
     is_object,
     members,
     whole,
 )
 from hacdbs_sim.wire.errors import (
-    UNKNOWN_FIELD_DETAIL,
     InvalidRequestError,
     error_at,
     pointer_to,
+    unknown_field,
 )
 from hacdbs_sim.wire.long_pages import LongPages
-from hacdbs_sim.wire.long_text import Where, object_of, validator_for
+from hacdbs_sim.wire.long_text import Where, adapter_for, object_of
 from hacdbs_sim.wire.repeated import field_twice
 
 _OP: Final = "op"
@@ -83,13 +82,13 @@ class _Long(LongPages):
     def value(self, hint: Any, span: Span, where: Where) -> Any:  # noqa: ANN401
         """Read a part as an annotation."""
         if span.is_long and is_empty_array(self._body, span):
-            return self._at_once(validator_for(hint), b"[]", span, where)
+            return self._at_once(adapter_for(hint), b"[]", span, where)
         if span.is_long:
             if (read := self._reader_of(hint)) is not None:
                 return read(span, where)
             if not _takes_anything(hint) and self._has_parts(span):
-                self._refuse(validator_for(hint), span, where)
-        return self._at_once(validator_for(hint), self._text(span), span, where)
+                self._refuse(adapter_for(hint), span, where)
+        return self._at_once(adapter_for(hint), self._text(span), span, where)
 
     def _reader_of(self, hint: Any) -> Callable[[Span, Where], Any] | None:  # noqa: ANN401
         """Return what reads a long part as an annotation; None if nothing of that kind is long."""
@@ -114,15 +113,15 @@ class _Long(LongPages):
         return None
 
     def _list(self, hint: Any, most: int, span: Span, where: Where) -> tuple[Any, ...]:  # noqa: ANN401
-        validator = validator_for(list[hint])
-        self._check_array(validator, span, where)
+        adapter = adapter_for(list[hint])
+        self._check_array(adapter, span, where)
         read: list[Any] = []
         for group in self._groups(span):
             if group.is_long:
                 read.append(self.value(hint, group, (*where, len(read))))
             else:
                 text = self._elements(group)
-                read += self._at_once(validator, text, group, where, len(read))
+                read += self._at_once(adapter, text, group, where, len(read))
             if len(read) > most:
                 self._refuse_length(most, span, where)
         return tuple(read)
@@ -139,7 +138,7 @@ class _Long(LongPages):
                 break
             action = self.fields(Form(cls, op=cls.op), span, where)
             return BatchAction(action=action) if hint is BatchAction else action
-        return self._refuse(validator_for(hint), span, where)
+        return self._refuse(adapter_for(hint), span, where)
 
     def _one_of(self, hint: Any, choices: tuple[type, ...], span: Span, where: Where) -> Any:  # noqa: ANN401
         """Read one of several classes, by the constant that distinguishes them."""
@@ -147,7 +146,7 @@ class _Long(LongPages):
         for cls in choices:
             if tag_of(cls) == given:
                 return self.fields(Form(cls), span, where)
-        return self._refuse(validator_for(hint), span, where)
+        return self._refuse(adapter_for(hint), span, where)
 
     def _constants(self, span: Span) -> dict[str, object]:
         """Return the members that are texts."""
@@ -161,7 +160,7 @@ class _Long(LongPages):
     def fields(self, form: Form, span: Span, where: Where) -> Any:  # noqa: ANN401
         """Read an object: its short members at once, its long ones each by itself."""
         if not is_object(self._body, span):
-            return self._refuse(_validator_of(form, frozenset()), span, where)
+            return self._refuse(_adapter_of(form, frozenset()), span, where)
         known = {
             name: field
             for field in fields_of(form.cls)
@@ -172,7 +171,7 @@ class _Long(LongPages):
         self._check_known(long, known, where)
         self._check_pages(known, short, long, where)
         left = frozenset(known[name].name for name in long)
-        given = self._at_once(_validator_of(form, left), object_of(short), span, where)
+        given = self._at_once(_adapter_of(form, left), object_of(short), span, where)
         if form.op is not None:
             del given[_OP]
         try:
@@ -207,19 +206,15 @@ class _Long(LongPages):
         for name, part in long.items():
             if name not in known:
                 pointer = pointer_to((*where, name))
-                value = self._shown(part)
-                error = error_at("body", pointer, UNKNOWN_FIELD_DETAIL, value=value)
+                detail, value = unknown_field(name, known), self._shown(part)
+                error = error_at("body", pointer, detail, value=value)
                 raise InvalidRequestError((error,))
 
-    def _shown(self, span: Span) -> object:
+    def _shown(self, span: Span) -> str | None:
         """Return what stands for a long part in a problem document."""
-        if is_array(self._body, span):
-            return []
-        return (
-            {}
-            if is_object(self._body, span)
-            else str(self._body[span.begin + 1 : span.begin + 65], "utf-8", "replace")
-        )
+        if self._has_parts(span):
+            return None
+        return str(self._body[span.begin + 1 : span.begin + 65], "utf-8", "replace")
 
     def _check_pages(
         self,
@@ -239,7 +234,7 @@ class _Long(LongPages):
 
     @staticmethod
     def _refuse_object(detail: str, bound: object, where: Where) -> NoReturn:
-        error = error_at("body", pointer_to(where), detail, bound=bound, value={})
+        error = error_at("body", pointer_to(where), detail, bound=bound)
         raise InvalidRequestError((error,))
 
     def _field(self, field: WireField, name: str, span: Span, where: Where) -> Any:  # noqa: ANN401
@@ -272,11 +267,11 @@ def _takes_anything(hint: Any) -> bool:  # noqa: ANN401 - a type
 
 
 @lru_cache(256)
-def _validator_of(form: Form, left: frozenset[str]) -> SchemaValidator:
+def _adapter_of(form: Form, left: frozenset[str]) -> TypeAdapter[Any]:
     """Return what reads the fields of a form as a dict, but for some that are left out."""
     flat = FlatForm(form.cls, form.cls.__name__, op=form.op, without=form.without | left)
 
     def schema(_: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return flat_schema(flat, handler.generate_schema, dict)
 
-    return validator_for(Annotated[dict, GetPydanticSchema(schema)])
+    return adapter_for(Annotated[dict, GetPydanticSchema(schema)])

@@ -4,12 +4,12 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic_core import SchemaValidator
+from pydantic import GetPydanticSchema, TypeAdapter
 
 from hacdbs_sim.model import kinds
 from hacdbs_sim.model.pages import IntervalForm, Intervals
 from hacdbs_sim.wire.cutting import Span, is_empty_array, malformed
-from hacdbs_sim.wire.long_text import LongText, Where, validator_for
+from hacdbs_sim.wire.long_text import LongText, Where, adapter_for
 from hacdbs_sim.wire.page_forms import page_field_schema, pages_from
 from hacdbs_sim.wire.pages_json import bitmap_in, numbers_of
 
@@ -19,8 +19,8 @@ class LongPages(LongText):
 
     def intervals(self, form: IntervalForm, span: Span, where: Where) -> Intervals:
         """Read the long intervals of a trace."""
-        validator = validator_for(Annotated[Intervals, form])
-        self._check_array(validator, span, where)
+        adapter = adapter_for(Annotated[Intervals, form])
+        self._check_array(adapter, span, where)
         lengths: list[Any] = []
         pages: list[Any] = []
         count = 0
@@ -31,7 +31,7 @@ class LongPages(LongText):
                 pages.append(interval)
             else:
                 elements = self._elements(group)
-                read: Intervals = self._at_once(validator, elements, group, where, count)
+                read: Intervals = self._at_once(adapter, elements, group, where, count)
                 lengths.append(np.diff(read.starts))
                 pages.append(read.pages)
             count += len(lengths[-1])
@@ -42,37 +42,37 @@ class LongPages(LongText):
 
     def _interval(self, form: IntervalForm, span: Span, where: Where) -> Any:  # noqa: ANN401
         """Read the pages of one long interval."""
-        validator = validator_for(list[Annotated[int, kinds.whole(0, form.max_page)]])
-        self._check_array(validator, span, where)
+        adapter = adapter_for(list[Annotated[int, kinds.whole(0, form.max_page)]])
+        self._check_array(adapter, span, where)
         arrays: list[Any] = []
         count = 0
         for group in self._groups(span):
-            read = self._at_once(validator, self._elements(group), group, where, count)
+            read = self._at_once(adapter, self._elements(group), group, where, count)
             arrays.append(np.array(read, np.uint32))
             count += len(arrays[-1])
         return np.concatenate([np.zeros(0, np.uint32), *arrays])
 
     def pages(self, name: str, span: Span, where: Where) -> Any:  # noqa: ANN401
         """Read a long set of pages, in the form that has this name."""
-        validator = _page_validator(name)
+        adapter = _page_adapter(name)
         begin, end = span.begin + 1, span.end - 1
         if name == "bitmap":
             if self._has_parts(span):
-                self._refuse(validator, span, where)
+                self._refuse(adapter, span, where)
             is_quoted = self._body[span.begin : begin] == self._body[end : span.end] == b'"'
             bitmap = bitmap_in(self._body, begin, end, where) if is_quoted else None
             text = self._text(span)
-            return bitmap or pages_from(name, self._at_once(validator, text, span, where))
-        self._check_array(validator, span, where)
+            return bitmap or pages_from(name, self._at_once(adapter, text, span, where))
+        self._check_array(adapter, span, where)
         if self._body[end : span.end] != b"]":
             raise malformed("expected `]`", end)
         if is_empty_array(self._body, span):
-            return pages_from(name, self._at_once(validator, b"[]", span, where))
+            return pages_from(name, self._at_once(adapter, b"[]", span, where))
         found = numbers_of(self._body, begin, end, name, where)
-        return self._pages_of_parts(validator, name, span, where) if found is None else found
+        return self._pages_of_parts(adapter, name, span, where) if found is None else found
 
     def _pages_of_parts(
-        self, validator: SchemaValidator, name: str, span: Span, where: Where
+        self, adapter: TypeAdapter[Any], name: str, span: Span, where: Where
     ) -> Any:  # noqa: ANN401
         """Read pages whose texts or inner lists have commas: at the latest these are refused."""
         read: list[Any] = []
@@ -80,11 +80,11 @@ class LongPages(LongText):
         for group in self._groups(span):
             text = self._elements(group)
             # An array takes far less memory than a list
-            read.append(np.array(self._at_once(validator, text, group, where, count), np.uint64))
+            read.append(np.array(self._at_once(adapter, text, group, where, count), np.uint64))
             count += len(read[-1])
         return pages_from(name, np.concatenate(read))
 
 
 @lru_cache(8)
-def _page_validator(name: str) -> SchemaValidator:
-    return SchemaValidator(page_field_schema(name))
+def _page_adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(Annotated[Any, GetPydanticSchema(lambda *_: page_field_schema(name))])

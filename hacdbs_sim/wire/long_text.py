@@ -7,7 +7,6 @@ from typing import Any, NoReturn
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import SchemaValidator
 
 from hacdbs_sim.wire.cutting import PIECE_BYTES, Span, decode, is_array, is_object, members, parts
 from hacdbs_sim.wire.errors import InvalidRequestError, body_errors, error_at, pointer_to
@@ -31,7 +30,7 @@ class LongText:
 
     @staticmethod
     def _at_once(
-        validator: SchemaValidator,
+        adapter: TypeAdapter[Any],
         text: bytes,
         span: Span,
         where: Where,
@@ -39,10 +38,10 @@ class LongText:
     ) -> Any:  # noqa: ANN401
         """Read a text in one call; `before` it are so many elements, if it is a piece of a list."""
         try:
-            value = validator.validate_json(text)
+            value = adapter.validator.validate_json(text)
         except ValidationError as refused:
             decode(text, Span(0, len(text)), at=span.begin)  # NaN is not JSON either
-            errors = body_errors(refused, within=where, before=before)
+            errors = body_errors(refused, adapter.core_schema, within=where, before=before)
             raise InvalidRequestError(errors) from None
         try:
             check_fields_once(text)
@@ -52,9 +51,9 @@ class LongText:
             raise InvalidRequestError((replace(error, pointer=pointer),)) from None
         return value
 
-    def _refuse(self, validator: SchemaValidator, span: Span, where: Where) -> Any:  # noqa: ANN401
+    def _refuse(self, adapter: TypeAdapter[Any], span: Span, where: Where) -> Any:  # noqa: ANN401
         """Have a part refused that is not what it should be, without what is long in it."""
-        return self._at_once(validator, self._stub(span), span, where)
+        return self._at_once(adapter, self._stub(span), span, where)
 
     def _stub(self, span: Span) -> bytes:
         """Return a text of the same kind as a part, without what is long in it."""
@@ -89,15 +88,15 @@ class LongText:
         if begin >= 0:
             yield Span(begin, end)
 
-    def _check_array(self, validator: SchemaValidator, span: Span, where: Where) -> None:
+    def _check_array(self, adapter: TypeAdapter[Any], span: Span, where: Where) -> None:
         """Have a part refused that is not an array."""
         if not is_array(self._body, span):
-            self._refuse(validator, span, where)
+            self._refuse(adapter, span, where)
 
     def _refuse_length(self, most: int, span: Span, where: Where) -> NoReturn:
         count = sum(1 for _ in parts(self._body, span))
-        detail = f"List should have at most {most} items after validation, not {count}"
-        error = error_at("body", pointer_to(where), detail, bound=most, value=[])
+        detail = f"length must be at most {most}"
+        error = error_at("body", pointer_to(where), detail, bound=most, value=count)
         raise InvalidRequestError((error,))
 
 
@@ -116,6 +115,6 @@ def object_of(members: Mapping[str, bytes]) -> bytes:
 
 
 @lru_cache(256)
-def validator_for(hint: Any) -> SchemaValidator:  # noqa: ANN401 - a type
-    """Return the validator of an annotation."""
-    return TypeAdapter(hint).validator  # type: ignore[return-value]
+def adapter_for(hint: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type
+    """Return what reads an annotation."""
+    return TypeAdapter(hint)

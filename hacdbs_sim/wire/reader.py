@@ -89,7 +89,7 @@ class Reader(Generic[T]):
                 from_json(octets, allow_inf_nan=False)
             except ValueError as malformed:
                 raise MalformedBodyError(f"the body is not JSON: {malformed}") from None
-            raise InvalidRequestError(body_errors(refused)) from None
+            raise InvalidRequestError(body_errors(refused, self.adapter.core_schema)) from None
         if self._extra is None:
             check_fields_once(octets)
         return value

@@ -160,8 +160,8 @@ async def test_each_action_of_a_batch_can_be_scheduled(client: httpx.AsyncClient
 @pytest.mark.parametrize(
     ("action", "pointer"),
     [
-        ({"op": "need_versions", "needed": True}, "/schedule/0/action"),
-        ({"op": "guest_run", "duration_ns": 1}, "/schedule/0/action"),
+        ({"op": "need_versions", "needed": True}, "/schedule/0/action/op"),
+        ({"op": "guest_run", "duration_ns": 1}, "/schedule/0/action/op"),
         ({"op": "get_dirty_log", "slot": 0, "format": "summary"}, "/schedule/0/action/format"),
     ],
 )
@@ -398,7 +398,7 @@ async def test_a_refused_variant_of_a_comparison_is_named_and_nothing_is_started
         ({"slots": [3]}, "/slots"),
         ({"preset": "quick"}, "/preset"),
         ({"pace_ms": 10_001}, "/pace_ms"),
-        ({"schedule": [{"iteration": 0, "action": {"op": "fly"}}]}, "/schedule/0/action"),
+        ({"schedule": [{"iteration": 0, "action": {"op": "fly"}}]}, "/schedule/0/action/op"),
         ({"unknown": 1}, "/unknown"),
     ],
 )

@@ -28,8 +28,7 @@ GET = f"{SLOT}/dirty-log/get"
 REGION = {"guest_phys_addr": "0x80000000", "memory_size": 4096}
 
 ALL_TYPES = (
-    "'structf', 'ipaf', 'ipahacf', 'lost_interrupt', 'split_enomem', 'entries_enomem',"
-    " 'unit_busy', 'copy_to_user'"
+    "structf, ipaf, ipahacf, lost_interrupt, split_enomem, entries_enomem, unit_busy, copy_to_user"
 )
 
 REFUSED: list[Refused] = [
@@ -141,7 +140,7 @@ REFUSED: list[Refused] = [
     Refused("GET", "faults/f9", {}, 404, "no_such_fault", "", "path:fault_id"),
     Refused("DELETE", "faults/f9", {}, 404, "no_such_fault", "", "path:fault_id"),
     Refused("POST", "batch", {"json": {"actions": [{"op": "sing"}]}}, 422, "invalid_request", "",
-     "body:/actions/0"),
+     "body:/actions/0/op"),
     Refused("POST", "batch", {"json": {"actions": [{"op": "get_dirty_log"}]}}, 422, "invalid_request",
      "", "body:/actions/0/slot"),
     Refused("POST", "nothing", {}, 404, "no_such_path", "", ""),

@@ -183,7 +183,7 @@ async def test_an_action_without_an_answer_is_judged_by_its_status(
             {"steps": [{"vm": "src", "action": {"op": "fly"}}]},
             422,
             "invalid_request",
-            "/steps/0/action",
+            "/steps/0/action/op",
         ),
         (
             {"steps": [get(status=1)]},
@@ -626,7 +626,7 @@ async def test_a_migration_that_is_refused_fails_with_its_problem(
         (
             {"migration": {**MIGRATION, "schedule": [{"iteration": 1, "action": {"op": "fly"}}]}},
             422,
-            "/migration/schedule/0/action",
+            "/migration/schedule/0/action/op",
         ),
     ],
     ids=["vm", "expect", "bound", "id", "kind", "schedule"],

@@ -216,8 +216,8 @@ async def test_the_cost_model_names_each_knob_and_its_source(client: httpx.Async
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
-        ({**STEADY, "kind": "nothing"}, ""),
-        ({"slot": 0, "writes_per_second": 5}, ""),
+        ({**STEADY, "kind": "nothing"}, "/kind"),
+        ({"slot": 0, "writes_per_second": 5}, "/kind"),
         ({**STEADY, "exponent": 1.0}, "/exponent"),
         ({**STEADY, "writes_per_second": 0}, "/writes_per_second"),
         ({**STEADY, "writes_per_second": 10**9 + 1}, "/writes_per_second"),

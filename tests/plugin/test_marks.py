@@ -43,9 +43,9 @@ WRONG = {
     "session_id='a'": "no parameter 'session_id'",
     "4": "takes keyword arguments only, not 4",
     "kernel='v9'": "kernel: ",
-    "memslots=[{'slot': 0}]": "memslots/0/guest_phys_addr: Field required",
+    "memslots=[{'slot': 0}]": "memslots/0/guest_phys_addr: is required",
     "memslots=5": "memslots must be a list",
-    "faults=[{'type': 'none'}]": "faults/0: ",
+    "faults=[{'type': 'none'}]": "faults/0/type: must be one of structf, ",
     "page_size='3KiB'": "page_size: ",
 }
 

@@ -1,4 +1,4 @@
-"""A machine on the page: made, written to, seen, hurt and mended."""
+"""A machine on the page: made, written to, seen, hurt and repaired."""
 
 import re
 from typing import Any
@@ -48,7 +48,7 @@ def test_a_machine_is_made_and_what_is_written_is_seen(watched: Watched, client:
     page = watched.go("")
     page.get_by_label("Name").fill("made here")
     page.get_by_label("Memory").select_option("64MiB")
-    page.get_by_role("button", name="Make machine").click()
+    page.get_by_role("button", name="Make VM").click()
 
     expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("default-"))
     expect_colours(page, differ=False)
@@ -158,7 +158,7 @@ def test_a_refusal_is_printed_in_the_words_of_the_service(opening: Opening, clie
     vm = client.create_vm(cpus=1)
     with opening(expects_refusals=True) as watched:
         page = watched.go(f"#/vms/{vm.vm_id}")
-        expect(page.get_by_text("This machine has no memslot.")).to_be_visible()
+        expect(page.get_by_text("This VM has no memslot.")).to_be_visible()
 
         page.get_by_role("button", name="Unplug CPU 0").click()
 
@@ -185,8 +185,8 @@ def test_a_machine_that_goes_away_is_said_to_be_gone(opening: Opening, vm: Vm) -
         vm.delete()
 
         expect(page.locator("main")).to_contain_text("there is no such VM")
-        page.get_by_role("link", name="All machines").click()
-        expect(page.get_by_text("No machine yet.")).to_be_visible()
+        page.get_by_role("link", name="All VMs").click()
+        expect(page.get_by_text("No VM yet.")).to_be_visible()
 
 
 def test_all_of_it_is_done_by_keyboard(watched: Watched, client: Client) -> None:
@@ -219,7 +219,7 @@ def test_deleting_a_machine_asks_first(opening: Opening, vm: Vm, client: Client)
     with opening(expects_refusals=True) as watched:
         page = watched.go(f"#/vms/{vm.vm_id}")
         expect_colours(page, differ=False)
-        drop = page.get_by_role("button", name="Delete machine")
+        drop = page.get_by_role("button", name="Delete VM")
 
         drop.click()
         page.get_by_role("dialog").get_by_role("button", name="Keep").click()
@@ -228,7 +228,7 @@ def test_deleting_a_machine_asks_first(opening: Opening, vm: Vm, client: Client)
         drop.click()
         page.get_by_role("dialog").get_by_role("button", name="Delete").click()
 
-        expect(page.get_by_role("heading", level=1)).to_have_text("Machines")
+        expect(page.get_by_role("heading", level=1)).to_have_text("VMs")
         assert list(client.list_vms()) == []
 
 

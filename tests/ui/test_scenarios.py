@@ -38,7 +38,7 @@ def test_a_first_visit_reads_what_this_is_and_runs_the_demo(
     assert client.session(DEMO).get_scenario().verdict == "passed"
     page.get_by_role("link", name=re.compile(f"{DEMO}-m1: completed")).click()
     expect(page.locator("#verdict")).to_contain_text("Every page arrived", timeout=LONG)
-    page.get_by_role("link", name="Machines").click()
+    page.get_by_role("link", name="VMs").click()
     expect(page.get_by_role("link", name=f"{DEMO}-1")).to_be_visible()
     expect(welcome).to_be_hidden()
 

@@ -69,9 +69,7 @@ def check_fault(spec: AddFault, bounds: FaultBounds) -> None:
             bound=bounds.entries_per_array - 1,
         )
     if when.cpu is not None and not 0 <= when.cpu < bounds.cpus:
-        raise errors.NoSuchCpuError.must(
-            "when.cpu", f"be 0..{bounds.cpus - 1}", when.cpu, bound=bounds.cpus - 1
-        )
+        raise errors.NoSuchCpuError.absent("when.cpu", when.cpu, count=bounds.cpus, what="host CPU")
     if when.gfn is not None and not 0 <= when.gfn < bounds.end_gfn:
         raise errors.GfnBeyondIpaSpaceError.must(
             "when.gfn", f"be 0..{bounds.end_gfn - 1}", when.gfn, bound=bounds.end_gfn - 1

@@ -258,9 +258,7 @@ class GuestSide:
 
     def _check_vcpu(self, vcpu: int) -> None:
         if not 0 <= vcpu < self._vcpus:
-            raise NoSuchVcpuError.must(
-                "vcpu", f"be 0..{self._vcpus - 1}", vcpu, bound=self._vcpus - 1
-            )
+            raise NoSuchVcpuError.absent("vcpu", vcpu, count=self._vcpus, what="vCPU")
 
 
 def _slot_pages(

@@ -20,9 +20,7 @@ class HostCpus:
     def check(self, cpu: int | None) -> None:
         """Refuse a CPU that does not exist; None names none."""
         if cpu is not None and not 0 <= cpu < len(self._units):
-            raise NoSuchCpuError.must(
-                "cpu", f"be 0..{len(self._units) - 1}", cpu, bound=len(self._units) - 1
-            )
+            raise NoSuchCpuError.absent("cpu", cpu, count=len(self._units), what="host CPU")
 
     def for_hook(self, cpu: int | None) -> Unit:
         """Return the CPU that a call runs on: the one named, or the one whose turn it is."""

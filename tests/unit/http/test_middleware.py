@@ -116,6 +116,22 @@ async def test_a_host_is_a_name_or_an_address_and_perhaps_a_port(
     assert (await answer_of(guard, scope))[0] == status
 
 
+@pytest.mark.parametrize(
+    ("host", "detail"),
+    [
+        (
+            "127.0.0.1:8000",
+            'the Host header must name one of HACDBS_ALLOWED_HOSTS (got "127.0.0.1")',
+        ),
+        ("a b", 'Host must be a name or an address, and perhaps a port (got "a b")'),
+    ],
+)
+async def test_a_refused_host_is_shown(host: str, detail: str) -> None:
+    answer = await answer_of(guarding(served), scope_of("GET", "/v1/vms", ("Host", host)))
+
+    assert json.loads(answer[2])["detail"] == detail
+
+
 @pytest.mark.parametrize(("version", "status"), [("1.0", 200), ("1.1", 400)])
 async def test_only_an_old_request_may_have_no_host_where_all_are_allowed(
     version: str, status: int
@@ -235,6 +251,27 @@ async def test_a_token_is_required_except_for_health(
 
     assert answer[0] == status
     assert ("www-authenticate" in answer[1]) is (status == 401)
+
+
+@pytest.mark.parametrize(
+    ("headers", "detail"),
+    [
+        ([], 'Authorization must be "Bearer TOKEN"; none was sent'),
+        (
+            [("Authorization", "secret")],
+            'Authorization must be "Bearer TOKEN"; another scheme was sent',
+        ),
+        ([("Authorization", "Bearer wrong")], "the token is not the service's"),
+    ],
+)
+async def test_a_refused_token_is_absent_of_another_scheme_or_wrong(
+    headers: list[tuple[str, str]], detail: str
+) -> None:
+    scope = scope_of("GET", "/v1/vms", HOST, *headers)
+
+    answer = await answer_of(guarding(served, token="secret"), scope)  # noqa: S106
+
+    assert json.loads(answer[2])["detail"] == detail
 
 
 async def test_a_defect_is_an_answer_and_a_line_of_the_log(

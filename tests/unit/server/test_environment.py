@@ -33,11 +33,39 @@ def test_options_come_before_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     assert "HACDBS_HOST" not in os.environ
 
 
-def test_a_bad_setting_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HACDBS_PORT", "99999")
+HOSTS = "must be names or addresses without scheme and port, as localhost or [::1]"
 
-    with pytest.raises(BadSettingsError, match=r"HACDBS_PORT: .*65535, not '99999'"):
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("HACDBS_PORT", "99999", 'must be at most 65535 (got "99999")'),
+        ("HACDBS_PORT", "x", 'must be an integer (got "x")'),
+        ("HACDBS_MAX_VMS", "0", 'must be at least 1 (got "0")'),
+        ("HACDBS_HOST_KVM", "x", 'must be true or false (got "x")'),
+        ("HACDBS_LOG_LEVEL", "loud", 'must be one of debug, info, warning, error (got "loud")'),
+        ("HACDBS_ALLOWED_HOSTS", ",", "must name at least one host"),
+        ("HACDBS_ALLOWED_HOSTS", "x,http://x", f'{HOSTS} (got "http://x")'),
+        ("HACDBS_ALLOWED_HOSTS", "x:8000", f'{HOSTS} (got "x:8000")'),
+        ("HACDBS_ALLOWED_HOSTS", "*.example", f'{HOSTS} (got "*.example")'),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(BadSettingsError) as refused:
         read_settings()
+
+    assert str(refused.value) == f"{name}: {line}"
+
+
+@pytest.mark.parametrize("hosts", ["*", "localhost,127.0.0.1,[::1]", "Sim.example,a_b.default.svc"])
+def test_names_and_addresses_may_be_allowed(monkeypatch: pytest.MonkeyPatch, hosts: str) -> None:
+    monkeypatch.setenv("HACDBS_ALLOWED_HOSTS", hosts)
+
+    assert read_settings().allowed_hosts == tuple(hosts.lower().split(","))
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,22 @@ async def test_a_refused_part_is_named_and_leaves_nothing() -> None:
     assert (await fleet.create_vm(spec())).vm_id == "default-1"
 
 
+async def test_a_new_vm_has_each_slot_once() -> None:
+    fleet = Fleet(Limits())
+    slots = [
+        SetMemslot(slot=slot, guest_phys_addr=address, memory_size=4096)
+        for slot, address in ((1, 0), (0, 4096), (1, 8192))
+    ]
+
+    with pytest.raises(SetupRefusedError) as refused:
+        await fleet.create_vm(spec("default", *slots))
+
+    cause = refused.value.cause
+    assert (refused.value.part, refused.value.index, cause.field) == ("memslots", 2, "slot")
+    assert (cause.code, cause.detail) == ("memslot_changed", "slot 1 is given twice")
+    assert fleet.budget.used_bytes == 0
+
+
 async def test_vms_of_all_sessions_count_against_the_limit() -> None:
     fleet = Fleet(Limits(max_vms=2))
     fleet.create_session("a")

@@ -37,7 +37,7 @@ LATE = SchedulePoint(phase=Phase.ACTIVE, point=Point.AFTER_LAST_GET)
         ({"auto_converge": AutoConverge(initial=31, max=30)}, "auto_converge.initial", 31),
         ({"slots": (0, 7)}, "slots", 7),
         ({"slots": (0,), "enable_logging": False}, "slots", 0),
-        ({"enable_logging": False}, "slots", 0),
+        ({"enable_logging": False}, "slots", None),
         ({"full_first_pass": False}, "full_first_pass", False),
         ({"timeout_strategy": TimeoutStrategy.POSTCOPY}, "timeout_strategy", "postcopy"),
         ({"link": DOWN}, "link.events.0.duration_ns", None),
@@ -79,7 +79,9 @@ def test_a_machine_without_slots_has_nothing_to_migrate() -> None:
     machine = quiet()
     machine.perform(DeleteMemslot(slot=0))
 
-    with pytest.raises(InvalidMigrationError, match="no memslot"):
+    with pytest.raises(
+        InvalidMigrationError, match="has no memslot, so there is nothing to migrate"
+    ):
         LiveMigration(machine, spec())
 
 

@@ -66,9 +66,9 @@ def test_a_batch_is_written_as_it_is_read() -> None:
         ({"op": "guest_write", "gfns": [1, -1]}, "/actions/0/gfns/1"),
         ({"op": "guest_write", "gfns": [1], "guest_read": 1}, "/actions/0/guest_read"),
         ({"op": "add_fault", "type": "structf", "when": {"gfn": -1}}, "/actions/0/when/gfn"),
-        ({"op": "add_fault", "type": "nope"}, "/actions/0"),
-        ({"op": "get_memslot", "slot": 0}, "/actions/0"),
-        ({}, "/actions/0"),
+        ({"op": "add_fault", "type": "nope"}, "/actions/0/type"),
+        ({"op": "get_memslot", "slot": 0}, "/actions/0/op"),
+        ({}, "/actions/0/op"),
     ],
 )  # fmt: skip
 def test_a_refused_action_has_its_place(action: dict[str, Any], pointer: str) -> None:

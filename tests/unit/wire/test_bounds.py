@@ -64,8 +64,8 @@ def refusals(cls: type[Any], body: dict[str, Any]) -> list[Refusal]:
         ({"when": {"cpu": -1}}, ("/when/cpu", COUNT, -1)),
         ({"when": {"index": -1}}, ("/when/index", COUNT, -1)),
         ({"when": {"gfn": -1}}, ("/when/gfn", COUNT, -1)),
-        ({"when": {"gfn": 1, "batch": 0}}, ("/when", "gfn, batch", "an object")),
-        ({"when": {"gfn": 1, "index": 0}}, ("/when", "gfn, index", "an object")),
+        ({"when": {"gfn": 1, "batch": 0}}, ("/when", "gfn, batch", None)),
+        ({"when": {"gfn": 1, "index": 0}}, ("/when", "gfn, index", None)),
     ],
 )
 def test_a_fault_has_its_bounds(given: dict[str, Any], refusal: Refusal) -> None:
@@ -93,7 +93,7 @@ def test_a_fault_has_the_places_of_its_type_and_no_other(kind: FaultType, place:
 def test_a_copy_to_userspace_is_of_a_get() -> None:
     body = {"type": "copy_to_user", "when": {"op": "clear"}}
 
-    assert refusals(AddFault, body) == [("/when/op", "'get'", "clear")]
+    assert refusals(AddFault, body) == [("/when/op", "get", "clear")]
 
 
 @pytest.mark.parametrize("value", [-1, 10**12 + 1])
@@ -184,7 +184,7 @@ def test_a_workload_has_its_bounds(body: dict[str, Any], refusal: Refusal) -> No
             {"auto_converge": {"trigger_threshold": 101}},
             ("/auto_converge/trigger_threshold", "1..100", 101),
         ),
-        ({"slots": []}, ("/slots", 1, "an array")),
+        ({"slots": []}, ("/slots", 1, 0)),
         ({"slots": [32_767]}, ("/slots/0", "0..32766", 32_767)),
         ({"pace_ms": 10_001}, ("/pace_ms", "0..10000", 10_001)),
     ],
@@ -200,7 +200,7 @@ def test_a_schedule_has_a_thousand_entries_at_most() -> None:
         read(StartMigration, json.dumps({**MIGRATION, "schedule": [entry] * 1_000})).schedule
     )
     assert refusals(StartMigration, {**MIGRATION, "schedule": [entry] * 1_001}) == [
-        ("/schedule", 1_000, "an array")
+        ("/schedule", 1_000, 1_001)
     ]
     late = {**entry, "iteration": 1_001}
     assert refusals(StartMigration, {**MIGRATION, "schedule": [late]}) == [
@@ -214,8 +214,8 @@ def test_a_list_is_refused_in_words_of_json_and_once() -> None:
     with pytest.raises(InvalidRequestError) as too_short:
         read(StartMigration, json.dumps({**MIGRATION, "slots": []}))
 
-    assert "List should have at most 32767 items" in too_long.value.detail
-    assert "List should have at least 1 item" in too_short.value.detail
+    assert too_long.value.detail == "/slots: length must be at most 32767"
+    assert too_short.value.detail == "/slots: length must be at least 1"
     assert refusals(StartMigration, {**MIGRATION, "slots": ["0"]}) == [
         ("/slots/0", "0..32766", "0")
     ]
@@ -225,14 +225,14 @@ def test_an_internal_action_is_none_of_a_batch_or_a_schedule() -> None:
     action = {"op": "need_versions", "needed": True}
 
     for cls, body, pointer in (
-        (Batch, {"actions": [action]}, "/actions/0"),
+        (Batch, {"actions": [action]}, "/actions/0/op"),
         (
             StartMigration,
             {**MIGRATION, "schedule": [{"iteration": 0, "action": action}]},
-            "/schedule/0/action",
+            "/schedule/0/action/op",
         ),
     ):
         ((found, bound, _),) = refusals(cls, body)
         assert found == pointer
-        assert "'run_guest'" in bound
+        assert "run_guest" in bound.split(", ")
         assert "need_versions" not in bound

@@ -6,9 +6,9 @@ import numpy as np
 import orjson
 import pytest
 
-from hacdbs_sim.model.accesses import GuestWrite
+from hacdbs_sim.model.accesses import GuestWrite, GuestWriteMemory
 from hacdbs_sim.model.base import Action
-from hacdbs_sim.model.batches import LogFormat
+from hacdbs_sim.model.batches import Batch, LogFormat
 from hacdbs_sim.model.cpus import CpuInfo, ErrReasonName, HacdbsbrInfo, HacdbsconsInfo, UnitStatus
 from hacdbs_sim.model.dirty_log import (
     AcceleratorOutcome,
@@ -22,6 +22,7 @@ from hacdbs_sim.model.dirty_log import (
 from hacdbs_sim.model.errors import Errno, InvalidArgumentError
 from hacdbs_sim.model.faults import AddFault, AddIpaf, EntryWhen, FaultInfo, FaultType, LogOp
 from hacdbs_sim.model.memslots import ChangedMemslot, MemslotChange, SetMemslot
+from hacdbs_sim.model.migrations import StartMigration
 from hacdbs_sim.model.pages import Bitmap, Gfns, PageRanges
 from hacdbs_sim.model.query_migrate import MigrationStatus, QmpRam, QueryMigrate
 from hacdbs_sim.model.vms import CreateVm, UpdateVm, VmInfo
@@ -34,6 +35,7 @@ from hacdbs_sim.wire import (
     to_plain,
     write,
 )
+from hacdbs_sim.wire.actions import classes_by_op
 from hacdbs_sim.wire.reader import count_colons
 
 CLEAR_BODY = body_class(
@@ -53,11 +55,72 @@ def log(**fields: Any) -> DirtyLog:
 
 def test_a_request_refuses_a_field_that_it_does_not_have() -> None:
     assert refused(UpdateVm, b'{"eager_split_chunk_size": 0, "x": 1}') == [
-        ("/x", "Extra inputs are not permitted")
+        ("/x", "there is no such field")
     ]
-    assert refused(GuestWrite, b'{"gfns": [1], "x": 1}') == [
-        ("/x", "Extra inputs are not permitted")
-    ]
+    assert refused(GuestWrite, b'{"gfns": [1], "x": 1}') == [("/x", "there is no such field")]
+
+
+@pytest.mark.parametrize(
+    ("cls", "body", "refusal"),
+    [
+        (CreateVm, {"vcpu": 2}, ("/vcpu", "there is no such field; did you mean vcpus?")),
+        (
+            CreateVm,
+            {"faults": [{"type": "ipaf", "wen": {}}]},
+            ("/faults/0/wen", "there is no such field; did you mean when?"),
+        ),
+        (
+            Batch,
+            {"actions": [{"op": "get_dirty_log", "slot": 0, "formt": "words"}]},
+            ("/actions/0/formt", "there is no such field; did you mean format?"),
+        ),
+        (
+            StartMigration,
+            {"vm_id": "default-1", "auto_converge": {"maximum": 9, "max": 9, "incremnt": 9}},
+            ("/auto_converge/incremnt", "there is no such field; did you mean increment?"),
+        ),
+        (UpdateVm, {"x" * (1 << 16): 0}, ("/" + "x" * (1 << 16), "there is no such field")),
+    ],
+)
+def test_an_unknown_field_is_refused_with_the_one_that_was_perhaps_meant(
+    cls: type[Any], body: dict[str, Any], refusal: tuple[str, str]
+) -> None:
+    assert refusal in refused(cls, orjson.dumps(body))
+
+
+@pytest.mark.parametrize(
+    ("cls", "body", "pointer", "detail", "value"),
+    [
+        (GuestWrite, {"gfn_ranges": [5]}, "/gfn_ranges/0", "must be [first, count]", 5),
+        (GuestWrite, {"gfn_ranges": [[1]]}, "/gfn_ranges/0", "must be [first, count]", None),
+        (GuestWrite, {"gfn_ranges": [[1] * 3]}, "/gfn_ranges/0", "must be [first, count]", None),
+        (
+            GuestWriteMemory,
+            {"gpa_ranges": [{}]},
+            "/gpa_ranges/0",
+            "must be [address, length] (got an object)",
+            None,
+        ),
+        (GuestWrite, {"gfns": 5}, "/gfns", "must be an array", 5),
+        (CreateVm, [], "", "must be an object (got an array)", None),
+        (CreateVm, {"vcpus": {}}, "/vcpus", "must be an integer of 1..512 (got an object)", None),
+        (CreateVm, {"vcpus": "an object"}, "/vcpus", "must be an integer of 1..512", "an object"),
+        (CreateVm, {"backend": "x"}, "/backend", "must be one of simulated, host_kvm", "x"),
+        (StartMigration, {"vm_id": 5}, "/vm_id", "must be a string", 5),
+        (StartMigration, {"vm_id": "a", "slots": []}, "/slots", "length must be at least 1", 0),
+        (AddFault, {"type": "ipaf", "probability": "x"}, "/probability", "must be a number", "x"),
+        (AddFault, {"type": "ipaf", "probability": 2}, "/probability", "must be at most 1", 2),
+        (AddFault, {"type": "ipaf", "probability": -1}, "/probability", "must be at least 0", -1),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_form(
+    cls: type[Any], body: object, pointer: str, detail: str, value: object
+) -> None:
+    with pytest.raises(InvalidRequestError) as refusal:
+        read(cls, orjson.dumps(body))
+
+    (error,) = refusal.value.errors
+    assert (error.pointer, error.detail, error.value) == (pointer, detail, value)
 
 
 def test_an_outcome_ignores_unknown_fields_at_any_depth() -> None:
@@ -154,7 +217,7 @@ def test_the_body_of_a_route_lacks_what_path_and_query_carry() -> None:
 
 
 def test_a_tag_is_required_though_the_class_has_a_default() -> None:
-    assert refused(AddIpaf, b"{}") == [("/type", "Field required")]
+    assert refused(AddIpaf, b"{}") == [("/type", "is required")]
     assert read(AddFault, b'{"type": "ipaf"}') == AddIpaf()
     assert isinstance(
         read(AddWorkload, b'{"kind": "zipf", "slot": 0, "writes_per_second": 1}'), AddZipf
@@ -164,7 +227,7 @@ def test_a_tag_is_required_though_the_class_has_a_default() -> None:
 def test_a_place_that_the_type_does_not_have_is_refused() -> None:
     body = b'{"type": "lost_interrupt", "when": {"gfn": 1}}'
 
-    assert refused(AddFault, body) == [("/when/gfn", "Extra inputs are not permitted")]
+    assert refused(AddFault, body) == [("/when/gfn", "there is no such field")]
 
 
 def test_pointers_have_no_tags() -> None:
@@ -386,8 +449,10 @@ def test_a_vm_is_read_from_an_outcome_of_a_newer_service() -> None:
 
 
 def test_an_action_that_stands_for_others_is_their_union() -> None:
-    assert refused(Action, b'{"op": "nope"}')[0][0] == ""
-    assert refused(Action, b"{}") == [("", "Unable to extract tag using discriminator 'op'")]
+    ops = ", ".join(classes_by_op())
+
+    assert refused(Action, b'{"op": "nope"}') == [("/op", f"must be one of {ops}")]
+    assert refused(Action, b"{}") == [("/op", f"is required; one of {ops}")]
 
 
 def test_fields_of_qmp_have_hyphens() -> None:

@@ -131,10 +131,10 @@ def test_an_argument_has_its_place(name: str, place: tuple[str, str]) -> None:
     ("value", "expected"),
     [
         (1 << 60, str(1 << 60)),
-        (1 << 300, "a longer integer"),
+        (1 << 300, None),
         (float("inf"), "inf"),
-        ([1], "an array"),
-        ({}, "an object"),
+        ([1], None),
+        ({}, None),
         ("\ud800", "?"),
         (True, True),
         (None, None),

@@ -1,5 +1,6 @@
 """Guest and host accesses: faults by kind, MMIO exits, what enters the log."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -444,6 +445,18 @@ def test_a_vcpu_that_does_not_exist_is_refused_first() -> None:
         with pytest.raises(NoSuchVcpuError) as caught:
             made.perform(action)
         assert caught.value.bound == 1
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "detail"),
+    [
+        (1, "the VM has 1 vCPU, so vcpu must be 0 (got 4)"),
+        (4, "the VM has 4 vCPUs, so vcpu must be 0..3 (got 4)"),
+    ],
+)
+def test_the_refusal_of_a_vcpu_says_how_many_there_are(vcpus: int, detail: str) -> None:
+    with pytest.raises(NoSuchVcpuError, match=f"^{re.escape(detail)}$"):
+        machine(64, vcpus=vcpus).perform(GuestRead(pages=gfns(1), vcpu=4))
 
 
 def test_an_empty_batch_does_nothing() -> None:
