@@ -1,5 +1,6 @@
 """`trace import | record | info`: recordings of page writes of real programs."""
 
+import os
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -103,7 +104,7 @@ def info(
 ) -> None:
     """Show the figures of a recording."""
     others = f"; the builtin traces are {', '.join(SHIPPED)}"
-    with _exit_on_error(source, "" if Path(source).exists() else others):
+    with _exit_on_error(source, "" if os.path.lexists(source) else others):
         recording = builtin(source) if source in SHIPPED else Recording.load(source)
     name = Path(source).stem
     if plot is not None:

@@ -96,6 +96,8 @@ def test_it_switches_over_and_goes_on_by_commands(running: Migration, run: Run) 
 
 def test_post_copy_is_started_paused_and_resumed(running: Migration, run: Run) -> None:
     assert run("migration", "start-postcopy", running.migration_id).exit_code == ExitCode.GOOD
+    running.wait("pre-switchover")
+    assert run("migration", "continue", running.migration_id).exit_code == ExitCode.GOOD
     running.wait("postcopy-active")
     assert run("migration", "pause", running.migration_id).exit_code == ExitCode.GOOD
     running.wait("postcopy-paused")

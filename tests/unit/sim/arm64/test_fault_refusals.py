@@ -9,12 +9,15 @@ from hacdbs_sim.model.errors import KvmError, NoSuchFaultError
 from tests.support.building import arm, machine
 
 SENSELESS = "senseless_fault"
+INDEX = "when.index must be 0..511, an entry of one array"
+CPU = "the VM has 4 host CPUs, so when.cpu must be 0..3"
+GFN = "when.gfn must be 0..268435455"
 
 NO_MACHINE_HAS: list[tuple[str, str, str, int, int, str]] = [
-    *((SENSELESS, "ipaf", "index", 511, bad, "0..511, an entry of one array") for bad in (-1, 512)),
-    *(("no_such_cpu", "ipahacf", "cpu", 3, bad, "0..3") for bad in (-1, 4)),
+    *((SENSELESS, "ipaf", "index", 511, bad, f"{INDEX}, not {bad}") for bad in (-1, 512)),
+    *(("no_such_cpu", "ipahacf", "cpu", 3, bad, f"{CPU} (got {bad})") for bad in (-1, 4)),
     *(
-        ("gfn_beyond_ipa_space", "ipahacf", "gfn", (1 << 28) - 1, bad, "0..268435455")
+        ("gfn_beyond_ipa_space", "ipahacf", "gfn", (1 << 28) - 1, bad, f"{GFN}, not {bad}")
         for bad in (-1, 1 << 28)
     ),
 ]
@@ -50,7 +53,7 @@ def test_a_place_that_this_machine_has_not_is_refused(  # noqa: PLR0917 - column
         f"when.{place}",
         bound,
         bad,
-        f"when.{place} must be {says}, not {bad}",
+        says,
     )
 
 
