@@ -290,12 +290,8 @@ class Source:
         lacking = None
         if slot.copy is not None and slot.view.slot not in self._unknown_bases:
             with suppress(KvmError):
-                lacking = pending | slot.copy.stale(self.versions(slot))
-        if not pending.any():
-            pending = np.zeros(
-                len(pending), np.uint64
-            )  # unlike one that was written, takes no memory
-        return Left(slot.life.log, self._taken(), pending, lacking)
+                lacking = _thin(pending | slot.copy.stale(self.versions(slot)))
+        return Left(slot.life.log, self._taken(), _thin(pending), lacking)
 
     # The layout
 
@@ -723,6 +719,11 @@ _WORDS: Final[dict[_Change, str]] = {
     "moved": "moved",
     "logging_ended": "stopped logging",
 }
+
+
+def _thin(words: Words) -> Words:
+    """Return words, new ones where none has a bit: these take no memory until they are written."""
+    return words if words.any() else np.zeros(len(words), np.uint64)
 
 
 def _change_of(was: model.MemslotLife, now: model.MemslotLife | None) -> _Change | None:
