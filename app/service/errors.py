@@ -1,5 +1,8 @@
 """Errors that the fleet raises, beside those of the simulated KVM."""
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
 from typing_extensions import override
 
 from hacdbs_sim.model.errors import KvmError
@@ -145,3 +148,17 @@ class SetupRefusedError(Exception):
         self.part = part
         self.index = index
         self.cause = cause
+
+
+@contextmanager
+def within(outer_of: Callable[[str], str]) -> Generator[None]:
+    """Name a refused part or field of a VM by its place in the body; `outer_of` says what it is in."""
+    try:
+        yield
+    except SetupRefusedError as refused:
+        part = f"{outer_of(refused.part)}/{refused.part}"
+        raise SetupRefusedError(part, refused.index, refused.cause) from refused
+    except KvmError as refused:
+        if refused.field is not None:
+            refused.field = f"{outer_of(refused.field).replace('/', '.')}.{refused.field}"
+        raise

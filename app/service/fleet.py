@@ -32,7 +32,7 @@ from .budget import StateBudget
 from .copies import VmCopies
 from .destinations import destination_of, failed, fill_memory, move_guest, vm_like
 from .dirty_rates import DirtyRates
-from .errors import SetupRefusedError
+from .errors import SetupRefusedError, within
 from .events import EventLog
 from .idempotency_store import IdempotencyStore
 from .limits import MAX_SESSIONS, Limits
@@ -444,15 +444,8 @@ class Fleet:
         destination = None
         if request.destination is not None:
             spec = destination_of(source.session_id, source.name, source.runtime, request)
-            try:
+            with within(lambda _: "destination"):
                 destination = await self.create_vm(spec, epoch)
-            except SetupRefusedError as refused:
-                part = f"destination/{refused.part}"
-                raise SetupRefusedError(part, refused.index, refused.cause) from refused
-            except KvmError as refused:
-                if refused.field is not None:
-                    refused.field = f"destination.{refused.field}"
-                raise
         try:
             prepared = await prepare(source.runtime, request)
             # Either may have been deleted meanwhile

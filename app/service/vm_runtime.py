@@ -149,9 +149,8 @@ class VmRuntime:
         try:
             return await asyncio.shield(thread)
         finally:
-            del (
-                thread
-            )  # its exception refers to this frame: a circle would keep the VM and the request
+            # Its exception refers to this frame: a circle would keep the VM and the request
+            del thread
 
     def _release(self, thread: asyncio.Future[Any]) -> None:
         self._lock.release()

@@ -14,7 +14,7 @@ from hacdbs_sim.vmm.errors import InvalidMigrationError
 from hacdbs_sim.wire import read
 from hacdbs_sim.wire.cutting import abridged, whole
 
-from ...service.errors import SetupRefusedError
+from ...service.errors import within
 from ...service.fleet import Fleet
 from ...service.migration_tasks import MigrationTask
 from ...service.migrations import Comparison, prepare
@@ -69,18 +69,8 @@ async def _begin(fleet: Fleet, body: StartComparison, epoch: int) -> Comparison:
 
 
 async def _task(fleet: Fleet, body: StartComparison, index: int, variant: Variant) -> MigrationTask:
-    try:
+    with within(lambda part: f"variants/{index}" if part in variant.given else "vm"):
         runtime = await fleet.build_apart(replace(body.vm, **variant.given))
-    except SetupRefusedError as refused:
-        is_its_own = refused.part in variant.given
-        part = f"variants/{index}/{refused.part}" if is_its_own else f"vm/{refused.part}"
-        raise SetupRefusedError(part, refused.index, refused.cause) from refused
-    except KvmError as refused:
-        if refused.field is not None:
-            is_its_own = refused.field in variant.given
-            whose = f"variants.{index}" if is_its_own else "vm"
-            refused.field = f"{whose}.{refused.field}"
-        raise
     try:
         prepared = await prepare(runtime, body.migration)
         return fleet.migrations.task(variant.name, runtime, prepared.migration)
