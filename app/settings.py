@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from importlib.util import find_spec
 from typing import Annotated, Final, Self
@@ -145,18 +146,24 @@ class Settings(BaseSettings):
 
     @classmethod
     def from_environment(cls, **given: object) -> Self:
-        """Read the settings that are not given; refuse unknown HACDBS_* names."""
+        """Read the settings that are not given; refuse unknown names, of both."""
+        if unknown := given.keys() - cls.model_fields.keys():
+            raise _unknown(unknown, cls.model_fields)
         known = {PREFIX + name.upper() for name in cls.model_fields}
         present = (name for name in os.environ if name.upper().startswith(PREFIX))
-        unknown = sorted(name for name in present if name.upper() not in {*known, URL_VARIABLE})
-        if unknown:
-            raise UnknownSettingError(
-                f"unknown setting {', '.join(unknown)}; the settings are {', '.join(sorted(known))}"
-            )
+        if unknown := {name for name in present if name.upper() not in {*known, URL_VARIABLE}}:
+            raise _unknown(unknown, known)
         empty = (name for name, value in os.environ.items() if not value)
         if "token" not in given and any(name.upper() == _TOKEN_VARIABLE for name in empty):
             given["token"] = ""  # not ignored as other empty ones: the service would ask for none
         return cls(**given)  # type: ignore[arg-type]  # pydantic judges them
+
+
+def _unknown(names: Iterable[str], known: Iterable[str]) -> UnknownSettingError:
+    there_are = ", ".join(sorted(known))
+    return UnknownSettingError(
+        f"unknown setting {', '.join(sorted(names))}; the settings are {there_are}"
+    )
 
 
 class BadSettingsError(ValueError):

@@ -1,7 +1,7 @@
 """Bodies of requests, from the arguments of methods."""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -53,11 +53,13 @@ def address(value: int | str | None) -> int | str | None:
     return value
 
 
-def listed(name: str, values: Iterable[T]) -> Iterable[T]:
-    """Return the values of a list; reject one that is given without a list around it."""
+def listed(
+    name: str, values: Iterable[T], make: Callable[[T], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the parts of a body for a list; reject one that is given without a list around it."""
     if isinstance(values, Mapping | str) or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be a list")
-    return values
+    return [make(each) for each in values]
 
 
 def plain(fields: model.Model | Fields) -> dict[str, Any]:

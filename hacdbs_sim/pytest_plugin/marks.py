@@ -39,11 +39,9 @@ def _check(item: pytest.Item, settings: Mapping[str, Any]) -> None:
     try:
         body = dict(settings)
         if "memslots" in settings:
-            body["memslots"] = [
-                memslot_body(each) for each in listed("memslots", settings["memslots"])
-            ]
+            body["memslots"] = listed("memslots", settings["memslots"], memslot_body)
         for name in {"faults", "workloads"} & settings.keys():
-            body[name] = [plain(each) for each in listed(name, settings[name])]
+            body[name] = listed(name, settings[name], plain)
         read(CreateVm, write(body))
     except InvalidRequestError as refused:
         found = (

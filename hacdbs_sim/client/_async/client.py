@@ -197,9 +197,7 @@ class AsyncClient(AsyncVmMaker):
         body = given(
             vm=vm,
             migration=None if migration is None else dict(migration),
-            variants=None
-            if variants is None
-            else [plain(each) for each in listed("variants", variants)],
+            variants=None if variants is None else listed("variants", variants, plain),
             pace_ms=pace_ms,
         )
         response = await self.send("POST", "v1", "comparisons", body=body, key=key)

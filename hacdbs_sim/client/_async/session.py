@@ -56,9 +56,9 @@ class AsyncVmMaker(AsyncResource):
         """
         body = arguments(locals()) | {
             "session_id": self.session_id,
-            "memslots": [memslot_body(memslot) for memslot in listed("memslots", memslots)],
-            "faults": [plain(fault) for fault in listed("faults", faults)],
-            "workloads": [plain(workload) for workload in listed("workloads", workloads)],
+            "memslots": listed("memslots", memslots, memslot_body),
+            "faults": listed("faults", faults, plain),
+            "workloads": listed("workloads", workloads, plain),
         }
         root = AsyncResource(self._sender)
         info = read(FetchedVm, await root.send("POST", "v1", "vms", body=body, key=key))

@@ -223,7 +223,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
                 result.
             key: The call's Idempotency-Key.
         """
-        body = {"actions": [action_body(action) for action in listed("actions", actions)]}
+        body = {"actions": listed("actions", actions, action_body)}
         return read_batch(await self.send("POST", "batch", body=body, key=key), check=check)
 
     async def create_copy(
@@ -289,9 +289,7 @@ class AsyncVm(AsyncGuest, AsyncFaults):
         body = arguments(locals()) | given(
             vm_id=self.vm_id,
             slots=None if slots is None else list(slots),
-            schedule=None
-            if schedule is None
-            else [plain(each) for each in listed("schedule", schedule)],
+            schedule=None if schedule is None else listed("schedule", schedule, plain),
         )
         root = AsyncResource(self._sender)
         info = read(

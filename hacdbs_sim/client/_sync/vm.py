@@ -224,7 +224,7 @@ class Vm(Guest, Faults):
                 result.
             key: The call's Idempotency-Key.
         """
-        body = {"actions": [action_body(action) for action in listed("actions", actions)]}
+        body = {"actions": listed("actions", actions, action_body)}
         return read_batch(self.send("POST", "batch", body=body, key=key), check=check)
 
     def create_copy(self, base: Copy | str | None = None, *, key: str | None = None) -> Copy:
@@ -288,9 +288,7 @@ class Vm(Guest, Faults):
         body = arguments(locals()) | given(
             vm_id=self.vm_id,
             slots=None if slots is None else list(slots),
-            schedule=None
-            if schedule is None
-            else [plain(each) for each in listed("schedule", schedule)],
+            schedule=None if schedule is None else listed("schedule", schedule, plain),
         )
         root = Resource(self._sender)
         info = read(model.MigrationInfo, root.send("POST", "v1", "migrations", body=body, key=key))
