@@ -7,7 +7,7 @@ what the action's own call would have returned.
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -272,9 +272,7 @@ def _judge_long(expect: model.StepExpect, status: int, octets: bytes) -> list[Mi
     """Judge a long response: decode what is expected of it, and repeat nothing that may be long."""
     body = {}
     if expect.body:
-        named = members(octets, whole(octets))
-        wanted = ((name, part) for name, part in named if name in expect.body)
-        body = {name: orjson.loads(octets[part.begin : part.end]) for name, part in wanted}
+        body = _fields_of(octets, expect.body)
     return [
         replace(each, found=None) if isinstance(each.found, str | list | dict) else each
         for each in judge(expect, status, body)
@@ -289,15 +287,18 @@ def standing_in(fleet: Fleet, session_id: str) -> StandingScenario:
     return standing
 
 
+def _fields_of(text: bytes, names: Container[str]) -> dict[str, Any]:
+    """Decode some fields of an object, and no others."""
+    return {name: decode(text, part) for name, part in members(text, whole(text)) if name in names}
+
+
 _JUDGED: Final = frozenset({"scenario", "expect"})
 """The fields of a document that its outcome needs."""
 
 
 def scenario_outcome(session_id: str, standing: StandingScenario) -> model.ScenarioOutcome:
     """Return a scenario and its outcome so far; a migration is expected to complete."""
-    text = whole(standing.document)
-    named = {name: part for name, part in members(standing.document, text) if name in _JUDGED}
-    plain: dict[str, Any] = {name: decode(standing.document, part) for name, part in named.items()}
+    plain = _fields_of(standing.document, _JUDGED)
     migration = standing.migration
     # First, so that the report is the final one
     is_over = migration is None or migration.run.is_over
@@ -332,10 +333,7 @@ def reported_outcome(session_id: str, standing: StandingScenario) -> model.Scena
     """Return the same with the document decoded; a long one without its VMs and steps."""
     text = standing.document
     is_long = len(text) > MAX_BODY_BYTES
-    shown = [
-        (name, part) for name, part in members(text, whole(text)) if not is_long or name in _ABOUT
-    ]
-    document = {name: decode(text, part) for name, part in shown}
+    document: Any = _fields_of(text, _ABOUT) if is_long else decode(text, whole(text))
     return replace(scenario_outcome(session_id, standing), document=document)
 
 

@@ -194,6 +194,13 @@ def fill_first(words: Words, npages: int) -> None:
         words[whole] |= np.uint64((1 << tail) - 1)
 
 
+def every_page(npages: int) -> Words:
+    """Return new words in which exactly the first `npages` bits are set."""
+    words = np.zeros(words_for(npages), np.uint64)
+    fill_first(words, npages)
+    return words
+
+
 class CountedMask(NamedTuple):
     """A mask of some words, with how many bits are set."""
 

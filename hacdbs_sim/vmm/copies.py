@@ -18,7 +18,7 @@ from hacdbs_sim.model.page_checks import check_first_page, check_window, user_wo
 from hacdbs_sim.model.words import (
     WORD_BITS,
     Words,
-    fill_first,
+    every_page,
     popcount,
     words_for,
 )
@@ -180,8 +180,7 @@ class Copy:
         num_pages = check_window(window.first_page, window.num_pages, view.npages)
         pages = window.pages.words if isinstance(window.pages, model.Bitmap) else window.pages
         found = user_words(pages, window.first_page, num_pages)
-        every = np.zeros(words_for(num_pages), np.uint64)
-        fill_first(every, num_pages)
+        every = every_page(num_pages)
         return view, every if found is None else found & every, num_pages
 
     def _named(self, pending: Sequence[model.PageWindow]) -> dict[int, Words]:

@@ -6,8 +6,8 @@ the vCPU for two ways of the link and the page's time. The guest of the simulate
 destination's: its writes from here on are no part of the proof, and a page that it wrote is never
 overwritten, because it has been fetched before.
 
-Time is cut into slices. The pages that were written since the end of the last slice and that were missing
-are the faults of a slice, whoever wrote them; while the link is broken the guest stands still.
+Time is cut into slices. The faults of a slice are the missing pages that the guest, a call or a schedule has
+written since the end of the slice before. While the link is broken, the guest stands still.
 """
 
 from collections.abc import Iterator

@@ -20,7 +20,7 @@ from hacdbs_sim.model.errors import KvmError
 from hacdbs_sim.model.words import (
     WORD_BITS,
     Words,
-    fill_first,
+    every_page,
     first_bits,
     popcount,
     word_of_rank,
@@ -198,9 +198,7 @@ class Source:
         """Begin with a slot of which the destination has nothing."""
         if self._spec.verify:
             slot.copy = SlotCopy(slot.life)
-        pages = np.zeros_like(slot.pending)
-        fill_first(pages, slot.view.npages)
-        self._add_pending(slot, pages)
+        self._add_pending(slot, every_page(slot.view.npages))
 
     def _begin_from_base(self, slot: SourceSlot) -> None:
         """Begin with a slot of which the destination has what neither log nor history names."""
@@ -270,8 +268,7 @@ class Source:
             return
         self._history.begin(self._generation)
         for slot in self.slots:
-            every = np.zeros_like(slot.pending)
-            fill_first(every, slot.view.npages)
+            every = every_page(slot.view.npages)
             self._history.leave(slot.life, Left(slot.life.log, self._taken(), every, every))
 
     def left(self, life: model.MemslotLife) -> Left | None:
@@ -283,10 +280,7 @@ class Source:
 
     def _left(self, slot: SourceSlot, *, is_received: bool) -> Left:
         """Return what this attempt leaves to the next one: what it did not deliver."""
-        pending = slot.pending
-        if not is_received:
-            pending = np.zeros_like(pending)
-            fill_first(pending, slot.view.npages)
+        pending = slot.pending if is_received else every_page(slot.view.npages)
         lacking = None
         if slot.copy is not None and slot.view.slot not in self._unknown_bases:
             with suppress(KvmError):
