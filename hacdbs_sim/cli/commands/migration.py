@@ -1,5 +1,7 @@
 """`migrate`, `compare`: migrations in virtual time."""
 
+import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,6 +14,7 @@ from hacdbs_sim.cli.documents import fields_of, read_document
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.cli.options import Fields
 from hacdbs_sim.cli.progress import pass_display
+from hacdbs_sim.client import TransportError
 from hacdbs_sim.client.request import given
 from hacdbs_sim.client.results import read
 from hacdbs_sim.model import ComparisonInfo, MigrationInfo, StartMigration
@@ -44,14 +47,25 @@ def migrate(
     """Migrate a VM: exit 0 if it completes and no page is lost, else 1."""
     link = given(bytes_per_second=link_bandwidth, latency_ns=latency)
     body = {**fields_of(file), "vm_id": vm_id, **fields, **given(link=link or None)}
-    started = read(MigrationInfo, context.client.send("POST", "v1", "migrations", body=body))
-    if body.get("preset") and not context.client.vm(vm_id).get().workloads:
-        typer.echo(
-            f"warning: {vm_id} has no workloads, so nothing is written while it is migrated;"
-            " the preset's VM, with its workloads, is in GET /v1/migration-presets",
-            err=True,
-        )
-    report = _watch(context, started)
+    client, key = context.client, uuid.uuid4().hex
+
+    def start() -> MigrationInfo:
+        return read(MigrationInfo, client.send("POST", "v1", "migrations", body=body, key=key))
+
+    try:
+        started = start()
+        if body.get("preset") and not client.vm(vm_id).get().workloads:
+            typer.echo(
+                f"warning: {vm_id} has no workloads, so nothing is written while it is migrated;"
+                " the preset's VM, with its workloads, is in GET /v1/migration-presets",
+                err=True,
+            )
+        report = _watch(context, started)
+    except KeyboardInterrupt:
+        # It may have come before the response: the key gives that one again, and starts no second
+        with suppress(TransportError):
+            client.migration(start().migration_id).cancel()
+        raise
     context.show(
         views.outcome(report.migration_id, report),
         *views.happenings(report),
@@ -62,18 +76,14 @@ def migrate(
 
 
 def _watch(context: CommandContext, report: MigrationInfo) -> MigrationInfo:
-    """Show each pass as it ends; cancel the migration on an interrupt."""
+    """Show each pass as it ends."""
     migration = context.client.migration(report.migration_id)
     with pass_display(context.console, is_silent=context.as_json) as show:
         show(report)
-        try:
-            while not report.is_over:
-                upcoming = f"iteration-{len(report.iterations) + 1}"
-                report = migration.get(wait_for=upcoming, wait_seconds=WAIT_SECONDS)
-                show(report)
-        except KeyboardInterrupt:
-            migration.cancel()
-            raise
+        while not report.is_over:
+            upcoming = f"iteration-{len(report.iterations) + 1}"
+            report = migration.get(wait_for=upcoming, wait_seconds=WAIT_SECONDS)
+            show(report)
     return report
 
 

@@ -8,15 +8,18 @@ import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from rich.console import Console
 
+from hacdbs_sim.cli.commands import migration
 from hacdbs_sim.cli.commands import service as service_commands
 from hacdbs_sim.cli.exit_codes import ExitCode
 from hacdbs_sim.cli.progress import SHOWN_PASSES, pass_display
 from hacdbs_sim.cli.root import cli
 from hacdbs_sim.client import Client, Vm
-from hacdbs_sim.model import Iteration, IterationTable, MigrationStatus
+from hacdbs_sim.client.results import read
+from hacdbs_sim.model import Iteration, IterationTable, MigrationInfo, MigrationStatus
 from tests.unit.cli.commands.conftest import Run, RunJson
 
 SMALL = """\
@@ -225,6 +228,29 @@ def test_an_interrupt_cancels_the_migration(
 
     assert ended.value.code == 130
     report = client.migration("default-m1").get(wait_for="end", wait_seconds=60)
+    assert (report.status, report.reason) == ("cancelled", "cancel")
+
+
+def test_an_interrupt_that_comes_with_the_response_cancels_the_migration_too(
+    client: Client, writing: Vm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HACDBS_URL", str(client.http.base_url))
+    responses: list[httpx.Response] = []
+
+    def interrupted(kind: type[MigrationInfo], response: httpx.Response) -> MigrationInfo:
+        responses.append(response)
+        if len(responses) == 1:
+            raise KeyboardInterrupt
+        return read(kind, response)
+
+    monkeypatch.setattr(migration, "read", interrupted)
+
+    with pytest.raises(SystemExit) as ended:
+        cli(["migrate", writing.vm_id, "--pace-ms", "10000"], prog_name="hacdbs-sim")
+
+    assert ended.value.code == 130
+    (started,) = client.list_migrations()
+    report = client.migration(started.migration_id).get(wait_for="end", wait_seconds=60)
     assert (report.status, report.reason) == ("cancelled", "cancel")
 
 
